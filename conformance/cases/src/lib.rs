@@ -58,3 +58,7 @@ impl std::fmt::Display for Role {
         })
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

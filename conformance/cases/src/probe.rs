@@ -6,7 +6,7 @@ use crate::Role;
 use crate::case::{Case, Need, find};
 use crate::judge::Kind;
 use crate::judge::deflate::Parameters;
-use crate::session::{Env, Session};
+use crate::session::{Env, Session, Verdict};
 
 /// What a peer can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Peer {
     pub largest: u64,
     /// The Sec-WebSocket-Key of a tested client in the probe.
     pub key: Option<String>,
+    /// What kept the first session of the probe from its end.
+    pub fault: Option<String>,
 }
 
 impl Peer {
@@ -45,6 +47,7 @@ impl Peer {
             subprotocols: Vec::new(),
             largest: 16 << 20,
             key: None,
+            fault: None,
         }
     }
 
@@ -61,7 +64,9 @@ impl Peer {
             // A peer with a lower limit is skipped when it shows it: it may also be one that cuts
             // a long message instead.
             Need::Echo | Need::Message64K | Need::Message1M | Need::Message16M => {
-                lacking(self.echoes(), "the peer does not echo".into())
+                let fault = self.fault.as_ref().map(|fault| format!(" ({fault})"));
+                let cause = format!("the peer does not echo{}", fault.unwrap_or_default());
+                lacking(self.echoes(), cause)
             }
             Need::Deflate => lacking(
                 self.deflate.is_some(),
@@ -125,6 +130,9 @@ impl Probe {
         match session.case().id.as_str() {
             "PROBE-1" => {
                 peer.opens = seen.opened;
+                if let Verdict::Note { why } = session.verdict() {
+                    peer.fault = Some(why.clone());
+                }
                 if !peer.opens {
                     self.left.clear();
                 }

@@ -45,7 +45,6 @@ pub struct Row {
     /// Its edition.
     pub edition: u32,
     /// What the case says of the peer.
-    #[serde(flatten)]
     pub verdict: Verdict,
     /// What else was seen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

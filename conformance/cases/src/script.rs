@@ -17,6 +17,7 @@
 //! text 'x' /says=5          announces another length
 //! text 'x' /cut=3           without the last three bytes
 //! raw ffff                  these bytes
+//! text noise=1500           letters that don't repeat, the same each time
 //! c2 history=512            512 bytes as literals
 //! c2 back=512               ten bytes, copied from 512 bytes back
 //! c2 zeros=1048576          so many zeros, as copies
@@ -226,6 +227,11 @@ fn blocks(word: &str) -> Option<Vec<u8>> {
     let (name, number) = word.split_once('=')?;
     let number: usize = number.parse().ok()?;
     match name {
+        "noise" => {
+            let mut keys = Keys::new(0);
+            let letter = |_| b'A' + (keys.number() % 58) as u8;
+            Some((0..number).map(letter).collect())
+        }
         "history" => Some(deflate::literals(&pattern(number))),
         "back" => {
             let copy = Token::Copy { length: 10, distance: number };

@@ -86,7 +86,7 @@ pub enum End {
 
 /// What a case says of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "verdict")]
+#[serde(rename_all = "lowercase", tag = "kind")]
 pub enum Verdict {
     /// The peer does what the sentence says.
     Pass,
@@ -239,22 +239,27 @@ impl Record {
 impl Session {
     /// A session of `case` against a peer of this role.
     pub fn new(case: &'static Case, role: Role, env: &Env) -> Session {
-        let plan = case.plan(role, env);
-        let mut keys = plan.keys.clone();
+        let mut plan = case.plan(role, env);
+        let marker = format!("wsconform {:08x}", plan.keys.number() as u32).into_bytes();
+        let events = plan.events();
+        let behind = match case.rule.id.as_str() {
+            "failed" => plan.behind_violation(),
+            _ => Vec::new(),
+        };
         let mut session = Session {
             case,
             role,
             peer: env.peer.clone(),
             phase: Phase::Head,
             actions: VecDeque::new(),
-            steps: plan.steps.clone().into(),
+            steps: std::mem::take(&mut plan.steps).into(),
             reader: Reader::new(role),
             head: Vec::new(),
             expected: Vec::new(),
             last_ping: None,
             expects_close: None,
-            behind: Vec::new(),
-            marker: format!("wsconform {:08x}", keys.number() as u32).into_bytes(),
+            behind,
+            marker,
             seen: Observed::default(),
             verdict: Verdict::Waiting,
             remarks: Vec::new(),
@@ -262,17 +267,13 @@ impl Session {
             received: Record::default(),
             plan,
         };
-        session.plan.keys = keys;
-        for event in session.plan.events() {
+        for event in events {
             match event {
                 Event::Message(kind, data) => session.expected.push((kind, data)),
                 Event::Ping(payload) => session.last_ping = Some(payload),
                 Event::Close(code, _) => session.expects_close = Some(code),
                 Event::Pong(_) | Event::Violation(_) => {}
             }
-        }
-        if case.rule.id == "failed" {
-            session.behind = session.plan.behind_violation();
         }
         if let Some(cause) = case.skipped(role, &env.peer) {
             session.conclude(Outcome::Skip(cause));
@@ -426,7 +427,9 @@ impl Session {
         let marker = self.marker.clone();
         let ping = self.frame(0x89, &marker);
         match self.plan.expect {
-            Expect::Fail(_) | Expect::Refuse(_) | Expect::Either if !self.plan.head_is_cut => {
+            Expect::Fail(_) | Expect::Refuse(_) | Expect::Either | Expect::Swallow
+                if !self.plan.head_is_cut =>
+            {
                 self.send(ping);
             }
             Expect::Accept if self.expects_close.is_none() => {
@@ -459,6 +462,7 @@ impl Session {
                 self.phase = Phase::SecondChance;
             }
             Expect::Refuse(_) if pong => self.bad("the connection is open: a Ping is answered"),
+            Expect::Swallow if pong => self.bad("a Ping inside of the payload is answered"),
             Expect::Either if pong => {
                 self.conclude(Outcome::Note("the peer takes it and goes on".to_owned()));
             }
@@ -466,9 +470,8 @@ impl Session {
             Expect::Accept => self.judge_accepted(pong),
             Expect::Learn => {
                 let echo = self.seen.messages.iter().any(|message| message.1 == self.marker);
-                if pong && (echo || !self.peer.echoes()) && self.case.id != "PROBE-1" {
-                    self.conclude(Outcome::Good);
-                } else if pong && echo {
+                let asks = self.case.id == "PROBE-1" || self.peer.echoes();
+                if pong && (echo || !asks) {
                     self.conclude(Outcome::Good);
                 }
             }
@@ -503,8 +506,17 @@ impl Session {
             }
         }
         if pong && self.last_ping.is_none() && (!echoes || marker.is_some()) {
+            if self.case.rule.id == "mask.fresh" && self.keys_repeat() {
+                self.bad("the same masking key in two frames");
+                return;
+            }
             self.conclude(Outcome::Good);
         }
+    }
+
+    fn keys_repeat(&self) -> bool {
+        let keys: Vec<_> = self.reader.frames().iter().map(|header| header.key).collect();
+        (1..keys.len()).any(|place| keys[..place].contains(&keys[place]))
     }
 
     /// The message as the peer echoes it: some send a text back as binary.
@@ -556,7 +568,7 @@ impl Session {
     fn message(&mut self, kind: Kind, data: Vec<u8>) {
         self.seen.messages.push((kind, data));
         let place = self.echoed().len();
-        let refuses = matches!(self.plan.expect, Expect::Fail(_) | Expect::Lost);
+        let refuses = matches!(self.plan.expect, Expect::Fail(_) | Expect::Lost | Expect::Swallow);
         if refuses && self.peer.echoes() && place > self.expected.len() {
             let message = self.echoed()[place - 1].clone();
             let why = format!("a message comes of it: {}", shown(&message));
@@ -589,7 +601,9 @@ impl Session {
             Expect::Accept => {
                 self.not_taken(&format!("the peer ends the connection: Close {named}"));
             }
-            Expect::Lost | Expect::Refuse(_) | Expect::Learn => self.conclude(Outcome::Good),
+            Expect::Lost | Expect::Swallow | Expect::Refuse(_) | Expect::Learn => {
+                self.conclude(Outcome::Good);
+            }
         }
     }
 
@@ -673,6 +687,7 @@ impl Session {
             (Expect::Fail(_), false) if self.phase == Phase::SecondChance => {
                 self.bad("the violation passes: the Ping behind it is answered");
             }
+            (Expect::Swallow, _) if open => self.conclude(Outcome::Good),
             (Expect::Refuse(_) | Expect::Lost, _) => {
                 if !ended {
                     self.remarks.push(what);
@@ -722,11 +737,10 @@ impl Session {
         };
         self.actions.clear();
         // A peer that is still there is left in good order.
-        if self.seen.opened && self.seen.close.is_none() && self.seen.end.is_none() {
-            if self.phase == Phase::Marker {
-                let close = self.frame(0x88, &1000u16.to_be_bytes());
-                self.send(close);
-            }
+        let is_there = self.seen.opened && self.seen.close.is_none() && self.seen.end.is_none();
+        if is_there && self.phase == Phase::Marker {
+            let close = self.frame(0x88, &1000u16.to_be_bytes());
+            self.send(close);
         }
         self.phase = Phase::Done;
     }
@@ -966,7 +980,7 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
     let mut wrong = |section, what: &str| {
         found.push(Violation { section, what: what.to_owned(), code: 0 });
     };
-    if !head.status().is_some_and(|(version, _)| version == "HTTP/1.1") {
+    if head.status().is_none_or(|(version, _)| version != "HTTP/1.1") {
         wrong("RFC 6455 4.2.2", "a 101 of another version than HTTP/1.1");
     }
     if !head.lists("Upgrade", "websocket") {

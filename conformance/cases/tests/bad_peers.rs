@@ -63,6 +63,7 @@ fn servers_with_a_wrong_deflate() {
             ("rsv1-on-continuation", "pmd.rsv1"),
             ("any-utf8", "pmd.utf8"),
             ("keeps-own-history", "pmd.sends"),
+            ("forgets-its-window", "pmd.sends"),
         ],
     );
 }
@@ -74,6 +75,7 @@ fn servers_with_wrong_frames() {
         &[
             ("any-mask", "mask"),
             ("any-opcode", "opcode"),
+            ("any-opcode", "failed"),
             ("any-rsv", "rsv"),
             ("own-mask", "ping"),
             ("no-pong", "ping"),
@@ -83,8 +85,8 @@ fn servers_with_wrong_frames() {
             ("drops-empty", "frames.legal"),
             ("drops-125", "frames.legal"),
             ("cuts-64k", "deliver"),
-            ("long-lengths", "frames.legal"),
-            ("goes-on", "failed"),
+            ("long-lengths", "ping"),
+            ("length-of-32-bits", "length.64"),
         ],
     );
 }
@@ -122,6 +124,7 @@ fn clients() {
             ("any-extensions", "pmd.client"),
             ("any-mask", "mask"),
             ("own-mask", "ping"),
+            ("one-mask", "mask.fresh"),
             ("any-opcode", "opcode"),
             ("any-rsv", "rsv"),
             ("no-pong", "hc.request"),

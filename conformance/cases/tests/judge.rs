@@ -77,7 +77,7 @@ fn references_are_bound_by_the_window_and_the_history() {
 /// Every length and distance that a block can have, written by hand and read again.
 #[test]
 fn the_compressor_and_the_inflater_agree_on_each_code() {
-    let data: Vec<u8> = (0..32768u32).map(|i| (i * i >> 3) as u8).collect();
+    let data: Vec<u8> = (0..32768u32).map(|i| ((i * i) >> 3) as u8).collect();
     let mut inflater = Inflater::new(15, true);
     inflater.message(&literals(&data), 1 << 20).expect("literals");
     let mut history = data;

@@ -121,11 +121,11 @@ impl Code {
     fn new(lengths: &[usize], incomplete: bool) -> Result<Code, InflateError> {
         let mut counts = [0; 16];
         let mut symbols = Vec::new();
-        for length in 1..16 {
-            for (symbol, _) in lengths.iter().enumerate().filter(|(_, l)| **l == length) {
-                counts[length] += 1;
-                symbols.push(symbol);
-            }
+        for (length, count) in counts.iter_mut().enumerate().skip(1) {
+            let of_length = (0..lengths.len()).filter(|symbol| lengths[*symbol] == length);
+            let before = symbols.len();
+            symbols.extend(of_length);
+            *count = symbols.len() - before;
         }
         let mut free = 1isize;
         for count in &counts[1..] {

@@ -1,0 +1,87 @@
+//! Reports and files of expectations.
+
+mod support;
+
+use support::run_some;
+use wsconform_cases::expect::{Expectations, Standing};
+use wsconform_cases::report::{Report, to_html};
+use wsconform_cases::{Case, Group, Role, Verdict};
+
+fn is_wanted(case: &Case) -> bool {
+    case.group() == Group::Utf8 && case.rule.id != "utf8.legal"
+}
+
+/// A server that takes any bytes for text.
+fn report(target: &str) -> Report {
+    let sessions = run_some(Role::Server, "any-utf8", 1 << 20, is_wanted);
+    let mut report = Report::new(target, Role::Server, support::probe(Role::Server, "any-utf8"));
+    sessions.iter().rev().for_each(|session| report.add(session));
+    report
+}
+
+#[test]
+fn json_is_read_again() {
+    let report = report("it");
+    assert!(report.rows.len() > 50);
+    assert!(report.rows.windows(2).all(|pair| pair[0].case < pair[1].case));
+    let json = report.to_json();
+    assert_eq!(Report::from_json(&json).expect("a report"), report);
+    assert!(json.contains("\"kind\": \"fail\""));
+}
+
+#[test]
+fn a_file_says_what_is_known() {
+    let report = report("it");
+    let [known, new] = [&report.rows[0], &report.rows[1]];
+    assert!(matches!(known.verdict, Verdict::Fail { .. }));
+    let text = format!("# ours\nedition 1\nfail {} server # ticket\n\n", known.case);
+    let file = Expectations::parse(&text).expect("a file");
+    assert_eq!(file.edition, 1);
+    assert_eq!(file.standing(known), Standing::Known);
+    assert_eq!(file.standing(new), Standing::New);
+    assert!(!file.holds(&report));
+
+    let mut newer = new.clone();
+    newer.edition = 2;
+    assert_eq!(file.standing(&newer), Standing::Newer);
+    let mut mended = known.clone();
+    mended.verdict = Verdict::Pass;
+    assert_eq!(file.standing(&mended), Standing::Mended);
+
+    for (line, bad) in [(1, "fail X-999 server"), (2, "edition 1\nfails"), (1, "edition one")] {
+        assert_eq!(Expectations::parse(bad).expect_err(bad).line, line);
+    }
+    assert!(Expectations::parse("fail HS-001 client").is_err(), "it tests servers alone");
+}
+
+#[test]
+fn tap_has_a_line_for_each_case() {
+    let report = report("it");
+    let known = &report.rows[0].case;
+    let file = Expectations::parse(&format!("edition 1\nfail {known} server")).expect("a file");
+    let tap = report.to_tap(&file);
+    assert!(tap.starts_with(&format!("TAP version 14\n1..{}\n", report.rows.len())));
+    let lines = |start: &str| tap.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!(lines("ok ") + lines("not ok "), report.rows.len());
+    assert!(tap.contains(&format!("not ok 1 - {known} ")) && tap.contains("# TODO known failure"));
+    assert!(tap.contains("  section: \"RFC 6455 8.1\""));
+}
+
+#[test]
+fn the_terminal_has_failures_and_causes() {
+    let report = report("it");
+    let text = report.to_terminal(&Expectations::default(), false);
+    assert!(text.contains("FAIL U-") && text.contains("RFC 6455 8.1") && !text.contains('\x1b'));
+    assert!(report.to_terminal(&Expectations::default(), true).contains('\x1b'));
+}
+
+#[test]
+fn the_page_needs_nothing_and_has_no_score() {
+    let page = to_html(&[report("zebra <1>"), report("aardvark")]);
+    assert!(page.find("aardvark") < page.find("zebra &lt;1&gt;"), "by name");
+    for word in ["http://", "https://", "<script", "src=", "%</", "score"] {
+        let own = page.replace("https://elsewhere.example", "").replace("http://example.com", "");
+        assert!(!own.contains(word), "{word}");
+    }
+    assert!(page.contains("The sentence"));
+}
