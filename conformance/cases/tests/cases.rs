@@ -85,3 +85,20 @@ fn expectations_fit_the_bytes() {
         }
     }
 }
+
+/// `numbers.txt` has the cases of edition 1 as they were published. A case may go, but its number
+/// is not used again; a new case has a later edition.
+#[test]
+fn a_number_never_changes_its_meaning() {
+    let published: Vec<(&str, &str)> =
+        include_str!("numbers.txt").lines().filter_map(|line| line.split_once('\t')).collect();
+    assert!(published.len() > 1000);
+    for (id, title) in &published {
+        let now = cases().iter().find(|case| case.id == *id);
+        assert!(now.is_none_or(|case| case.title == *title), "{id} was: {title}");
+    }
+    for case in cases().iter().filter(|case| case.edition == 1) {
+        let is_published = published.iter().any(|(id, _)| *id == case.id);
+        assert!(is_published, "{} is new: it needs a later edition", case.id);
+    }
+}

@@ -22,14 +22,21 @@ fn a_good_client_fails_no_case() {
     assert_eq!(failures(&run(Role::Client, "", 1 << 20)), Vec::<String>::new());
 }
 
-#[test]
-fn pieces_mean_nothing() {
-    for role in [Role::Server, Role::Client] {
-        for piece in [1, 7] {
-            let sessions = run_some(role, "", piece, is_light);
-            assert_eq!(failures(&sessions), Vec::<String>::new());
-        }
+fn pieces_mean_nothing(role: Role) {
+    for piece in [1, 7] {
+        let sessions = run_some(role, "", piece, is_light);
+        assert_eq!(failures(&sessions), Vec::<String>::new());
     }
+}
+
+#[test]
+fn pieces_mean_nothing_to_a_server() {
+    pieces_mean_nothing(Role::Server);
+}
+
+#[test]
+fn pieces_mean_nothing_to_a_client() {
+    pieces_mean_nothing(Role::Client);
 }
 
 /// Each case of level R passes on a peer with permessage-deflate, or on one without.
