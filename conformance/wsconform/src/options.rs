@@ -1,0 +1,152 @@
+//! The command line.
+
+use crate::Error;
+use lexopt::prelude::*;
+use wsconform_cases::{Case, Group};
+
+pub(crate) const HELP: &str = "\
+Tests a WebSocket server or client against RFC 6455 and RFC 7692.
+
+Usage:
+  wsconform server URL                    a server, best one that echoes
+  wsconform client -- COMMAND .. {url}    a client: one run of the command for each case
+  wsconform client --listen ADDRESS       a client that asks for cases as Autobahn's do
+  wsconform html REPORT.json ..           one page of several reports
+  wsconform --list                        the cases
+  wsconform --explain CASE                one page about a case
+
+What is run:
+  --case CASE       only this case; may be repeated, and may be the start of numbers, such as F-
+  --group GROUP     only handshake, http, frames, close, utf8, deflate or delivery; may be repeated
+  --no-echo         do not expect the peer to send messages back
+  --handshake       with --listen: handshake cases too
+  --keep            with --listen: go on after the first report
+  --jobs N          cases beside each other [8]
+  --seed N          of masking keys and drawn data [0]
+
+What comes out:
+  --json FILE       the report
+  --html FILE       the report as a page
+  --tap             TAP on standard output, in place of the text
+  --hex             the bytes of each case that was run
+  --expect FILE     known failures, and the edition of the cases that they are of
+  --name NAME       what the report calls the target [the URL or the command]
+
+TLS:
+  --ca FILE         trust the certificates of this PEM file, not those of the web
+  --insecure        trust any certificate
+  --cert FILE --key FILE   with `client`: serve wss
+
+The exit code is 0 if nothing failed but what --expect names, 1 if something did, 2 if the target
+could not be tested.
+";
+
+/// What to do.
+pub(crate) enum Command {
+    Help,
+    Version,
+    List,
+    Explain(String),
+    Html(Vec<String>),
+    Server(String),
+    Client(Vec<String>),
+    Listen(String),
+}
+
+/// How to do it.
+#[derive(Default)]
+pub(crate) struct Options {
+    cases: Vec<String>,
+    groups: Vec<String>,
+    pub(crate) no_echo: bool,
+    pub(crate) handshake: bool,
+    pub(crate) keep: bool,
+    pub(crate) jobs: usize,
+    pub(crate) seed: u64,
+    pub(crate) json: Option<String>,
+    pub(crate) html: Option<String>,
+    pub(crate) tap: bool,
+    pub(crate) hex: bool,
+    pub(crate) expect: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) ca: Option<String>,
+    pub(crate) insecure: bool,
+    pub(crate) cert: Option<String>,
+    pub(crate) key: Option<String>,
+}
+
+impl Options {
+    /// Whether `--case` and `--group` let this case run.
+    pub(crate) fn chooses(&self, case: &Case) -> bool {
+        let by_number =
+            self.cases.is_empty() || self.cases.iter().any(|start| case.id.starts_with(start));
+        let by_group = self.groups.is_empty()
+            || self.groups.iter().any(|name| *name == group_name(case.group()));
+        by_number && by_group
+    }
+}
+
+fn group_name(group: Group) -> String {
+    serde_json::to_value(group)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+pub(crate) fn read() -> Result<(Command, Options), Error> {
+    let mut parser = lexopt::Parser::from_env();
+    let mut options = Options { jobs: 8, ..Options::default() };
+    let mut words: Vec<String> = Vec::new();
+    let mut command = None;
+    let mut listen = None;
+    while let Some(word) = parser.next()? {
+        match word {
+            Long("help") | Short('h') => command = Some(Command::Help),
+            Long("version") | Short('V') => command = Some(Command::Version),
+            Long("list") => command = Some(Command::List),
+            Long("explain") => command = Some(Command::Explain(parser.value()?.string()?)),
+            Long("listen") => listen = Some(parser.value()?.string()?),
+            Long("case") => options.cases.push(parser.value()?.string()?),
+            Long("group") => {
+                let name = parser.value()?.string()?;
+                if !Group::ALL.iter().any(|&group| group_name(group) == name) {
+                    return Err(format!("there is no group {name}").into());
+                }
+                options.groups.push(name);
+            }
+            Long("no-echo") => options.no_echo = true,
+            Long("handshake") => options.handshake = true,
+            Long("keep") => options.keep = true,
+            Long("jobs") => options.jobs = parser.value()?.parse::<usize>()?.clamp(1, 64),
+            Long("seed") => options.seed = parser.value()?.parse()?,
+            Long("json") => options.json = Some(parser.value()?.string()?),
+            Long("html") => options.html = Some(parser.value()?.string()?),
+            Long("tap") => options.tap = true,
+            Long("hex") => options.hex = true,
+            Long("expect") => options.expect = Some(parser.value()?.string()?),
+            Long("name") => options.name = Some(parser.value()?.string()?),
+            Long("ca") => options.ca = Some(parser.value()?.string()?),
+            Long("insecure") => options.insecure = true,
+            Long("cert") => options.cert = Some(parser.value()?.string()?),
+            Long("key") => options.key = Some(parser.value()?.string()?),
+            Value(value) => words.push(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if let Some(command) = command {
+        return Ok((command, options));
+    }
+    let unknown = || Error::from("a command is missing or has too few words: see --help");
+    if words.is_empty() {
+        return Err(unknown());
+    }
+    let first = words.remove(0);
+    let command = match (first.as_str(), listen) {
+        ("server", None) if words.len() == 1 => Command::Server(words.remove(0)),
+        ("client", None) if !words.is_empty() => Command::Client(words),
+        ("client", Some(address)) if words.is_empty() => Command::Listen(address),
+        ("html", None) if !words.is_empty() => Command::Html(words),
+        _ => return Err(unknown()),
+    };
+    Ok((command, options))
+}

@@ -1,0 +1,94 @@
+//! A server, at a URL.
+
+use crate::{
+    Error,
+    options::Options,
+    run::{self, Target},
+    stream::Stream,
+    tls,
+};
+use rustls::ClientConfig;
+use std::{
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+use wsconform_cases::{Role, report::Report};
+
+/// For TCP, and for TLS.
+const CONNECT: Duration = Duration::from_secs(10);
+
+struct Server {
+    host: String,
+    addresses: Vec<SocketAddr>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+pub(crate) fn test(url: &str, options: &Options) -> Result<Report, Error> {
+    let bad = || format!("{url} is no URL of the form ws://HOST[:PORT][/PATH] or wss://..");
+    let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
+    let secure = match scheme {
+        "ws" => false,
+        "wss" => true,
+        _ => return Err(bad().into()),
+    };
+    let at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, resource) = rest.split_at(at);
+    let resource =
+        if resource.starts_with('/') { resource.to_owned() } else { format!("/{resource}") };
+    let default = if secure { 443 } else { 80 };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| bad())?),
+        _ => (authority, default),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    if host.is_empty() {
+        return Err(bad().into());
+    }
+    let addresses: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs()?.collect();
+    let tls = if secure { Some(tls::client(options)?) } else { None };
+    let name = options.name.as_deref().unwrap_or(url);
+    run::test(&Server { host, addresses, tls }, name, (authority, &resource), options)
+}
+
+impl Target for Server {
+    type Connection = Stream;
+
+    fn role(&self) -> Role {
+        Role::Server
+    }
+
+    fn connect(&self) -> Result<Stream, Error> {
+        let mut last = None;
+        // A server that restarts, or whose queue is full, has a second.
+        for attempt in 0..5 {
+            thread::sleep(Duration::from_millis(attempt * 100));
+            for address in &self.addresses {
+                let connected = TcpStream::connect_timeout(address, CONNECT).and_then(Stream::new);
+                match connected {
+                    Ok(stream) => return self.secured(stream),
+                    Err(error) => last = Some(format!("no connection to {address}: {error}")),
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| format!("{} has no address", self.host)).into())
+    }
+}
+
+impl Server {
+    fn secured(&self, stream: Stream) -> Result<Stream, Error> {
+        match &self.tls {
+            Some(config) => {
+                Ok(stream.with_client_tls(tls::client_session(config, &self.host)?, CONNECT)?)
+            }
+            None => Ok(stream),
+        }
+    }
+}
+
+impl AsMut<Stream> for Stream {
+    fn as_mut(&mut self) -> &mut Stream {
+        self
+    }
+}

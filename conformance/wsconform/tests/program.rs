@@ -1,0 +1,185 @@
+//! The program against a small correct peer, and against peers with one flaw each.
+
+#[path = "../../cases/tests/support/mod.rs"]
+mod support;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+use support::{Flaw, Model};
+use wsconform_cases::{Role, Verdict, report::Report};
+
+/// Numbers the connections of this process: a client draws its key from that.
+static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_wsconform"))
+}
+
+/// Plays the model over a socket until either end has ended.
+fn play(mut tcp: TcpStream, mut model: Model) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let output = std::mem::take(&mut model.output);
+        if tcp.write_all(&output).is_err() {
+            return;
+        }
+        if model.ended {
+            let _ = tcp.shutdown(Shutdown::Write); // the suite may be gone
+        }
+        match tcp.read(&mut buffer) {
+            Ok(0) if !model.ended => model.end(),
+            Ok(0) | Err(_) => return,
+            Ok(n) => model.read(&buffer[..n]),
+        }
+    }
+}
+
+fn next_model(role: Role, flaw: Flaw) -> Model {
+    Model::new(role, flaw, CONNECTIONS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A server of models, for as long as the test runs. Returns its URL.
+fn serve(flaw: Flaw) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for tcp in listener.incoming() {
+            thread::spawn(move || play(tcp.unwrap(), next_model(Role::Server, flaw)));
+        }
+    });
+    url
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn file(name: &str) -> String {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    folder.join(format!("{}-{name}", std::process::id())).display().to_string()
+}
+
+#[test]
+fn a_good_server_fails_nothing_and_the_report_can_be_read_again() {
+    let json = file("good.json");
+    let output = program().args(["server", &serve(""), "--json", &json]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report = Report::from_json(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert!(report.peer.echoes());
+    assert!(report.rows.iter().any(|row| row.verdict == Verdict::Pass));
+    assert!(report.rows.iter().all(|row| !matches!(row.verdict, Verdict::Fail { .. })));
+    let page = program().args(["html", &json]).output().unwrap();
+    assert!(text(&page).contains("<h2>Frames</h2>"));
+}
+
+#[test]
+fn a_server_with_a_flaw_fails_and_an_expected_failure_is_none() {
+    let url = serve("http-1.0");
+    let json = file("flaw.json");
+    let output = program().args(["server", &url, "--json", &json]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let report = Report::from_json(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let failed = report.rows.iter().filter(|row| matches!(row.verdict, Verdict::Fail { .. }));
+    let lines: Vec<String> = failed.map(|row| format!("fail {} server\n", row.case)).collect();
+    assert!(!lines.is_empty());
+
+    let expect = file("expect");
+    std::fs::write(&expect, format!("edition 1\n{}", lines.concat())).unwrap();
+    let output = program().args(["server", &url, "--expect", &expect, "--tap"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("# TODO known failure"));
+}
+
+#[test]
+fn one_case_runs_alone_and_shows_its_bytes() {
+    let output = program().args(["server", &serve(""), "--case", "F-202", "--hex"]).output();
+    let output = text(&output.unwrap());
+    assert!(output.contains("F-202 sent     474554202f"), "{output}"); // `GET /`
+    assert!(output.contains("F-202 received 485454502f312e3120313031"), "{output}");
+    assert!(!output.contains("F-201"), "{output}");
+}
+
+/// Not a test: the command of the test below, which finds the URL in its environment.
+#[test]
+fn client_process() {
+    let Ok(url) = std::env::var("WSCONFORM_URL") else { return };
+    let address = url.trim_start_matches("ws://localhost:").trim_end_matches('/');
+    let tcp = TcpStream::connect(("127.0.0.1", address.parse().unwrap())).unwrap();
+    let model = Model::new(Role::Client, "", std::process::id());
+    play(tcp, model);
+}
+
+#[test]
+fn a_good_client_fails_nothing() {
+    let this = std::env::current_exe().unwrap().display().to_string();
+    let output = program()
+        .args(["client", "--", "env", "WSCONFORM_URL={url}", &this, "--exact", "client_process"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+/// What a driver for the Autobahn TestSuite does.
+#[test]
+fn a_client_that_asks_for_its_cases_gets_them_and_a_report() {
+    let mut running = program()
+        .args(["client", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let address = first.strip_prefix("listening on ws://").unwrap().to_owned();
+    let ask = |target: &str| {
+        let tcp = TcpStream::connect(&address).unwrap();
+        let mut model = next_model(Role::Client, "");
+        let request = String::from_utf8(std::mem::take(&mut model.output)).unwrap();
+        model.output = request.replacen("GET / ", &format!("GET {target} "), 1).into_bytes();
+        play(tcp, model);
+    };
+    let listed = program().args(["--list"]).output().unwrap();
+    let most = text(&listed).lines().count() + 6;
+    ask("/getCaseCount");
+    for number in 1..=most {
+        ask(&format!("/runCase?case={number}&agent=model"));
+    }
+    ask("/getCaseStatus?case=7&agent=model");
+    ask("/updateReports?agent=model");
+    let report: Vec<String> = lines.map(Result::unwrap).collect();
+    let status = running.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{report:?}");
+    assert_eq!(report[0], "model (client)");
+    assert!(report.last().unwrap().contains(" 0 fail"), "{report:?}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_is_2() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (arguments, why) in [
+        (vec!["server", "http://localhost/"], "is no URL of the form ws://"),
+        (vec!["server", &format!("ws://{gone}/")], "no connection to"),
+        (vec!["client", "--", "/no/such/program"], "/no/such/program"),
+        (vec!["client", "--", "true"], "did not connect"),
+        (vec!["--explain", "Z-9"], "there is no case Z-9"),
+        (vec!["--group", "frame"], "there is no group frame"),
+        (vec!["frobnicate"], "see --help"),
+        (vec!["html", "/no/such/file"], "/no/such/file"),
+    ] {
+        let output = program().args(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output).contains(why), "{arguments:?}: {}", text(&output));
+    }
+    let help = program().arg("--help").output().unwrap();
+    assert_eq!(help.status.code(), Some(0));
+    let page = program().args(["--explain", "F-201"]).output().unwrap();
+    assert!(text(&page).contains("RFC 6455 5.1"));
+}
