@@ -176,7 +176,7 @@ fn an_authority_of_its_own_is_written_for_wss_and_the_certificate_lapses() {
         }
     }
     fs::remove_file(&ca).unwrap();
-    assert!(program.end().1["dials"].as_u64().unwrap() >= 1);
+    assert_eq!(program.end().0, 1, "it never subscribed");
 }
 
 #[test]
@@ -187,6 +187,7 @@ fn a_frozen_server_accepts_tcp_and_says_nothing() {
     let config = Config { handshake_timeout: Duration::from_millis(200), ..Config::trading() };
     while Dial::new(&request).blocking_connect(&config).is_ok() {
         assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5)); // far below the limit on attempts
     }
     let mut ws = subscribed(&program.urls[1]).unwrap();
     assert!(ws.recv().unwrap().is_some());

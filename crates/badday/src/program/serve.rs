@@ -8,7 +8,9 @@ use socket2::SockRef;
 use std::{
     collections::HashMap,
     error::Error,
+    future::ready,
     net::Shutdown,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, UNIX_EPOCH},
 };
@@ -58,6 +60,13 @@ pub(crate) async fn play(options: &Options) -> Result<Report, Box<dyn Error>> {
         let listener = TcpListener::bind(address).await;
         listeners.push(listener.map_err(|error| format!("cannot listen at {address}: {error}"))?);
     }
+    // Whoever has read that we listen may interrupt us.
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    select! {
+        biased;
+        early = &mut interrupt => early?,
+        () = ready(()) => {}
+    }
     let scheme = if let Tls::No = options.tls { "ws" } else { "wss" };
     for listener in &listeners {
         eprintln!("badday: listening on {scheme}://{}", listener.local_addr()?);
@@ -75,7 +84,7 @@ pub(crate) async fn play(options: &Options) -> Result<Report, Box<dyn Error>> {
     }
     select! {
         () = shared.clone().pass_time(end) => {}
-        interrupt = tokio::signal::ctrl_c() => interrupt?,
+        interrupted = interrupt => interrupted?,
     }
     shared.with(|_, _| ());
     let report = shared.lock().exchange.report();
