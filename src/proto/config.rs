@@ -97,6 +97,17 @@ pub struct Config {
     /// set this limit to at least the length of that frame.
     pub max_frame: Option<usize>,
 
+    /// The longest payload of a data frame sent, in bytes; default: no limit, so each message is
+    /// one frame. A longer message is cut into frames of this length (RFC 6455 §5.4); of a
+    /// compressed message, the compressed bytes count. Each frame costs a header of up to 14 bytes.
+    /// A value of 0 counts as 1.
+    ///
+    /// Set this for a peer that refuses longer frames with Close 1009: AWS API Gateway takes 32 KiB
+    /// a frame, and 128 KiB a message; npm `websocket` and Vert.x take 64 KiB a frame. The limit
+    /// does not shorten messages. A Ping, a Pong or a Close may come between two frames of a
+    /// message, but no other message.
+    pub max_frame_sent: Option<usize>,
+
     /// The most fragments in a message received whole; default 131,072. A message with more
     /// fragments fails the connection with Close 1008. A value of 0 counts as 1.
     ///
@@ -253,6 +264,7 @@ impl Default for Config {
             read_buffer: 16 << 10,
             max_message: 16 << 20,
             max_frame: None,
+            max_frame_sent: None,
             max_fragments: 128 << 10,
             high_water: 1 << 20,
             cork_limit: 64 << 10,

@@ -26,6 +26,7 @@ mod leaving;
 mod lending;
 mod limits;
 mod liveness;
+mod max_frame_sent;
 mod messages;
 mod next;
 mod outbox;

@@ -11,7 +11,8 @@ const PAGE: &str = include_str!("../../SECURITY.md");
 const LIMITS: &str = include_str!("../../docs/LIMITS.md");
 
 /// Settings that are no limit on a peer.
-const NO_LIMITS: [&str; 7] = [
+const NO_LIMITS: [&str; 8] = [
+    "max_frame_sent", // limits what we send
     "min_vectored",
     "auto_pong",
     "auto_close",

@@ -29,13 +29,14 @@ struct Server {
 
 type Check = fn(&Server) -> Result<()>;
 
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 15] = [
     ("echo", echo),
     ("extension", extension),
     ("compressed", compressed),
     ("order", order),
     ("count", count),
     ("fragments", fragments),
+    ("frame-limit", frame_limit),
     ("close", we_close),
     ("closed", they_close),
     ("subprotocol", subprotocol),
@@ -210,6 +211,35 @@ fn fragments(server: &Server) -> Result<()> {
     }
     same("the echo", next_text(&mut *ws)?, text.to_string())?;
     part(&mut *ws)
+}
+
+/// A server that takes frames and messages of at most the lengths that the environment gives. Our
+/// messages up to the second length come back, if we cut them; one that we do not cut does not.
+fn frame_limit(server: &Server) -> Result<()> {
+    let [frame, message] = ["FRAME_LIMIT", "MESSAGE_LIMIT"].map(std::env::var);
+    let (frame, message): (usize, usize) = (frame?.parse()?, message?.parse()?);
+    let cut = Config { max_frame_sent: Some(frame), ..config() };
+    let request = server.request("/echo")?;
+    let mut ws = socket::connect(server.adapter, &request, &cut)?;
+    for size in [1, frame - 1, frame, frame + 1, 2 * frame + 1, message - 1, message] {
+        // Of characters of two bytes, one of which a frame cuts; one of one for an odd size.
+        let text = if size % 2 == 1 { "e" } else { "" }.to_string() + &"é".repeat(size / 2);
+        for sent in [Message::Text(&text), Message::Binary(text.as_bytes())] {
+            ws.send(sent)?;
+            if next(&mut *ws)?.as_message() != sent {
+                return Err(format!("{size} bytes come back changed").into());
+            }
+        }
+    }
+    part(&mut *ws)?;
+
+    let mut ws = server.connect("/echo")?;
+    // The server may end the stream before we have read its Close.
+    let sent = ws.send(Message::Binary(&vec![0; frame + 1]));
+    match sent.and_then(|()| ws.recv()) {
+        Ok(None) => same("the code for a frame too long", ws.ending().code, 1009),
+        other => Err(format!("a frame too long: {other:?}").into()),
+    }
 }
 
 /// Our Close, answered.

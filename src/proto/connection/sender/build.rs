@@ -75,7 +75,13 @@ impl Sender {
             return Err(SendError::BadUtf8);
         }
         // If `frame_compressed_built` returns `false`, it has not touched the built message.
-        if !self.frame_compressed_built(b0, lies.clone()) {
+        if self.frame_compressed_built(b0, lies.clone()) {
+            // It is framed already.
+        } else if len > self.max_frame {
+            // The frames need headers where the message lies, so it makes room for them.
+            let payload = self.out.built(lies).to_vec();
+            self.frames(b0, &payload);
+        } else {
             // `encode_around` writes a header as one array, so there has to be room for the longest
             // header.
             let key = self.encoder.key();

@@ -83,7 +83,7 @@ impl Sender {
         if done {
             let packed = codec::without_tail(&out);
             self.encoder.tally.packed(len, packed.len());
-            self.frame(b0 | RSV1, packed);
+            self.frames(b0 | RSV1, packed);
         }
         out.give();
         done
@@ -106,7 +106,7 @@ impl Sender {
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.len());
         let b0 = RSV1 | opcode(message.kind).unfragmented();
-        self.frame_owned(b0, compressed, bytes::Bytes::clone);
+        self.frames_owned(b0, compressed, bytes::Bytes::clone);
         true
     }
 
@@ -126,7 +126,7 @@ impl Sender {
         let mut out = ZlibOutput::default();
         deflate.chunk(data, last, &mut out);
         self.encoder.tally.packed(data.len(), out.len());
-        self.frame(b0 | if begins { RSV1 } else { 0 }, out.bytes());
+        self.frames(b0 | if begins { RSV1 } else { 0 }, out.bytes());
         out.give();
         true
     }

@@ -31,12 +31,13 @@ impl Sender {
     pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
         let Outbound { content, plain } = message.into();
         // Each arm tries the fast check `admits` first. If `admits` is false, the slow call checks
-        // the state, and may compress.
+        // the state, and may compress or cut.
         match content {
             Content::Borrowed(message) => {
                 let (b0, payload) = (opcode(message.kind()).unfragmented(), message.as_bytes());
-                if self.admits() || !self.feed_slow(b0, payload, plain)? {
-                    self.frame(b0, payload);
+                match self.admits() {
+                    true => self.frame(b0, payload),
+                    false => self.feed_slow(b0, payload, plain)?,
                 }
             }
             Content::Vec(kind, payload) => self.feed_owned(kind, payload, plain)?,
@@ -44,9 +45,10 @@ impl Sender {
                 self.feed_owned(message.kind(), Bytes::from(message), plain)?;
             }
             Content::Prepared(message) => {
-                if self.admits() || !self.feed_prepared_slow(&message, plain)? {
-                    let b0 = opcode(message.kind).unfragmented();
-                    self.frame_owned(b0, &message.payload, Bytes::clone);
+                let b0 = opcode(message.kind).unfragmented();
+                match self.admits() {
+                    true => self.frame_owned(b0, &message.payload, Bytes::clone),
+                    false => self.feed_prepared_slow(b0, &message, plain)?,
                 }
             }
         }
@@ -54,20 +56,45 @@ impl Sender {
     }
 
     /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
-    /// not be fed. Compresses and frames the message, and returns `true`. But if the message has to
-    /// be sent uncompressed, returns `false`, and the caller has to frame the message.
+    /// not be fed. Compresses the message, cuts it into frames, or both.
     #[inline(never)] // so that the usual case of `feed` stays short
-    fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
+    fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<(), SendError> {
         self.admit()?;
-        Ok(!plain && self.frame_compressed(b0, payload))
+        if plain || !self.frame_compressed(b0, payload) {
+            self.frames(b0, payload);
+        }
+        Ok(())
+    }
+
+    /// Works as `feed_slow` for an owned payload.
+    #[inline(never)]
+    fn feed_owned_slow<P: AsRef<[u8]> + Into<Bytes>>(
+        &mut self,
+        b0: u8,
+        payload: P,
+        plain: bool,
+    ) -> Result<(), SendError> {
+        self.admit()?;
+        if plain || !self.frame_compressed(b0, payload.as_ref()) {
+            self.frames_owned(b0, payload, P::into);
+        }
+        Ok(())
     }
 
     /// Works as `feed_slow` for a prepared message, which another connection may already have
     /// compressed.
     #[inline(never)]
-    fn feed_prepared_slow(&mut self, message: &Prepared, plain: bool) -> Result<bool, SendError> {
+    fn feed_prepared_slow(
+        &mut self,
+        b0: u8,
+        message: &Prepared,
+        plain: bool,
+    ) -> Result<(), SendError> {
         self.admit()?;
-        Ok(!plain && self.frame_precompressed(message))
+        if plain || !self.frame_precompressed(message) {
+            self.frames_owned(b0, &message.payload, Bytes::clone);
+        }
+        Ok(())
     }
 
     /// Feeds an owned payload. To save a copy, a server splices a long uncompressed payload.
@@ -78,9 +105,10 @@ impl Sender {
         plain: bool,
     ) -> Result<(), SendError> {
         let b0 = opcode(kind).unfragmented();
-        if self.admits() || !self.feed_slow(b0, payload.as_ref(), plain)? {
-            self.frame_owned(b0, payload, P::into);
+        if !self.admits() {
+            return self.feed_owned_slow(b0, payload, plain);
         }
+        self.frame_owned(b0, payload, P::into);
         Ok(())
     }
 
@@ -121,7 +149,7 @@ impl Sender {
         let opcode = if first { opcode(kind) } else { OpCode::Continuation };
         let b0 = if last { opcode.unfragmented() } else { opcode as u8 };
         if !self.frame_compressed_chunk(b0, data, first) {
-            self.frame(b0, data);
+            self.frames(b0, data);
         }
         // While `open` is `true`, no other message is placed at the end of `out` (§5.4).
         self.out.open = !last;
@@ -166,7 +194,7 @@ impl Sender {
         }
         let (kind, payload) = message.parts();
         let before = self.urgent.first.len();
-        self.encoder.behind(&mut self.urgent.first, opcode(kind).unfragmented(), payload);
+        self.frames_first(opcode(kind).unfragmented(), payload);
         Ok(self.ledger.first_fed(self.urgent.first.len() - before))
     }
 
@@ -180,9 +208,10 @@ impl Sender {
     }
 
     /// Sets `admit_below`. Call this after each change of `state` or `deflate`. These two fields
-    /// decide whether a message may be fed, and by which path.
+    /// and `max_frame` decide whether a message may be fed, and by which path.
     pub(super) fn set_admission(&mut self) {
-        let at_once = matches!(self.state, State::Open) && self.deflate.is_none();
+        let whole = self.max_frame == usize::MAX;
+        let at_once = matches!(self.state, State::Open) && self.deflate.is_none() && whole;
         self.admit_below = if at_once { self.out.high_water } else { 0 };
     }
 

@@ -6,6 +6,7 @@
 mod build;
 #[cfg(feature = "counters")]
 mod counters;
+mod cut;
 mod deflate;
 mod dormant;
 mod encoder;
@@ -53,8 +54,10 @@ pub struct Sender {
     /// While `out` has fewer bytes to write than this, `feed` frames a message without further
     /// checks. So the fast path of `feed` needs only one comparison. `set_admission` computes the
     /// value. The value is 0 if this half is closed, if a message in chunks is in progress, or if
-    /// messages may be compressed. Otherwise it is `high_water`.
+    /// messages may be compressed or cut. Otherwise it is `high_water`.
     admit_below: usize,
+    /// See [`Config::max_frame_sent`]; `usize::MAX` stands for no limit. At least 1.
+    max_frame: usize,
     /// See [`Config::cork_limit`]. Invariant: `cork_limit <= high_water`. So while `out` has fewer
     /// bytes to write than `cork_limit`, there is [room](Self::has_room), and a reply is not
     /// refused with `Full`. `Core::is_free`, on an adapter's fast path, relies on this: it checks
@@ -119,9 +122,14 @@ impl Sender {
     #[inline(always)]
     pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
+        let (max_frame, admit_below) = match config.max_frame_sent {
+            None => (usize::MAX, high_water),
+            Some(max) => (max.max(1), 0),
+        };
         Self {
             out: OutBuffer::new(high_water),
-            admit_below: high_water, // `set_admission` computes the same in this state.
+            admit_below, // `set_admission` computes the same in this state.
+            max_frame,
             encoder: Encoder::new(keys),
             cork_limit: config.cork_limit.min(high_water),
             min_vectored: config.min_vectored,
