@@ -160,15 +160,19 @@ fn text(text: &str) -> Option<OwnedMessage> {
 
 /// A server of one connection after another, each in a thread: an echo over TLS. Its address.
 fn echo_server(adapter: Adapter, tls: Arc<ServerConfig>) -> String {
+    echo_server_with(adapter, tls, Config::default())
+}
+
+fn echo_server_with(adapter: Adapter, tls: Arc<ServerConfig>, config: Config) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let tls = tls.clone();
+            let config = config.clone();
             thread::spawn(move || {
                 let stream = stream.unwrap();
                 stream.set_nodelay(true).unwrap();
-                let config = Config::default();
                 let Ok(mut ws) = Server::accept(adapter, stream, &config, tls) else { return };
                 while let Ok(Some(message)) = ws.recv() {
                     ws.send(message.as_message()).unwrap();
@@ -210,6 +214,26 @@ fn messages_of_any_length_pass_both_adapters_in_both_roles() {
         ws.flush().unwrap();
         for i in 0..500 {
             assert_eq!(ws.recv().unwrap(), text(&format!("{i}")));
+        }
+        ws.close(CloseCode::NORMAL).unwrap();
+        assert_eq!(ws.end(), (1000, true));
+    });
+}
+
+/// The server echoes whole messages, and takes no longer frame.
+#[test]
+fn messages_cut_into_frames_pass_over_tls() {
+    bounded_each(product(ADAPTERS, ADAPTERS), |(server, client)| {
+        let authority = Authority::new();
+        let only = Config { max_frame: Some(1000), ..Config::default() };
+        let address = echo_server_with(server, authority.server(), only);
+        let config = Config { max_frame_sent: Some(1000), ..Config::default() };
+        let url = localhost_url(&address);
+        let mut ws = Client::connect(client, &url, &config, authority.client()).unwrap();
+        for n in [1000, 1001, 20_000, 100_000] {
+            let payload: Vec<u8> = (0..n).map(|i: u32| (i * 7 / 3) as u8).collect();
+            ws.send(&payload).unwrap();
+            assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(payload)));
         }
         ws.close(CloseCode::NORMAL).unwrap();
         assert_eq!(ws.end(), (1000, true));
