@@ -18,6 +18,11 @@ const TRIES: u32 = 64;
 /// A stream whose reads try again and again instead of sleeping. So the operating system need not
 /// wake the thread when bytes arrive.
 ///
+/// End the session by `leave`: under a [read timeout](super::WebSocket::set_read_timeout), `close`
+/// returns [`WouldBlock`](crate::Error::WouldBlock) with the connection still good. A thread that
+/// also sends orders takes a non-blocking socket instead: see [the
+/// recipe](crate::guide::recipes::feeds#one-thread-that-sends-orders-and-receives-answers).
+///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
 ///
