@@ -163,8 +163,8 @@ impl<T> Arbiter<T> {
     }
 
     /// Removes a line whose connection is over. From now on, no gap waits for this line. Its kept
-    /// messages stay only if another line [vouches for them](#whose-a-kept-message-is). Call
-    /// [`poll`](Self::poll) afterwards.
+    /// messages stay only if another line [vouches for them](#whose-a-kept-message-is). So first
+    /// [`poll`](Self::poll) until there is nothing, and again afterwards.
     pub fn close(&mut self, line: Line) {
         let Some(source) = self.lines.get_mut(line.0) else { return };
         let ended = *source;

@@ -19,7 +19,7 @@ mod run;
 #[cfg(doc)]
 use crate::{Action, Say};
 use crate::{
-    Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Pace, Rotation, State,
+    Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Line, Pace, Rotation, State,
     Subscription, Verdict,
 };
 use alloc::{collections::VecDeque, vec::Vec};
@@ -169,8 +169,8 @@ impl<T> Settings<T> {
 ///   have passed it, or after [`Limits::patience`]. After [`Action::Restart`] the count begins
 ///   anew, and after [`resync`](Self::resync) the snapshot replaces all earlier numbers: what an
 ///   open connection has passed of the rest is a gap at once.
-/// - **Whose numbers.** A message that waits for its turn belongs to a connection, and when that is
-///   over, it stays only if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an
+/// - **Whose numbers.** A message that waits for its turn belongs to a connection. When that is over,
+///   and all that was due before is delivered and reported, it stays only if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an
 ///   exchange may count anew after an outage. If it counts anew on *each* connection, set
 ///   [`Subscription::per_connection`]: otherwise numbers that catch up within the patience are
 ///   dropped as duplicates, and nothing tells you.
@@ -259,6 +259,9 @@ pub struct Follower<T> {
     next: u64,
     /// Connections to leave.
     left: VecDeque<(ConnectionId, CloseCode)>,
+    /// The lines of connections that are over, in the arbiters of these subscriptions. `poll` closes
+    /// them once it has reported what was due before.
+    closing: Vec<(usize, Line)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
     /// Whether the next `poll` has to decide if a line leaves the older of its two connections. Set
@@ -294,6 +297,7 @@ impl<T> Follower<T> {
             kept: 0,
             next: 0,
             left: VecDeque::new(),
+            closing: Vec::new(),
             unpolled: 0..0,
             retires: false,
             due: Time::ZERO,
@@ -358,6 +362,7 @@ impl<T> Follower<T> {
                 }
             }
         }
+        self.closing.retain(|(at, _)| *at != subscription);
         if let Some(followed) = self.subscriptions.get_mut(subscription).and_then(Option::take) {
             self.kept -= followed.arbiter.bytes();
         }
@@ -372,6 +377,8 @@ impl<T> Follower<T> {
     /// Says that the program has a snapshot of this subscription: as [`Arbiter::resync`], with the
     /// first number that the snapshot does not contain. Call [`poll`](Self::poll) afterwards.
     pub fn resync(&mut self, subscription: usize, next: u64, now: Time) {
+        // What a connection that is over had brought must not reach the new book.
+        self.close_now();
         self.change(subscription, now, |followed| followed.resync(next, now));
     }
 
@@ -701,17 +708,24 @@ impl<T> Follower<T> {
         self.close_lines(open);
     }
 
-    /// Closes the connection's lines in the arbiters, so that no gap waits for this connection any
-    /// more.
+    /// Makes the next `poll` close the connection's lines in the arbiters.
     fn close_lines(&mut self, open: Open) {
-        for (seat, followed) in open.seats.into_iter().zip(&mut self.subscriptions) {
+        let seats = open.seats.into_iter().zip(&mut self.subscriptions);
+        for (at, (seat, followed)) in seats.enumerate() {
             let Some(followed) = followed else { continue };
             followed.note_over(open.id);
-            if let Some(line) = seat.and_then(|seat| seat.line) {
-                let before = followed.arbiter.bytes();
-                followed.arbiter.close(line);
-                self.kept = self.kept - before + followed.arbiter.bytes();
-            }
+            self.closing.extend(seat.and_then(|seat| seat.line).map(|line| (at, line)));
+        }
+        self.unpolled = 0..self.subscriptions.len();
+    }
+
+    /// Closes the lines of connections that are over, so that no gap waits for them any more.
+    fn close_now(&mut self) {
+        for (at, line) in core::mem::take(&mut self.closing) {
+            let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };
+            let before = followed.arbiter.bytes();
+            followed.arbiter.close(line);
+            self.kept = self.kept - before + followed.arbiter.bytes();
         }
         self.unpolled = 0..self.subscriptions.len();
     }

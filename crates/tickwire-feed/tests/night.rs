@@ -208,6 +208,23 @@ fn nor_does_a_message_from_behind_a_gap() {
     assert!(desk.delivered.iter().all(|(count, _)| *count == 1));
 }
 
+/// What came before the end of a connection is delivered, though the program learns of both at once.
+#[test]
+fn what_came_in_one_batch_with_the_end_is_delivered() {
+    let mut desk = Desk::new(settings(), 1, trades());
+    let id = desk.open();
+    desk.data(id, (0, 12));
+    for number in 15..=16 {
+        let data = Incoming::Data { subscription: 0, numbers: Some(number.into()) };
+        let verdict = desk.follower.heard(id, data, desk.now, || (0, number));
+        assert_eq!(verdict, Some(Verdict::Kept));
+    }
+    desk.end(id, Ended::Closed(1006));
+    desk.act(|_| None);
+    assert_eq!(desk.delivered, [(0, 12), (0, 15), (0, 16)]);
+    assert_eq!((desk.gaps[0].first, desk.gaps[0].last), (13, 14));
+}
+
 /// `followc ghost`: one wrong number on a connection that is then cut gave 3,000 snapshots.
 #[test]
 fn a_wrong_number_is_forgotten_with_its_connection() {
@@ -324,6 +341,7 @@ fn the_death_of_one_line_costs_at_most_one_more_gap() {
         assert_eq!(desk.data(a, (0, number)), Some(Verdict::Kept));
     }
     desk.end(a, Ended::Closed(1006));
+    desk.act(|_| None);
     for number in (99..=150).filter(|number| *number != 120) {
         desk.data(b, (0, number));
     }

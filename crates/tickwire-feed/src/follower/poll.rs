@@ -34,6 +34,10 @@ impl<T> Follower<T> {
             if let Some(action) = self.poll_arbiters(now) {
                 return action;
             }
+            if !self.closing.is_empty() {
+                self.close_now();
+                continue;
+            }
             if now < self.due {
                 self.told = Some(self.due);
                 return Action::Wait(self.due);
