@@ -99,6 +99,7 @@ impl<T> Follower<T> {
             grace: self.grace,
         };
         for at in 0..self.runs.len() {
+            self.look_home(at, now);
             if let Some(again) = self.runs[at].dials_at(self.set.addresses) {
                 let taken = if now < again { Err(again) } else { attempts.take(now) };
                 match taken {
@@ -156,6 +157,16 @@ impl<T> Follower<T> {
             }
         }
         None
+    }
+
+    /// If another line is at the line's own address, the line stays where it is.
+    fn look_home(&mut self, at: usize, now: Time) {
+        let addresses = self.set.addresses;
+        let run = &self.runs[at];
+        let is_due = run.dials_at(addresses).is_some_and(|due| due <= now);
+        if is_due && run.goes_home(addresses, now) && self.is_used(at, run.home(addresses)) {
+            self.runs[at].postpone_home(now);
+        }
     }
 
     fn dial(&mut self, at: usize, now: Time) -> Action<T> {

@@ -153,7 +153,9 @@ impl Run {
         now: Time,
     ) {
         let purpose = self.purpose(addresses, now);
-        self.address = address;
+        if purpose != Purpose::Home {
+            self.address = address;
+        }
         self.dialing = Some(Dialing { connection, address, since: now, purpose, is_wanted: true });
     }
 
@@ -165,6 +167,16 @@ impl Run {
             None if !is_planned && current.address != self.home(addresses) => Purpose::Home,
             None => Purpose::Need,
         }
+    }
+
+    /// Whether the only reason to dial is to go home.
+    pub(super) fn goes_home(&self, addresses: usize, now: Time) -> bool {
+        self.purpose(addresses, now) == Purpose::Home
+    }
+
+    /// Does not try to go home for some time.
+    pub(super) fn postpone_home(&mut self, now: Time) {
+        self.home_from = now + HOME_AFTER;
     }
 
     /// The end before the next attempt.
@@ -192,6 +204,7 @@ impl Run {
     /// Says that the attempt has succeeded. Returns it, if it is still wanted.
     pub(super) fn opened(&mut self, connection: ConnectionId) -> Option<Dialing> {
         let dialing = self.dialing.take_if(|dialing| dialing.connection == connection)?;
+        self.address = dialing.address;
         // A new connection ends an alarm, but not a stop, because only `go_on` ends a stop.
         if let Gate::Alarm { from, after } = self.gate {
             self.gate = Gate::Open { from, after: Some(after) };
@@ -234,7 +247,7 @@ impl Run {
             && self.current().is_some_and(|current| current.silent.is_none())
             && ended.retry() == Retry::BackOff;
         if stays {
-            self.home_from = now + HOME_AFTER;
+            self.postpone_home(now);
         }
         stays
     }

@@ -75,6 +75,8 @@ struct Line {
     /// It waits for a minute from here on.
     alarm: Option<Ms>,
     next_host: Option<usize>,
+    /// It was last shown as silent, and so may have turned already.
+    silent: bool,
     /// Final codes in a row of connections that did not settle.
     finals: u32,
 }
@@ -156,7 +158,7 @@ impl Oracle {
         self.busy = world.now;
         self.held.retain(|&held| held != id);
         self.forgets(id, None);
-        if self.talks[id].alone && self.lines.len() == 1 {
+        if self.talks[id].alone && self.lines.len() == 1 && !self.lines[0].silent {
             let next = world.connections[id].host + usize::from(turns);
             self.lines[0].next_host = Some(next % world.plan.hosts);
         }
@@ -419,6 +421,7 @@ impl Oracle {
             self.holds("a frozen subscription is left in time", !late || kept, what);
         }
         for (line, state) in states.iter().enumerate() {
+            self.lines[line].silent = matches!(state, State::Silent { .. });
             self.shows(world, line, state);
         }
     }
