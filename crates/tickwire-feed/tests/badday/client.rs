@@ -19,7 +19,7 @@ use tickwire::{
     tls::rustls,
 };
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Incoming, Pace, Subscription, Verdict,
+    Action, Attempts, ConnectionId, Ended, Follower, Incoming, Say, Settings, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -54,8 +54,6 @@ enum Later {
     Dialed(ConnectionId, usize),
     Ended(ConnectionId, Error),
     Snapshot(usize, Option<Snapshot>),
-    /// Ask for it again.
-    Ask(usize),
     /// No byte has come for a while.
     Silence(u64),
     /// No text was sent for a while.
@@ -70,16 +68,6 @@ struct Link {
     texted: Duration,
 }
 
-/// What the program wants of a symbol's snapshot.
-#[derive(Clone, Copy, PartialEq)]
-enum Wish {
-    None,
-    /// It is under way.
-    Asked,
-    /// It is under way, and will be too old.
-    Newer,
-}
-
 pub(crate) struct Client {
     shape: Shape,
     symbols: usize,
@@ -92,9 +80,8 @@ pub(crate) struct Client {
     order: u64,
     links: HashMap<u64, Link>,
     books: Vec<Book>,
-    wishes: Vec<Wish>,
-    /// How many snapshots were refused in a row.
-    refused: Vec<u32>,
+    /// The symbols whose snapshot came with a subscription, and is being reported.
+    coming: Vec<bool>,
     /// When snapshots were asked for.
     asked: Vec<Vec<Duration>>,
     address: usize,
@@ -109,33 +96,39 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(day: Day, seed: u64) -> Self {
-        let mut follower = Follower::new();
-        follower.addresses = day.addresses;
-        follower.login = day.login;
+        // Some bytes for each level: the count is what matters.
+        let settings = Settings::new(|levels: &Vec<Level>| levels.len() * size_of::<Level>());
+        let mut follower =
+            Follower::new(Settings { addresses: day.addresses, login: day.login, ..settings });
+        let backoff = Backoff::seeded(seed).trading();
         match day.life {
-            Some(life) => follower.add_line(Backoff::seeded(seed), life, life / 24),
-            None => follower.add_line(Backoff::seeded(seed), Duration::MAX, Duration::ZERO),
+            Some(life) => follower.add_line(backoff, life, life / 24),
+            None => follower.add_line(backoff, Duration::MAX, Duration::ZERO),
         }
         // Longer than any of these books is ever silent.
         let leave_after = Some((5 * day.interval).max(15 * SECOND));
         let ask_after = Some((2 * day.interval).max(10 * SECOND));
         for _ in 0..day.symbols {
-            follower.subscribe(Subscription { ask_after, leave_after, resume: false });
+            let per_connection = day.shape == Shape::Bitfinex;
+            follower.subscribe(Subscription {
+                ask_after,
+                leave_after,
+                resume: false,
+                per_connection,
+            });
         }
         Self {
             shape: day.shape,
             symbols: day.symbols,
             follower,
-            // 250 attempts in five minutes, of which 20 may follow each other at once.
-            attempts: Attempts::new(Pace::new(250, 300 * SECOND).at_once(20)),
+            attempts: Attempts::new(250, 300 * SECOND).and(20, SECOND),
             now: Duration::ZERO,
             wait: Duration::ZERO,
             later: BTreeMap::new(),
             order: 0,
             links: HashMap::new(),
             books: (0..day.symbols).map(|_| Book::default()).collect(),
-            wishes: vec![Wish::None; day.symbols],
-            refused: vec![0; day.symbols],
+            coming: vec![false; day.symbols],
             asked: vec![Vec::new(); day.symbols],
             address: 0,
             gaps: 0,
@@ -239,9 +232,10 @@ impl Client {
                 Action::Message { subscription, message } => self.apply(subscription, &message),
                 Action::Gap { subscription, .. } => {
                     self.gaps += 1;
-                    self.needs_snapshot(subscription);
+                    self.books[subscription].valid = false;
                 }
-                Action::Restart { subscription } => self.needs_snapshot(subscription),
+                Action::Restart { subscription } => self.books[subscription].valid = false,
+                Action::Snapshot { subscription } => self.ask(subscription),
                 Action::Wait(until) => {
                     self.wait = until.since_epoch();
                     return;
@@ -265,9 +259,8 @@ impl Client {
     fn happens(&mut self, later: Later) -> bool {
         match later {
             Later::Dialed(id, address) => self.dial(id, address),
-            Later::Ended(id, error) => self.ended(id, ended(error)),
+            Later::Ended(id, error) => self.ended(id, &error),
             Later::Snapshot(index, snapshot) => self.snapshot_came(index, snapshot),
-            Later::Ask(index) => self.ask(index),
             Later::Silence(number) => {
                 self.silence(number);
                 return false;
@@ -280,7 +273,7 @@ impl Client {
         true
     }
 
-    fn ended(&mut self, id: ConnectionId, ended: Ended) {
+    fn ended(&mut self, id: ConnectionId, ended: impl Into<Ended>) {
         self.follower.ended(id, ended, self.time(), &mut self.attempts);
     }
 
@@ -291,14 +284,14 @@ impl Client {
             Dialed::Open(number) => number,
             Dialed::Refused => {
                 let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
-                return self.ended(id, ended(refused.into()));
+                return self.ended(id, Error::from(refused));
             }
             Dialed::Stuck(_) => return self.in_time(handshake_timeout, Later::Ended(id, timeout)),
         };
         if !self.exchange.certificate_is_valid(number) {
             self.exchange.heard(self.now, number, Heard::End);
             let lapsed = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
-            return self.ended(id, ended(Error::Tls(lapsed.into())));
+            return self.ended(id, Error::Tls(lapsed.into()));
         }
         match self.exchange.request(self.now, number, "/ws", true) {
             Reply::Upgrade => {
@@ -307,11 +300,10 @@ impl Client {
                 self.address = address;
                 self.in_time(SILENCE, Later::Silence(number));
                 self.in_time(20 * SECOND, Later::Idle(number));
-                self.follower.opened(id, self.time());
+                self.follower.opened(id, self.time(), &mut self.attempts);
             }
             Reply::Http { status, headers, body, .. } => {
-                let refusal = refusal(status, &headers, &body);
-                self.ended(id, ended(refusal));
+                self.ended(id, refusal(status, &headers, &body));
             }
             Reply::Nothing => self.in_time(handshake_timeout, Later::Ended(id, timeout)),
         }
@@ -336,12 +328,12 @@ impl Client {
             }
             Said::Cut => {
                 self.links.remove(&number);
-                self.ended(id, ended(RecvError::UnexpectedEof.into()));
+                self.ended(id, Error::from(RecvError::UnexpectedEof));
             }
             Said::Reset => {
                 self.links.remove(&number);
                 let reset = std::io::Error::from(ErrorKind::ConnectionReset);
-                self.ended(id, ended(reset.into()));
+                self.ended(id, Error::from(reset));
             }
         }
     }
@@ -361,7 +353,13 @@ impl Client {
                 Incoming::Data { subscription, numbers }
             }
             Read::Snapshot(subscription, snapshot) => {
-                self.follower.heard(id, Incoming::Other, self.time(), Vec::new);
+                // It is data: with `per_connection`, it makes the follower switch.
+                let numbers = Some(snapshot.number.into());
+                let data = Incoming::Data { subscription, numbers };
+                let _ = self.follower.heard(id, data, self.time(), Vec::new);
+                self.coming[subscription] = true;
+                self.poll();
+                self.coming[subscription] = false;
                 self.asked[subscription].push(self.now);
                 self.replace(subscription, &snapshot);
                 return;
@@ -389,77 +387,57 @@ impl Client {
         }
     }
 
-    /// The follower has told that the book is wrong.
-    fn needs_snapshot(&mut self, index: usize) {
-        self.books[index].valid = false;
+    /// Asks for a snapshot.
+    fn ask(&mut self, index: usize) {
         if !self.shape.snapshots_over_http() {
-            self.subscribe_anew(index);
-        } else if self.wishes[index] == Wish::None {
-            self.ask(index);
-        } else {
-            self.wishes[index] = Wish::Newer;
+            return self.subscribe_anew(index);
+        }
+        self.asked[index].push(self.now);
+        let number = match self.exchange.dial(self.now, self.address) {
+            Dialed::Open(number) => number,
+            Dialed::Refused => return self.in_time(ROUND_TRIPS, Later::Snapshot(index, None)),
+            Dialed::Stuck(_) => return self.in_time(3 * SECOND, Later::Snapshot(index, None)),
+        };
+        let target = exchanges::snapshot_target(self.shape, index);
+        match self.exchange.request(self.now, number, &target, false) {
+            Reply::Http { after, status: 200, body, .. } => {
+                self.in_time(after, Later::Snapshot(index, exchanges::read_snapshot(&body)));
+            }
+            Reply::Http { after, headers, .. } => {
+                // A refused request must not come again before its time.
+                let wait = headers.iter().find(|(name, _)| *name == "Retry-After");
+                let wait = wait.and_then(|(_, value)| value.parse().ok());
+                let wait = wait.map_or(after, Duration::from_secs);
+                self.in_time(wait, Later::Snapshot(index, None));
+            }
+            _ => self.in_time(3 * SECOND, Later::Snapshot(index, None)),
         }
     }
 
     /// Where a subscription brings the snapshot: on the youngest connection.
     fn subscribe_anew(&mut self, index: usize) {
-        let Some((_, link)) = self.links.iter().max_by_key(|(number, _)| **number) else { return };
-        let id = link.id;
-        self.send(id, &exchanges::unsubscribe(self.shape, index));
-        let say = tickwire_feed::Say::Subscribe(index..index + 1);
-        self.send(id, &exchanges::write(self.shape, say));
-    }
-
-    fn ask(&mut self, index: usize) {
-        self.asked[index].push(self.now);
-        self.wishes[index] = Wish::Asked;
-        let number = match self.exchange.dial(self.now, self.address) {
-            Dialed::Open(number) => number,
-            Dialed::Refused => {
-                let wait = self.patience(index);
-                return self.in_time(wait, Later::Ask(index));
-            }
-            Dialed::Stuck(_) => return self.in_time(3 * SECOND, Later::Ask(index)),
-        };
-        let target = exchanges::snapshot_target(self.shape, index);
-        let reply = self.exchange.request(self.now, number, &target, false);
-        match reply {
-            Reply::Http { after, status: 200, body, .. } => {
-                self.in_time(after, Later::Snapshot(index, exchanges::read_snapshot(&body)));
-            }
-            Reply::Http { headers, .. } => {
-                let wait = headers.iter().find(|(name, _)| *name == "Retry-After");
-                let wait = wait.and_then(|(_, value)| value.parse().ok());
-                let wait = wait.map_or(self.patience(index), Duration::from_secs);
-                self.in_time(wait, Later::Ask(index));
-            }
-            _ => self.in_time(3 * SECOND, Later::Ask(index)),
+        if self.coming[index] {
+            return;
         }
-    }
-
-    /// How long to wait after a snapshot that was refused: 1, 2, 4, 8, 8, .. s.
-    fn patience(&mut self, index: usize) -> Duration {
-        self.refused[index] += 1;
-        SECOND * (1 << (self.refused[index] - 1).min(3))
+        let link = self.links.iter().max_by_key(|(number, _)| **number);
+        let Some(id) = link.map(|(_, link)| link.id) else {
+            return self.in_time(SECOND, Later::Snapshot(index, None));
+        };
+        self.send(id, &exchanges::unsubscribe(self.shape, index));
+        self.send(id, &exchanges::write(self.shape, Say::Subscribe(index..index + 1)));
     }
 
     fn snapshot_came(&mut self, index: usize, snapshot: Option<Snapshot>) {
-        if self.wishes[index] == Wish::Newer {
-            return self.ask(index);
-        }
-        self.wishes[index] = Wish::None;
-        self.refused[index] = 0;
-        if let Some(snapshot) = snapshot {
-            self.replace(index, &snapshot);
+        match snapshot {
+            Some(snapshot) => self.replace(index, &snapshot),
+            None => self.follower.no_snapshot(index, self.time()),
         }
     }
 
     fn replace(&mut self, index: usize, snapshot: &Snapshot) {
         self.books[index].replace(snapshot);
         let time = self.time();
-        if let Some(arbiter) = self.follower.arbiter(index) {
-            arbiter.resync(snapshot.number + 1, time);
-        }
+        self.follower.resync(index, snapshot.number + 1, time);
         self.poll();
     }
 
@@ -471,7 +449,7 @@ impl Client {
             let id = link.id;
             self.links.remove(&number);
             self.exchange.heard(self.now, number, Heard::End);
-            self.ended(id, ended(RecvError::PongTimeout.into()));
+            self.ended(id, Error::from(RecvError::PongTimeout));
             self.poll();
         } else if !link.frozen {
             if silent >= SILENCE {
@@ -496,14 +474,6 @@ impl Client {
             return self.in_time(20 * SECOND, Later::Idle(number));
         }
         self.in_time(20 * SECOND - idle, Later::Idle(number));
-    }
-}
-
-/// README.md's.
-fn ended(error: Error) -> Ended {
-    match error {
-        Error::Refused(no) => (&*no).into(),
-        error => Ended::Failed(error.retry()),
     }
 }
 

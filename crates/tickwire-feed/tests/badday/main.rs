@@ -14,25 +14,6 @@ use badday::{Day, days};
 use client::{Client, Outcome};
 use std::time::Duration;
 
-/// Days that fail now, and why. A day that has come to pass has to leave the list.
-const FAILING: &[(&str, &str)] = &[
-    ("binance-1008", "1008 after an hour waits for a minute: 72.3 s"),
-    ("close-1000", "1000 after two hours waits for a minute: 72.3 s"),
-    ("five-a-second", "the first delay is up to 5 s: 7.8 s"),
-    ("okx-heartbeat", "the first delay is up to 5 s: 3.0 s"),
-    ("bybit-restart", "the first delay is up to 5 s: 3.3 s"),
-    ("rolling-restarts", "after 1012 the other address is not tried: 24.8 s"),
-    ("lapsed-certificate", "stops for good"),
-    ("too-many-requests", "a Retry-After with a date counts as none: 285.3 s"),
-    ("banned-neighbour", "418 stops for good, in spite of its Retry-After"),
-    ("half-open", "PongTimeout waits for the first delay: 7.8 s"),
-    ("frozen-server", "PongTimeout dials the same address again: 19.3 s"),
-    ("stale-snapshot", "a snapshot for each gap, without a pause: 27 in five minutes"),
-    ("count-anew", "a kept message of the old count comes into the new book"),
-    ("coinbase-gap", "the first delay is up to 5 s: 3.8 s"),
-    ("bitfinex-count", "the first delay is up to 5 s: 3.8 s"),
-];
-
 /// The delays of reconnecting are random: runs of each day.
 const SEEDS: u64 = 2;
 
@@ -71,7 +52,7 @@ fn complaints(day: &Day, outcome: &Outcome) -> Vec<String> {
     found
 }
 
-/// Lives a day, which has to end well unless it is known to fail.
+/// Lives a day, which has to end well.
 fn live(name: &str) {
     let day = days::named(name).unwrap();
     let mut found = Vec::new();
@@ -91,11 +72,7 @@ fn live(name: &str) {
         );
         found.extend(complaints(&day, &outcome));
     }
-    println!("{found:#?}");
-    match FAILING.iter().find(|(failing, _)| *failing == name) {
-        Some((_, why)) => assert!(!found.is_empty(), "passes: take it out of the list ({why})"),
-        None => assert!(found.is_empty(), "{found:#?}"),
-    }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 macro_rules! days {
