@@ -26,6 +26,7 @@
 //! - [Migrating](guide::migrating) from tungstenite and other crates, with symptoms of typical
 //!   problems
 //! - Your own loop: [`Connection`]
+//! - In a hurry: the [cheat sheet](guide::cheatsheet)
 //!
 //! # A server
 //!
