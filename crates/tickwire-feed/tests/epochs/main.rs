@@ -1,0 +1,68 @@
+//! An oracle for `Follower`, written from its documentation alone: a simulation in virtual time that
+//! knows of each message to which count of the exchange it truly belongs, which the follower can't.
+//!
+//! `TESTS=all` runs 1,000 seeds, `SEED=n` one, of which `TRACE=1` prints everything.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cases;
+mod desk;
+#[path = "../support/dice.rs"]
+mod dice;
+mod exchange;
+mod oracle;
+mod plan;
+mod world;
+
+use world::{Mutant, Outcome, World};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn seeds(some: u64, all: u64) -> std::ops::Range<u64> {
+    if let Some(seed) = number("SEED") {
+        return seed..seed + 1;
+    }
+    let every = std::env::var_os("TESTS").is_some_and(|tests| tests == "all");
+    let from = number("FROM").unwrap_or(0);
+    from..from + number("CASES").unwrap_or(if every { all } else { some })
+}
+
+#[test]
+fn no_message_of_an_old_epoch_reaches_a_newer_book() {
+    let mut bad = 0;
+    let mut all = Vec::new();
+    for seed in seeds(4, 1_000) {
+        let outcome = World::new(seed, None).live();
+        if !outcome.complaints.is_empty() {
+            bad += 1;
+            println!("seed {seed}: {:#?}", outcome.complaints);
+        }
+        all.push(outcome);
+    }
+    let sum = |of: fn(&Outcome) -> usize| all.iter().map(of).sum::<usize>();
+    println!(
+        "{} runs: {} messages, {} dials, {} gaps, {} snapshots, at most {} in five minutes, \
+         {} undetectable, at most {} bytes",
+        all.len(),
+        sum(|run| run.messages),
+        sum(|run| run.dials),
+        sum(|run| run.gaps),
+        sum(|run| run.snapshots),
+        all.iter().map(|run| run.snapshots_in_five_minutes).max().unwrap(),
+        sum(|run| run.undetectable),
+        all.iter().map(|run| run.most_bytes).max().unwrap(),
+    );
+    assert_eq!(bad, 0, "runs with complaints");
+}
+
+#[test]
+fn the_oracle_can_fail() {
+    use Mutant::*;
+    for mutant in [Loses, Repeats, HidesGaps, HidesRestarts, Hoards, Asks, Dials, Leaks, Dawdles] {
+        let seen =
+            (0..12).find(|seed| !World::new(*seed, Some(mutant)).live().complaints.is_empty());
+        println!("{mutant:?} is seen by seed {seen:?}");
+        assert!(seen.is_some(), "{mutant:?} is not seen");
+    }
+}
