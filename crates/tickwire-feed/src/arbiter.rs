@@ -391,9 +391,10 @@ impl<T> Arbiter<T> {
             // A line that began below the feed may just lag behind another line. But if all lines
             // are below the feed, the exchange may count anew.
             let is_alone = self.all_lines(|end| end < self.next);
-            let alone = is_alone.then_some(Anew { since: now, is_sure: true });
             let is_below = self.ends().any(|end| 0 < end && end < self.next);
-            self.anew = self.anew.or(alone).filter(|_| is_below);
+            let alone = (is_alone && is_below).then_some(Anew { since: now, is_sure: true });
+            // What a line has shown outlives it, until another line brings something.
+            self.anew = self.anew.or(alone).filter(|_| is_below || !self.is_fed());
             if self.anew.is_some_and(|anew| anew.since + self.limits.patience <= now) {
                 self.restart(State::Start);
                 return Some(Event::Restart);

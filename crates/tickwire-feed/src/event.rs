@@ -119,8 +119,8 @@ pub enum Event<T> {
     ///   and one of these lines began below the feed's last number, or was below it at the last
     ///   [`resync`](Arbiter::resync). The event comes after the arbiter's
     ///   [patience](Limits::patience). It does not come if a line has meanwhile brought the feed's
-    ///   last number or a later number. A line that has brought no message does not prevent the
-    ///   event.
+    ///   last number or a later number. Neither a line that has brought no message nor the close of
+    ///   the line that was below prevents the event.
     ///
     /// So numbers that begin anew and catch up within the patience cause no event, and the messages
     /// of the new count below the feed's last number are dropped as duplicates. For a feed that

@@ -169,9 +169,10 @@ impl<T> Settings<T> {
 ///   have passed it, or after [`Limits::patience`]. After [`Action::Restart`] the count begins
 ///   anew, and after [`resync`](Self::resync) the snapshot replaces all earlier numbers: what an
 ///   open connection has passed of the rest is a gap at once.
-/// - **Whose numbers.** A message that waits for its turn belongs to a connection. When that is over,
-///   and all that was due before is delivered and reported, it stays only if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an
-///   exchange may count anew after an outage. If it counts anew on *each* connection, set
+/// - **Whose numbers.** A message that waits for its turn belongs to a connection. When that is
+///   over or [silent](State::Silent), and all that was due before is delivered and reported, it
+///   stays only if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an exchange may
+///   count anew after an outage. If it counts anew on *each* connection, set
 ///   [`Subscription::per_connection`]: otherwise numbers that catch up within the patience are
 ///   dropped as duplicates, and nothing tells you.
 /// - **Snapshots.** Without [`Subscription::resume`], each `Gap` and `Restart` leads to one

@@ -41,6 +41,11 @@ fn book() -> Subscription {
     Subscription { ask_after: Some(5 * SECOND), ..Subscription::default() }
 }
 
+/// Nothing is asked, so the connection is not silent while no data comes.
+fn unasked() -> Subscription {
+    Subscription { ask_after: None, ..book() }
+}
+
 fn trades() -> Subscription {
     Subscription { resume: true, ..book() }
 }
@@ -403,9 +408,9 @@ fn snapshots_are_bounded_whatever_the_cause() {
     let worst = Desk::worst(&desk.snapshots);
     assert!((5..=12).contains(&worst), "{worst}");
     // All followers of an address may share a pace.
-    let mut desk = Desk::new(settings(), 1, book());
+    let mut desk = Desk::new(settings(), 1, unasked());
     for _ in 1..20 {
-        desk.follower.subscribe(book()).unwrap();
+        desk.follower.subscribe(unasked()).unwrap();
     }
     desk.attempts = Attempts::new(250, 300 * SECOND).snapshots(Pace::new(2, SECOND));
     let id = desk.open();
@@ -420,7 +425,7 @@ fn snapshots_are_bounded_whatever_the_cause() {
 
 #[test]
 fn the_next_snapshot_waits_longer_and_numbers_in_order_earn_the_first_delay_again() {
-    let mut desk = Desk::new(settings(), 1, book());
+    let mut desk = Desk::new(settings(), 1, unasked());
     let id = desk.open();
     desk.data(id, (0, 1));
     let mut number = 2;

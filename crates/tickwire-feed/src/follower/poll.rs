@@ -191,6 +191,12 @@ impl<T> Follower<T> {
         let has_successor = run.successor().is_some();
         let Some(current) = run.current_mut() else { return };
         current.silent = Some(super::open::Silent { cause, since: now });
+        // What it has brought may be of a count that is over. It vouches for nothing before it
+        // brings data again.
+        for (at, seat) in current.seats.iter_mut().enumerate() {
+            let line = seat.as_mut().and_then(|seat| seat.line.take());
+            self.closing.extend(line.map(|line| (at, line)));
+        }
         let lived = current.lived(now);
         let address = current.address;
         if !has_successor {

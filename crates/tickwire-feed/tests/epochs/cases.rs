@@ -233,7 +233,6 @@ fn staleepoch_a_snapshot_of_the_old_count_is_found_by_the_next_numbers() {
 
 /// Seed 2351: a connection that has fallen silent has no say in what is kept.
 #[test]
-#[ignore = "F1: not mended yet"]
 fn a_silent_connection_vouches_for_nothing() {
     let settings = Settings { addresses: 2, ..settings() };
     let watch = Subscription { ask_after: Some(2 * SECOND), ..book() };
@@ -268,7 +267,6 @@ fn a_silent_connection_vouches_for_nothing() {
 
 /// Seed 396: what a connection has shown of a new count outlives it.
 #[test]
-#[ignore = "F2: not mended yet"]
 fn a_new_count_is_seen_although_its_connections_live_short() {
     let mut desk = Desk::new(settings(), book());
     let first = desk.connected();
