@@ -118,10 +118,22 @@ pub struct Config {
 
     /// The number of bytes that one read asks for, besides the longest frame header; default 16
     /// KiB, which fits the processor's first-level cache. So one read can receive a whole message
-    /// of this length. Inside a long frame, a read instead asks for the rest of the frame, up to
-    /// 128 KiB. A value below 512 bytes or above 16 MiB counts as the nearer of these two limits.
-    /// The buffer grows while a longer message arrives.
+    /// of this length. While messages are longer than an eighth of this number, reads grow up to
+    /// [`max_read`](Self::max_read). A value below 512 bytes or above 16 MiB counts as the nearer
+    /// of these two limits. The buffer grows while a longer message arrives.
     pub read_buffer: usize,
+
+    /// The most bytes that one read asks for, besides the longest frame header; default 256 KiB,
+    /// which fits the second-level cache of most processors. Each read that long messages fill lets
+    /// the next read ask for twice as many bytes, and each read that brings few bytes lets it ask
+    /// for half. So long messages cost fewer system calls. Inside a long frame, a read asks for the
+    /// rest of the frame. A value below [`read_buffer`](Self::read_buffer) counts as `read_buffer`,
+    /// and a value above 16 MiB as 16 MiB.
+    ///
+    /// Without this limit, a peer that fills every read would make the buffer grow without end. A
+    /// connection whose peer stops inside a message can keep a buffer of this length. With many
+    /// such peers, or to have the replies to a batch leave sooner, set a lower value.
+    pub max_read: usize,
 
     /// The number of bytes up to which an adapter holds back replies; default 64 KiB. The adapter
     /// writes the replies to a batch of messages when it has processed the batch. It writes them
@@ -262,6 +274,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             read_buffer: 16 << 10,
+            max_read: 256 << 10,
             max_message: 16 << 20,
             max_frame: None,
             max_frame_sent: None,

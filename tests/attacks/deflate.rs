@@ -343,7 +343,7 @@ fn a44_messages_around_the_lengths_of_buffers_are_what_they_say() {
             for (seen, &len) in story.fate.seen.iter().zip(&lengths) {
                 assert!(*seen == text(&prose(len)), "{who}: {len}");
             }
-            story.heap.under(who, partial((1 << 20) + 1) + INFLATE);
+            story.heap.under(who, partial((1 << 20) + 1) + INFLATE + GROWN);
         }
     }
 }
@@ -379,7 +379,7 @@ fn a45_last_blocks_in_the_middle_and_floods_of_empty_ones_leave_later_messages_r
             let want = [&want[..], &["after all", "plain"]].concat();
             let want: Vec<_> = want.into_iter().map(text).collect();
             assert_eq!(story.fate.seen, want, "{:?} {role:?} {takeover}", story.adapter);
-            story.heap.under(story.adapter.name(), SMALL + INFLATE);
+            story.heap.under(story.adapter.name(), SMALL + INFLATE + GROWN);
         }
     }
 }

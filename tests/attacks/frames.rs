@@ -87,6 +87,25 @@ fn a04_memory_follows_the_bytes_received_and_not_the_length_announced() {
     }
 }
 
+/// The peer pays for each byte that makes reads grow, and then holds the buffer of one read.
+#[test]
+fn a106_reads_that_have_grown_hold_no_more_than_their_bound() {
+    for (role, received) in product(ROLES, [10, 3000, 40_000]) {
+        let messages = to(role, BINARY, vec![1; 4000]).repeat(800);
+        let part = to(role, BINARY, vec![1; 60_000]);
+        let send = |foe: &mut Foe| foe.say(&[&messages, &part[..received]].concat());
+        for Story { adapter, fate, heap, .. } in attack(role, &Config::default(), send) {
+            let who = format!("{adapter:?} {role:?} {received}");
+            assert_eq!(
+                (fate.seen.len(), fate.end),
+                (800, RecvError::UnexpectedEof.into()),
+                "{who}"
+            );
+            heap.under(who, GROWN + SMALL);
+        }
+    }
+}
+
 #[test]
 fn a05_the_default_limits_stop_a_message_of_2_gib() {
     for role in ROLES {

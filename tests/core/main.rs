@@ -31,6 +31,7 @@ mod messages;
 mod next;
 mod outbox;
 mod prepared;
+mod read_sizes;
 mod reads;
 mod rfc_examples;
 mod rtt;

@@ -8,6 +8,7 @@ mod progress;
 mod quick;
 mod read;
 mod received;
+mod room;
 mod signs;
 mod walk;
 
@@ -17,7 +18,7 @@ use crate::proto::{
     config::Config,
     deflate::zlib::Boxed,
     error::RecvError,
-    frame::{self, Control, Header, OpCode},
+    frame::{self, Control, OpCode},
     mask::Masker,
     memory::Memory,
     message::DataKind,
@@ -162,8 +163,11 @@ impl Receiver {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let mut receiver = Self {
-            // The documentation of `read_buffer` names these two limits.
-            buf: RecvBuffer::new(config.read_buffer.clamp(512, 1 << 24)),
+            // The documentation of `read_buffer` and `max_read` names these two limits.
+            buf: RecvBuffer::new(
+                config.read_buffer.clamp(512, 1 << 24),
+                config.max_read.min(1 << 24),
+            ),
             current: Current::Nothing,
             view: (0, 0),
             quick_below: 0,
@@ -199,49 +203,6 @@ impl Receiver {
     }
 
     // Inputs.
-
-    /// Returns the part of the buffer to read the stream into: at least 1 byte, usually about
-    /// [`read_buffer`](Config::read_buffer) bytes. Afterwards [`message`](Self::message),
-    /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
-    #[inline]
-    pub fn spare_mut(&mut self) -> &mut [u8] {
-        self.end_message();
-        // Without a partial frame, `frame_rest` would return 0. Not calling it saves time.
-        let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
-        let rest = if partial { self.frame_rest() } else { 0 };
-        self.buf.spare_mut(self.limits.max_message, rest)
-    }
-
-    /// The number of missing bytes of the frame in progress for which the buffer may need room.
-    #[inline(never)] // keeps `spare_mut` short
-    fn frame_rest(&mut self) -> usize {
-        match self.state {
-            State::Payload { remaining, .. } => match &self.message {
-                // Compressed bytes do not stay in the buffer, so it need not grow for them.
-                Some(message) if message.compressed => 0,
-                _ => {
-                    // A message taken whole needs room for at most `max_message` bytes, because
-                    // `step` refuses more. A length that does not fit `usize` counts as `limit`.
-                    let here = self.buf.wire_len() as u64;
-                    let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
-                    usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
-                }
-            },
-            State::Closed | State::Failed(_) => {
-                self.buf.clear(); // Later input is ignored.
-                0
-            }
-            State::Header => match Header::parse(self.buf.wire()) {
-                Ok(Some((header, len))) if self.waits(&header, len) => {
-                    // `waits` has checked that the frame fits into one read and is incomplete, so
-                    // nothing overflows.
-                    len + header.payload_len as usize - self.buf.wire_len()
-                }
-                _ => 0,
-            },
-            State::Control { .. } => 0, // At most 125 bytes are missing: an ordinary read has room.
-        }
-    }
 
     /// Reports that `n` bytes were read into [`spare_mut`](Self::spare_mut).
     ///

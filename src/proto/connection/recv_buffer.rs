@@ -15,26 +15,28 @@
 //! buffer before. They are never used as data.
 //!
 //! The cursors are always in range. `get` is used only because indexing adds code for a panic.
+mod ask;
+mod lend;
+
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
     memory::Memory,
 };
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Range;
 
 /// The number of bytes beyond `end` that loading a
 /// [`ShortHeader`](crate::proto::frame::ShortHeader) may touch.
 pub(crate) const SLACK: usize = SHORT_LEN;
-/// The largest number of bytes that one read asks for inside a large frame. With this limit, the
-/// bytes are still in the second-level cache when they are unmasked.
-const MAX_READ: usize = 128 << 10;
-/// A buffer of at least this length grows by reallocation, and each growth initialises at most
-/// `MAX_READ` bytes. An earlier version copied the buffer to a new one of twice the length, and
-/// reading stalled while megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th
-/// percentile of the time until its Pong was 2.7 ms; now it is 0.04 ms.
-const IN_PLACE: usize = 2 * MAX_READ;
+/// The most bytes that one growth of a long buffer initialises.
+const STEP: usize = 128 << 10;
+/// A buffer of at least this length grows by reallocation, `STEP` bytes at a time. An earlier
+/// version copied the buffer to a new one of twice the length, and reading stalled while megabytes
+/// were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time until its
+/// Pong was 2.7 ms; now it is 0.04 ms.
+const IN_PLACE: usize = 2 * STEP;
 /// After this many reads in a row that did not need a long buffer, a buffer for ordinary reads
 /// replaces it.
 const UNNEEDED_READS: u8 = 64;
@@ -48,13 +50,22 @@ pub(crate) struct RecvBuffer {
     end: usize,
     msg: usize,
     msg_end: usize,
-    /// The number of bytes that a read asks for, except inside a large frame: `Config::read_buffer`
-    /// plus the longest header. So one read can fetch a message of `read_buffer` bytes.
-    base: usize,
+    /// The number of bytes that a read of small messages asks for: `Config::read_buffer` plus the
+    /// longest header. So one read can fetch a message of `read_buffer` bytes.
+    base: u32,
+    /// The most bytes that a read asks for: `Config::max_read` plus the longest header.
+    most: u32,
+    /// How often `base` is doubled, because messages are long: see `adapt` and `ask`.
+    doubled: u8,
+    /// The length of the buffer for which `spare_mut` need not call `make_room`: `base + SLACK`, or
+    /// no length while `doubled` is above 0.
+    usual: u32,
     /// The length of the slice that `spare_mut` returned last, minus the bytes committed since; 0
     /// once the buffer is replaced. The bytes behind this slice may be old, even another
     /// connection's, so `commit` accepts only bytes of the slice.
     spare: usize,
+    /// Whether the last read left room in a buffer that was replaced since.
+    left_room: bool,
     /// The number of reads in a row that did not need a long buffer.
     unneeded_reads: u8,
     /// Whether `bytes` is the small buffer, which holds unconsumed bytes during a wait.
@@ -66,9 +77,13 @@ pub(crate) struct RecvBuffer {
 }
 
 impl RecvBuffer {
-    /// Makes a receive buffer without memory. A lent buffer or the first read gives it memory.
-    pub(crate) fn new(base: usize) -> Self {
-        Self { base: base + MAX_HEADER_LEN, ..Self::default() }
+    /// Makes a receive buffer without memory. A lent buffer or the first read gives it memory. The
+    /// arguments are `read_buffer` and `max_read` of `Config`, at most 16 MiB.
+    pub(crate) fn new(read_buffer: usize, max_read: usize) -> Self {
+        let base = read_buffer + MAX_HEADER_LEN;
+        let most = base.max(max_read + MAX_HEADER_LEN) as u32;
+        let usual = (base + SLACK) as u32;
+        Self { base: base as u32, most, usual, ..Self::default() }
     }
 
     /// Takes over `head`, a handshake's buffer, if it still holds bytes; `base` and `memory` of
@@ -78,8 +93,8 @@ impl RecvBuffer {
         if head.is_empty() {
             return head.bytes.take();
         }
-        let (base, memory) = (self.base, self.memory);
-        *self = Self { base, memory, ..head };
+        let Self { base, most, doubled, usual, memory, .. } = *self;
+        *self = Self { base, most, doubled, usual, memory, ..head };
         Vec::new()
     }
 
@@ -205,7 +220,7 @@ impl RecvBuffer {
     /// Whether a frame of `len` bytes, header included, fits into one read.
     #[inline]
     pub(super) fn holds(&self, len: usize) -> bool {
-        len <= self.base
+        len <= self.ask()
     }
 
     #[inline]
@@ -252,7 +267,7 @@ impl RecvBuffer {
         self.release(); // The message stays in the old buffer.
         let (_, wire) = self.held();
         // `+ 1` leaves room for more input, even if the wire bytes alone need `base` bytes or more.
-        let bytes = self.memory.take((wire + 1).max(self.base) + SLACK);
+        let bytes = self.memory.take((wire + 1).max(self.base as usize) + SLACK);
         self.replace(bytes)
     }
 
@@ -270,6 +285,7 @@ impl RecvBuffer {
         }
         (self.msg, self.msg_end, self.next, self.end) = (0, kept, kept, kept + wire);
         self.stashed = false;
+        self.left_room |= self.spare > 0;
         self.spare = 0;
         core::mem::replace(&mut self.bytes, bytes.into())
     }
@@ -287,79 +303,11 @@ impl RecvBuffer {
     fn swap(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let stashed = self.stashed;
         let old = self.replace(bytes).take();
-        if stashed && old.len() <= self.base / 8 {
+        if stashed && old.len() <= self.base as usize / 8 {
             self.small = old; // a longer buffer would cost memory between the waits
             return Vec::new();
         }
         old
-    }
-
-    /// Replaces the buffer with `bytes` if the message and the wire bytes fit and leave room for
-    /// input. Otherwise drops `bytes`.
-    #[inline]
-    pub(super) fn lend(&mut self, bytes: Vec<u8>) {
-        let (kept, wire) = self.held();
-        if kept + wire + SLACK < bytes.len() {
-            if self.bytes.is_empty() {
-                self.bytes = bytes.into(); // The cursors are 0, so nothing has to move.
-            } else {
-                self.exchange(bytes);
-            }
-        }
-    }
-
-    /// Replaces the buffer with `bytes`, whose first `n` bytes are the next input, and returns the
-    /// old buffer. Refuses `bytes` if they have no room for the slack, or if the old buffer still
-    /// holds data, because input must be contiguous.
-    #[inline]
-    pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Result<Vec<u8>, Vec<u8>> {
-        if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {
-            return Err(bytes);
-        }
-        let old = self.swap(bytes);
-        self.end = n;
-        Ok(old)
-    }
-
-    #[inline]
-    pub(super) fn has_buffer(&self) -> bool {
-        !self.bytes.is_empty() && !self.stashed
-    }
-
-    /// Takes the buffer away, because a wait begins. If the buffer still holds bytes, but at most
-    /// an eighth of its length, these bytes first move to the small buffer, to free most of the
-    /// memory. If the buffer holds more, or is the small buffer, it stays, and the result is empty.
-    #[inline]
-    pub(super) fn reclaim(&mut self) -> Vec<u8> {
-        if self.is_empty() && !self.stashed {
-            self.rewind();
-            return self.bytes.take();
-        }
-        self.stash()
-    }
-
-    #[cold]
-    fn stash(&mut self) -> Vec<u8> {
-        let (kept, wire) = self.held();
-        if self.stashed || kept + wire > self.bytes.len() / 8 {
-            return Vec::new();
-        }
-        let mut small = core::mem::take(&mut self.small);
-        if small.len() < kept + wire + SLACK {
-            // The length is rounded up, so that `small` also fits later waits with more bytes.
-            let len = (kept + wire + SLACK).next_power_of_two().max(64);
-            // `memory` lends a buffer longer than `base / 8`, because `swap` will not keep it.
-            small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
-            if small.len() > 2 * len || small.len() == self.base + SLACK {
-                // `memory` gave a buffer that is too long for so few bytes, or one with the length
-                // of an ordinary buffer, which `spare_mut` would mistake for an ordinary buffer.
-                let other = vec![0; len + usize::from(len == self.base + SLACK)];
-                (self.memory.give)(core::mem::replace(&mut small, other));
-            }
-        }
-        let bytes = self.replace(small).take();
-        self.stashed = true;
-        bytes
     }
 
     /// Returns the part of the buffer for the next read. This part is never empty. Resets the
@@ -367,14 +315,15 @@ impl RecvBuffer {
     /// the front or grows the buffer. The buffer grows only as bytes arrive, so that an announced
     /// length alone costs no memory. `limit` is the length of the longest message, in bytes. `rest`
     /// is the number of missing bytes of the frame in progress that the buffer has to store. A
-    /// large frame is read only up to its end, so that no bytes after it have to be moved.
+    /// large frame is read up to its end and the next header, so that no other bytes after it have
+    /// to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         // The usual case: an empty buffer of exactly the length that `make_room` asks for.
-        if self.is_empty() && self.bytes.len() == self.base + SLACK {
+        if self.is_empty() && self.bytes.len() == self.usual as usize {
             self.rewind();
-            self.spare = self.base;
-            return self.get_mut(0..self.base);
+            self.spare = self.base as usize;
+            return self.get_mut(0..self.spare);
         }
         let room = self.make_room(limit, rest);
         self.spare = room.len();
@@ -384,9 +333,10 @@ impl RecvBuffer {
     #[inline(never)] // keeps `spare_mut` short
     fn make_room(&mut self, limit: usize, rest: usize) -> Range<usize> {
         let (kept, wire) = self.held();
-        let whole = self.base + SLACK;
         if kept + wire == 0 {
+            self.calm();
             self.rewind();
+            let whole = self.ask() + SLACK;
             // After a wait there is no old buffer, so `exchange` would waste 40 instructions.
             if self.bytes.is_empty() {
                 self.bytes = self.memory.take(whole).into();
@@ -399,18 +349,25 @@ impl RecvBuffer {
                 self.unneeded_reads = 0;
                 self.exchange(self.memory.take(whole));
             }
-            return 0..self.base.min(self.room());
+            return 0..self.ask().min(self.room());
         }
-        // A frame is large if it and the bytes before it need more than `base / 2` bytes. For a
-        // large frame a read asks for all missing bytes, up to `MAX_READ`, to save system calls.
-        // Other reads ask for `base` bytes, but room for a quarter of them is enough. With less
-        // room than `least`, bytes move or the buffer grows, because short reads would cost more.
-        let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
+        let (base, ask) = (self.base as usize, self.ask());
+        // A buffer from before reads grew goes once little has to move.
+        if self.doubled > 0 && self.bytes.len() < ask / 2 && kept + wire <= ask / 8 {
+            self.exchange(self.memory.take(ask + SLACK));
+        }
+        // An ordinary read asks for `ask` bytes, but room for a quarter of them is enough. Inside a
+        // large frame a read asks for the missing bytes and the next header, so that no other byte
+        // behind the frame has to move. With less room than `least`, bytes move or the buffer
+        // grows, because short reads would cost more.
+        let large = rest > 0 && rest.saturating_add(kept + wire) > (ask / 4).max(base / 2);
         let (want, least) = if large {
             self.unneeded_reads = 0;
-            (rest.min(MAX_READ), rest.min(self.base))
+            // If little has to move, it moves at once, so that few reads bring the rest.
+            let most = if kept + wire <= base / 8 { ask } else { base };
+            (rest.saturating_add(MAX_HEADER_LEN).min(self.most as usize), rest.min(most))
         } else {
-            (self.base, self.base / 4)
+            (ask, ask / 4)
         };
         if self.stashed || self.room() < least {
             let fits_at_front = wire + least + SLACK <= self.bytes.len();
@@ -434,6 +391,7 @@ impl RecvBuffer {
     /// even if this frees fewer than it moves.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
+        let base = self.base as usize;
         if self.next - self.msg_end >= wire {
             // Closes the gap without moving the message before it, which may be long.
             self.bytes.copy_within(self.next..self.end, self.msg_end);
@@ -442,17 +400,17 @@ impl RecvBuffer {
         if self.room() < least && self.next - kept >= kept + wire {
             self.compact();
         }
-        let most = limit.saturating_add(self.base).saturating_add(SLACK);
+        let most = limit.saturating_add(base).saturating_add(SLACK);
         if self.stashed || (self.room() < least && self.bytes.len() < most) {
             self.unneeded_reads = 0;
             // The small buffer is replaced, not lengthened. It is never given up at a wait, so a
             // peer that sends a byte at a time would lengthen it by 128 KiB at each read.
             if self.bytes.len() >= IN_PLACE && !self.stashed {
-                self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
+                self.bytes.lengthen((self.bytes.len() + STEP).min(most), most);
             } else {
                 // The added `base / 4` is room for an ordinary read, so `len` may exceed `most`.
-                let double = (2 * self.bytes.len()).max(self.base + SLACK);
-                let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
+                let double = (2 * self.bytes.len()).max(base + SLACK);
+                let len = double.min(most).max(kept + wire + base / 4 + SLACK);
                 self.exchange(self.memory.take(len));
             }
         }

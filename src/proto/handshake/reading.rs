@@ -46,7 +46,7 @@ pub struct Reading {
 impl Reading {
     pub(crate) fn new(role: Role, config: &Config) -> Self {
         Self {
-            buf: RecvBuffer::new(HEAD.min(config.max_head)),
+            buf: RecvBuffer::new(HEAD.min(config.max_head), 0),
             scan: Scan::new(role, config),
             outcome: None,
             has_head: false,

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 const LEN: usize = 32;
 
 fn any_buffer() -> RecvBuffer {
-    let mut buffer = RecvBuffer::new(LEN - SLACK - MAX_HEADER_LEN);
+    let mut buffer = RecvBuffer::new(LEN - SLACK - MAX_HEADER_LEN, LEN);
     let bytes: [u8; LEN] = kani::any();
     buffer.bytes = bytes.to_vec().into();
     (buffer.msg, buffer.msg_end) = (kani::any(), kani::any());
@@ -17,7 +17,7 @@ fn any_buffer() -> RecvBuffer {
     buffer.spare = kani::any();
     // Depending on `base`, this is a buffer of our own, a longer or shorter lent buffer, or the
     // small buffer.
-    buffer.base = kani::any_where(|base| (MAX_HEADER_LEN..=LEN).contains(base));
+    buffer.base = kani::any_where(|base| (MAX_HEADER_LEN as u32..=LEN as u32).contains(base));
     (buffer.unneeded_reads, buffer.stashed) = (kani::any(), kani::any());
     kani::assume(buffer.end <= LEN - SLACK && buffer.spare <= LEN - SLACK);
     kani::assume(in_order(&buffer));
@@ -26,8 +26,8 @@ fn any_buffer() -> RecvBuffer {
 
 /// A buffer without memory, as at the start and after `reclaim`.
 fn without_memory() -> RecvBuffer {
-    let mut buffer = RecvBuffer::new(LEN - SLACK - MAX_HEADER_LEN);
-    buffer.base = kani::any_where(|base| (MAX_HEADER_LEN..=LEN).contains(base));
+    let mut buffer = RecvBuffer::new(LEN - SLACK - MAX_HEADER_LEN, LEN);
+    buffer.base = kani::any_where(|base| (MAX_HEADER_LEN as u32..=LEN as u32).contains(base));
     buffer.unneeded_reads = kani::any();
     buffer
 }

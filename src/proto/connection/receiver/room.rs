@@ -1,0 +1,76 @@
+//! The room for the next read: how much, and for which part of a frame.
+use super::{Receiver, State};
+#[cfg(doc)]
+use crate::proto::config::Config;
+use crate::proto::{connection::recv_buffer::SLACK, frame::Header};
+
+impl Receiver {
+    /// Returns the part of the buffer to read the stream into: at least 1 byte, usually about
+    /// [`read_buffer`](Config::read_buffer) bytes, and up to about [`max_read`](Config::max_read)
+    /// bytes while long messages fill the reads. Afterwards [`message`](Self::message),
+    /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
+    #[inline]
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        self.end_message();
+        // Without a partial frame, `frame_rest` would return 0. Not calling it saves time.
+        let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
+        let rest = if partial { self.frame_rest() } else { 0 };
+        self.buf.spare_mut(self.limits.max_message, rest)
+    }
+
+    /// Returns the number of missing bytes of the frame in progress for which the buffer may need
+    /// room. Tells the buffer how long this frame is, so that it can adapt its reads.
+    #[inline(never)] // keeps `spare_mut` short
+    fn frame_rest(&mut self) -> usize {
+        match self.state {
+            State::Payload { remaining, .. } => {
+                let here = self.buf.wire_len() as u64;
+                let frame = remaining.saturating_add(self.buf.message().len() as u64);
+                self.buf.adapt(frame, self.read.handed_out);
+                match &self.message {
+                    // Compressed bytes do not stay in the buffer, so it need not grow for them.
+                    Some(message) if message.compressed => 0,
+                    _ => {
+                        // A message taken whole needs room for at most `max_message` bytes, because
+                        // `step` refuses more. A length that does not fit `usize` counts as
+                        // `limit`.
+                        let limit =
+                            if self.in_chunks() { usize::MAX } else { self.limits.max_message };
+                        usize::try_from(remaining.saturating_sub(here))
+                            .map_or(limit, |n| n.min(limit))
+                    }
+                }
+            }
+            State::Closed | State::Failed(_) => {
+                self.buf.clear(); // Later input is ignored.
+                0
+            }
+            State::Header => match Header::parse(self.buf.wire()) {
+                Ok(Some((header, len))) if self.waits(&header, len) => {
+                    self.buf.adapt(header.payload_len, self.read.handed_out);
+                    // `waits` has checked that the frame fits into one read and is incomplete, so
+                    // nothing overflows.
+                    len + header.payload_len as usize - self.buf.wire_len()
+                }
+                // Of the next message nothing is known, so it counts as long as the last message.
+                Ok(None) if self.read.handed_out > 0 => {
+                    let last = (self.view.1 - self.view.0) as u64;
+                    self.buf.adapt(last, self.read.handed_out);
+                    0
+                }
+                _ => 0,
+            },
+            State::Control { .. } => 0, // At most 125 bytes are missing: an ordinary read has room.
+        }
+    }
+
+    /// The length of the buffer that the next read wants, in bytes: [`lend`](Self::lend) a buffer
+    /// of this length, or a longer one. It grows up to about [`max_read`](Config::max_read) while
+    /// long messages fill the reads, and shrinks to about [`read_buffer`](Config::read_buffer) when
+    /// the reads become small. If a lent buffer has less than half of this length, the receiver
+    /// drops it at the next read, and allocates one itself.
+    #[inline]
+    pub fn wanted_len(&self) -> usize {
+        self.buf.ask() + SLACK
+    }
+}

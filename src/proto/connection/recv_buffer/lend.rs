@@ -1,0 +1,79 @@
+//! Buffers that are lent to a connection, and taken away while it waits.
+use super::{RecvBuffer, SLACK};
+use alloc::{vec, vec::Vec};
+
+impl RecvBuffer {
+    /// Replaces the buffer with `bytes` if the message and the wire bytes fit and leave room for
+    /// input. Otherwise drops `bytes`.
+    #[inline]
+    pub(in crate::proto::connection) fn lend(&mut self, bytes: Vec<u8>) {
+        let (kept, wire) = self.held();
+        if kept + wire + SLACK < bytes.len() {
+            if self.bytes.is_empty() {
+                self.bytes = bytes.into(); // The cursors are 0, so nothing has to move.
+            } else {
+                self.exchange(bytes);
+            }
+        }
+    }
+
+    /// Replaces the buffer with `bytes`, whose first `n` bytes are the next input, and returns the
+    /// old buffer. Refuses `bytes` if they have no room for the slack, or if the old buffer still
+    /// holds data, because input must be contiguous.
+    #[inline]
+    pub(in crate::proto::connection) fn lend_filled(
+        &mut self,
+        bytes: Vec<u8>,
+        n: usize,
+    ) -> Result<Vec<u8>, Vec<u8>> {
+        if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {
+            return Err(bytes);
+        }
+        let old = self.swap(bytes);
+        self.end = n;
+        self.left_room = true; // `n` says nothing about what waits in the stream
+        Ok(old)
+    }
+
+    #[inline]
+    pub(in crate::proto::connection) fn has_buffer(&self) -> bool {
+        !self.bytes.is_empty() && !self.stashed
+    }
+
+    /// Takes the buffer away, because a wait begins. If the buffer still holds bytes, but at most
+    /// an eighth of its length, these bytes first move to the small buffer, to free most of the
+    /// memory. If the buffer holds more, or is the small buffer, it stays, and the result is empty.
+    #[inline]
+    pub(in crate::proto::connection) fn reclaim(&mut self) -> Vec<u8> {
+        if self.is_empty() && !self.stashed {
+            self.rewind();
+            return self.bytes.take();
+        }
+        self.stash()
+    }
+
+    #[cold]
+    fn stash(&mut self) -> Vec<u8> {
+        let (kept, wire) = self.held();
+        if self.stashed || kept + wire > self.bytes.len() / 8 {
+            return Vec::new();
+        }
+        let base = self.base as usize;
+        let mut small = core::mem::take(&mut self.small);
+        if small.len() < kept + wire + SLACK {
+            // The length is rounded up, so that `small` also fits later waits with more bytes.
+            let len = (kept + wire + SLACK).next_power_of_two().max(64);
+            // `memory` lends a buffer longer than `base / 8`, because `swap` will not keep it.
+            small = if len > base / 8 { self.memory.take(len) } else { vec![0; len] };
+            if small.len() > 2 * len || small.len() == base + SLACK {
+                // `memory` gave a buffer that is too long for so few bytes, or one with the length
+                // of an ordinary buffer, which `spare_mut` would mistake for an ordinary buffer.
+                let other = vec![0; len + usize::from(len == base + SLACK)];
+                (self.memory.give)(core::mem::replace(&mut small, other));
+            }
+        }
+        let bytes = self.replace(small).take();
+        self.stashed = true;
+        bytes
+    }
+}

@@ -1,0 +1,230 @@
+//! How many bytes a read asks for: reads grow with long messages, up to `max_read`, and shrink when
+//! they become small. How much a connection holds meanwhile.
+use crate::support::wire::*;
+use bytes::Bytes;
+use tickwire::{Config, Connection, Role, Step};
+
+const KIB: usize = 1 << 10;
+/// The longest header: a read asks for this many bytes more than its setting names.
+const HEADER: usize = 14;
+/// What a buffer has besides the bytes of a read.
+const SLACK: usize = 8;
+
+/// An endless stream of messages of these lengths, one after another.
+struct Flood {
+    role: Role,
+    lens: Vec<usize>,
+    next: usize,
+    wire: Vec<u8>,
+}
+
+impl Flood {
+    fn of(role: Role, lens: &[usize]) -> Self {
+        Self { role, lens: lens.to_vec(), next: 0, wire: Vec::new() }
+    }
+
+    /// Ends the last message.
+    fn end(&mut self, conn: &mut Connection) {
+        while !self.wire.is_empty() {
+            let rest = self.wire.len();
+            read(conn, self, rest);
+        }
+    }
+
+    /// Fills as much of `room` as `most` allows.
+    fn fill(&mut self, room: &mut [u8], most: usize) -> usize {
+        let n = room.len().min(most);
+        while self.wire.len() < n {
+            let len = self.lens[self.next % self.lens.len()];
+            self.wire.extend(to(self.role, BINARY, vec![self.next as u8; len]));
+            self.next += 1;
+        }
+        room[..n].copy_from_slice(&self.wire[..n]);
+        self.wire.drain(..n);
+        n
+    }
+}
+
+/// Reads, at most `most` bytes, and receives all messages of the read. Returns how many bytes the
+/// read asked for.
+fn read(conn: &mut Connection, flood: &mut Flood, most: usize) -> usize {
+    let room = conn.receiver_mut().spare_mut();
+    let asked = room.len();
+    let n = flood.fill(room, most);
+    conn.receiver_mut().commit(n);
+    while conn.step().unwrap() == Step::Message {}
+    asked
+}
+
+/// The largest number of bytes that a read asks for while the flood fills 60 reads.
+fn largest(conn: &mut Connection, flood: &mut Flood) -> usize {
+    (0..60).map(|_| read(conn, flood, usize::MAX)).max().unwrap()
+}
+
+#[test]
+fn reads_that_long_messages_fill_grow_up_to_max_read() {
+    for len in [2500, 4 * KIB, 16 * KIB, 20_000, 64 * KIB, 300_000] {
+        for (read_buffer, max_read) in [
+            (16 * KIB, 256 * KIB),
+            (16 * KIB, 100_000),
+            (16 * KIB, 16 * KIB),
+            (16 * KIB, 0),
+            (600, 5000),
+            (0, 1000),
+            (1 << 25, 1 << 25),
+        ] {
+            let config = Config { read_buffer, max_read, ..Config::default() };
+            let base = read_buffer.clamp(512, 16 << 20);
+            let most = max_read.min(16 << 20).max(base) + HEADER;
+            for (role, mut conn) in connections(&config) {
+                if base > 16 * KIB && cfg!(debug_assertions) && len > 4 * KIB {
+                    continue; // hundreds of MiB, to no other end
+                }
+                let mut flood = Flood::of(role, &[len]);
+                let reads = if base > 16 * KIB { 2 } else { 60 };
+                let asked = (0..reads).map(|_| read(&mut conn, &mut flood, usize::MAX)).max();
+                let asked = asked.unwrap();
+                assert!(asked <= most, "{len} {read_buffer} {max_read}: {asked}");
+                // Inside a frame that no read holds, a read asks for no more than is missing.
+                let fits = len + HEADER <= most / 4;
+                // A buffer of half the length that was there before stays.
+                assert!(asked > most * 2 / 5 || !fits, "{len} {read_buffer} {max_read}: {asked}");
+            }
+        }
+    }
+}
+
+/// However many they are, and whatever was before them.
+#[test]
+fn small_messages_are_read_as_ever() {
+    let base = 16 * KIB + HEADER;
+    for len in [100, 200, KIB, 2000] {
+        for (role, mut conn) in connections(&Config::default()) {
+            let mut flood = Flood::of(role, &[len]);
+            let asked = (0..20).map(|_| read(&mut conn, &mut flood, usize::MAX)).max();
+            assert_eq!(asked, Some(base), "{len}");
+            flood.lens = vec![16 * KIB];
+            largest(&mut conn, &mut flood);
+            let grown = conn.receiver().wanted_len();
+            assert!(grown > 100 * KIB, "{grown}");
+            flood.lens = vec![len];
+            for _ in 0..12 {
+                read(&mut conn, &mut flood, usize::MAX);
+            }
+            assert_eq!(conn.receiver().wanted_len(), base + SLACK, "{len}");
+        }
+    }
+}
+
+/// Snapshots and small messages in turn: what most of the bytes are decides.
+#[test]
+fn snapshots_among_small_messages_are_read_as_snapshots() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let mut flood = Flood::of(role, &[64, 16 * KIB, 200, 64, 8 * KIB, 100]);
+        let asked: Vec<_> = (0..60).map(|_| read(&mut conn, &mut flood, usize::MAX)).collect();
+        assert!(asked[20..].iter().sum::<usize>() / 40 > 64 * KIB, "{asked:?}");
+    }
+}
+
+#[test]
+fn reads_become_short_again_as_soon_as_little_comes() {
+    for (role, mut conn) in connections(&Config::default()) {
+        let mut flood = Flood::of(role, &[4 * KIB]);
+        largest(&mut conn, &mut flood);
+        flood.end(&mut conn);
+        flood.lens = vec![100];
+        let one = to(role, BINARY, [0; 100]).len();
+        let mut asked: Vec<_> = (0..7).map(|_| read(&mut conn, &mut flood, one)).collect();
+        assert_eq!(asked.pop(), Some(16 * KIB + HEADER), "{asked:?}");
+        // The long buffer is not kept for ever, either.
+        for _ in 0..70 {
+            read(&mut conn, &mut flood, one);
+        }
+        assert_eq!(conn.receiver().buffer_len(), 16 * KIB + HEADER + SLACK);
+        // Nor does a connection that waits hold any.
+        conn.receiver_mut().reclaim();
+        assert_eq!(conn.receiver().buffer_len(), 0);
+    }
+}
+
+/// A large frame is read to its end in one go, with the header of the next one, so that nothing
+/// else behind it has to move.
+#[test]
+fn a_large_frame_is_one_read_and_lies_where_it_was_read() {
+    for (role, mut conn) in connections(&Config::default()) {
+        let mut flood = Flood::of(role, &[100 * KIB]);
+        largest(&mut conn, &mut flood);
+        let frame = to(role, BINARY, vec![0; 100 * KIB]).len();
+        for _ in 0..20 {
+            let room = conn.receiver_mut().spare_mut();
+            let at = room.as_ptr();
+            assert!(room.len() <= frame + HEADER, "{}", room.len());
+            let n = flood.fill(room, usize::MAX);
+            conn.receiver_mut().commit(n);
+            assert_eq!(conn.step(), Ok(Step::Message));
+            let message = conn.receiver().message().unwrap().as_bytes().as_ptr_range();
+            assert!((at..at.wrapping_add(n)).contains(&message.end.wrapping_sub(1)), "it moved");
+            assert_eq!(conn.step(), Ok(Step::NeedInput));
+        }
+    }
+}
+
+/// A peer that grows a connection's reads can make it hold one read, and no length that it
+/// announces makes that more.
+#[test]
+fn what_a_connection_holds_while_it_is_read_is_bounded() {
+    for (read_buffer, max_read, max_message) in [
+        (16 * KIB, 256 * KIB, 16 << 20),
+        (512, 0, 4000),
+        (512, 2 * KIB, 3000),
+        (1 << 10, 9999, 9999),
+    ] {
+        let config = Config { read_buffer, max_read, max_message, ..Config::default() };
+        for (role, mut conn) in connections(&config) {
+            let mut flood = Flood::of(role, &[max_message.min(8 * KIB) / 2]);
+            let most = max_read.max(read_buffer) + max_message.min(8 * KIB);
+            for _ in 0..100 {
+                read(&mut conn, &mut flood, usize::MAX);
+                assert!(
+                    conn.receiver().buffer_len() <= 2 * most,
+                    "{}",
+                    conn.receiver().buffer_len()
+                );
+            }
+            let before = conn.receiver().buffer_len();
+            flood.end(&mut conn);
+            let announced = to(role, BINARY, vec![0; max_message]);
+            let room = conn.receiver_mut().spare_mut();
+            let n = room.len().min(20);
+            room[..n].copy_from_slice(&announced[..n]);
+            conn.receiver_mut().commit(n);
+            assert_eq!(conn.step(), Ok(Step::NeedInput));
+            conn.receiver_mut().spare_mut();
+            let held = conn.receiver().buffer_len();
+            assert!(held <= (2 * most).max(before), "{held} after {before}");
+        }
+    }
+}
+
+#[test]
+fn an_owned_message_keeps_no_long_buffer_alive() {
+    for (role, len) in product(ROLES, [5 * KIB, 16 * KIB, 40 * KIB, 200 * KIB, 1 << 20]) {
+        let mut conn = connection(role, &Config::default());
+        let mut flood = Flood::of(role, &[len]);
+        let mut seen = 0;
+        while seen < 40 {
+            let room = conn.receiver_mut().spare_mut();
+            let n = flood.fill(room, usize::MAX);
+            conn.receiver_mut().commit(n);
+            while conn.step().unwrap() == Step::Message {
+                let message: Bytes = conn.receiver_mut().take_message().unwrap().into();
+                assert_eq!(message, vec![seen as u8; len]);
+                seen += 1;
+                // The message's memory, as its only owner finds it.
+                let memory = message.try_into_mut().unwrap().capacity();
+                assert!(memory <= 2 * len + 2 * KIB, "{len}: {memory}");
+            }
+        }
+    }
+}
