@@ -302,7 +302,29 @@ impl<S: AsyncRead + Unpin> drive::Source for Timed<S, Tokio> {
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(spare);
         let read = Pin::new(&mut self.io).poll_read(cx, &mut buf);
-        read.map_ok(|()| buf.filled().len())
+        let n = buf.filled().len();
+        if n > READ {
+            spend(n.div_ceil(READ), cx);
+        }
+        read.map_ok(|()| n)
+    }
+}
+
+/// The most bytes of a read that has not grown, with the default settings. Each read takes one unit
+/// of the task's budget in tokio. A longer read takes a unit for each `READ` bytes, so that a task
+/// yields after as many bytes, whether or not its reads have grown.
+const READ: usize = (16 << 10) + 14;
+
+/// Takes units of the task's budget, up to all that are left. The next read is then `Pending`.
+#[cold]
+fn spend(units: usize, cx: &mut Context<'_>) {
+    // tokio's empty stream takes a unit for each read. `Pending` wakes the task, and the task's
+    // next read does that too.
+    let mut empty = ::tokio::io::empty();
+    for _ in 1..units {
+        if Pin::new(&mut empty).poll_read(cx, &mut ReadBuf::new(&mut [])).is_pending() {
+            return;
+        }
     }
 }
 

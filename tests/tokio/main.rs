@@ -9,6 +9,7 @@ mod batching;
 mod cancel;
 mod holding;
 mod liveness;
+mod share;
 mod silence;
 mod split;
 #[cfg(feature = "futures")]
