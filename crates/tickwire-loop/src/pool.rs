@@ -50,6 +50,26 @@ impl Pool {
         }
     }
 
+    /// Takes a buffer for a connection that wants `len` bytes. A buffer of half this length is long
+    /// enough. A buffer of more than twice this length is taken only if it was given back last and
+    /// no other suits, because connections with longer messages have more use for it. If the pool
+    /// has none of these, returns an empty vector: then the connection allocates a buffer itself.
+    #[inline]
+    pub(crate) fn take_for(&mut self, len: usize) -> Vec<u8> {
+        self.last.take_if(|last| suits(last, len)).unwrap_or_else(|| self.find(len))
+    }
+
+    #[cold]
+    fn find(&mut self, len: usize) -> Vec<u8> {
+        let free = &self.free;
+        if let Some(at) = free.iter().rposition(|buffer| suits(buffer, len)) {
+            let buffer = self.free.remove(at);
+            self.bytes -= buffer.capacity();
+            return buffer;
+        }
+        self.last.take_if(|last| last.len() >= len).unwrap_or_default()
+    }
+
     fn take_from_list(&mut self) -> Vec<u8> {
         let buffer = self.free.pop().unwrap_or_default();
         self.bytes -= buffer.capacity();
@@ -63,6 +83,11 @@ impl Pool {
             self.free.push(buffer);
         }
     }
+}
+
+#[inline]
+fn suits(buffer: &[u8], len: usize) -> bool {
+    (len / 2..=2 * len).contains(&buffer.len())
 }
 
 #[cfg(test)]

@@ -16,8 +16,7 @@ use std::{collections::BTreeMap, mem, time::Duration};
 use tickwire::Time;
 
 /// The least and most bytes that `may_read` expects of a read. In between, it expects as many as
-/// the connection holds, because a full buffer doubles. In a long frame, a read asks for 128 KiB at
-/// most.
+/// the connection holds, because a full buffer doubles. A long buffer grows by 128 KiB at a time.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 5/8 of the limit, a connection may hold 128 KiB of a message, and a little more.
 const LITTLE: usize = 129 << 10;

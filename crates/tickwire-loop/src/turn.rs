@@ -18,6 +18,9 @@ const NANOS_PER_BYTE: u128 = 4;
 /// read few bytes.
 const LONG: usize = 4 << 10;
 
+/// The most bytes that a read asks for when the turn has almost read its share.
+const READ: usize = 16 << 10;
+
 /// A turn.
 pub(crate) struct Turn<'i, T> {
     inner: &'i mut Inner<T>,
@@ -137,14 +140,17 @@ impl<'i, T> Turn<'i, T> {
     /// Reads once.
     #[inline(always)]
     fn read(&mut self) {
-        let Inner { slots, system, buffers, clock, .. } = &mut *self.inner;
+        let Inner { slots, system, buffers, clock, settings, .. } = &mut *self.inner;
         let Some(Slot { wire: Some(wire), .. }) = slots.get_mut(self.handle) else { return };
         let rx = self.open.conn.receiver_mut();
         if !rx.has_buffer() {
-            rx.lend(buffers.inputs.take());
+            rx.lend(buffers.inputs.take_for(rx.wanted_len()));
         }
         let mut spent = self.spent; // no reference to a field is passed: see `serve`
-        let received = wire.receive(system, rx, clock.epoch, &mut spent);
+        // However long the connection's reads have grown, the turn exceeds its share by no more
+        // than `READ` bytes.
+        let most = settings.turn_bytes.saturating_sub(spent).max(READ);
+        let received = wire.receive(system, rx, clock.epoch, (&mut spent, most));
         self.spent = spent;
         match received {
             Ok(0) => rx.end_of_stream(),

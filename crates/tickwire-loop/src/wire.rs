@@ -146,8 +146,8 @@ impl Wire {
         unread
     }
 
-    /// Reads into a connection's receiver. Adds to `spent` the number of bytes that were read from
-    /// the stream. The times of reads count from `epoch`.
+    /// Reads into a connection's receiver, without TLS at most `most` bytes. Adds to `spent` the
+    /// number of bytes that were read from the stream. The times of reads count from `epoch`.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl Wire {
         system: &mut System,
         to: &mut Receiver,
         epoch: Instant,
-        spent: &mut usize,
+        (spent, most): (&mut usize, usize),
     ) -> io::Result<usize> {
         let stamps = self.stamps.then_some(epoch);
         if self.tls.is_some() {
@@ -182,7 +182,7 @@ impl Wire {
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let read = system.receive(&mut self.stream, to);
+        let read = system.receive(&mut self.stream, to, most);
         // The recorded time is the time when the read ended. After an error it applies to no bytes.
         if let Some(epoch) = stamps {
             to.set_read(Some(Time::new(epoch.elapsed())), system.arrived(&self.stream));

@@ -49,7 +49,7 @@ forward! {
     accepts_again(&Stream) -> bool, false;
     read(&mut Stream, to: &mut [u8])
         -> io::Result<(usize, bool)>, Err(ErrorKind::NotConnected.into());
-    receive(&mut Stream, to: &mut Receiver)
+    receive(&mut Stream, to: &mut Receiver, most: usize)
         -> io::Result<(usize, bool)>, Err(ErrorKind::NotConnected.into());
     write(&mut Stream, out: &mut impl Buf) -> io::Result<()>, Err(ErrorKind::NotConnected.into());
     shut_down(&mut Stream) -> io::Result<()>, Err(ErrorKind::NotConnected.into());

@@ -184,15 +184,19 @@ impl Mio {
         }
     }
 
-    /// Reads into a connection's receiver, and otherwise does what [`read`](Self::read) does.
-    /// Returns 0 at the end of the stream. The caller reports this end to the receiver.
+    /// Reads at most `most` bytes into a connection's receiver, and otherwise does what
+    /// [`read`](Self::read) does. Returns 0 at the end of the stream. The caller reports this end
+    /// to the receiver.
     #[inline]
     pub(crate) fn receive(
         &mut self,
         stream: &mut Stream,
         to: &mut Receiver,
+        most: usize,
     ) -> io::Result<(usize, bool)> {
-        let read = self.read(stream, to.spare_mut())?;
+        let room = to.spare_mut();
+        let most = most.min(room.len());
+        let read = self.read(stream, room.get_mut(..most).unwrap_or_default())?;
         to.commit(read.0);
         Ok(read)
     }

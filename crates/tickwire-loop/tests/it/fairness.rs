@@ -349,6 +349,22 @@ fn a_turn_reads_its_share_of_bytes() {
     each_turn_delivers(40, 100, &mut net, Duration::ZERO);
 }
 
+/// Long messages make reads grow, but not the share of a turn: 64 KiB, a read of 16 KiB that may
+/// exceed it, and the part of a message that was there before.
+#[test]
+fn a_turn_reads_its_share_however_long_reads_have_grown() {
+    const MESSAGES: u32 = 1000;
+    let (mut net, mut one) = loop_and_peer(Settings::default());
+    let flood = thread::spawn(move || {
+        one.write_all(REQUEST.as_bytes()).unwrap();
+        one.write_all(&frame(&[7; 4 << 10]).repeat(MESSAGES as usize)).unwrap();
+        one
+    });
+    let turns = each_turn_delivers(20, MESSAGES, &mut net, Duration::ZERO);
+    assert!(turns >= MESSAGES / 20, "{turns}");
+    drop(flood.join().unwrap());
+}
+
 /// Each counts as 5 messages: it may be short as it was sent, and long once it is inflated.
 #[test]
 fn long_messages_use_up_the_share_of_a_turn() {

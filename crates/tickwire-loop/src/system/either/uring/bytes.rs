@@ -113,6 +113,7 @@ impl Uring {
         &mut self,
         stream: &mut Stream,
         to: &mut Receiver,
+        _most: usize,
     ) -> io::Result<(usize, bool)> {
         fault("read")?;
         let Some((buffer, n)) = self.place(stream.0)?.received.pop() else {
