@@ -5,6 +5,7 @@
 pub mod alloc;
 pub mod bridge;
 pub mod callgrind;
+pub mod copies;
 #[path = "../../floor.rs"]
 mod least;
 pub mod load;
@@ -15,6 +16,7 @@ pub mod peers;
 pub mod proc;
 pub mod table;
 pub mod tls;
+pub mod traffic;
 pub mod wire;
 
 pub use least::xor;

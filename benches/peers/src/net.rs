@@ -160,7 +160,7 @@ pub fn listen(serve: impl AsyncFnOnce(TcpListener)) {
 }
 
 /// The same for a server that blocks: a thread for each connection.
-pub fn listen_blocking(serve: fn(std::net::TcpStream)) {
+pub fn listen_blocking(serve: impl Fn(std::net::TcpStream) + Copy + Send + 'static) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     println!("{}", listener.local_addr().expect("it is bound").port());
     for io in listener.incoming() {
