@@ -11,7 +11,7 @@
 use super::stream::{Interest, Stream, in_vain};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
-    proto::{connection::Blocked, time::Time},
+    proto::{connection::Blocked, tape, time::Time},
 };
 use std::{
     io::{self, ErrorKind, IoSlice},
@@ -149,7 +149,12 @@ impl Thread {
     #[cold]
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
-            _ if in_vain(&error) => self.noted.want = self.noted.want.with(want),
+            _ if in_vain(&error) => {
+                if want == Interest::READ {
+                    tape::stream_blocked();
+                }
+                self.noted.want = self.noted.want.with(want);
+            }
             // A signal interrupted the call, or a TLS stream ended the call early. (A TLS call that
             // may wait reads only once. Other TLS calls stop after `BARREN` bytes without data.) Do
             // not repeat the call here, because the deadlines must be checked first. Do not note
@@ -265,6 +270,10 @@ impl<S: Stream> Io for Timed<S, Thread> {
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
                 || *wait.reads_time_out.get_or_insert_with(set_timeout));
+    }
+
+    fn keeps_waiting(&self) -> bool {
+        !self.wait.noted.again && !self.wait.call_is_over()
     }
 
     fn write_blocked(&mut self) {

@@ -5,6 +5,7 @@ use crate::proto::{
     connection::{Connection, Delivery, Inbound, Sender, Step},
     error::RecvError,
     pool,
+    tape::Facts,
     time::Time,
 };
 use std::task::{Context, Poll};
@@ -35,6 +36,8 @@ pub(crate) trait Core<I>: Sized {
         Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
+    /// What the tape compares notes with. Only builds with a tape call this.
+    fn facts(&mut self) -> Facts;
     /// Gives `f` access to both sides. The receiving half holds the lock while `f` runs. If `f`
     /// ends the connection with an error (`f` sets `Out::recv_error`, or `Sender::write_failed` is
     /// called), the receiving half wakes the writer once the lock is released.
@@ -158,6 +161,11 @@ impl<I: Source + Output> Core<I> for Whole {
     #[inline(always)]
     fn inbound(&mut self) -> &mut Inbound {
         self.conn.inbound()
+    }
+
+    fn facts(&mut self) -> Facts {
+        let (inbound, tx) = self.conn.halves_mut();
+        Facts { whole: true, ..inbound.facts(tx) }
     }
 
     #[inline(always)]

@@ -59,6 +59,12 @@ pub(crate) trait Io {
         Blocked::Perhaps(self.now())
     }
 
+    /// Whether the wait that follows a `Pending` poll waits. `false` if a thread polls again at
+    /// once. Only the tape asks this.
+    fn keeps_waiting(&self) -> bool {
+        true
+    }
+
     /// Reports that the stream refused bytes, so the next wait must also end when the stream
     /// accepts bytes. The thread of the receiving half needs this report, because it writes by a
     /// handle that both halves share, but waits with its own handle, which learns of the refusal

@@ -39,6 +39,7 @@ use crate::{
     proto::{
         connection::{Blocked, Ending, ReadyState, Receiver, Step},
         outlined::Outlined,
+        tape::{self, Note, Wait},
         time::Time,
     },
     socket::arrival,
@@ -163,6 +164,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
+            self.check(Note::Writes { early: false });
             let written = self.write(cx);
             // An earlier call of `poll_flush` may have paused the deadlines on reading. Here these
             // deadlines resume. Otherwise `next_deadline` below would leave out these deadlines,
@@ -176,9 +178,18 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
             let read = match self.core.inbound().doubts() {
                 false => self.poll_read(cx),
-                true => ready!(self.poll_doubting(cx)),
+                true => match self.poll_doubting(cx) {
+                    Poll::Ready(read) => read,
+                    Poll::Pending => {
+                        self.check_wait(true, written.is_pending());
+                        return Poll::Pending;
+                    }
+                },
             };
-            ready!(self.poll_take(cx, read));
+            if self.poll_take(cx, read).is_pending() {
+                self.check_wait(true, written.is_pending());
+                return Poll::Pending;
+            }
         }
     }
 
@@ -195,6 +206,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     #[inline(always)]
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
+        self.check(Note::Reads);
         if self.core.inbound().stamps_reads {
             return self.poll_stamped(cx);
         }
@@ -204,8 +216,28 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline(always)]
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         let Self { core, io, .. } = self;
+        let _ = tape::take_stream_blocked();
         below::forget();
-        io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
+        let read = io::read(io, core.inbound().receiver_mut().spare_mut(), cx);
+        if read.is_pending() {
+            let asked = tape::take_stream_blocked();
+            core.inbound().note(Note::Pending { asked });
+        }
+        read
+    }
+
+    /// Notes something that the tape compares with the connection's state.
+    #[inline(always)]
+    pub(crate) fn check(&mut self, note: Note) {
+        let tape = self.core.inbound().tape();
+        tape.check(note, || self.core.facts());
+    }
+
+    /// Notes a wait, for the receiving calls.
+    #[inline(always)]
+    fn check_wait(&mut self, readable: bool, writable: bool) {
+        let yields = !self.io.keeps_waiting();
+        self.check(Note::Waits(Wait { readable, writable, yields, ..Wait::default() }));
     }
 
     /// Reads once, and notes the time of the read if bytes came. If a stream stamps its reads, it
@@ -279,6 +311,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
         self.read_nothing();
         let _ = self.poll_alarm(cx); // whatever it finds, the woken task goes on from there
+        self.core.inbound().note(Note::Timer(Time::ZERO));
         self.give_back();
         Poll::Pending
     }
@@ -373,7 +406,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
             self.core.park(cx); // a poll may come here without `poll_write`, which parks too
-            let done = match self.ending() {
+            let ending = self.ending();
+            let done = match ending {
                 Ending::Done => break,
                 // `write` is ready only once everything is written or a write has failed. Either
                 // event changes the phase, so this loop does not spin. In a half, `write` writes
@@ -383,7 +417,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);
                     match shut {
                         Poll::Ready(()) => self.core.inbound().shut_down(),
-                        Poll::Pending => self.io.write_blocked(), // TLS has a close_notify to write
+                        Poll::Pending => {
+                            self.io.write_blocked(); // TLS has a close_notify to write
+                            self.core.inbound().note(Note::Refused);
+                        }
                     }
                     shut
                 }
@@ -391,11 +428,15 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // `poll_read` would work too, but it is inlined, so a call here would duplicate its
                 // code. The core is not told of a `Pending` read, because silence has no effect
                 // once receiving has ended.
-                Ending::Discard => self.poll_stamped(cx).map(|read| _ = self.took(read)),
+                Ending::Discard => {
+                    self.check(Note::Reads);
+                    self.poll_stamped(cx).map(|read| _ = self.took(read))
+                }
             };
             // Checks the deadlines, because a stream that never blocks must not postpone them.
             let alarm = self.poll_alarm(cx);
             if done.is_pending() && alarm.is_pending() {
+                self.check_wait(ending == Ending::Discard, ending != Ending::Discard);
                 self.give_back();
                 return Poll::Pending;
             }
@@ -404,6 +445,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         // This step returns the end or the error again. If the step calls `Sender::fail` again, no
         // second Close is queued. `Want::Chunk` needs the least code, because it has no fast path.
         let ended = self.core.step(Want::Chunk);
+        self.check(Note::Over);
         *self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)
     }
@@ -430,6 +472,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
         loop {
             let now = io.now();
             if at > now {
+                core.inbound().note(Note::Timer(at));
                 ready!(io.poll_sleep(at, cx));
             } else {
                 let told = |inbound: &mut _, tx: &mut _, out: &mut Out| {
@@ -444,6 +487,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     // asked the operating system for news of the stream. An earlier deadline, such
                     // as the time of `leave`, does not wait for that.
                     let next = core.next_deadline().unwrap_or(found);
+                    core.inbound().note(Note::Timer(found.min(next)));
                     return io.poll_sleep(found.min(next), cx);
                 }
             }

@@ -5,9 +5,10 @@ use crate::proto::{
     connection::{Closed, Step},
     error::{RecvError, SendError},
     pool,
+    tape::{Note, Wait},
 };
 use std::{
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -78,9 +79,12 @@ impl<I: Source + Output> Socket<Whole, I> {
                 Poll::Pending => {}
             }
             core.conn.set_paused(true);
-            // Ready: go round again. A deadline that has ended the connection has also broken the
-            // sender, so the next round returns the error.
-            ready!(self.poll_alarm(cx));
+            if self.poll_alarm(cx).is_ready() {
+                continue;
+            }
+            let wait = Wait { writable: true, flushes: true, ..Wait::default() };
+            self.check(Note::Waits(Wait { yields: !self.io.keeps_waiting(), ..wait }));
+            return Poll::Pending;
         }
     }
 

@@ -21,6 +21,7 @@ use crate::proto::{
     error::SendError,
     outlined::Outlined,
     pool,
+    tape::{Facts, Note},
     time::Time,
 };
 use std::{
@@ -110,6 +111,9 @@ impl<W> Drop for Change<'_, '_, W> {
         self.quiet.store(tx.is_idle(), Relaxed);
         self.news.ended = self.sending.has_ended() && !self.had_ended;
         self.news.closed = tx.is_closed() && self.closed != Some(tx.poll_timeout());
+        let wakes = self.news.ended || self.news.closed;
+        let woken = !self.news.wakers.is_parked(Side::Reader);
+        tx.check(Note::Sent { wakes }, || woken);
     }
 }
 
@@ -278,6 +282,12 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     #[inline(always)]
     fn inbound(&mut self) -> &mut Inbound {
         &mut self.inbound
+    }
+
+    fn facts(&mut self) -> Facts {
+        let woken = !self.link.wakers.is_parked(Side::Reader);
+        let sending = self.link.look();
+        Facts { woken, ..self.inbound.facts(&sending.tx) }
     }
 
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T {
@@ -486,6 +496,7 @@ impl<W: Output, H> Writer<W, H> {
             while let Some(at) = tx.poll_timeout() {
                 let now = io.now();
                 if at > now {
+                    tx.check(Note::WriterWaits(at), || false);
                     ready!(io.poll_sleep(at, cx));
                 } else {
                     // Until the first `handle_timeout` starts the deadline, `poll_timeout` returns

@@ -82,6 +82,7 @@ use crate::{
     proto::{
         config::Config,
         handshake::{HandshakeError, client::Request},
+        tape,
         time::Time,
     },
 };
@@ -326,6 +327,9 @@ impl<S: AsyncRead + Unpin, T: Timers> drive::Source for Timed<S, FuturesIo<T>> {
         }
         let read = Pin::new(&mut self.io).poll_read(cx, spare);
         *reads = if read.is_pending() { 0 } else { *reads + 1 };
+        if read.is_pending() {
+            tape::stream_blocked();
+        }
         read
     }
 }

@@ -30,6 +30,7 @@ pub(crate) mod outlined;
 pub(crate) mod pool;
 pub(crate) mod role;
 pub(crate) mod shown;
+pub(crate) mod tape;
 mod text;
 pub(crate) mod time;
 pub(crate) mod trace;

@@ -69,6 +69,7 @@ use crate::{
         config::Config,
         handshake::{HandshakeError, client::Request},
         outlined::Outlined,
+        tape,
         time::Time,
     },
 };
@@ -302,6 +303,9 @@ impl<S: AsyncRead + Unpin> drive::Source for Timed<S, Tokio> {
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(spare);
         let read = Pin::new(&mut self.io).poll_read(cx, &mut buf);
+        if read.is_pending() {
+            tape::stream_blocked();
+        }
         let n = buf.filled().len();
         if n > READ {
             spend(n.div_ceil(READ), cx);

@@ -5,7 +5,7 @@ use crate::stage::{Open, Stage};
 use crate::system::{System, Token, Waker};
 use crate::{
     clock::Clock, current::Current, deadlines::Deadlines, entrance::Entrance, handle::Handle,
-    pool::Buffers, queues::Queues, receiving::Receiving, resolve::Resolver, slots::Slots,
+    pool::Buffers, queues::Queues, receiving::Receiving, resolve::Resolver, slots::Slots, tape,
     timers::Timers, wire::Wire,
 };
 use std::{io, mem, sync::Arc};
@@ -227,6 +227,7 @@ impl<T> Inner<T> {
     pub(crate) fn write_outside(&mut self, handle: Handle) {
         let Some(mut open) = self.take_open(handle) else { return };
         if let Some(slot) = self.slots.get_mut(handle) {
+            tape::writes(&open.conn, true);
             slot.pump(&mut self.system, &mut open.conn, self.clock.now);
         }
         let over = open.conn.sender().is_closed();

@@ -27,6 +27,7 @@ mod settings;
 mod slots;
 mod stage;
 mod system;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod timers;

@@ -6,7 +6,7 @@
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
 use crate::wire::{NextAction, is_passing};
-use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
+use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot, tape};
 use std::{io::ErrorKind, mem};
 use tickwire::{Connection, Step, Time};
 
@@ -125,6 +125,9 @@ impl<'i, T> Turn<'i, T> {
         // A read comes first only if all earlier input is delivered. If bytes are queued, there may
         // be no room for replies, so the turn writes before it reads.
         self.reads = slot.marks.starved && !slot.marks.paused && nothing_queued && may_read;
+        if self.reads {
+            conn.set_paused(false); // the last turn may have stopped reading: see `write`
+        }
         if slot.owes_room(conn.sender()) {
             (slot.marks.wants_room, self.reads) = (false, false); // the handler may use up the room
             handler(&mut Net::in_turn(self.inner, conn.sender_mut()), Event::Room(self.handle));
@@ -142,6 +145,7 @@ impl<'i, T> Turn<'i, T> {
     fn read(&mut self) {
         let Inner { slots, system, buffers, clock, settings, .. } = &mut *self.inner;
         let Some(Slot { wire: Some(wire), .. }) = slots.get_mut(self.handle) else { return };
+        tape::reads(&self.open.conn);
         let rx = self.open.conn.receiver_mut();
         if !rx.has_buffer() {
             rx.lend(buffers.inputs.take_for(rx.wanted_len()));
@@ -253,6 +257,7 @@ impl<'i, T> Turn<'i, T> {
         let Some(slot) = slots.get_mut(self.handle) else { return After::Ended };
         let conn = &mut self.open.conn;
         slot.marks.starved = stop == Stop::Starved;
+        tape::writes(conn, !matches!(stop, Stop::Starved | Stop::Ended));
         // `pump` writes. It comes before `is_full`, because the write may make room.
         slot.pump(system, conn, clock.now);
         let Some(wire) = &mut slot.wire else { return After::Ended };
@@ -261,7 +266,12 @@ impl<'i, T> Turn<'i, T> {
         let mut reads = match stop {
             Stop::Ended => match wire.end(system, conn) {
                 Some(reads) if slot.marks.may_drain(conn, draining) => reads,
-                _ => return After::Ended,
+                reads => {
+                    if reads.is_none() {
+                        tape::over(conn);
+                    }
+                    return After::Ended;
+                }
             },
             Stop::Starved => !held,
             // After `Held`, the write made room. After `Cork`, there is room even if the stream
@@ -291,6 +301,9 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
+                if !unfinished {
+                    tape::rests(conn, wire, until);
+                }
                 // Without a read, time makes `spent` positive only if bytes are left to read.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {

@@ -105,6 +105,12 @@ impl Wire {
         self.readable || self.holds()
     }
 
+    /// Whether a `Note` says when the stream accepts bytes again. Only the tape asks this.
+    #[cfg(any(fuzzing, tickwire_tape))]
+    pub(crate) fn refuses(&self) -> bool {
+        !self.writable
+    }
+
     /// Whether the TLS session may hold plaintext that was not read yet.
     fn holds(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.holds)

@@ -11,6 +11,7 @@ use super::{
 use crate::proto::{
     config::{Config, Negotiated},
     role::Role,
+    tape::Note,
 };
 use alloc::boxed::Box;
 use core::fmt;
@@ -86,9 +87,12 @@ impl Dormant {
         let stamps_reads = config.stamp_reads;
         // The stream of an idle connection was not shut, so `shut` is `None`. The old `LoopState`
         // may have known that reads block. Without it, `next` may ask for one read in vain.
+        let mut tx = Sender::from_kept(tx, config);
+        tx.out.tape = rx.tape.clone();
+        rx.tape.note(Note::Starved);
         Connection {
             inbound: Inbound { rx, timers, shut: None, stamps_reads, negotiated }.into(),
-            tx: Sender::from_kept(tx, config).into(),
+            tx: tx.into(),
             loop_state: LoopState::default(),
         }
     }

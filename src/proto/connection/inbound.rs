@@ -11,6 +11,7 @@ use crate::proto::{
     error::{RecvError, SendError},
     outlined::Empty,
     role::Role,
+    tape::{Facts, Note, Tape},
     time::Time,
 };
 use alloc::boxed::Box;
@@ -50,6 +51,40 @@ impl Inbound {
             shut: None,
             stamps_reads: config.stamp_reads,
         }
+    }
+
+    /// What the tape compares notes with.
+    pub(crate) fn facts(&self, tx: &Sender) -> Facts {
+        let phase = self.phase(tx);
+        let ending = phase.ending();
+        Facts {
+            has_outgoing: tx.has_outgoing(),
+            unflushed: tx.held_back() > 0,
+            paused: self.is_paused(),
+            drains: ending == Ending::Discard,
+            shuts: ending == Ending::ShutDown,
+            done: ending == Ending::Done,
+            over: phase == Phase::Over,
+            deadline: self.earliest(tx),
+            ..Facts::default()
+        }
+    }
+
+    /// Notes something on the connection's tape.
+    #[inline(always)]
+    pub(crate) fn note(&self, note: Note) {
+        self.rx.tape.note(note);
+    }
+
+    #[inline(always)]
+    pub(crate) fn tape(&self) -> Tape {
+        self.rx.tape.clone()
+    }
+
+    /// Notes something that the tape compares with the state of a whole connection.
+    #[inline(always)]
+    pub(crate) fn check(&self, note: Note, tx: &Sender) {
+        self.rx.tape.check(note, || Facts { whole: true, ..self.facts(tx) });
     }
 
     /// Whether the receiver and the deadlines allow the connection to become dormant. Receiving
@@ -163,7 +198,12 @@ impl Inbound {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
         // After `cut_off`, `step` still delivers everything received, then fails with the error.
-        timers.handle(now, rx, tx, phase).inspect_err(|&error| rx.cut_off(error))?;
+        let told = timers.handle(now, rx, tx, phase);
+        match told {
+            Err(error) if rx.failure().is_none() => rx.tape.note(Note::Verdict(error)),
+            _ => rx.tape.note(Note::Looked { now, found: timers.found_at(rx).is_some() }),
+        }
+        told.inspect_err(|&error| rx.cut_off(error))?;
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
@@ -194,12 +234,16 @@ impl Inbound {
 
     /// Records that the last read brought nothing, and who kept it from bringing bytes.
     pub(crate) fn read_blocked(&mut self, blocked: Blocked) {
+        if blocked != Blocked::PutOff {
+            self.note(Note::Blocked { surely: blocked == Blocked::Surely });
+        }
         self.timers.read_blocked(blocked);
     }
 
     pub(crate) fn shut_down(&mut self) {
         // A later call changes nothing: `DRAIN` limits the bytes received since the first call.
         self.shut.get_or_insert(self.rx.total());
+        self.note(Note::ShutDown);
     }
 
     /// Whether reading is paused, receiving has not ended, and no deadline has passed.

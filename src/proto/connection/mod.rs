@@ -41,6 +41,7 @@ use crate::proto::{
     memory::Memory,
     outlined::Outlined,
     role::Role,
+    tape::Note,
     time::Time,
 };
 use alloc::boxed::Box;
@@ -126,6 +127,7 @@ impl Connection {
             tx: Sender::new(config, keys).into(),
             loop_state: next::LoopState::default(),
         };
+        this.tx.out.tape = this.inbound.rx.tape.clone();
         // `settings` returns `None` only in a build without zlib. In this build, no handshake
         // agrees on compression.
         if let Some(agreed) = deflate
@@ -256,6 +258,7 @@ impl Connection {
     /// `true`. Once the connection has received this number of bytes, it knows whether the peer was
     /// silent.
     pub fn set_unread(&mut self, bytes: usize) {
+        self.inbound.note(Note::Unread);
         self.inbound.timers.set_unread(bytes as u64);
     }
 
@@ -264,6 +267,36 @@ impl Connection {
     /// timeout. Otherwise a timeout that starts during such a wait is noticed late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
+    }
+
+    // Notes of `tickwire-loop` for the tape: see `proto/tape.rs`.
+
+    #[cfg(any(fuzzing, tickwire_tape))]
+    #[doc(hidden)]
+    pub fn note_read(&self) {
+        self.inbound.check(Note::Reads, &self.tx);
+    }
+
+    #[cfg(any(fuzzing, tickwire_tape))]
+    #[doc(hidden)]
+    pub fn note_write(&self, early: bool) {
+        self.inbound.check(Note::Writes { early }, &self.tx);
+    }
+
+    #[cfg(any(fuzzing, tickwire_tape))]
+    #[doc(hidden)]
+    pub fn note_over(&self) {
+        self.inbound.check(Note::Over, &self.tx);
+    }
+
+    #[cfg(any(fuzzing, tickwire_tape))]
+    #[doc(hidden)]
+    pub fn note_rest(&self, readable: bool, writable: bool, until: Option<Time>) {
+        if readable {
+            self.inbound.note(Note::Pending { asked: true });
+        }
+        let wait = crate::proto::tape::Wait { readable, writable, until, ..Default::default() };
+        self.inbound.check(Note::Waits(wait), &self.tx);
     }
 
     // Outputs.

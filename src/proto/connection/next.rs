@@ -3,7 +3,12 @@ use super::{
     Blocked, Connection, Delivery, Outgoing, Receiver, Sender, Step,
     closing::{Ending, Phase},
 };
-use crate::proto::{error::RecvError, message::Event, time::Time};
+use crate::proto::{
+    error::RecvError,
+    message::Event,
+    tape::{self, Note},
+    time::Time,
+};
 
 /// The result of [`Connection::next`]: what the caller has to do next.
 #[must_use]
@@ -130,6 +135,11 @@ impl Connection {
         self.tx.write_blocked();
     }
 
+    #[inline(always)]
+    fn check(&self, note: Note) {
+        self.inbound.check(note, &self.tx);
+    }
+
     fn event(&mut self) -> Next<'_> {
         let Self { inbound, tx, .. } = self;
         // The receiver has stopped at an event, so this is never `None`. `Over` only avoids an
@@ -146,6 +156,7 @@ impl Connection {
         }
         let (reads, asked_at) = (reads + 1, Some(self.inbound.rx.reads()));
         self.loop_state = LoopState { obstacle: Obstacle::Nothing, reads, asked_at };
+        self.check(Note::Reads);
         Next::Read(&mut self.inbound.rx)
     }
 
@@ -178,6 +189,7 @@ impl Connection {
             };
             let obstacle = self.loop_state.obstacle;
             if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
+                self.check(Note::Writes { early: false });
                 return Next::Write(self.tx.outgoing());
             }
             let reads = match phase.map(|phase| (phase, phase.ending())) {
@@ -191,6 +203,7 @@ impl Connection {
                         Obstacle::DeadlinePassed(error) => Some(error),
                         _ => None,
                     };
+                    self.check(Note::Over);
                     return Next::Over(step.err().or(passed));
                 }
                 // The connection does not wait for input. It waits for a write, for the shutdown or
@@ -219,7 +232,10 @@ impl Connection {
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
             // A refused shutdown waits until the stream accepts bytes, even if none are unsent.
             let writable = unsent || obstacle == Obstacle::WriteBlocked;
+            let yields = reads_on;
             let until = if reads_on { Some(now) } else { until };
+            let wait = tape::Wait { readable: reads, writable, until, yields, flushes: false };
+            self.check(Note::Waits(wait));
             return Next::Wait(Wait { readable: reads, writable, until });
         }
     }

@@ -23,6 +23,7 @@ use crate::proto::{
     memory::Memory,
     message::DataKind,
     role::Role,
+    tape::{Note, Tape},
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
@@ -88,6 +89,7 @@ pub struct Receiver {
     /// Whether the current message or chunk is in `inflate`, not in `buf`. If so, `quick_below` is
     /// 0.
     inflated: bool,
+    pub(super) tape: Tape,
 }
 
 /// Counts of the received bytes and frames. A dormant connection keeps only these fields of its
@@ -185,6 +187,7 @@ impl Receiver {
             close: None,
             inflate: None,
             inflated: false,
+            tape: Tape::default(),
         };
         receiver.set_quick();
         receiver
@@ -224,6 +227,7 @@ impl Receiver {
         self.read.handed_out = 0;
         self.counts.total = self.counts.total.wrapping_add(n as u64);
         self.counts.tally.read(n);
+        self.tape.note(Note::Read(n));
     }
 
     /// Reports that the stream ended. Complete messages and control frames received before are
@@ -234,6 +238,7 @@ impl Receiver {
         self.end_message(); // first, because it releases a message only while `quick_below` > 0
         self.eof = true;
         self.quick_below = 0;
+        self.tape.note(Note::News);
     }
 
     /// Reports that a read failed. Works as [`end_of_stream`](Self::end_of_stream), except that the
@@ -403,6 +408,7 @@ impl Receiver {
             self.cut_off_by = Some(error);
             // Only `walk` knows `cut_off_by`.
             self.quick_below = 0;
+            self.tape.note(Note::News);
         }
     }
 
@@ -412,6 +418,7 @@ impl Receiver {
         self.buf.clear();
         self.fail(error);
         self.set_quick();
+        self.tape.note(Note::News);
     }
 
     /// The error that ended receiving, or else the error that `cut_off` stored for later.

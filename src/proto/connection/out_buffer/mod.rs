@@ -22,7 +22,10 @@ mod tests;
 pub use outgoing::Outgoing;
 
 use super::{counters::Writes, stall::Stall};
-use crate::proto::memory::Memory;
+use crate::proto::{
+    memory::Memory,
+    tape::{Note, Tape},
+};
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
@@ -73,6 +76,7 @@ pub(crate) struct OutBuffer {
     /// See [`Config::high_water`](crate::proto::config::Config::high_water).
     pub(super) high_water: usize,
     pub(super) writes: Writes,
+    pub(in crate::proto::connection) tape: Tape,
     pub(super) memory: &'static Memory,
     /// A splice is written when `sent` reaches the splice's offset. Invariants: offsets do not
     /// decrease from splice to splice, no offset is before `mark` or `sent`, and no splice is
@@ -361,6 +365,7 @@ impl OutBuffer {
         }
         self.stall = Stall::No;
         self.writes.add(n);
+        self.tape.note(Note::Wrote);
         if self.splices.is_empty() {
             self.sent += n;
             if self.sent == self.end {

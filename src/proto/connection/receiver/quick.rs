@@ -7,6 +7,7 @@ use crate::proto::{
     frame::{OpCode, ShortHeader},
     kernel,
     message::DataKind,
+    tape::Note,
     trace,
 };
 
@@ -59,12 +60,14 @@ impl Receiver {
         self.read.handed_out = self.read.handed_out.wrapping_add(1);
         self.counts.tally.frame(header.opcode.unfragmented(), header.payload_len);
         trace::received(self.role(), header.payload_len);
+        self.tape.note(Note::Delivered);
         Some(Step::Message)
     }
 
     #[inline(always)]
     fn quick_starved(&mut self) -> Step {
         self.current = Current::Nothing;
+        self.tape.note(Note::Starved);
         Step::NeedInput
     }
 

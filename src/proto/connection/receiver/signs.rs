@@ -1,7 +1,7 @@
 //! Tells the deadlines whether any bytes arrived, whether data arrived, and which frame or message
 //! is incomplete.
 use super::{Receiver, State, progress::Handing};
-use crate::proto::frame::Header;
+use crate::proto::{frame::Header, tape::Note};
 
 /// The positions in the received bytes at which an incomplete frame and message began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ impl Receiver {
     #[inline]
     pub(crate) fn read_in_vain(&mut self) {
         self.reads = self.reads.wrapping_add(1);
+        self.tape.note(Note::Read(0));
     }
 
     /// Reports a read that got bytes of the peer, but brought no input: over TLS, a part of a

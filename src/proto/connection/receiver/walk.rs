@@ -14,6 +14,7 @@ use crate::proto::{
     frame::{self, Control, Header, OpCode},
     mask::Masker,
     message::DataKind,
+    tape::Note,
     trace,
 };
 use alloc::boxed::Box;
@@ -64,6 +65,11 @@ impl Receiver {
             inflate.give_back();
         }
         self.set_quick(); // last, because it reads everything that changed above
+        self.tape.note(match step {
+            Ok(Step::NeedInput) => Note::Starved,
+            Ok(Step::Closed) | Err(_) => Note::Ended,
+            Ok(_) => Note::Delivered,
+        });
         step
     }
 

@@ -8,6 +8,7 @@ use crate::proto::{
     close::{CloseCode, CloseFrame, IntoClose},
     error::{RecvError, SendError, begun},
     frame::{Control, OpCode},
+    tape::Note,
     time::Time,
     trace,
 };
@@ -328,5 +329,6 @@ impl Sender {
         if self.out.len() > 0 {
             self.out.stall.set(true);
         }
+        self.note(Note::Refused);
     }
 }

@@ -1,6 +1,7 @@
 //! Calls that tell the sending half about its stream and its clock. Some streams, such as TLS,
 //! hold accepted bytes back until a flush. These bytes are called *unflushed*.
-use super::Sender;
+use super::{Leaves, Sender};
+use crate::proto::tape::{Facts, Note};
 
 impl Sender {
     /// Reports that the stream has no vectored writes. Payloads that would be spliced are copied
@@ -40,6 +41,33 @@ impl Sender {
         // The condition is not `bytes > 0`, because after `set_ended` or a failed write no deadline
         // on writing may start. In both cases `held_back` is 0.
         self.out.stall.set(self.held_back() > 0);
+        if bytes > 0 {
+            self.note(Note::Refused);
+        }
+    }
+
+    /// Notes something on the connection's tape.
+    #[inline(always)]
+    pub(crate) fn note(&self, note: Note) {
+        self.out.tape.note(note);
+    }
+
+    /// Notes something that the tape compares with the state of the sending side.
+    #[inline(always)]
+    pub(crate) fn check(&self, note: Note, woken: impl FnOnce() -> bool) {
+        let has_left = || match self.leaves {
+            Leaves::By(by) => Some(by),
+            _ => None,
+        };
+        self.out.tape.check(note, || Facts {
+            whole: true,
+            has_outgoing: self.has_outgoing(),
+            unflushed: self.held_back() > 0,
+            deadline: self.poll_timeout(),
+            sending_deadline: has_left(),
+            woken: woken(),
+            ..Facts::default()
+        });
     }
 
     /// The number of accepted, unflushed bytes of the stream; 0 after `set_ended` or a failed

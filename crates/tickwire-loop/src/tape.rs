@@ -1,0 +1,34 @@
+//! Notes what a turn does on the connection's tape, in builds of tests. In other builds a note is
+//! no code. `src/proto/tape.rs` of the crate `tickwire` says what the tape checks.
+use crate::wire::Wire;
+use tickwire::{Connection, Time};
+
+#[inline(always)]
+pub(crate) fn reads(conn: &Connection) {
+    let _ = conn;
+    #[cfg(any(fuzzing, tickwire_tape))]
+    conn.note_read();
+}
+
+/// `early`: before all input is delivered.
+#[inline(always)]
+pub(crate) fn writes(conn: &Connection, early: bool) {
+    let _ = (conn, early);
+    #[cfg(any(fuzzing, tickwire_tape))]
+    conn.note_write(early);
+}
+
+#[inline(always)]
+pub(crate) fn over(conn: &Connection) {
+    let _ = conn;
+    #[cfg(any(fuzzing, tickwire_tape))]
+    conn.note_over();
+}
+
+/// The turn ends. A `Note` of the system comes only for what the wire has tried in vain.
+#[inline(always)]
+pub(crate) fn rests(conn: &Connection, wire: &Wire, until: Option<Time>) {
+    let _ = (conn, wire, until);
+    #[cfg(any(fuzzing, tickwire_tape))]
+    conn.note_rest(!wire.is_readable(), wire.refuses(), until);
+}
