@@ -2,6 +2,7 @@
 use super::{
     Blocked, Connection, Delivery, Outgoing, Receiver, Sender, Step,
     closing::{Ending, Phase},
+    order::{Allow, Clock, Facts, Input, Todo, order},
 };
 use crate::proto::{
     error::RecvError,
@@ -9,6 +10,7 @@ use crate::proto::{
     tape::{self, Note},
     time::Time,
 };
+use core::mem;
 
 /// The result of [`Connection::next`]: what the caller has to do next.
 #[must_use]
@@ -105,15 +107,16 @@ impl Connection {
     /// and the other fine calls.
     #[inline(always)] // If inlined, the caller's `match` needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
-        // A message has no effect on the sender, so `respond` is not called. If `quick` returns no
-        // message, it has consumed nothing, so `next_slow` can step again.
-        if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
+        // The two steps that `quick` returns have no effect on the sender, so `respond` is not
+        // called. If `quick` returns `None`, it has consumed nothing, so `next_slow` can step again.
+        let step = if self.inbound.is_paused() { None } else { self.inbound.rx.quick() };
+        if step == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
             // As in `event` below, this is never `None`.
             let message = inbound.rx.message().map(Event::Message);
             return message.map_or(Next::Over(None), |message| Next::Event(message, tx));
         }
-        self.next_slow(now)
+        self.next_slow(now, if step.is_none() { Input::New } else { Input::Starved })
     }
 
     /// Reports that a read would block: the stream has nothing to read. Call this after each read
@@ -160,83 +163,106 @@ impl Connection {
         Next::Read(&mut self.inbound.rx)
     }
 
-    /// Reading goes on while a write is blocked. If both peers stopped reading until their writes
-    /// succeed, they would wait for each other for ever.
-    ///
-    /// The loop ends, because each `handle_timeout` clears or moves the deadline that was due.
-    ///
-    /// After `READS` reads without a wait, `now` is too old, so the caller gets a `Wait` and tells
-    /// the time. To save work, only some reads check the deadlines: see `Timers::looks`.
-    ///
+    /// Does what [`order`] says, until that is something for the caller. After `READS` reads without a wait, `now` is too old, so the caller gets a `Wait` and tells
+    /// the time. The loop ends, because each `handle_timeout` clears or moves the deadline that was
+    /// due.
+    #[inline(never)] // keeps `next`, which is inlined, short
+    fn next_slow(&mut self, now: Time, mut input: Input) -> Next<'_> {
+        loop {
+            let goes_on = !self.inbound.is_paused();
+            let is_old = self.loop_state.reads >= READS;
+            let allow = Allow { deliver: goes_on, read: goes_on, ends_turn: is_old };
+            let mut error = None;
+            if order(Facts { input, ..Facts::NEW }, allow) == Todo::Item {
+                match self.inbound.step(Delivery::Whole, &mut self.tx) {
+                    Ok(Step::NeedInput) => input = Input::Starved,
+                    Ok(Step::Closed) => input = self.ended(),
+                    Err(why) => {
+                        error = Some(why);
+                        input = self.ended();
+                    }
+                    Ok(_) => return self.event(),
+                }
+            }
+            let obstacle = self.loop_state.obstacle;
+            let unsent = self.tx.has_outgoing();
+            let refused = match unsent {
+                true => obstacle != Obstacle::Nothing && self.tx.out.refused(),
+                false => obstacle == Obstacle::WriteBlocked,
+            };
+            let dry = obstacle == Obstacle::ReadBlocked;
+            let clock = if self.inbound.looks() { Clock::Old } else { Clock::Unseen };
+            let mut facts = Facts { input, unsent, refused, dry, clock };
+            let mut until = None;
+            let mut todo = order(facts, allow);
+            if todo == Todo::Clock {
+                until = self.poll_timeout();
+                if until.is_some_and(|at| at <= now) {
+                    self.tell_time(now, input);
+                    input = Input::New;
+                    continue;
+                }
+                self.inbound.looked();
+                facts.clock = Clock::Seen;
+                todo = order(facts, allow);
+            }
+            return match todo {
+                Todo::Write => {
+                    self.check(Note::Writes { early: false });
+                    Next::Write(self.tx.outgoing())
+                }
+                Todo::Read => self.read(),
+                Todo::ShutDown => Next::ShutDown,
+                Todo::Over => self.over(error),
+                Todo::Item | Todo::Clock | Todo::Wait => {
+                    Next::Wait(self.wait(facts, allow, now, until))
+                }
+            };
+        }
+    }
+
+    #[cold]
+    fn over(&self, error: Option<RecvError>) -> Next<'_> {
+        let passed = match self.loop_state.obstacle {
+            Obstacle::DeadlinePassed(error) => Some(error),
+            _ => None,
+        };
+        self.check(Note::Over);
+        Next::Over(error.or(passed))
+    }
+
+    #[cold]
+    fn wait(&mut self, facts: Facts, allow: Allow, now: Time, until: Option<Time>) -> Wait {
+        let obstacle = mem::take(&mut self.loop_state).obstacle; // a refused call is repeated
+        let readable = facts.reads(allow);
+        let unsent = facts.unsent || self.tx.held_back() > 0;
+        // A refused shutdown waits until the stream accepts bytes, even if none are unsent.
+        let writable = unsent || obstacle == Obstacle::WriteBlocked;
+        let yields = allow.ends_turn && readable && !facts.dry;
+        let until = if yields { Some(now) } else { until };
+        let wait = tape::Wait { readable, writable, until, yields, flushes: false };
+        self.check(Note::Waits(wait));
+        Wait { readable, writable, until }
+    }
+
+    /// The connection may wait for the caller's answer to the peer's Close: then it is not over.
+    fn ended(&self) -> Input {
+        Input::Ended(match self.inbound.phase(&self.tx) {
+            Phase::Unanswered => Ending::Flush,
+            phase => phase.ending(),
+        })
+    }
+
     /// If a deadline has passed, and only a read can show whether the peer is really silent, the
     /// obstacle is reset, so that this read is made, after a refused write was repeated. If nothing
     /// may be read, the obstacle stays, because otherwise a refused shutdown would be repeated
     /// without a wait. A wait forgets a last read that brought nothing and was not reported, which
     /// only delays a deadline by one read.
-    #[inline(never)] // keeps `next`, which is inlined, short
-    fn next_slow(&mut self, now: Time) -> Next<'_> {
-        loop {
-            let paused = self.inbound.is_paused();
-            let step = match paused {
-                true => Ok(Step::NeedInput),
-                false => self.inbound.step(Delivery::Whole, &mut self.tx),
-            };
-            // The phase says what to do once receiving has ended, and is not needed before.
-            let phase = match step {
-                Ok(Step::NeedInput) => None,
-                Ok(Step::Closed) | Err(_) => Some(self.inbound.phase(&self.tx)),
-                Ok(_) => return self.event(),
-            };
-            let obstacle = self.loop_state.obstacle;
-            if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
-                self.check(Note::Writes { early: false });
-                return Next::Write(self.tx.outgoing());
-            }
-            let reads = match phase.map(|phase| (phase, phase.ending())) {
-                None => !paused,
-                Some((_, Ending::Discard)) => true,
-                Some((_, Ending::ShutDown)) if obstacle != Obstacle::WriteBlocked => {
-                    return Next::ShutDown;
-                }
-                Some((Phase::Over, _)) => {
-                    let passed = match obstacle {
-                        Obstacle::DeadlinePassed(error) => Some(error),
-                        _ => None,
-                    };
-                    self.check(Note::Over);
-                    return Next::Over(step.err().or(passed));
-                }
-                // The connection does not wait for input. It waits for a write, for the shutdown or
-                // for the caller's answer to the peer's Close.
-                Some(_) => false,
-            };
-            let reads_on = reads && obstacle != Obstacle::ReadBlocked;
-            let is_old = self.loop_state.reads >= READS;
-            let looks = !reads_on || (!is_old && self.inbound.looks());
-            let until = if looks { self.poll_timeout() } else { None };
-            if until.is_some_and(|at| at <= now) {
-                if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
-                    self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
-                } else if reads && self.inbound.found_at().is_some() {
-                    self.loop_state.obstacle = Obstacle::Nothing; // Only a read can show silence.
-                }
-                continue;
-            }
-            if reads_on && !is_old {
-                if looks {
-                    self.inbound.looked();
-                }
-                return self.read();
-            }
-            self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
-            let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
-            // A refused shutdown waits until the stream accepts bytes, even if none are unsent.
-            let writable = unsent || obstacle == Obstacle::WriteBlocked;
-            let yields = reads_on;
-            let until = if reads_on { Some(now) } else { until };
-            let wait = tape::Wait { readable: reads, writable, until, yields, flushes: false };
-            self.check(Note::Waits(wait));
-            return Next::Wait(Wait { readable: reads, writable, until });
+    fn tell_time(&mut self, now: Time, input: Input) {
+        if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
+            self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
+        } else if input == Input::Starved && self.inbound.found_at().is_some() {
+            self.loop_state.obstacle = Obstacle::Nothing;
         }
     }
 }

@@ -1,0 +1,117 @@
+//! The order of events of an open connection. This is the only place that has it: whoever drives a
+//! connection (`next`, the adapters' `drive`, `tickwire-loop`) gathers facts, asks [`order`], does
+//! what it says, and asks again.
+//!
+//! The first line that applies decides:
+//!
+//! | facts | what comes next | why |
+//! |---|---|---|
+//! | there may be an item, and the caller takes it | `Item` | replies to a batch leave in one write |
+//! | bytes to write, not refused | `Write` | before a read, so that no peer waits for a reply |
+//! | the stream has to be shut, not refused | `ShutDown` | RFC 6455 §7.1.1, §7.1.7 |
+//! | nothing is left to do | `Over` | |
+//! | there is more to deliver or to read, but the caller's share is used | `Wait` | it ends at once; no look: undelivered input may disprove a silence |
+//! | a read would follow many others | `Clock` | a flood must not put off a deadline |
+//! | may read (or has to drain), and the last read brought something | `Read` | also while a write is refused: two peers that both write must not wait for each other |
+//! | the clock was not looked at | `Clock` | before each wait |
+//! | else | `Wait` | |
+use super::closing::Ending;
+
+/// What the caller does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Todo {
+    /// Step, and hand out the item at which the step stopped.
+    Item,
+    Write,
+    /// Look at the clock, and tell the core the time if a deadline is due.
+    Clock,
+    Read,
+    ShutDown,
+    /// Wait for what the facts name.
+    Wait,
+    Over,
+}
+
+/// What the steps since the last read have found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A step may find an item.
+    New,
+    /// All input is delivered.
+    Starved,
+    /// Receiving has ended.
+    Ended(Ending),
+}
+
+/// Whether the caller has looked at the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// Nothing is due.
+    Seen,
+    /// A wait needs a look, a read does not.
+    Unseen,
+    /// Many reads were made without a look: see `Timers::looks`.
+    Old,
+}
+
+/// What the caller knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) input: Input,
+    /// Whether there may be bytes to write or to flush.
+    pub(crate) unsent: bool,
+    /// Whether the stream refused the last write, flush or shutdown.
+    pub(crate) refused: bool,
+    /// Whether the last read brought nothing.
+    pub(crate) dry: bool,
+    pub(crate) clock: Clock,
+}
+
+impl Facts {
+    /// Nothing is known yet: a step comes first, if the caller takes an item.
+    pub(crate) const NEW: Self =
+        Self { input: Input::New, unsent: true, refused: false, dry: false, clock: Clock::Unseen };
+
+    /// Whether input is read on: it may bring an item, or has to be drained.
+    #[inline(always)]
+    pub(crate) fn reads(self, allow: Allow) -> bool {
+        match self.input {
+            Input::Ended(ending) => ending == Ending::Discard,
+            Input::New | Input::Starved => allow.read,
+        }
+    }
+}
+
+/// The caller's policy, this time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allow {
+    /// `false` during a pause and without room for a reply; for one call also at the cork.
+    pub(crate) deliver: bool,
+    /// `false` during a pause, without room, and at a limit on received bytes.
+    pub(crate) read: bool,
+    /// The caller's share is used up: others have their turn next. If more is left to do, the caller
+    /// asks again soon, and looks at the clock then.
+    pub(crate) ends_turn: bool,
+}
+
+impl Allow {
+    pub(crate) const ALL: Self = Self { deliver: true, read: true, ends_turn: false };
+}
+
+/// Says what comes next.
+#[inline(always)] // facts that a caller knows at compile time cost nothing
+pub(crate) fn order(facts: Facts, allow: Allow) -> Todo {
+    let Facts { input, unsent, refused, dry, clock } = facts;
+    let reads = facts.reads(allow) && !dry;
+    match input {
+        Input::New if allow.deliver => Todo::Item,
+        _ if unsent && !refused => Todo::Write,
+        Input::Ended(Ending::ShutDown) if !refused => Todo::ShutDown,
+        Input::Ended(Ending::Done) => Todo::Over,
+        _ if allow.ends_turn && (reads || input == Input::New) => Todo::Wait,
+        _ if clock == Clock::Old => Todo::Clock,
+        _ if reads => Todo::Read,
+        _ if clock == Clock::Unseen => Todo::Clock,
+        _ => Todo::Wait,
+    }
+}
