@@ -356,6 +356,8 @@ pub use crate::{
 pub use drive::task::streams::Events;
 #[cfg(feature = "counters")]
 pub use proto::connection::counters::Traffic;
+#[doc(hidden)]
+pub use proto::connection::order;
 #[cfg(feature = "deflate")]
 pub use proto::deflate;
 pub use proto::{

@@ -37,7 +37,10 @@ pub(crate) use split::{Half, Writer};
 
 use crate::{
     proto::{
-        connection::{Blocked, Ending, ReadyState, Receiver, Step},
+        connection::{
+            Blocked, Ending, ReadyState, Receiver, Step,
+            order::{Allow, Clock, Facts, Input, Todo, order},
+        },
         outlined::Outlined,
         tape::{self, Note, Wait},
         time::Time,
@@ -156,16 +159,16 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // The core keeps the error, and `poll_end` gets it from there.
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
+            // From here to the wait, this is what `order` says. It is not asked, because each read
+            // would pay for it (4 to 10 %); `order.rs` has the compiler check it.
+            self.check(Note::Writes { early: false });
+            let written = self.write(cx);
             // While every read brings bytes, this loop never gets to `poll_alarm`, which checks the
             // deadlines. So `look` checks them here after a number of reads. A due deadline may end
             // receiving, so the loop then starts again.
             if self.core.inbound().looks() && self.look() {
                 continue;
             }
-            // Reading goes on while writing is blocked. Otherwise two peers that both write could
-            // wait for each other for ever.
-            self.check(Note::Writes { early: false });
-            let written = self.write(cx);
             // An earlier call of `poll_flush` may have paused the deadlines on reading. Here these
             // deadlines resume. Otherwise `next_deadline` below would leave out these deadlines,
             // and a thread's read could block until after they have passed.
@@ -399,21 +402,28 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Ends the stream as the core asks, one action a round. Then stores the error that ended the
-    /// connection, if any, in `failed`. Each round asks the core again, because an action or a
-    /// passed deadline changes what is left to do.
+    /// Ends the stream in the order that `order` says, one action a round. Then stores the error
+    /// that ended the connection, if any, in `failed`. Each round asks the core again, because an
+    /// action or a passed deadline changes what is left to do.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        let mut facts = Facts::NEW;
         loop {
             self.core.park(cx); // a poll may come here without `poll_write`, which parks too
             let ending = self.ending();
-            let done = match ending {
-                Ending::Done => break,
+            facts.input = Input::Ended(ending);
+            facts.unsent = ending == Ending::Flush;
+            let done = match order(facts, Allow::ALL) {
+                Todo::Over => break,
                 // `write` is ready only once everything is written or a write has failed. Either
                 // event changes the phase, so this loop does not spin. In a half, `write` writes
                 // our Close too, because `ending` has called `with`, which sets `owes`.
-                Ending::Flush => self.write(cx),
-                Ending::ShutDown => {
+                Todo::Write => {
+                    let written = self.write(cx);
+                    facts.refused = written.is_pending();
+                    written
+                }
+                Todo::ShutDown => {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);
                     match shut {
                         Poll::Ready(()) => self.core.inbound().shut_down(),
@@ -422,23 +432,36 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                             self.core.inbound().note(Note::Refused);
                         }
                     }
+                    facts.refused = shut.is_pending();
                     shut
                 }
                 // A read error is not kept, because the connection's result is already decided.
                 // `poll_read` would work too, but it is inlined, so a call here would duplicate its
                 // code. The core is not told of a `Pending` read, because silence has no effect
                 // once receiving has ended.
-                Ending::Discard => {
+                Todo::Read => {
                     self.check(Note::Reads);
-                    self.poll_stamped(cx).map(|read| _ = self.took(read))
+                    let read = self.poll_stamped(cx).map(|read| _ = self.took(read));
+                    facts.dry = read.is_pending();
+                    read
+                }
+                Todo::Clock => {
+                    let alarm = self.poll_alarm(cx);
+                    match alarm {
+                        Poll::Ready(()) => facts = Facts::NEW, // what was refused is tried again
+                        Poll::Pending => facts.clock = Clock::Seen,
+                    }
+                    Poll::Pending
+                }
+                Todo::Wait | Todo::Item => {
+                    self.check_wait(facts.dry, facts.refused);
+                    self.give_back();
+                    return Poll::Pending;
                 }
             };
-            // Checks the deadlines, because a stream that never blocks must not postpone them.
-            let alarm = self.poll_alarm(cx);
-            if done.is_pending() && alarm.is_pending() {
-                self.check_wait(ending == Ending::Discard, ending != Ending::Discard);
-                self.give_back();
-                return Poll::Pending;
+            // A stream that never blocks must not put off the deadlines.
+            if done.is_ready() {
+                facts.clock = Clock::Old;
             }
         }
         self.give_back(); // nothing more is received

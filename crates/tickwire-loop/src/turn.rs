@@ -5,10 +5,11 @@
 //! message is lent. `Net` has only the sender of this connection.
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
-use crate::wire::{NextAction, is_passing};
+use crate::wire::is_passing;
 use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot, tape};
 use std::{io::ErrorKind, mem};
-use tickwire::{Connection, Step, Time};
+use tickwire::order::{Allow, Clock, Facts, Input, Todo, order};
+use tickwire::{Connection, Ending, Step, Time};
 
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. For comparison:
 /// inflating 1 KiB of JSON takes 3 ns for each byte, and a KeyUpdate counts as 1.6 KB.
@@ -59,7 +60,8 @@ enum Stop {
 /// How a turn goes on after a write.
 enum After {
     Again,
-    /// The turn is over. See [`NextAction::Rest`].
+    /// The turn is over. `until` is the next deadline. `unfinished`: the connection needs a turn in
+    /// the next round, even if no `Note` comes.
     Rest {
         unfinished: bool,
         until: Option<Time>,
@@ -258,63 +260,75 @@ impl<'i, T> Turn<'i, T> {
         let conn = &mut self.open.conn;
         slot.marks.starved = stop == Stop::Starved;
         tape::writes(conn, !matches!(stop, Stop::Starved | Stop::Ended));
-        // `pump` writes. It comes before `is_full`, because the write may make room.
+        // Whatever stopped delivering, `order` says to write first. This comes before `is_full`,
+        // because the write may make room.
         slot.pump(system, conn, clock.now);
         let Some(wire) = &mut slot.wire else { return After::Ended };
         let held = slot.marks.paused || is_full(conn) || stops;
         conn.set_paused(held); // the peer's deadlines wait while nothing is read
-        let mut reads = match stop {
+        let input = match stop {
+            Stop::Starved => Input::Starved,
             Stop::Ended => match wire.end(system, conn) {
-                Some(reads) if slot.marks.may_drain(conn, draining) => reads,
-                reads => {
-                    if reads.is_none() {
-                        tape::over(conn);
-                    }
-                    return After::Ended;
+                ending if ending == Ending::Done || slot.marks.may_drain(conn, draining) => {
+                    Input::Ended(ending)
                 }
+                _ => return After::Ended,
             },
-            Stop::Starved => !held,
-            // After `Held`, the write made room. After `Cork`, there is room even if the stream
-            // refused bytes: `high_water` limits the room, and `cork` only decides when to write.
-            Stop::Held | Stop::Cork if !held => return After::Again,
-            Stop::Held | Stop::Cork => false,
-            // No deadline is checked here, because undelivered input may show that the peer is
-            // alive. The next turns deliver this input before they read. Then they check the
-            // deadlines, and ask `receiving` for the time of the connection's next turn, as below.
-            Stop::Share => {
-                return After::Rest { unfinished: true, until: conn.poll_timeout() };
-            }
+            Stop::Held | Stop::Cork | Stop::Share => Input::New,
         };
+        // After `Held`, the write may have made room. After `Cork`, there is room even if the
+        // stream refused bytes: `high_water` limits the room, and `cork` only decides when to
+        // write. After `Share`, the next turns deliver before they look at the deadlines.
+        let ends_turn = stop == Stop::Share;
+        let allow = Allow { deliver: !held && !ends_turn, read: !held, ends_turn };
         // Once in each turn, deadlines come before more input, so that a flood cannot put them off.
         let looks = !mem::replace(&mut self.looked, true);
-        let readable = reads && wire.is_readable();
-        if readable {
+        let looked = if looks { Clock::Old } else { Clock::Unseen };
+        // What the wire refused, it tries again after a `Note`: nothing is to be written now.
+        let facts = Facts { input, unsent: false, refused: true, dry: false, clock: looked };
+        let readable = facts.reads(allow) && wire.is_readable();
+        if readable && !ends_turn {
             let now = clock.read();
             let passed = now - *self.since.get_or_insert(now);
             self.spent = self.spent.max((passed.as_nanos() / NANOS_PER_BYTE) as usize);
         }
-        let may_read = (readable, self.spent >= settings.turn_bytes, looks);
-        match NextAction::after(may_read, clock.now, || conn.poll_timeout()) {
-            NextAction::Read => {}
-            NextAction::TellTime => {
-                reads = false; // first `deliver` the error, if a deadline has passed
+        let mut facts = Facts { dry: !readable || self.spent >= settings.turn_bytes, ..facts };
+        let mut until = None;
+        let mut todo = order(facts, allow);
+        if todo == Todo::Clock {
+            until = conn.poll_timeout();
+            if until.is_some_and(|at| at <= clock.now) {
                 wire.tell_time(system, conn, clock.now);
+                return After::Again; // first `deliver` the error, if a deadline has passed
             }
-            NextAction::Rest { unfinished, until } => {
-                if !unfinished {
-                    tape::rests(conn, wire, until);
-                }
-                // Without a read, time makes `spent` positive only if bytes are left to read.
-                let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
-                let until = match receiving.until(self.handle, received, did, clock.now) {
-                    None => until, // the common case
-                    also => until.into_iter().chain(also).min(),
-                };
-                return After::Rest { unfinished, until };
-            }
+            facts.clock = Clock::Seen;
+            todo = order(facts, allow);
         }
-        self.reads = reads;
-        After::Again
+        match todo {
+            Todo::Item => return After::Again,
+            Todo::Read => {
+                self.reads = true;
+                return After::Again;
+            }
+            Todo::Over => {
+                tape::over(conn);
+                return After::Ended;
+            }
+            Todo::Write | Todo::Clock | Todo::ShutDown | Todo::Wait => {}
+        }
+        if ends_turn {
+            return After::Rest { unfinished: true, until: conn.poll_timeout() };
+        }
+        if !readable {
+            tape::rests(conn, wire, until);
+        }
+        // Without a read, time makes `spent` positive only if bytes are left to read.
+        let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
+        let until = match receiving.until(self.handle, received, did, clock.now) {
+            None => until, // the common case
+            also => until.into_iter().chain(also).min(),
+        };
+        After::Rest { unfinished: readable, until }
     }
 }
 

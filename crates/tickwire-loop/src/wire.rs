@@ -6,6 +6,7 @@ use std::{
     io::{self, ErrorKind},
     time::Instant,
 };
+use tickwire::order::{Allow, Facts, Input, Todo, order};
 use tickwire::{Connection, Ending, Error, Receiver, Sender, Time, handshake::Reading};
 
 /// A stream that does not block. A `Note` reports a change only once, so the wire remembers the
@@ -25,9 +26,9 @@ pub(crate) struct Wire {
     stamps: bool,
 }
 
-/// What a turn does next, after it has processed all input that was read.
+/// What an opening handshake does next, after it has processed all input that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NextAction {
+enum NextAction {
     Read,
     /// Tell the connection the time, because a deadline is due.
     TellTime,
@@ -40,25 +41,21 @@ pub(crate) enum NextAction {
 }
 
 impl NextAction {
-    /// Returns what to do next. `readable`: whether there is input that the connection may read.
-    /// `share_used`: whether the turn may read no more. `looks`: whether to check the next deadline
-    /// even if there is input. `until` returns the next deadline, and is called only if needed.
-    #[inline]
-    pub(crate) fn after(
-        (readable, share_used, looks): (bool, bool, bool),
+    /// Returns what to do next. `readable`: whether there is input. `share_used`: whether the turn
+    /// may read no more. `until` returns the deadline, and is called only if needed.
+    fn after(
+        readable: bool,
+        share_used: bool,
         now: Time,
         until: impl FnOnce() -> Option<Time>,
     ) -> Self {
-        let reads_on = readable && !share_used;
-        if reads_on && !looks {
+        if readable && !share_used {
             return Self::Read;
         }
-        // `until` takes time, so the common case, above, does not call it.
-        let until = until();
-        if until.is_some_and(|at| at <= now) {
-            return Self::TellTime;
+        match until() {
+            Some(at) if at <= now => Self::TellTime,
+            until => Self::Rest { unfinished: readable, until },
         }
-        if reads_on { Self::Read } else { Self::Rest { unfinished: readable, until } }
     }
 }
 
@@ -226,18 +223,18 @@ impl Wire {
         let share_used = *spent >= most;
         // Input is read before the deadline is checked. But after `most` bytes of input, the
         // deadline comes first.
-        let late = match NextAction::after((self.is_readable(), share_used, false), now, || {
-            reading.poll_timeout()
-        }) {
-            NextAction::Read => false,
-            NextAction::TellTime if !share_used && self.find_unread(system) > 0 => true,
-            NextAction::TellTime => {
-                let _ = reading.handle_timeout(now); // the handshake's `step` returns the error
-                return Ok(());
-            }
-            NextAction::Rest { unfinished: true, .. } => return Err(Pause::Wait(Some(now))),
-            NextAction::Rest { until, .. } => return Err(Pause::Wait(until)),
-        };
+        let late =
+            match NextAction::after(self.is_readable(), share_used, now, || reading.poll_timeout())
+            {
+                NextAction::Read => false,
+                NextAction::TellTime if !share_used && self.find_unread(system) > 0 => true,
+                NextAction::TellTime => {
+                    let _ = reading.handle_timeout(now); // the handshake's `step` returns the error
+                    return Ok(());
+                }
+                NextAction::Rest { unfinished: true, .. } => return Err(Pause::Wait(Some(now))),
+                NextAction::Rest { until, .. } => return Err(Pause::Wait(until)),
+            };
         match self.read(system, reading.spare_mut(), spent) {
             Ok(0) => reading.end_of_stream(),
             Ok(n) => reading.commit(n),
@@ -471,19 +468,15 @@ impl Wire {
         }
     }
 
-    /// Performs the next action for a connection whose receiving has ended (see [`Ending`]).
-    /// Returns whether the stream has to be read further. `None` if nothing is left to do.
-    pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Option<bool> {
+    /// Shuts the stream if it is time for that. Returns what is left to do for a connection whose
+    /// receiving has ended.
+    pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Ending {
+        let facts = Facts { input: Input::Ended(conn.ending()), unsent: false, ..Facts::NEW };
         // After a refused shutdown, the next `Note` causes another try. A deadline limits the wait.
-        if conn.ending() == Ending::ShutDown && self.shut_down(system) {
+        if order(facts, Allow::ALL) == Todo::ShutDown && self.shut_down(system) {
             conn.shut_down();
         }
-        // `ending` is asked again, because the calls above may have changed the answer.
-        match conn.ending() {
-            Ending::Flush | Ending::ShutDown => Some(false),
-            Ending::Discard => Some(true),
-            Ending::Done => None,
-        }
+        conn.ending() // the calls above may have changed the answer
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod counters;
 mod dormant;
 mod inbound;
 mod next;
-pub(crate) mod order;
+pub mod order;
 pub(crate) mod out_buffer;
 mod receiver;
 mod recv_buffer;

@@ -1,6 +1,7 @@
 //! The order of events of an open connection. This is the only place that has it: whoever drives a
 //! connection (`next`, the adapters' `drive`, `tickwire-loop`) gathers facts, asks [`order`], does
-//! what it says, and asks again.
+//! what it says, and asks again. Hidden from the documentation: `tickwire-loop` alone uses it.
+#![allow(missing_docs)]
 //!
 //! The first line that applies decides:
 //!
@@ -19,7 +20,7 @@ use super::closing::Ending;
 
 /// What the caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Todo {
+pub enum Todo {
     /// Step, and hand out the item at which the step stopped.
     Item,
     Write,
@@ -34,7 +35,7 @@ pub(crate) enum Todo {
 
 /// What the steps since the last read have found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
+pub enum Input {
     /// A step may find an item.
     New,
     /// All input is delivered.
@@ -45,7 +46,7 @@ pub(crate) enum Input {
 
 /// Whether the caller has looked at the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
+pub enum Clock {
     /// Nothing is due.
     Seen,
     /// A wait needs a look, a read does not.
@@ -56,27 +57,27 @@ pub(crate) enum Clock {
 
 /// What the caller knows.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
-    pub(crate) input: Input,
+pub struct Facts {
+    pub input: Input,
     /// Whether there may be bytes to write or to flush.
-    pub(crate) unsent: bool,
+    pub unsent: bool,
     /// Whether the stream refused the last write, flush or shutdown.
-    pub(crate) refused: bool,
+    pub refused: bool,
     /// Whether the last read brought nothing.
-    pub(crate) dry: bool,
-    pub(crate) clock: Clock,
+    pub dry: bool,
+    pub clock: Clock,
 }
 
 impl Facts {
     /// Nothing is known yet: a step comes first, if the caller takes an item.
-    pub(crate) const NEW: Self =
+    pub const NEW: Self =
         Self { input: Input::New, unsent: true, refused: false, dry: false, clock: Clock::Unseen };
 
     /// Whether input is read on: it may bring an item, or has to be drained.
     #[inline(always)]
-    pub(crate) fn reads(self, allow: Allow) -> bool {
+    pub const fn reads(self, allow: Allow) -> bool {
         match self.input {
-            Input::Ended(ending) => ending == Ending::Discard,
+            Input::Ended(ending) => matches!(ending, Ending::Discard),
             Input::New | Input::Starved => allow.read,
         }
     }
@@ -84,34 +85,55 @@ impl Facts {
 
 /// The caller's policy, this time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Allow {
+pub struct Allow {
     /// `false` during a pause and without room for a reply; for one call also at the cork.
-    pub(crate) deliver: bool,
+    pub deliver: bool,
     /// `false` during a pause, without room, and at a limit on received bytes.
-    pub(crate) read: bool,
+    pub read: bool,
     /// The caller's share is used up: others have their turn next. If more is left to do, the caller
     /// asks again soon, and looks at the clock then.
-    pub(crate) ends_turn: bool,
+    pub ends_turn: bool,
 }
 
 impl Allow {
-    pub(crate) const ALL: Self = Self { deliver: true, read: true, ends_turn: false };
+    pub const ALL: Self = Self { deliver: true, read: true, ends_turn: false };
 }
 
-/// Says what comes next.
+/// Says what comes next. The first line that applies decides.
 #[inline(always)] // facts that a caller knows at compile time cost nothing
-pub(crate) fn order(facts: Facts, allow: Allow) -> Todo {
+pub const fn order(facts: Facts, allow: Allow) -> Todo {
     let Facts { input, unsent, refused, dry, clock } = facts;
     let reads = facts.reads(allow) && !dry;
-    match input {
-        Input::New if allow.deliver => Todo::Item,
+    let more = reads || matches!(input, Input::New);
+    match (input, clock) {
+        (Input::New, _) if allow.deliver => Todo::Item,
         _ if unsent && !refused => Todo::Write,
-        Input::Ended(Ending::ShutDown) if !refused => Todo::ShutDown,
-        Input::Ended(Ending::Done) => Todo::Over,
-        _ if allow.ends_turn && (reads || input == Input::New) => Todo::Wait,
-        _ if clock == Clock::Old => Todo::Clock,
+        (Input::Ended(Ending::ShutDown), _) if !refused => Todo::ShutDown,
+        (Input::Ended(Ending::Done), _) => Todo::Over,
+        _ if more && allow.ends_turn => Todo::Wait,
+        (_, Clock::Old) => Todo::Clock,
         _ if reads => Todo::Read,
-        _ if clock == Clock::Unseen => Todo::Clock,
-        _ => Todo::Wait,
+        (_, Clock::Unseen) => Todo::Clock,
+        (_, Clock::Seen) => Todo::Wait,
     }
 }
+
+/// What the adapters rely on where they do not ask, because each read would pay for it: once all is
+/// delivered, a write comes, then a look if one is needed, then a read, whatever became of the
+/// write. After a read in vain come the clock and the wait.
+const _: () = {
+    const fn after(unsent: bool, refused: bool, dry: bool, clock: Clock) -> Todo {
+        order(Facts { input: Input::Starved, unsent, refused, dry, clock }, Allow::ALL)
+    }
+    assert!(matches!(order(Facts::NEW, Allow::ALL), Todo::Item));
+    assert!(matches!(after(true, false, false, Clock::Unseen), Todo::Write));
+    assert!(matches!(after(true, false, false, Clock::Old), Todo::Write));
+    assert!(matches!(after(false, false, false, Clock::Old), Todo::Clock));
+    assert!(matches!(after(true, true, false, Clock::Old), Todo::Clock));
+    assert!(matches!(after(false, false, false, Clock::Unseen), Todo::Read));
+    assert!(matches!(after(true, true, false, Clock::Unseen), Todo::Read));
+    assert!(matches!(after(false, false, true, Clock::Unseen), Todo::Clock));
+    assert!(matches!(after(true, true, true, Clock::Unseen), Todo::Clock));
+    assert!(matches!(after(false, false, true, Clock::Seen), Todo::Wait));
+    assert!(matches!(after(true, true, true, Clock::Seen), Todo::Wait));
+};
