@@ -3,7 +3,7 @@
 use crate::event::{Answer, Decision, Event};
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Opening, Rejected, Stage};
-use crate::wire::{Pause, Wire, is_passing};
+use crate::wire::{Got, Pause, Wire, is_passing};
 use crate::{entrance::Phase, handle::Handle, inner::Inner, run::RETRY};
 use std::{
     io::{self, ErrorKind},
@@ -179,13 +179,12 @@ impl<T> Inner<T> {
         let (mut spent, mut again) = (0, false);
         while !over && !again {
             match wire.read(system, &mut [0; 4096], &mut spent) {
-                Ok(0) if *is_shut => over = true,
-                Ok(0) => break, // the client may still read, though it sends no more
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if !is_passing(&error) => over = true,
-                // Bytes were read and are dropped. (`Interrupted` means that TLS has no plaintext
-                // of these bytes yet.)
-                _ => again = spent >= self.settings.turn_bytes,
+                Ok(Got::Bytes(0)) if *is_shut => over = true,
+                Ok(Got::Bytes(0)) => break, // the client may still read, though it sends no more
+                Ok(Got::Blocked) => break,
+                // Bytes were read and are dropped.
+                Ok(Got::Bytes(_) | Got::Again) => again = spent >= self.settings.turn_bytes,
+                Err(_) => over = true,
             }
         }
         if over || clock.now >= *until {

@@ -5,7 +5,7 @@
 //! message is lent. `Net` has only the sender of this connection.
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
-use crate::wire::is_passing;
+use crate::wire::Got;
 use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot, tape};
 use std::{io::ErrorKind, mem};
 use tickwire::order::{Allow, Clock, Facts, Input, Todo, order};
@@ -159,9 +159,8 @@ impl<'i, T> Turn<'i, T> {
         let received = wire.receive(system, rx, clock.epoch, (&mut spent, most));
         self.spent = spent;
         match received {
-            Ok(0) => rx.end_of_stream(),
+            Ok(Got::Bytes(0)) => rx.end_of_stream(),
             Ok(_) => {}
-            Err(error) if is_passing(&error) => {}
             Err(error) => {
                 // The error ends receiving, but only after the bytes that arrived before it are
                 // delivered.

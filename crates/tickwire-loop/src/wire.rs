@@ -59,6 +59,16 @@ impl NextAction {
     }
 }
 
+/// The result of a read that has not failed.
+pub(crate) enum Got {
+    /// This many bytes; 0 at the end of the stream.
+    Bytes(usize),
+    /// Nothing yet, but another call may find bytes: a signal came, or TLS has no plaintext yet.
+    Again,
+    /// The stream has no bytes. If some come, a `Note` reports them.
+    Blocked,
+}
+
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
     /// The connection waits for its stream, or until this time. If the time has come, it goes on in
@@ -154,8 +164,7 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// `Interrupted` if TLS has no plaintext yet, but another call may find some. `WouldBlock` if
-    /// the stream has no bytes.
+    /// The stream's error, or that of TLS.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -163,27 +172,25 @@ impl Wire {
         to: &mut Receiver,
         epoch: Instant,
         (spent, most): (&mut usize, usize),
-    ) -> io::Result<usize> {
+    ) -> io::Result<Got> {
         let stamps = self.stamps.then_some(epoch);
         if self.tls.is_some() {
             let before = *spent;
-            let n = match self.open(system, to.spare_mut(), stamps, spent) {
-                Ok(n) => n,
-                Err(error) => {
-                    if *spent > before {
-                        to.heard_below(); // a part of a record, or a record without data
-                    }
-                    return Err(error);
+            let got = self.open(system, to.spare_mut(), stamps, spent);
+            let Ok(Got::Bytes(n)) = got else {
+                if *spent > before {
+                    to.heard_below(); // a part of a record, or a record without data
                 }
+                return got;
             };
             to.commit(n);
             if let (Some(tls), true) = (&self.tls, self.stamps) {
                 to.set_read(tls.read_at, system.arrived(&self.stream));
             }
-            return Ok(n);
+            return got;
         }
         if !self.readable {
-            return Err(ErrorKind::WouldBlock.into());
+            return Ok(Got::Blocked);
         }
         let read = system.receive(&mut self.stream, to, most);
         // The recorded time is the time when the read ended. After an error it applies to no bytes.
@@ -200,12 +207,12 @@ impl Wire {
         system: &mut System,
         to: &mut [u8],
         spent: &mut usize,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Got> {
         if self.tls.is_some() {
             return self.open(system, to, None, spent);
         }
         if !self.readable {
-            return Err(ErrorKind::WouldBlock.into());
+            return Ok(Got::Blocked);
         }
         let read = system.read(&mut self.stream, to);
         self.count(read, spent)
@@ -236,12 +243,12 @@ impl Wire {
                 NextAction::Rest { until, .. } => return Err(Pause::Wait(until)),
             };
         match self.read(system, reading.spare_mut(), spent) {
-            Ok(0) => reading.end_of_stream(),
-            Ok(n) => reading.commit(n),
+            Ok(Got::Bytes(0)) => reading.end_of_stream(),
+            Ok(Got::Bytes(n)) => reading.commit(n),
             // `late`: unread bytes were found after the deadline. But this read got none of them,
             // or too few for a TLS record. So the next round reads again.
-            Err(error) if is_passing(&error) && late => return Err(Pause::Wait(Some(now))),
-            Err(error) if is_passing(&error) => {}
+            Ok(Got::Again | Got::Blocked) if late => return Err(Pause::Wait(Some(now))),
+            Ok(Got::Again | Got::Blocked) => {}
             Err(error) => {
                 let _ = self.send(system); // the TLS alert
                 return Err(error.into());
@@ -257,47 +264,51 @@ impl Wire {
         to: &mut [u8],
         stamps: Option<Instant>,
         spent: &mut usize,
-    ) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return Ok(0) }; // not reached: the callers check this
-        // Plaintext that the session may hold comes before a read of the stream. If the session
-        // holds none after all, `Interrupted` makes the caller try again.
+    ) -> io::Result<Got> {
+        // Not reached without TLS: the callers check this.
+        let Some(tls) = &mut self.tls else { return Ok(Got::Blocked) };
+        // Plaintext that the session may hold comes before a read of the stream.
         if tls.holds {
-            return tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into());
+            return Ok(tls.read(to)?.map_or(Got::Again, Got::Bytes));
         }
         if !self.readable {
-            return Err(ErrorKind::WouldBlock.into());
+            return Ok(Got::Blocked);
         }
         let read = system.read(&mut self.stream, tls.session.spare_mut());
         tls.read_at = stamps.map(|epoch| Time::new(epoch.elapsed()));
         let read = self.count(read, spent);
         let Some(tls) = &mut self.tls else { return read }; // borrowed again: `count` needs `self`
         match read {
-            Ok(0) => tls.session.end_of_stream(),
-            Ok(n) => tls.session.commit(n),
-            Err(error) => {
+            Ok(Got::Bytes(0)) => tls.session.end_of_stream(),
+            Ok(Got::Bytes(n)) => tls.session.commit(n),
+            nothing => {
                 tls.session.commit(0); // the session then gives its buffer back
-                return Err(error);
+                return nothing;
             }
         }
-        // If only a part of a record has arrived, it makes no plaintext yet. `Interrupted` then
-        // makes the caller check the turn's limits, and call again.
-        tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into())
+        // If only a part of a record has arrived, it makes no plaintext yet. The caller checks the
+        // turn's limits, and calls again.
+        Ok(tls.read(to)?.map_or(Got::Again, Got::Bytes))
     }
 
     /// Counts the bytes of a read in `spent`, and updates `readable`.
     #[inline]
-    fn count(&mut self, read: io::Result<(usize, bool)>, spent: &mut usize) -> io::Result<usize> {
+    fn count(&mut self, read: io::Result<(usize, bool)>, spent: &mut usize) -> io::Result<Got> {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
                 // At the end of the stream, `n` is 0, and nothing follows. After `shut`, no `Note`
                 // comes, so the stream stays readable.
                 self.readable = n > 0 && (!drained || self.shut);
-                Ok(n)
+                Ok(Got::Bytes(n))
             }
             Err(error) => {
                 self.readable = error.kind() == ErrorKind::Interrupted; // if so, bytes may be there
-                Err(error)
+                match error.kind() {
+                    ErrorKind::Interrupted => Ok(Got::Again),
+                    ErrorKind::WouldBlock => Ok(Got::Blocked),
+                    _ => Err(error),
+                }
             }
         }
     }
