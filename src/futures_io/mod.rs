@@ -249,7 +249,7 @@ where
 /// After this many reads in a row without a wait, the task yields. So other tasks run, even if a
 /// peer sends faster than this task reads. A larger number would let other tasks wait longer. A
 /// smaller number would wake a busy task more often.
-const READS: u8 = 64;
+const READS_A_TURN: u8 = 64;
 
 /// A clock, and a timer for the next deadline. `timer` is `None` until a call first waits for a
 /// deadline.
@@ -320,7 +320,7 @@ impl<S: AsyncRead + Unpin, T: Timers> drive::Source for Timed<S, FuturesIo<T>> {
     #[inline(always)]
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let reads = &mut self.wait.reads;
-        if *reads == READS {
+        if *reads == READS_A_TURN {
             *reads = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -58,13 +58,13 @@ pub struct Wait {
 /// After this many reads without a wait, `next` returns a wait that ends at once, so that the
 /// caller reads the clock again. Otherwise, during an endless flood of input, all deadlines would
 /// be checked against an old time.
-const READS: u8 = 64;
+const READS_BETWEEN_TIMES: u8 = 64;
 
 /// What `next` remembers about the caller's loop.
 #[derive(Debug, Default)]
 pub(super) struct LoopState {
     obstacle: Obstacle,
-    /// The number of reads asked for since the last wait. Invariant: at most `READS`.
+    /// The number of reads asked for since the last wait. Invariant: at most `READS_BETWEEN_TIMES`.
     reads: u8,
     /// The value of [`Receiver::reads`] when `next` last asked for a read.
     asked_at: Option<u32>,
@@ -163,14 +163,15 @@ impl Connection {
         Next::Read(&mut self.inbound.rx)
     }
 
-    /// Does what [`order`] says, until that is something for the caller. After `READS` reads without a wait, `now` is too old, so the caller gets a `Wait` and tells
-    /// the time. The loop ends, because each `handle_timeout` clears or moves the deadline that was
-    /// due.
+    /// Does what [`order`] says, until that is something for the caller. After
+    /// `READS_BETWEEN_TIMES` reads without a wait, `now` is too old, so the caller gets a `Wait` and
+    /// tells the time. The loop ends, because each `handle_timeout` clears or moves the deadline
+    /// that was due.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time, mut input: Input) -> Next<'_> {
         loop {
             let goes_on = !self.inbound.is_paused();
-            let is_old = self.loop_state.reads >= READS;
+            let is_old = self.loop_state.reads >= READS_BETWEEN_TIMES;
             let allow = Allow { deliver: goes_on, read: goes_on, ends_turn: is_old };
             let mut error = None;
             if order(Facts { input, ..Facts::NEW }, allow) == Todo::Item {

@@ -1,21 +1,9 @@
 //! The order of events of an open connection. This is the only place that has it: whoever drives a
 //! connection (`next`, the adapters' `drive`, `tickwire-loop`) gathers facts, asks [`order`], does
-//! what it says, and asks again. Hidden from the documentation: `tickwire-loop` alone uses it.
+//! what it says, and asks again. ARCHITECTURE.md has the same table with the reasons.
+//!
+//! Hidden from the documentation: only `tickwire-loop` uses it from outside.
 #![allow(missing_docs)]
-//!
-//! The first line that applies decides:
-//!
-//! | facts | what comes next | why |
-//! |---|---|---|
-//! | there may be an item, and the caller takes it | `Item` | replies to a batch leave in one write |
-//! | bytes to write, not refused | `Write` | before a read, so that no peer waits for a reply |
-//! | the stream has to be shut, not refused | `ShutDown` | RFC 6455 §7.1.1, §7.1.7 |
-//! | nothing is left to do | `Over` | |
-//! | there is more to deliver or to read, but the caller's share is used | `Wait` | it ends at once; no look: undelivered input may disprove a silence |
-//! | a read would follow many others | `Clock` | a flood must not put off a deadline |
-//! | may read (or has to drain), and the last read brought something | `Read` | also while a write is refused: two peers that both write must not wait for each other |
-//! | the clock was not looked at | `Clock` | before each wait |
-//! | else | `Wait` | |
 use super::closing::Ending;
 
 /// What the caller does next.

@@ -34,7 +34,7 @@ use verdict::{PassedDeadline, SOON};
 
 /// After this many reads the caller has to look at the clock, even if every read brings bytes.
 /// Otherwise a peer that never stops sending would postpone every deadline.
-const READS: u32 = 64;
+const READS_BETWEEN_LOOKS: u32 = 64;
 
 /// All deadlines except the deadline on writing, which `OutBuffer` keeps.
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ impl Timers {
         Self {
             close_timeout: config.close_timeout,
             completion: Completion::new(config.frame_timeout),
-            looks_at: READS,
+            looks_at: READS_BETWEEN_LOOKS,
             ..Self::default()
         }
     }
@@ -219,7 +219,7 @@ impl Timers {
     /// Records that the caller looked at the clock.
     pub(super) fn looked(&mut self, rx: &Receiver) {
         let often = self.silence.is_some() || self.idle.is_some();
-        self.looks_at = rx.reads().wrapping_add(if often { 1 } else { READS });
+        self.looks_at = rx.reads().wrapping_add(if often { 1 } else { READS_BETWEEN_LOOKS });
     }
 
     /// Returns the time at which the caller must call `handle` next. The adapters call `handle`

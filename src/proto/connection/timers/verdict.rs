@@ -9,19 +9,20 @@
 //!   that the adapter or the stream put off did not block: see [`Blocked`].)
 //! - The caller said how many bytes lay unread when the deadline was found, and this number of
 //!   bytes was received.
-//! - The caller did not say this number, and made [`READS`] reads since the deadline was found.
+//! - The caller did not say this number, and made [`ENOUGH_READS`] reads since the deadline was
+//!   found.
 //!
 //! If bytes disprove the silence first, the deadline moves, and is found again once it passes. So
 //! after a program has slept, the connection first reads what the peer sent during the sleep, and
 //! only then believes a deadline. A flood of bytes that does not disprove the silence (such as
-//! Pings, if data is awaited) delays an error by at most `READS` reads.
+//! Pings, if data is awaited) delays an error by at most `ENOUGH_READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
 
 /// The number of reads after which a found deadline is believed, although no read has blocked. With
 /// 16 KiB each, these reads take more bytes than a socket's receive buffer holds (6 MiB on Linux).
-const READS: u32 = 1024;
+const ENOUGH_READS: u32 = 1024;
 
 /// If a caller does not say whether its reads block, it has to tell the time again this much later.
 pub(super) const SOON: Duration = Duration::from_millis(1);
@@ -97,7 +98,7 @@ impl PassedDeadline {
     pub(super) fn is_believed(&self, rx: &Receiver) -> bool {
         let read = match self.unread {
             Some(unread) => rx.total().wrapping_sub(self.total) >= unread,
-            None => rx.reads().wrapping_sub(self.reads) >= READS,
+            None => rx.reads().wrapping_sub(self.reads) >= ENOUGH_READS,
         };
         read || self.blocked
     }
