@@ -6,7 +6,8 @@
 //!   without `std`.
 //! - Three thin adapters, `tokio`, `blocking` and `futures_io`. They contain no protocol rule.
 //! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into.
-//!   A compressed message is a slice of the buffer that it was inflated into. In steady state
+//!   (Over `wss`, the decrypted bytes are copied once: under 1 ns of 134 for 64 bytes.) A
+//!   compressed message is a slice of the buffer that it was inflated into. In steady state
 //!   nothing is allocated, and a batch of messages costs one read and one write.
 //! - The crate makes every check that the RFC requires, and limits everything that grows with a
 //!   peer's input. Each violation has a precise error for you, and a close code for the peer.
@@ -109,6 +110,13 @@
 //! | run a client against an exchange on a bad day | the program `badday` | days made of public bug reports, for any client |
 //! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for servers and clients |
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
+//!
+//! Four types have names that are easily confused:
+//!
+//! | | receives | sends |
+//! |---|---|---|
+//! | a state of the core, without a stream; a [`Connection`] has both | [`Receiver`] | [`Sender`] |
+//! | a half of a split WebSocket, with its half of the stream | `Reader` of each adapter | `Writer` of each adapter |
 //!
 //! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
 //! `futures_io` has no [`connect`]. It has `into_split_with` instead of [`into_split`]. `blocking`
