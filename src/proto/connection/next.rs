@@ -108,7 +108,7 @@ impl Connection {
     #[inline(always)] // If inlined, the caller's `match` needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
         // The two steps that `quick` returns have no effect on the sender, so `respond` is not
-        // called. If `quick` returns `None`, it has consumed nothing, so `next_slow` can step again.
+        // called. If `quick` returns `None`, it has consumed nothing, so `next_slow` steps again.
         let step = if self.inbound.is_paused() { None } else { self.inbound.rx.quick() };
         if step == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
@@ -164,9 +164,9 @@ impl Connection {
     }
 
     /// Does what [`order`] says, until that is something for the caller. After
-    /// `READS_BETWEEN_TIMES` reads without a wait, `now` is too old, so the caller gets a `Wait` and
-    /// tells the time. The loop ends, because each `handle_timeout` clears or moves the deadline
-    /// that was due.
+    /// `READS_BETWEEN_TIMES` reads without a wait, `now` is too old, so the caller gets a `Wait`
+    /// and tells the time. The loop ends, because each `handle_timeout` clears or moves the
+    /// deadline that was due.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time, mut input: Input) -> Next<'_> {
         loop {

@@ -78,8 +78,8 @@ pub struct Allow {
     pub deliver: bool,
     /// `false` during a pause, without room, and at a limit on received bytes.
     pub read: bool,
-    /// The caller's share is used up: others have their turn next. If more is left to do, the caller
-    /// asks again soon, and looks at the clock then.
+    /// The caller's share is used up: others have their turn next. If more is left to do, the
+    /// caller asks again soon, and looks at the clock then.
     pub ends_turn: bool,
 }
 
