@@ -36,7 +36,7 @@ struct Unanswered;
 impl Ask {
     /// Decides what is due. `silent_at` is when silence becomes a reason to ask. Returns when to
     /// look again.
-    fn turn(
+    fn look(
         &mut self,
         silent_at: Time,
         patience: &Patience,
@@ -140,6 +140,10 @@ impl Seat {
         dead.map_or(NEVER, |(after, since)| since + after)
     }
 
+    fn looks_at(&self) -> Time {
+        self.asks_at().min(self.gives_up_at())
+    }
+
     /// Whether the connection with the `old` seat can end without a loss for this subscription. In
     /// a quiet market, no data comes that could show this. So the `old` connection stays until
     /// `answer_within` after the answer on the successor, because data may still be on its way over
@@ -154,9 +158,9 @@ impl Seat {
         if self.is_numbered && !self.watch.per_connection {
             return self.line.as_ref().is_some_and(|line| arbiter.in_sequence(line));
         }
-        let old = old.and_then(|old| old.data);
+        let old_data = old.and_then(|old| old.data);
         let is_quiet = |answered: Time| {
-            answered + answer_within <= now && old.is_none_or(|data| data <= answered)
+            answered + answer_within <= now && old_data.is_none_or(|data| data <= answered)
         };
         self.data.is_some() || self.answered.is_some_and(is_quiet)
     }
@@ -322,7 +326,7 @@ impl Open {
                     seat.is_numbered |= numbers.is_some();
                 }
             }
-            _ => {}
+            Incoming::LoggedIn | Incoming::Other | Incoming::Ending | Incoming::Wrong(_) => {}
         }
         let speaks = self.silent.is_some_and(|silent| self.has_spoken(silent));
         if speaks {
@@ -338,6 +342,7 @@ impl Open {
             Cause::SubscriptionUnanswered(at) => {
                 self.seat(at).is_none_or(|seat| !seat.ask.is_asked())
             }
+            Cause::ProbeUnanswered => !self.probe.is_asked(),
             Cause::NoData(at) => self.seat(at).is_none_or(|seat| seat.data > Some(since)),
             _ => true, // any message will do
         }
@@ -366,10 +371,10 @@ impl Open {
             return Ok(self.paced);
         }
         let mut next = self.paced;
-        let login = self.login.turn(NEVER, patience, now);
+        let login = self.login.look(NEVER, patience, now);
         next = next.min(login.map_err(|Unanswered| Cause::LoginUnanswered)?);
         let silent_at = patience.probe_after.map_or(NEVER, |after| self.heard + after);
-        let probe = self.probe.turn(silent_at, patience, now);
+        let probe = self.probe.look(silent_at, patience, now);
         next = next.min(probe.map_err(|Unanswered| Cause::ProbeUnanswered)?);
         for (at, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
@@ -380,7 +385,7 @@ impl Open {
                 }
                 next = next.min(gives_up_at);
             }
-            let asked = seat.ask.turn(seat.asks_at(), patience, now);
+            let asked = seat.ask.look(seat.asks_at(), patience, now);
             next = next.min(asked.map_err(|Unanswered| Cause::SubscriptionUnanswered(at))?);
         }
         Ok(next)
@@ -388,16 +393,17 @@ impl Open {
 
     /// When the follower has to look because of this message's subscriptions, if nothing more comes.
     pub(super) fn looks_at(&self, incoming: &Incoming) -> Time {
-        let seat = match *incoming {
+        match *incoming {
             Incoming::Answer(start) => {
-                let said = self.seats.iter().skip(start).flatten();
-                let said = said.filter(|seat| seat.said_by == Some(start));
-                return said.map(Seat::looks_at).min().unwrap_or(NEVER);
+                let seats = self.seats.iter().skip(start).flatten();
+                let answered = seats.filter(|seat| seat.said_by == Some(start));
+                answered.map(Seat::looks_at).min().unwrap_or(NEVER)
             }
-            Incoming::Data { subscription, .. } => self.seat(subscription),
-            _ => None,
-        };
-        seat.map_or(NEVER, Seat::looks_at)
+            Incoming::Data { subscription, .. } => {
+                self.seat(subscription).map_or(NEVER, Seat::looks_at)
+            }
+            Incoming::LoggedIn | Incoming::Other | Incoming::Ending | Incoming::Wrong(_) => NEVER,
+        }
     }
 
     /// How many new subscriptions are unsent or unanswered.
@@ -409,11 +415,5 @@ impl Open {
     /// Whether any probe or subscription, new or repeated, is unsent or unanswered.
     pub(super) fn is_asking(&self) -> bool {
         self.probe.is_asked() || self.seats.iter().flatten().any(|seat| seat.ask.is_asked())
-    }
-}
-
-impl Seat {
-    fn looks_at(&self) -> Time {
-        self.asks_at().min(self.gives_up_at())
     }
 }
