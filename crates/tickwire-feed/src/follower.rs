@@ -7,11 +7,24 @@
 //!                                             Followed Followed ..   one for each subscription
 //! ```
 //!
+//! | module | decides |
+//! |---|---|
+//! | this one | what a call changes; `turn`: the address after an end or a silence |
+//! | `poll` | what is done next |
+//! | `run` | a line: when it dials, and why; `over`: how long it waits after an end or a silence |
+//! | `open` | a connection: which questions are due or unanswered (`Ask`), and whether it is silent |
+//! | `followed` | a subscription on all connections: its arbiter, and what follows a gap or a restart |
+//!
+//! A line of a follower is a `Run`. A `Line` is a connection's place in one subscription's arbiter.
+//!
+//! `heard` asks `Open::hear` what a message answers, and `Open::looks_at` when to look again. What a
+//! close code means is decided in `turn` for the address, and in `Backoff::after_close` for the delay.
+//!
 //! Invariant: before `due`, `poll` has something to do only if another method was called. A method
 //! that gives `poll` something to do sets `due` to now or earlier, sets `retires`, or adds to
 //! `unpolled` or `left`. A method that gives `poll` something to do at a later time sets `due` to
 //! this time or earlier.
-mod book;
+mod followed;
 mod open;
 mod poll;
 mod run;
@@ -23,8 +36,8 @@ use crate::{
     Subscription, Verdict,
 };
 use alloc::{collections::VecDeque, vec::Vec};
-use book::Followed;
 use core::{fmt, ops::Range, time::Duration};
+use followed::Followed;
 use open::Open;
 use run::{Away, Run, Turn};
 use tickwire::{CloseCode, Time};

@@ -23,7 +23,7 @@ pub(super) const NEVER: Time = Time::new(Duration::MAX);
 
 /// How long the peer may take to answer.
 #[derive(Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     pub(super) probe_after: Option<Duration>,
     pub(super) answer_within: Duration,
     /// Silence proves nothing before this time, because the program stood still.
@@ -39,12 +39,12 @@ impl Ask {
     fn look(
         &mut self,
         silent_at: Time,
-        patience: &Patience,
+        timeouts: &Timeouts,
         now: Time,
     ) -> Result<Time, Unanswered> {
         let due = match *self {
             Self::New | Self::Due { .. } => NEVER, // `Open::poll` says when to send it
-            Self::Said { at, .. } => (at + patience.answer_within).max(patience.grace),
+            Self::Said { at, .. } => (at + timeouts.answer_within).max(timeouts.grace),
             Self::No => silent_at,
         };
         if now < due {
@@ -364,28 +364,28 @@ impl Open {
     pub(super) fn look(
         &mut self,
         is_successor: bool,
-        patience: &Patience,
+        timeouts: &Timeouts,
         now: Time,
     ) -> Result<Time, Cause> {
         if self.silent.is_some() {
             return Ok(self.paced);
         }
         let mut next = self.paced;
-        let login = self.login.look(NEVER, patience, now);
+        let login = self.login.look(NEVER, timeouts, now);
         next = next.min(login.map_err(|Unanswered| Cause::LoginUnanswered)?);
-        let silent_at = patience.probe_after.map_or(NEVER, |after| self.heard + after);
-        let probe = self.probe.look(silent_at, patience, now);
+        let silent_at = timeouts.probe_after.map_or(NEVER, |after| self.heard + after);
+        let probe = self.probe.look(silent_at, timeouts, now);
         next = next.min(probe.map_err(|Unanswered| Cause::ProbeUnanswered)?);
         for (at, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
             if !is_successor {
-                let gives_up_at = seat.gives_up_at().max(patience.grace);
+                let gives_up_at = seat.gives_up_at().max(timeouts.grace);
                 if gives_up_at <= now {
                     return Err(Cause::NoData(at));
                 }
                 next = next.min(gives_up_at);
             }
-            let asked = seat.ask.look(seat.asks_at(), patience, now);
+            let asked = seat.ask.look(seat.asks_at(), timeouts, now);
             next = next.min(asked.map_err(|Unanswered| Cause::SubscriptionUnanswered(at))?);
         }
         Ok(next)

@@ -1,8 +1,8 @@
 //! What a follower does next.
 use super::{
     Follower,
-    book::Followed,
-    open::{Open, Patience},
+    followed::Followed,
+    open::{Open, Timeouts},
 };
 use crate::{Action, Attempts, Cause, ConnectionId, Event, Say};
 use core::{mem, time::Duration};
@@ -93,7 +93,7 @@ impl<T> Follower<T> {
     /// `act` again.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let mut due = now + LONGEST_WAIT;
-        let patience = Patience {
+        let timeouts = Timeouts {
             probe_after: self.set.probe_after,
             answer_within: self.set.answer_within,
             grace: self.grace,
@@ -116,7 +116,7 @@ impl<T> Follower<T> {
                     open_lines(open, &say, &mut self.subscriptions);
                     return Some(Action::Send { connection, say });
                 }
-                match open.look(is_successor, &patience, now) {
+                match open.look(is_successor, &timeouts, now) {
                     Ok(again) => due = due.min(again),
                     Err(cause) => silent = Some((connection, is_successor, cause)),
                 }

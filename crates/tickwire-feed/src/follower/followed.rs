@@ -1,4 +1,4 @@
-//! A subscription: its arbiter, and when to ask for a snapshot.
+//! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
 use crate::{Arbiter, ConnectionId, Event, Limits, Subscription, Verdict, pace::Log};
 use core::time::Duration;
 use tickwire::Time;
