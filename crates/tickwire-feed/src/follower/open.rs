@@ -70,21 +70,24 @@ impl Ask {
         !matches!(self, Self::No)
     }
 
-    /// Notes that the question is sent now.
     fn say(&mut self, now: Time) {
         let last = !matches!(self, Self::New);
         *self = Self::Said { at: now, last };
     }
 }
 
+#[derive(Clone, Copy)]
+struct Sent {
+    first: Time,
+    /// The start of the range in the message that last sent the subscription.
+    last_by: usize,
+}
+
 /// A subscription's place on one connection.
 pub(super) struct Seat {
     watch: Subscription,
     ask: Ask,
-    /// The start of the range in the message that last sent this subscription.
-    said_by: Option<usize>,
-    /// When it was first sent.
-    said: Option<Time>,
+    sent: Option<Sent>,
     /// When data or an answer last came.
     heard: Time,
     /// When data last came.
@@ -100,8 +103,7 @@ impl Seat {
         Self {
             watch,
             ask: Ask::New,
-            said_by: None,
-            said: None,
+            sent: None,
             heard: Time::ZERO,
             data: None,
             answered: None,
@@ -112,11 +114,15 @@ impl Seat {
 
     fn say(&mut self, start: usize, now: Time) {
         self.ask.say(now);
-        self.said_by = Some(start);
-        self.said.get_or_insert(now);
+        let first = self.sent.map_or(now, |sent| sent.first);
+        self.sent = Some(Sent { first, last_by: start });
         if self.watch.ask_after.is_none() {
             self.ask = Ask::No; // no answer is expected
         }
+    }
+
+    fn was_sent_by(&self, start: usize) -> bool {
+        self.sent.is_some_and(|sent| sent.last_by == start)
     }
 
     fn answer(&mut self, now: Time) {
@@ -128,14 +134,16 @@ impl Seat {
     /// When silence becomes a reason to ask. Before the first answer or data, `heard` has no
     /// meaning.
     fn asks_at(&self) -> Time {
-        let ask_after = self.answered.and(self.watch.ask_after);
-        ask_after.map_or(NEVER, |after| self.heard + after)
+        match self.watch.ask_after {
+            Some(after) if self.answered.is_some() => self.heard + after,
+            _ => NEVER,
+        }
     }
 
     /// When the lack of data proves that the subscription is dead.
     fn gives_up_at(&self) -> Time {
-        let said = if self.watch.ask_after.is_none() { self.said } else { None };
-        let since = self.data.or(self.answered).or(said);
+        let sent = self.sent.filter(|_| self.watch.ask_after.is_none());
+        let since = self.data.or(self.answered).or(sent.map(|sent| sent.first));
         let dead = self.watch.leave_after.zip(since);
         dead.map_or(NEVER, |(after, since)| since + after)
     }
@@ -246,7 +254,6 @@ impl Open {
         self.is_logged_in() && self.silent.is_none() && self.seats.iter().flatten().all(is_answered)
     }
 
-    /// Gives a subscription its seat, and makes the subscription due.
     pub(super) fn subscribe(&mut self, subscription: usize, watch: Subscription) {
         if self.seats.len() <= subscription {
             self.seats.resize_with(subscription + 1, || None);
@@ -311,7 +318,7 @@ impl Open {
             }
             Incoming::Answer(start) => {
                 for seat in self.seats.iter_mut().skip(start).flatten() {
-                    if seat.said_by == Some(start) {
+                    if seat.was_sent_by(start) {
                         seat.answer(now);
                     }
                 }
@@ -320,7 +327,7 @@ impl Open {
                 // Data before the subscription was sent is no answer. The data belongs to an
                 // earlier subscription with this index.
                 let seat = self.seat_mut(subscription);
-                if let Some(seat) = seat.filter(|seat| seat.said_by.is_some()) {
+                if let Some(seat) = seat.filter(|seat| seat.sent.is_some()) {
                     seat.answer(now);
                     seat.data = Some(now);
                     seat.is_numbered |= numbers.is_some();
@@ -396,7 +403,7 @@ impl Open {
         match *incoming {
             Incoming::Answer(start) => {
                 let seats = self.seats.iter().skip(start).flatten();
-                let answered = seats.filter(|seat| seat.said_by == Some(start));
+                let answered = seats.filter(|seat| seat.was_sent_by(start));
                 answered.map(Seat::looks_at).min().unwrap_or(NEVER)
             }
             Incoming::Data { subscription, .. } => {
