@@ -269,8 +269,7 @@ pub struct Follower<T> {
     subscriptions: Vec<Option<Followed<T>>>,
     /// The bytes of all kept messages.
     kept: usize,
-    /// The id of the next connection.
-    next: u64,
+    next_id: u64,
     /// Connections to leave.
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// The lines of connections that are over, in the arbiters of these subscriptions. `poll` closes
@@ -309,7 +308,7 @@ impl<T> Follower<T> {
             runs: Vec::new(),
             subscriptions: Vec::new(),
             kept: 0,
-            next: 0,
+            next_id: 0,
             left: VecDeque::new(),
             closing: Vec::new(),
             unpolled: 0..0,
@@ -475,7 +474,7 @@ impl<T> Follower<T> {
             }
         }
         if let Some(old) = run.rotation.opened(open, now) {
-            self.leave(old);
+            self.leave_unneeded(old);
         }
     }
 
@@ -536,16 +535,17 @@ impl<T> Follower<T> {
         if speaks {
             self.due = now;
             if let Some(successor) = self.runs[at].note_spoken() {
-                self.leave(successor);
+                self.leave_unneeded(successor);
             }
         }
         match incoming {
             Incoming::Data { subscription, numbers } => {
                 let verdict = match numbers {
                     Some(numbers) => self.offer(at, connection, subscription, numbers, now, own)?,
-                    None => self.runs[at].find_mut(connection)?.seat(subscription).and(
-                        self.subscriptions.get(subscription)?.as_ref().map(|_| Verdict::Next),
-                    )?,
+                    None => {
+                        self.runs[at].find_mut(connection)?.seat(subscription)?;
+                        Verdict::Next
+                    }
                 };
                 self.outdo(at, connection, &incoming, now);
                 self.poll_again(subscription);
@@ -566,14 +566,13 @@ impl<T> Follower<T> {
                 None
             }
             Incoming::Wrong(retry) => {
-                self.leave_now(at, connection, Cause::Wrong(retry).into(), now);
+                self.give_up(at, connection, Cause::Wrong(retry).into(), now);
                 None
             }
             Incoming::Answer(_) | Incoming::Other => None,
         }
     }
 
-    /// Offers data with numbers to the subscription's arbiter.
     fn offer(
         &mut self,
         at: usize,
@@ -588,13 +587,13 @@ impl<T> Follower<T> {
         let has_two = run.successor().is_some();
         self.retires |= has_two;
         if followed.watch.per_connection {
-            let older = run.current().map(|open| open.id).filter(|older| *older != connection);
-            if !followed.takes(connection, older) {
+            let mut older = run.current_mut().filter(|open| open.id != connection);
+            if !followed.takes(connection, older.as_ref().map(|open| open.id)) {
                 return Some(Verdict::Duplicate);
             }
-            let old = run.current_mut().filter(|open| open.id != connection);
-            let line = old.and_then(|old| old.seat_mut(subscription)?.line.take());
-            if let Some(line) = line {
+            if let Some(seat) = older.as_mut().and_then(|open| open.seat_mut(subscription))
+                && let Some(line) = seat.line.take()
+            {
                 followed.arbiter.close(line);
             }
         }
@@ -614,7 +613,6 @@ impl<T> Follower<T> {
         Some(verdict)
     }
 
-    /// Drops kept messages until the follower's bound holds.
     fn make_room(&mut self) {
         while self.kept > self.set.limits.most_bytes {
             let kept = self.subscriptions.iter_mut().flatten();
@@ -631,9 +629,12 @@ impl<T> Follower<T> {
     /// needs it.
     fn outdo(&mut self, at: usize, by: ConnectionId, incoming: &Incoming, now: Time) {
         let run = &mut self.runs[at];
-        let old = run.current().filter(|old| old.id != by && old.is_outdone_by(incoming));
-        let Some(old) = old.map(|old| old.id) else { return };
-        if let Some(old) = run.rotation.ended(|open| open.id == old) {
+        let Some(current) = run.current() else { return };
+        if current.id == by || !current.is_outdone_by(incoming) {
+            return;
+        }
+        let outdone = current.id;
+        if let Some(old) = run.rotation.ended(|open| open.id == outdone) {
             self.left.push_back((old.id, CloseCode::GOING_AWAY));
             self.close_lines(old);
             self.due = now;
@@ -648,8 +649,7 @@ impl<T> Follower<T> {
         };
     }
 
-    /// Leaves a connection for the reason `ended`.
-    fn leave_now(&mut self, at: usize, connection: ConnectionId, ended: Ended, now: Time) {
+    fn give_up(&mut self, at: usize, connection: ConnectionId, ended: Ended, now: Time) {
         self.left.push_back((connection, CloseCode::GOING_AWAY));
         self.finish(at, connection, ended, None, now);
     }
@@ -703,7 +703,7 @@ impl<T> Follower<T> {
         Turn { address, is_elsewhere, addresses }
     }
 
-    /// Whether another line dials this address, or has a connection to it.
+    /// Whether a line other than `at` uses this address.
     fn is_used(&self, at: usize, address: usize) -> bool {
         let mut runs = self.runs.iter().enumerate();
         runs.any(|(other, run)| other != at && run.uses(address))
@@ -716,8 +716,7 @@ impl<T> Follower<T> {
         others.find(|address| !self.is_used(at, *address))
     }
 
-    /// Leaves a connection that nobody needs any more.
-    fn leave(&mut self, open: Open) {
+    fn leave_unneeded(&mut self, open: Open) {
         self.left.push_back((open.id, CloseCode::NORMAL));
         self.close_lines(open);
     }

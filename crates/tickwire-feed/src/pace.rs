@@ -308,13 +308,12 @@ impl<T> Paced<T> {
     /// Returns a message to send now. Call `poll` after each push, and at
     /// [`poll_timeout`](Self::poll_timeout). Each time, repeat the call until it returns `None`.
     pub fn poll(&mut self, now: Time) -> Option<T> {
-        let (queue, taken) = if !self.urgent.is_empty() {
-            (&mut self.urgent, self.pace.take_urgent(now))
-        } else if !self.ordinary.is_empty() {
-            (&mut self.ordinary, self.pace.take(now))
-        } else {
+        let is_urgent = !self.urgent.is_empty();
+        let queue = if is_urgent { &mut self.urgent } else { &mut self.ordinary };
+        if queue.is_empty() {
             return None;
-        };
+        }
+        let taken = if is_urgent { self.pace.take_urgent(now) } else { self.pace.take(now) };
         self.due = taken.err();
         if self.due.is_some() { None } else { queue.pop_front() }
     }

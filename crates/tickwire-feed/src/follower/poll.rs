@@ -124,7 +124,7 @@ impl<T> Follower<T> {
             }
             if let Some((connection, is_successor, cause)) = silent {
                 match is_successor {
-                    true => self.leave_now(at, connection, cause.into(), now),
+                    true => self.give_up(at, connection, cause.into(), now),
                     false => self.note_silence(at, cause, now),
                 }
                 return None;
@@ -170,8 +170,8 @@ impl<T> Follower<T> {
     }
 
     fn dial(&mut self, at: usize, now: Time) -> Action<T> {
-        let connection = ConnectionId(self.next);
-        self.next += 1;
+        let connection = ConnectionId(self.next_id);
+        self.next_id += 1;
         let addresses = self.set.addresses;
         let wanted = self.runs[at].wants(addresses, now);
         // Another line may have gone there meanwhile.
@@ -220,7 +220,7 @@ impl<T> Follower<T> {
         };
         let is_level = new.is_logged_in() && self.subscriptions.iter().enumerate().all(replaces);
         if let Some(old) = self.runs[at].rotation.retire(|_| is_level) {
-            self.leave(old);
+            self.leave_unneeded(old);
             self.due = now;
         }
     }

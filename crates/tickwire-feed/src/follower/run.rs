@@ -174,12 +174,10 @@ impl Run {
         self.purpose(addresses, now) == Purpose::Home
     }
 
-    /// Does not try to go home for some time.
     pub(super) fn postpone_home(&mut self, now: Time) {
         self.home_from = now + HOME_AFTER;
     }
 
-    /// The end before the next attempt.
     pub(super) const fn last(&self) -> Option<Ended> {
         self.last
     }
@@ -223,7 +221,6 @@ impl Run {
         self.rotation.ended(|open| open.id == successor)
     }
 
-    /// Notes the life of a connection that has ended or is silent.
     pub(super) fn note_life(&mut self, lived: Duration) {
         self.backoff.connected_for(lived);
         if lived >= self.backoff.settled_after {
