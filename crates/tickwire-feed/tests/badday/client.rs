@@ -3,6 +3,7 @@
 use super::{
     book::Book,
     exchanges::{self, Level, Read, Snapshot},
+    refusal::refusal,
 };
 use badday::{Day, Dialed, Exchange, Heard, Reply, Report, Said, Shape};
 use std::{
@@ -10,14 +11,7 @@ use std::{
     io::ErrorKind,
     time::Duration,
 };
-use tickwire::{
-    Config, Error, RecvError, SystemEntropy, Time,
-    handshake::{
-        HandshakeError, Progress,
-        client::{Handshake, Request},
-    },
-    tls::rustls,
-};
+use tickwire::{Config, Error, RecvError, Time, handshake::HandshakeError, tls::rustls};
 use tickwire_feed::{
     Action, Attempts, ConnectionId, Ended, Follower, Incoming, Say, Settings, Subscription, Verdict,
 };
@@ -475,27 +469,4 @@ impl Client {
         }
         self.in_time(20 * SECOND - idle, Later::Idle(number));
     }
-}
-
-/// The error of a client whose request gets this response.
-fn refusal(status: u16, headers: &[(&'static str, String)], body: &str) -> Error {
-    let mut response = format!("HTTP/1.1 {status} No\r\nContent-Length: {}\r\n", body.len());
-    for (name, value) in headers {
-        response.push_str(&format!("{name}: {value}\r\n"));
-    }
-    response.push_str("\r\n");
-    response.push_str(body);
-    let request = Request::new("ws://exchange.test/ws").expect("a URL");
-    let entropy = SystemEntropy::new().expect("entropy");
-    let mut handshake = Handshake::new(&request, &Config::trading(), entropy);
-    handshake.advance(usize::MAX);
-    let mut rest = response.as_bytes();
-    while handshake.step() == Ok(Progress::Partial) && !rest.is_empty() {
-        let spare = handshake.reading.spare_mut();
-        let n = spare.len().min(rest.len());
-        spare[..n].copy_from_slice(&rest[..n]);
-        handshake.reading.commit(n);
-        rest = &rest[n..];
-    }
-    Error::Refused(Box::new(handshake.into_refusal().expect("a refusal")))
 }

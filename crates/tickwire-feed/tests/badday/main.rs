@@ -9,6 +9,8 @@
 mod book;
 mod client;
 mod exchanges;
+#[path = "../support/refusal.rs"]
+mod refusal;
 
 use badday::{Day, days};
 use client::{Client, Outcome};

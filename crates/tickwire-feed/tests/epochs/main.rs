@@ -8,9 +8,13 @@ mod cases;
 mod desk;
 #[path = "../support/dice.rs"]
 mod dice;
+mod ends;
 mod exchange;
 mod oracle;
 mod plan;
+#[path = "../support/refusal.rs"]
+mod refusal;
+mod states;
 mod world;
 
 use world::{Mutant, Outcome, World};

@@ -158,7 +158,7 @@ impl World {
             let backoff = Backoff::seeded(dice.next());
             let dawdles = mutant == Some(Mutant::Dawdles);
             let backoff = if dawdles { backoff } else { backoff.trading() };
-            let lead = (10 + 5 * line as u32) * SECOND;
+            let lead = (25 + 5 * line as u32) * SECOND;
             match plan.life {
                 Some(life) => follower.add_line(backoff, life, lead),
                 None => follower.add_line(backoff, Duration::MAX, Duration::ZERO),

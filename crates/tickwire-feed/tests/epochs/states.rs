@@ -1,0 +1,167 @@
+//! Somebody who reads the lines of `State` alone has to see what has happened.
+use super::{
+    desk::{Desk, MS, SECOND, settings},
+    dice::Dice,
+    refusal::refusal,
+};
+use std::collections::BTreeSet;
+use tickwire::{Error, Retry};
+use tickwire_feed::{Cause, Ended, Incoming, Settings, Subscription};
+
+/// An outage, and the words that name its cause.
+struct Outage {
+    happens: fn(&mut Desk),
+    words: &'static [&'static str],
+}
+
+fn fails(desk: &mut Desk, end: Ended) {
+    let id = desk.connected();
+    desk.answer = Box::new(move |_| Some(end));
+    desk.end(id, Cause::Cut);
+    desk.pass(SECOND);
+}
+
+fn ends(desk: &mut Desk, end: Ended) {
+    let id = desk.connected();
+    for number in 1..=61 {
+        desk.pass(SECOND);
+        let _ = desk.data(id, (1, number));
+    }
+    desk.end(id, end);
+}
+
+/// An error, as README.md's program passes it on.
+fn error(error: Error) -> Ended {
+    error.into()
+}
+
+const OUTAGES: &[Outage] = &[
+    Outage { happens: |desk| ends(desk, Ended::Closed(1000)), words: &["closed", "1000"] },
+    Outage { happens: |desk| ends(desk, Ended::Closed(1012)), words: &["closed", "1012"] },
+    Outage { happens: |desk| ends(desk, Ended::Closed(1008)), words: &["closed", "1008"] },
+    Outage {
+        happens: |desk| ends(desk, error(tickwire::RecvError::UnexpectedEof.into())),
+        words: &["cut"],
+    },
+    Outage {
+        happens: |desk| ends(desk, error(tickwire::RecvError::PongTimeout.into())),
+        words: &["heartbeat"],
+    },
+    Outage {
+        happens: |desk| ends(desk, error(tickwire::RecvError::DataTimeout.into())),
+        words: &["data_timeout"],
+    },
+    Outage {
+        happens: |desk| ends(desk, error(tickwire::RecvError::WriteTimeout.into())),
+        words: &["took no bytes"],
+    },
+    Outage {
+        happens: |desk| {
+            let end = Error::Handshake(tickwire::handshake::HandshakeError::Timeout);
+            fails(desk, error(end));
+        },
+        words: &["accepted TCP", "silent"],
+    },
+    Outage {
+        happens: |desk| {
+            let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+            fails(desk, error(refused.into()));
+        },
+        words: &["nothing listens"],
+    },
+    Outage {
+        happens: |desk| {
+            let unreachable = std::io::Error::from(std::io::ErrorKind::NetworkUnreachable);
+            fails(desk, error(unreachable.into()));
+        },
+        words: &["no way"],
+    },
+    Outage {
+        happens: |desk| {
+            let headers = [("Retry-After", "40".to_owned())];
+            fails(desk, error(refusal(429, &headers, "too many requests")));
+        },
+        words: &["429"],
+    },
+    Outage {
+        happens: |desk| fails(desk, error(refusal(403, &[], "your country is blocked"))),
+        words: &["403", "your country is blocked"],
+    },
+    Outage {
+        happens: |desk| {
+            let expired = tickwire::tls::rustls::CertificateError::Expired;
+            let expired = tickwire::tls::rustls::Error::InvalidCertificate(expired);
+            fails(desk, error(Error::Tls(expired.into())));
+        },
+        words: &["certificate", "expired"],
+    },
+    Outage {
+        happens: |desk| fails(desk, Cause::OwnCertificateRefused.into()),
+        words: &["our", "certificate"],
+    },
+    Outage {
+        happens: |desk| {
+            let id = desk.connected();
+            desk.hear(id, Incoming::Wrong(Retry::Stop));
+        },
+        words: &["program refused"],
+    },
+    Outage {
+        happens: |desk| {
+            let id = desk.connected();
+            let _ = desk.data(id, (1, 1));
+            desk.pass(13_100 * MS);
+        },
+        words: &["did not answer subscription 0"],
+    },
+    Outage {
+        happens: |desk| {
+            let id = desk.connected();
+            let _ = desk.data(id, (1, 1));
+            for _ in 0..31 {
+                desk.pass(SECOND);
+                desk.hear(id, Incoming::Answer(0));
+            }
+        },
+        words: &["subscription 0", "no data"],
+    },
+    Outage {
+        happens: |desk| {
+            desk.connected();
+            desk.follower.doubt(tickwire::Time::new(desk.now));
+            desk.poll();
+        },
+        words: &["doubt"],
+    },
+];
+
+/// What is printed while the outage lasts.
+fn printed(outage: &Outage) -> String {
+    let watch = Subscription {
+        ask_after: Some(10 * SECOND),
+        leave_after: Some(30 * SECOND),
+        resume: true,
+        per_connection: false,
+    };
+    let mut desk = Desk::new(Settings { ..settings() }, watch);
+    (outage.happens)(&mut desk);
+    desk.state().to_string()
+}
+
+#[test]
+fn ten_drawn_outages_are_named_by_their_state() {
+    let mut dice = Dice(30);
+    let mut drawn = BTreeSet::new();
+    while drawn.len() < 10 {
+        drawn.insert(dice.roll(OUTAGES.len() as u64) as usize);
+    }
+    // The ten are for a reader, and all are held.
+    for (n, outage) in OUTAGES.iter().enumerate() {
+        let text = printed(outage);
+        println!("{} {text}", if drawn.contains(&n) { "*" } else { " " });
+        for (other, Outage { words, .. }) in OUTAGES.iter().enumerate() {
+            let named = words.iter().all(|word| text.contains(word));
+            assert_eq!(named, n == other, "{text:?} and {words:?}");
+        }
+    }
+}
