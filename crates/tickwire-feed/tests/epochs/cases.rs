@@ -286,3 +286,138 @@ fn a_new_count_is_seen_although_its_connections_live_short() {
     let told = desk.restarts > 1 || !desk.gaps.is_empty();
     assert!(told || desk.delivered == [(1, 41)], "{:?}", desk.delivered);
 }
+
+/// An exchange that repeats its announcement gets one successor for each connection.
+#[test]
+fn an_announcement_that_is_repeated_counts_once() {
+    let mut desk = Desk::new(settings(), Subscription { resume: true, ..book() });
+    let first = desk.connected();
+    desk.hear(first, Incoming::Answer(0));
+    for number in 1..=120 {
+        desk.pass(500 * MS);
+        for id in desk.open.clone() {
+            desk.hear(id, Incoming::Answer(0));
+            if number % 2 == 0 {
+                desk.hear(id, Incoming::Ending);
+            }
+            // The successor is quiet, so the first one stays.
+            if id == first {
+                let _ = desk.data(id, (1, number));
+            }
+        }
+    }
+    assert!(desk.dials.len() <= 3, "{:?}", desk.dials);
+    assert_eq!(desk.open.len(), 2);
+}
+
+/// The first attempt after a ban is that of a successor which nobody needs any more.
+#[test]
+fn an_unwanted_scout_holds_nobody_up() {
+    let settings = Settings { probe_after: Some(2 * SECOND), addresses: 2, ..settings() };
+    let mut desk = Desk::with_lines(settings, Subscription { resume: true, ..book() }, 2);
+    let line0 = desk.open[0];
+    let line1 = desk.open[1];
+    let time = tickwire::Time::new(desk.now);
+    desk.attempts.refused(429, Some(20 * SECOND), time);
+    desk.end(line1, Cause::Cut);
+    // Line 0 falls silent, so it wants a successor.
+    desk.pass(24 * SECOND - 100 * MS);
+    assert_eq!(desk.dials.len(), 2);
+    desk.pass(200 * MS);
+    assert_eq!(desk.open.len(), 3, "both have dialed: {:?}", desk.dials);
+    desk.hear(line0, Incoming::Other);
+    assert_eq!(desk.open.len(), 2);
+}
+
+/// All that a program could call, in any order and with any connection: nothing panics, and each
+/// wait ends.
+#[test]
+fn calls_in_any_order_do_no_harm() {
+    use super::dice::Dice;
+    use tickwire::{Retry, Time};
+    use tickwire_feed::{Action, Attempts, Follower};
+    use tickwire_parts::Backoff;
+    for seed in super::seeds(60, 2_000) {
+        let mut dice = Dice(seed);
+        let mut follower = Follower::<(u32, u64)>::new(Settings {
+            addresses: dice.roll(4) as usize,
+            login: dice.one_in(2),
+            batch: dice.roll(3) as usize,
+            probe_after: dice.one_in(2).then_some(SECOND),
+            limits: Limits {
+                most_kept: dice.roll(5) as usize,
+                most_bytes: dice.roll(500) as usize,
+                reach: dice.of(&[0, 1, 100, u64::MAX]),
+                patience: dice.roll(3) as u32 * SECOND,
+            },
+            ..Settings::new(|_| 100)
+        });
+        let mut attempts = Attempts::new(dice.roll(4) as u32, 2 * SECOND);
+        let mut ids = Vec::new();
+        let mut now = Duration::ZERO;
+        for _ in 0..400 {
+            let time = Time::new(now);
+            let of = dice.roll(5) as usize;
+            let id = ids.get(dice.roll(1 + ids.len() as u64) as usize).copied();
+            let number = dice.of(&[0, 1, 2, 3, 10, 1_000, u64::MAX - 1, u64::MAX]);
+            match dice.roll(16) {
+                0 => follower.add_line(Backoff::seeded(seed), 5 * SECOND, SECOND),
+                1 => drop(follower.subscribe(Subscription {
+                    ask_after: dice.one_in(2).then_some(SECOND),
+                    leave_after: dice.one_in(2).then_some(SECOND),
+                    resume: dice.one_in(2),
+                    per_connection: dice.one_in(2),
+                })),
+                2 => follower.unsubscribe(of),
+                3 => follower.resync(of, number, time),
+                4 => follower.resume(of, time),
+                5 => follower.no_snapshot(of, time),
+                6 => follower.doubt(time),
+                7 => follower.go_on(time),
+                8 => follower.clock_was_set(time),
+                9 => now += dice.roll(3_000) as u32 * MS,
+                _ => {}
+            }
+            if let Some(id) = id {
+                let end: Ended = match dice.roll(4) {
+                    0 => Ended::Closed(dice.roll(5_000) as u16),
+                    1 => Cause::CertificateExpired.into(),
+                    2 => Retry::Stop.into(),
+                    _ => Cause::Cut.into(),
+                };
+                let last = number.saturating_add(dice.roll(3));
+                let incoming = match dice.roll(12) {
+                    0 => Incoming::LoggedIn,
+                    1 => Incoming::Answer(of),
+                    2 => Incoming::Ending,
+                    3 => Incoming::Wrong(Retry::Alarm),
+                    4 => Incoming::Other,
+                    5 => Incoming::Data { subscription: of, numbers: None },
+                    _ => Incoming::Data { subscription: of, numbers: Some((number..=last).into()) },
+                };
+                match dice.roll(5) {
+                    0 => follower.opened(id, time, &mut attempts),
+                    1 if dice.one_in(2) => follower.ended(id, end, time, &mut attempts),
+                    _ => drop(follower.heard(id, incoming, time, || (0, number))),
+                }
+            }
+            let time = Time::new(now);
+            let mut actions = 0;
+            loop {
+                match follower.poll(time, &mut attempts) {
+                    Action::Wait(until) => {
+                        assert!(until > time, "seed {seed}");
+                        break;
+                    }
+                    Action::Dial { connection, .. } => ids.push(connection),
+                    Action::Gap { gap, .. } => assert!(gap.first <= gap.last, "seed {seed}"),
+                    _ => {}
+                }
+                actions += 1;
+                assert!(actions < 10_000, "seed {seed}: no end of actions");
+            }
+            let _ = follower.states().map(|state| state.to_string().len()).sum::<usize>();
+            let _ = format!("{follower:?}");
+        }
+    }
+}
