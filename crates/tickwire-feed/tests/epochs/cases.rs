@@ -287,6 +287,30 @@ fn a_new_count_is_seen_although_its_connections_live_short() {
     assert!(told || desk.delivered == [(1, 41)], "{:?}", desk.delivered);
 }
 
+/// Seed 43239: a connection that brings nothing any more does not hide that its successor counts anew.
+#[test]
+#[ignore = "F2: not mended yet"]
+fn a_new_count_is_seen_beside_a_silent_connection() {
+    let mut desk = Desk::new(settings(), book());
+    let dead = desk.follower.subscribe(book()).unwrap();
+    desk.poll();
+    let first = desk.connected();
+    let _ = desk.data(first, (1, 64));
+    desk.resync(65);
+    let _ = desk.data(first, (1, 65));
+    desk.pass(8 * SECOND);
+    let cause = Cause::SubscriptionUnanswered(dead);
+    assert_eq!(desk.state(), State::Silent { cause });
+    let second = *desk.open.last().unwrap();
+    assert_ne!(first, second);
+    let restarts = desk.restarts;
+    for number in 57..=67 {
+        let _ = desk.data(second, (2, number));
+        desk.pass(400 * MS);
+    }
+    assert_eq!(desk.restarts, restarts + 1, "{:?}", desk.delivered);
+}
+
 /// An exchange that repeats its announcement gets one successor for each connection.
 #[test]
 fn an_announcement_that_is_repeated_counts_once() {
