@@ -353,6 +353,62 @@ fn an_unwanted_scout_holds_nobody_up() {
     assert_eq!(desk.open.len(), 2);
 }
 
+/// 30 followers of an address share a pace of one snapshot a second.
+#[test]
+fn a_shared_pace_of_snapshots_leaves_nobody_out() {
+    use tickwire::Time;
+    use tickwire_feed::{Action, Attempts, Follower, Pace};
+    use tickwire_parts::Backoff;
+    let mut attempts = Attempts::new(250, 300 * SECOND).snapshots(Pace::new(1, SECOND));
+    let mut followers: Vec<_> = (0..30)
+        .map(|seed| {
+            let mut follower = Follower::new(settings());
+            follower.add_line(Backoff::seeded(seed).trading(), Duration::MAX, Duration::ZERO);
+            follower.subscribe(Subscription::default());
+            (follower, None, 0, Duration::ZERO)
+        })
+        .collect();
+    let mut now = Duration::ZERO;
+    let mut all = Vec::new();
+    while now < 300 * SECOND {
+        for (follower, open, taken, wait) in &mut followers {
+            loop {
+                let time = Time::new(now);
+                match follower.poll(time, &mut attempts) {
+                    Action::Dial { connection, .. } => {
+                        follower.opened(connection, time, &mut attempts);
+                        *open = Some(connection);
+                        let numbers = Some(1.into());
+                        let data = Incoming::Data { subscription: 0, numbers };
+                        let _ = follower.heard(connection, data, time, || (1, 1));
+                    }
+                    Action::Snapshot { .. } => {
+                        *taken += 1;
+                        all.push(now);
+                        // It fails, so the follower wants another one.
+                        follower.no_snapshot(0, time);
+                    }
+                    Action::Wait(until) => {
+                        *wait = until.since_epoch();
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let next = followers.iter().map(|(.., wait)| *wait).min().unwrap();
+        assert!(next > now);
+        now = next;
+    }
+    let least = followers.iter().map(|(_, _, taken, _)| *taken).min().unwrap();
+    assert!(
+        least >= 2,
+        "{:?}",
+        followers.iter().map(|(_, _, taken, _)| *taken).collect::<Vec<_>>()
+    );
+    assert!(all.windows(2).all(|pair| pair[1] - pair[0] >= SECOND));
+}
+
 /// All that a program could call, in any order and with any connection: nothing panics, and each
 /// wait ends.
 #[test]
