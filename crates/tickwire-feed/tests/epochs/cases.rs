@@ -289,7 +289,6 @@ fn a_new_count_is_seen_although_its_connections_live_short() {
 
 /// Seed 43239: a connection that brings nothing any more does not hide that its successor counts anew.
 #[test]
-#[ignore = "F2: not mended yet"]
 fn a_new_count_is_seen_beside_a_silent_connection() {
     let mut desk = Desk::new(settings(), book());
     let dead = desk.follower.subscribe(book()).unwrap();
