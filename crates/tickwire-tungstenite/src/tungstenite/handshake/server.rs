@@ -86,7 +86,8 @@ impl TryParse for Request {
     }
 
     fn refuse(data: &[u8], error: &Error, stream: &mut impl Write) {
-        refuse(error, data.starts_with(b"HEAD "), stream);
+        // The parser skips empty lines before a request (RFC 9112 §2.2).
+        refuse(error, data.trim_ascii_start().starts_with(b"HEAD "), stream);
     }
 }
 
