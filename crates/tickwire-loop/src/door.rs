@@ -66,8 +66,8 @@ impl Door {
     /// has neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. `path` begins with `/`
     /// and has no query. It has to equal the path in the request's target byte for byte; a query in
     /// the target does not matter. If the target names a host (RFC 9112 §3.2.2), it has to be that
-    /// of the Host header. All other requests are handled as usual, so a WebSocket may use
-    /// the same path. If you set several answers for one path, the loop uses the first. No event
+    /// of the Host header. All other requests are handled as usual, so a WebSocket may use the same
+    /// path. If you set several answers for one path, the loop uses the first. No event
     /// reports a health check.
     ///
     /// ```

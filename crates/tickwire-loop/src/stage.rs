@@ -80,7 +80,7 @@ impl Opening {
             return None;
         };
         let request = self.handshake.request()?;
-        let mut hosts = 0; // only their number matters: the answer is the same for each Host
+        let mut hosts = 0;
         for (name, value) in request.headers() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             // A client that asks for a WebSocket makes no health check: it has to get the response
@@ -94,12 +94,13 @@ impl Opening {
             }
             hosts += u32::from(is("Host"));
         }
-        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing. §3.2.2: the target may name the host. As
-        // in an opening request, both then have to agree.
-        let agree = |host: &str| request.host().is_some_and(|to| to.eq_ignore_ascii_case(host));
+        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing. §3.2.2: the target may name the host.
+        // Both then have to agree, byte for byte where the handshake has not compared them itself.
+        let agree =
+            |host: &[u8]| request.host().is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(host));
         if !(hosts == 1 || hosts == 0 && error == OldHttpVersion)
             || !matches!(request.method(), "GET" | "HEAD" | "OPTIONS")
-            || !request.header("Host").is_none_or(agree)
+            || !(error == NotUpgrade || request.headers().get("Host").is_none_or(agree))
         {
             return None;
         }

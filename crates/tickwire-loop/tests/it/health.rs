@@ -27,6 +27,8 @@ const CHECKS: &Cases = &[
     ("HEAD HTTP://A:80/health?b HTTP/1.1\r\nHost: a:80\r\n\r\n", "200 OK", ""),
     ("OPTIONS https://a HTTP/1.1\r\nHost: a\r\n\r\n", "204 No Content", ""),
     ("GET http://a/health HTTP/1.0\r\n\r\n", "200 OK", "fine"),
+    ("GET http://a:80/health HTTP/1.1\r\nHost: A\r\n\r\n", "200 OK", "fine"),
+    ("GET https://[::1]/health HTTP/1.1\r\nHost: [::1]:443\r\n\r\n", "200 OK", "fine"),
     // curl --http2
     ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "204 ", ""),
 ];
@@ -119,6 +121,20 @@ fn each<S: Read + Write>(server: &Running<()>, connect: impl Fn() -> S) {
 fn a_health_check_gets_the_answer_of_the_table_and_no_event() {
     let server = checked(Settings::default(), door());
     each(&server, || server.raw());
+}
+
+/// A Host header need not be UTF-8.
+#[test]
+fn a_target_that_names_another_host_than_such_a_header_is_no_health_check() {
+    let server = checked(Settings::default(), door());
+    for (method, minor, status) in [("HEAD", 1, 405), ("OPTIONS", 1, 405), ("GET", 0, 426)] {
+        let mut stream = server.raw();
+        let begin = format!("{method} http://a/health HTTP/1.{minor}\r\nHost: ");
+        stream.write_all(&[begin.as_bytes(), b"\xff\r\n\r\n"].concat()).unwrap();
+        let head = head(&mut stream);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{method}: {head}");
+    }
+    assert_eq!(server.counts().health_checks, 0);
 }
 
 #[cfg(feature = "rustls")]
