@@ -420,6 +420,26 @@ fn after_a_failed_write_reading_is_bounded_by_the_close_timeout() {
     }
 }
 
+/// Over TLS, an answer may wait behind a record of which parts come: such a peer goes on sending.
+#[test]
+fn a_part_of_a_record_shows_that_a_closing_peer_goes_on_sending() {
+    let at = |secs| Time::new(Duration::from_secs(secs));
+    for (role, heard) in ROLES.into_iter().flat_map(|role| [(role, true), (role, false)]) {
+        let config = Config { close_timeout: Duration::from_secs(3), ..Config::default() };
+        let mut conn = connection(role, &config);
+        conn.receiver_mut().heard_below(); // earlier parts show nothing
+        conn.sender_mut().close(CloseCode::NORMAL).unwrap();
+        drain(&mut conn);
+        tell(&mut conn, at(10)).unwrap();
+        if heard {
+            conn.receiver_mut().heard_below();
+        }
+        assert_eq!(tell(&mut conn, at(13)), Err(RecvError::CloseTimeout));
+        assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+        assert_eq!(conn.ending(), if heard { Ending::ShutDown } else { Ending::Done });
+    }
+}
+
 /// Each step is made when its time has all but passed; `Config::close_timeout` has the sums.
 #[test]
 fn a_close_is_over_within_the_sum_of_its_steps() {

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Config, Dial, Error, Heartbeat, Message, RecvError,
+    CloseCode, Config, Dial, Error, Heartbeat, Message, RecvError,
     handshake::{client::Request, server::Accept},
     tokio::{Incoming, TlsStream, WebSocket, accept, client as shake},
 };
@@ -291,7 +291,14 @@ async fn carry(
 ) {
     let mut buf = [0; 16];
     loop {
-        let Ok(n @ 1..) = from.read(&mut buf).await else { return };
+        let n = match from.read(&mut buf).await {
+            Ok(0) => {
+                let _ = to.shutdown().await;
+                pending().await
+            }
+            Ok(n) => n,
+            Err(_) => return,
+        };
         match line.get() {
             Line::Fast => {}
             Line::Slow => sleep(Duration::from_millis(20)).await,
@@ -399,5 +406,23 @@ async fn a_record_that_drips_is_bounded_by_the_deadlines_on_data_and_on_a_frame(
         let (error, took) = over_a_line(&config, act).await;
         assert!(matches!(error, Error::Recv(error) if error == want), "{error}");
         assert!((least * second()..(least + 3) * second()).contains(&took), "{took:?}");
+    }
+}
+
+/// The client's Close waits behind a record that takes 8 s, longer than `close_timeout`.
+#[::tokio::test(start_paused = true)]
+async fn a_record_that_drips_shows_that_a_closing_peer_goes_on_sending() {
+    let act = async |mut server: Ws, mut client: Ws, line: &Cell<Line>| {
+        line.set(Line::Slow);
+        let _ = client.feed(vec![7; 6400]).unwrap();
+        client.flush().await.unwrap();
+        let answering = async move { assert!(client.recv().await.unwrap().is_none(), "our Close") };
+        let (done, ()) = both(server.close(CloseCode::NORMAL), answering).await;
+        let end = server.closed().unwrap();
+        (done, end.error, end.unconfirmed)
+    };
+    match over_a_line(&Config::default(), act).await {
+        (Ok(()), Some(RecvError::CloseTimeout), false) => {}
+        other => panic!("{other:?}"),
     }
 }

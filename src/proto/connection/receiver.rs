@@ -104,7 +104,7 @@ pub(super) struct Counts {
     /// without payload changes `data_mark`. Headers that `quick` consumed count as data, so that
     /// `quick` need not count anything.
     not_data: u64,
-    /// Whether bytes arrived since the heartbeat last called `take_heard`, if only below TLS.
+    /// Whether bytes arrived since `take_heard` was last called, if only below TLS.
     heard: bool,
     pub(super) tally: Traffic,
 }

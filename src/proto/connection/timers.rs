@@ -64,8 +64,6 @@ pub(super) struct Timers {
 struct End {
     phase: Phase,
     until: Time,
-    /// The number of bytes received when the deadline was armed.
-    total: u64,
 }
 
 impl End {
@@ -298,21 +296,23 @@ impl Timers {
     fn bound_phase(
         &mut self,
         now: Time,
-        rx: &Receiver,
+        rx: &mut Receiver,
         tx: &mut Sender,
         phase: Phase,
     ) -> Result<(), RecvError> {
         let Some(bound) = phase.at_most(self.close_timeout) else { return Ok(()) };
         let armed = self.end.take().filter(|end| end.bounds(phase));
-        let total = rx.total();
-        let end = self.end.insert(armed.unwrap_or(End { phase, until: now + bound, total }));
+        let end = self.end.insert(armed.unwrap_or_else(|| {
+            rx.take_heard(); // the heartbeat, which needs this fact too, no longer runs
+            End { phase, until: now + bound }
+        }));
         if now < end.until {
             return Ok(());
         }
         match phase {
             // `step` still has to return an earlier error, which ends the phase.
             Phase::Closing if rx.failure().is_some() => Ok(()),
-            Phase::Closing if !tx.is_broken() && end.total != total => {
+            Phase::Closing if !tx.is_broken() && rx.take_heard() => {
                 // `expire` would stop reading, but reading must go on: see `Theirs::Overdue`.
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
