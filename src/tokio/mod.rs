@@ -27,7 +27,7 @@
 //! stream wakes the task only later, two such reads that are 10 ms apart count as silence, and a
 //! deadline on the peer's silence ([`heartbeat`](Config::heartbeat),
 //! [`data_timeout`](Config::data_timeout), [`frame_timeout`](Config::frame_timeout)) may cut a live
-//! peer.
+//! peer. tokio's `yield_now` wakes the task later: a stream that polls it has to wake the task too.
 //!
 //! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
 //! drop a future of an open connection at any await point. No bytes are lost or sent twice. A later
