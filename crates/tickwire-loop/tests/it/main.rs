@@ -3,6 +3,7 @@
 
 mod attacks;
 mod common;
+mod conforms;
 mod dialing;
 mod doors;
 mod dormant;

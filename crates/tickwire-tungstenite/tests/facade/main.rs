@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::result_large_err)]
 
 mod blocking;
+mod conforms;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod errors;

@@ -1,0 +1,102 @@
+//! The conformance suite of `conformance/` over the loop, over sockets, in both roles.
+#[path = "../../../../tests/support/conforms.rs"]
+mod suite;
+
+use crate::common::{LONG, Running};
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::mpsc::channel,
+    thread,
+    time::{Duration, Instant},
+};
+use suite::{none_failed, probed, tried};
+use tickwire::{Config, handshake::server::Accept};
+use tickwire_loop::{Dial, Door, Event, Net};
+use wsconform_cases::{Action, Case, End, Role, Session};
+
+/// All but one, in which a peer that waits for the rest of a frame passes by three seconds of
+/// silence. In memory, where they take no time, the core and the adapters have it.
+fn chosen(case: &Case) -> bool {
+    case.id != "F-387"
+}
+
+fn echo(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
+    match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Message { from, message, .. } => drop(net.send(from, message)),
+        _ => {}
+    }
+}
+
+/// Runs a session over a connection to the loop.
+fn over(mut session: Session, mut stream: TcpStream) -> Session {
+    stream.set_nodelay(true).unwrap();
+    let mut writing = stream.try_clone().unwrap();
+    let (write, to_write) = channel::<Action>();
+    // It writes while we read: neither end waits for the other.
+    let writer = thread::spawn(move || {
+        for action in to_write {
+            // Reading says more of a stream that is over.
+            let _ = match action {
+                Action::Send(bytes) => writing.write_all(&bytes),
+                _ => writing.shutdown(Shutdown::Write),
+            };
+        }
+    });
+    let mut buf = vec![0; 64 << 10];
+    let mut read = |session: &mut Session, wait: Duration| -> bool {
+        stream.set_read_timeout(Some(wait)).unwrap();
+        match stream.read(&mut buf) {
+            Ok(0) => session.ended(End::Fin),
+            Ok(n) => session.received(&buf[..n]),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => return false,
+                ErrorKind::Interrupted => {}
+                _ => session.ended(End::Reset),
+            },
+        }
+        true
+    };
+    loop {
+        match session.next_action() {
+            Action::Pause(wait) => {
+                let until = Instant::now() + wait.duration(Duration::from_millis(1));
+                while let Some(left) = until.checked_duration_since(Instant::now()) {
+                    read(&mut session, left.max(Duration::from_millis(1)));
+                }
+            }
+            Action::Receive(_) => {
+                if !read(&mut session, LONG) {
+                    session.timed_out();
+                }
+            }
+            Action::Done => break,
+            action => write.send(action).unwrap(),
+        }
+    }
+    drop(write);
+    let _ = stream.shutdown(Shutdown::Both);
+    writer.join().unwrap();
+    session
+}
+
+#[test]
+fn a_server_passes_the_suite() {
+    let server = Running::at(Door::new(Config::default()), echo);
+    let run = |session| over(session, TcpStream::connect(server.address).unwrap());
+    none_failed("loop", &tried(Role::Server, &probed(Role::Server, run), chosen, run));
+}
+
+#[test]
+fn a_client_passes_the_suite() {
+    let client = Running::at(Door::new(Config::default()), echo);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let run = |session| {
+        let dial = Dial::to(&url).unwrap().config(Config::default());
+        client.call(|net| net.dial(dial, ()).unwrap());
+        over(session, listener.accept().unwrap().0)
+    };
+    none_failed("loop", &tried(Role::Client, &probed(Role::Client, run), chosen, run));
+}
