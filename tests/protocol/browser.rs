@@ -183,7 +183,7 @@ fn p227_a_bad_list_of_subprotocols_is_an_error_before_anything_is_sent() {
 #[test]
 fn p229_the_requests_of_browsers_are_accepted() {
     let clients: serde_json::Value =
-        serde_json::from_str(include_str!("../vectors/handshake/clients.json")).unwrap();
+        serde_json::from_str(wsconform_cases::vectors::CLIENTS).unwrap();
     let mut browsers = 0;
     for vector in clients["vectors"].as_array().unwrap() {
         let name = vector["name"].as_str().unwrap();

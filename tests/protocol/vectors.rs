@@ -1,4 +1,5 @@
-//! The test vectors of `tests/vectors/`, which any implementation could run: see the README there.
+//! The test vectors of the conformance suite, which any implementation could run: see the README in
+//! `conformance/cases/data/vectors`.
 //!
 //! Each runs through the core whole, cut in two at every byte boundary, and one byte at a time;
 //! and through both adapters whole and one byte at a time.
@@ -12,6 +13,7 @@ use tickwire::{
     Config, RecvError, Role,
     handshake::{HandshakeError, client::Request, server::Accept},
 };
+use wsconform_cases::vectors::{CLIENTS, FRAMES, REQUESTS, RESPONSES, head, hex, joined};
 
 fn vectors(file: &str) -> Vec<Value> {
     let mut file: Value = serde_json::from_str(file).unwrap();
@@ -25,45 +27,18 @@ fn vectors(file: &str) -> Vec<Value> {
             let number = rule.as_str().and_then(|rule| rule.strip_prefix('P')).unwrap();
             assert!((1..=231).contains(&number.parse::<u16>().unwrap()), "{name}: {rule}");
         }
+        for head in [&vector["request"], &vector["response"]] {
+            assert!(
+                head.to_string().chars().all(|c| u32::from(c) < 256),
+                "{name}: bytes of a head"
+            );
+        }
     }
     vectors
 }
 
-fn hex(text: &str) -> Vec<u8> {
-    assert!(text.len().is_multiple_of(2), "{text}");
-    let digits = (0..text.len()).step_by(2).map(|i| text.get(i..i + 2).unwrap());
-    digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
-}
-
-/// Every character is one byte.
-fn latin(text: &str) -> Vec<u8> {
-    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
-}
-
-/// A string, or a list of strings and `[string, times]`.
-fn bytes(value: &Value, of: fn(&str) -> Vec<u8>) -> Vec<u8> {
-    let one = |part: &Value| match part.as_array().map(Vec::as_slice) {
-        None => of(part.as_str().expect("a string")),
-        Some([Value::String(text), times]) => of(text).repeat(times.as_u64().unwrap() as usize),
-        Some(other) => panic!("{other:?}"),
-    };
-    match value {
-        Value::Null => Vec::new(),
-        Value::Array(parts) => parts.iter().flat_map(one).collect(),
-        text => one(text),
-    }
-}
-
-/// A head: all of it as a string, or its lines without their ends and without the blank one.
-fn head(value: &Value) -> Vec<u8> {
-    let Value::Array(lines) = value else { return bytes(value, latin) };
-    let mut head = Vec::new();
-    for line in lines {
-        head.extend(bytes(line, latin));
-        head.extend(b"\r\n");
-    }
-    head.extend(b"\r\n");
-    head
+fn bytes(digits: &Value) -> Vec<u8> {
+    hex(&joined(digits)).expect("hexadecimal digits")
 }
 
 fn config(vector: &Value) -> Config {
@@ -119,7 +94,7 @@ impl PartialEq<Seen> for Want {
 fn wanted(vector: &Value) -> Vec<Want> {
     let mut want = Vec::new();
     for event in vector["events"].as_array().expect("events") {
-        let payload = |event: &Value| bytes(&event[1], hex);
+        let payload = |event: &Value| bytes(&event[1]);
         let seen = match event[0].as_str().unwrap() {
             "text" => Seen::Text(event[1].as_str().unwrap().to_owned()),
             "binary" => Seen::Binary(payload(event)),
@@ -145,20 +120,20 @@ fn wanted(vector: &Value) -> Vec<Want> {
 
 fn sent(vector: &Value) -> Vec<(u8, Vec<u8>)> {
     let frames = vector["out"].as_array().expect("out");
-    let frame = |f: &Value| (hex(f[0].as_str().unwrap())[0], bytes(&f[1], hex));
+    let frame = |f: &Value| (bytes(&f[0])[0], bytes(&f[1]));
     frames.iter().map(frame).collect()
 }
 
 #[test]
 fn frames_in_events_and_frames_out() {
-    for vector in vectors(include_str!("../vectors/frames.json")) {
+    for vector in vectors(FRAMES) {
         let name = &vector["name"];
         let role = match vector["to"].as_str() {
             Some("server") => Role::Server,
             Some("client") => Role::Client,
             other => panic!("{other:?}"),
         };
-        let (config, wire) = (config(&vector), bytes(&vector["in"], hex));
+        let (config, wire) = (config(&vector), bytes(&vector["in"]));
         let (events, out) = (wanted(&vector), sent(&vector));
         let check = |outcome: &Outcome, how: &str| {
             let Outcome { seen, sent: output, code, clean, shut: _ } = outcome;
@@ -207,7 +182,7 @@ fn check_request(vector: &Value, served: &Served, how: &str) {
 fn requests(file: &str) {
     for vector in vectors(file) {
         let config = config(&vector);
-        let wire = [head(&vector["request"]), bytes(&vector["behind"], hex)].concat();
+        let wire = [head(&vector["request"]), bytes(&vector["behind"])].concat();
         let ours = strings(&vector["subprotocols"]);
         let accept = Accept::default().subprotocols(&ours);
         let served = carriers::serve_with(&config, accept.clone(), &wire);
@@ -221,12 +196,12 @@ fn requests(file: &str) {
 
 #[test]
 fn request_head_in_status_out() {
-    requests(include_str!("../vectors/requests.json"));
+    requests(REQUESTS);
 }
 
 #[test]
 fn requests_of_real_clients() {
-    requests(include_str!("../vectors/handshake/clients.json"));
+    requests(CLIENTS);
 }
 
 /// Why a response was not accepted, in the words of the vectors.
@@ -261,9 +236,9 @@ fn check_response(vector: &Value, dialed: &Dialed, how: &str) {
 
 #[test]
 fn response_head_in_accepted_or_why_not() {
-    for vector in vectors(include_str!("../vectors/responses.json")) {
+    for vector in vectors(RESPONSES) {
         let config = config(&vector);
-        let wire = [head(&vector["response"]), bytes(&vector["behind"], hex)].concat();
+        let wire = [head(&vector["response"]), bytes(&vector["behind"])].concat();
         let offer = &vector["offer"];
         let mut request = Request::new("ws://example.com/").unwrap();
         request = request.subprotocols(&strings(&offer["subprotocols"])).unwrap();
@@ -283,8 +258,8 @@ fn response_head_in_accepted_or_why_not() {
 fn the_frames_of_the_vectors_are_masked_as_their_direction_asks() {
     // A vector whose mask is not under test should not fail for it.
     let mut checked = 0;
-    for vector in vectors(include_str!("../vectors/frames.json")) {
-        let wire = bytes(&vector["in"], hex);
+    for vector in vectors(FRAMES) {
+        let wire = bytes(&vector["in"]);
         let rules = strings(&vector["rules"]);
         if rules.contains(&"P019") || rules.contains(&"P020") || wire.len() < 2 {
             continue;

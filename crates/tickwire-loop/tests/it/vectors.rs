@@ -1,4 +1,4 @@
-//! The test vectors of `tests/vectors`, with the loop as server: what peers may send, and what they
+//! The test vectors of the conformance suite, with the loop as server: what peers may send, and what they
 //! must not. Each is sent whole, and if it is short, byte by byte.
 use crate::common::{LONG, Running, head, next, say};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use std::{
 };
 use tickwire::{Config, RecvError, handshake::server::Accept};
 use tickwire_loop::{Door, End, Event};
+use wsconform_cases::vectors::{CLIENTS, FRAMES, REQUESTS, head as request, hex, joined};
 
 fn vectors(file: &str) -> Vec<Value> {
     let mut file: Value = serde_json::from_str(file).unwrap();
@@ -20,36 +21,12 @@ fn vectors(file: &str) -> Vec<Value> {
     vectors
 }
 
-fn hex(text: &str) -> Vec<u8> {
-    let digits = (0..text.len()).step_by(2).map(|i| &text[i..i + 2]);
-    digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+fn bytes(digits: &Value) -> Vec<u8> {
+    hex(&joined(digits)).expect("hexadecimal digits")
 }
 
 fn of_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Every character is one byte.
-fn latin(text: &str) -> Vec<u8> {
-    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
-}
-
-/// A string, or a list of strings and of `[string, times]`.
-fn bytes(value: &Value, of: fn(&str) -> Vec<u8>) -> Vec<u8> {
-    match value {
-        Value::Null => Vec::new(),
-        Value::String(text) => of(text),
-        Value::Array(parts) if parts.len() == 2 && parts[1].is_u64() => {
-            bytes(&parts[0], of).repeat(parts[1].as_u64().unwrap() as usize)
-        }
-        parts => parts.as_array().unwrap().iter().flat_map(|part| bytes(part, of)).collect(),
-    }
-}
-
-fn request(value: &Value) -> Vec<u8> {
-    let Value::Array(lines) = value else { return bytes(value, latin) };
-    let lines = lines.iter().flat_map(|line| [bytes(line, latin), b"\r\n".to_vec()].concat());
-    lines.chain(*b"\r\n").collect()
 }
 
 fn config(vector: &Value) -> Config {
@@ -152,12 +129,11 @@ impl Server {
         }
         assert_eq!(rest, b"", "{}, {how}", vector["name"]);
         let out = vector["out"].as_array().unwrap().iter();
-        let out: Vec<_> =
-            out.map(|frame| (bytes(&frame[0], hex)[0], bytes(&frame[1], hex))).collect();
+        let out: Vec<_> = out.map(|frame| (bytes(&frame[0])[0], bytes(&frame[1]))).collect();
         let seen = next(&self.told);
         let events = |events: &[Value]| -> Vec<Value> {
             let plain = |event: &Value| match event[0].as_str().unwrap() {
-                "binary" | "ping" | "pong" => json!([event[0], of_hex(&bytes(&event[1], hex))]),
+                "binary" | "ping" | "pong" => json!([event[0], of_hex(&bytes(&event[1]))]),
                 _ => event.clone(),
             };
             events.iter().map(plain).collect()
@@ -180,11 +156,11 @@ fn steps(len: usize) -> impl Iterator<Item = usize> {
 #[test]
 fn frames_have_the_events_the_replies_and_the_codes_of_the_vectors() {
     let server = Server::new();
-    for vector in vectors(include_str!("../../../../tests/vectors/frames.json")) {
+    for vector in vectors(FRAMES) {
         if vector["to"] != "server" {
             continue;
         }
-        let wire = [OPENING.as_bytes(), &bytes(&vector["in"], hex)].concat();
+        let wire = [OPENING.as_bytes(), &bytes(&vector["in"])].concat();
         for step in steps(wire.len()) {
             let mut stream = server.hear(&config(&vector), &wire, step);
             assert!(head(&mut stream).starts_with("HTTP/1.1 101 "), "{}", vector["name"]);
@@ -200,13 +176,13 @@ fn frames_have_the_events_the_replies_and_the_codes_of_the_vectors() {
 #[test]
 fn requests_have_the_responses_of_the_vectors() {
     let server = Server::new();
-    let all = vectors(include_str!("../../../../tests/vectors/requests.json"));
-    let clients = vectors(include_str!("../../../../tests/vectors/handshake/clients.json"));
+    let all = vectors(REQUESTS);
+    let clients = vectors(CLIENTS);
     for vector in all.into_iter().chain(clients) {
         let known = vector["subprotocols"].as_array().into_iter().flatten();
         *server.subprotocols.lock().unwrap() =
             known.map(|name| &*name.as_str().unwrap().to_owned().leak()).collect();
-        let wire = [request(&vector["request"]), bytes(&vector["behind"], hex)].concat();
+        let wire = [request(&vector["request"]), bytes(&vector["behind"])].concat();
         for step in steps(wire.len()) {
             let name = format!("{}, {step} at once", vector["name"]);
             let mut stream = server.hear(&config(&vector), &wire, step);
