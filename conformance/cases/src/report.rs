@@ -164,8 +164,8 @@ impl Report {
         tap
     }
 
-    /// The report for a terminal: failures and notes by group, then what was skipped and why.
-    /// `colour` adds escapes.
+    /// The report for a terminal: failures and notes by group, then what was skipped and why. Cases
+    /// with the same note share a line. `colour` adds escapes.
     pub fn to_terminal(&self, expect: &Expectations, colour: bool) -> String {
         let paint = |code: &str, text: &str| match colour {
             true => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -180,36 +180,40 @@ impl Report {
                 continue;
             }
             let _ = writeln!(text, "\n{}", paint("1", group.title()));
+            let mut notes: Vec<(&str, Vec<&Row>)> = Vec::new();
             for row in rows.iter().filter(shown) {
                 let (word, why) = row.words();
+                let Verdict::Fail { section, .. } = &row.verdict else {
+                    among(&mut notes, why, row);
+                    continue;
+                };
                 let word = match expect.standing(row) {
                     Standing::Known => "known",
                     Standing::Newer => "newer",
-                    _ => word,
+                    _ => &paint("31", word),
                 };
-                let word = if word == "FAIL" { paint("31", word) } else { word.to_owned() };
-                let _ = writeln!(text, "  {word} {} {}: {why}", row.case, row.title);
-                if let Verdict::Fail { section, .. } = &row.verdict {
-                    let _ = writeln!(text, "       {section}");
-                }
+                let _ = writeln!(text, "  {word} {} {}: {why} ({section})", row.case, row.title);
+            }
+            for (why, rows) in notes {
+                let _ = match rows[..] {
+                    [row] => writeln!(text, "  note {} {}: {why}", row.case, row.title),
+                    _ => writeln!(text, "  note {}: {why}", numbers(&rows)),
+                };
             }
             let rest = rows.iter().filter(|row| matches!(row.verdict, Verdict::Pass)).count();
             let _ = writeln!(text, "  {rest} more pass");
         }
-        let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut causes: Vec<(&str, Vec<&Row>)> = Vec::new();
         for row in &self.rows {
             if let Verdict::Skip { cause } = &row.verdict {
-                match causes.iter_mut().find(|known| known.0 == cause) {
-                    Some(known) => known.1.push(&row.case),
-                    None => causes.push((cause, vec![&row.case])),
-                }
+                among(&mut causes, cause, row);
             }
         }
         if !causes.is_empty() {
             let _ = writeln!(text, "\n{}", paint("1", "Skipped"));
         }
-        for (cause, cases) in causes {
-            let _ = writeln!(text, "  {cause}: {}", cases.join(" "));
+        for (cause, rows) in causes {
+            let _ = writeln!(text, "  {}: {cause}", numbers(&rows));
         }
         for row in self.rows.iter().filter(|row| expect.standing(row) == Standing::Mended) {
             let _ = writeln!(text, "\n{} passes now: its line of the file can go", row.case);
@@ -217,6 +221,24 @@ impl Report {
         let [pass, fail, note, skip] = self.counts();
         let _ = writeln!(text, "\n{pass} pass, {fail} fail, {note} notes, {skip} skipped");
         text
+    }
+}
+
+/// Puts a row to those with the same text.
+fn among<'a>(lines: &mut Vec<(&'a str, Vec<&'a Row>)>, text: &'a str, row: &'a Row) {
+    match lines.iter_mut().find(|line| line.0 == text) {
+        Some(line) => line.1.push(row),
+        None => lines.push((text, vec![row])),
+    }
+}
+
+/// The numbers of the rows, or the first and the last of many.
+fn numbers(rows: &[&Row]) -> String {
+    match rows {
+        [first, .., last] if rows.len() > 6 => {
+            format!("{} .. {} ({} cases)", first.case, last.case, rows.len())
+        }
+        _ => rows.iter().map(|row| row.case.as_str()).collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -570,9 +570,9 @@ impl Session {
         let place = self.echoed().len();
         let refuses = matches!(self.plan.expect, Expect::Fail(_) | Expect::Lost | Expect::Swallow);
         if refuses && self.peer.echoes() && place > self.expected.len() {
-            let message = self.echoed()[place - 1].clone();
-            let why = format!("a message comes of it: {}", shown(&message));
-            self.bad(&why);
+            let remark = format!("the message: {}", shown(&self.echoed()[place - 1]));
+            self.remarks.push(remark);
+            self.bad("a message comes of it");
         }
     }
 

@@ -76,6 +76,27 @@ fn the_terminal_has_failures_and_causes() {
 }
 
 #[test]
+fn equal_notes_share_a_line_of_the_terminal() {
+    let mut report = report("it");
+    report.rows.truncate(10);
+    for (row, why) in report.rows.iter_mut().zip(["a", "b", "a", "c", "c", "c", "c", "c", "c", "c"])
+    {
+        row.verdict = Verdict::Note { why: why.to_owned() };
+    }
+    let text = report.to_terminal(&Expectations::default(), false);
+    let notes: Vec<&str> = text.lines().filter(|line| line.starts_with("  note ")).collect();
+    let case = |at: usize| &report.rows[at].case;
+    assert_eq!(
+        notes,
+        [
+            format!("  note {} {}: a", case(0), case(2)),
+            format!("  note {} {}: b", case(1), report.rows[1].title),
+            format!("  note {} .. {} (7 cases): c", case(3), case(9)),
+        ]
+    );
+}
+
+#[test]
 fn the_page_needs_nothing_and_has_no_score() {
     let page = to_html(&[report("zebra <1>"), report("aardvark")]);
     assert!(page.find("aardvark") < page.find("zebra &lt;1&gt;"), "by name");
