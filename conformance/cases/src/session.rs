@@ -234,6 +234,14 @@ impl Record {
         let room = 4096usize.saturating_sub(self.bytes.len());
         self.bytes.extend(&bytes[..room.min(bytes.len())]);
     }
+
+    fn hex(&self, written: impl Fn(&[u8]) -> String) -> String {
+        let mut text = written(&self.bytes);
+        if self.total > self.bytes.len() {
+            text += &format!(" of {}", self.total);
+        }
+        text
+    }
 }
 
 impl Session {
@@ -313,14 +321,14 @@ impl Session {
         &self.remarks
     }
 
-    /// The start of what was sent, in hexadecimal.
+    /// What was sent, in hexadecimal: at most the first 4 KiB.
     pub fn sent_hex(&self) -> String {
-        record_hex(&self.sent)
+        self.sent.hex(plan::in_full)
     }
 
-    /// The start of what was received, in hexadecimal.
+    /// What was received, in hexadecimal: at most the first 4 KiB.
     pub fn received_hex(&self) -> String {
-        record_hex(&self.received)
+        self.received.hex(plan::in_full)
     }
 
     /// What to do next.
@@ -746,7 +754,8 @@ impl Session {
     }
 
     fn evidence(&self) -> String {
-        format!("sent {}; received {}", self.sent_hex(), self.received_hex())
+        let [sent, received] = [&self.sent, &self.received].map(|it| it.hex(plan::shortened));
+        format!("sent {sent}; received {received}")
     }
 
     fn bad_head(&mut self, violation: Violation) {
@@ -783,7 +792,10 @@ impl Session {
             self.received_again();
             return;
         }
-        if status != 101 {
+        // With Upgrade: h2c a server may go on in HTTP/2.
+        let elsewhere =
+            !head.lists("Upgrade", "websocket") && matches!(self.plan.expect, Expect::Refuse(_));
+        if status != 101 || elsewhere {
             self.refused(&head, status);
             return;
         }
@@ -838,6 +850,10 @@ impl Session {
             }
             Expect::Learn | Expect::Either => {
                 self.conclude(Outcome::Note(format!("the server refuses with status {status}")));
+            }
+            // RFC 6455 10.2: a server may take no other page's connection.
+            _ if status == 403 && self.plan.has_origin() => {
+                self.conclude(Outcome::Note("the server refuses the Origin".to_owned()));
             }
             // The sentence is about the answer; a server may refuse for reasons of its own.
             _ if self.case.rule.id.ends_with(".answer") || self.case.rule.id == "pmd.decline" => {
@@ -922,14 +938,6 @@ impl Session {
         self.phase = Phase::Steps;
         self.read(rest);
     }
-}
-
-fn record_hex(record: &Record) -> String {
-    let mut text = plan::shortened(&record.bytes);
-    if record.total > record.bytes.len() {
-        text += &format!(" of {}", record.total);
-    }
-    text
 }
 
 fn shown((kind, data): &(Kind, Vec<u8>)) -> String {

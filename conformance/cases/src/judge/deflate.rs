@@ -67,12 +67,9 @@ impl Parameters {
             return bad("RFC 7692 7.1.1.1", "server_no_context_takeover is offered, not answered");
         }
         if let Some(offered) = self.server_max_window_bits
-            && answer.server_max_window_bits.is_none_or(|bits| bits > offered)
+            && answer.server_max_window_bits.unwrap_or(15) > offered
         {
-            return bad(
-                "RFC 7692 7.1.2.1",
-                "server_max_window_bits is above the offer, or missing",
-            );
+            return bad("RFC 7692 7.1.2.1", "server_max_window_bits is above the offer");
         }
         match (self.client_max_window_bits, answer.client_max_window_bits) {
             (None, Some(_)) => bad("RFC 7692 7.1.2.2", "client_max_window_bits was not offered"),

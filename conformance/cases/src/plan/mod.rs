@@ -9,6 +9,7 @@ use crate::Role;
 use crate::case::{Body, Case, Level, Need};
 use crate::judge::deflate::{self, Parameters};
 use crate::judge::frame::{Header, mask};
+use crate::judge::http::Head;
 use crate::judge::{Event, Kind, Reader};
 use crate::script::{Keys, Step, Writer};
 use crate::session::Env;
@@ -172,6 +173,11 @@ impl Plan {
         events.split_off((before + 1).min(events.len()))
     }
 
+    /// Whether the request names a page that it comes from.
+    pub(crate) fn has_origin(&self) -> bool {
+        matches!(Head::read(&self.head), Ok(Some((head, _))) if head.one("Origin").is_some())
+    }
+
     /// How many bytes the plan makes a peer hold at one time: what is announced, or inflates.
     pub(crate) fn weight(&self) -> u64 {
         let sent = self.sent();
@@ -226,14 +232,18 @@ impl Plan {
     }
 }
 
-/// Bytes in hexadecimal, the middle left out if there are many.
+/// In hexadecimal.
+pub(crate) fn in_full(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// In hexadecimal, without the middle of many bytes.
 pub(crate) fn shortened(bytes: &[u8]) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     match bytes.len() {
-        0..=200 => hex(bytes),
+        0..=200 => in_full(bytes),
         length => {
             let end = &bytes[length - 32..];
-            format!("{}..{} ({length} bytes)", hex(&bytes[..128]), hex(end))
+            format!("{}..{} ({length} bytes)", in_full(&bytes[..128]), in_full(end))
         }
     }
 }
