@@ -7,6 +7,7 @@ use crate::{
     stream::{Input, Stream},
 };
 use std::{
+    collections::HashSet,
     sync::{
         Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -37,6 +38,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// How often a failure has to come again, alone, before it is one.
 const REPEATS: usize = 3;
+
+/// A peer that says nothing costs seconds with each run. After this time, failures are believed
+/// whose rule has failed for the same reason in repeated cases.
+const REPEATING: Duration = Duration::from_secs(20);
 
 /// Drives one session to its end. Returns the longest time between the end of a write and the next
 /// bytes, which is the round trip of a peer that has to answer.
@@ -134,9 +139,16 @@ pub(crate) fn test<T: Target>(
             hex(&session);
         }
     }
+    let until = Instant::now() + REPEATING;
+    let mut confirmed = HashSet::new();
     for row in &mut report.rows {
-        if matches!(row.verdict, Verdict::Fail { .. }) {
-            repeat(row, &chosen, &run)?;
+        let Verdict::Fail { why, .. } = &row.verdict else { continue };
+        let Some(case) = chosen.iter().find(|case| case.id == row.case) else { continue };
+        let reason = (&case.rule.id, why.clone());
+        if confirmed.contains(&reason) && Instant::now() > until {
+            row.remarks.push("not repeated: other cases of the rule were, and failed".to_owned());
+        } else if comes_again(row, case, &run)? {
+            confirmed.insert(reason);
         }
     }
     Ok(report)
@@ -159,16 +171,14 @@ fn hex(session: &Session) {
 
 /// A failure that does not come each time is a note: the peer, the network or the suite is
 /// unsteady, and nobody can mend what does not come again.
-fn repeat(
+fn comes_again(
     row: &mut Row,
-    chosen: &[&'static Case],
+    case: &'static Case,
     run: &impl Fn(&'static Case) -> Result<Session, Error>,
-) -> Result<(), Error> {
-    let Some(case) = chosen.iter().find(|case| case.id == row.case) else { return Ok(()) };
+) -> Result<bool, Error> {
     let mut failed = 0;
     for _ in 0..REPEATS {
-        let session = run(case)?;
-        if let Verdict::Fail { .. } = session.verdict() {
+        if let Verdict::Fail { .. } = run(case)?.verdict() {
             failed += 1;
         }
     }
@@ -179,7 +189,7 @@ fn repeat(
             format!("failed beside other cases, and in {failed} of {REPEATS} runs alone: {why}");
         row.verdict = Verdict::Note { why };
     }
-    Ok(())
+    Ok(failed == REPEATS)
 }
 
 fn beside_each_other(

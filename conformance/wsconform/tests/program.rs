@@ -9,9 +9,13 @@ use std::{
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
+    time::Duration,
 };
 use support::{Flaw, Model};
-use wsconform_cases::{Role, Verdict, report::Report};
+use wsconform_cases::{
+    Role, Verdict,
+    report::{Report, Row},
+};
 
 /// Numbers the connections of this process: a client draws its key from that.
 static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
@@ -21,9 +25,17 @@ fn program() -> Command {
 }
 
 /// Plays the model over a socket until either end has ended.
-fn play(mut tcp: TcpStream, mut model: Model) {
+fn play(tcp: TcpStream, model: Model) {
+    play_slowly(tcp, model, Duration::ZERO);
+}
+
+/// The same with a pause before each write.
+fn play_slowly(mut tcp: TcpStream, mut model: Model, pause: Duration) {
     let mut buffer = vec![0; 64 << 10];
     loop {
+        if !model.output.is_empty() {
+            thread::sleep(pause);
+        }
         let output = std::mem::take(&mut model.output);
         if tcp.write_all(&output).is_err() {
             return;
@@ -45,11 +57,17 @@ fn next_model(role: Role, flaw: Flaw) -> Model {
 
 /// A server of models, for as long as the test runs. Returns its URL.
 fn serve(flaw: Flaw) -> String {
+    serve_slowly(flaw, Duration::ZERO)
+}
+
+fn serve_slowly(flaw: Flaw, pause: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     thread::spawn(move || {
         for tcp in listener.incoming() {
-            thread::spawn(move || play(tcp.unwrap(), next_model(Role::Server, flaw)));
+            thread::spawn(move || {
+                play_slowly(tcp.unwrap(), next_model(Role::Server, flaw), pause);
+            });
         }
     });
     url
@@ -97,6 +115,42 @@ fn a_server_with_a_flaw_fails_and_an_expected_failure_is_none() {
     let output = program().args(["server", &url, "--expect", &expect, "--tap"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(text(&output).contains("# TODO known failure"));
+}
+
+/// The rows of the cases whose numbers start with `start`.
+fn slow_rows(url: &str, name: &str, start: &str) -> Vec<Row> {
+    let json = file(&format!("slow-{name}.json"));
+    let output =
+        program().args(["server", url, "--json", &json, "--case", start, "--jobs", "64"]).output();
+    let output = output.unwrap();
+    assert_ne!(output.status.code(), Some(2), "{}", text(&output));
+    let report = Report::from_json(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    std::fs::remove_file(&json).unwrap();
+    assert!(!report.rows.is_empty());
+    report.rows
+}
+
+/// Each verdict and its reason come again. `TESTS=all` tries all cases in 20 runs, at 200 ms.
+fn verdicts_are_equal(flaw: Flaw) {
+    let all = std::env::var("TESTS").is_ok_and(|tests| tests == "all");
+    let (runs, start, pause) = if all { (20, "", 200) } else { (2, "U-30", 20) };
+    let url = serve_slowly(flaw, Duration::from_millis(pause));
+    let first = slow_rows(&url, flaw, start);
+    for run in 1..runs {
+        for (one, other) in first.iter().zip(&slow_rows(&url, flaw, start)) {
+            assert_eq!(one, other, "run {run}");
+        }
+    }
+}
+
+#[test]
+fn verdicts_on_a_slow_good_server_are_equal() {
+    verdicts_are_equal("");
+}
+
+#[test]
+fn verdicts_on_a_slow_bad_server_are_equal() {
+    verdicts_are_equal("late-utf8");
 }
 
 #[test]
