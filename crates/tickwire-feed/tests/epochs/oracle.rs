@@ -2,7 +2,7 @@
 //! count of the exchange, or which connection if each counts for itself. The follower doesn't know.
 use super::plan::Kind;
 use std::{collections::BTreeMap, time::Duration};
-use tickwire_feed::Gap;
+use tickwire_feed::{ConnectionId, Gap};
 
 /// A message as it was sent. The numbers are those that it shows, and a liar's are wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,9 +31,12 @@ pub(crate) struct Book {
     seen: BTreeMap<u32, Duration>,
     /// The newest epoch that brought the last number within the patience.
     caught_up: u32,
+    /// Of which epoch each connection last was, and since when if it was of another before.
+    on: BTreeMap<ConnectionId, (u32, Option<Duration>)>,
     pub(crate) gaps: usize,
-    /// How often the documented limit of numbers showed: a count that catches up with the old one
-    /// within the patience, or a snapshot of an old count.
+    /// How often numbers could not tell: a count that catches up with the old one within the
+    /// patience, on all connections or on one that changes its count; a snapshot of an old count, or
+    /// of a new one that no connection has shown yet.
     pub(crate) undetectable: usize,
 }
 
@@ -49,13 +52,19 @@ impl Book {
             stale: false,
             seen: BTreeMap::new(),
             caught_up: 0,
+            on: BTreeMap::new(),
             gaps: 0,
             undetectable: 0,
         }
     }
 
-    pub(crate) fn arrived(&mut self, note: &Note, now: Duration) {
+    pub(crate) fn arrived(&mut self, id: ConnectionId, note: &Note, now: Duration) {
         let since = *self.seen.entry(note.epoch).or_insert(now);
+        let on = self.on.entry(id).or_insert((note.epoch, None));
+        if on.0 < note.epoch {
+            *on = (note.epoch, Some(now));
+        }
+        let since = on.1.unwrap_or(since);
         if note.epoch > self.epoch && Some(note.last) >= self.at && now - since <= self.patience {
             self.caught_up = self.caught_up.max(note.epoch);
         }
@@ -71,6 +80,10 @@ impl Book {
         let next = self.at.is_none_or(|at| note.first <= at + 1 && note.last > at);
         self.at = Some(note.last);
         self.rebased = false;
+        if old && !self.seen.contains_key(&self.epoch) {
+            self.undetectable += 1;
+            return Ok(());
+        }
         if old {
             return Err(format!("{told}: an old epoch"));
         }

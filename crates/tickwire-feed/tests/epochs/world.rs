@@ -350,7 +350,7 @@ impl World {
             }
             Arrival::Data(subscription, note) => {
                 self.messages += 1;
-                self.books[subscription].arrived(&note, self.now);
+                self.books[subscription].arrived(id, &note, self.now);
                 self.received[subscription].extend(note.first..=note.last.min(note.first + 9));
                 let numbers = Some((note.first..=note.last).into());
                 let data = Incoming::Data { subscription, numbers };
