@@ -488,6 +488,8 @@ impl<T> Follower<T> {
         attempts: &mut Attempts,
     ) {
         let ended = ended.into();
+        // The follower was about to say so.
+        self.left.retain(|(left, _)| *left != connection);
         let is_known = |run: &Run| run.dials(connection) || run.has(connection);
         let Some(at) = self.runs.iter().position(is_known) else { return };
         let dialing = self.runs[at].dialing.as_ref();

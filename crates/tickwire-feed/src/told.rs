@@ -166,8 +166,8 @@ pub struct Subscription {
 
 /// What a line of a [`Follower`] is doing, and why. `Display` gives a sentence for a person.
 ///
-/// If several states fit, the first in this order counts: `Stopped`, `Alarm`, `Dialing`, `Waiting`,
-/// `Silent`, `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. If there is a
+/// If several states fit, the first in this order counts: `Stopped`, `Alarm`, `Dialing`, `Held`,
+/// `Waiting`, `Silent`, `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. If there is a
 /// successor, the last six states are about the older connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -176,6 +176,14 @@ pub enum State {
         /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it.
         until: Time,
         /// The end that caused this wait. `None` before the first attempt.
+        after: Option<Ended>,
+    },
+    /// The line has no connection and would dial, but the [attempts](crate::Attempts) from this
+    /// machine's address are used up, or a server has banned the address.
+    Held {
+        /// The attempts allow no dial before this time.
+        until: Time,
+        /// The line's own last end. `None` before the first attempt.
         after: Option<Ended>,
     },
     /// [Tell a person](Retry::Alarm): the fault may not pass by itself. The line waits before it
@@ -227,6 +235,10 @@ impl fmt::Display for State {
         match self {
             Self::Waiting { after: None, .. } => f.write_str("has not dialed yet"),
             Self::Waiting { after: Some(after), .. } => write!(f, "waits to dial: {after}"),
+            Self::Held { after, .. } => {
+                f.write_str("may not dial yet, because of the attempts from this address")?;
+                after.map_or(Ok(()), |after| write!(f, ": {after}"))
+            }
             Self::Alarm { after, .. } => write!(f, "look at this; waits to dial: {after}"),
             Self::Dialing { address, after: None } => write!(f, "dials address {address}"),
             Self::Dialing { address, after: Some(after) } => {

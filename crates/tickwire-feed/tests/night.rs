@@ -865,3 +865,13 @@ fn the_lines_of_a_state_name_the_cause() {
         assert!(line.contains(word), "{line}");
     }
 }
+
+#[test]
+fn nobody_is_told_to_leave_what_has_ended() {
+    let mut desk = Desk::new(settings(), 1, trades());
+    let id = desk.open();
+    desk.follower.heard(id, Incoming::Wrong(Retry::BackOff), desk.now, || unreachable!());
+    desk.follower.ended(id, Ended::Closed(1006), desk.now, &mut desk.attempts);
+    desk.run(TENTH, |_| None);
+    assert_eq!(desk.left, []);
+}

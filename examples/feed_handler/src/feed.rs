@@ -113,8 +113,10 @@ impl Feed {
     /// may show the gap, because the exchange may be quiet by then. So the snapshot of the next
     /// connection is needed.
     pub(crate) fn is_left(&mut self) {
-        use State::{Dialing, Stopped, Waiting};
-        let is_down = |state| matches!(state, Dialing { .. } | Stopped { .. } | Waiting { .. });
+        use State::{Dialing, Held, Stopped, Waiting};
+        let is_down = |state| {
+            matches!(state, Dialing { .. } | Held { .. } | Stopped { .. } | Waiting { .. })
+        };
         self.needs_snapshot |= self.follower.states().all(is_down);
     }
 

@@ -14,7 +14,7 @@ pub(crate) fn take_stream_blocked() -> bool {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tape;
+pub(crate) struct Tape {}
 
 impl Tape {
     #[inline(always)]

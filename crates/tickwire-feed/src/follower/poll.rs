@@ -101,10 +101,13 @@ impl<T> Follower<T> {
         for at in 0..self.runs.len() {
             self.look_home(at, now);
             if let Some(again) = self.runs[at].dials_at(self.set.addresses) {
-                let taken = if now < again { Err(again) } else { attempts.take(now) };
-                match taken {
-                    Ok(()) => return Some(self.dial(at, now)),
-                    Err(again) => due = due.min(again),
+                if now < again {
+                    due = due.min(again);
+                } else if let Err(again) = attempts.take(now) {
+                    due = due.min(again);
+                    self.runs[at].held = Some(again);
+                } else {
+                    return Some(self.dial(at, now));
                 }
             }
             let run = &mut self.runs[at];

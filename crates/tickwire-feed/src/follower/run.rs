@@ -17,11 +17,13 @@ pub(super) struct Run {
     pub(super) dialing: Option<Dialing>,
     /// The address that is dialed next.
     address: usize,
-    /// How many attempts and connections have ended since a connection last settled.
+    /// How many addresses the line has turned away from since a connection last settled.
     tried: usize,
     gate: Gate,
     /// The end before the next attempt.
     last: Option<Ended>,
+    /// The attempts of this machine's address allow no dial before this time, although one is due.
+    pub(super) held: Option<Time>,
     /// No attempt to go home before this time.
     home_from: Time,
 }
@@ -90,6 +92,7 @@ impl Run {
             tried: 0,
             gate: Gate::Open { from: Time::ZERO, after: None },
             last: None,
+            held: None,
             home_from: Time::ZERO,
         }
     }
@@ -156,6 +159,7 @@ impl Run {
         if purpose != Purpose::Home {
             self.address = address;
         }
+        self.held = None;
         self.dialing = Some(Dialing { connection, address, since: now, purpose, is_wanted: true });
     }
 
@@ -260,7 +264,9 @@ impl Run {
         now: Time,
     ) {
         self.note_life(lived);
-        self.tried = self.tried.saturating_add(1);
+        if turn.is_elsewhere {
+            self.tried = self.tried.saturating_add(1);
+        }
         self.address = turn.address;
         self.last = Some(ended);
         if self.current().is_none()
@@ -364,9 +370,10 @@ impl Run {
             Gate::Open { from, after } => (from, after),
         };
         let Some(current) = self.current() else {
-            return match dialed {
-                Some(address) => State::Dialing { address, after: self.last },
-                None => State::Waiting { until, after },
+            return match (dialed, self.held) {
+                (Some(address), _) => State::Dialing { address, after: self.last },
+                (None, Some(until)) => State::Held { until, after },
+                (None, None) => State::Waiting { until, after },
             };
         };
         if let Some(silent) = current.silent {

@@ -437,7 +437,7 @@ impl Oracle {
             State::Stopped { .. } => stopped.is_some(),
             _ if stopped.is_some() => false,
             State::Alarm { .. } => alarm.is_some(),
-            State::Waiting { .. } => held.is_empty(),
+            State::Held { .. } | State::Waiting { .. } => held.is_empty(),
             State::Silent { .. } => oldest.is_some(),
             State::Dialing { .. } => held.len() == 1 && oldest.is_none(),
             State::LoggingIn => oldest.is_some() && world.plan.login && !logged_in,

@@ -21,7 +21,7 @@ impl Receiver {
     /// Returns the number of missing bytes of the frame in progress for which the buffer may need
     /// room. Tells the buffer how long this frame is, so that it can adapt its reads.
     #[inline(never)] // keeps `spare_mut` short
-    fn frame_rest(&mut self) -> usize {
+    pub(super) fn frame_rest(&mut self) -> usize {
         match self.state {
             State::Payload { remaining, .. } => {
                 let here = self.buf.wire_len() as u64;
