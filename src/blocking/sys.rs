@@ -84,10 +84,10 @@ mod calls {
     }
 }
 
-/// Windows and WASI have no MSG_DONTWAIT, so `try_read` and `try_write` make the socket non-blocking,
-/// and the socket stays so. After the first call, even a plain read does not wait, so the adapter
-/// waits in `poll`. Windows does not tell the mode of a socket. So if the user made the socket
-/// non-blocking, the adapter still waits, while on Unix `wait` returns `WouldBlock`.
+/// Windows and WASI have no MSG_DONTWAIT, so `try_read` and `try_write` make the socket
+/// non-blocking, and the socket stays so. After the first call, even a plain read does not wait, so
+/// the adapter waits in `poll`. Windows does not tell the mode of a socket. So if the user made the
+/// socket non-blocking, the adapter still waits, while on Unix `wait` returns `WouldBlock`.
 #[cfg(any(windows, target_os = "wasi"))]
 mod calls {
     use super::*;

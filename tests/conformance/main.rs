@@ -29,8 +29,8 @@ fn request() -> Request {
     Request::new("ws://localhost/").unwrap()
 }
 
-/// As different as the cases of permessage-deflate want an end: one that agrees to all, one with the
-/// defaults, and one that knows none of it.
+/// As different as the cases of permessage-deflate want an end: one that agrees to all, one with
+/// the defaults, and one that knows none of it.
 fn configs() -> Vec<Config> {
     let plain = Config::default();
     #[cfg(feature = "deflate")]

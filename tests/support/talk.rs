@@ -106,7 +106,15 @@ pub fn agree(a: &Report, b: &Report) {
 pub fn class(error: &Error) -> String {
     match error {
         Error::Io(error) => format!("Io({:?})", error.kind()),
-        error => format!("{error:?}"),
+        error => without_text(&format!("{error:?}")),
+    }
+}
+
+/// The `Debug` form of an error without the text at its end.
+fn without_text(shown: &str) -> String {
+    match (shown.find(": \""), shown.rfind('"')) {
+        (Some(from), Some(to)) => format!("{}{}", &shown[..from], &shown[to + 1..]),
+        _ => shown.into(),
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Has messages of 4 KiB for whoever reads, and counts their bytes. Takes part in tokio's budget, as
-/// sockets do.
+/// Has messages of 4 KiB for whoever reads, and counts their bytes. Takes part in tokio's budget,
+/// as sockets do.
 struct Flood {
     frame: Vec<u8>,
     at: usize,

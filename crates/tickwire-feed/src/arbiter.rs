@@ -87,9 +87,9 @@ use tickwire::Time;
 /// 4. It is dropped, as it is if no line is open.
 ///
 /// Otherwise a message from before an outage could be delivered in place of a new one with the same
-/// number, if the exchange has begun to count anew. A dropped message is forgotten: it costs at most
-/// one more gap, when a line brings a later number. Lines that carry *different* counts at the same
-/// time, over the same numbers, cannot be told apart.
+/// number, if the exchange has begun to count anew. A dropped message is forgotten: it costs at
+/// most one more gap, when a line brings a later number. Lines that carry *different* counts at the
+/// same time, over the same numbers, cannot be told apart.
 pub struct Arbiter<T> {
     limits: Limits,
     /// The bytes that a message holds besides its `T`.
@@ -108,8 +108,8 @@ pub struct Arbiter<T> {
     /// While a gap is open, this is the latest of three times: when the gap was found, when a
     /// message was last `Next`, and when the feed was last synchronised.
     moved: Time,
-    /// `None` if no line seems to count anew, or once a line has brought the feed's last number or a
-    /// later number.
+    /// `None` if no line seems to count anew, or once a line has brought the feed's last number or
+    /// a later number.
     anew: Option<Anew>,
     /// Whether a line was below the feed's last number at the last `resync`, or began there or went
     /// back there since.
@@ -226,8 +226,9 @@ impl<T> Arbiter<T> {
         self.elsewhere(line.0, Numbers { first, last }, before, now, own)
     }
 
-    /// Notes where a line begins. If it goes back, its kept messages belong to another count, or one
-    /// of its numbers is wrong. `before` is the line's `end` before the message that begins with
+    /// Notes where a line begins. If it goes back, its kept messages belong to another count, or
+    /// one of its numbers is wrong. `before` is the line's `end` before the message that begins
+    /// with
     /// `first`.
     fn note_beginning(&mut self, line: usize, first: u64, before: u64) {
         let Some(source) = self.lines.get_mut(line) else { return };

@@ -143,8 +143,8 @@ impl Attempts {
         }
     }
 
-    /// Says that an attempt has failed, other than by a refusal: if the others wait for it, the next
-    /// of them may dial.
+    /// Says that an attempt has failed, other than by a refusal: if the others wait for it, the
+    /// next of them may dial.
     pub const fn failed(&mut self) {
         if let Gate::Scout { since } = self.gate {
             self.gate = Gate::Away { until: since };

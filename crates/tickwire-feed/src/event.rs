@@ -13,8 +13,8 @@ pub struct Limits {
     /// the line that fills the gap will bring them again. While the feed is not synchronised, it
     /// drops the oldest message of the line that has the most.
     pub most_kept: usize,
-    /// The most bytes of kept messages, with some 60 bytes for each message: 64 MiB by default. Above
-    /// it messages go as above `most_kept`, down to none.
+    /// The most bytes of kept messages, with some 60 bytes for each message: 64 MiB by default.
+    /// Above it messages go as above `most_kept`, down to none.
     pub most_bytes: usize,
     /// How far the last number of a message may lie above the number that the feed waits for:
     /// 1,000,000 by default. While the feed is not synchronised, the distance counts from the
@@ -84,8 +84,8 @@ pub enum Verdict {
     /// as lost, or are before the feed's start.
     Duplicate,
     /// The message is ahead of the feed, and is kept: [`poll`](Arbiter::poll) returns it when its
-    /// turn comes, unless its room is [needed](Limits::most_kept), or its line ends first and no other
-    /// line [vouches for it](Arbiter#whose-a-kept-message-is).
+    /// turn comes, unless its room is [needed](Limits::most_kept), or its line ends first and no
+    /// other line [vouches for it](Arbiter#whose-a-kept-message-is).
     Kept,
     /// The message is not kept: it is [beyond reach](Limits::reach), there is no
     /// [room](Limits::most_kept), or its numbers are not a range. If no line brings the message

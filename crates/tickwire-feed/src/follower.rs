@@ -17,8 +17,9 @@
 //!
 //! A line of a follower is a `Run`. A `Line` is a connection's place in one subscription's arbiter.
 //!
-//! `heard` asks `Open::hear` what a message answers, and `Open::looks_at` when to look again. What a
-//! close code means is decided in `turn` for the address, and in `Backoff::after_close` for the delay.
+//! `heard` asks `Open::hear` what a message answers, and `Open::looks_at` when to look again. What
+//! a close code means is decided in `turn` for the address, and in `Backoff::after_close` for the
+//! delay.
 //!
 //! Invariant: before `due`, `poll` has something to do only if another method was called. A method
 //! that gives `poll` something to do sets `due` to now or earlier, sets `retires`, or adds to
@@ -184,8 +185,8 @@ impl<T> Settings<T> {
 ///   open connection has passed of the rest is a gap at once.
 /// - **Whose numbers.** A message that waits for its turn belongs to a connection. When that is
 ///   over or [silent](State::Silent), and all that was due before is delivered and reported, it
-///   stays only if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an exchange may
-///   count anew after an outage. If it counts anew on *each* connection, set
+///   stays only if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an exchange
+///   may count anew after an outage. If it counts anew on *each* connection, set
 ///   [`Subscription::per_connection`]: otherwise numbers that catch up within the patience are
 ///   dropped as duplicates, and nothing tells you.
 /// - **Snapshots.** Without [`Subscription::resume`], each `Gap` and `Restart` leads to one
@@ -209,13 +210,13 @@ impl<T> Settings<T> {
 ///   - A server's certificate that has expired or is not valid yet: each other address is tried at
 ///     once, then there is an alarm, and the next attempt after 1 to 2 minutes, 2 to 4, up to 15;
 ///     at once after [`clock_was_set`](Self::clock_was_set).
-/// - **Addresses.** Line *n* has the address *n* as its own. It leaves that address after an attempt
-///   that failed, a [silence](Cause::is_silence), or Close 1012 or 1013; and only if no other line
-///   of the follower is well, which means that its connection is answered and not silent. Then it
-///   takes the next address in no other line's use, at once if it has not tried all since a
-///   connection last settled. After any other end it dials the same address again. A line never
-///   dials an address where another line is, if there is a free one. Away from its own address, it
-///   tries a successor there after 10 minutes, and every 10 minutes.
+/// - **Addresses.** Line *n* has the address *n* as its own. It leaves that address after an
+///   attempt that failed, a [silence](Cause::is_silence), or Close 1012 or 1013; and only if no
+///   other line of the follower is well, which means that its connection is answered and not
+///   silent. Then it takes the next address in no other line's use, at once if it has not tried all
+///   since a connection last settled. After any other end it dials the same address again. A line
+///   never dials an address where another line is, if there is a free one. Away from its own
+///   address, it tries a successor there after 10 minutes, and every 10 minutes.
 /// - **A quiet market** ends no connection if the exchange answers each login, subscription and
 ///   probe, and if [`Subscription::leave_after`] is not set.
 /// - **Silence.** The follower sends a [probe](Say::Probe) after
@@ -237,10 +238,10 @@ impl<T> Settings<T> {
 ///   and ends the connection. With `Subscription::leave_after` you need no
 ///   [`data_timeout`](tickwire::Config::data_timeout); set that one only below the longest silence
 ///   of *all* subscriptions together, because it ends the connection even in a quiet market.
-/// - **Successors.** The follower does not leave a connection for its planned successor before every
-///   subscription is ready on the successor. A subscription with numbers is ready when it is [in
-///   sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor has
-///   brought its first data of this subscription. A quiet subscription becomes ready too,
+/// - **Successors.** The follower does not leave a connection for its planned successor before
+///   every subscription is ready on the successor. A subscription with numbers is ready when it is
+///   [in sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor
+///   has brought its first data of this subscription. A quiet subscription becomes ready too,
 ///   `answer_within` after the exchange has answered it on the successor, if neither connection has
 ///   brought data of this subscription since that answer. If a subscription never becomes ready,
 ///   the older connection stays until the exchange cuts it. Then the successor takes over. After
@@ -272,8 +273,8 @@ pub struct Follower<T> {
     next_id: u64,
     /// Connections to leave.
     left: VecDeque<(ConnectionId, CloseCode)>,
-    /// The lines of connections that are over, in the arbiters of these subscriptions. `poll` closes
-    /// them once it has reported what was due before.
+    /// The lines of connections that are over, in the arbiters of these subscriptions. `poll`
+    /// closes them once it has reported what was due before.
     closing: Vec<(usize, Line)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,

@@ -74,7 +74,8 @@ pub enum Action<T> {
     /// Ask for a snapshot of this subscription now. It comes after each `Gap` and `Restart`, unless
     /// [`Subscription::resume`] is set, once data has arrived over an open connection: at once, or
     /// when the [pace](Follower#what-it-promises) of snapshots allows it. When the snapshot is
-    /// there, call [`resync`](Follower::resync); if it fails, [`no_snapshot`](Follower::no_snapshot).
+    /// there, call [`resync`](Follower::resync); if it fails,
+    /// [`no_snapshot`](Follower::no_snapshot).
     Snapshot {
         /// The subscription's index.
         subscription: usize,
@@ -167,8 +168,8 @@ pub struct Subscription {
 /// What a line of a [`Follower`] is doing, and why. `Display` gives a sentence for a person.
 ///
 /// If several states fit, the first in this order counts: `Stopped`, `Alarm`, `Dialing`, `Held`,
-/// `Waiting`, `Silent`, `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. If there is a
-/// successor, the last six states are about the older connection.
+/// `Waiting`, `Silent`, `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. If there
+/// is a successor, the last six states are about the older connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The line has no connection, and waits before it dials.

@@ -215,7 +215,8 @@ fn nor_does_a_message_from_behind_a_gap() {
     assert!(desk.delivered.iter().all(|(count, _)| *count == 1));
 }
 
-/// What came before the end of a connection is delivered, though the program learns of both at once.
+/// What came before the end of a connection is delivered, though the program learns of both at
+/// once.
 #[test]
 fn what_came_in_one_batch_with_the_end_is_delivered() {
     let mut desk = Desk::new(settings(), 1, trades());

@@ -1,7 +1,7 @@
 //! Seconds without data, and what they cost: the table of README.md, in virtual time. From the last
 //! datum before an event to the first datum after it, with a right book. `TESTS=all` draws 1,000
-//! seeds for each row instead of a sample. The test prints the table, and README's may not be better
-//! than what it measures.
+//! seeds for each row instead of a sample. The test prints the table, and README's may not be
+//! better than what it measures.
 #![allow(clippy::unwrap_used, clippy::panic)]
 #[path = "support/dice.rs"]
 mod dice;
@@ -317,8 +317,8 @@ fn worst(times: &[Ms]) -> usize {
     worst
 }
 
-/// The median and the worst, in seconds; dials, messages and snapshots of all followers in the worst
-/// five minutes.
+/// The median and the worst, in seconds; dials, messages and snapshots of all followers in the
+/// worst five minutes.
 fn measure(row: &Row, followers: usize, seeds: u64) -> (f64, f64, [usize; 3]) {
     let mut all = Vec::new();
     let mut costs = [0; 3];

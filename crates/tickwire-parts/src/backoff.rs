@@ -122,8 +122,8 @@ pub struct Backoff {
     /// The default is 1 h. Without this limit, a wrong Retry-After could silence a client for a
     /// year.
     pub max_retry_after: Duration,
-    /// How long a connection must last so that the delays start anew: 60 s unless set. A server that
-    /// cuts each connection sooner is dialed ever more slowly.
+    /// How long a connection must last so that the delays start anew: 60 s unless set. A server
+    /// that cuts each connection sooner is dialed ever more slowly.
     pub settled_after: Duration,
     /// The largest number of delays in a row without a [`reset`](Self::reset). After these delays,
     /// each call returns `None`. Unlimited unless set.

@@ -114,9 +114,8 @@ impl Feed {
     /// connection is needed.
     pub(crate) fn is_left(&mut self) {
         use State::{Dialing, Held, Stopped, Waiting};
-        let is_down = |state| {
-            matches!(state, Dialing { .. } | Held { .. } | Stopped { .. } | Waiting { .. })
-        };
+        let is_down =
+            |state| matches!(state, Dialing { .. } | Held { .. } | Stopped { .. } | Waiting { .. });
         self.needs_snapshot |= self.follower.states().all(is_down);
     }
 

@@ -1,7 +1,7 @@
-//! Row 20 of the table of all rows: messages of 1 KiB to 1 MiB without a pause over the loopback, in
-//! both roles, received and sent, over ws and wss. The other end is raw: it writes encoded frames,
-//! or reads what comes. What counts is the measured end's processor time; beside it stand its reads
-//! or writes, and with the feature `copies` the bytes that it copies in memory.
+//! Row 20 of the table of all rows: messages of 1 KiB to 1 MiB without a pause over the loopback,
+//! in both roles, received and sent, over ws and wss. The other end is raw: it writes encoded
+//! frames, or reads what comes. What counts is the measured end's processor time; beside it stand
+//! its reads or writes, and with the feature `copies` the bytes that it copies in memory.
 //!
 //! `--only=receive,send,shared,behind`; `--roles=client,server`, `--carriers=ws,wss`, and
 //! `--sizes=16384` choose among the others.

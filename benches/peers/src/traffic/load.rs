@@ -1,4 +1,5 @@
-//! The raw end, which is not measured: it writes encoded frames without a pause, or reads what comes.
+//! The raw end, which is not measured: it writes encoded frames without a pause, or reads what
+//! comes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};

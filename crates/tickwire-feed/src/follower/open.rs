@@ -1,4 +1,5 @@
-//! An open connection: what was said over it, which answers are still due, and whether it is silent.
+//! An open connection: what was said over it, which answers are still due, and whether it is
+//! silent.
 use crate::{Arbiter, Cause, ConnectionId, Incoming, Line, Pace, Say, Subscription};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -398,7 +399,8 @@ impl Open {
         Ok(next)
     }
 
-    /// When the follower has to look because of this message's subscriptions, if nothing more comes.
+    /// When the follower has to look because of this message's subscriptions, if nothing more
+    /// comes.
     pub(super) fn looks_at(&self, incoming: &Incoming) -> Time {
         match *incoming {
             Incoming::Answer(start) => {

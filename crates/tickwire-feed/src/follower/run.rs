@@ -232,8 +232,8 @@ impl Run {
         }
     }
 
-    /// The exchange will end the current connection, or its successor: the line dials after the next
-    /// delay.
+    /// The exchange will end the current connection, or its successor: the line dials after the
+    /// next delay.
     pub(super) fn note_ending(&mut self, lived: Duration, now: Time) {
         self.note_life(lived);
         if let Some(delay) = self.backoff.next() {

@@ -321,7 +321,8 @@ impl Model {
             (Feed::Lost(gap), _) => {
                 (self.feed, self.believes) = (Feed::Synced, false);
                 self.settle(gap.1 + 1);
-                // The gap was told, so a doubt is no reason any more. A closed line may have gone back.
+                // The gap was told, so a doubt is no reason any more. A closed line may have gone
+                // back.
                 self.lines.values_mut().for_each(|l| l.doubts = false);
                 let counts = self.closed || self.counts_anew();
                 self.anew = self.anew.filter(|_| counts).map(|_| now);

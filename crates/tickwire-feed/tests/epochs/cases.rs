@@ -1,4 +1,5 @@
-//! Single cases that went wrong once: those of the adversary's `followc`, and what this oracle found.
+//! Single cases that went wrong once: those of the adversary's `followc`, and what this oracle
+//! found.
 use super::desk::{Desk, MS, SECOND, book, settings};
 use std::time::Duration;
 use tickwire_feed::{Cause, Ended, Incoming, Limits, Settings, State, Subscription, Verdict};
@@ -287,7 +288,8 @@ fn a_new_count_is_seen_although_its_connections_live_short() {
     assert!(told || desk.delivered == [(1, 41)], "{:?}", desk.delivered);
 }
 
-/// Seed 43239: a connection that brings nothing any more does not hide that its successor counts anew.
+/// Seed 43239: a connection that brings nothing any more does not hide that its successor counts
+/// anew.
 #[test]
 fn a_new_count_is_seen_beside_a_silent_connection() {
     let mut desk = Desk::new(settings(), book());

@@ -1,5 +1,6 @@
-//! An oracle for `Follower`, written from its documentation alone: a simulation in virtual time that
-//! knows of each message to which count of the exchange it truly belongs, which the follower can't.
+//! An oracle for `Follower`, written from its documentation alone: a simulation in virtual time
+//! that knows of each message to which count of the exchange it truly belongs, which the follower
+//! can't.
 //!
 //! `TESTS=all` runs 1,000 seeds, `SEED=n` one, of which `TRACE=1` prints everything.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

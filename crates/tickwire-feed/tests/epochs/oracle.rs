@@ -1,5 +1,6 @@
-//! Judges what one subscription delivers. It reads in each message of which epoch it truly is: which
-//! count of the exchange, or which connection if each counts for itself. The follower doesn't know.
+//! Judges what one subscription delivers. It reads in each message of which epoch it truly is:
+//! which count of the exchange, or which connection if each counts for itself. The follower doesn't
+//! know.
 use super::plan::Kind;
 use std::{collections::BTreeMap, time::Duration};
 use tickwire_feed::{ConnectionId, Gap};
@@ -35,8 +36,8 @@ pub(crate) struct Book {
     on: BTreeMap<ConnectionId, (u32, Option<Duration>)>,
     pub(crate) gaps: usize,
     /// How often numbers could not tell: a count that catches up with the old one within the
-    /// patience, on all connections or on one that changes its count; a snapshot of an old count, or
-    /// of a new one that no connection has shown yet.
+    /// patience, on all connections or on one that changes its count; a snapshot of an old count,
+    /// or of a new one that no connection has shown yet.
     pub(crate) undetectable: usize,
 }
 

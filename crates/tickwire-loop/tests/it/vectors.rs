@@ -1,5 +1,5 @@
-//! The test vectors of the conformance suite, with the loop as server: what peers may send, and what they
-//! must not. Each is sent whole, and if it is short, byte by byte.
+//! The test vectors of the conformance suite, with the loop as server: what peers may send, and
+//! what they must not. Each is sent whole, and if it is short, byte by byte.
 use crate::common::{LONG, Running, head, next, say};
 use serde_json::{Value, json};
 use std::{
