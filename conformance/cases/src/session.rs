@@ -43,6 +43,9 @@ impl Wait {
     /// that does not answer costs that time.
     pub const ANSWER: Wait = Wait { round_trips: 20, floor: Duration::from_secs(3) };
 
+    /// How long a peer that has answered the Ping behind a violation may take to see the violation.
+    const LATE: Wait = Wait { round_trips: 10, floor: Duration::from_millis(100) };
+
     /// A pause of this many round trips, and at least of as many milliseconds.
     pub fn round_trips(count: u32) -> Wait {
         Wait { round_trips: count, floor: Duration::from_millis(count.into()) }
@@ -180,7 +183,9 @@ enum Phase {
     Steps,
     /// The markers are to come back.
     Marker,
-    /// Our Close is out: does the peer fail the connection after all?
+    /// The violation has passed: does the peer fail the connection after all?
+    Late,
+    /// Our Close is out: does the peer answer it?
     SecondChance,
     /// The peer's Close is there, its end of TCP is to come.
     TcpEnd,
@@ -338,6 +343,11 @@ impl Session {
                 return action;
             }
             match self.phase {
+                Phase::Late => {
+                    let close = self.frame(0x88, &1000u16.to_be_bytes());
+                    self.send(close);
+                    self.phase = Phase::SecondChance;
+                }
                 Phase::Head | Phase::SecondChance | Phase::TcpEnd => {
                     return Action::Receive(Wait::ANSWER);
                 }
@@ -465,9 +475,8 @@ impl Session {
         let pong = self.seen.pongs.contains(&self.marker);
         match self.plan.expect.clone() {
             Expect::Fail(_) if pong => {
-                let close = self.frame(0x88, &1000u16.to_be_bytes());
-                self.send(close);
-                self.phase = Phase::SecondChance;
+                self.actions.push_back(Action::Pause(Wait::LATE));
+                self.phase = Phase::Late;
             }
             Expect::Refuse(_) if pong => self.bad("the connection is open: a Ping is answered"),
             Expect::Swallow if pong => self.bad("a Ping inside of the payload is answered"),
@@ -626,6 +635,8 @@ impl Session {
                 self.bad("the violation passes: the Ping behind it is answered");
                 return;
             }
+        }
+        if matches!(self.phase, Phase::Late | Phase::SecondChance) {
             self.remarks.push("the connection fails later than the Ping behind it".to_owned());
         }
         let is_answer = |event: &Event| matches!(event, Event::Close(ours, _) if *ours == code);
