@@ -878,6 +878,8 @@ impl Session {
     /// about something else has nothing to say.
     fn not_opened(&mut self, why: &str) {
         match self.case.group() {
+            // The end of the stream is a refusal too.
+            _ if self.case.rule.id.ends_with(".answer") => self.conclude(Outcome::Note(why.into())),
             Group::Handshake | Group::Http => self.bad(why),
             _ => self.conclude(Outcome::Skip(format!("no connection: {why}"))),
         }

@@ -2,7 +2,7 @@
 
 use wsconform_cases::judge::deflate::Parameters;
 use wsconform_cases::judge::http::extensions;
-use wsconform_cases::{Env, Level, Peer, Role, Session, Verdict, find};
+use wsconform_cases::{End, Env, Level, Peer, Role, Session, Verdict, find};
 
 /// The verdict on a server that answers the handshake of this case so.
 fn verdict(id: &str, response: &str) -> Verdict {
@@ -25,6 +25,15 @@ fn an_origin_may_be_refused() {
     let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
     assert!(matches!(verdict("HS-001", refusal), Verdict::Note { .. }));
     assert!(matches!(verdict("HS-001", &refusal.replace("403", "400")), Verdict::Fail { .. }));
+}
+
+#[test]
+fn the_end_of_the_stream_is_a_refusal() {
+    let env = Env::new("localhost", "/", Peer::capable(), 0);
+    let mut session = Session::new(find("HS-146").expect("a case"), Role::Server, &env);
+    session.next_action();
+    session.ended(End::Fin);
+    assert!(matches!(session.verdict(), Verdict::Note { .. }), "{:?}", session.verdict());
 }
 
 #[test]
