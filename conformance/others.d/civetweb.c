@@ -1,5 +1,5 @@
 /* Echo server of CivetWeb, with default settings. It hands out frames, so messages are put together
- * here, as a user of it has to. */
+ * and control frames answered here, as a user of it has to. */
 #include <civetweb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +24,12 @@ static int data(struct mg_connection *connection, int first, char *bytes, size_t
 {
     struct message *message = mg_get_user_connection_data(connection);
     int opcode = first & 15;
-    if (opcode == MG_WEBSOCKET_OPCODE_CONNECTION_CLOSE)
+    if (opcode == MG_WEBSOCKET_OPCODE_CONNECTION_CLOSE) {
+        mg_websocket_write(connection, opcode, bytes, length < 2 ? 0 : 2);
         return 0;
+    }
+    if (opcode == MG_WEBSOCKET_OPCODE_PING)
+        mg_websocket_write(connection, MG_WEBSOCKET_OPCODE_PONG, bytes, length);
     if (opcode > MG_WEBSOCKET_OPCODE_BINARY)
         return 1;
     if (opcode != MG_WEBSOCKET_OPCODE_CONTINUATION) {

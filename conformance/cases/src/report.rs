@@ -331,6 +331,7 @@ const HTML_START: &str = "<!DOCTYPE html>
 body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; background: #fff }
 table { border-collapse: collapse }
 td, th { border: 1px solid #ccc; padding: .2em .5em; vertical-align: top; text-align: left }
+th { position: sticky; top: 0; background: #eee }
 pre { white-space: pre-wrap; word-break: break-all; max-width: 50em; font-size: 12px }
 i { color: #777 }
 .fail { background: #fbd5d0 } .note { background: #fdf3c8 } .skip { color: #888 }
