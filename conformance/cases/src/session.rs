@@ -291,9 +291,8 @@ impl Session {
         if let Some(cause) = case.skipped(role, &env.peer) {
             session.conclude(Outcome::Skip(cause));
         } else if role == Role::Server {
-            let mut bytes = session.plan.head.clone();
-            bytes.extend(&session.plan.behind);
-            session.send(bytes);
+            let head = session.plan.head.clone();
+            session.send_head(head);
             if session.plan.head_is_cut {
                 session.actions.push_back(Action::Shutdown);
             }
@@ -402,6 +401,21 @@ impl Session {
     fn send(&mut self, bytes: Vec<u8>) {
         self.sent.add(&bytes);
         self.actions.push_back(Action::Send(bytes));
+    }
+
+    /// The head and what comes with it, in the pieces of the plan.
+    fn send_head(&mut self, mut bytes: Vec<u8>) {
+        bytes.extend(&self.plan.behind);
+        let piece = match self.plan.head_piece {
+            0 => bytes.len().max(1),
+            piece => piece,
+        };
+        for (place, bytes) in bytes.chunks(piece).enumerate() {
+            if place > 0 && self.plan.head_drips {
+                self.actions.push_back(Action::Pause(Wait::round_trips(1)));
+            }
+            self.send(bytes.to_vec());
+        }
     }
 
     fn frame(&mut self, first: u8, payload: &[u8]) -> Vec<u8> {
@@ -867,7 +881,9 @@ impl Session {
                 self.conclude(Outcome::Note("the server refuses the Origin".to_owned()));
             }
             // The sentence is about the answer; a server may refuse for reasons of its own.
-            _ if self.case.rule.id.ends_with(".answer") || self.case.rule.id == "pmd.decline" => {
+            _ if self.case.rule.id.ends_with(".answer")
+                || matches!(self.case.rule.id.as_str(), "pmd.decline" | "http.chunks") =>
+            {
                 self.conclude(Outcome::Note(format!("the server refuses with status {status}")));
             }
             _ => self.not_opened(&format!("the server refuses with status {status}")),
@@ -922,9 +938,8 @@ impl Session {
         let response = Head::read(&self.plan.head).ok().flatten();
         self.seen.agreed = response.and_then(|(head, _)| agreed(&head));
         self.seen.opened = true;
-        let mut bytes = plan::with_accept(&self.plan.head, &key);
-        bytes.extend(&self.plan.behind);
-        self.send(bytes);
+        let head = plan::with_accept(&self.plan.head, &key);
+        self.send_head(head);
         self.open(&[]);
     }
 
@@ -1039,7 +1054,13 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
                 let fits = |offer: &Extension| {
                     let offer = Parameters::read(offer, false).ok();
                     let answer = answer.as_ref().ok();
-                    offer.zip(answer).is_some_and(|(offer, answer)| offer.permits(answer).is_ok())
+                    // A window for us above the one that we offered is against nothing but a
+                    // "may" (RFC 7692 7.1.2.2).
+                    offer.zip(answer).is_some_and(|(offer, answer)| {
+                        let mut offer = offer;
+                        offer.client_max_window_bits = offer.client_max_window_bits.map(|_| None);
+                        offer.permits(answer).is_ok()
+                    })
                 };
                 if !offers(&request).iter().any(fits) {
                     wrong(

@@ -47,6 +47,15 @@ pub(crate) struct Data {
     head: Vec<String>,
     /// Another first line.
     start: Option<String>,
+    /// The body behind the head.
+    #[serde(default)]
+    body: String,
+    /// The head goes out in pieces of so many bytes.
+    #[serde(default)]
+    piece: usize,
+    /// With a round trip between the pieces.
+    #[serde(default)]
+    drip: bool,
     /// Steps in the notation of `script`.
     #[serde(default)]
     send: Vec<String>,
@@ -88,6 +97,10 @@ pub(crate) struct Plan {
     pub(crate) role: Role,
     /// Our request or, to a client, our response with [`ACCEPT`] in it.
     pub(crate) head: Vec<u8>,
+    /// The head goes out in pieces of so many bytes; 0: in one.
+    pub(crate) head_piece: usize,
+    /// With a round trip between the pieces.
+    pub(crate) head_drips: bool,
     /// Sent together with the head.
     pub(crate) behind: Vec<u8>,
     /// Nothing comes behind the head: it is cut off.
@@ -111,6 +124,8 @@ impl Plan {
         Plan {
             role,
             head: plain_head(role, env, None, &[], None),
+            head_piece: 0,
+            head_drips: false,
             behind: Vec::new(),
             head_is_cut: false,
             deflate: None,
@@ -201,6 +216,10 @@ impl Plan {
         let escaped: String = self.head.iter().map(|&byte| char::from(byte)).collect();
         for line in escaped.split_inclusive('\n') {
             let _ = writeln!(text, "  head     {}", line.escape_debug());
+        }
+        if self.head_piece > 0 {
+            let pause = if self.head_drips { ", a round trip apart" } else { "" };
+            let _ = writeln!(text, "  pieces   of {} bytes{pause}", self.head_piece);
         }
         if !self.behind.is_empty() {
             let _ = writeln!(text, "  send     {}", shortened(&self.behind));
@@ -388,6 +407,9 @@ fn of_data(plan: &mut Plan, data: &Data, env: &Env) {
     }
     let start = data.start.as_ref().map(|line| line.replace("{resource}", env.resource()));
     plan.head = plain_head(plan.role, env, start.as_deref(), &data.head, extension.as_deref());
+    plan.head.extend(data.body.bytes());
+    plan.head_piece = data.piece;
+    plan.head_drips = data.drip;
     let mut writer = Writer::new(plan.role.other(), plan.keys.clone());
     for line in &data.send {
         if let Err(error) = writer.line(line) {

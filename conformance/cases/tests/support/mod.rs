@@ -211,7 +211,13 @@ impl Model {
         if head.one("Sec-WebSocket-Version") != Some("13") && !any_version {
             return self.refuse(426);
         }
-        if head.all("Transfer-Encoding").count() > 0 || head.all("Content-Length").any(|n| n != "0")
+        if head.lists("Transfer-Encoding", "chunked") && self.is("takes-a-body") {
+            let last = b"0\r\n\r\n";
+            let end = self.input.windows(last.len()).position(|window| window == last);
+            let Some(end) = end else { return self.refuse(400) };
+            self.input.drain(..end + last.len());
+        } else if head.all("Transfer-Encoding").count() > 0
+            || head.all("Content-Length").any(|n| n != "0")
         {
             return self.refuse(400);
         }
