@@ -201,7 +201,7 @@ impl Peer {
         let bad_hosts = hosts > 1 && !self.is("host-twice")
             || hosts == 0 && !self.is("host-missing")
             || !head.all("Host").into_iter().all(is_host);
-        let has_body = head.all("Transfer-Encoding").len() > 0 && !self.is("chunked-as-frames")
+        let has_body = !head.all("Transfer-Encoding").is_empty() && !self.is("chunked-as-frames")
             || head.all("Content-Length").iter().any(|length| *length != "0");
         if bad_hosts || has_body {
             return self.refuse("400 Bad Request", "");
@@ -485,7 +485,7 @@ impl Peer {
                 return Step::More;
             }
             if self.is("length-32") {
-                length = length & 0xffff_ffff;
+                length &= 0xffff_ffff;
             } else if length >> 63 != 0 {
                 if !self.is("length-sign") {
                     return Step::Fail(1002);
@@ -541,7 +541,8 @@ impl Peer {
         if is_masked != (self.side == Side::Server) {
             let any = if is_masked { "masked-ok" } else { "unmasked-ok" };
             let control = if is_masked { "masked-control-ok" } else { "unmasked-control-ok" };
-            if !self.is(any) && !(is_control && self.is(control)) {
+            let is_taken = self.is(any) || is_control && self.is(control);
+            if !is_taken {
                 return Some(1002);
             }
         }
@@ -607,10 +608,8 @@ impl Peer {
         match frame.opcode {
             8 => self.close(frame.payload),
             9 => self.ping(frame.payload),
-            10 => {
-                if self.is("pong-unasked-fatal") {
-                    self.fail(1002);
-                }
+            10 if self.is("pong-unasked-fatal") => {
+                self.fail(1002);
             }
             0..=2 => self.data(frame),
             _ => {}
@@ -716,10 +715,12 @@ impl Peer {
         if !skips {
             self.message.extend(&frame.payload);
         }
-        if opcode == 1 && self.is("utf8-each-fragment") && !self.is_compressed {
-            if utf8(&frame.payload, "") != Text::Whole {
-                return self.fail(1007);
-            }
+        if opcode == 1
+            && self.is("utf8-each-fragment")
+            && !self.is_compressed
+            && utf8(&frame.payload, "") != Text::Whole
+        {
+            return self.fail(1007);
         }
         if !is_over {
             // A text that is broken already needs no end.
