@@ -28,6 +28,8 @@ pub(crate) struct Stream {
     tcp: TcpStream,
     received: Receiver<Input>,
     tls: Option<rustls::Connection>,
+    /// What was opened and not read yet. A session takes no more records above 16 KiB of it.
+    plain: Vec<u8>,
     ended: Option<End>,
 }
 
@@ -53,7 +55,7 @@ impl Stream {
                 }
             }
         });
-        Ok(Stream { tcp, received, tls: None, ended: None })
+        Ok(Stream { tcp, received, tls: None, plain: Vec::new(), ended: None })
     }
 
     /// TLS as a client, with the handshake done.
@@ -155,17 +157,17 @@ impl Stream {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while !ciphertext.is_empty() {
             tls.read_tls(&mut ciphertext)?;
-            tls.process_new_packets().map_err(io::Error::other)?;
+            let plain =
+                tls.process_new_packets().map_err(io::Error::other)?.plaintext_bytes_to_read();
+            let from = self.plain.len();
+            self.plain.resize(from + plain, 0);
+            tls.reader().read_exact(&mut self.plain[from..])?;
         }
         Ok(())
     }
 
     fn plaintext(&mut self) -> Option<Vec<u8>> {
-        let tls = self.tls.as_mut()?;
-        let mut plain = vec![0; 64 << 10];
-        let n = tls.reader().read(&mut plain).unwrap_or(0); // an error: none is there
-        plain.truncate(n);
-        (n > 0).then_some(plain)
+        (!self.plain.is_empty()).then(|| std::mem::take(&mut self.plain))
     }
 
     fn flush_tls(&mut self) -> io::Result<()> {
