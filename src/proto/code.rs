@@ -20,8 +20,8 @@ pub enum Retry {
     /// again rarely.
     Alarm,
     /// Repeating the attempt does harm, or cannot succeed. For example, an attempt can prolong an
-    /// exchange's ban, wrong credentials can lock an account, and a certificate for another name may
-    /// be an attack. Tell a person, and connect again only when that person says so.
+    /// exchange's ban, wrong credentials can lock an account, and a certificate for another name
+    /// may be an attack. Tell a person, and connect again only when that person says so.
     Stop,
 }
 
@@ -85,8 +85,8 @@ impl CloseCode {
     /// What a client that must stay connected does after a Close with this code, *soon after
     /// connecting*. A number alone can't say more: after hours of life 1000 and 1008 are how
     /// exchanges end a day, and the client dials again. `Backoff::after_close` of `tickwire-parts`
-    /// has this rule. [`Retry::BackOff`] for the codes that [are retryable](Self::is_retryable), [`Retry::Stop`]
-    /// for 3000 (unauthorized), and [`Retry::Alarm`] for the others.
+    /// has this rule. [`Retry::BackOff`] for the codes that [are retryable](Self::is_retryable),
+    /// [`Retry::Stop`] for 3000 (unauthorized), and [`Retry::Alarm`] for the others.
     pub const fn retry(self) -> Retry {
         match self.0 {
             3000 => Retry::Stop,

@@ -1,5 +1,5 @@
-//! The examples of RFC 6455 §5.7, as they are sent; the vectors of `conformance` have them as they are
-//! received.
+//! The examples of RFC 6455 §5.7, as they are sent; the vectors of `conformance` have them as they
+//! are received.
 use crate::support::wire::*;
 use tickwire::{Config, Entropy, Negotiated};
 

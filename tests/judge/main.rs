@@ -1,6 +1,6 @@
 //! The judge of the conformance suite beside the reference of the fuzz targets: two readers of
-//! RFC 6455 and RFC 7692, each written by somebody who had not seen the other. Of any wire both make
-//! the same messages, and the same end.
+//! RFC 6455 and RFC 7692, each written by somebody who had not seen the other. Of any wire both
+//! make the same messages, and the same end.
 //!
 //! Wires are random: good frames, bad ones, compressed ones, and all that with bytes changed. With
 //! `TESTS=all` 10 million, in a release build.
@@ -138,7 +138,8 @@ fn compare(wire: &[u8], sender: Role, deflate: bool, piece: usize) -> Result<End
     let hex: String = wire.iter().map(|byte| format!("{byte:02x}")).collect();
     let same = want.events.iter().zip(&got.events).take_while(|(want, got)| want == got).count();
     Err(format!(
-        "from a {sender}, deflate {deflate}, {piece} at once: {hex}\nbehind {same} events: {:?}, {:?}\n\
+        "from a {sender}, deflate {deflate}, {piece} at once: {hex}\n\
+         behind {same} events: {:?}, {:?}\n\
          {:?}\n{:?}",
         want.end,
         got.end,
@@ -266,7 +267,7 @@ fn push(wire: &mut Vec<u8>, rng: &mut Rng, sender: Role, first: u8, payload: Vec
 
 #[test]
 fn the_judge_and_the_reference_of_the_fuzz_targets_agree() {
-    let runs: u64 = sampled(10_000_000, 5_000) as u64;
+    let runs: u64 = sampled(10_000_000, 20_000) as u64;
     let deflated = compressed(&mut Rng(0));
     let mut differ = Vec::new();
     let mut ends = [0_u64; 3];
@@ -298,5 +299,5 @@ fn the_judge_and_the_reference_of_the_fuzz_targets_agree() {
     }
     println!("of {runs} wires {} are good, {} close, {} fail", ends[0], ends[1], ends[2]);
     assert!(differ.is_empty(), "{}", differ.join("\n\n"));
-    assert!(ends.iter().all(|end| *end > runs / 20), "{ends:?}");
+    assert!(ends.iter().all(|end| *end > runs / 50), "{ends:?}");
 }

@@ -1,10 +1,11 @@
 //! Runs under the [Autobahn TestSuite], and under the suite of `conformance/`: `autobahn server
-//! ADAPTER ADDRESS [DIR]` is the server that a fuzzing client tests, and `autobahn client ADAPTER URL
-//! [DIR]` the client that a fuzzing server tests. Both echo every message with its type. ADAPTER is
-//! `tokio`, `blocking`, `loop` (tickwire-loop over mio), `loop-uring` (over io_uring),
-//! `facade-tokio` or `facade-blocking` (tickwire-tungstenite). With DIR, tickwire-loop speaks `wss`:
-//! the server has cert.pem and key.pem of DIR, and the client trusts cert.pem. All limits are the
-//! defaults, and whatever the suite wants of permessage-deflate is agreed to, context takeover too.
+//! ADAPTER ADDRESS [DIR]` is the server that a fuzzing client tests, and `autobahn client ADAPTER
+//! URL [DIR]` the client that a fuzzing server tests. Both echo every message with its type.
+//! ADAPTER is `tokio`, `blocking`, `loop` (tickwire-loop over mio), `loop-uring` (over io_uring),
+//! `facade-tokio` or `facade-blocking` (tickwire-tungstenite). With DIR, tickwire-loop speaks
+//! `wss`: the server has cert.pem and key.pem of DIR, and the client trusts cert.pem. All limits
+//! are the defaults, and whatever the suite wants of permessage-deflate is agreed to, context
+//! takeover too.
 //!
 //! The first line of the server is `listening on ws://ADDRESS`; it ends when it is killed. The
 //! client goes through all cases, has the report written, and ends well, whatever is in the report.
