@@ -59,7 +59,7 @@ impl AsyncWrite for Flood {
 async fn long_reads_take_as_much_of_the_budget_as_their_bytes_in_short_ones() {
     const SHARE: usize = 128 * ((16 << 10) + 14);
     let (bytes, longest) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let frame = masked(BINARY, &[7; 4 << 10]);
+    let frame = masked(BINARY, [7; 4 << 10]);
     let io = Flood { frame, at: 0, bytes: bytes.clone(), longest: longest.clone() };
     let mut ws = server(io, &config());
     let local = tokio::task::LocalSet::new();

@@ -22,13 +22,12 @@ use wsconform_cases::Role;
 fn config() -> Option<WebSocketConfig> {
     let config = WebSocketConfig::default();
     #[cfg(feature = "deflate")]
-    {
+    let config = {
         let mut both = tickwire_tungstenite::deflate::Deflate::default();
         both.server.takeover = true;
         both.client.takeover = true;
-        return Some(config.deflate(both));
-    }
-    #[cfg(not(feature = "deflate"))]
+        config.deflate(both)
+    };
     Some(config)
 }
 
