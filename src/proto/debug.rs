@@ -1,16 +1,23 @@
 //! `Debug` of errors. A `main` that returns an error shows only this form, so it ends with the text
 //! of the error.
-use alloc::string::ToString;
 use core::fmt::{self, Display, Formatter, Write};
 
 /// Adds the text of an error to its `Debug` form.
 #[doc(hidden)]
 pub fn __debug_text(f: &mut Formatter<'_>, error: &dyn Display) -> fmt::Result {
-    f.write_str(": ")?;
     // Not the `Debug` of a `str`: `{:#?}` and a width are not for the text.
-    f.write_char('"')?;
-    error.to_string().escape_debug().try_for_each(|c| f.write_char(c))?;
+    f.write_str(": \"")?;
+    write!(Escaped(f), "{error}")?;
     f.write_char('"')
+}
+
+/// Escapes what is written.
+struct Escaped<'a, 'f>(&'a mut Formatter<'f>);
+
+impl Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.escape_debug().try_for_each(|c| self.0.write_char(c))
+    }
 }
 
 /// Implements `Debug` for an error: the form of `derive(Debug)`, then the text. A variant in
