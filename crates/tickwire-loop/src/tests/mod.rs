@@ -19,7 +19,7 @@ use std::{
 };
 #[cfg(feature = "rustls")]
 use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
-use tickwire::{Config, handshake::server::Accept};
+use tickwire::{Closed, Config, handshake::server::Accept};
 
 const REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -61,7 +61,12 @@ impl Server {
             Event::Message { from, message, .. } => drop(net.send(from, message)),
             Event::Closed { end, .. } => ends.push(match end {
                 End::Failed(error) => format!("failed: {error}"),
-                End::Closed(closed) => format!("closed: {:?}", closed.error),
+                End::Closed(Closed { error: None, .. }) => "closed: None".into(),
+                End::Closed(Closed { error: Some(error), .. }) => {
+                    // `Debug` of an error ends with its text.
+                    let shown = format!("{error:?}");
+                    format!("closed: Some({})", shown.split(": \"").next().unwrap())
+                }
                 other => format!("{other:?}"),
             }),
             _ => {}

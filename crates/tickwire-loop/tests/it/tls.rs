@@ -339,7 +339,7 @@ fn an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered() {
             }
             let _ = far.sock.shutdown(Shutdown::Write); // it may be closed already
             assert_eq!(next(&told), "Binary(b\"a\")");
-            assert_eq!(next(&told), "1006 Some(UnexpectedEof)");
+            assert!(next(&told).starts_with("1006 Some(UnexpectedEof:"));
         }
     }
 }
