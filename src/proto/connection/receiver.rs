@@ -120,6 +120,7 @@ impl fmt::Debug for Receiver {
             .field("received", &self.counts.total)
             .field("ahead", &self.buf.wire_len())
             .field("eof", &self.eof)
+            .field("heard", &self.counts.heard)
             .finish_non_exhaustive()
     }
 }

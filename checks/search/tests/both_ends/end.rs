@@ -506,7 +506,8 @@ impl End {
             self.aborted_at,
             self.rest,
             self.since,
-            self.watches && self.heard,
+            // Whether bytes came since the heartbeat or the deadline of a phase asked.
+            format!("{:?}", self.conn.receiver()).contains("heard: true"),
             self.shown(),
         );
     }
