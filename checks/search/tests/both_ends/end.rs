@@ -102,9 +102,6 @@ pub(crate) struct End {
     blocked: bool,
     /// When it was told the time first after that.
     stalled_at: Option<Duration>,
-    /// Whether it matters that bytes came since the heartbeat looked last; and whether they did.
-    watches: bool,
-    heard: bool,
     pub(crate) seen: Vec<Seen>,
     pub(crate) fed: Vec<Fed>,
     pub(crate) pings: Vec<Vec<u8>>,
@@ -181,8 +178,6 @@ impl End {
             again: false,
             blocked: false,
             stalled_at: None,
-            watches: scenario.heartbeat,
-            heard: false,
             seen: Vec::new(),
             fed: Vec::new(),
             pings: Vec::new(),
@@ -274,7 +269,7 @@ impl End {
                 room[..bytes.len()].copy_from_slice(bytes);
                 self.conn.receiver_mut().commit(bytes.len());
                 self.came.push(bytes);
-                (self.dirty, self.heard) = (true, true);
+                self.dirty = true;
             }
             Input::EndOfStream => {
                 self.conn.receiver_mut().end_of_stream();
@@ -427,7 +422,6 @@ impl End {
 
     fn tell(&mut self, now: Duration) -> Result<(), String> {
         let (before, waited) = (self.deadline(), self.conn.sender().buffered_amount());
-        let beat = self.beat();
         let mut result = self.conn.handle_timeout(tickwire::Time::new(now));
         if self.conn.must_read() {
             self.conn.read_blocked(); // as if it had read, and nothing was there
@@ -437,7 +431,6 @@ impl End {
             self.since.push(b'~');
             self.since.extend(now.as_nanos().to_be_bytes()); // what a Ping of the heartbeat's says
         }
-        self.heard &= self.beat() == beat;
         if self.blocked && self.stalled_at.is_none() {
             self.stalled_at = Some(now);
         }
@@ -448,12 +441,6 @@ impl End {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Where the heartbeat is, as text: another when it looked.
-    fn beat(&self) -> Option<String> {
-        let text = self.watches.then(|| format!("{:?}", self.conn))?;
-        text.split(" beat: ").nth(1)?.split(", silence").next().map(String::from)
     }
 
     /// The connection as text. Left out: after how many reads the clock is looked at, which takes
@@ -489,7 +476,7 @@ impl End {
             out,
             " op {} {:?} {:?} deadline {:?} buffered {} outgoing {} dropped {} written {written:?} \
              dirty {} eof {} shut {} stalled {} {:?} failed {} aborted {} \
-             rest {:02x?} since {:?} heard {}\n  {}",
+             rest {:02x?} since {:?}\n  {}",
             self.at,
             self.conn.ready_state(),
             self.conn.ending(),
@@ -506,8 +493,6 @@ impl End {
             self.aborted_at,
             self.rest,
             self.since,
-            // Whether bytes came since the heartbeat or the deadline of a phase asked.
-            format!("{:?}", self.conn.receiver()).contains("heard: true"),
             self.shown(),
         );
     }
