@@ -7,6 +7,8 @@ use std::{
 };
 use tickwire::Config;
 
+use crate::architecture::rust_files;
+
 const PAGE: &str = include_str!("../../SECURITY.md");
 const LIMITS: &str = include_str!("../../docs/LIMITS.md");
 
@@ -254,21 +256,7 @@ fn numbers_are_found_in_text_and_names() {
 fn unsafe_is_where_it_is_said_to_be() {
     let rows = rows(section(PAGE, "## Unsafe"));
     let mut found = 0;
-    let members = [
-        "",
-        "crates/badday/",
-        "crates/tickwire-axum/",
-        "crates/tickwire-dial/",
-        "crates/tickwire-feed/",
-        "crates/tickwire-http/",
-        "crates/tickwire-loop/",
-        "crates/tickwire-parts/",
-        "crates/tickwire-tap/",
-        "crates/tickwire-tls/",
-        "crates/tickwire-tungstenite/",
-    ];
-    let members = members.map(|member| format!("{member}src"));
-    for path in members.iter().flat_map(|folder| sources(folder)) {
+    for path in rust_files() {
         let source = fs::read_to_string(&path).unwrap();
         for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
             if line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe") {
