@@ -1,5 +1,5 @@
 //! The parts that `market_feed` and `feed_handler` share: the messages on the wire, and the source
-//! of ticks. Also the exchange of `feed_handler`, which `benches/peers` uses too.
+//! of ticks. Also the exchange of `feed_handler`, which `extras/peers` uses too.
 #![cfg(feature = "tokio")]
 #![allow(missing_docs)] // only these programs use this library
 pub mod book;

@@ -270,9 +270,7 @@ fn pages_that_quote_a_figure_quote_the_one_measured() {
 
     let idle = results.lines().find(|row| row.starts_with("| idle connection over ws: KiB"));
     let idle = format!("{} KiB", idle.unwrap().split('|').nth(2).unwrap().trim());
-    for page in
-        ["docs/MIGRATING.md", "examples/fan_out_bus/SCALING.md", "docs/recipes/operations.md"]
-    {
+    for page in ["docs/MIGRATING.md", "docs/recipes/operations.md"] {
         assert!(read(page).contains(&idle), "{page} does not say {idle}");
     }
     assert!(read("crates/tickwire-loop/DESIGN.md").contains(&idle));

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! With `--uring`, the handler uses io_uring in place of epoll. `lib.rs` lists the modules, and
-//! `--help` describes the options. `feeds` in `benches/peers` compares the client with boomnet's.
+//! `--help` describes the options. `feeds` in `extras/peers` compares the client with boomnet's.
 mod options;
 
 use arguments::Failure;

@@ -110,7 +110,6 @@ fn every_example_has_help_and_refuses_what_it_does_not_know() {
 fn elsewhere(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "client" | "reconnect" | "round_trip" => Some(&["http://localhost"]),
-        "fan_out_bus" => Some(&["client", "http://localhost", "channel"]),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use crate::mem::Mem;
 use crate::peers::{Conn, Kept, tickwire as ours};
 
 #[allow(unreachable_pub)] // the benches include it too
-#[path = "../../../bare_tls.rs"]
+#[path = "../../../../benches/bare_tls.rs"]
 mod bare_tls;
 
 pub use bare_tls::{Bare, Keys};

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CLIENTS = os.path.join(HERE, "../../examples/fan_out_bus/clients")
+CLIENTS = os.path.join(HERE, "../clients")
 PATIENCE = 60  # s: longer is a hang
 CHANNEL = "ch"
 failed = []

@@ -1,6 +1,6 @@
 //! How many connections the server accepts. It needs no broker: the server listens first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#[path = "../../tests/examples/support_program.rs"]
+#[path = "../../../examples/tests/examples/support_program.rs"]
 mod program;
 
 use program::{PATIENCE, Program};

@@ -54,7 +54,11 @@ impl<S: Io> tickwire::blocking::Stream for AsStd<S> {
         }
     }
 
-    fn wait(&self, _: tickwire::blocking::Interest, _: Option<std::time::Duration>) -> io::Result<()> {
+    fn wait(
+        &self,
+        _: tickwire::blocking::Interest,
+        _: Option<std::time::Duration>,
+    ) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -6,7 +6,7 @@ pub mod alloc;
 pub mod bridge;
 pub mod callgrind;
 pub mod copies;
-#[path = "../../floor.rs"]
+#[path = "../../../benches/floor.rs"]
 mod least;
 pub mod load;
 pub mod loops;
