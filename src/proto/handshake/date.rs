@@ -4,25 +4,23 @@ use alloc::{format, string::String};
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The name of the header that says when a message was made (RFC 9110 §6.6.1).
+/// RFC 9110 §6.6.1.
 pub(super) const NAME: &str = "Date";
 
-/// The weekdays, beginning with Thursday, the weekday of 1 January 1970.
+/// From Thursday on, the weekday of 1 January 1970.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
 /// The last second of the year 9999, in seconds since 1970.
 const LAST: u64 = 253_402_300_799;
 
-/// Writes the date that is `seconds` after the start of 1970. `None` after the year 9999, because a
-/// date has four digits for the year.
+/// In seconds since 1970. `None` after the year 9999, because a date has four digits for the year.
 pub(super) fn text(seconds: u64) -> Option<String> {
     if seconds > LAST {
         return None;
     }
     let (day, time) = (seconds / 86_400, seconds % 86_400);
-    // 400 years have 146,097 days, so this estimate of the year is wrong by at most one. The right
-    // year is the latest that begins on `day` or earlier. No `?` below ever returns `None`: each is
-    // there only because the code avoids `unwrap`.
+    // 400 years have 146,097 days, so this estimate is wrong by at most one; the right year is the
+    // latest that begins on `day` or earlier. No `?` below ever returns `None`.
     let about = 1970 + day * 400 / 146_097;
     let year = [about + 1, about, about - 1].into_iter().find(|&year| days(year, 0) <= day)?;
     let month = (0..12).rev().find(|&month| days(year, month) <= day)?;
@@ -33,12 +31,11 @@ pub(super) fn text(seconds: u64) -> Option<String> {
     Some(format!("{weekday}, {day:02} {name} {year} {hour:02}:{minute:02}:{second:02} GMT"))
 }
 
-/// Returns the number of days from 1 January 1970 to the first day of a month; `month` is 0 for
-/// January.
+/// From 1 January 1970 to the first of a month; `month` is 0 for January.
 fn days(year: u64, month: u64) -> u64 {
-    // Years begin with March here, so that a leap day is the last day of a year. Counted from
-    // March, the lengths of the months repeat every five months. Five months have 153 days
-    // together. 719,468 days lie between 1 March of year 0 and 1 January 1970.
+    // Years begin with March here, so that a leap day is the last day of a year, and the lengths of
+    // the months repeat every five months, which have 153 days. 719,468 days lie between 1 March of
+    // year 0 and 1 January 1970.
     let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
     let leap_days = year / 4 - year / 100 + year / 400;
     365 * year + leap_days + (153 * month + 2) / 5 - 719_468

@@ -10,13 +10,11 @@ use crate::proto::{
 };
 use alloc::{format, string::String};
 
-/// Returns a client's Sec-WebSocket-Extensions; `None` if the client offers no compression.
 pub(super) fn offer(config: &Config) -> Option<String> {
     zlib::wanted(config.deflate.as_ref()).map(|ours| format!("{}", Offer::of(ours).0))
 }
 
-/// Accepts the first offer that this server can accept. Returns the header line for the response
-/// (line end included) and the parameters agreed on.
+/// Takes the first acceptable offer. The text is a line of the response, line end included.
 pub(super) fn accept(request: Headers<'_>, config: &Config) -> (String, Option<DeflateParams>) {
     let accepted = zlib::wanted(config.deflate.as_ref()).and_then(|ours| {
         let mut offers = extensions::all(request).filter(is_deflate);
@@ -28,7 +26,6 @@ pub(super) fn accept(request: Headers<'_>, config: &Config) -> (String, Option<D
     }
 }
 
-/// Checks the extensions that the server chose, and returns the parameters agreed on.
 pub(super) fn agree(
     response: Headers<'_>,
     config: &Config,
@@ -43,8 +40,8 @@ pub(super) fn agree(
                 None => HandshakeError::BadDeflate,
             })
         }
-        // RFC 6455 §4.1 item 5. We offer at most permessage-deflate. So a response must not name
-        // another extension, and must not name permessage-deflate twice or without our offer.
+        // RFC 6455 §4.1 item 5: we offer at most permessage-deflate, so a response must name
+        // nothing else, nor name it twice or without our offer.
         _ => Err(HandshakeError::UnexpectedExtension),
     }
 }

@@ -1,48 +1,41 @@
 //! Finds, checks and parses the head of an HTTP/1.1 message (RFC 9112 §2).
 //!
-//! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
-//! this pass, `Scan` also enforces the limits of `Config`. It refuses bare LF, bare CR and control
-//! characters except tabs, because parsers read these in different ways, which allows request
-//! smuggling. For the same reason it refuses a folded line in a request. In a response, `Scan`
-//! unfolds each folded line in place, so that all later parsers see one line. `httparse` then
-//! parses the complete head once, and checks the grammar of the first line, names and values. A
-//! request that came whole in one read, without other bytes, goes to `httparse` without a scan. If
-//! `httparse` or a limit refuses the request, `Scan` runs after all, to find the first fault.
-//! [`server`](super::server) checks the headers that `httparse` found. All other code, such as
-//! [`client`](super::client), reads the validated head with [`Headers`].
+//! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one, and enforces the limits of `Config`. It refuses bare LF, bare CR and control characters except tabs, and a folded line in a request, because parsers read these in different ways, which allows request smuggling. In a response it unfolds each folded line in place, so that all later parsers see one line.
+//!
+//! `httparse` then parses the complete head once. A request that came whole in one read, without
+//! other bytes, goes to `httparse` without a scan; if that or a limit refuses it, `Scan` runs after
+//! all, to find the first fault. [`server`](super::server) checks the headers that `httparse`
+//! found; all other code, such as [`client`](super::client), reads the validated head with
+//! [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
 
-/// The upper bound of [`Config::max_headers`]: its default of 128, plus the four headers that
-/// `tickwire-http` adds to a request of HTTP/2. The bound is fixed, because the parser keeps the
-/// headers in an array on the stack.
+/// The default of [`Config::max_headers`], 128, and the four headers that `tickwire-http` adds to a
+/// request of HTTP/2. Fixed, because the parser keeps the headers in an array on the stack.
 const MAX_HEADERS: usize = 132;
 
-/// Finds the end of a head. Each byte is scanned once, except that a CR at the end of a read is
-/// scanned twice. The result depends only on the bytes, not on how reads cut them.
+/// Scans each byte once, except a CR at the end of a read. The result depends only on the bytes,
+/// not on how reads cut them.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// The index of the next byte to scan, or of a CR whose LF has not arrived. All bytes before
-    /// this index were accepted.
+    /// The next byte to scan, or a CR whose LF has not arrived. All bytes before were accepted.
     at: usize,
-    /// The index where the current line begins; in a folded line, where its last part begins.
-    /// Invariant: `line <= at`.
+    /// Where the current line begins; in a folded line, where its last part begins. Invariant:
+    /// `line <= at`.
     line: usize,
-    /// The number of complete lines.
+    /// Complete ones.
     lines: usize,
-    /// The limit on the length of the head, in bytes. `max_headers` limits the number of headers.
+    /// In bytes.
     pub(super) max_head: usize,
     max_headers: usize,
-    /// The limit on the first line, in bytes; `usize::MAX` for a response, whose first line has no
-    /// limit of its own.
+    /// In bytes; `usize::MAX` for a response, whose first line has no limit of its own.
     max_line: usize,
-    /// The role of the endpoint that reads the head. A client reads a response.
+    /// Of the endpoint that reads: a client reads a response.
     pub(super) role: Role,
 }
 
 impl Scan {
-    /// Makes a scan for the head that an endpoint of this role reads.
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let (max_head, max_headers) = (config.max_head, config.max_headers.min(MAX_HEADERS));
         let max_line = match role {
@@ -52,23 +45,21 @@ impl Scan {
         Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line, role }
     }
 
-    /// Starts over, for the next head.
     pub(super) fn restart(&mut self) {
         (self.at, self.line, self.lines) = (0, 0, 0);
     }
 
-    /// Continues the scan. `bytes` has the bytes of the previous call and all bytes that arrived
-    /// since. Returns the length of the head, empty line included, once the head is complete.
-    /// Changes `bytes` only to [unfold](Self::unfold) a line, or to [replace](count_as_1_1) the
-    /// version of a request by HTTP/1.1.
+    /// `bytes` has those of the previous call and all that arrived since. Returns the length of a
+    /// complete head, empty line included. Changes `bytes` only to [unfold](Self::unfold) a line,
+    /// or to [replace](count_as_1_1) the version of a request.
     pub(super) fn run(&mut self, bytes: &mut [u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
-            // The error must always be for the first fault. So no byte beyond the window is
-            // examined: a fault there comes after the fault that the line is too long.
+            // The error must be for the first fault, so we examine no byte beyond the window: a
+            // fault there comes after the fault that the line is too long.
             let window = self.window();
             let seen = bytes.get(..window).unwrap_or(bytes);
-            // RFC 9112 §5.2: a line that begins with a blank continues the previous line. The first
-            // line has no previous line, so httparse refuses a first line that begins with a blank.
+            // RFC 9112 §5.2: a line that begins with a blank continues the previous one. The first
+            // line has none before it, so httparse refuses it.
             if self.lines > 0
                 && self.at == self.line
                 && matches!(seen.get(self.at), Some(b' ' | b'\t'))
@@ -83,8 +74,8 @@ impl Scan {
                     let empty = i == self.line;
                     (self.at, self.line) = (i + 2, i + 2);
                     match (empty, self.lines) {
-                        // The server's handshake has skipped the one empty line that RFC 9112 §2.2
-                        // allows in front of a request.
+                        // RFC 9112 §2.2 allows one empty line before a request, which the server's
+                        // handshake has skipped.
                         (true, 0) => {
                             return Err(HandshakeError::Malformed { what: "empty line" });
                         }
@@ -112,8 +103,8 @@ impl Scan {
                     return Err(HandshakeError::Malformed { what: "control character" });
                 }
                 found => {
-                    // `seen` has no control character from `at` on, or only a CR at its end. If
-                    // `seen` is the whole window, the line ends beyond the window.
+                    // `seen` has no control character from `at` on, or only a CR at its end. If it
+                    // is the whole window, the line ends beyond.
                     self.at = found.map_or(seen.len(), |(i, ..)| i);
                     return if bytes.len() >= window { Err(self.too_long()) } else { Ok(None) };
                 }
@@ -121,27 +112,25 @@ impl Scan {
         }
     }
 
-    /// Joins the current line, which begins with a blank, to the line before: the line end and the
-    /// blank become spaces (RFC 9112 §5.2). This section also allows a server to refuse folded
-    /// lines, and this server refuses all of them. The first line cannot be continued.
+    /// The line end and the blank become spaces (RFC 9112 §5.2). A server may refuse folded lines,
+    /// and this one does. The first line cannot be continued.
     #[cold]
     fn unfold(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
         match bytes.get_mut(self.at - LINE_END..=self.at) {
             Some(fold) if self.role == Role::Client && self.lines > 1 => fold.fill(b' '),
             _ => return Err(HandshakeError::Malformed { what: "folded line" }),
         }
-        // `run` will count the joined line, so the line before must no longer count. `at` moves
-        // past the blank, so that `run` does not unfold the same line again.
+        // `run` will count the joined line, so the one before must no longer count. `at` moves past
+        // the blank, so that `run` doesn't unfold the line again.
         self.lines -= 1;
         self.at += 1;
         Ok(())
     }
 
-    /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
-    /// CR LF CR LF. `first` is the length of the head's first line. httparse accepts only two forms
-    /// that `run` refuses: an empty line before the first line, and a bare LF. A bare LF that
-    /// httparse accepts is always at the end of a line. So it is enough to find CR LF before each
-    /// name. The last line needs no check: the CR LF CR LF ends it.
+    /// Whether [`run`](Self::run) would accept a head that httparse accepted and that ends in CR LF
+    /// CR LF. httparse accepts only two forms that `run` refuses: an empty line before the first
+    /// line, and a bare LF at the end of a line. So it is enough to find CR LF before each name.
+    /// `first` is the length of the first line.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -154,12 +143,11 @@ impl Scan {
             && first <= self.max_line // If `is_bound` is false, `max_head` implies this check.
     }
 
-    /// The number of bytes, from the beginning of the head, within which the current line must end.
+    /// The current line must end within so many bytes of the head.
     fn window(&self) -> usize {
         if self.is_bound() { self.max_line + LINE_END } else { self.max_head }
     }
 
-    /// Returns the error for a line that ends beyond [`window`](Self::window).
     #[cold]
     fn too_long(&self) -> HandshakeError {
         match self.is_bound() {
@@ -168,31 +156,26 @@ impl Scan {
         }
     }
 
-    /// Whether the limit on the first line applies: the current line is the first, and this limit
-    /// is below the limit on the head.
+    /// Whether the limit on the first line applies, which is below that on the head.
     fn is_bound(&self) -> bool {
         self.lines == 0 && self.max_line.saturating_add(LINE_END) < self.max_head
     }
 }
 
-/// Writes HTTP/1.1 in place of HTTP/1.2 to 1.9 at the end of a request line. A server processes a
-/// request of a later minor version as a request of the latest version that it knows (RFC 9110
-/// §2.5). `httparse` knows at most 1.1.
+/// A server processes a later minor version as the latest that it knows (RFC 9110 §2.5). `httparse`
+/// knows at most 1.1.
 fn count_as_1_1(line: &mut [u8]) {
     if let [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = line {
         *minor = b'1';
     }
 }
 
-/// The length of CR LF.
 const LINE_END: usize = 2;
 
-/// Whether a byte is a control character: below a blank, or DEL.
 pub(super) fn is_control(b: u8) -> bool {
     b < b' ' || b == 0x7f
 }
 
-/// Returns the index of the first control character from index `from` on.
 fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let low = |x: u64| x.wrapping_sub(each(b' ')) & !x; // below a blank
@@ -200,15 +183,13 @@ fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     Some(from + found)
 }
 
-/// Returns the index of the first byte with this value.
 fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     find(bytes, |x| zero(x ^ each(byte)), |b| b == byte)
 }
 
-/// Returns the index of the first byte for which `one` is true. `eight` tests eight bytes at once,
-/// in a word whose lowest byte is the first. The result of `eight` marks a byte by its top bit
-/// (0x80). The lowest mark is at the first byte that matches. Higher marks, and the other seven
-/// bits of each byte, have no meaning.
+/// The first byte for which `one` is true. `eight` tests eight bytes at once, in a word whose
+/// lowest byte is the first, and marks a byte by its top bit (0x80). Only the lowest mark counts;
+/// higher ones, and the other seven bits, have no meaning.
 #[inline]
 fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
@@ -221,18 +202,17 @@ fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> O
     Some(8 * words.len() + tail.iter().position(|&b| one(b))?)
 }
 
-/// Returns a word of eight equal bytes.
 const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// A test for [`find`]: marks the zero bytes of a word. The subtraction's borrow can mark other
-/// bytes too, but only above a zero byte. So the lowest mark is right.
+/// Marks the zero bytes of a word, for [`find`]. The subtraction's borrow can mark other bytes too,
+/// but only above a zero byte, so the lowest mark is right.
 fn zero(x: u64) -> u64 {
     x.wrapping_sub(each(1)) & !x
 }
 
-/// The lengths of a request's method, target and whole head, in bytes.
+/// In bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestLine {
     pub(super) method: usize,
@@ -241,17 +221,16 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that came in one read without other bytes, as most heads do. Then one pass
-    /// over the bytes is enough; `scan` and `parse` take two. `None` if `scan` must run: the head
-    /// is incomplete or faulty, came in several reads, or is followed by other bytes. `look` sees
-    /// only a head that `scan` would accept.
+    /// Saves a pass over the bytes for a head that came in one read without other bytes, as most
+    /// do. `None` if `scan` must run: the head is incomplete or faulty, came in several reads, or
+    /// is followed by other bytes. `look` sees only a head that `scan` would accept.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Option<(Self, T)> {
-        // A scan that began in an earlier read continues. To parse without this scan would save
-        // only the scan of the last read.
+        // A scan that began in an earlier read continues: without it we would save only the scan of
+        // the last read.
         if scan.at > 0 || !wire.ends_with(b"\r\n\r\n") {
             return None;
         }
@@ -263,8 +242,7 @@ impl RequestLine {
         Some((line, found?))
     }
 
-    /// Parses a complete head, and shows it to `look`. `look` is a callback, because the array of
-    /// parsed headers exists only during this call.
+    /// `look` is a callback, because the array of parsed headers exists only during this call.
     pub(super) fn parse<'a, T>(
         head: &'a [u8],
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
@@ -274,18 +252,18 @@ impl RequestLine {
         match parsed.parse_with_uninit_headers(head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
             // `Scan` and httparse differ about the end of the head. Or `parse_at_once` has passed
-            // a head with other bytes behind it: `parse_at_once` drops this error, and `scan` runs.
+            // other bytes behind a head: it drops this error, and `scan` runs.
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
             Err(e) => {
-                // httparse accepts 1.0 and 1.1, and `Scan` replaced 1.2 to 1.9, so any other 1.x is
+                // httparse accepts 1.0 and 1.1, and `Scan` replaced 1.2 to 1.9: any other 1.x is
                 // malformed.
                 let version = head.split(|&b| b == b' ').nth(2);
                 return Err(refused(e, version.filter(|v| !v.starts_with(b"HTTP/1."))));
             }
         }
         let target = parsed.path.unwrap_or_default(); // After `Complete`, path and method are set.
-        // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more.
-        // This check lets characters such as `|` pass, because some clients do not escape them.
+        // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more. We
+        // let characters such as `|` pass, because some clients do not escape them.
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(HandshakeError::Malformed { what: "request target" });
         }
@@ -293,21 +271,20 @@ impl RequestLine {
         Ok((Self { method, target: target.len(), len: head.len() }, look(&parsed)))
     }
 
-    /// Returns method and target. `head` must be the head that was parsed.
+    /// `head` must be the head that was parsed.
     pub(super) fn parts(self, head: &[u8]) -> (&str, &str) {
         let (method, rest) = head.split_at_checked(self.method).unwrap_or_default();
         let target = rest.get(1..=self.target).unwrap_or_default();
         (text(method), text(target))
     }
 
-    /// Returns the headers. `head` must be the head that was parsed.
+    /// `head` must be the head that was parsed.
     pub(super) fn headers(self, head: &[u8]) -> Headers<'_> {
-        // 12 is the length of two blanks, `HTTP/1.1`, CR and LF.
+        // Two blanks, `HTTP/1.1`, CR and LF.
         Headers::new(head.get(self.method + self.target + 12..).unwrap_or_default())
     }
 }
 
-/// The parts of a status line, and the length of the whole head in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusLine {
     /// The x of `HTTP/1.x`.
@@ -317,14 +294,14 @@ pub(crate) struct StatusLine {
 }
 
 impl StatusLine {
-    /// Parses a head that [`Scan`] accepted.
+    /// [`Scan`] must have accepted `head`.
     pub(super) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
         match config.parse_response_with_uninit_headers(&mut parsed, head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-            // The frames must begin where both parsers, `Scan` and httparse, see the head's end.
+            // The frames must begin where both parsers see the head's end.
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
             Err(e) => return Err(refused(e, Some(head))),
         }
@@ -336,8 +313,6 @@ impl StatusLine {
     }
 }
 
-/// Checks the first bytes of a status line, so that a wrong protocol is found before a line is
-/// complete.
 pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
     let what = match wire.first() {
@@ -349,12 +324,11 @@ pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     Err(HandshakeError::Malformed { what })
 }
 
-/// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
+/// `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // If httparse refuses a line with version 1.1, the blank after the version is missing, so
-        // the line is malformed. A line with 0.x is malformed too, because a first line of HTTP/0.9
-        // has no version at all.
+        // If httparse refuses a line with version 1.1, the blank after it is missing, so the line
+        // is malformed. So is one with 0.x, because a first line of HTTP/0.9 has no version at all.
         httparse::Error::Version
             if version
                 .and_then(|v| v.strip_prefix(b"HTTP/"))
@@ -381,17 +355,17 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
 /// §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
-    /// The lines of a validated head that were not returned yet, up to the empty line.
+    /// The lines that were not returned yet, up to the empty line.
     rest: &'a [u8],
 }
 
 impl<'a> Headers<'a> {
-    /// Iterates over `lines`: a validated head without its first line.
+    /// `lines` is a validated head without its first line.
     pub(super) fn new(lines: &'a [u8]) -> Self {
         Self { rest: lines }
     }
 
-    /// Iterates over the headers of a validated head. The first line is skipped.
+    /// `head` is a validated head.
     pub(crate) fn of(head: &'a [u8]) -> Self {
         let first = head.iter().position(|&b| b == b'\n').map_or(head.len(), |end| end + 1);
         Self::new(head.get(first..).unwrap_or_default())
@@ -403,7 +377,6 @@ impl<'a> Headers<'a> {
         self.clone().named(name).next()
     }
 
-    /// Iterates over the values of all headers with this name, in the order of the wire.
     pub(super) fn named(self, name: &str) -> impl Iterator<Item = &'a [u8]> + Clone {
         self.filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -441,13 +414,12 @@ impl fmt::Debug for Headers<'_> {
     }
 }
 
-/// Converts bytes that were checked to be ASCII. Bytes that are not UTF-8 would become an empty
-/// text.
+/// `ascii` was checked; bytes that aren't UTF-8 would become an empty text.
 pub(super) fn text(ascii: &[u8]) -> &str {
     core::str::from_utf8(ascii).unwrap_or_default()
 }
 
-/// Returns the bytes without the blanks around them (RFC 9110 §5.6.3).
+/// RFC 9110 §5.6.3.
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -455,23 +427,21 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Whether `bytes` are a token (RFC 9110 §5.6.2).
+/// RFC 9110 §5.6.2.
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| is_tchar(b))
 }
 
-/// Whether a token may contain this byte (RFC 9110 §5.6.2).
+/// RFC 9110 §5.6.2.
 pub(super) fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
-/// Iterates over the elements of a comma-separated list; empty elements are skipped (RFC 9110
-/// §5.6.1).
+/// Comma-separated; empty elements are skipped (RFC 9110 §5.6.1).
 pub(super) fn list(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     core::iter::from_fn(move || take_element(&mut rest))
 }
 
-/// Takes the next element from the front of a list, past blanks and commas. `None` at the end.
 fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     while let [b',' | b' ' | b'\t', after @ ..] = *rest {
         *rest = after;
@@ -482,8 +452,8 @@ fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     (!element.is_empty()).then(|| trim(element))
 }
 
-/// Whether a list contains this token as an element, without regard to case. The first test handles
-/// the usual list, which has one element. Inlined, so that `token` is a constant.
+/// Without regard to case. The first test handles the usual list, which has one element. Inlined,
+/// so that `token` is a constant.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

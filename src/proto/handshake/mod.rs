@@ -67,9 +67,9 @@ pub enum Progress {
     Complete,
 }
 
-/// The length of a Sec-WebSocket-Key, in bytes: base64 of 16 bytes.
+/// Base64 of 16 bytes.
 const KEY_LEN: usize = 24;
-/// The length of a Sec-WebSocket-Accept, in bytes: base64 of 20 bytes.
+/// Base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
 /// Why a handshake failed. After an error, every later call of `step` returns this error again.
@@ -261,13 +261,11 @@ __debug_error! {
     SocksCredentials, Socks { what },
 }
 
-/// Returns what the error message says after the proxy's status: for 407, a hint that credentials
-/// are wanted; for any other status, nothing.
 const fn credentials_wanted(status: u16) -> &'static str {
     if status == 407 { ": the proxy wants credentials, or others than its URL has" } else { "" }
 }
 
-/// Returns the meaning of a SOCKS5 reply (RFC 1928 §6).
+/// RFC 1928 §6.
 const fn socks_reply(reply: u8) -> &'static str {
     match reply {
         1 => "failure of the proxy",
@@ -400,40 +398,36 @@ pub fn accept_key(key: &str) -> String {
     head::text(&accept_value(key.as_bytes())).into()
 }
 
-/// Does the work of [`accept_key`] without an allocation. The result is ASCII.
 pub(crate) fn accept_value(key: &[u8]) -> [u8; ACCEPT_LEN] {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(GUID);
     let mut value = [0; ACCEPT_LEN];
-    // The SHA-1 has 20 bytes, so its base64 fills `value`.
+    // The base64 of 20 bytes fills `value`.
     let written = STANDARD.encode_slice(hash.finalize(), &mut value);
     debug_assert_eq!(written, Ok(ACCEPT_LEN));
     value
 }
 
-/// The GUID of RFC 6455 §1.3.
+/// RFC 6455 §1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Checks a header line that the caller adds to a head, and appends it to `lines`.
 fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), HeaderError> {
     check_header(name, value)?;
     push(lines, &[name, ": ", value, "\r\n"]);
     Ok(())
 }
 
-/// Appends parts of a head. This function is not inlined, because a head has many parts, and a call
-/// takes less code than an inlined append.
+/// Not inlined, because a head has many parts, and a call takes less code.
 #[inline(never)]
 fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Checks a header that the caller adds. Refuses a name that is not a token, and control characters
-/// in the value, because a CR or LF could end the line (RFC 9110 §5.1, §5.5). Refuses headers that
-/// the handshake sets, because a second line could contradict the first. Refuses headers about a
-/// body, such as `Trailer`, because a proxy could read frames as a body. Refuses `TE`, because it
-/// needs an entry in `Connection`, which only the handshake sets.
+/// Refuses what the caller must not add: control characters, because a CR or LF could end the line
+/// (RFC 9110 §5.1, §5.5); headers that the handshake sets, because a second line could contradict
+/// the first; headers about a body, such as `Trailer`, because a proxy could read frames as a body;
+/// `TE`, because it needs an entry in `Connection`, which only the handshake sets.
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];
@@ -445,14 +439,13 @@ fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     if own || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
         return Err(HeaderError::Reserved);
     }
-    // RFC 9110 §5.5: no control characters except the tab.
     match value.bytes().any(|b| head::is_control(b) && b != b'\t') {
         true => Err(HeaderError::BadValue),
         false => Ok(()),
     }
 }
 
-/// Returns the header value for Basic authentication (RFC 7617 §2). `userinfo` is `user:password`.
+/// RFC 7617 §2. `userinfo` is `user:password`.
 pub(crate) fn basic(userinfo: &[u8]) -> String {
     let mut value = String::from("Basic ");
     STANDARD.encode_string(userinfo, &mut value);

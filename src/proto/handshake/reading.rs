@@ -1,4 +1,4 @@
-//! Reading the peer's head: the part common to both roles.
+//! What both roles share of reading the peer's head.
 use super::{
     HandshakeError, Progress,
     head::{Scan, StatusLine, begins_well},
@@ -12,12 +12,11 @@ use crate::proto::{
 };
 use core::{fmt, time::Duration};
 
-/// The length of a read, in bytes, unless [`max_head`](Config::max_head) is lower. Most heads fit
-/// into one read, and a peer that sends no head costs only a buffer of about this length.
+/// In bytes, unless [`max_head`](Config::max_head) is lower. Most heads fit into one read, and a
+/// peer that sends no head costs only a buffer of about this length.
 const HEAD: usize = 2 << 10;
 
-/// How long a client waits for the body of a refusal, counted from the first call of
-/// `handle_timeout` after the refusal's head. The wait is short, because status and headers already
+/// How long a client waits for the body of a refusal. Short, because status and headers already
 /// tell why the server refuses, and a body may never end.
 const REFUSAL_BODY: Duration = Duration::from_secs(1);
 
@@ -26,20 +25,20 @@ const REFUSAL_BODY: Duration = Duration::from_secs(1);
 pub struct Reading {
     pub(super) buf: RecvBuffer,
     pub(super) scan: Scan,
-    /// The result of reading the peer's head; `None` while more bytes must be read.
+    /// `None` while more bytes must be read.
     outcome: Option<Result<(), HandshakeError>>,
-    /// Whether a complete head is at the front of `buf`. The head stays there after an error, so
-    /// that the caller can look at it.
+    /// Whether a complete head is at the front of `buf`. It stays there after an error, so that the
+    /// caller can look at it.
     pub(super) has_head: bool,
     eof: bool,
-    /// The number of interim responses skipped so far.
+    /// How many were skipped so far.
     interim: u32,
     max_interim: u32,
-    /// The timeout that the next `handle_timeout` starts. `None` if that call starts no timeout.
+    /// What the next `handle_timeout` starts, if anything.
     timeout: Option<Duration>,
-    /// The earliest end of the timeouts that have started. `None` before the first start.
+    /// The earliest end of the timeouts that have started.
     deadline: Option<Time>,
-    /// The error with which the handshake fails if the deadline passes.
+    /// For a deadline that passes.
     timeout_error: HandshakeError,
 }
 
@@ -68,8 +67,8 @@ impl Reading {
     /// more. After an error, use this room to drain the stream.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
-        // Beyond `max_head` the buffer doubles, so that its bytes are seldom copied. If it grew in
-        // constant steps, each step would copy all bytes that the peer has sent so far.
+        // Beyond `max_head` the buffer doubles: in constant steps, each would copy all bytes that
+        // the peer has sent so far.
         let max_head = self.scan.max_head;
         let limit = if wire < max_head { max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0) // 0: no frame is in progress.
@@ -145,9 +144,8 @@ impl Reading {
         self.outcome.is_none().then_some(running.unwrap_or(Time::ZERO))
     }
 
-    // Calls for both roles, and for the dialogue with a proxy.
+    // For both roles, and for the dialogue with a proxy.
 
-    /// Returns the progress in a form for `Debug`.
     pub(crate) fn state(&self) -> &dyn fmt::Debug {
         match &self.outcome {
             None => &"reading",
@@ -164,17 +162,14 @@ impl Reading {
         self.eof
     }
 
-    /// The received bytes that were not consumed.
     pub(crate) fn wire(&self) -> &[u8] {
         self.buf.wire()
     }
 
-    /// Drops the first `n` bytes of [`wire`](Self::wire).
     pub(crate) fn skip(&mut self, n: usize) {
         self.buf.skip(n);
     }
 
-    /// Returns the length of the head at the front of `buf`, in bytes, once the head is complete.
     /// Also joins each folded line of a response to the line before, in place.
     pub(super) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
         match self.scan.run(self.buf.wire_mut())? {
@@ -183,23 +178,20 @@ impl Reading {
         }
     }
 
-    /// Skips interim responses, and returns the status line of the final response once its head is
-    /// complete.
     pub(crate) fn final_response(&mut self) -> Result<Option<StatusLine>, HandshakeError> {
         loop {
             begins_well(self.wire())?;
             let Some(len) = self.head_len()? else { return Ok(None) };
             let line = StatusLine::parse(self.wire().get(..len).unwrap_or_default())?;
             match line.status {
-                // RFC 9110 §15.2: any number of 1xx may precede the final response. A 101 is final.
+                // RFC 9110 §15.2: any number of 1xx may precede the final response, but a 101 is
+                // final.
                 100 | 102..=199 => self.skip_interim(line)?,
                 _ => return Ok(Some(line)),
             }
         }
     }
 
-    /// Drops the interim response at the front of `buf`. The bytes of the next response may follow
-    /// directly.
     fn skip_interim(&mut self, line: StatusLine) -> Result<(), HandshakeError> {
         // RFC 9110 §15.2: HTTP/1.0 has no interim responses.
         if line.minor != 1 {
@@ -214,16 +206,14 @@ impl Reading {
         Ok(())
     }
 
-    /// Limits the time for the body of a refusal, and sets the error with which the handshake fails
-    /// when this time is over. If the handshake timeout has not started yet and is shorter than
-    /// `REFUSAL_BODY`, it applies instead.
+    /// Limits the time for the body of a refusal, after which the handshake fails with `refused`. A
+    /// handshake timeout that is shorter and has not started yet applies instead.
     pub(super) fn expect_body(&mut self, refused: HandshakeError) {
         self.timeout = Some(REFUSAL_BODY.min(self.timeout.unwrap_or(REFUSAL_BODY)));
         self.timeout_error = refused;
     }
 
-    /// Stores `found` as the outcome, unless `found` is [`Partial`](Progress::Partial). Every later
-    /// call of `step` repeats the outcome.
+    /// Every later call of `step` repeats the outcome, unless it is [`Partial`](Progress::Partial).
     pub(crate) fn conclude(
         &mut self,
         found: Result<Progress, HandshakeError>,
@@ -236,8 +226,8 @@ impl Reading {
         found
     }
 
-    /// Hands the bytes after the peer's head to the connection as its first input, and `response`
-    /// as its first output. A client's `response` is empty.
+    /// The bytes after the peer's head become the connection's first input, `response` (empty for a
+    /// client) its first output.
     #[inline]
     pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
         self.buf.skip(head);

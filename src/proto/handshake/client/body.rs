@@ -5,19 +5,18 @@ use crate::proto::{
     handshake::{HandshakeError, head},
 };
 
-/// The longest first line of an HTTP chunk, in bytes. An incomplete line is scanned again each time
-/// more of it arrives. This limit keeps these scans cheap.
+/// In bytes. An incomplete line is scanned again each time more of it arrives: the limit keeps
+/// these scans cheap.
 const MAX_CHUNK_LINE: usize = 256;
 
-/// A refusal whose body is being read.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) refusal: Refusal,
-    /// The number of unread bytes of the body or, if the body is chunked, of the current chunk.
-    /// [`UNTIL_EOF`] stands for all bytes up to the end of the stream.
+    /// Of the body or, if that is chunked, of the current chunk; [`UNTIL_EOF`] up to the end of the
+    /// stream.
     left: u64,
     chunked: bool,
-    /// The number of unread bytes of the CRLF after the current chunk.
+    /// The unread bytes of the CRLF after the current chunk.
     line_end: usize,
 }
 
@@ -33,9 +32,8 @@ impl Body {
         HandshakeError::Refused { status: self.refusal.status }
     }
 
-    /// Moves bytes from `buf` into the body, until the body has `max` bytes. Returns `true` once no
-    /// more bytes will be added: the body is complete or has `max` bytes, a chunk is invalid, or
-    /// the stream has ended.
+    /// Moves bytes from `buf` until the body has `max`. `true` once no more will be added: the body
+    /// is complete or has `max` bytes, a chunk is invalid, or the stream has ended.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
@@ -52,8 +50,8 @@ impl Body {
                 self.left -= n as u64;
                 n
             } else if self.line_end > 0 {
-                // The CRLF is not checked, because no response follows this one: wrong bytes in
-                // place of the CRLF can only spoil the body.
+                // Not checked: no response follows this one, so wrong bytes in place of the CRLF
+                // can only spoil the body.
                 let n = wire.len().min(self.line_end);
                 self.line_end -= n;
                 n
@@ -72,8 +70,8 @@ impl Body {
     }
 }
 
-/// Returns the length of a refusal's body, and whether the body is chunked. If the headers leave
-/// the length in doubt, the body ends with the stream, because the refusal is the last response.
+/// The length of a refusal's body, and whether it is chunked. If the headers leave that in doubt,
+/// it ends with the stream, because the refusal is the last response.
 fn framing(refusal: &Refusal) -> (u64, bool) {
     // RFC 9112 §6.3: a 204 or a 304 has no body, whatever its headers say.
     if matches!(refusal.status, 204 | 304) {
@@ -90,8 +88,7 @@ fn framing(refusal: &Refusal) -> (u64, bool) {
     (length.unwrap_or(UNTIL_EOF), false)
 }
 
-/// Parses a decimal number. A number above `u64::MAX` counts as `u64::MAX`. `None` if `value` is
-/// empty, or has a character that is not a digit.
+/// A number above `u64::MAX` counts as `u64::MAX`.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     digits.then(|| head::text(value).parse().unwrap_or(u64::MAX))

@@ -8,17 +8,16 @@ use crate::proto::handshake::{
 
 const ACCEPT: &str = "Sec-WebSocket-Accept";
 
-/// The headers that [`Handshake::check`] examines. A loop compares each received name with these
-/// names. Without the loop, each of these names would cost up to 600 bytes of code.
+/// We compare each received name with these in a loop: without it, each would cost up to 600 bytes
+/// of code.
 const HEADERS: [&str; 5] = ["Upgrade", "Connection", ACCEPT, PROTOCOL, extensions::NAME];
 
 impl Handshake {
-    /// Makes the checks of RFC 6455 §4.1 on a 101. Ignores Content-Length and Transfer-Encoding: a
-    /// 101 has no body, because every 1xx ends at its empty line (RFC 9112 §6.3). Some servers,
-    /// such as aiohttp up to version 3.5, send these two headers.
+    /// RFC 6455 §4.1. Content-Length and Transfer-Encoding are ignored: every 1xx ends at its empty
+    /// line (RFC 9112 §6.3), and some servers, such as aiohttp up to version 3.5, send both.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
-        // An unwritten part of the request would reach the server after the server has sent its
-        // 101. The server would then read this part as frames.
+        // What is unwritten of the request would reach the server after its 101, and be read as
+        // frames.
         if !self.outgoing().is_empty() {
             return Err(HandshakeError::EarlyResponse);
         }
@@ -28,7 +27,7 @@ impl Handshake {
             let known = HEADERS.into_iter().find(|known| name.eq_ignore_ascii_case(known));
             match known.unwrap_or_default() {
                 "Upgrade" => {
-                    // Upgrade must be `websocket` alone, because we asked for no other protocol.
+                    // Upgrade must be `websocket` alone: we asked for no other protocol.
                     let fine = value.eq_ignore_ascii_case(b"websocket");
                     upgrade = Some(fine && upgrade.unwrap_or(true));
                 }

@@ -1,8 +1,7 @@
 //! Dates in headers (RFC 9110 §5.6.7), of which only differences are used.
 use core::str;
 
-/// Parses a date in one of three forms. Returns the seconds since 1970-01-01; a date before counts
-/// as that day.
+/// In seconds since 1970-01-01; a date before counts as that day. Three forms:
 ///
 /// ```text
 /// IMF-fixdate  Sun, 06 Nov 1994 08:49:37 GMT
@@ -43,7 +42,7 @@ pub(super) fn seconds(value: &[u8]) -> Option<u64> {
     is_day.then_some(days * 86_400 + of_day(time)?)
 }
 
-/// The seconds of `08:49:37`. 60 is a leap second.
+/// 60 is a leap second.
 fn of_day(time: &[u8]) -> Option<u64> {
     let mut parts = time.split(|&byte| byte == b':');
     let hour = number(parts.next()?, 2..=2)?;
@@ -58,7 +57,7 @@ fn number(digits: &[u8], length: core::ops::RangeInclusive<usize>) -> Option<u64
     str::from_utf8(digits).ok()?.parse().ok().filter(|_| is_number)
 }
 
-/// The month's number, from 0.
+/// From 0.
 fn month_of(name: &[u8]) -> Option<u64> {
     let names: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     let at = names.chunks(3).position(|month| month == name)?;
@@ -77,7 +76,6 @@ fn days_in(month: u64, year: u64) -> u64 {
     }
 }
 
-/// The days from 1970-01-01 to the first of a month.
 fn days_before(year: u64, month: u64) -> u64 {
     let year_days = (1970..year).map(|year| 365 + u64::from(is_leap(year)));
     year_days.sum::<u64>() + (0..month).map(|month| days_in(month, year)).sum::<u64>()

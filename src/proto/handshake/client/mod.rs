@@ -83,18 +83,17 @@ pub struct Handshake {
     pub reading: Reading,
     config: Config,
     entropy: Box<dyn Entropy + Send + Sync>,
-    /// The encoded request.
     request: Vec<u8>,
-    /// How many bytes of the request were written. Invariant: `sent <= request.len()`.
+    /// Invariant: `sent <= request.len()`.
     sent: usize,
-    /// The Sec-WebSocket-Accept that answers our key.
+    /// The value that answers our key.
     expected: [u8; ACCEPT_LEN],
     subprotocols: Vec<String>,
     require_subprotocol: bool,
     on_response: Option<Arc<OnResponse>>,
-    /// The status line of a complete 101 at the front of the buffer.
+    /// Of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
-    /// A final response other than a 101, with the start of its body.
+    /// A final response other than a 101, with what has come of its body.
     refusal: Outlined<Option<Body>>,
 }
 
@@ -172,13 +171,13 @@ impl Handshake {
                 if line.minor != 1 {
                     return Err(HandshakeError::BadHttpVersion);
                 }
-                // Set before the check, so that `response` also shows a 101 that fails the check.
+                // Before the check, so that `response` also shows a 101 that fails it.
                 (self.head, self.reading.has_head) = (Some(line), true);
                 self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);
             }
-            // `Refusal::new` copies the head, so that `skip` can remove the head from the buffer.
-            // The buffer then begins with the body.
+            // `Refusal::new` copies the head, so that `skip` can remove it: the buffer then begins
+            // with the body.
             let head = self.reading.wire().get(..line.len).unwrap_or_default();
             let body = Body::of(Refusal::new(line.status, head));
             self.reading.skip(line.len);
@@ -237,7 +236,6 @@ impl Handshake {
         self.refusal.take().map(|body| body.refusal)
     }
 
-    /// Returns the requested path, without the query.
     fn path(&self) -> &str {
         let target = self.request.split(|&b| b == b' ').nth(1).unwrap_or_default();
         head::text(target.split(|&b| b == b'?').next().unwrap_or_default())

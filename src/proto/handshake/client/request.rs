@@ -1,4 +1,3 @@
-//! A client's request.
 use crate::proto::{
     config::Config,
     handshake::{
@@ -32,15 +31,14 @@ const AUTHORIZATION: &str = "Authorization";
 #[non_exhaustive]
 pub struct Request {
     target: Target,
-    /// The caller's headers. Invariant: `check_header` accepts each.
+    /// Invariant: `check_header` accepts each.
     headers: Vec<(String, String)>,
-    /// The offered subprotocols. Invariant: each name is a token, and no name is repeated.
+    /// Invariant: each is a token, and none is repeated.
     pub(super) subprotocols: Vec<String>,
     pub(super) require_subprotocol: bool,
     pub(super) on_response: Option<Arc<OnResponse>>,
 }
 
-/// The hook that gets the headers of a 101.
 pub(super) type OnResponse = dyn Fn(Headers<'_>) + Send + Sync;
 
 impl Request {
@@ -66,8 +64,7 @@ impl Request {
     /// [`Reserved`](HeaderError::Reserved).
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
         check_header(name, value)?;
-        // A request has at most one Authorization and at most one Origin. The URL may have set the
-        // Authorization.
+        // A request has at most one Authorization and one Origin; the URL may have set the first.
         if [AUTHORIZATION, ORIGIN].iter().any(|single| name.eq_ignore_ascii_case(single)) {
             self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         }
@@ -128,7 +125,6 @@ impl Request {
         self.with_what_it_requires()
     }
 
-    /// Refuses a request that requires a subprotocol, but offers none.
     fn with_what_it_requires(self) -> Result<Self, HeaderError> {
         match self.require_subprotocol && self.subprotocols.is_empty() {
             true => Err(HeaderError::NoSubprotocol),
@@ -194,14 +190,14 @@ impl Request {
         &self.target
     }
 
-    /// Encodes the request (RFC 6455 §4.1).
+    /// RFC 6455 §4.1.
     pub(super) fn encode(&self, key: &[u8; KEY_LEN], config: &Config) -> Vec<u8> {
         let mut text = String::with_capacity(512); // Most requests fit without a reallocation.
         let mut push = |parts: &[&str]| push(&mut text, parts);
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
         push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
-        // The version comes after the key, as in requests of browsers, because some servers cannot
-        // parse a request whose last header is the key.
+        // After the key, as browsers send it: some servers cannot parse a request whose last header
+        // is the key.
         push(&["Sec-WebSocket-Key: ", head::text(key), "\r\nSec-WebSocket-Version: 13\r\n"]);
         for (i, name) in self.subprotocols.iter().enumerate() {
             push(&[if i == 0 { "Sec-WebSocket-Protocol: " } else { ", " }, name]);

@@ -1,4 +1,3 @@
-//! The response of a server, as a client sees it.
 use super::{body::number, date};
 #[cfg(doc)]
 use crate::proto::config::Config;
@@ -16,14 +15,13 @@ use core::{fmt, time::Duration};
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
-    /// The bytes from the status line to the empty line, validated.
+    /// From the status line to the empty line, validated.
     head: Vec<u8>,
     /// The start of the body, without the framing of HTTP chunks.
     pub body: Vec<u8>,
 }
 
 impl Refusal {
-    /// Makes a refusal with a validated head and an empty body.
     pub(super) fn new(status: u16, head: &[u8]) -> Self {
         Self { status, head: head.to_vec(), body: Vec::new() }
     }
@@ -57,7 +55,6 @@ impl Refusal {
         Some(Duration::from_secs(seconds.min(1 << 31)))
     }
 
-    /// Returns the text after the status in the status line.
     fn reason(&self) -> &[u8] {
         let line = self.head.split(|&b| b == b'\r').next().unwrap_or_default();
         line.splitn(3, |&b| b == b' ').nth(2).unwrap_or_default()
@@ -72,7 +69,7 @@ impl fmt::Display for Refusal {
         if !self.reason().is_empty() {
             write!(f, " {}", Shown(self.reason()))?;
         }
-        // `trim_ascii` removes the line end of the body, which would be shown as an escape.
+        // Without the line end of the body, which would be shown as an escape.
         match self.body.trim_ascii() {
             [] => Ok(()),
             body => write!(f, ": {}", Shown(body)),

@@ -9,12 +9,11 @@ use alloc::vec::Vec;
 const KEY: &str = "Sec-WebSocket-Key";
 const VERSION: &str = "Sec-WebSocket-Version";
 
-/// The most subprotocols that a client may offer. Each name is compared with all others, because no
-/// name may be repeated. This maximum keeps the comparisons so cheap that an attack gains nothing.
+/// No name may be repeated, so each is compared with all others: the maximum keeps this so cheap
+/// that an attack gains nothing.
 const MAX_SUBPROTOCOLS: usize = 128;
 
-/// Makes the checks of RFC 6455 §4.2.1 on a request of HTTP/1.x. Returns the request's
-/// Sec-WebSocket-Key.
+/// RFC 6455 §4.2.1. Returns the Sec-WebSocket-Key.
 pub(super) fn request<'a>(
     request: &httparse::Request<'_, 'a>,
 ) -> Result<&'a [u8; KEY_LEN], HandshakeError> {
@@ -28,7 +27,7 @@ pub(super) fn request<'a>(
     let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
     let (mut connection, mut body, mut offered) = (false, false, Vec::new());
     for &httparse::Header { name, value } in &*request.headers {
-        // Most clients write names as RFC 6455 does, so the first comparison finds most names.
+        // Most clients write names as RFC 6455 does, and need no second comparison.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         if is(HOST) {
             once(&mut host, value, HOST)?;
@@ -73,8 +72,7 @@ pub(super) fn request<'a>(
     self::key(key.ok_or(HandshakeError::MissingHeader(KEY))?)
 }
 
-/// Checks the key (§4.2.1 item 5): base64 of 16 bytes. The unused bits of the last digit may have
-/// any value.
+/// §4.2.1 item 5: base64 of 16 bytes. The unused bits of the last digit may have any value.
 fn key(key: &[u8]) -> Result<&[u8; KEY_LEN], HandshakeError> {
     let key: &[u8; KEY_LEN] = key.try_into().map_err(|_| HandshakeError::BadHeader(KEY))?;
     match key.split_last_chunk() {
@@ -83,15 +81,14 @@ fn key(key: &[u8]) -> Result<&[u8; KEY_LEN], HandshakeError> {
     }
 }
 
-/// Checks the target and the Host header of a request (RFC 9112 §3.2). The target need not name a
-/// host, but the Host header must always name one.
+/// RFC 9112 §3.2. The target need not name a host, but the Host header always must.
 fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
     match target.and_then(Form::of) {
         Some(Form::Origin) => Ok(()),
-        // RFC 9112 §3.2.2: an absolute target takes precedence over the Host header. This server
-        // requires that both name the same host and port.
+        // RFC 9112 §3.2.2: an absolute target takes precedence over the Host header. We require
+        // that both name the same host and port.
         Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
             Ok(target) if target.same(&authority, secure) => Ok(()),
             Ok(_) => Err(HandshakeError::HostMismatch),
@@ -101,7 +98,7 @@ fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     }
 }
 
-/// Stores the value of a header that must not be repeated.
+/// For a header that must not be repeated.
 pub(in crate::proto::handshake) fn once<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],
@@ -113,9 +110,8 @@ pub(in crate::proto::handshake) fn once<'a>(
     }
 }
 
-/// Stores the value of Upgrade. Upgrade is a list, so it may be in several lines (RFC 9110 §5.3).
-/// All lines must have the same value. If the values differ, two parsers may choose different
-/// lines, which allows request smuggling.
+/// Upgrade is a list, so it may be in several lines (RFC 9110 §5.3), but all must have the same
+/// value: otherwise two parsers may choose different lines, which allows request smuggling.
 fn equal<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],
@@ -129,20 +125,19 @@ fn equal<'a>(
     }
 }
 
-/// For each byte, whether it is a digit of base64 (RFC 4648 §4).
+/// RFC 4648 §4.
 static BASE64: [bool; 256] = {
     let mut digits = [false; 256];
     let mut b = 0_u8;
     while b < 128 {
-        // The loop ends at 128, because all digits are ASCII, and a `u8` cannot count to 256.
+        // All digits are ASCII, and a `u8` cannot count to 256.
         digits[b as usize] = b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
         b += 1;
     }
     digits
 };
 
-/// Adds the subprotocols of a header line to `offered`. Each name must be a token, and no name may
-/// be repeated (RFC 6455 §4.1 item 10).
+/// Each name must be a token, and none may be repeated (RFC 6455 §4.1 item 10).
 fn add_offered<'a>(offered: &mut Vec<&'a [u8]>, line: &'a [u8]) -> Result<(), HandshakeError> {
     for name in head::list(line) {
         let is_new = offered.len() < MAX_SUBPROTOCOLS && !offered.contains(&name);

@@ -130,12 +130,11 @@ pub struct Handshake {
     /// the time.
     pub reading: Reading,
     config: Config,
-    /// The lengths of the parts of the request at the front of the buffer, once the request is
-    /// complete and well-formed.
+    /// Of the request at the front of the buffer, once it is complete and well-formed.
     head: Option<RequestLine>,
-    /// The Sec-WebSocket-Key of a request that passed the checks.
+    /// Of a request that passed the checks.
     key: [u8; KEY_LEN],
-    /// Whether an empty line in front of the request has been skipped. At most one is skipped.
+    /// One empty line in front of the request, and no more, is skipped.
     skipped: bool,
 }
 
@@ -175,8 +174,8 @@ impl Handshake {
         // RFC 9112 §2.2: one empty line before a request is ignored.
         if !self.skipped && reading.buf.wire().starts_with(b"\r\n") {
             self.skipped = true;
-            // The scan need not restart, even if the CR arrived alone: the scan passes a CR only
-            // together with the LF, so it is still at index 0.
+            // No restart, even if the CR arrived alone: the scan passes a CR only together with the
+            // LF, so it is still at index 0.
             reading.buf.skip(2);
         }
         let wire = reading.buf.wire();
@@ -189,15 +188,15 @@ impl Handshake {
                     RequestLine::parse(head, check::request)?
                 }
                 Ok(None) => return Ok(Progress::Partial),
-                // 0x16 begins a TLS handshake: a client has dialed `wss` to a port without TLS. The
-                // scan always fails at 0x16, which is a control character.
+                // 0x16 begins a TLS handshake: a client has dialed `wss` to a port without TLS. It
+                // is a control character, so the scan always fails at it.
                 Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
                     return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
                 }
                 Err(error) => return Err(error),
             },
         };
-        // Set before `checked?`, so that `request` also shows a request that failed the checks.
+        // Before `checked?`, so that `request` also shows a request that failed the checks.
         self.head = Some(line);
         reading.has_head = true;
         self.key = *checked?;
@@ -226,7 +225,7 @@ impl Handshake {
         let chosen = accept.choose(&request);
         let protocol = chosen.map(|name| format!("{PROTOCOL}: {name}\r\n")).unwrap_or_default();
         let config = accept.get_config().map_or(&self.config, |chosen| chosen);
-        // A configuration in `accept` replaces the handshake's configuration, for compression too.
+        // A configuration in `accept` replaces the handshake's, for compression too.
         let (extension, deflate) = deflate::accept(request.headers(), config);
         let negotiated = Negotiated { subprotocol: chosen.map(Into::into), deflate };
         // §4.2.2 step 5.

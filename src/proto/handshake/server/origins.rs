@@ -1,4 +1,3 @@
-//! The origins whose pages may connect.
 use super::{ORIGIN, RequestHead};
 use crate::proto::{
     handshake::HeaderError,
@@ -29,8 +28,7 @@ use alloc::{format, string::String, vec::Vec};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
-    /// The allowed origins, in lower case and without the scheme's default port, as browsers send
-    /// them.
+    /// In lower case and without the scheme's default port, as browsers send them.
     allowed: Vec<String>,
     required: bool,
 }
@@ -73,17 +71,16 @@ impl Origins {
     }
 }
 
-/// Converts an origin into the form that browsers send (RFC 6454 §6.2).
+/// The form that browsers send (RFC 6454 §6.2).
 pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, HeaderError> {
     let (scheme, authority) = split_scheme(origin).ok_or(HeaderError::BadOrigin)?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b); // RFC 3986 §3.1
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(legal) {
         return Err(HeaderError::BadOrigin);
     }
-    // An authority has no path, query or user here, because `parse` refuses `/`, `?` and `@`.
+    // No path, query or user: `parse` refuses `/`, `?` and `@`.
     let parsed = Authority::parse(authority).map_err(|_| HeaderError::BadOrigin)?;
-    // The name of a host may contain an asterisk, but an asterisk is refused here, because the
-    // caller probably expects a wildcard.
+    // A host's name may contain an asterisk, but here the caller probably expects a wildcard.
     if parsed.host.contains('*') || parsed.check_name().is_err() {
         return Err(HeaderError::BadOrigin);
     }
@@ -92,11 +89,9 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
         "https" => Some(443),
         _ => None,
     };
-    // `parsed.host` lacks the brackets of an IPv6 address, so the host is taken from `authority`,
-    // brackets included.
+    // From `authority`, because `parsed.host` lacks the brackets of an IPv6 address.
     let host = match authority.rsplit_once(':') {
-        // The last colon is before the port, unless that colon is inside the brackets of an IPv6
-        // address.
+        // A colon inside the brackets of an IPv6 address is not before a port.
         Some((host, port)) if !port.contains(']') => host,
         _ => authority,
     };

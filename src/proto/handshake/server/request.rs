@@ -1,4 +1,3 @@
-//! The request of a client, as a server sees it.
 use super::{HOST, PROTOCOL};
 use crate::proto::url::{known, split_authority, split_scheme};
 use crate::proto::{
@@ -13,7 +12,7 @@ use core::fmt;
 /// Header values are bytes, because HTTP allows bytes that are not ASCII.
 #[derive(Clone, Copy, Default)]
 pub struct RequestHead<'a> {
-    /// The bytes from the request line to the empty line.
+    /// From the request line to the empty line.
     pub(super) head: &'a [u8],
     pub(super) line: RequestLine,
 }
@@ -90,7 +89,7 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// The forms of a request target that name a resource (RFC 9112 §3.2).
+/// The forms that name a resource (RFC 9112 §3.2).
 pub(super) enum Form<'a> {
     /// A path with an optional query, such as `/feed?a=1`.
     Origin,
@@ -102,8 +101,7 @@ pub(super) enum Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// `None` if the target names no resource: `host:port`, `*`, or a URL with a scheme not listed
-    /// here.
+    /// `None` for `host:port`, `*`, or a URL with a scheme not listed here.
     pub(super) fn of(target: &'a str) -> Option<Self> {
         if target.starts_with('/') {
             return Some(Self::Origin);

@@ -1,4 +1,3 @@
-//! The responses with which a server accepts or rejects a request.
 use super::RequestHead;
 use crate::proto::{
     config::Config,
@@ -27,7 +26,7 @@ use core::{fmt, time::Duration};
 #[non_exhaustive]
 pub struct Accept<'a> {
     subprotocols: Vec<&'a str>,
-    /// Encoded headers, each with its line end.
+    /// Each header with its line end.
     pub(super) lines: String,
     config: Option<Arc<Config>>,
 }
@@ -82,7 +81,6 @@ impl<'a> Accept<'a> {
         self.config.as_ref()
     }
 
-    /// Returns the first of our subprotocols that the client also offers.
     pub(super) fn choose(&self, request: &RequestHead<'_>) -> Option<&'a str> {
         let offered = |ours: &&str| request.subprotocols().any(|theirs| theirs == *ours);
         self.subprotocols.iter().copied().find(offered)
@@ -112,9 +110,9 @@ impl fmt::Debug for Accept<'_> {
 #[non_exhaustive]
 pub struct Rejection {
     status: u16,
-    /// Encoded headers, each with its line end.
+    /// Each header with its line end.
     lines: String,
-    /// The time of the response, as time since 1970.
+    /// Since 1970.
     date: Option<Duration>,
     body: Vec<u8>,
 }
@@ -162,7 +160,7 @@ impl Rejection {
         self
     }
 
-    /// Sets the time of the response, unless it is set already.
+    /// Unless the caller has set a date.
     pub(crate) fn dated(mut self, since_1970: Option<Duration>) -> Self {
         self.date = self.date.or(since_1970);
         self
@@ -175,17 +173,16 @@ impl Rejection {
         self
     }
 
-    /// Encodes the response. With `head_only` the body is left out, but its Content-Length stays,
-    /// because RFC 9110 §8.6 allows it in the answer to a HEAD. The caller's Allow, Content-Type or
-    /// Date replaces ours.
+    /// With `head_only` the body is left out, but its Content-Length stays, which RFC 9110 §8.6
+    /// allows in the answer to a HEAD. The caller's Allow, Content-Type or Date replaces ours.
     pub(super) fn encode(&self, head_only: bool) -> Vec<u8> {
         let has = |name: &str| Headers::new(self.lines.as_bytes()).get(name).is_some();
         let reason = reason(self.status);
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
         let mut push = |parts: &[&str]| push(&mut text, parts);
         match self.status {
-            // RFC 9110 §7.8: a sender of Upgrade must also name `Upgrade` in Connection. RFC 6455
-            // §4.4: the answer to a wrong version names the right version.
+            // RFC 9110 §7.8: a sender of Upgrade must also name it in Connection. RFC 6455 §4.4:
+            // the answer to a wrong version names the right one.
             426 => {
                 push(&[
                     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -195,8 +192,8 @@ impl Rejection {
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
-        // RFC 9110 §8.6: a 204 must not have a Content-Length. A 304 gets none, because a
-        // Content-Length would have to be the length of a 200's body, which is not known here.
+        // RFC 9110 §8.6: a 204 must not have a Content-Length. A 304's would have to be the length
+        // of a 200's body, which we don't know.
         if !matches!(self.status, 204 | 304) {
             push(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
@@ -254,7 +251,7 @@ impl fmt::Debug for Rejection {
     }
 }
 
-/// Returns the name of a status in RFC 9110 §15 or RFC 6585; empty for statuses not listed here.
+/// RFC 9110 §15 or RFC 6585; empty for others.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
