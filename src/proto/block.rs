@@ -1,31 +1,27 @@
-//! Blocks of memory that the messages from `recv_owned` share. Each thread fills one block at a
-//! time. A message of up to [`LARGEST`] bytes (4 KiB) needs no allocation of its own.
+//! Blocks of memory that the messages from `recv_owned` share, so that a message of up to
+//! [`LARGEST`] bytes (4 KiB) needs no allocation of its own. Each thread fills one block at a time.
 //!
 //! ```text
 //! | kept | dropped | kept |   | free               |    the next message goes here
 //! ```
 //!
-//! Each message is a part of a block, and keeps the block alive. The thread writes the next message
-//! after the last part. If a message does not fit there, and all parts were dropped, it goes to the
-//! front of the block. If it does not fit, and a part is still kept, it goes into a new block. A
-//! message of at least `LONG` bytes goes to the front whenever all parts were dropped, because the
-//! front was used before, so the processor's cache may still hold it. Without std, each message has
-//! a separate allocation.
+//! Each message is a part of a block, and keeps the block alive. The next message goes after the
+//! last part, or to the front once all parts were dropped, or into a new block.
+//!
+//! A message of at least `LONG` bytes goes to the front whenever it can, because the processor's
+//! cache may still hold what was used before. Without std, each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
-/// The longest message that is put into a block, in bytes. A higher maximum could leave too many
-/// bytes at the end of a block unused.
+/// In bytes. A higher maximum could leave too many bytes at the end of a block unused.
 pub(crate) const LARGEST: usize = 4 << 10;
 
-/// The length of a block, in bytes. A block is full when the next message does not fit. This
-/// message has at most `LARGEST` bytes, so a full block holds at least 32 KiB of messages. A block
-/// takes two allocations, for its bytes and its reference count, so each allocation serves at least
-/// 16 KiB of messages.
+/// In bytes. A block is full when the next message (of at most `LARGEST`) doesn't fit, so a full
+/// block holds at least 32 KiB of messages. It takes two allocations, for its bytes and its
+/// reference count, so each allocation serves at least 16 KiB of messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// A message of at least this many bytes is long. A shorter message goes after the last part if it
-/// fits there, and nothing checks whether the front is free: the check would take more time than
-/// the processor's cache would save.
+/// In bytes. For a shorter message nothing checks whether the front is free: the check would take
+/// more time than the cache would save.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]
@@ -33,8 +29,6 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// Copies received bytes for a caller that keeps them. With `std`, a copy of 1 to `LARGEST` bytes
-/// is a part of the thread's block. Any other copy that is not empty has its own allocation.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]
@@ -48,8 +42,8 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
 
 #[inline]
 fn part(block: &mut BytesMut, bytes: &[u8]) -> Bytes {
-    // `try_reclaim` finds room for `BLOCK` bytes only if the whole block is free: it has no part
-    // yet, or all its parts were dropped. The next part then goes to the front.
+    // `try_reclaim` finds room for `BLOCK` bytes only if the whole block is free; the next part
+    // then goes to the front.
     let is_at_front = bytes.len() >= LONG && block.try_reclaim(BLOCK);
     if !is_at_front && block.capacity() < bytes.len() {
         block.reserve(BLOCK); // to the front if all parts were dropped, otherwise a new block

@@ -1,5 +1,4 @@
-//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). A [`CloseCode`] is always a
-//! code that a Close frame may have.
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4).
 //!
 //! The connection decides whether and when a Close is sent.
 pub use crate::proto::code::{CloseCode, InvalidCloseCode};
@@ -59,7 +58,6 @@ impl<'a> CloseFrame<'a> {
         Ok(Some(Self { code, reason }))
     }
 
-    /// Encodes the payload of the Close frame. `None` if the reason is too long.
     pub(crate) fn encode(self) -> Option<Control> {
         Control::new([&self.code.get().to_be_bytes(), self.reason.as_bytes()])
     }

@@ -1,5 +1,4 @@
-//! The limits and policies of a connection, with their defaults. [`Negotiated`] is the result of a
-//! handshake's negotiation.
+//! The limits and policies of a connection, with their defaults.
 use crate::proto::{
     deflate::{Deflate, DeflateParams},
     message::OwnedMessage,
@@ -265,7 +264,7 @@ pub struct Config {
     /// 101); default 4 KiB. After the refusal's head, a client waits at most a second for the body.
     pub max_refusal_body: usize,
 
-    // This field makes `..` necessary, so that a later version can add fields. Do not use it.
+    // Makes `..` necessary, so that a later version can add fields.
     #[doc(hidden)]
     pub more: (),
 }

@@ -11,7 +11,6 @@ pub fn __debug_text(f: &mut Formatter<'_>, error: &dyn Display) -> fmt::Result {
     f.write_char('"')
 }
 
-/// Escapes what is written.
 struct Escaped<'a, 'f>(&'a mut Formatter<'f>);
 
 impl Write for Escaped<'_, '_> {
@@ -20,8 +19,8 @@ impl Write for Escaped<'_, '_> {
     }
 }
 
-/// Implements `Debug` for an error: the form of `derive(Debug)`, then the text. A variant in
-/// brackets has an error of ours, whose `Debug` has the text already.
+/// The form of `derive(Debug)`, then the text. A variant in brackets has an error of ours, whose
+/// `Debug` has the text already.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __debug_error {

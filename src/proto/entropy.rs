@@ -25,11 +25,10 @@ impl<E: Entropy + ?Sized> Entropy for Box<E> {
     }
 }
 
-/// Masking keys. The source fills 64 keys at once, so that most keys cost only a load and an
-/// addition.
+/// 64 at once, so that most keys cost only a load and an addition.
 pub(crate) struct Keys {
-    /// The index in `keys` of the next key to return; beyond the end if `keys` must be filled
-    /// again. Invariant: the keys from this index on were not returned yet.
+    /// The next key; beyond the end if `keys` must be filled again. Invariant: the keys from here
+    /// on were not returned yet.
     at: usize,
     keys: [[u8; 4]; 64],
     source: Box<dyn Entropy + Send + Sync>,

@@ -1,9 +1,7 @@
 //! Errors, with a type for each party at fault: [`ProtocolError`] for the peer, [`SendError`] for
-//! the caller. [`RecvError`] contains a `ProtocolError`, or names a limit, a deadline, the end of
-//! the stream or a failure that the application declared.
+//! the caller.
 //!
-//! All these errors are `Copy` and small, and contain no text from the wire. The errors of the
-//! opening handshake are in [`handshake`](crate::handshake). The adapters return `Error`.
+//! All these errors are `Copy` and small, and contain no text from the wire.
 use crate::proto::{code::CloseCode, debug::__debug_error};
 
 /// The peer broke RFC 6455 or RFC 7692. A connection that finds this error fails with
@@ -137,8 +135,8 @@ impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
     /// ended, or if a deadline other than `data_timeout` passed. In these cases our Close was sent
     /// already, or would most likely not arrive.
-    // The adapters' `Error::is_retryable` uses this code: the result is `true` for each `RecvError`
-    // without a code, and for `DataTimeout`.
+    // The adapters' `Error::is_retryable` uses this: `true` for each `RecvError` without a code,
+    // and for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             // §7.4.1: 1007 is for data that does not match the type of its message.
@@ -203,13 +201,12 @@ __debug_error! {
     BadCloseCode, BadUtf8,
 }
 
-/// Converts the result of a call that closes a sending half. The error `Closed` becomes `Ok`,
-/// because the caller wants a closed half, and the half is already closed.
+/// The caller wants a closed half, so it is no error that the half is closed already.
 pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     closed.or_else(|error| if error == SendError::Closed { Ok(()) } else { Err(error) })
 }
 
-/// Converts a length into the form that errors show. `u32` keeps the errors small.
+/// `u32` keeps the errors small.
 pub(crate) fn shown(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

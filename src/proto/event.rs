@@ -1,5 +1,4 @@
-//! Events that own their payload. You can keep these events, and send them to a different task or
-//! to the peer.
+//! Events that own their payload.
 use crate::proto::{
     close::{CloseFrame, OwnedCloseFrame},
     message::{Event, Message, OwnedMessage},

@@ -29,11 +29,9 @@ pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV1: u8 = 0x40;
 const RSV2: u8 = 0x20;
 const RSV3: u8 = 0x10;
-/// The reserved bits.
 pub(crate) const RSV: u8 = RSV1 | RSV2 | RSV3;
 
-/// The bit of the second byte that is set in a masked frame. The other bits are the payload length,
-/// or `LEN16` or `LEN64`.
+/// Set in a masked frame. The other bits are the payload length, or `LEN16` or `LEN64`.
 pub(crate) const MASK: u8 = 0x80;
 const LEN16: u8 = 126; // Two bytes of length follow.
 const LEN64: u8 = 127; // Eight bytes of length follow.
@@ -58,7 +56,6 @@ pub enum OpCode {
 }
 
 impl OpCode {
-    /// The opcode in the low four bits of a frame's first byte; `None` for a reserved opcode.
     #[inline]
     pub(crate) const fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits & 0x0f {
@@ -79,15 +76,14 @@ impl OpCode {
         self as u8 & 0x8 != 0
     }
 
-    /// Returns the first byte of an unfragmented frame with this opcode.
     #[inline]
     pub(crate) const fn unfragmented(self) -> u8 {
         FIN | self as u8
     }
 }
 
-/// Checks the rules of a header's first byte: the opcode is known (§5.2), and a control frame is
-/// never a fragment (§5.5). Returns the opcode and FIN.
+/// The opcode and FIN. The opcode must be known (§5.2), and a control frame is never a fragment
+/// (§5.5).
 #[inline]
 pub(crate) fn first_byte(b0: u8) -> Result<(OpCode, bool), ProtocolError> {
     let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
@@ -227,8 +223,7 @@ impl Header {
     }
 }
 
-/// Writes a header to the front of `to`. The header's first byte is `b0`. The payload length is
-/// written in its shortest form. Returns the length of the header.
+/// `b0` is the first byte.
 #[inline]
 pub(crate) const fn store(
     to: &mut [u8; MAX_HEADER_LEN],
@@ -263,15 +258,14 @@ pub(crate) const fn store(
     }
 }
 
-/// Returns the length of the header that [`store`] would write.
 #[inline]
 pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
     let key = if masked { Some([0; 4]) } else { None };
     store(&mut [0; MAX_HEADER_LEN], 0, payload_len as u64, key)
 }
 
-/// Stores `bytes` at index `at`. The callers ensure that the bytes fit. Otherwise this function
-/// would store nothing: it never panics (`checks/panics`).
+/// The callers ensure that the bytes fit. Otherwise nothing is stored: this never panics
+/// (`checks/panics`).
 #[inline]
 const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u8; N]) {
     if let Some((_, to)) = to.split_at_mut_checked(at)
@@ -281,34 +275,33 @@ const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u
     }
 }
 
-/// The header of an unfragmented data frame with a payload of less than 64 KiB and without reserved
-/// bits: the most common kind of frame.
+/// An unfragmented data frame with a payload of less than 64 KiB and without reserved bits: the
+/// most common kind.
 pub(crate) struct ShortHeader {
-    /// The opcode of a text or binary message.
+    /// Text or binary.
     pub(crate) opcode: OpCode,
     pub(crate) payload_len: usize,
-    /// The length of the header in bytes, masking key included.
+    /// In bytes, masking key included.
     pub(crate) len: usize,
-    /// The masking key; meaningless if the frame is not masked.
+    /// Meaningless if the frame is not masked.
     pub(crate) key: [u8; 4],
 }
 
-/// The longest short header, in bytes: 2 bytes, 2 of extended length, 4 of masking key.
-/// [`ShortHeader::parse`] always loads this many bytes.
+/// In bytes: 2, 2 of extended length, 4 of masking key. [`ShortHeader::parse`] always loads this
+/// many.
 pub(crate) const SHORT_LEN: usize = 8;
 
 impl ShortHeader {
-    /// Parses a short header with the mask bit `mask_bit`, in a few comparisons. `None` for every
-    /// other header, legal or not: the caller must then use [`Header::parse`].
+    /// Takes a few comparisons. `None` for every header that is not short, legal or not: the caller
+    /// must then use [`Header::parse`].
     ///
-    /// `wire` may end in stale bytes of the buffer, after the bytes that have arrived. If the
-    /// header extends into stale bytes, the result has no meaning. The caller notices this, because
-    /// a frame with this header is longer than the bytes that have arrived.
+    /// `wire` may end in stale bytes of the buffer. If the header extends into them, the result has
+    /// no meaning, and the caller notices, because such a frame is longer than the bytes that have
+    /// arrived.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
-        // The first byte must be FIN with the opcode of text (1) or binary (2). One subtraction
-        // checks both opcodes. The mask bit must be `mask_bit`.
+        // FIN with the opcode of text (1) or binary (2), both checked by one subtraction.
         let text = OpCode::Text.unfragmented();
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;
@@ -318,8 +311,8 @@ impl ShortHeader {
         let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
         if payload_len >= usize::from(LEN16) {
             payload_len = usize::from((key as u16).swap_bytes()); // big-endian on the wire
-            // `Header::parse` handles a length in eight bytes. It also refuses a length below 126
-            // in two bytes, because one byte would be enough.
+            // `Header::parse` handles a length in eight bytes, and refuses a length below 126 in
+            // two bytes, because one byte would be enough.
             if b1 & !MASK == LEN64 || payload_len < usize::from(LEN16) {
                 return None;
             }
@@ -330,7 +323,7 @@ impl ShortHeader {
     }
 }
 
-/// The payload of a control frame: at most 125 bytes (§5.5).
+/// At most 125 bytes (§5.5).
 #[derive(Clone, Copy)]
 pub(crate) struct Control {
     len: u8,
@@ -338,7 +331,6 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Joins the parts. `None` if they have more than 125 bytes together.
     pub(crate) fn new<const N: usize>(parts: [&[u8]; N]) -> Option<Self> {
         let mut control = Self { len: 0, payload: [0; MAX_CONTROL_LEN] };
         for part in parts {

@@ -1,9 +1,8 @@
-//! The only file of this crate with `unsafe`. The `unsafe` code calls AVX2 kernels, and makes a
-//! `str` of validated bytes.
+//! The only file of this crate with `unsafe`: it calls AVX2 kernels, and makes a `str` of validated
+//! bytes. It relies on invariants of private fields of [`Buffer`] and [`Text`].
 //!
 //! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Tests
-//! compare each kernel with a byte loop. A *block* is the 16 to 128 bytes that a kernel processes
-//! at once. The `unsafe` code relies on invariants of private fields of [`Buffer`] and [`Text`].
+//! compare each with a byte loop. A *block* is the 16 to 128 bytes that a kernel processes at once.
 #![allow(unsafe_code)]
 
 use crate::proto::block;
@@ -11,23 +10,23 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length in bytes on, the processor's features select the kernel. For fewer bytes,
-/// detecting the features costs more than it saves, except in [`xor_to_read`], which detects them
-/// from 64 bytes on. Functions for long payloads are not inlined, so that callers stay short.
+/// In bytes. From here on the processor's features select the kernel; below, detecting them costs
+/// more than it saves, except in [`xor_to_read`], which does from 64 bytes on. Functions for long
+/// payloads are not inlined, so that callers stay short.
 const LONG: usize = 256;
 
-/// The length in bytes from which masking in place aligns its stores to 32 bytes, so that no store
-/// touches two cache lines. For fewer bytes, aligning costs as much as it saves.
+/// In bytes. From here on masking in place aligns its stores to 32 bytes, so that none touches two
+/// cache lines; below, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// Rotates the key so that its first byte is for the payload's byte at index `end`. A block that
-/// ends at `end` needs the same rotation, because a block's length is a multiple of 4.
+/// The key, its first byte for the payload's byte at `end`. A block that ends at `end` needs the
+/// same rotation, because a block's length is a multiple of 4.
 #[inline(always)]
 pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
 }
 
-/// XORs a block word by word. Byte by byte, an unoptimised build takes seven times as long.
+/// By words: byte by byte, an unoptimised build takes seven times as long.
 #[inline(always)]
 fn xor<const N: usize>(mut block: [u8; N], key: [u8; 4]) -> [u8; N] {
     let key = u32::from_ne_bytes(key); // in the byte order of the words, whichever it is
@@ -37,7 +36,6 @@ fn xor<const N: usize>(mut block: [u8; N], key: [u8; 4]) -> [u8; N] {
     block
 }
 
-/// XORs `bytes` with `key` repeated, beginning with `key[0]`.
 #[inline(always)]
 pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -47,9 +45,7 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text.
-/// From 64 bytes on, the stores are as wide as the loads that come next. Otherwise each load would
-/// wait for two stores. This function is not inlined, to keep a binary message's path short.
+/// [`xor_in_place`] for a payload that is read right afterwards, such as text: from 64 bytes on, the stores are as wide as the loads that come next, which otherwise would wait for two stores each. Not inlined, to keep a binary message's path short.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -64,7 +60,7 @@ fn xor_below(bytes: &mut [u8], key: [u8; 4]) {
     let Some(&tail) = bytes.last_chunk() else {
         return xor_short(bytes, key);
     };
-    // `tail` may overlap the last whole block, so it is computed before the blocks and stored last.
+    // Computed before the blocks and stored last, because it may overlap the last whole block.
     let tail = xor::<16>(tail, turned(key, n));
     for block in bytes.as_chunks_mut::<16>().0 {
         *block = xor(*block, key);
@@ -74,7 +70,6 @@ fn xor_below(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// XORs fewer than 16 bytes: as two overlapping words, or as at most three single bytes.
 #[inline]
 fn xor_short(bytes: &mut [u8], key: [u8; 4]) {
     if !xor_two::<8>(bytes, key) && !xor_two::<4>(bytes, key) {
@@ -84,8 +79,8 @@ fn xor_short(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// XORs `N` to 2 × `N` bytes as two words of `N` bytes. Returns `false` for fewer than `N` bytes.
-/// The words may overlap, so both are loaded before either is stored.
+/// `N` to 2 × `N` bytes as two words; `false` for fewer. The words may overlap, so both are loaded
+/// before either is stored.
 #[inline(always)]
 fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     let n = bytes.len();
@@ -101,7 +96,6 @@ fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     true
 }
 
-/// Masks up to the first address that is a multiple of 32, and then the rest in aligned blocks.
 #[inline(never)]
 fn xor_longer(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.as_ptr().align_offset(32).min(bytes.len()); // `align_offset` may be `usize::MAX`.
@@ -124,8 +118,8 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
-/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. This
-/// function and all that it calls are inlined, so that their code in `xor_avx2` uses AVX2.
+/// `bytes` must have at least 32 bytes. This function and all that it calls are inlined, so that
+/// their code in `xor_avx2` uses AVX2.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
@@ -138,7 +132,6 @@ pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Copies `from` to `to`, which has the same length, and XORs the copy with `key` repeated.
 #[inline]
 pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -171,7 +164,7 @@ fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     copy_xor_blocks(to, from, key);
 }
 
-/// Does the work of [`copy_xor`] in blocks of 32 bytes. `from` must have at least 32 bytes.
+/// `from` must have at least 32 bytes.
 #[inline(always)]
 pub(super) fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -185,25 +178,24 @@ pub(super) fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     }
 }
 
-/// Whether a whole payload is UTF-8. This function skips ASCII at the beginning. Without the skip,
-/// 80 of the 234 instructions for receiving 200 bytes of ASCII were in `simdutf8`.
+/// Skips ASCII first: without that, 80 of the 234 instructions for receiving 200 bytes of ASCII
+/// were in `simdutf8`.
 #[inline(never)] // see `xor_to_read`
 pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
     rest.is_empty() || simdutf8::basic::from_utf8(rest).is_ok()
 }
 
-/// Validates `bytes` as the beginning of a text. The last character may be incomplete. Returns the
-/// number of bytes in complete characters. `None` if no text can begin with `bytes`.
+/// The number of bytes in complete characters; the last may be incomplete. `None` if no text can
+/// begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
     (begun && is_valid(whole)).then_some(whole.len())
 }
 
-/// Returns the number of bytes at the end that belong to an incomplete character, at most three. A
-/// byte that continues a character begins with the bits 10. A lead byte begins with as many 1 bits
-/// as its character has bytes.
+/// How many bytes at the end belong to an incomplete character, at most three. A continuation byte
+/// begins with the bits 10, a lead byte with as many 1 bits as its character has bytes.
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
@@ -213,14 +205,14 @@ fn cut_character(bytes: &[u8]) -> usize {
     if n < lead { n } else { 0 }
 }
 
-/// Returns the length of an ASCII prefix: all of `bytes` if they are ASCII. Otherwise the prefix is
-/// empty or, from `LONG` bytes on, the whole blocks before the first byte that is not ASCII.
+/// All of `bytes` if they are ASCII. Otherwise empty or, from `LONG` bytes on, the whole blocks
+/// before the first byte that isn't.
 #[inline]
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     // The arm with `N` gets at most 2 × `N` bytes, so its two blocks cover all bytes.
     let ascii = match n {
-        // Text in a non-Latin script usually fails this test. Its other bytes are then not tested.
+        // Text in a non-Latin script usually fails this test.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -233,7 +225,6 @@ fn ascii_prefix(bytes: &[u8]) -> usize {
     if ascii { n } else { 0 }
 }
 
-/// Whether the first and the last `N` bytes are ASCII; `false` for fewer than `N` bytes.
 #[inline(always)]
 fn ends_are_ascii<const N: usize>(bytes: &[u8]) -> bool {
     let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
@@ -242,7 +233,7 @@ fn ends_are_ascii<const N: usize>(bytes: &[u8]) -> bool {
     is_ascii(first) & is_ascii(last)
 }
 
-/// Whether all bytes are ASCII. `N` is a multiple of 8.
+/// `N` is a multiple of 8.
 #[inline(always)]
 fn is_ascii<const N: usize>(bytes: &[u8; N]) -> bool {
     let words = bytes.as_chunks().0.iter();
@@ -263,7 +254,6 @@ fn ascii_long(bytes: &[u8]) -> usize {
     ascii_blocks(bytes)
 }
 
-/// Does the work of [`ascii_prefix`] in blocks of 128 bytes. Returns 0 for fewer than 128 bytes.
 #[inline(always)]
 fn ascii_blocks(bytes: &[u8]) -> usize {
     let blocks = bytes.as_chunks::<128>().0;
@@ -278,26 +268,26 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    /// The known text. Invariant: the range is empty, or lies in `bytes` and is valid UTF-8.
+    /// Invariant: empty, or in `bytes` and valid UTF-8.
     text: Range<usize>,
 }
 
 impl Buffer {
-    /// Returns the bytes of `range`, to write to. Known text stays known if it ends before `range`.
+    /// Known text stays known if it ends before `range`.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
         self.forget_from(range.start);
         self.bytes.get_mut(range)
     }
 
-    /// Does the same as [`get_mut`](Self::get_mut), but faster, because no text stays known.
+    /// Faster than [`get_mut`](Self::get_mut), because no text stays known.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
         self.text.end = 0;
         self.bytes.get_mut(from)
     }
 
-    /// Moves bytes. If these bytes include all known text, the text stays known at its new place.
+    /// If these bytes include all known text, it stays known at its new place.
     #[inline(always)]
     pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize) {
         if self.text.end > 0 {
@@ -319,7 +309,6 @@ impl Buffer {
         }
     }
 
-    /// Forgets the known text if a write from index `at` on may change it.
     #[inline(always)]
     fn forget_from(&mut self, at: usize) {
         if at < self.text.end {
@@ -327,8 +316,8 @@ impl Buffer {
         }
     }
 
-    /// Unmasks `range` if `key` is `Some`. Returns whether the result is text. If it is not, masks
-    /// the bytes again, because `step_slow` then unmasks them itself.
+    /// Whether the unmasked `range` is text. If not, the bytes are masked again, because
+    /// `step_slow` unmasks them itself.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };
@@ -344,7 +333,7 @@ impl Buffer {
         valid
     }
 
-    /// Whether `range` is text. Known text is not checked again.
+    /// Known text is not checked again.
     #[inline]
     pub(crate) fn is_text(&mut self, range: Range<usize>) -> bool {
         let known = self.known(&range);
@@ -355,7 +344,6 @@ impl Buffer {
         valid
     }
 
-    /// Whether a text can begin with the bytes of `range`. Known text is not checked again.
     pub(crate) fn begins_text(&mut self, range: Range<usize>) -> bool {
         let known = self.known(&range);
         let rest = self.bytes.get(known..range.end).unwrap_or_default();
@@ -366,15 +354,14 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns the index from which a check of `range` begins: the end of the known text if this
-    /// text begins where `range` does and ends inside it, otherwise the start of `range`.
+    /// Where a check of `range` begins: at the end of the known text if that begins where `range`
+    /// does and ends inside it.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// Returns the text that the last check accepted, or an empty text if none is known.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
@@ -390,8 +377,8 @@ impl Buffer {
         self.bytes.capacity()
     }
 
-    /// Appends zeros up to the length `len`, which must be at most `most`. To keep reallocations
-    /// rare, each reallocation doubles the capacity, but to at most `most`.
+    /// With zeros; `len` must be at most `most`. Each reallocation doubles the capacity, but to at
+    /// most `most`, so that reallocations stay rare.
     pub(crate) fn lengthen(&mut self, len: usize, most: usize) {
         let room = self.bytes.capacity();
         if len > room {
@@ -401,14 +388,13 @@ impl Buffer {
         self.bytes.resize(len, 0);
     }
 
-    /// Returns the bytes, and leaves an empty buffer.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.text.end = 0;
         core::mem::take(&mut self.bytes)
     }
 
-    /// Returns the known text, which keeps the memory of the whole buffer alive.
+    /// Keeps the memory of the whole buffer alive.
     pub(crate) fn into_text(self) -> Text {
         let Self { bytes, text } = self;
         // A forgotten text's start may be greater than its end. `slice` would panic for this range.
@@ -449,7 +435,7 @@ impl Text {
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// Copies the text. With `std`, copies of up to 4 KiB share memory (module `block`).
+    /// With `std`, copies of up to 4 KiB share memory (module `block`).
     #[inline(always)] // see `Receiver::take_short`
     pub(crate) fn kept(text: &str) -> Self {
         Self(block::copy(text.as_bytes()))

@@ -19,7 +19,7 @@ use crate::proto::kernel;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Masker {
-    /// The masking key, rotated so that its first byte is for the next byte of payload.
+    /// Its first byte is for the next byte of payload.
     key: [u8; 4],
 }
 

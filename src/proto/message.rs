@@ -103,7 +103,6 @@ impl AsRef<[u8]> for Message<'_> {
     }
 }
 
-/// Implements, for each type, the conversion of a reference into a message of the given kind.
 macro_rules! lent {
     ($($Of:ty => $Kind:ident),*) => {$(
         impl<'a> From<&'a $Of> for Message<'a> {
@@ -263,8 +262,6 @@ impl OwnedMessage {
         Self::Binary(bytes.into())
     }
 
-    /// Copies a received message. With `std`, a copy of at most 4 KiB goes into a block that the
-    /// thread's messages share.
     #[inline(always)] // see `Receiver::take_short`
     pub(crate) fn kept(message: Message<'_>) -> Self {
         match message {

@@ -1,12 +1,10 @@
-//! The protocol without I/O: the caller supplies bytes, time and entropy.
-//!
-//! The state machines are `connection` and `handshake`. The other modules contain values, codecs
-//! and helpers, and depend on neither state machine. No module here names a module outside this
-//! folder; `tests/source/architecture.rs` checks this.
+//! The protocol without I/O: the caller supplies bytes, time and entropy. The state machines are
+//! `connection` and `handshake`; the other modules depend on neither, and none names a module
+//! outside this folder (`tests/source/architecture.rs`).
 //!
 //! Most slices are cut by `get`, because indexing may panic. Where a `None` can never occur, the
 //! code has a default for it, such as the empty slice of `unwrap_or_default`. `checks/panics/list`
-//! lists the panics that are still possible.
+//! has the panics that are still possible.
 mod block;
 pub(crate) mod close;
 pub(crate) mod code;

@@ -1,9 +1,7 @@
-//! The buffers that a thread keeps for its connections. A connection of an asynchronous adapter
-//! takes buffers from this pool, and gives them back before it waits, unless the buffers still
-//! contain bytes. In every adapter, also in `blocking`, compression takes its buffers from here.
-//!
-//! The pool also keeps long buffers, so that a large message can reuse the buffer of an earlier
-//! large message.
+//! The buffers that a thread keeps for its connections, long ones too, so that a large message can
+//! reuse the buffer of an earlier one. A connection of an asynchronous adapter gives its buffers
+//! back before it waits, unless they still contain bytes. Compression takes its buffers from here
+//! in every adapter.
 use crate::proto::memory::Memory;
 use std::{
     cell::{Cell, RefCell},
@@ -11,35 +9,30 @@ use std::{
     vec::Vec,
 };
 
-/// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as
-/// the buffer of a handshake, costs less than finding a buffer in the pool.
+/// In bytes. Allocating a shorter buffer, such as a handshake's, costs less than finding one in the
+/// pool.
 const LEAST: usize = 4 << 10;
 
-/// The most bytes that the pool of one thread keeps. The capacities of all buffers count, except
-/// those of the buffers in `Thread::last`.
+/// Per thread, in bytes of capacity, without the buffers in `Thread::last`.
 const MOST: usize = 4 << 20;
 
-/// The largest capacity of a buffer in `Thread::last`, in bytes.
+/// In bytes of capacity.
 const SHORT: usize = 64 << 10;
 
-/// The functions by which a connection takes buffers from the running thread's pool and gives them
-/// back.
 pub(crate) static POOL: Memory = Memory { take_to, give: |mut buffer| give(&mut buffer) };
 
 struct Thread {
-    /// Buffers of up to `SHORT` bytes; an empty `Vec` is a free place. A task that sends one
-    /// message at a time needs one buffer: it takes the buffer for each message, and gives it back
-    /// after each flush. A task that also waits for each answer needs a second buffer. Both are
-    /// found without a search. The first element is the newer buffer.
+    /// Buffers of up to `SHORT` bytes, the newer first; an empty `Vec` is a free place. Two,
+    /// because a task that sends one message at a time needs one for each flush, and a second if it
+    /// also waits for each answer. Both are found without a search.
     last: [Cell<Vec<u8>>; 2],
     rest: RefCell<Pool>,
 }
 
 struct Pool {
-    /// The buffers kept. If several buffers fit, the buffer given back last is taken, because it is
-    /// most likely still in the processor's cache.
+    /// Of several that fit, we take the one given back last, because it is most likely still in the
+    /// processor's cache.
     free: Vec<Vec<u8>>,
-    /// The sum of the capacities of the buffers in `free`.
     bytes: usize,
 }
 
@@ -52,17 +45,14 @@ std::thread_local! {
     };
 }
 
-/// Replaces `to`, which is empty, by a buffer of at least `len` initialised bytes. A buffer from
-/// the pool still contains the bytes of its last use. Buffers of at most twice `len` are preferred
-/// to longer buffers.
+/// `to` is empty. What it gets may still contain the bytes of its last use, and has at most twice
+/// `len` if there is such a buffer.
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
     if !exchange(0, to, |last, _| has_suitable_len(last, len)) {
         take_other(to, len);
     }
 }
 
-/// Moves the buffer from `buffer` to the pool, and leaves an empty `Vec`. Frees the buffer if it is
-/// too short, or if the pool is full.
 #[inline(always)]
 pub(crate) fn give(buffer: &mut Vec<u8>) {
     if !buffer.is_empty() && !give_last(buffer) {
@@ -70,8 +60,6 @@ pub(crate) fn give(buffer: &mut Vec<u8>) {
     }
 }
 
-/// Puts `buffer` into the first place of `Thread::last` if this place is free and the buffer's size
-/// is suitable. Returns whether it did.
 #[inline(always)]
 fn give_last(buffer: &mut Vec<u8>) -> bool {
     exchange(0, buffer, |last, given| {
@@ -79,8 +67,8 @@ fn give_last(buffer: &mut Vec<u8>) -> bool {
     })
 }
 
-/// Exchanges `buffer` with element `at` of `Thread::last` if `may` allows it. Returns whether it
-/// did. This function drops neither buffer, so the compiler adds no drop code to it.
+/// Exchanges `buffer` with element `at` of `Thread::last` if `may` allows it. Drops neither, so the
+/// compiler adds no drop code.
 #[inline(always)]
 fn exchange(at: usize, buffer: &mut Vec<u8>, may: impl Fn(&Vec<u8>, &Vec<u8>) -> bool) -> bool {
     let exchanged = THREAD.try_with(|thread| {
@@ -104,9 +92,9 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
     }
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
-        // `rest.take` searches only `rest`, but a `last` buffer may be the only one that is long
-        // enough. So both `last` buffers move to `rest` first. The newer one moves second, because
-        // `take` searches from the end of `free`.
+        // A `last` buffer may be the only one that is long enough, but `rest.take` searches only
+        // `rest`: both move there first, the newer one second, because `take` searches from the
+        // end.
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.take(len)
     });
@@ -117,9 +105,8 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
 #[cold]
 #[inline(never)] // keeps `give` short
 fn give_other(buffer: &mut Vec<u8>) {
-    // If the second place is free, the buffer of the first place moves there, so that `give_last`
-    // finds the first place free. An error means that the thread is ending: its pool is gone, and
-    // `buffer` is freed.
+    // Frees the first place for `give_last`. An error means that the thread is ending: its pool is
+    // gone, and `buffer` is freed.
     let _ = THREAD.try_with(|thread| {
         let [newest, older] = &thread.last;
         let kept = older.take();
@@ -142,8 +129,6 @@ fn has_suitable_len(buffer: &[u8], len: usize) -> bool {
 }
 
 impl Pool {
-    /// Removes the newest buffer of a suitable length. If there is none, removes the newest buffer
-    /// that is long enough.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let any = || self.free.iter().rposition(|kept| kept.len() >= len);
         let at = self.free.iter().rposition(|kept| has_suitable_len(kept, len)).or_else(any)?;

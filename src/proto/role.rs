@@ -1,5 +1,3 @@
-//! The two ends of a connection.
-
 /// One of the two ends of a connection (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a connection has two ends.
@@ -11,7 +9,6 @@ pub enum Role {
 }
 
 impl Role {
-    /// Returns the role of an end, given whether that end masks its frames.
     #[inline(always)]
     pub(crate) const fn by_mask(masks: bool) -> Self {
         if masks { Self::Client } else { Self::Server }

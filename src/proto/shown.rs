@@ -1,13 +1,11 @@
-//! The peer's text in the form that errors, logs and `Debug` show.
 use core::fmt::{self, Write};
 
-/// Shows at most 64 bytes from the wire, escaped and in one line. So a peer can neither forge lines
-/// of a log nor fill the log with long lines.
+/// At most 64 bytes from the wire, escaped and in one line, so that a peer can neither forge lines
+/// of a log nor fill the log.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl Shown<'_> {
-    /// Shows the bytes. `quote` is the kind of quote in which the caller encloses the bytes. Only
-    /// this kind of quote is escaped. With `None`, neither `'` nor `"` is escaped.
+    /// Only the kind of quote in which the caller encloses the bytes is escaped.
     fn show(&self, f: &mut fmt::Formatter<'_>, quote: Option<u8>) -> fmt::Result {
         const SHOWN: usize = 64;
         let (cut, more) = self.0.split_at_checked(SHOWN).unwrap_or((self.0, &[]));

@@ -1,4 +1,3 @@
-//! The trait implementations that let a [`Text`] be used like a `&str`.
 use crate::proto::{
     kernel::Text,
     message::OwnedMessage,

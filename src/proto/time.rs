@@ -1,4 +1,3 @@
-//! Points in time. The caller passes them to the core, which never reads a clock.
 use core::{
     ops::{Add, Sub},
     time::Duration,
@@ -38,13 +37,11 @@ impl Time {
         self.0
     }
 
-    /// Returns the earliest of the given times. `None` if all are `None`.
     #[inline(never)] // inlined, it would add about 700 bytes of code to each caller
     pub(crate) fn earliest(times: &[Option<Self>]) -> Option<Self> {
         times.iter().flatten().min().copied()
     }
 
-    /// Returns the time that is `d` earlier, but not before the epoch.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))
     }

@@ -69,8 +69,8 @@ __debug_error! {
     Fragment, BadUserinfo, IllegalCharacter, NotProxy, TooLong,
 }
 
-/// The longest URL, in bytes. Even if every byte were percent-encoded, which triples the length,
-/// the URL would be below 64 KiB, the limit of common HTTP stacks.
+/// In bytes. Percent-encoding triples it at most, which is still below 64 KiB, the limit of common
+/// HTTP stacks.
 const MAX_URL: usize = 16 << 10;
 
 /// A parsed URL: the host to dial, and the resource to request (RFC 6455 §3).
@@ -88,13 +88,13 @@ const MAX_URL: usize = 16 << 10;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     secure: bool,
-    /// The host in lower case. An IPv6 address has its zone as written, but no brackets.
+    /// In lower case. An IPv6 address has its zone as written, but no brackets.
     host: String,
-    /// The value of the Host header: the host in lower case, and the port. An IPv6 address has
-    /// brackets, but no zone. A default port is left out.
+    /// In lower case, with the port unless it is the default. An IPv6 address has brackets, but no
+    /// zone.
     host_header: String,
     port: u16,
-    /// Path and query. Invariant: `resource` begins with `/` and is visible ASCII.
+    /// Invariant: `resource` begins with `/` and is visible ASCII.
     resource: String,
     /// `user:password` as in Basic authentication, percent-decoded. Invariant: the user has no
     /// colon.
@@ -131,7 +131,7 @@ impl Target {
         name.strip_suffix('.').unwrap_or(name)
     }
 
-    /// The host without its zone. A zone has a meaning on this machine only, so no peer is sent it.
+    /// A zone has a meaning on this machine only, so no peer is sent it.
     pub(crate) fn unzoned(&self) -> &str {
         cut(&self.host, b'%').map_or(&*self.host, |(name, _)| name)
     }
@@ -142,25 +142,24 @@ impl Target {
         &self.resource
     }
 
-    /// Returns `user:password`, percent-decoded.
     pub(crate) fn userinfo(&self) -> Option<&[u8]> {
         self.userinfo.as_deref()
     }
 
-    /// Parses the part of a URL after the scheme and `://`: authority, path and query. `default` is
-    /// the port if the URL names no port. The caller passes it, because SOCKS5 has its own default.
+    /// `rest` is what follows `://`. The caller passes the default port, because SOCKS5 has its
+    /// own.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = split_authority(rest);
-        // The last `@` ends the userinfo. `decode_userinfo` refuses an earlier `@`, because another
-        // parser could take the text after the earlier `@` for the host.
+        // The last `@` ends the userinfo. `decode_userinfo` refuses an earlier one, because another
+        // parser could take the text after it for the host.
         let (userinfo, authority) = match authority.rsplit_once('@') {
             Some((userinfo, authority)) => (decode_userinfo(userinfo)?, authority),
             None => (None, authority),
         };
         let authority = Authority::parse(authority)?;
         authority.check_name()?;
-        // This test cannot be in `check`, because `check` sees the host too, and a host that is not
-        // ASCII has an error of its own, `NonAsciiHost`.
+        // Not in `check`: that sees the host too, and a host that isn't ASCII has an error of its
+        // own, `NonAsciiHost`.
         if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
@@ -242,7 +241,6 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Checks the rules that hold for a URL of any scheme.
 pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     // RFC 6455 §3 and RFC 3986 §2.2: these characters are never legal. Some parsers read a
     // backslash as a slash, and so find a different host.
@@ -259,21 +257,20 @@ pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     Ok(())
 }
 
-/// Returns the scheme in lower case, if it is a scheme of WebSockets, HTTP or SOCKS5.
 pub(crate) fn known(scheme: &str) -> Option<&'static str> {
     let all = ["ws", "wss", "http", "https", "socks5", "socks5h"];
     all.into_iter().find(|known| known.eq_ignore_ascii_case(scheme))
 }
 
-/// Returns 443 for a secure scheme, otherwise 80 (RFC 6455 §3).
+/// RFC 6455 §3.
 fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
 
-/// A host and a port, as in a URL or a Host header (RFC 3986 §3.2), without userinfo.
+/// As in a URL or a Host header (RFC 3986 §3.2), without userinfo.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authority<'a> {
-    /// The host as written, except that an IPv6 address has neither brackets nor zone. Never empty.
+    /// As written, but an IPv6 address has neither brackets nor zone. Never empty.
     pub(crate) host: &'a str,
     zone: Option<&'a str>,
     v6: bool,
@@ -281,7 +278,6 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// Parses a host, with a port if `text` names one. An IPv6 address must be in brackets.
     pub(crate) fn parse(text: &'a str) -> Result<Self, UrlError> {
         if let Some(text) = text.strip_prefix('[') {
             let (address, after) = cut(text, b']').ok_or(UrlError::BadHost)?;
@@ -323,8 +319,8 @@ impl<'a> Authority<'a> {
         Ok(Self { host, zone: None, v6: false, port })
     }
 
-    /// Refuses a name that a Host header may have, but no resolver knows: a name with
-    /// percent-encoding or an empty label.
+    /// A Host header may have percent-encoding or an empty label, but no resolver knows such a
+    /// name.
     pub(crate) fn check_name(&self) -> Result<(), UrlError> {
         let labels = self.host.strip_suffix('.').unwrap_or(self.host); // A final dot is the root.
         match () {
@@ -336,8 +332,6 @@ impl<'a> Authority<'a> {
         }
     }
 
-    /// Whether `self` and `other` name the same host and port. A missing port means 443 if `secure`
-    /// is set, otherwise 80.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
         let port = |side: &Self| side.port.unwrap_or(default_port(secure));
         self.host.eq_ignore_ascii_case(other.host)
@@ -346,8 +340,8 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Whether `host`, which is not empty, is a registered name: unreserved characters, sub-delimiters
-/// and percent-encoding (RFC 3986 §3.2.2). An IPv4 address has this form too.
+/// RFC 3986 §3.2.2: unreserved characters, sub-delimiters and percent-encoding. `host` is not
+/// empty. An IPv4 address has this form too.
 fn is_reg_name(host: &str) -> bool {
     let mut bytes = host.bytes();
     while let Some(b) = bytes.next() {
@@ -365,28 +359,24 @@ fn is_reg_name(host: &str) -> bool {
     true
 }
 
-/// Splits `text` at its first byte that equals `at`, which must be ASCII. `str::split_once` would
-/// search for a `char`, which is slower in a short text, and the compiler would copy the search's
-/// code to each call.
+/// `at` must be ASCII. `str::split_once` would search for a `char`, which is slower in a short
+/// text, and its code would be copied to each call.
 fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     let found = text.bytes().position(|b| b == at)?;
     Some((text.get(..found)?, text.get(found + 1..)?))
 }
 
-/// Splits a URL at the first `://` into the scheme and the rest.
 pub(crate) fn split_scheme(url: &str) -> Option<(&str, &str)> {
     let at = url.as_bytes().windows(3).position(|bytes| bytes == b"://")?;
     Some((url.get(..at)?, url.get(at + 3..)?))
 }
 
-/// Splits the part of a URL after `://` into two: the authority, and the path with the query.
 pub(crate) fn split_authority(rest: &str) -> (&str, &str) {
     let end = rest.bytes().position(|b| b == b'/' || b == b'?');
     rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""))
 }
 
-/// Parses a port, which may have leading zeros (RFC 3986 §3.2.3). `None` for an empty text, which
-/// means the default port.
+/// Leading zeros are allowed (RFC 3986 §3.2.3). `None`, the default port, for an empty text.
 fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     if text.is_empty() {
         return Ok(None);
@@ -398,21 +388,19 @@ fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     }
 }
 
-/// Decodes the text before the `@` into `user:password`; `None` if the text is empty.
 fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    // RFC 3986 §3.2.1 requires encoding these characters in userinfo. It requires encoding others
-    // too, such as `^`. Those are accepted here and in the path, because a URL gives them no
-    // meaning.
+    // RFC 3986 §3.2.1 requires encoding others too, such as `^`. Those are accepted here and in the
+    // path, because a URL gives them no meaning.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }
     let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a server takes the text before the first colon as the user. So a user that
-    // contains a colon after decoding is refused. (In the URL this colon is `%3A`.)
+    // RFC 7617 §2: a server takes the text before the first colon as the user, so none may be in it
+    // after decoding (in the URL it is `%3A`).
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }
@@ -424,7 +412,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     Ok(Some(userinfo))
 }
 
-/// Decodes percent-encoding (RFC 3986 §2.1).
+/// RFC 3986 §2.1.
 fn decode(text: &str) -> Result<Vec<u8>, UrlError> {
     let hex = |b: Option<u8>| {
         let digit = b.and_then(|b| char::from(b).to_digit(16));

@@ -1,18 +1,15 @@
-//! Checks UTF-8 that comes in pieces of any length (RFC 6455 §8.1). The check of a piece fails if
-//! no valid text begins with the bytes so far.
-//!
-//! The module `kernel` validates whole characters. This module checks a character whose bytes are
-//! spread over several pieces.
+//! UTF-8 that comes in pieces of any length (RFC 6455 §8.1): a piece fails once no valid text
+//! begins with the bytes so far. `kernel` validates whole characters, this module those whose bytes
+//! are spread over several pieces.
 use crate::proto::kernel;
 use core::fmt;
 
 pub(crate) use kernel::is_valid;
 
-/// Checks the pieces of a text, and keeps the incomplete character at the end of a piece.
 #[derive(Clone, Default)]
 pub(crate) struct Utf8Validator {
-    /// The first bytes of an incomplete character. Invariant: `partial[..len]` is the beginning of
-    /// a valid character, and `len <= 3`.
+    /// An incomplete character. Invariant: `partial[..len]` is the beginning of a valid one, and
+    /// `len <= 3`.
     partial: [u8; 4],
     len: u8,
 }
@@ -24,9 +21,8 @@ impl fmt::Debug for Utf8Validator {
 }
 
 impl Utf8Validator {
-    /// Checks the next piece. Returns whether a valid text begins with the pieces so far.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> bool {
-        // If the previous piece ended inside a character, this loop completes it byte by byte.
+        // Completes, byte by byte, a character that the previous piece began.
         while self.len > 0 {
             let Some((&first, rest)) = bytes.split_first() else {
                 return true;
@@ -34,8 +30,8 @@ impl Utf8Validator {
             bytes = rest;
             let at = usize::from(self.len & 3); // `len <= 3`, so `& 3` only saves a bounds check.
             self.partial[at] = first;
-            // `error_len` is `None` if further bytes could complete the character. With four bytes
-            // `error_len` is never `None`, so `len` stays at most 3.
+            // `None` if further bytes could complete the character; never with four, so `len` stays
+            // at most 3.
             match core::str::from_utf8(&self.partial[..=at]) {
                 Ok(_) => self.len = 0,
                 Err(e) if e.error_len().is_some() => return false,
@@ -51,12 +47,11 @@ impl Utf8Validator {
         true
     }
 
-    /// Checks the next piece. If `last` is set, the text must also be complete.
     pub(crate) fn push_all(&mut self, bytes: &[u8], last: bool) -> bool {
         self.push(bytes) && (!last || self.finish())
     }
 
-    /// Ends the text, and begins the next text. Returns whether the last character was complete.
+    /// Begins the next text too. `false` if the last character is incomplete.
     pub(crate) fn finish(&mut self) -> bool {
         core::mem::take(&mut self.len) == 0
     }

@@ -147,7 +147,7 @@ pub struct Deflate {
     /// always use takeover, so they never agree. Some other servers (Netty by default) decline
     /// compression if the offer has this parameter.
     pub require_no_takeover: bool,
-    // Makes `..` necessary, so that a later version can add fields, as in `Config`.
+    // Makes `..` necessary, as in `Config`.
     #[doc(hidden)]
     pub more: zlib::Supported,
 }
@@ -167,7 +167,6 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// Returns the parameters with the window limited to between `least` and 15 bits.
     fn with_at_least(self, least: u8) -> Self {
         Self { window_bits: self.window_bits.max(least).min(15), ..self }
     }
@@ -197,8 +196,7 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// Returns the settings for both ends, with windows limited to sizes for which zlib can
-    /// compress.
+    /// With windows for which zlib can compress.
     fn within_limits(&self) -> DeflateParams {
         let [server, client] = [self.server, self.client].map(|side| side.with_at_least(9));
         DeflateParams { server, client }
@@ -229,8 +227,7 @@ pub struct DeflateParams {
 }
 
 impl DeflateParams {
-    /// Returns the parameters for messages of `sender`, with the window limited to between 8 and 15
-    /// bits.
+    /// With a window of 8 to 15 bits, for messages of `sender`.
     pub(crate) fn of(&self, sender: Role) -> Direction {
         match sender {
             Role::Server => self.server.with_at_least(8),

@@ -1,6 +1,5 @@
 //! Replaces `zlib.rs` if the feature `deflate` is off. The types here, except `Packed`, have no
-//! values. So compression cannot be configured or agreed on, and the compiler drops all code that
-//! needs a value of one of these types.
+//! values, so the compiler drops all code that needs one.
 use super::{
     Deflate,
     codec::{Broken, Inflated, Setting, ZlibOutput},
@@ -31,9 +30,8 @@ impl<T> DerefMut for Boxed<T> {
     }
 }
 
-// The type of `Deflate::more` has no values here, so an `Option<Deflate>` is always `None`. The
-// compiler does not see this, because `Deflate` has other fields too. These functions return
-// `None`, so that the compiler can drop the code for `Some`.
+// An `Option<Deflate>` is always `None` here, which the compiler does not see, because `Deflate`
+// has other fields than `more`. These functions tell it, so that it can drop the code for `Some`.
 
 pub(crate) fn wanted(_: Option<&Deflate>) -> Option<&Deflate> {
     None

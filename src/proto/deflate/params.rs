@@ -1,8 +1,7 @@
-//! Parses, compares and writes offers and answers of permessage-deflate (RFC 7692 §7.1).
+//! Offers and answers of permessage-deflate (RFC 7692 §7.1).
 use super::{Deflate, DeflateParams, Direction};
 use core::{fmt, mem::replace};
 
-/// The name of the extension.
 pub(crate) const NAME: &str = "permessage-deflate";
 
 const SERVER_NO_TAKEOVER: &str = "server_no_context_takeover";
@@ -10,18 +9,16 @@ const CLIENT_NO_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_BITS: &str = "server_max_window_bits";
 const CLIENT_BITS: &str = "client_max_window_bits";
 
-/// The name of a parameter, and its value. A value that was quoted keeps its escapes.
+/// A value that was quoted keeps its escapes.
 type Param<'a> = (&'a str, Option<&'a str>);
 
-/// A client's offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offer(pub(crate) Params);
 
-/// A server's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer(pub(crate) Params);
 
-/// The parameters of an offer or an answer. `Display` writes a value of Sec-WebSocket-Extensions.
+/// `Display` writes a value of Sec-WebSocket-Extensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Params {
     server_no_takeover: bool,
@@ -30,7 +27,7 @@ pub(crate) struct Params {
     client_bits: Option<Bits>,
 }
 
-/// The value of `client_max_window_bits`. In an offer, this parameter may have no value.
+/// `client_max_window_bits`, which in an offer may have no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bits {
     Any,
@@ -38,12 +35,12 @@ enum Bits {
 }
 
 impl Params {
-    /// Parses parameters. `None` if a parameter is unknown or repeated, or has a forbidden value. A
-    /// server must decline an offer with one of these faults (§7.1).
+    /// `None` if a parameter is unknown or repeated, or has a forbidden value: a server must then
+    /// decline the offer (§7.1).
     pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
-            // `replace` returns the earlier value, which says whether the parameter is repeated.
+            // The earlier value says whether the parameter is repeated.
             let again = match (name, value) {
                 (SERVER_NO_TAKEOVER, None) => replace(&mut parsed.server_no_takeover, true),
                 (CLIENT_NO_TAKEOVER, None) => replace(&mut parsed.client_no_takeover, true),
@@ -62,8 +59,8 @@ impl Params {
     }
 }
 
-/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero. Skips
-/// all backslashes in `value`: each belongs to an escape, because a token contains no backslash.
+/// A decimal number from 8 to 15, without a leading zero (§7.1.2). All backslashes in `value`
+/// belong to escapes, because a token contains none.
 fn bits(value: &str) -> Option<u8> {
     let mut digits = value.bytes().filter(|&b| b != b'\\');
     match (digits.next(), digits.next(), digits.next()) {
@@ -74,14 +71,12 @@ fn bits(value: &str) -> Option<u8> {
 }
 
 impl Offer {
-    /// Makes the offer of a client with these settings.
     pub(crate) fn of(ours: &Deflate) -> Self {
         let DeflateParams { server, client } = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
-            // Off by default, because servers that always use takeover cannot accept this
-            // parameter: they decline compression, or answer without the parameter, which violates
-            // §7.1.1.1.
+            // Off by default: servers that always use takeover decline compression, or answer
+            // without the parameter, which violates §7.1.1.1.
             server_no_takeover: ours.require_no_takeover,
             client_no_takeover: !client.takeover,
             server_bits: limit(server.window_bits),
@@ -90,8 +85,6 @@ impl Offer {
         })
     }
 
-    /// Makes the server's answer, and the parameters that both ends then use. `None` if the server
-    /// cannot accept the offer.
     pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, DeflateParams)> {
         let (Self(theirs), ours) = (self, ours.within_limits());
         // §7.1.2.1: the offer may require a window of 8 bits, which zlib does not support.
@@ -133,14 +126,14 @@ impl Offer {
 }
 
 impl Answer {
-    /// Parses an answer. `None` if no offer permits this answer (§7.1).
+    /// `None` if no offer permits this answer (§7.1).
     pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         Params::parse(params).filter(|p| p.client_bits != Some(Bits::Any)).map(Self)
     }
 
-    /// Returns the parameters agreed on. If `offer` does not permit this answer, the error names
-    /// the setting of [`Deflate`] to which the server does not agree. The error is `None` if the
-    /// answer allows our messages a longer window than `offer`.
+    /// If `offer` doesn't permit this answer, the error names the setting of [`Deflate`] to which
+    /// the server doesn't agree; `None` if the answer allows our messages a longer window than
+    /// `offer`.
     pub(crate) fn to(self, offer: Offer) -> Result<DeflateParams, Option<&'static str>> {
         let (Self(theirs), Offer(ours)) = (self, offer);
         // §7.1.1.1: if the offer has `server_no_context_takeover`, the answer must have it too.

@@ -1,8 +1,6 @@
-//! Compresses and inflates with zlib-rs. Each thread keeps compressors and decompressors, which its
-//! connections without context takeover share.
-//!
-//! A compressor or decompressor is reset when it is given back, so that no connection can see data
-//! of another connection. Without the feature `deflate`, `no_zlib.rs` replaces this file.
+//! Compresses and inflates with zlib-rs. Connections without context takeover share the compressors
+//! and decompressors that their thread keeps; each is reset when it is given back, so that no
+//! connection can see another's data.
 use super::{
     Deflate,
     codec::{Broken, Inflated, Setting, Status, TAIL, ZlibOutput, without_tail},
@@ -18,24 +16,19 @@ use zlib_rs::{DeflateFlush, InflateFlush};
 
 pub(crate) use zlib_rs::Inflate as Decompressor;
 
-/// The type of `Deflate::more`. In `no_zlib.rs` this type has no values, so no `Deflate` can be
-/// made.
+/// In `no_zlib.rs` this type has no values, so no `Deflate` can be made.
 pub(super) type Supported = ();
 
-/// A box for the part of a connection that only compression needs.
 pub(crate) type Boxed<T> = Box<T>;
 
-/// Returns the settings with which a handshake offers or accepts compression.
 pub(crate) fn wanted(ours: Option<&Deflate>) -> Option<&Deflate> {
     ours
 }
 
-/// Returns the settings of a connection that agreed on compression.
 pub(crate) fn settings(ours: Option<Deflate>) -> Option<Deflate> {
     Some(ours.unwrap_or_default())
 }
 
-/// A compressor and its setting.
 pub(crate) struct Compressor {
     setting: Setting,
     raw: zlib_rs::Deflate,
@@ -48,16 +41,14 @@ impl Compressor {
         Self { setting, raw }
     }
 
-    /// Forgets all earlier input.
     pub(crate) fn reset(&mut self) {
         self.raw.reset();
     }
 
-    /// Compresses the next bytes of a message. `input` must not be empty. The output ends with
-    /// [`TAIL`].
+    /// `input` must not be empty. The output ends with [`TAIL`].
     ///
-    /// This function never stops early, even if the output becomes longer than the input, because a
-    /// compressor of zlib-rs (0.6.8) cannot be reset while it holds unread output.
+    /// Never stops early, even if the output becomes longer than the input, because a compressor of
+    /// zlib-rs (0.6.8) cannot be reset while it holds unread output.
     pub(crate) fn compress(
         &mut self,
         mut input: &[u8],
@@ -83,11 +74,9 @@ impl Compressor {
     }
 }
 
-/// The unused compressors and decompressors that a thread keeps, in the order in which they were
-/// given back.
+/// The oldest first.
 struct IdlePool {
     idle: Vec<Spare>,
-    /// The sum of the [costs](Spare::cost) of the values in `idle`.
     bytes: usize,
 }
 
@@ -97,7 +86,7 @@ enum Spare {
 }
 
 impl Spare {
-    /// The number of bytes that zlib-rs allocates for the value, rounded up to the next KiB.
+    /// The bytes that zlib-rs allocates, rounded up to the next KiB.
     fn cost(&self) -> usize {
         match self {
             // zlib-rs allocates twice the window, and 2 bytes of hash chains for each byte of the
@@ -124,7 +113,7 @@ impl IdlePool {
     fn give(&mut self, idle: Spare, limit: usize) {
         self.bytes += idle.cost();
         self.idle.push(idle);
-        // The first value is freed first, because it has been unused for the longest time.
+        // It has been unused for the longest time.
         while self.bytes > limit && !self.idle.is_empty() {
             self.bytes -= self.idle.remove(0).cost();
         }
@@ -140,8 +129,7 @@ fn give(idle: Spare, limit: usize) {
     let _ = THREAD.try_with(|kept| kept.borrow_mut().give(idle, limit));
 }
 
-/// Access to the thread's compressors and decompressors. `memory` is the connection's setting
-/// [`Deflate::memory`](crate::deflate::Deflate::memory).
+/// `memory` is [`Deflate::memory`](crate::deflate::Deflate::memory).
 #[derive(Clone, Copy)]
 pub(crate) struct Zlib {
     memory: usize,
@@ -156,7 +144,6 @@ impl Zlib {
         Box::new(value)
     }
 
-    /// Returns a compressor without history.
     pub(crate) fn compressor(self, setting: Setting) -> Box<Compressor> {
         match take(|idle| matches!(idle, Spare::Compressor(it) if it.setting == setting)) {
             Some(Spare::Compressor(compressor)) => compressor,
@@ -164,15 +151,13 @@ impl Zlib {
         }
     }
 
-    /// Gives a compressor back for the next connection.
     pub(crate) fn give_compressor(self, mut compressor: Box<Compressor>) {
         compressor.reset();
         give(Spare::Compressor(compressor), self.memory);
     }
 
-    /// Compresses a whole message without reference to earlier messages. `out` must be empty.
-    /// Afterwards `out` ends with [`TAIL`], unless zlib failed. Returns `false` if the message did
-    /// not become shorter, or if zlib failed.
+    /// `out` must be empty. `false` if zlib failed, or if the message did not become shorter;
+    /// otherwise `out` ends with [`TAIL`].
     pub(crate) fn compress_alone(
         self,
         setting: Setting,
@@ -187,7 +172,6 @@ impl Zlib {
         out.len() < payload.len() + TAIL.len() // The message is sent without `TAIL`.
     }
 
-    /// Returns a decompressor without history.
     pub(crate) fn decompressor(self) -> Box<Decompressor> {
         match take(|idle| matches!(idle, Spare::Decompressor(_))) {
             Some(Spare::Decompressor(decompressor)) => decompressor,
@@ -195,7 +179,6 @@ impl Zlib {
         }
     }
 
-    /// Gives a decompressor back for the next connection.
     pub(crate) fn give_decompressor(self, mut decompressor: Box<Decompressor>) {
         decompressor.reset(false);
         give(Spare::Decompressor(decompressor), self.memory);
@@ -206,9 +189,8 @@ fn decompressor() -> Decompressor {
     Decompressor::new(false, 15) // Raw DEFLATE. The longest window can inflate every message.
 }
 
-/// Inflates until all of `input` is taken, `room` is full or the DEFLATE stream ends. If
-/// `blockwise`, also stops after each block. After the end of a stream, `raw` is ready for another
-/// stream.
+/// Until all of `input` is taken, `room` is full or the DEFLATE stream ends; after each block too
+/// if `blockwise`. After the end of a stream, `raw` is ready for another.
 pub(crate) fn inflate(
     raw: &mut Decompressor,
     input: &[u8],
@@ -224,8 +206,8 @@ pub(crate) fn inflate(
         zlib_rs::Status::Ok => Status::Progress,
         zlib_rs::Status::BufError => Status::NoProgress, // no fault: zlib needs input or room
         zlib_rs::Status::StreamEnd => {
-            // `false`: raw DEFLATE. This call sets `total_in` and `total_out` to 0, so `taken` and
-            // `made` are computed before it.
+            // `false`: raw DEFLATE. This sets `total_in` and `total_out` to 0, so `taken` and
+            // `made` come before it.
             raw.reset(false);
             Status::StreamEnd
         }
@@ -233,15 +215,14 @@ pub(crate) fn inflate(
     Ok(Inflated { taken, made, status, full: made == room.len() })
 }
 
-/// The compressed forms of a message, one for each window of 9 to 15 bits. A form is made when it
-/// is first needed. It is `None` if compression would not make the message shorter, or if zlib
-/// failed. All threads share the forms, and read them without a lock.
+/// The compressed forms of a message, one for each window of 9 to 15 bits, made when first needed
+/// and read without a lock. `None` if compression would not make the message shorter, or if zlib
+/// failed.
 #[derive(Clone, Default)]
 pub(crate) struct Packed(Arc<[OnceLock<Option<Bytes>>; 7]>);
 
 impl Packed {
-    /// Returns the form for the window of `setting`. The level of `setting` counts only in the call
-    /// that makes the form.
+    /// The level of `setting` counts only in the call that makes the form.
     pub(crate) fn get(&self, zlib: Zlib, setting: Setting, payload: &[u8]) -> Option<&Bytes> {
         let pack = || {
             let mut out = ZlibOutput::default();

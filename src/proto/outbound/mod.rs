@@ -30,15 +30,15 @@ use prepared::Prepared;
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,
-    /// Whether the message must not be compressed.
+    /// The message must not be compressed.
     pub(crate) plain: bool,
 }
 
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// An owned payload. The `Vec` becomes `Bytes` only if the payload is not copied into the
-    /// outgoing buffer, because this conversion may allocate.
+    /// Becomes `Bytes`, which may allocate, only if the payload is not copied into the outgoing
+    /// buffer.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),
@@ -91,7 +91,6 @@ impl<'a> Outbound<'a> {
         Outbound { content, ..self }
     }
 
-    /// The kind and the payload.
     pub(crate) fn parts(&self) -> (DataKind, &[u8]) {
         match &self.content {
             Content::Borrowed(message) => (message.kind(), message.as_bytes()),

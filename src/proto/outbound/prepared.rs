@@ -74,14 +74,11 @@ impl Prepared {
         &self.payload
     }
 
-    /// Returns the message compressed for the window of `setting`. `None` if the message must not
-    /// be compressed or would not become shorter, or if zlib failed.
     pub(crate) fn compressed(&self, setting: Setting, zlib: Zlib) -> Option<&Bytes> {
         self.packed.as_ref()?.get(zlib, setting, &self.payload)
     }
 }
 
-/// Returns the opcode of a message's first frame.
 #[inline]
 pub(crate) const fn opcode(kind: DataKind) -> OpCode {
     match kind {

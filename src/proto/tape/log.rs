@@ -5,28 +5,26 @@ use alloc::{collections::VecDeque, sync::Arc};
 use core::{cell::Cell, fmt};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A violation shows this many notes.
+/// In notes.
 const SHOWN: usize = 60;
 
-/// The number of reads after which a deadline on silence may be believed: see `timers/verdict.rs`.
+/// As in `timers/verdict.rs`.
 const ENOUGH_READS: u32 = 1024;
 
 std::thread_local! {
     static STREAM_BLOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The stream itself answered a read with `Pending`. An adapter that puts a read off by itself does
-/// not call this.
+/// An adapter that puts a read off by itself doesn't call this.
 pub(crate) fn stream_blocked() {
     STREAM_BLOCKED.set(true);
 }
 
-/// Returns whether `stream_blocked` was called since the last call of this function.
 pub(crate) fn take_stream_blocked() -> bool {
     STREAM_BLOCKED.take()
 }
 
-/// The notes of one connection. Both halves of a split connection have the same tape.
+/// Both halves of a split connection have the same tape.
 #[derive(Clone, Default)]
 pub(crate) struct Tape(Arc<Mutex<Log>>);
 
@@ -41,12 +39,10 @@ impl Tape {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes something that has a meaning by itself.
     pub(crate) fn note(&self, note: Note) {
         self.lock().take(note, Facts::default());
     }
 
-    /// Notes something that the rules compare with the state of the connection.
     pub(crate) fn check(&self, note: Note, facts: impl FnOnce() -> Facts) {
         let facts = facts(); // first, because it may lock the sending side
         self.lock().take(note, facts);
@@ -56,30 +52,26 @@ impl Tape {
 #[derive(Debug, Default)]
 struct Log {
     notes: VecDeque<Note>,
-    /// Whether the last step needed input, and nothing new has come since.
+    /// The last step needed input, and nothing new has come since.
     starved: bool,
-    /// Whether the last step found the end.
     ended: bool,
     over: bool,
-    /// Whether the stream refused the last write, flush or shutdown.
+    /// The last write, flush or shutdown.
     refused: bool,
-    /// Whether the last read brought nothing, and if so, whether the stream was asked.
+    /// If the last read brought nothing: whether the stream was asked.
     read_pending: Option<bool>,
-    /// The time that the present poll waits for.
     timer: Option<Time>,
     now: Option<Time>,
-    /// What the receiving side waits for, while it waits.
     waits: Option<Wait>,
-    /// Whether a call of the sending half wakes the reader, whose present poll may have missed the
-    /// call.
+    /// A call of the sending half wakes the reader, whose present poll may have missed the call.
     woken: bool,
-    /// Reads since a deadline on silence was found.
+    /// Since a deadline on silence was found.
     reads: u32,
-    /// Reads since then that the stream refused. A read that surely blocked counts as two.
+    /// The refused ones of `reads`. A read that surely blocked counts as two.
     blocked: u32,
     unread: bool,
     found: bool,
-    /// Whether a call of the adapter's own (`drive`) tells of its reads.
+    /// A call of the adapter's own (`drive`) tells of its reads.
     tells_reads: bool,
 }
 
@@ -104,7 +96,6 @@ impl Log {
         panic!("tape: {rule}\n{notes}{facts:#?}");
     }
 
-    /// The rules.
     fn broken_rule(&self, note: Note, facts: Facts) -> Option<&'static str> {
         let delivered = self.starved || self.ended;
         match note {
@@ -182,7 +173,6 @@ impl Log {
         None
     }
 
-    /// The sending half may have started a deadline that the waiting reader has not named.
     fn broken_call(&self, facts: Facts) -> Option<&'static str> {
         let wait = self.waits?;
         let deadline = facts.sending_deadline?;
@@ -255,7 +245,6 @@ impl Log {
         }
     }
 
-    /// Begins another poll.
     fn resume(&mut self) {
         self.timer = None;
         self.waits = None;

@@ -1,12 +1,10 @@
-//! Replaces `log.rs` in builds that are not for tests. Nothing is noted.
+//! Replaces `log.rs` in builds that are not for tests.
 use super::{Facts, Note};
 
-/// The stream itself answered a read with `Pending`.
 #[cfg(feature = "std")]
 #[inline(always)]
 pub(crate) fn stream_blocked() {}
 
-/// Returns whether `stream_blocked` was called since the last call of this function.
 #[cfg(feature = "std")]
 #[inline(always)]
 pub(crate) fn take_stream_blocked() -> bool {

@@ -1,3 +1,2 @@
-//! The macros that emit events.
 pub(super) const EMITTED: bool = true;
 pub(super) use tracing::{debug, info, trace};

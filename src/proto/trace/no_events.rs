@@ -1,4 +1,4 @@
-//! Replaces the module `events` if the feature `tracing` is off. No events are emitted.
+//! Replaces the module `events` if the feature `tracing` is off.
 pub(super) const EMITTED: bool = false;
 
 macro_rules! no_event {
