@@ -1,10 +1,9 @@
-//! The results of a handshake, as rustls reports them.
 use ::rustls::{
     CommonState, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite,
     pki_types::CertificateDer,
 };
 
-/// The results of a handshake that is over, kept after rustls' connection is gone.
+/// Kept after rustls' connection is gone.
 pub(super) struct Agreed {
     pub(super) version: Option<ProtocolVersion>,
     pub(super) suite: Option<SupportedCipherSuite>,

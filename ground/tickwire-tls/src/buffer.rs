@@ -1,12 +1,12 @@
-//! A buffer of ciphertext or plaintext, whose memory comes from the thread's pool.
+//! Its memory comes from the thread's pool.
 use crate::pool;
 use std::io;
 
-/// The smallest buffer to build records in, and the least room to read into, in bytes.
-/// `Session::spare_mut` promises this room.
+/// In bytes: the smallest buffer to build records in, and the least room to read into, as
+/// `Session::spare_mut` promises.
 const LEAST: usize = 4 << 10;
-/// The size of a new buffer to read into. The longest record has half as many bytes of plaintext,
-/// so this record fits together with its header and its tag.
+/// In bytes, for a new buffer to read into: twice the longest record's plaintext, so that record
+/// fits with header and tag.
 const WIRE: usize = 32 << 10;
 
 /// Bytes of a session: ciphertext from the stream, ciphertext to write to the stream, or decrypted
@@ -26,7 +26,6 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// The number of bytes in the buffer.
     pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
@@ -41,8 +40,7 @@ impl Buffer {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for at least `len` bytes after the content. After writing into the room, call
-    /// [`commit`](Self::commit).
+    /// After writing into it, call [`commit`](Self::commit).
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
@@ -59,8 +57,8 @@ impl Buffer {
         if self.len() + len <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
-            // The new buffer is at least twice as long. Otherwise a buffer that grows by small
-            // steps would copy all its bytes at each step.
+            // At least twice as long, otherwise a buffer that grows by small steps would copy all
+            // its bytes at each.
             let mut larger = pool::take((self.len() + len).max(2 * self.len()).max(LEAST));
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.filled());
@@ -71,24 +69,22 @@ impl Buffer {
         self.start = 0;
     }
 
-    /// Room to read a stream into, at least 4 KiB.
+    /// At least 4 KiB.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        // The content and the room together have `WIRE` bytes. If the room always had `WIRE` bytes,
-        // each read of a part of a record would make the buffer longer. The buffer grows beyond
-        // `WIRE` only if the content leaves less than `LEAST` bytes of it.
+        // The content and the room together have `WIRE` bytes: if the room always had, each read of
+        // a part of a record would lengthen the buffer. It grows beyond only if the content leaves
+        // less than `LEAST` of it.
         if self.bytes.len() - self.end < LEAST {
             self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
         }
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Reports that `len` bytes were read into [`room`](Self::room).
-    ///
     /// # Panics
     ///
-    /// If the room was smaller than `len`.
+    /// If the [`room`](Self::room) was smaller than `len`.
     pub(super) fn commit(&mut self, len: usize) {
-        // A wrong `len` would lose the content, because `filled` would then return nothing.
+        // A wrong `len` would lose the content: `filled` would then return nothing.
         assert!(len <= self.bytes.len() - self.end, "committed more than was spare");
         self.end += len;
     }
@@ -100,7 +96,6 @@ impl Buffer {
         }
     }
 
-    /// Removes the first `len` bytes, or all bytes if there are fewer.
     #[inline]
     pub(super) fn consume(&mut self, len: usize) {
         self.start += len.min(self.len());
@@ -109,12 +104,10 @@ impl Buffer {
         }
     }
 
-    /// Removes all bytes, and keeps the memory for the next bytes.
     pub(super) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Returns the memory to the pool if the buffer is empty.
     #[inline]
     pub(super) fn shed(&mut self) {
         if self.is_empty() {

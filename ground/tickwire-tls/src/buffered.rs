@@ -1,11 +1,11 @@
-//! rustls' buffered connection, for the sessions whose records rustls opens and seals. This module
-//! calls `read_tls` only while `wants_read`, and `write_tls` only while `wants_write`, as rustls'
-//! own streams do. rustls 0.23 panics on some inputs if these functions are called at other times.
+//! rustls' buffered connection, for the sessions whose records rustls opens and seals. We call
+//! `read_tls` only while `wants_read`, and `write_tls` only while `wants_write`, as rustls' own
+//! streams do: rustls 0.23 panics on some inputs otherwise.
 use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
 
-/// rustls' connection. Each method with an `out` moves all of rustls' ciphertext into `out`.
+/// Each method with an `out` moves all of rustls' ciphertext into it.
 pub(super) struct Buffered(Connection);
 
 impl Buffered {
@@ -25,15 +25,14 @@ impl Buffered {
         &self.0
     }
 
-    /// Moves to `out` all ciphertext that rustls has to write.
     fn speak(&mut self, out: &mut Buffer) {
         // A `Buffer` takes everything, so no write fails.
         while self.0.wants_write() && self.0.write_tls(out).is_ok() {}
     }
 
-    /// Lets rustls write its first message, then open records of `input` until rustls holds
-    /// plaintext, or until the peer's close_notify. Bytes that rustls has not read stay in `input`.
-    /// Returns whether the close_notify has come. If so, rustls must get no more bytes.
+    /// Opens records of `input` until rustls holds plaintext, or until the peer's close_notify,
+    /// after which (`true`) rustls must get no more bytes. What rustls has not read stays in
+    /// `input`.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
         // `speak` first: in the handshake, rustls reads nothing while it has bytes to write.
         self.speak(out);
@@ -55,15 +54,14 @@ impl Buffered {
         Ok(ended)
     }
 
-    /// Copies plaintext to `to`, and returns its length. If rustls has none, its reader returns an
-    /// error, and this function 0. All other errors were returned by `take`.
+    /// 0 if rustls has no plaintext, for which its reader returns an error. All other errors were
+    /// returned by `take`.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
         self.0.reader().read(to).unwrap_or(0)
     }
 
-    /// Seals data, unless `out` holds `WAITING` bytes or more. Returns the number of bytes sealed,
-    /// at most rustls' buffer limit (`WAITING` by default). So `out` may reach about twice
-    /// `WAITING`.
+    /// Seals nothing while `out` holds `WAITING` bytes, and at most rustls' buffer limit (`WAITING`
+    /// by default) otherwise, so `out` may reach about twice `WAITING`.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> io::Result<usize> {
         if out.len() >= WAITING {
             return Ok(0);

@@ -1,4 +1,3 @@
-//! The types for TLS configurations, and the functions that make a client's configuration.
 use super::{TlsError, roots};
 use ::rustls::{
     CertificateError, ClientConfig, OtherError, RootCertStore, ServerConfig,
@@ -11,7 +10,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// Defines a configuration type, and its conversions from and to rustls' type.
 macro_rules! config {
     ($(#[$doc:meta])* $name:ident of $theirs:ident) => {
         $(#[$doc])*
@@ -92,7 +90,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
     let verifier = Verifier::new(provider.clone());
     let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
     let config = client_config(verifier, provider)?;
-    // Two threads may get here at once. Both get the configuration stored first, and share its
+    // Two threads may get here at once: both get the configuration stored first, and share its
     // tickets. An error is not stored, so that the program can install a provider and call again.
     Ok(CONFIG.get_or_init(|| config).clone())
 }
@@ -114,7 +112,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     for (root, number) in CertificateDer::pem_slice_iter(&pem).zip(1..) {
         let bad = |error: &dyn fmt::Display| bad_root(format!("certificate {number}: {error}"));
         let root = root.map_err(|error| bad(&error))?;
-        // `store` is only for checking each root: the verifier's error would not name a bad root.
+        // Checks each root, because the verifier's error would not name a bad one.
         store.add(root.clone()).map_err(|error| bad(&error))?;
         roots.push(root);
     }
@@ -127,8 +125,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The error for a PEM text from which the roots cannot be taken. Because a person must correct the
-/// text, the error is one [about a certificate](TlsError::is_about_certificate).
+/// [About a certificate](TlsError::is_about_certificate), because a person must correct the text.
 #[cfg(not(target_os = "android"))]
 fn bad_root(what: String) -> TlsError {
     let error = io::Error::new(io::ErrorKind::InvalidData, format!("in the PEM text, {what}"));
@@ -136,8 +133,8 @@ fn bad_root(what: String) -> TlsError {
     ::rustls::Error::InvalidCertificate(error).into()
 }
 
-/// The cryptographic provider for a configuration: the process's default, or else ring if the
-/// feature `ring` is on. This crate never installs a default: that choice is the program's.
+/// The process's default, or else ring if the feature `ring` is on. We never install a default:
+/// that choice is the program's.
 fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(installed.clone());

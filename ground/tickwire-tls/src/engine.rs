@@ -1,8 +1,7 @@
-//! The parts that do a session's work: rustls, or the record layer of this crate.
 use super::{buffer::Buffer, buffered::Buffered, opening::Opening, records::Records};
 
 pub(super) enum Engine {
-    /// rustls does the handshake, and opens and seals the records.
+    /// Does the handshake, and opens and seals the records.
     Rustls(Box<Buffered>),
     /// rustls does the handshake, and may hand over its keys afterwards.
     Opening(Box<Opening>),
@@ -22,8 +21,8 @@ impl Engine {
         }
     }
 
-    /// Whether this is a server whose handshake is under way. `false` for a failed server:
-    /// otherwise `may_write` would return an error that does not say why the server failed.
+    /// `false` for a failed server, because `may_write` would return an error that doesn't say why
+    /// the server failed.
     pub(super) fn awaits_client(&self) -> bool {
         match self {
             Self::Rustls(conn) => conn.is_server() && conn.state().is_handshaking(),
@@ -32,8 +31,7 @@ impl Engine {
         }
     }
 
-    /// Drops rustls, and returns the unread plaintext that the engine holds outside of rustls.
-    /// Plaintext that rustls itself holds is lost.
+    /// Drops rustls with the plaintext that it holds, and returns what the engine holds besides.
     pub(super) fn fail(&mut self) -> Buffer {
         let handshaking = self.is_handshaking();
         // Only `Opening` holds unread plaintext: `Records` leaves it in the session's `input`.

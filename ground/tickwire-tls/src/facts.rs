@@ -1,9 +1,7 @@
-//! The getters of a session for the results of its handshake.
 use super::{agreed::group, engine::Engine, session::Session};
 use ::rustls::{Connection, HandshakeKind, ProtocolVersion, pki_types::CertificateDer};
 use std::fmt;
 
-/// Reads a result from rustls' connection, or from `Agreed` once that connection is gone.
 macro_rules! agreed {
     ($self:expr, $state:ident => $of_rustls:expr, $agreed:ident => $ours:expr) => {
         match &$self.engine {

@@ -1,6 +1,6 @@
 //! Tells the reader of a TLS stream that a read got ciphertext, although it found no plaintext: a
-//! part of a record, or records without data. The fact is in a thread-local, because the streams in
-//! between (a half, a buffer, another TLS stream) cannot pass it on.
+//! part of a record, or records without data. In a thread-local, because the streams in between (a
+//! half, a buffer, another TLS stream) cannot pass it on.
 use std::cell::Cell;
 
 thread_local! {
@@ -19,7 +19,6 @@ pub fn heard() -> bool {
     HEARD.get()
 }
 
-/// Notes such a read.
 #[cold]
 pub(crate) fn leave() {
     HEARD.set(true);

@@ -1,4 +1,3 @@
-//! The receiving side: decrypts arrived ciphertext, as far as there is room for the plaintext.
 use super::{engine::Engine, fault::alert, records::Opened, session::Session};
 use ::rustls::Error;
 use std::io;
@@ -31,7 +30,7 @@ impl Session {
         self.input.len()
     }
 
-    /// As [`read`](Self::read), but keeps the input buffer for the next read of the stream.
+    /// Keeps the input buffer for the next read of the stream.
     ///
     /// # Errors
     ///
@@ -41,28 +40,27 @@ impl Session {
             return Ok(Some(0)); // below, 0 bytes would mean that more input is needed
         }
         let mut end = 0;
-        // Even after a panic, the data copied so far is returned. The next call returns the error.
+        // Even after a panic we return the data copied so far; the next call returns the error.
         let called = self.call(|session| session.copy_plain(to, &mut end));
         match end {
             0 => called?,
             _ => return Ok(Some(end)),
         }
-        // An attacker can end the stream, but cannot forge a close_notify. So the end of the stream
-        // without a close_notify is an error (RFC 9846 §6.1).
+        // An attacker can end the stream, but cannot forge a close_notify, so an end without one is
+        // an error (RFC 9846 §6.1).
         match self.ended {
             true => Ok(Some(0)),
             false => self.check().map(|()| None),
         }
     }
 
-    /// Copies plaintext to `to`, and adds the number of bytes to `end`, which is 0 before the call.
-    /// After a panic `end` still has the bytes copied so far. An `Opening` has nothing left to
-    /// decrypt, because [`process`](Self::process) has decrypted all whole records.
+    /// `end`, 0 before the call, has the bytes copied even after a panic. An `Opening` has nothing
+    /// left to decrypt: [`process`](Self::process) has decrypted all whole records.
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
             Engine::Opening(opening) => *end += opening.read(to),
-            // `Failed`: after a panic, data that was decrypted before the panic may be unread.
+            // `Failed`: what was decrypted before the panic may be unread.
             Engine::Records(_) | Engine::Failed { .. } => loop {
                 *end += self.take_plain(to.get_mut(*end..).unwrap_or_default());
                 // If `plain` has data left, `to` is full.
@@ -73,10 +71,8 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, and returns the number of bytes copied. While rustls has no
-    /// plaintext, this call gives rustls more of `input`. The loop ends, because each `process`
-    /// shortens `input`: either [`take`](crate::buffered::Buffered::take) consumes input, or it
-    /// fails, and then `process` clears `input`.
+    /// Ends, because each `process` shortens `input`: [`take`](crate::buffered::Buffered::take)
+    /// consumes some of it, or fails, and then `process` clears it.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);
@@ -88,10 +84,9 @@ impl Session {
         0
     }
 
-    /// Opens the first record. Returns `false` if the caller must open no more records now: no
-    /// whole record is there, or the session is over. If the caller has already copied data
-    /// (`has_data`), also returns `false` after an alert or a handshake message. Otherwise the
-    /// copied data could wait for many KeyUpdates, each as slow as decrypting kilobytes of data.
+    /// `false` if no more records must be opened now: no whole one is there, the session is over,
+    /// or it was an alert or a handshake message and the caller has data (`has_data`), which
+    /// otherwise could wait for many KeyUpdates, each as slow as decrypting kilobytes.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -121,12 +116,10 @@ impl Session {
         true
     }
 
-    /// Copies data of the first record to `to`. Removes the record once all its data is read.
     fn take_plain(&mut self, to: &mut [u8]) -> usize {
         let from = self.input.filled().get(self.plain.clone()).unwrap_or_default();
         let len = from.len().min(to.len());
-        // Without unread data, `record` is the length of an earlier record, which must not be
-        // consumed twice.
+        // Without unread data, `record` is of an earlier record, which must not be consumed twice.
         if let (Some(to), Some(from @ [_, ..])) = (to.get_mut(..len), from.get(..len)) {
             to.copy_from_slice(from);
             self.plain.start += len;
@@ -139,14 +132,13 @@ impl Session {
 
     fn fail(&mut self, error: Error) {
         self.failed = Some(error);
-        // Later records are not opened: without the bad record, the data would have a gap.
+        // Without the bad record, the data of later ones would have a gap.
         self.input.clear();
     }
 
-    /// Hands the records over from rustls to this crate, at the end of the handshake.
     fn change(&mut self) {
-        // `into_records` consumes rustls' connection, so after an error there is no connection to
-        // go on with. `handshaking: true` then makes `stream::handshake` return the error.
+        // `into_records` consumes rustls' connection, so an error leaves none to go on with.
+        // `handshaking: true` then makes `stream::handshake` return it.
         let failed = Engine::Failed { handshaking: true };
         if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
             match opening.into_records() {
@@ -159,12 +151,12 @@ impl Session {
         }
     }
 
-    /// Processes new input. If the session works in place (`Engine::Records`), this call leaves the
-    /// records in `input`, and `read` opens them.
+    /// Working in place (`Engine::Records`), this leaves the records in `input`, and `read` opens
+    /// them.
     pub(super) fn go_on(&mut self) {
         if self.ended || self.failed.is_some() {
-            // Bytes after a close_notify or an error are not data (attack A98). Unread data from
-            // before the close_notify or the error stays in `input`.
+            // Bytes after a close_notify or an error are not data (attack A98), but unread data
+            // from before stays.
             if self.plain.is_empty() {
                 self.input.clear();
             }
@@ -173,8 +165,8 @@ impl Session {
         }
     }
 
-    /// Lets rustls process the input, and replaces rustls once rustls can hand over its keys. The
-    /// first call has no input: it makes a client's first message outgoing.
+    /// Also replaces rustls once it can hand over its keys. The first call has no input: it makes a
+    /// client's first message outgoing.
     pub(super) fn process(&mut self) {
         let ended = match &mut self.engine {
             Engine::Rustls(conn) => conn.take(&mut self.input, &mut self.out),

@@ -1,6 +1,5 @@
-//! The parts of rustls that serve a session whose records this crate opens and seals. rustls stores
-//! tickets and derives each direction's next key. The provider protects the records under these
-//! keys.
+//! What of rustls serves a session whose records we open and seal: it stores tickets and derives
+//! each direction's next key. The provider protects the records under these keys.
 use ::rustls::{
     ConnectionTrafficSecrets, Error, Tls13CipherSuite,
     client::ClientConnectionData,
@@ -10,18 +9,16 @@ use ::rustls::{
     server::ServerConnectionData,
 };
 
-/// rustls' object that stores tickets and derives the next keys, for a client or a server.
 pub(super) enum Kernel {
     Client(KernelConnection<ClientConnectionData>),
     Server(KernelConnection<ServerConnectionData>),
 }
 
-/// The first sequence number under the next key, and the next key itself.
+/// With the first sequence number under this key.
 type Next = Result<(u64, ConnectionTrafficSecrets), Error>;
 
 impl Kernel {
-    /// Moves on to the peer's next key. Call this once for each KeyUpdate of the peer, because
-    /// otherwise the ends would have different keys.
+    /// Once for each KeyUpdate of the peer, because otherwise the ends would have different keys.
     pub(super) fn next_to_open(&mut self) -> Next {
         match self {
             Self::Client(kernel) => kernel.update_rx_secret(),
@@ -29,7 +26,7 @@ impl Kernel {
         }
     }
 
-    /// Moves on to our next key. Call this once for each KeyUpdate of ours, after it is sealed.
+    /// Once for each KeyUpdate of ours, after it is sealed.
     pub(super) fn next_to_seal(&mut self) -> Next {
         match self {
             Self::Client(kernel) => kernel.update_tx_secret(),
@@ -38,13 +35,12 @@ impl Kernel {
     }
 }
 
-/// How the provider seals a record, and how many records it may seal under one key.
+/// With the number of records that may be sealed under one key.
 pub(super) enum Seal {
-    /// The provider's protection of QUIC packets, which seals in place. It can seal TLS records,
-    /// because the ciphertext and the tag are the same as with the protection of records, for the
-    /// same key, initialisation vector, sequence number and additional data (RFC 9001 §5.3).
+    /// As QUIC packets, in place. Ciphertext and tag are those of TLS records, for the same key,
+    /// initialisation vector, sequence number and additional data (RFC 9001 §5.3).
     InPlace(Box<dyn PacketKey>, u64),
-    /// The provider's protection of records, which allocates memory for each record.
+    /// As TLS records, which allocates memory for each.
     Whole(Box<dyn MessageEncrypter>, u64),
 }
 
@@ -82,10 +78,9 @@ pub(super) fn decrypter(
     Ok(suite.aead_alg.decrypter(key, iv))
 }
 
-/// Whether the provider hands over the keys of this suite.
 pub(super) fn gives_keys(suite: &'static Tls13CipherSuite) -> bool {
-    // Asks with a key of zeros, because asking with the real keys would consume rustls' connection,
-    // and rustls could not go on if the answer were no.
+    // With a key of zeros: asking with the real keys would consume rustls' connection, and rustls
+    // could not go on if the answer were no.
     let secrets = suite.aead_alg.extract_keys(AeadKey::from([0; 32]), Iv::from([0; 12]));
     secrets.is_ok_and(|secrets| parts(secrets).is_ok())
 }

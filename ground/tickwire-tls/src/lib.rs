@@ -44,7 +44,7 @@ use std::{
     io,
 };
 
-/// The protocol that a client asks for by ALPN (RFC 7301), because a WebSocket begins as HTTP/1.1.
+/// What a client asks for by ALPN (RFC 7301), because a WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
 /// Why TLS failed. The cause may be the peer, the network or this end's configuration.
@@ -96,8 +96,8 @@ impl TlsError {
     /// peer has a temporary fault. `false`, for example, if an end refused the other end's
     /// certificate, or if the ends have no parameters in common.
     pub fn is_retryable(&self) -> bool {
-        // The first three alerts may mean that a record or a message was garbled. `InvalidMessage`
-        // is not in the list: it mostly means that the peer does not speak TLS, and never will.
+        // The first three may mean that a record or a message was garbled. Not `InvalidMessage`: it
+        // mostly means that the peer doesn't speak TLS, and never will.
         matches!(
             &*self.0,
             Error::DecryptError
@@ -118,10 +118,9 @@ impl TlsError {
     /// [`certificate`](Self::certificate).
     pub fn is_about_certificate(&self) -> bool {
         // Only a refused or a missing certificate causes these alerts (RFC 9846 §6.2). SSL 3 sends
-        // `NoCertificate` for a missing certificate. rustls sends `AccessDenied` if the program's
-        // own verifier refuses a certificate. All other alerts may have other causes: for example,
-        // `UnrecognisedName` is about the host's name, and `HandshakeFailure` does not say what has
-        // failed.
+        // `NoCertificate` for a missing one, rustls `AccessDenied` if the program's own verifier
+        // refuses one. All others may have other causes: `UnrecognisedName` is about the host's
+        // name, and `HandshakeFailure` does not say what has failed.
         matches!(
             &*self.0,
             Error::InvalidCertificate(_)
@@ -173,7 +172,7 @@ impl std::error::Error for TlsError {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Each fixed text below is shorter than 256 characters. So only a text with names or other
+        // Each fixed text below is shorter than 256 characters, so only one with names or other
         // text of variable length can be cut.
         let mut f = Escaped { to: f, left: 256 };
         match &*self.0 {
@@ -192,7 +191,7 @@ impl fmt::Display for TlsError {
                             ),
                             names => {
                                 // rustls shows a name as `DnsName("example.com")`. The text of an
-                                // IP address has no quotes, and is shown as it is.
+                                // IP address has no quotes.
                                 let plain = |name: &String| {
                                     name.split('"').nth(1).unwrap_or(name).to_string()
                                 };
@@ -232,22 +231,21 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Whether the peer shows an authority's certificate as the peer's own. This certificate is nearly
-/// always self-signed, so the error counts as `NotTrusted`. rustls has no variant for this error.
-/// So this function compares the error's text, which is the error's name in the verifier (webpki).
+/// An authority's certificate as the peer's own, nearly always self-signed, so it counts as
+/// `NotTrusted`. rustls has no variant for it: we compare the text, which is the error's name in
+/// the verifier (webpki).
 fn shows_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
 }
 
-/// Whether the platform's verifier says that the certificate is for another use. The error type of
-/// the verifier is private, so this function compares the error's text.
+/// The error type of the platform's verifier is private, so we compare the text.
 fn has_other_use(error: &CertificateError) -> bool {
     let words = "certificate had invalid extensions";
     matches!(error, CertificateError::Other(error) if error.to_string() == words)
 }
 
-/// The number of whole days from `from` to `to`. Both times come from the verifier, which may be
-/// the program's own. The subtraction saturates, so that times in the wrong order cause no panic.
+/// Whole days. Saturates, because both times come from the verifier, which may be the program's
+/// own.
 fn days(from: UnixTime, to: UnixTime) -> u64 {
     to.as_secs().saturating_sub(from.as_secs()) / 86_400
 }
@@ -267,8 +265,8 @@ impl BadCertificate {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::WrongPurpose
             }
-            // Verifiers report the next two faults inside `CertificateError::Other`: webpki reports
-            // the first fault, and the platform's verifier reports the second.
+            // webpki reports the first of these two inside `CertificateError::Other`, the
+            // platform's verifier the second.
             error if shows_authority(error) => Self::NotTrusted,
             error if has_other_use(error) => Self::WrongPurpose,
             _ => Self::Other,
@@ -290,11 +288,11 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// A writer that escapes all characters except printable ASCII, and truncates the text. Otherwise
-/// the peer, which chooses a part of the text, could control the terminal or fill the log.
+/// Escapes all but printable ASCII and truncates, because the peer chooses a part of the text and
+/// could control the terminal or fill the log.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
-    /// How many characters of the text may still follow. An escaped character counts as one.
+    /// How many characters may still follow. An escaped one counts as one.
     left: usize,
 }
 
@@ -306,7 +304,7 @@ impl Write for Escaped<'_, '_> {
             }
             self.left -= 1;
             match c {
-                // The text is too long: these dots replace this character and all later ones.
+                // Too long: these dots replace this character and all later ones.
                 _ if self.left == 0 => self.to.write_str("..")?,
                 ' '..='~' => self.to.write_char(c)?,
                 _ => write!(self.to, "{}", c.escape_default())?,

@@ -1,6 +1,6 @@
-//! The handshake on rustls' unbuffered connection, which can hand over its keys afterwards. A
-//! session uses this connection if the configuration allows the handover. If rustls keeps the keys
-//! (with TLS 1.2, or because of the provider), the unbuffered connection also processes the data.
+//! The handshake on rustls' unbuffered connection, which can hand over its keys afterwards. If
+//! rustls keeps them (with TLS 1.2, or because of the provider), this connection also processes the
+//! data.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -29,44 +29,39 @@ enum Side {
 
 pub(super) struct Opening {
     side: Side,
-    /// The most plaintext in a record of ours, in bytes.
+    /// In bytes, of plaintext in a record of ours.
     fragment: usize,
     /// Ciphertext that has arrived. rustls has looked at the first `seen` bytes, and has to see
     /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// How much of the ClientHello has arrived. `None` once it is complete, and for a client.
+    /// `None` once it is complete, and for a client.
     hello: Option<Hello>,
-    /// The server name in the ClientHello. rustls' unbuffered connection does not return this name.
+    /// Of the ClientHello, because rustls' unbuffered connection does not return it.
     pub(super) name: Option<String>,
-    /// Data that is decrypted and not yet read.
+    /// Not yet read.
     plain: Buffer,
 }
 
-/// How much of the ClientHello has arrived. rustls' `Acceptor` finds the server name in the
-/// ClientHello, but keeps a copy of all its input. So the `Acceptor` gets nothing until the
-/// ClientHello is complete.
+/// How much of the ClientHello has arrived. rustls' `Acceptor`, which finds the server name, keeps
+/// a copy of all its input, so it gets nothing before the ClientHello is complete.
 #[derive(Default)]
 struct Hello {
-    /// The header of the handshake message: its type, and its length in three bytes.
+    /// Of the handshake message: its type, and its length in three bytes.
     header: [u8; 4],
-    /// How many bytes of the handshake message have arrived, the header included.
+    /// Bytes of the handshake message, header included.
     arrived: usize,
 }
 
-/// An item to send once rustls is ready to send it.
 enum Say<'a> {
     Data(&'a [u8]),
     CloseNotify,
 }
 
-/// What to do after a step of rustls.
 enum Next {
     /// rustls may have more to do without more input.
     Step,
-    /// rustls needs more input, or its handshake is done.
     Wait,
-    /// The peer has sent its close_notify.
     End,
 }
 
@@ -113,7 +108,6 @@ impl Opening {
         }
     }
 
-    /// Lets rustls take one step on the first `seen` bytes of the input.
     fn step(&mut self, say: &mut Option<Say<'_>>, out: &mut Buffer) -> Result<Next, Error> {
         let wire = self.input.filled_mut().get_mut(..self.seen).unwrap_or_default();
         let plain = &mut self.plain;
@@ -121,37 +115,34 @@ impl Opening {
             Side::Client(conn) => react(conn.process_tls_records(wire), say, plain, out),
             Side::Server(conn) => react(conn.process_tls_records(wire), say, plain, out),
         };
-        // rustls is done with the first `done` bytes, even if the step failed. rustls has to see
-        // the rest again.
+        // Even if the step failed. rustls has to see the rest again.
         self.input.consume(done);
         self.seen -= done;
         next
     }
 
-    /// Processes the input to its end, or until [`into_records`](Self::into_records) may be called.
-    /// Returns whether the peer has sent its close_notify.
+    /// To the end of the input, or until [`into_records`](Self::into_records) may be called. `true`
+    /// after the peer's close_notify.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
-        // The new bytes follow earlier bytes, which rustls has to see again.
         self.input.push(input.filled());
         input.clear();
         let ended = self.take_records(out);
-        // After an error, append the alert to `out`.
         while ended.is_err() && self.state().wants_write() && self.step(&mut None, out).is_ok() {}
         self.input.shed();
         ended
     }
 
-    /// Gives rustls one record at a time. Records after the handshake's last record must not reach
-    /// rustls, because this crate opens these records once it has taken over the keys.
+    /// One record at a time: those after the handshake's last must not reach rustls, because we
+    /// open them once we have taken over the keys.
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         loop {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
                 // rustls limits a message to `HANDSHAKE` bytes, but not to a number of records. A
-                // record of one byte takes 23 bytes (header 5, type 1, tag 16), and this crate
-                // keeps all records of a message in memory, before it knows who the peer is. So the
-                // limit applies to `seen`, which counts the records' bytes.
+                // record of one byte takes 23 (header 5, type 1, tag 16), and we keep all records
+                // of a message before we know who the peer is: so the limit applies to `seen`,
+                // which counts the records' bytes.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }
@@ -170,10 +161,10 @@ impl Opening {
                     }
                 }
                 None => {
-                    // rustls gets even an incomplete record, so that bytes that are not TLS fail at
-                    // once. The incomplete record must not count as seen, so its length is then
-                    // subtracted. The subtraction never saturates, because rustls discards no byte
-                    // of an incomplete record. The step's result matters only if it is an error.
+                    // rustls gets even an incomplete record, so that bytes that aren't TLS fail at
+                    // once. It must not count as seen, so its length is then subtracted, which
+                    // never saturates, because rustls discards no byte of an incomplete record.
+                    // Only an error of this step matters.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -184,7 +175,6 @@ impl Opening {
         }
     }
 
-    /// Copies decrypted data to `to`, and returns the number of bytes copied.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
         let len = self.plain.filled().read(to).unwrap_or(0); // a slice returns no error
         self.plain.consume(len);
@@ -192,13 +182,12 @@ impl Opening {
         len
     }
 
-    /// Returns the decrypted data that was not read.
     pub(super) fn into_plain(self) -> Buffer {
         self.plain
     }
 
-    /// Encrypts data in the fewest records, until `out` holds about `WAITING` bytes. rustls takes
-    /// one slice here, so the slices are joined. Returns the number of bytes encrypted.
+    /// In the fewest records, until `out` holds about `WAITING` bytes. rustls takes one slice here,
+    /// so we join them.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         let (mut data, mut room) = (Vec::new(), WAITING.saturating_sub(out.len()));
         for slice in from {
@@ -210,40 +199,38 @@ impl Opening {
         Ok(data.len())
     }
 
-    /// Sends the close_notify if the handshake is over. During the handshake, rustls' unbuffered
-    /// connection cannot send a close_notify, so the stream ends without one.
+    /// During the handshake, rustls' unbuffered connection cannot send a close_notify, so the
+    /// stream ends without one.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
             let _ = self.send(Say::CloseNotify, out); // if it fails, the stream ends without one
         }
     }
 
-    /// Encrypts `say`, after the handshake records that rustls still has to send.
     fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
         let mut say = Some(say);
-        // The last step encrypts `say`, when rustls has nothing else to send. No step returns
-        // `Next::End`: rustls reports a close_notify only once, and `take_records` gets the report.
+        // The last step encrypts `say`, when rustls has nothing else to send. None returns
+        // `Next::End`: `take_records` gets the one report of a close_notify.
         while let Next::Step = self.step(&mut say, out)? {}
-        // `say` is left only if both ends have closed. Then `say` is a repeated close_notify,
-        // because the session seals no data after `close`.
+        // Only if both ends have closed: it is then a repeated close_notify, because the session
+        // seals no data after `close`.
         say.map_or(Ok(()), |_| Err(Error::General("nothing can be sent now".into())))
     }
 
-    /// Whether the handshake is over, and rustls can hand over the keys. rustls has then seen
-    /// nothing after the handshake, because this crate gives rustls one record at a time, and the
-    /// last handshake message ends its record (RFC 9846 §5.1).
+    /// The handshake is over, and rustls can hand over the keys. It has seen nothing behind the
+    /// handshake, because it gets one record at a time, and the last handshake message ends its
+    /// record (RFC 9846 §5.1).
     pub(super) fn is_done(&self) -> bool {
         let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
         !self.state().is_handshaking() && suite.is_some_and(gives_keys)
     }
 
-    /// Returns the record layer that takes over, and the input that has arrived for this layer.
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
-        // `plain` is empty, because all data comes after the records that rustls has seen. After
-        // the calls below, this crate counts the sequence numbers. The calls are named dangerous
-        // because a number that is used twice under one key would break the cipher.
+        // `plain` is empty, because all data comes after the records that rustls has seen. From
+        // here on we count the sequence numbers: one used twice under one key would break the
+        // cipher, hence "dangerous".
         let (secrets, kernel) = match self.side {
             Side::Client(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
@@ -258,7 +245,7 @@ impl Opening {
     }
 }
 
-/// Does what rustls asks for. Returns how many input bytes to discard, and what to do next.
+/// How many input bytes to discard, and what to do next.
 fn react<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     say: &mut Option<Say<'_>>,
@@ -276,8 +263,8 @@ fn react<Data>(
             encoded.map(|()| Next::Step).map_err(|error| Error::General(error.to_string()))
         }
         Ok(ConnectionState::TransmitTlsData(message)) => {
-            // rustls asks us to send the encoded bytes before it encodes more. It is enough that
-            // these bytes are in `out`, because `out` keeps the order.
+            // rustls asks us to send the bytes before it encodes more. It is enough that they are
+            // in `out`, which keeps the order.
             message.done();
             Ok(Next::Step)
         }
@@ -296,14 +283,13 @@ fn react<Data>(
             None => Ok(Next::Wait),
         },
         Ok(ConnectionState::PeerClosed) => Ok(Next::End),
-        // rustls needs more input, or both ends have closed. The state for early data never comes,
-        // because `Session::server` excludes early data.
+        // rustls needs more input, or both ends have closed. The state for early data never comes:
+        // `Session::server` excludes it.
         Ok(_) => Ok(Next::Wait),
     };
     (discard, next)
 }
 
-/// Encrypts `say` into `out`.
 fn encrypt<Data>(
     mut traffic: WriteTraffic<'_, Data>,
     say: Say<'_>,
@@ -322,8 +308,7 @@ fn encrypt<Data>(
     encrypted.map_err(|_| Error::EncryptError)
 }
 
-/// Calls `write` with room in `out`, and again with more room if `write` asks for more. Each call
-/// gets more room than the call before it, so the loop ends.
+/// Each call of `write` gets more room than the one before, so the loop ends.
 fn fitting<E>(
     out: &mut Buffer,
     mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, E>, InsufficientSizeError>,
@@ -337,21 +322,21 @@ fn fitting<E>(
     }
 }
 
-/// The length of the first record in `wire`, or `HEADER` if the record's header is incomplete.
+/// `HEADER` if the record's header is incomplete.
 fn record_len(wire: &[u8]) -> usize {
     let len = |&[_, _, _, hi, lo]: &[u8; HEADER]| usize::from(u16::from_be_bytes([hi, lo]));
     HEADER + wire.first_chunk().map_or(0, len)
 }
 
 impl Hello {
-    /// Counts a handshake record (type 22), and returns whether the ClientHello ends in it. Records
-    /// of other types do not count. (rustls ignores a warning alert before the ClientHello.)
+    /// Counts a handshake record (type 22). Others do not count: rustls ignores a warning alert
+    /// before the ClientHello.
     fn ends_in(&mut self, record: &[u8]) -> bool {
         let [22, _, _, _, _, part @ ..] = record else {
             return false;
         };
-        // The end of a record may cut the handshake message's header. Until this header is
-        // complete, `arrived` is below 4, so the result is `false`.
+        // The end of a record may cut the message's header. Until it is complete, `arrived` is
+        // below 4, so the result is `false`.
         for (to, from) in self.header.iter_mut().skip(self.arrived).zip(part) {
             *to = *from;
         }
@@ -362,8 +347,7 @@ impl Hello {
     }
 }
 
-/// The server name in a ClientHello. `None` if the ClientHello has no name, or is bad: the
-/// connection in `Opening::side` then reports what is wrong with the ClientHello.
+/// `None` for a bad ClientHello too: the connection in `Opening::side` then reports what is wrong.
 fn server_name(hello: Option<&[u8]>) -> Option<String> {
     let (mut acceptor, mut wire) = (Acceptor::default(), hello?);
     while acceptor.read_tls(&mut wire).ok()? > 0 {

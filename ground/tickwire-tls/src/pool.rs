@@ -1,19 +1,17 @@
-//! The pool: each thread keeps memory, and lends it to sessions while they read or write. So a
-//! session that waits, and has nothing buffered, holds no memory of the pool.
+//! The memory that each thread lends to sessions while they read or write. A session that waits
+//! with nothing buffered holds none of it.
 use std::cell::RefCell;
 
-/// The most memory, in bytes, that the pool of one thread keeps.
+/// In bytes, per thread.
 const MOST: usize = 4 << 20;
 
-/// The first capacity of the list `free`. Adding a buffer to the list allocates only if the list
-/// already has `LISTED` buffers, which takes a burst. The number is a guess.
+/// Of the list `free`, which allocates only beyond so many buffers, in a burst. A guess.
 const LISTED: usize = 32;
 
 struct Pool {
-    /// The buffers that wait for their next use. The buffer that came back last is taken first,
-    /// because it may still be in the processor's cache.
+    /// The one that came back last is taken first, because it may still be in the processor's
+    /// cache.
     free: Vec<Vec<u8>>,
-    /// The capacity of all buffers in `free`, in bytes.
     bytes: usize,
 }
 
@@ -21,14 +19,13 @@ std::thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
 }
 
-/// Takes a buffer of `len` to `2 * len` bytes, which may still have the contents of its last use.
+/// Of `len` to `2 * len` bytes, which may still have the contents of its last use.
 #[inline]
 pub(crate) fn take(len: usize) -> Vec<u8> {
     let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
     kept.unwrap_or_else(|| vec![0; len])
 }
 
-/// Returns a buffer to the pool, for the next session.
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
     if !buffer.is_empty() {
@@ -38,13 +35,12 @@ pub(crate) fn give(buffer: Vec<u8>) {
 }
 
 impl Pool {
-    /// Takes no buffer longer than twice `len`. Otherwise the first few bytes of a record could
-    /// occupy a buffer of megabytes.
+    /// Nothing longer than twice `len`, otherwise the first few bytes of a record could occupy a
+    /// buffer of megabytes.
     #[inline]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        // The buffer is not zeroed: zeroing would cost more than opening a short record. The buffer
-        // may have bytes of another connection. Nobody reads these bytes, because a `Buffer`
-        // returns only committed bytes.
+        // Not zeroed, which would cost more than opening a short record. It may have bytes of
+        // another connection, but nobody reads them: a `Buffer` returns only committed bytes.
         let at = self.free.iter().rposition(|kept| (len..=2 * len).contains(&kept.len()))?;
         let buffer = self.free.swap_remove(at);
         self.bytes -= buffer.capacity();
@@ -53,7 +49,7 @@ impl Pool {
 
     #[inline]
     fn give(&mut self, buffer: Vec<u8>) {
-        // The capacity counts, and not the length, because all of the capacity stays allocated.
+        // Not the length: all of the capacity stays allocated.
         if buffer.capacity() <= MOST - self.bytes {
             if self.free.capacity() == 0 {
                 self.free.reserve(LISTED);

@@ -1,7 +1,6 @@
-//! The record layer of TLS 1.3 after the handshake (RFC 9846, chapters 5, 6 and 4.7). It opens and
-//! seals records in place. rustls handles keys, tickets and secrets. rustls' cryptographic provider
-//! protects each record (AEAD, nonce, padding). This module does the rest: framing, sequence
-//! numbers, and the messages after the handshake.
+//! The record layer of TLS 1.3 after the handshake (RFC 9846, chapters 5, 6 and 4.7), in place:
+//! framing, sequence numbers, and the messages after the handshake. rustls handles keys, tickets
+//! and secrets; its cryptographic provider protects each record (AEAD, nonce, padding).
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -18,81 +17,79 @@ use ::rustls::{
 use core::{ops::Range, slice};
 use std::io::IoSlice;
 
-/// The size of a record's header: type, version and length.
+/// Type, version and length.
 pub(super) const HEADER: usize = 5;
-/// The length of a tag, which is the same in all suites.
+/// The same in all suites.
 const TAG: usize = 16;
-/// The most plaintext in a record (RFC 9846 §5.1).
+/// RFC 9846 §5.1.
 pub(super) const PLAIN: usize = 1 << 14;
-/// The most bytes that a record adds to its plaintext (RFC 9846 §5.2).
+/// To the plaintext, at most (RFC 9846 §5.2).
 const EXPANSION: usize = 256;
-/// The longest handshake message, in bytes, that is assembled. rustls has the same bound.
+/// In bytes. rustls has the same bound.
 pub(super) const HANDSHAKE: usize = 65535;
-/// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
+/// In bytes of ciphertext. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
-/// The most empty records and KeyUpdates since the last data. rustls allows 32 of each kind, but a
-/// record of one kind resets the count of the other kind. With one count for both kinds, a peer
-/// cannot alternate them for ever. Parts of a handshake message do not count, because BoringSSL's
-/// tests send a ticket in records of one byte. Instead, `HANDSHAKE` limits the whole message.
+/// The most empty records and KeyUpdates since the last data. rustls counts 32 of each kind, but
+/// one kind resets the other's count; with one count, a peer cannot alternate them for ever. Parts
+/// of a handshake message don't count, because BoringSSL's tests send a ticket in records of one
+/// byte; `HANDSHAKE` limits the whole message.
 const DATALESS: u8 = 32;
-/// The most warning alerts in a connection. rustls has the same bound.
+/// Per connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
-/// The most KeyUpdates that we send (RFC 9846 §4.7.3).
+/// The most that we send (RFC 9846 §4.7.3).
 pub(super) const UPDATES: u64 = (1 << 48) - 1;
 /// The first sequence number that is never used. rustls has the same bound.
 const LAST: u64 = u64::MAX - 1;
 
-/// What the first record of the arrived ciphertext contains. `record` is the record's length.
+/// `record` is the record's length.
 pub(super) enum Opened {
     /// The record has not arrived in full.
     Partial,
-    /// Data, at `plain`. The data may be empty.
+    /// At `plain`, perhaps empty.
     Data { record: usize, plain: Range<usize> },
-    /// No data, but an alert or handshake messages, which are already processed.
+    /// An alert or handshake messages, which are already processed.
     Message { record: usize },
     /// The peer's close_notify. Everything after it is ignored.
     End,
 }
 
-/// The record layer, in both directions. This type is not `Clone`, because a sequence number must
-/// be used only once.
+/// Not `Clone`, because a sequence number must be used only once.
 pub(super) struct Records {
     pub(super) agreed: Agreed,
     kernel: Kernel,
     suite: &'static Tls13CipherSuite,
     decrypter: Box<dyn MessageDecrypter>,
-    /// The sequence number of the next record to open.
+    /// Of the next record to open.
     opened: u64,
     seal: Seal,
-    /// The sequence number of the next record to seal.
+    /// Of the next record to seal.
     sealed: u64,
-    /// The most plaintext in a record that we seal.
+    /// In bytes of plaintext.
     fragment: usize,
-    /// The peer has asked us for a KeyUpdate (RFC 9846 §4.7.3).
+    /// The peer has asked for one (RFC 9846 §4.7.3).
     owes_update: bool,
-    /// The number of KeyUpdates that we have sent.
+    /// How many we have sent.
     pub(super) updates: u64,
-    /// We have sent an alert, or received a fatal alert. From then on we send no other alert, and
-    /// `Session::seal` refuses data, because the session has failed or is closed.
+    /// We have sent an alert, or received a fatal one: we send no other, and `Session::seal`
+    /// refuses data, because the session has failed or is closed.
     silent: bool,
-    /// The beginning of a handshake message whose rest has not arrived.
+    /// A handshake message whose rest has not arrived.
     partial: Vec<u8>,
-    /// The number of records without data since the last data, as `DATALESS` counts them.
     dataless: u8,
     warnings: u8,
 }
 
 impl Records {
-    /// Makes the layer after the handshake. `fragment` is from 1 to `PLAIN`: `Opening::new` clamps
-    /// it. With 0, `write` would seal empty records for ever. Records longer than `PLAIN` are
-    /// illegal (RFC 9846 §5.1), and their length might not fit into the header.
+    /// `fragment` is from 1 to `PLAIN`: with 0, `write` would seal empty records for ever; records
+    /// longer than `PLAIN` are illegal (RFC 9846 §5.1), and their length might not fit into the
+    /// header.
     pub(super) fn new(
         agreed: Agreed,
         secrets: ExtractedSecrets,
         kernel: Kernel,
         fragment: usize,
     ) -> Result<Self, Error> {
-        // This never fails, because `Opening::is_done` has found a suite of TLS 1.3.
+        // Never fails: `Opening::is_done` has found a suite of TLS 1.3.
         let suite = agreed.suite.and_then(|suite| suite.tls13()).ok_or(Error::EncryptError)?;
         let ((sealed, tx), (opened, rx)) = (secrets.tx, secrets.rx);
         Ok(Self {
@@ -113,11 +110,11 @@ impl Records {
         })
     }
 
-    /// Opens the first record in `wire`, in place. The answer to an alert, if any, goes to `out`.
-    /// After any error except a received alert, the caller sends the alert of `fault::alert`.
+    /// Opens the first record in `wire`. The answer to an alert goes to `out`; after any error
+    /// except a received alert, the caller sends the alert of `fault::alert`.
     pub(super) fn open(&mut self, wire: &mut [u8], out: &mut Buffer) -> Result<Opened, Error> {
-        // The header is checked as soon as it has arrived. Otherwise a peer that announces too long
-        // a record could fill the buffer first.
+        // As soon as it has arrived: otherwise a peer that announces too long a record could fill
+        // the buffer first.
         let Some(record) = record(wire)? else {
             return Ok(Opened::Partial);
         };
@@ -126,7 +123,7 @@ impl Records {
         };
         let (kind, plain) = self.decrypt(body)?;
         let payload = body.get(plain.clone()).unwrap_or_default();
-        // RFC 9846 §5.1: no other record comes between the parts of a handshake message.
+        // RFC 9846 §5.1: nothing comes between the parts of a handshake message.
         if kind != ContentType::Handshake && !self.partial.is_empty() {
             return Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into());
         }
@@ -136,9 +133,9 @@ impl Records {
                 return Err(unexpected(kind));
             }
             ContentType::ApplicationData => {
-                // Empty data is legal, but costs us a decryption and gives the program nothing.
-                // Only data of at least one byte resets `dataless`. If a ticket or a warning reset
-                // the count too, a peer could alternate tickets with empty data for ever.
+                // Legal, but it costs us a decryption and gives the program nothing. Only data of
+                // at least one byte resets `dataless`: otherwise a peer could alternate tickets or
+                // warnings with empty data for ever.
                 if payload.is_empty() {
                     bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
                 } else {
@@ -155,19 +152,19 @@ impl Records {
         Ok(Opened::Message { record })
     }
 
-    /// Decrypts a record. Returns its content type, and where in `body` its plaintext is. If
-    /// decrypting fails, nothing of the plaintext is left in `body`.
+    /// The content type, and where in `body` the plaintext is. If decrypting fails, nothing of the
+    /// plaintext is left there.
     fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Error> {
         let seq = next(&mut self.opened)?;
         let at = body.as_ptr() as usize;
-        // RFC 9846 §5.2: the header of each protected record has this type and version.
+        // RFC 9846 §5.2: each protected record has this type and version.
         let message = InboundOpaqueMessage::new(
             ContentType::ApplicationData,
             ProtocolVersion::TLSv1_2,
             &mut *body,
         );
-        // The provider returns the plaintext as a slice. The slice's address, less the address of
-        // `body`, is its position in `body`. The `match` below rejects a slice outside `body`.
+        // The provider returns a slice, of whose address we make its position in `body`. The
+        // `match` below rejects one outside.
         let opened = self.decrypter.decrypt(message, seq).map(|message| {
             let from = (message.payload.as_ptr() as usize).wrapping_sub(at);
             (message.typ, from..from.wrapping_add(message.payload.len()))
@@ -177,7 +174,7 @@ impl Records {
             // An empty slice may have any address.
             Ok((kind, plain)) if plain.is_empty() => Ok((kind, 0..0)),
             Ok(_) => Err(Error::General("plaintext outside its record".into())),
-            // A provider may decrypt before it checks the tag. Bytes that an attacker made up must
+            // A provider may decrypt before it checks the tag, and what an attacker made up must
             // not stay in the buffer that data is read from.
             Err(error) => {
                 body.fill(0);
@@ -186,8 +183,8 @@ impl Records {
         }
     }
 
-    /// Handles an alert. Returns whether the alert is the close_notify (RFC 9846 §6.1). Every alert
-    /// except close_notify and user_canceled is an error, and ends the connection.
+    /// `true` for a close_notify (RFC 9846 §6.1). Every other alert except user_canceled is an
+    /// error, and ends the connection.
     fn alerted(&mut self, alert: &[u8], out: &mut Buffer) -> Result<bool, Error> {
         let &[level, description] = alert else {
             return Err(match alert.len() {
@@ -197,8 +194,8 @@ impl Records {
         };
         let description = AlertDescription::from(description);
         match (level, description) {
-            // RFC 9846 §6: the description of an alert says how severe it is, so the level of these
-            // two alerts is ignored.
+            // RFC 9846 §6: the description says how severe an alert is, so the level of these two
+            // is ignored.
             (1 | 2, AlertDescription::CloseNotify) => return Ok(true),
             (1 | 2, AlertDescription::UserCanceled) => {
                 let error = PeerMisbehaved::TooManyWarningAlertsReceived;
@@ -214,7 +211,6 @@ impl Records {
         Err(Error::AlertReceived(description))
     }
 
-    /// Processes the handshake messages in a record, and keeps a message that is incomplete.
     fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Error> {
         let mut all = core::mem::take(&mut self.partial);
         all.extend_from_slice(payload);
@@ -226,11 +222,10 @@ impl Records {
         Ok(())
     }
 
-    /// Processes the whole messages in `from`, and returns the rest.
     fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Error> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            // Checked before the body arrives, because three bytes of length can announce 16 MiB.
+            // Before the body arrives, because three bytes of length can announce 16 MiB.
             if len > HANDSHAKE {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
@@ -243,7 +238,6 @@ impl Records {
         Ok(from)
     }
 
-    /// Processes one message. `last` says whether the message ends its record.
     fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Error> {
         match (kind, &mut self.kernel) {
             (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {
@@ -262,21 +256,19 @@ impl Records {
         }
     }
 
-    /// Handles the peer's KeyUpdate (RFC 9846 §4.7.3): the peer seals its later records with its
-    /// next key.
+    /// RFC 9846 §4.7.3: the peer seals its later records with its next key.
     fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Error> {
-        // RFC 9846 §5.1: a KeyUpdate must end its record. Otherwise two keys could protect parts of
-        // one handshake message.
+        // RFC 9846 §5.1: otherwise two keys could protect parts of one handshake message.
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
-        // KeyUpdates are limited: deriving a key costs as much as opening kilobytes of data.
+        // Deriving a key costs as much as opening kilobytes of data.
         bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyKeyUpdateRequests)?;
         match body {
             [0] => {}
-            // The answer waits for our next data or alert, and answers all requests until then. So
-            // a peer that asks again and again, and never reads, cannot make our output grow. Once
-            // we have sent `UPDATES` KeyUpdates, requests are ignored.
+            // The answer waits for our next data or alert, and answers all requests until then, so
+            // a peer that asks again and again, and never reads, cannot make our output grow. After
+            // `UPDATES` KeyUpdates, requests are ignored.
             [1] => self.owes_update = self.updates < UPDATES,
             [_] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
             [] => return Err(InvalidMessage::MissingData("KeyUpdateRequest").into()),
@@ -288,16 +280,15 @@ impl Records {
         Ok(())
     }
 
-    /// Seals data in the fewest records, until `out` holds about `WAITING` bytes. Returns the
-    /// number of bytes sealed.
+    /// Seals data in the fewest records, until `out` holds about `WAITING` bytes.
     ///
-    /// After an error, `out` keeps the records that were sealed before the error, but nothing says
-    /// how much data they contain. So the caller must not repeat the write, because the peer would
-    /// get this data twice.
+    /// After an error, `out` keeps the records sealed before it, but nothing says how much data
+    /// they contain: the caller must not repeat the write, because the peer would get this data
+    /// twice.
     #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
-        // Bytes beyond `WAITING` stay with the caller. Otherwise a peer that reads nothing would
-        // make our output grow. `out` may exceed `WAITING`, because headers and tags are added.
+        // What is beyond `WAITING` stays with the caller: otherwise a peer that reads nothing would
+        // make our output grow. Headers and tags may exceed it.
         let all: usize = from.iter().map(|slice| slice.len()).sum();
         let taken = all.min(WAITING.saturating_sub(out.len()));
         let mut from = Slices::new(from);
@@ -311,26 +302,25 @@ impl Records {
         Ok(taken)
     }
 
-    /// Sends our KeyUpdate if the peer has asked for it, or if the next record would be the last
-    /// record under this key.
+    /// If the peer has asked, or if the next record would be the last under this key.
     #[inline]
     fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
         // RFC 9846 §5.5 limits the records under one key. A KeyUpdate is sealed under the old key,
-        // so the last record that the limit allows is kept for the KeyUpdate.
+        // so the last record is kept for it.
         let last = self.sealed.saturating_add(1) >= self.seal.limit();
         if self.owes_update || last { self.update(out) } else { Ok(()) }
     }
 
     #[cold]
     fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        // The key is at its limit, and we may send no more KeyUpdates. (A peer's request does not
-        // lead to this error, because `updated` ignores requests after `UPDATES` KeyUpdates.)
+        // The key is at its limit. (A peer's request doesn't lead here: `updated` ignores it after
+        // `UPDATES` KeyUpdates.)
         if self.updates >= UPDATES {
             return Err(Error::EncryptError);
         }
         (self.owes_update, self.updates) = (false, self.updates + 1);
-        // This KeyUpdate (type 24, one byte, 0) asks for no answer. Otherwise two ends could ask
-        // each other for ever. The old key seals this record; the next key seals all later ones.
+        // Type 24, one byte, 0: asks for no answer, otherwise two ends could ask each other for
+        // ever. The old key seals this record; the next key seals all later ones.
         self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
         let (seq, secrets) = self.kernel.next_to_seal()?;
         self.seal = Seal::new(self.suite, secrets)?;
@@ -338,7 +328,7 @@ impl Records {
         Ok(())
     }
 
-    /// Unless `silent` is set, sends our last alert: `fatal` if it is `Some`, else a close_notify.
+    /// With a `fatal` alert, or else a close_notify. Nothing if `silent`.
     pub(super) fn end(&mut self, fatal: Option<AlertDescription>, out: &mut Buffer) {
         if self.silent {
             return;
@@ -347,7 +337,7 @@ impl Records {
             None => [1, AlertDescription::CloseNotify.into()],
             Some(description) => [2, description.into()],
         };
-        // If the key may seal no more records, the peer gets no alert, only the end of the stream.
+        // If the key may seal no more records, the peer gets only the end of the stream.
         let _ = self.update_if_due(out).and_then(|()| self.say(ContentType::Alert, &alert, out));
         self.silent = true;
     }
@@ -358,8 +348,8 @@ impl Records {
         self.seal(kind, &mut Slices::new(&slices), message.len(), out)
     }
 
-    /// Seals the next `len` bytes as one record. The sequence number counts as used before the
-    /// sealing begins. So no two records have the same sequence number, even if sealing fails.
+    /// The next `len` bytes as one record. The sequence number counts as used before the sealing
+    /// begins, so no two records have the same, even if sealing fails.
     #[inline]
     fn seal(
         &mut self,
@@ -371,7 +361,7 @@ impl Records {
         let seq = next(&mut self.sealed)?;
         match &mut self.seal {
             Seal::InPlace(key, _) => {
-                // Header, plaintext, content type, tag (RFC 9846 §5.2). There is no padding.
+                // Header, plaintext, content type, tag (RFC 9846 §5.2), without padding.
                 let all = HEADER + len + 1 + TAG;
                 let room = out.spare(all).split_first_chunk_mut::<HEADER>();
                 let Some((header, (body, rest))) = room
@@ -380,7 +370,7 @@ impl Records {
                     return Err(Error::EncryptError);
                 };
                 // `as` cuts nothing off, because `len` is at most `PLAIN`. Type and version are the
-                // same in each record, so that nobody on the path sees which records carry alerts.
+                // same in each record, so that nobody on the path sees which ones carry alerts.
                 let [hi, lo] = u16::to_be_bytes((len + 1 + TAG) as u16);
                 *header = [23, 3, 3, hi, lo];
                 if let Some((inner, plain)) = body.split_last_mut() {
@@ -388,7 +378,7 @@ impl Records {
                     *inner = kind.into();
                 }
                 let sealed = key.encrypt_in_place(seq, header, body);
-                // `sealed` is matched by reference, because moving the tag would copy it in pieces.
+                // By reference, because moving the tag would copy it in pieces.
                 match (&sealed, rest.first_chunk_mut::<TAG>()) {
                     (Ok(sealed), Some(tag)) if sealed.as_ref().len() == TAG => {
                         tag.copy_from_slice(sealed.as_ref());
@@ -403,7 +393,6 @@ impl Records {
     }
 }
 
-/// Seals a record in newly allocated memory.
 #[cold]
 fn seal_whole(
     key: &mut dyn MessageEncrypter,
@@ -416,33 +405,31 @@ fn seal_whole(
     from.copy(&mut plain);
     // `Multiple` would save the copy, but takes a list of `&[u8]`, which needs memory too.
     let payload = OutboundChunks::Single(&plain);
-    // rustls passes this version too. A provider does not need the version for TLS 1.3, because the
-    // header of each protected record has this version (RFC 9846 §5.2).
+    // rustls passes this version too. A provider does not need it for TLS 1.3: each protected
+    // record has this version (RFC 9846 §5.2).
     let version = ProtocolVersion::TLSv1_2;
     Ok(key.encrypt(OutboundPlainMessage { typ, version, payload }, seq)?.encode())
 }
 
-/// The length of the first record in `wire`; `None` if its header is incomplete.
 fn record(wire: &[u8]) -> Result<Option<usize>, Error> {
     let Some(&[kind, version, _, hi, lo]) = wire.first_chunk() else {
         return Ok(None);
     };
     let len = usize::from(u16::from_be_bytes([hi, lo]));
     match ContentType::from(kind) {
-        // The next two errors mean that the peer does not speak TLS. The version's second byte is
-        // ignored (RFC 9846 §5.1).
+        // The next two mean that the peer does not speak TLS. The version's second byte is ignored
+        // (RFC 9846 §5.1).
         ContentType::Unknown(_) => Err(InvalidMessage::InvalidContentType.into()),
         _ if version != 3 => Err(InvalidMessage::UnknownProtocolVersion.into()),
         ContentType::ApplicationData if len > PLAIN + EXPANSION => {
             Err(Error::PeerSentOversizedRecord)
         }
         ContentType::ApplicationData => Ok(Some(HEADER + len)),
-        // All records are protected now. RFC 9846 §5 allows change_cipher_spec in handshakes only.
+        // All records are protected now: RFC 9846 §5 allows change_cipher_spec in handshakes only.
         kind => Err(unexpected(kind)),
     }
 }
 
-/// Returns the next sequence number, and counts it as used.
 fn next(seq: &mut u64) -> Result<u64, Error> {
     let this = *seq;
     if this >= LAST {
@@ -452,7 +439,6 @@ fn next(seq: &mut u64) -> Result<u64, Error> {
     Ok(this)
 }
 
-/// Counts one more in `seen`. Returns the error `or` if `seen` is already `most`.
 fn bounded(seen: &mut u8, most: u8, or: PeerMisbehaved) -> Result<(), Error> {
     if *seen == most {
         return Err(or.into());
@@ -466,7 +452,6 @@ fn unexpected(got_type: ContentType) -> Error {
     Error::InappropriateMessage { expect_types, got_type }
 }
 
-/// The bytes of several slices, one slice after the other.
 struct Slices<'a, 'b> {
     first: &'a [u8],
     others: slice::Iter<'a, IoSlice<'b>>,
@@ -479,7 +464,6 @@ impl<'a, 'b> Slices<'a, 'b> {
         Self { first: others.next().map_or(&[], |slice| slice), others }
     }
 
-    /// Fills `to` with the next bytes.
     #[inline]
     fn copy(&mut self, mut to: &mut [u8]) {
         loop {

@@ -1,32 +1,29 @@
-//! Finds roots that the platform's verifier misses. If the verifier finds no root, the error's text
-//! names the places where the verifier looked.
+//! Finds roots that the platform's verifier misses, and says where it looked if it found none.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-/// The byte order mark that Windows editors write. It hides a file's first line from the verifier.
+/// The byte order mark that Windows editors write, which hides a file's first line from the
+/// verifier.
 const MARK: &str = "\u{feff}";
 
-/// Removes all marks, because a text joined from several files may have a mark before each part.
+/// All, because a text joined from several files may have a mark before each part.
 pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(pem).replace(MARK, "").into_bytes()
 }
 
-/// The environment variables that say where roots are, on systems without a verifier of their own.
+/// Where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// If `error` says that no root was found, adds to the error's text the values of the variables
-/// that are set, or a note that neither is set. `variable` returns the value of an environment
-/// variable.
 pub(crate) fn explained(
     error: Error,
     variable: impl Fn(&'static str) -> Option<OsString>,
 ) -> Error {
     let looks = cfg!(unix) && !cfg!(any(target_os = "android", target_vendor = "apple"));
     let text = match error {
-        // The verifier returns this variant if it has found no root.
+        // The verifier's, if it has found no root.
         Error::General(text) if looks => text,
         error => return error,
     };
@@ -39,13 +36,13 @@ pub(crate) fn explained(
     Error::General(format!("{text}: {places}"))
 }
 
-/// Reads the files that the two variables name. Returns the first certificate after each byte order
-/// mark, because the platform's verifier misses a certificate whose first line has a mark. Leaves
-/// out a malformed certificate, because the verifier would fail on it.
+/// The first certificate after each byte order mark, in the files that the two variables name: the
+/// platform's verifier misses those. Malformed ones are left out, because the verifier would fail
+/// on them.
 ///
-/// Looks at the same files as rustls-native-certs, which the verifier uses: `SSL_CERT_DIR` may list
-/// several folders, and folders inside a folder are skipped. If neither variable is set, the
-/// verifier reads default places of the system. This function does not know these places.
+/// The files are those that rustls-native-certs looks at for the verifier: `SSL_CERT_DIR` may list
+/// several folders, and folders inside a folder are skipped. The system's default places, used if
+/// neither variable is set, we don't know.
 pub(crate) fn behind_marks(
     variable: impl Fn(&'static str) -> Option<OsString>,
 ) -> Vec<CertificateDer<'static>> {
@@ -57,8 +54,8 @@ pub(crate) fn behind_marks(
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
     let mut roots = Vec::new();
-    // Reads only regular files. A pipe can be read only once, and the verifier has to read it.
-    // Also, opening a FIFO may block for ever.
+    // Only regular files: a pipe can be read only once, and the verifier has to read it; opening a
+    // FIFO may block for ever.
     for file in file.map(PathBuf::from).into_iter().chain(inside).filter(|file| file.is_file()) {
         let text = fs::read(file).unwrap_or_default();
         roots.extend(String::from_utf8_lossy(&text).split(MARK).skip(1).filter_map(first));

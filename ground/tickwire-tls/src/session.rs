@@ -101,26 +101,24 @@ use std::io::{self, IoSlice};
 /// cryptography.
 pub struct Session {
     pub(super) engine: Engine,
-    /// A part of the handshake is still to be done, written or flushed. While this flag is set, the
-    /// stream's reader also sends ciphertext, because the peer may wait for the rest of the
-    /// handshake. After the handshake, a flush of all ciphertext clears the flag. The first write
-    /// of data clears the flag too, because the writer then sends the rest of the handshake.
+    /// A part of the handshake is still to be done, written or flushed. The stream's reader then
+    /// also sends ciphertext, because the peer may wait for it.
+    ///
+    /// Cleared by a flush of all ciphertext after the handshake, or by the first write of data,
+    /// after which the writer sends the rest of the handshake.
     opening: bool,
-    /// Ciphertext that has arrived and is not yet decrypted.
+    /// Not yet decrypted.
     pub(super) input: Buffer,
     /// The unread part of the first record's decrypted data, as a range of `input`.
     pub(super) plain: Range<usize>,
-    /// The length of the first record in `input`, in bytes. Valid only while `plain` is not empty.
+    /// Of the first record in `input`, in bytes. Valid only while `plain` is not empty.
     pub(super) record: usize,
-    /// Ciphertext to write to the stream.
     pub(super) out: Buffer,
-    /// Why TLS failed. `read` first returns all plaintext from before the failure, then this error.
+    /// `read` first returns all plaintext from before the failure, then this.
     pub(super) failed: Option<Error>,
-    /// The stream has ended, perhaps before the peer's close_notify.
+    /// Perhaps before the peer's close_notify.
     pub(super) eof: bool,
-    /// The peer has sent its close_notify.
     pub(super) ended: bool,
-    /// The caller has called `close`.
     pub(super) closed: bool,
 }
 
@@ -161,7 +159,7 @@ impl Session {
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
         let (Client(config), alpn) = (config.into(), vec![ALPN.to_vec()]);
-        // `Opening` uses rustls' unbuffered connection, which alone can hand over its keys.
+        // rustls' unbuffered connection alone can hand over its keys.
         if config.enable_secret_extraction {
             let opening = caught(|| Opening::client(config, name, alpn))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -179,8 +177,8 @@ impl Session {
     /// If the configuration is inconsistent.
     pub fn server(config: impl Into<Server>) -> Result<Self, TlsError> {
         let Server(config) = config.into();
-        // A server that allows early data gets the buffered connection: sessions read no early
-        // data, and unread early data would stop the handshake of the unbuffered connection.
+        // Sessions read no early data, and unread early data would stop the handshake of the
+        // unbuffered connection.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
             let opening = caught(|| Opening::server(config))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -202,14 +200,13 @@ impl Session {
             ended: false,
             closed: false,
         };
-        // Makes a client's first message outgoing. If this panics, later calls return the error.
+        // Makes a client's first message outgoing. If it panics, later calls return the error.
         let _ = session.call(Self::process);
         session
     }
 
-    /// Runs `work`, which may call the engine. All calls of rustls and of its provider are made
-    /// inside this function, with two exceptions: getters are called directly, and constructors
-    /// inside [`caught`].
+    /// All calls of rustls and of its provider are made in here, except getters, and constructors,
+    /// which are inside [`caught`].
     ///
     /// # Errors
     ///
@@ -219,9 +216,8 @@ impl Session {
         caught(|| work(self)).map_err(|error| self.panicked(error))
     }
 
-    /// Marks the session as failed, for good. Decrypted data that this crate holds stays readable.
-    /// With `Records`, this data is in `input` already. With an `Opening`, the data moves to
-    /// `input`, and counts as the first record there.
+    /// For good. Decrypted data that we hold stays readable: `Records` has it in `input` already;
+    /// an `Opening`'s moves there, and counts as the first record.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();
@@ -290,7 +286,7 @@ impl Session {
         }
         let mut all = 0;
         while from.has_remaining() {
-            // The next pass of the loop takes the slices after these 16, and begins a new record.
+            // The next pass takes the slices after these 16, and begins a new record.
             let mut slices = [IoSlice::new(&[]); 16];
             let n = from.chunks_vectored(&mut slices);
             let taken = self.write_slices(slices.get(..n).unwrap_or_default())?;
@@ -393,10 +389,9 @@ impl Session {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }
 
-    /// Checks that a TLS stream may accept a write now. During the handshake, a client's write is
-    /// allowed, because the write may begin the handshake. A server's write fails at once.
-    /// Otherwise a server that writes a last message to a silent client would wait for the client's
-    /// part of the handshake, instead of dropping the client.
+    /// A client's write may begin the handshake. A server's fails at once: otherwise a server that
+    /// writes a last message to a silent client would wait for the client's part of the handshake,
+    /// instead of dropping the client.
     pub(super) fn may_write(&self) -> io::Result<()> {
         if self.engine.awaits_client() {
             let what = "nothing can be written before the TLS handshake is over";
@@ -405,14 +400,12 @@ impl Session {
         Ok(())
     }
 
-    /// Returns empty buffers to the pool.
     pub(super) fn shed(&mut self) {
         self.input.shed();
         self.out.shed();
     }
 
-    /// Seals the bytes of all slices, at most about 64 KiB, in the fewest records. Returns the
-    /// number of bytes sealed. Call this only after the handshake.
+    /// At most about 64 KiB, in the fewest records. Call this only after the handshake.
     ///
     /// # Errors
     ///
@@ -428,15 +421,15 @@ impl Session {
     fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.engine {
             Engine::Records(records) if self.failed.is_none() && !self.closed => {
-                // This error is not stored in `failed`, because `failed` would also end `read`,
-                // which can still open the peer's records.
+                // Not stored in `failed`, which would also end `read`, and `read` can still open
+                // the peer's records.
                 records.write(from, &mut self.out).map_err(io_error)
             }
             _ => self.seal_otherwise(from),
         }
     }
 
-    /// A function of its own, so that `seal` stays short enough to be inlined.
+    /// Keeps `seal` short enough to be inlined.
     #[cold]
     fn seal_otherwise(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         // After a failure no data may follow the alert, and rustls must not be called again.

@@ -31,18 +31,18 @@ pub const BARREN: usize = 128 << 10;
 pub struct Tls {
     /// The session.
     pub session: Session,
-    /// Whether a thread has taken the outgoing ciphertext, and writes it.
+    /// A thread has taken the outgoing ciphertext, and writes it.
     writing: bool,
-    /// Whether a call has taken the session's input buffer, and reads into it.
+    /// A call has taken the session's input buffer, and reads into it.
     reading: bool,
-    /// Whether the stream below needs a flush: it has taken ciphertext, or `flush` was called.
+    /// The stream below needs a flush: it has taken ciphertext, or `flush` was called.
     dirty: bool,
-    /// The number of flushes under way that may flush handshake messages.
+    /// How many that may flush handshake messages are under way.
     flushing: usize,
-    /// Whether the stream below has taken ciphertext of the current write.
+    /// The stream below has taken ciphertext of the current write.
     taken: bool,
-    /// The error of a write that nevertheless returned success: see [`write`]. The next write,
-    /// flush or close returns this error.
+    /// Of a write that nevertheless returned success: see [`write`]. The next write, flush or close
+    /// returns it.
     failed: Option<io::Error>,
 }
 
@@ -107,7 +107,6 @@ pub fn handshake(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     }
 }
 
-/// Sends the alert that tells the peer why TLS has failed, and returns `error`.
 #[cold]
 fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
     let _ = on.send_aside(true);
@@ -115,14 +114,14 @@ fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
 }
 
 /// Reads the stream once. During the handshake, first sends the ciphertext that the peer may be
-/// waiting for. If another thread is writing, that thread sends this ciphertext too. Returns the
-/// number of bytes read. `read` is the number of bytes that the calling function read before.
+/// waiting for, unless another thread is writing, which then sends it too. `read` is how much the
+/// caller has read before.
 fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     ready!(on.go_on(read));
     if on.with(|tls| tls.session.is_opening() && !tls.writing) {
         ready!(on.send_aside(false));
     }
-    // The buffer is taken last, because it would be lost if a call above returned `Pending`.
+    // Taken last, because it would be lost if a call above returned `Pending`.
     let Some(mut wire) = on.with(Tls::take_input) else { return Poll::Pending };
     let done = on.poll_read(wire.room());
     on.with(|tls| tls.restore_input(wire, &done));
@@ -158,7 +157,7 @@ pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usi
 /// Writes and flushes everything. Flushes the stream below even if nothing was written here,
 /// because that stream may hold bytes that somebody else wrote.
 pub fn flush(on: &mut impl Carrier) -> Poll<io::Result<()>> {
-    // `with` is called only once, because under the adapter `blocking` each call takes the lock.
+    // `with` once only, because under the adapter `blocking` each call takes the lock.
     let due = on.with(|tls| {
         tls.dirty = true;
         tls.check().map(|()| (!tls.is_outgoing()).then(|| tls.take_dirty()))
@@ -198,14 +197,13 @@ pub fn send(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     flush_below(on, due)
 }
 
-/// Writes everything.
 #[inline]
 fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     loop {
         match on.poll_write() {
             Poll::Ready(Ok(true)) => {}
             // A stream that buffers has room again after a flush. But if another thread is writing,
-            // this thread must not wait for the stream, and that thread flushes when necessary.
+            // we must not wait for the stream: that thread flushes when necessary.
             Poll::Pending if on.with(|tls| tls.dirty && !tls.writing) => {
                 let due = on.with(Tls::take_dirty);
                 ready!(flush_below(on, due))?;
@@ -215,10 +213,10 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     }
 }
 
-/// Flushes the stream below if `dirty`. `dirty` and `opening` are the results of
-/// [`Tls::take_dirty`]. If the flush waits or fails, the state's `dirty` is set again. During the
-/// flush, another thread may add output, or flush the handshake's last bytes. So the handshake
-/// counts as flushed only if no output is left, and no other flush of the handshake is under way.
+/// Takes the results of [`Tls::take_dirty`]. If the flush waits or fails, `dirty` is set again.
+///
+/// Another thread may meanwhile add output, or flush the handshake's last bytes: so the handshake
+/// counts as flushed only if no output is left and no other flush of it is under way.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
@@ -235,13 +233,10 @@ fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io
     done
 }
 
-/// What [`Tls::seal`] did.
 enum Sealed {
-    /// It sealed this number of bytes.
     Data(usize),
-    /// It sealed nothing, because earlier ciphertext has to be written first.
+    /// Earlier ciphertext has to be written first.
     Later,
-    /// It sealed nothing, because the handshake is under way.
     Handshaking,
 }
 
@@ -257,15 +252,13 @@ impl Tls {
         self.is_outgoing() || self.dirty
     }
 
-    /// Whether some ciphertext is still unwritten.
     #[inline]
     fn is_outgoing(&self) -> bool {
         self.session.has_outgoing() || self.writing
     }
 
-    /// Returns and clears `dirty`: whether the stream below took ciphertext since its last flush.
-    /// Also returns whether a part of the handshake is still to be done, written or flushed. Call
-    /// this before the flush, and not after it, because another thread may write during the flush.
+    /// Clears `dirty`; the second result is whether a part of the handshake is still to be done,
+    /// written or flushed. Call this before the flush, because another thread may write during it.
     #[inline]
     fn take_dirty(&mut self) -> (bool, bool) {
         let (dirty, opening) = (mem::take(&mut self.dirty), self.session.is_opening());
@@ -273,7 +266,6 @@ impl Tls {
         (dirty, opening)
     }
 
-    /// Returns the error that `fail` has kept for this call.
     #[inline]
     fn check(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), Err)
@@ -285,8 +277,7 @@ impl Tls {
         let session = &mut self.session;
         if session.is_opening() {
             // The last messages of the handshake leave together with the first data. If another
-            // thread is writing these messages, that thread writes the data too: see
-            // `restore_output`.
+            // thread is writing them, it writes the data too: see `restore_output`.
             if session.is_handshaking() {
                 return session.may_write().map(|()| Sealed::Handshaking);
             }
@@ -302,9 +293,8 @@ impl Tls {
         }
     }
 
-    /// Call this when the stream has failed in a write. If the stream had already taken a part of
-    /// the write's records, the data may still arrive. So the write succeeds, and `check` returns
-    /// the error to the next call.
+    /// The stream has failed in a write. If it has taken a part of the write's records, the data
+    /// may still arrive, so the write succeeds, and `check` returns the error to the next call.
     #[cold]
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         if !self.taken {
@@ -331,7 +321,7 @@ impl Tls {
         if self.writing {
             return Poll::Pending;
         }
-        // A thread that gets no bytes does not call `restore_output`, so `writing` stays `false`.
+        // A thread that gets no bytes does not call `restore_output`.
         self.writing = self.session.has_outgoing();
         Poll::Ready(mem::take(&mut self.session.out))
     }
@@ -347,20 +337,19 @@ impl Tls {
         self.session.out = bytes;
     }
 
-    /// Takes the right to read the stream, and the buffer to read into. `None`: another call reads.
     fn take_input(&mut self) -> Option<Buffer> {
         (!mem::replace(&mut self.reading, true)).then(|| mem::take(&mut self.session.input))
     }
 
-    /// Takes the buffer back. No other call has read into `input` meanwhile, because `reading` was
-    /// set. So `input` is empty, unless a panic of rustls has moved decrypted data there.
+    /// No other call has read into `input` meanwhile, because `reading` was set: it is empty,
+    /// unless a panic of rustls has moved decrypted data there.
     fn restore_input(&mut self, wire: Buffer, done: &Poll<io::Result<usize>>) {
         self.reading = false;
         let left = mem::replace(&mut self.session.input, wire);
         match done {
             // After the panic, `left` holds plaintext to deliver, and nobody can decrypt `wire`.
             _ if !left.is_empty() => self.session.input = left,
-            // The buffer need not go back to the pool now: dropping the session gives it back.
+            // Dropping the session gives the buffer back to the pool.
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),
             Poll::Ready(Ok(len)) => self.session.commit(*len),
             _ => self.session.commit(0), // this gives the buffer back to the pool

@@ -37,10 +37,10 @@ use std::{
 pub struct TlsStream<S> {
     io: S,
     tls: Box<Tls>,
-    /// The waker of the task whose write or flush waits for the stream below.
+    /// Of the task whose write or flush waits for the stream below.
     writer: Option<Waker>,
-    /// The function that `drop` calls to send our close_notify, if the peer has sent its own. This
-    /// is a function pointer, because `Drop` cannot require that `S` can be written to.
+    /// Sends our close_notify in `drop`, if the peer has sent its own. A function pointer, because
+    /// `Drop` cannot require that `S` can be written to.
     part: fn(&mut Self),
 }
 
@@ -78,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let tls = Box::new(Tls::new(session));
         let part = |stream: &mut Self| {
-            // `stream::part` waits for nothing, so nobody has to be woken.
+            // `stream::part` waits for nothing.
             stream::part(&mut stream.call(&mut Context::from_waker(Waker::noop())));
         };
         Self { io, tls, writer: None, part }
@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// As [`poll_read`](AsyncRead::poll_read).
     pub async fn handshake(&mut self) -> io::Result<()> {
         poll_fn(|cx| stream::handshake(&mut self.call(cx))).await?;
-        // Sends our last handshake messages now: the caller's first data may come much later.
+        // Now: the caller's first data may come much later.
         poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
     }
 
@@ -102,7 +102,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Call { stream: self, cx, write_blocked: false }
     }
 
-    /// Runs `work`, which writes. If the stream below refuses bytes, keeps the task's waker.
     #[inline]
     fn write<T>(
         &mut self,
@@ -111,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ) -> Poll<T> {
         let mut call = self.call(cx);
         let done = work(&mut call);
-        // If this call is not blocked, no write waits any more, so `writer` becomes `None`.
+        // If this call is not blocked, no write waits any more.
         call.stream.writer = call.write_blocked.then(|| call.cx.waker().clone());
         done
     }
@@ -190,18 +189,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     }
 }
 
-/// One call of a task on a `TlsStream`.
 struct Call<'a, 'c, S> {
     stream: &'a mut TlsStream<S>,
     cx: &'a mut Context<'c>,
-    /// Whether the stream below has refused bytes, and keeps the waker of this call.
+    /// The stream below has refused bytes, and keeps the waker of this call.
     write_blocked: bool,
 }
 
 impl<S> Call<'_, '_, S> {
-    /// Returns the result of a call of the stream below. If a signal interrupted that call, returns
-    /// `Pending` and wakes the task, so that the task calls again. A loop here would never end if
-    /// the stream failed with `Interrupted` each time.
+    /// After a signal, `Pending`, and the task is woken to call again: a loop here would never end
+    /// if the stream failed with `Interrupted` each time.
     #[inline]
     fn uninterrupted<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match done {
@@ -213,7 +210,6 @@ impl<S> Call<'_, '_, S> {
         }
     }
 
-    /// As `uninterrupted`, for a write, a flush or a shutdown. Also sets `write_blocked`.
     #[inline]
     fn written<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let done = self.uninterrupted(done);
@@ -258,14 +254,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
             let _ = stream::send(self);
             return Poll::Ready(());
         };
-        // A stream keeps only one waker for writing, and the waker of this call would replace the
-        // writer's waker. So the stream gets `both`, which wakes both tasks.
+        // A stream keeps only one waker for writing, and this call's would replace the writer's. So
+        // it gets `both`.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        // The `write_blocked` of the new `Call` is lost, but nobody needs it. A read does not use
-        // it. A write comes here only during the handshake, and then no other task may use the
-        // stream, so no read can replace the writer's waker.
+        // The `write_blocked` of the new `Call` is lost, which a read does not use. A write comes
+        // here only during the handshake, and then no other task may use the stream, so no read can
+        // replace the writer's waker.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
-        // The stream below is not blocked, so it will not wake the writer. So this call does.
+        // The stream below is not blocked, so it will not wake the writer.
         if sent.is_ready()
             && let Some(writer) = self.stream.writer.take()
         {
@@ -283,7 +279,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
     }
 }
 
-/// Wakes two tasks.
 struct Both(Waker, Waker);
 
 impl Wake for Both {
