@@ -49,15 +49,14 @@ pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<
     response
 }
 
-/// Whether this version has extended CONNECT in place of Upgrade.
+/// Extended CONNECT takes the place of Upgrade.
 fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
 }
 
-/// Refuses a head with more headers than the limit. The first line and the headers that this crate
-/// has added do not count. `added` is the number of added headers.
+/// The first line doesn't count, nor the `added` headers of this crate.
 fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), HandshakeError> {
-    // tickwire accepts at most 132 headers. This crate adds up to 4, so the limit is at most 128.
+    // tickwire accepts at most 132. This crate adds up to 4.
     let limit = config.max_headers.min(128);
     let lines = head.iter().filter(|&&b| b == b'\n').count();
     match lines > 1 + added + limit {
@@ -66,7 +65,6 @@ fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), Handsha
     }
 }
 
-/// Copies a head into `reading`, as a read from a stream would.
 fn put(reading: &mut Reading, mut head: &[u8]) {
     while head.has_remaining() {
         let place = reading.spare_mut();
@@ -81,19 +79,19 @@ fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Appends one header line. A caller whose `HeaderName` is not a constant gets `name` by `as_ref`:
-/// `as_str` would be inlined, and its table of all names takes 2 KB in each caller.
+/// A caller whose `HeaderName` is not a constant gets `name` by `as_ref`: `as_str` would be
+/// inlined, and its table of all names takes 2 KB in each caller.
 fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
     }
 }
 
-/// Adds the headers of a head that tickwire has written, except the headers in `left_out`. Removing
-/// the headers in `left_out` afterwards would add 4 KB of code, even to a program that removes
-/// none. A header or subprotocol of the caller may be secret. So all headers except those in `OPEN`
-/// are marked as sensitive: `Debug` does not show them, and the tables of HPACK do not keep them
-/// (RFC 7541 §7.1.3).
+/// `left_out` is here, because removing those headers afterwards would add 4 KB of code, even to a
+/// program that removes none.
+///
+/// A header or subprotocol of the caller may be secret, so all except `OPEN` are marked as
+/// sensitive: `Debug` doesn't show them, and the tables of HPACK don't keep them (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, head: &[u8], left_out: &[HeaderName]) {
     const OPEN: [HeaderName; 11] = [
         header::CONNECTION,

@@ -1,4 +1,3 @@
-//! The client's side.
 use crate::{append, check_count, is_extended, push_header, push_line, put};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use std::fmt;
@@ -26,11 +25,11 @@ use tickwire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Opening {
-    /// Checks the response. The request counts as written, because the HTTP stack writes it.
+    /// Its request counts as written, because the HTTP stack writes it.
     handshake: client::Handshake,
     /// For an extended CONNECT: the Sec-WebSocket-Accept to add to the response, which has none.
     extended: Option<String>,
-    /// The configuration and the entropy of the connection.
+    /// Of the connection.
     config: Config,
     entropy: Box<dyn Entropy + Send + Sync>,
 }
@@ -65,9 +64,8 @@ impl Opening {
         config: &Config,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (Request<()>, Self) {
-        // The handshake gets no limit on headers, because it would also count the headers that
-        // `accept` adds to the response. `accept` itself checks `max_headers`, without the added
-        // headers.
+        // No limit on headers: the handshake would also count those that `accept` adds to the
+        // response. `accept` checks `max_headers` without them.
         let uncounted = Config { max_headers: usize::MAX, ..config.clone() };
         let (mut asked, opening) = Self::new(request, &uncounted, entropy);
         *asked.method_mut() = Method::CONNECT;
@@ -99,8 +97,8 @@ impl Opening {
         Ok(Connection::client(&self.config, agreed, self.entropy))
     }
 
-    /// Translates the response into the head of a 101 of HTTP/1.1. For an extended CONNECT, adds
-    /// the three headers that a 101 needs, and drops headers of these names from the response.
+    /// Writes the head of a 101 of HTTP/1.1. For an extended CONNECT, adds the three headers that a
+    /// 101 needs, and drops those of these names from the response.
     fn as_upgrade<B>(&self, response: &Response<B>) -> Result<Vec<u8>, HandshakeError> {
         let version = response.version();
         let (spoken, agrees) = match self.extended {
@@ -142,9 +140,9 @@ impl fmt::Debug for Opening {
     }
 }
 
-/// Gives the handshake the nonce of its key. The handshake needs no other random bytes, so
-/// `Opening` keeps the caller's entropy for the connection. `accept` makes a new connection,
-/// because the connection of the handshake would take its masking keys from this nonce.
+/// The nonce of the handshake's key. It needs no other random bytes, so `Opening` keeps the
+/// caller's entropy for the connection, which `accept` makes anew, because the handshake's would
+/// take its masking keys from this nonce.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {
@@ -172,8 +170,7 @@ pub fn uri(target: &Target) -> Uri {
     uri.unwrap_or_default()
 }
 
-/// The path and the query of a target. A backquote is encoded, because [`Uri`] does not accept it
-/// in a path. `Uri` accepts every other character that a URL can hold.
+/// A backquote is encoded: [`Uri`] accepts every other character that a URL can hold.
 fn path_and_query(target: &Target) -> PathAndQuery {
     let resource = target.resource();
     let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());

@@ -1,4 +1,3 @@
-//! The server's side.
 use crate::{append, check_count, is_extended, push_header, push_line, put};
 use bytes::Buf;
 use http::{
@@ -14,11 +13,11 @@ use tickwire::{
     },
 };
 
-/// The value of `:protocol`, and of Upgrade.
+/// Of `:protocol`, and of Upgrade.
 const WEBSOCKET: &str = "websocket";
 
-/// A key of 16 zero bytes, in place of the Sec-WebSocket-Key that a request of HTTP/2 or HTTP/3
-/// lacks. The Sec-WebSocket-Accept for this key is not sent.
+/// 16 zero bytes: a request of HTTP/2 or HTTP/3 has no Sec-WebSocket-Key. The Sec-WebSocket-Accept
+/// for this one is not sent.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
 /// The parts of a request that the handshake checks: method, URI, version and headers.
@@ -77,7 +76,6 @@ impl Head<'_> {
         }
     }
 
-    /// Whether a header has this token in its list, without regard to case.
     fn has(self, name: HeaderName, token: &str) -> bool {
         let values = self.headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
         let mut elements = values.flat_map(|value| value.split(|&b| b == b','));
@@ -97,10 +95,10 @@ impl fmt::Debug for Head<'_> {
 /// or answer it with a [`rejection`](crate::rejection).
 #[derive(Debug)]
 pub struct Upgrade {
-    /// The handshake of the request, which has passed every check.
+    /// It has passed every check.
     handshake: Handshake,
     config: Config,
-    /// The request is an extended CONNECT, of HTTP/2 or later.
+    /// Of HTTP/2 or later.
     extended: bool,
 }
 
@@ -134,7 +132,6 @@ impl Upgrade {
         Self::checked(head, protocol.is_some(), config)
     }
 
-    /// Checks the lines of `head`.
     fn checked(
         head: Result<Vec<u8>, HandshakeError>,
         extended: bool,
@@ -151,7 +148,7 @@ impl Upgrade {
         put(&mut handshake.reading, &head);
         match handshake.step()? {
             Progress::Complete => Ok(Self { handshake, config: config.clone(), extended }),
-            // Cannot happen, because the head is complete.
+            // Cannot happen: the head is complete.
             Progress::Partial => Err(HandshakeError::Incomplete),
         }
     }
@@ -181,14 +178,13 @@ impl Upgrade {
         if !self.extended {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // `agreed` counts the response among its own written bytes, but the HTTP stack writes the
-        // response. So the caller gets a new connection, which has written nothing.
+        // `agreed` counts the response among its written bytes, but the HTTP stack writes that: the
+        // caller gets a new connection.
         let config = chosen.as_deref().unwrap_or(&self.config);
         Ok((response, Connection::server(config, agreed.negotiated().clone())))
     }
 }
 
-/// The lines of an HTTP/1.1 request for an upgrade.
 fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     match head.version {
         Version::HTTP_11 => {}
@@ -209,8 +205,7 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     Ok(text)
 }
 
-/// The lines of an HTTP/1.1 request that stands for an extended CONNECT. Refuses a request with
-/// more headers than allowed. The four headers that this function adds are not counted.
+/// Writes an HTTP/1.1 request for an upgrade. Its four added headers are not counted.
 fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>, HandshakeError> {
     let Head { method, uri, version, headers } = head;
     if !is_extended(version) {
@@ -241,7 +236,7 @@ fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>
             {
                 return Err(HandshakeError::HostMismatch);
             }
-            // `text` has a Host and a key already, and gets one Cookie line after the loop.
+            // `text` has a Host and a key already, and gets one Cookie line below.
             header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
             _ => push_header(&mut text, name.as_ref(), value.as_bytes()),
         }
