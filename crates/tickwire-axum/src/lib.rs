@@ -77,7 +77,7 @@ pub struct WebSocketUpgrade {
     failed: Option<Failed>,
 }
 
-/// Nothing locks this mutex. It makes the extractor `Sync` even if the function is not `Sync`.
+/// Nothing locks this mutex, which makes the extractor `Sync` even if the function is not.
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
@@ -183,7 +183,7 @@ impl fmt::Debug for WebSocketUpgrade {
     }
 }
 
-/// The value of HTTP/2's `:protocol`.
+/// Of HTTP/2.
 fn protocol(parts: &Parts) -> Option<&str> {
     parts.extensions.get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str)
 }
