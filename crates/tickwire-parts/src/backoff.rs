@@ -1,16 +1,13 @@
 //! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
 //!
-//! This module decides the next delay, and whether another attempt makes sense. The caller waits,
-//! connects, logs in, subscribes again and recovers missed messages. For a feed, `Follower` of the
-//! crate `tickwire-feed` is this caller.
+//! This module decides the next delay, and whether another attempt makes sense.
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, Retry, handshake::HandshakeError};
 
-/// If `first_delay` is shorter than `LEAST_STEP`, later delays double from `LEAST_STEP`. Without
-/// this constant, delays after a first delay of 0 would never grow.
+/// A first delay of 0 would never grow otherwise: later delays double from at least this.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
-/// The shortest delay that [`Backoff::rarely`] returns.
+/// What [`Backoff::rarely`] waits at least.
 const RARELY: Duration = Duration::from_secs(60);
 
 /// The close code 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
@@ -19,8 +16,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// So many final close codes in a row, each soon after connecting, are no accident.
 const FINAL: u32 = 3;
 
-/// The first and the longest delay after a certificate that has lapsed. A certificate is renewed
-/// by people, and a server that has just renewed it gets all its clients at once.
+/// First and longest. A certificate is renewed by people, and a server that has just renewed it
+/// gets all its clients at once.
 const LAPSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
 
 /// Delays between attempts to connect: a random first delay, then truncated binary exponential
@@ -128,13 +125,13 @@ pub struct Backoff {
     /// The largest number of delays in a row without a [`reset`](Self::reset). After these delays,
     /// each call returns `None`. Unlimited unless set.
     pub max_attempts: Option<u32>,
-    /// The number of delays given out since the last reset.
+    /// Given out since the last reset.
     attempts: u32,
-    /// Final close codes in a row, each before `settled_after`.
+    /// In a row, each before `settled_after`.
     finals: u32,
-    /// Lapsed certificates since the last reset.
+    /// Since the last reset.
     lapses: u32,
-    /// The state of SplitMix64, which spreads clients over time and protects no secret.
+    /// Of SplitMix64, which spreads clients over time and protects no secret.
     random: u64,
 }
 
@@ -299,7 +296,6 @@ impl Backoff {
         Some(self.between((most / 2).max(first), most))
     }
 
-    /// The upper bound of the next delay.
     fn ceiling(&self) -> Duration {
         if self.attempts == 0 {
             return self.first_delay.min(self.max_delay);
@@ -312,7 +308,7 @@ impl Backoff {
         }
     }
 
-    /// A random duration from `least` to `most`, uniformly distributed.
+    /// Uniformly distributed.
     fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = most.saturating_sub(least).as_nanos();
         let span = u64::try_from(span).unwrap_or(u64::MAX); // 584 years
@@ -320,7 +316,7 @@ impl Backoff {
         least + Duration::from_nanos(part as u64)
     }
 
-    /// The next number of SplitMix64, which defines the constants.
+    /// SplitMix64 defines the constants.
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

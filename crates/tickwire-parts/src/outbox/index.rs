@@ -1,11 +1,10 @@
-//! The place of each key in the queue.
 use alloc::vec::Vec;
 
-/// Maps a key to the number of its entry in the queue. `Index` is a hash table with linear probing,
-/// and allocates only to grow.
+/// From a key to the number of its entry: a hash table with linear probing, which allocates only to
+/// grow.
 #[derive(Default)]
 pub(super) struct Index {
-    /// The number of slots is a power of two, or 0. At most half of the slots are taken.
+    /// A power of two, or none; at most half are taken.
     slots: Vec<Option<(u64, u64)>>,
     taken: usize,
 }
@@ -15,7 +14,7 @@ impl Index {
         self.slots.get(self.find(key)?).copied()?.map(|(_, number)| number)
     }
 
-    /// Adds a key, which must not be in the table yet.
+    /// `key` must not be in the table yet.
     pub(super) fn insert(&mut self, key: u64, number: u64) {
         if self.taken * 2 >= self.slots.len() {
             self.grow();
@@ -31,8 +30,8 @@ impl Index {
         let Some(mut hole) = self.find(key) else { return };
         let Some(Some(_)) = self.slots.get_mut(hole).map(Option::take) else { return };
         self.taken -= 1;
-        // `find` stops at a hole. So the next key whose search passes the hole moves there, and
-        // leaves a new hole. Otherwise `find` would no longer find this key.
+        // `find` stops at a hole, so the next key whose search passes this one moves here, and
+        // leaves a new hole. Otherwise `find` would no longer find it.
         let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {
@@ -46,7 +45,7 @@ impl Index {
         }
     }
 
-    /// The slot of a key, or the free slot where the key would go. `None` if there are no slots.
+    /// Or the free slot where the key would go. `None` if there are no slots.
     fn find(&self, key: u64) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = self.home(key);
@@ -56,7 +55,6 @@ impl Index {
         Some(at)
     }
 
-    /// The slot where the search for a key begins.
     fn home(&self, key: u64) -> usize {
         // The high bits of a key's product with 2⁶⁴ / φ put neighbouring keys far apart.
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);

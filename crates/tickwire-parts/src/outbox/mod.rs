@@ -6,9 +6,8 @@
 //! ```
 //!
 //! A fed message has become bytes of frames, and can no longer be dropped or replaced. So an outbox
-//! feeds little at a time, and keeps the rest as messages until the peer takes more. The
-//! application decides which connections get a message. [`Prepared`](tickwire::Prepared) encodes a
-//! message once for all connections.
+//! feeds little at a time, and keeps the rest as messages until the peer takes more.
+//! [`Prepared`](tickwire::Prepared) encodes a message once for all connections.
 mod index;
 
 use alloc::collections::VecDeque;
@@ -16,16 +15,16 @@ use core::{fmt, time::Duration};
 use index::Index;
 use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender, Time};
 
-/// The bytes that count for each message besides its payload: about the size of a queue's entry. So
-/// `max_bytes` also limits a queue of empty messages.
+/// Counts for each message besides its payload, so that `max_bytes` also limits a queue of empty
+/// messages. About the size of a queue's entry.
 const OVERHEAD: usize = 64;
 
-/// The two possible reasons of the Close: one for each bound.
+/// One for each bound.
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
-/// If a slow subscriber has made the queue grow beyond this many messages, the memory of the queue
-/// is freed when the queue becomes empty.
+/// In messages. A queue that a slow subscriber has made longer gives its memory back when it
+/// becomes empty.
 const KEPT: usize = 1024;
 
 /// The policy for a queue over its bounds: see [`Outbox`].
@@ -206,16 +205,16 @@ pub struct Outbox {
     /// has no effect beyond [`high_water`](tickwire::Config::high_water). With a smaller value, the
     /// policy notices a slow peer sooner. With a larger value, fewer writes are needed.
     pub max_unsent: usize,
-    /// The waiting messages, in the order of their `since`.
+    /// In the order of their `since`.
     queue: VecDeque<Entry>,
-    /// The sum of the `size` of all messages in `queue`.
+    /// The sum of their `size`.
     bytes: usize,
-    /// The number of the first entry of `queue`. Each later entry has the next number.
+    /// The number of the first entry. Each later one has the next.
     front: u64,
-    /// The entry of each key. Invariant: `index` has exactly the numbers of the entries with a key.
+    /// Invariant: exactly the numbers of the entries with a key.
     index: Index,
     counts: OutboxCounts,
-    /// The Close for the subscriber, once the subscriber was too slow.
+    /// For a subscriber that was too slow.
     gave_up: Option<CloseFrame<'static>>,
 }
 
@@ -236,10 +235,9 @@ impl fmt::Debug for Outbox {
 
 struct Entry {
     message: Outbound<'static>,
-    /// The message's key. `None` unless the policy is [`Overflow::Conflate`].
+    /// `None` unless the policy is [`Overflow::Conflate`].
     key: Option<u64>,
-    /// When the first message with this place in the queue was pushed. A message that replaces
-    /// another message keeps this time.
+    /// When the first message in this place was pushed: one that replaces it keeps this time.
     since: Time,
 }
 
@@ -409,7 +407,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts a message into the place of a waiting message.
     fn replace(&mut self, number: u64, message: Outbound<'static>) -> Result<(), PushError> {
         let at = number.wrapping_sub(self.front) as usize;
         let alone = self.queue.len() == 1;
@@ -418,8 +415,7 @@ impl Outbox {
             return Ok(());
         };
         let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
-        // The new message always fits if it is at most as long as the old one, or if it is the only
-        // message of the queue.
+        // It always fits if it is at most as long as the old one, or alone in the queue.
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
             return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));
         }
@@ -429,7 +425,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// Applies the policy to messages that are too old.
     fn look_at_age(&mut self, now: Time) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
             match self.policy {
@@ -441,7 +436,7 @@ impl Outbox {
         }
     }
 
-    /// Disconnects the subscriber, and drops all waiting messages: they will not be sent.
+    /// The waiting messages will not be sent.
     fn give_up(&mut self, code: CloseCode, reason: &'static str) -> PushError {
         self.gave_up = Some(CloseFrame::with_reason(code, reason));
         self.counts.dropped += self.queue.len() as u64;
@@ -467,7 +462,7 @@ impl Outbox {
     }
 }
 
-/// The size of a message, as [`max_bytes`](Outbox::max_bytes) counts it.
+/// As [`max_bytes`](Outbox::max_bytes) counts it.
 fn size(message: &Outbound<'_>) -> usize {
     message.as_bytes().len().saturating_add(OVERHEAD)
 }
