@@ -43,7 +43,7 @@ use tickwire::blocking::{Interest, Stream};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The first line of a recording.
+/// Of a recording.
 const TITLE: &str = "tickwire tap 1";
 
 /// A stream that records the bytes that pass over it, for tickwire's modules `tokio` and
@@ -126,15 +126,15 @@ impl<S> Tap<S> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).line(direction, bytes);
     }
 
-    /// Records one read. A read into a buffer without room is not recorded, because its 0 bytes do
-    /// not mean the end of the stream.
+    /// A read into a buffer without room is not recorded: its 0 bytes do not mean the end of the
+    /// stream.
     fn log_read(&self, had_room: bool, bytes: &[u8]) {
         if had_room {
             self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));
         }
     }
 
-    /// Records one write, which took the first `n` bytes of these slices. Does nothing if `n` is 0.
+    /// The first `n` bytes of these slices were taken.
     fn log_written(&self, bufs: &[IoSlice<'_>], n: usize) {
         if n == 0 {
             return;

@@ -1,4 +1,3 @@
-//! A tap's recording, and its replay.
 use crate::TITLE;
 #[cfg(doc)]
 use crate::Tap;
@@ -10,7 +9,6 @@ use tickwire::{
     handshake::{HandshakeError, Progress, Reading, client, server},
 };
 
-/// Copies all of `$bytes` into the free end of `$to`, and commits them.
 macro_rules! put {
     ($to:expr, $bytes:expr) => {
         let mut bytes: &[u8] = $bytes;
@@ -24,8 +22,8 @@ macro_rules! put {
     };
 }
 
-/// The most bytes that a replay reads of the recorded end's request or answer. Without this limit,
-/// a hostile recording could offer so many subprotocols that comparing them takes for ever.
+/// In bytes, of the recorded end's request or answer. A hostile recording could offer so many
+/// subprotocols that comparing them takes for ever.
 const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
@@ -170,8 +168,7 @@ impl Recording {
         Ok((handshake.into_connection()?, rest))
     }
 
-    /// Hands recorded input to `handshake` until the handshake is complete. Returns the rest of the
-    /// recording.
+    /// Hands it recorded input until it is complete, and returns the rest.
     fn read_head<H>(
         &self,
         handshake: &mut H,
@@ -192,8 +189,8 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The first head that the recorded end has written. The result is incomplete if the recording
-    /// ends inside the head, or if the head is longer than `MAX_HEAD`.
+    /// What the recorded end has written first. Incomplete if the recording ends inside it, or if
+    /// it is longer than `MAX_HEAD`.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {
@@ -216,7 +213,6 @@ impl Recording {
 const KEY: &str = "Sec-WebSocket-Key";
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
-/// Makes the client's request again from `head`, the text that the client sent.
 fn asked(head: &[u8]) -> Option<client::Request> {
     let line = str::from_utf8(head.split(|&b| b == b'\r').next()?).ok()?;
     let target = line.strip_prefix("GET ")?.strip_suffix(" HTTP/1.1")?;
@@ -227,7 +223,7 @@ fn asked(head: &[u8]) -> Option<client::Request> {
     request.subprotocols(offered).ok()
 }
 
-/// The values of the header `name`. Lines that are not UTF-8 are left out.
+/// Without lines that are not UTF-8.
 fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str> {
     head.split(|&b| b == b'\n').filter_map(move |line| {
         let (known, value) = str::from_utf8(line).ok()?.split_once(':')?;
@@ -235,8 +231,8 @@ fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str
     })
 }
 
-/// Gives the recorded nonce to the first call, which the handshake makes. Later calls are for
-/// masking keys, and give zeros, because a replay sends nothing.
+/// The handshake's call gets the recorded nonce. Later ones are for masking keys, and get zeros,
+/// because a replay sends nothing.
 struct Nonce(Option<Vec<u8>>);
 
 impl Entropy for Nonce {
@@ -258,7 +254,7 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
             true => connection.receiver_mut().end_of_stream(),
             false => {
                 put!(connection.receiver_mut(), &passed.bytes);
-                // The recorded time `now` is the time of this read.
+                // `now` is the time of this read.
                 connection.receiver_mut().set_read(Some(now), None);
             }
         }
@@ -266,7 +262,7 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
     }
 }
 
-/// Passes the events so far to `see`, and drops the core's replies.
+/// Drops the core's replies.
 fn step(connection: &mut Connection, now: Time, see: &mut impl FnMut(Time, Event<'_>)) {
     loop {
         match connection.step() {

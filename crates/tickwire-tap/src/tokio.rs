@@ -1,4 +1,3 @@
-//! A [`Tap`] around a stream of tokio.
 use crate::Tap;
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::{
