@@ -1,4 +1,3 @@
-//! [`connect`] dials from a thread.
 use crate::Step;
 use alloc::vec::Vec;
 use core::{net::SocketAddr, time::Duration};
@@ -58,8 +57,7 @@ pub fn connect(
             Step::Wait(until) => until.map(|until| until.saturating_sub(elapsed())),
         };
         let Some(at) = first_ready(&under_way, until)? else { continue };
-        // `swap_remove` changes the order of the attempts, which does not matter. `take_error` says
-        // whether this attempt failed.
+        // The order of the attempts does not matter. `take_error` says whether this one failed.
         let (to, socket) = under_way.swap_remove(at);
         match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
             Ok(()) => {
@@ -71,15 +69,14 @@ pub fn connect(
     }
 }
 
-/// Makes a non-blocking socket, and begins to connect it.
 fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     prepare(&socket)?;
-    // This comes after `prepare`, because `prepare` could make the socket block again. By `ioctl`,
-    // because under WASI the `fcntl` of `Socket::set_nonblocking` fails.
+    // After `prepare`, which could make the socket block again. By `ioctl`, because under WASI the
+    // `fcntl` of `Socket::set_nonblocking` fails.
     ioctl_fionbio(&socket, true)?;
     match socket.connect(&to.into()) {
-        // A connect that has begun returns INPROGRESS on Unix, and WOULDBLOCK on Windows.
+        // INPROGRESS on Unix, WOULDBLOCK on Windows, for a connect that has begun.
         Err(error)
             if !matches!(
                 Errno::from_io_error(&error),
@@ -92,8 +89,8 @@ fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Res
     }
 }
 
-/// Waits until an attempt has ended, and returns its index. Returns `None` after `timeout` or a
-/// signal. Without a `timeout`, or with a `timeout` beyond the system's range, waits for ever.
+/// The index of an attempt that has ended. `None` after `timeout` or a signal. Without a `timeout`,
+/// or beyond the system's range, waits for ever.
 fn first_ready(
     attempts: &[(SocketAddr, Socket)],
     timeout: Option<Duration>,

@@ -29,7 +29,6 @@ pub fn is_bypassed(list: &str, host: &str, port: u16) -> bool {
     })
 }
 
-/// Splits an entry into its host and its port.
 fn split_port(entry: &str) -> (&str, Option<u16>) {
     match entry.rsplit_once(':') {
         // In an IPv6 address without brackets, no colon begins a port.
@@ -41,7 +40,7 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Whether an entry without a port names this server. If `address` is set, `name` is not compared.
+/// `entry` has no port. If `address` is set, `name` is not compared.
 fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     if entry == "*" {
         return true;
@@ -59,8 +58,8 @@ fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     };
     let ends_so = name.get(dot..).is_some_and(|end| end.eq_ignore_ascii_case(below));
     let begins = name.get(..dot).unwrap_or_default();
-    // An empty entry, as after a last comma, names no server. If only the end of `name` matches, a
-    // dot must precede this end, because `notexample.com` is not below `example.com`.
+    // An empty entry, as after a last comma, names no server. Before a part of `name` there must be
+    // a dot, because `notexample.com` is not below `example.com`.
     !below.is_empty() && ends_so && if begins.is_empty() { exact } else { begins.ends_with('.') }
 }
 
@@ -75,7 +74,7 @@ fn is_meant_address(entry: &str, address: IpAddr) -> bool {
     };
     match (network.to_canonical(), address) {
         (IpAddr::V4(begin), IpAddr::V4(address)) => {
-            // The prefix length of an IPv4-mapped network includes 96 bits before the IPv4 address.
+            // An IPv4-mapped network's prefix length includes 96 bits before the IPv4 address.
             let bits = if network.is_ipv6() { bits.checked_sub(96) } else { Some(bits) };
             let differ = u32::from(begin) ^ u32::from(address);
             // For `/0` the shift is too wide: `checked_shr` gives `None`, and all addresses match.

@@ -35,7 +35,7 @@ pub struct Race<E> {
     untried: vec::IntoIter<SocketAddr>,
     under_way: Vec<SocketAddr>,
     failures: Vec<(SocketAddr, E)>,
-    /// The time of the next attempt. `None` if the next attempt need not wait.
+    /// `None` if it need not wait.
     next_at: Option<Duration>,
 }
 
@@ -56,7 +56,7 @@ impl<E> Race<E> {
     pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, delay: Duration) -> Self {
         let mut sorted: Vec<SocketAddr> = Vec::new();
         for address in addresses {
-            // An address identifies its attempt, so a repeated address is dropped.
+            // An address identifies its attempt.
             if !sorted.contains(&address) {
                 sorted.push(address);
             }
@@ -105,8 +105,7 @@ impl<E> Race<E> {
     }
 }
 
-/// Sorts the addresses so that the families alternate, as long as addresses of both families are
-/// left. Each family keeps its order.
+/// As long as both families are left. Each keeps its order.
 fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     while !addresses.is_empty() {

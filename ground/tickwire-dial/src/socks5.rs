@@ -3,7 +3,7 @@ use alloc::{vec, vec::Vec};
 use core::{fmt, net::IpAddr};
 
 const VERSION: u8 = 5;
-/// The version byte of the negotiation of user and password (RFC 1929 §2).
+/// RFC 1929 §2.
 const LOGIN_VERSION: u8 = 1;
 
 // RFC 1928 §3: methods of authentication.
@@ -63,7 +63,7 @@ impl fmt::Debug for Login {
 #[derive(Debug)]
 pub struct Socks5 {
     expected: Answer,
-    /// The user and password, which are sent if the proxy asks for them.
+    /// Sent if the proxy asks for them.
     login: Option<Login>,
     request: Vec<u8>,
 }
@@ -115,7 +115,7 @@ impl Socks5 {
         self.expected = match self.expected {
             Answer::Reply => return Ok(Some((len, true))),
             Answer::Method if wire.get(1) == Some(&LOGIN) => {
-                // There is a login, because otherwise `method` would have refused this answer.
+                // `method` would have refused this answer without a login.
                 *next = self.login.take().map(|login| login.0).unwrap_or_default();
                 Answer::Login
             }
@@ -128,8 +128,7 @@ impl Socks5 {
         Ok(Some((len, false)))
     }
 
-    /// RFC 1928 §3: the answer is a version and a method. Returns the answer's length, once the
-    /// answer is complete.
+    /// RFC 1928 §3: the answer is a version and a method.
     fn method(&self, wire: &[u8]) -> Result<Option<usize>, SocksError> {
         version(wire, VERSION, "version is not 5")?;
         match wire.get(1) {
@@ -152,8 +151,7 @@ fn login_answer(wire: &[u8]) -> Result<Option<usize>, SocksError> {
     }
 }
 
-/// RFC 1928 §4, RFC 1928 §5: the request for a connection. A name is sent unresolved, so only the
-/// proxy resolves it.
+/// RFC 1928 §4, §5. A name is sent unresolved, so only the proxy resolves it.
 fn connect(host: &str, port: u16) -> Result<Vec<u8>, SocksError> {
     const CONNECT: u8 = 1;
     let mut request = vec![VERSION, CONNECT, 0];
@@ -176,8 +174,8 @@ fn connect(host: &str, port: u16) -> Result<Vec<u8>, SocksError> {
     Ok(request)
 }
 
-/// RFC 1928 §6: the answer is a version, a reply, a zero, an address and a port. The address and
-/// the port are not used. A refusal is reported even before the rest of the answer has arrived.
+/// RFC 1928 §6: a version, a reply, a zero, an address and a port, the last two of which we don't
+/// use. A refusal is reported even before the rest has arrived.
 fn reply(wire: &[u8]) -> Result<Option<usize>, SocksError> {
     version(wire, VERSION, "version is not 5")?;
     match wire.get(1) {
