@@ -6,17 +6,16 @@
 //!                next                         13 is another gap
 //! ```
 //!
-//! Invariant: `next` is the first number that is neither delivered nor reported as lost. A
-//! synchronised arbiter (`State::Synced`) delivers a message only if `next` is one of the message's
-//! numbers. It skips a number only after `poll` has reported a gap that contains the number. So
-//! every lost number is reported.
+//! Invariant: `next` is the first number that is neither delivered nor reported as lost. In
+//! `State::Synced` only a message with the number `next` is delivered, and a number is skipped only
+//! after `poll` has reported a gap that contains it: every lost number is reported.
 //!
-//! Invariant: each kept message belongs to an open line. When this line is over, the message goes
-//! to another open line, or is dropped (`Arbiter::release`).
+//! Invariant: each kept message belongs to an open line. When that is over, the message goes to
+//! another open line, or is dropped (`Arbiter::release`).
 //!
-//! A gap is open if an open line brought a number above `next`. It reaches from `next` to just
-//! before the first kept message. While `refused` is set, it reaches to just before the lowest
-//! `end` above `next` of an open line, if that is lower.
+//! A gap is open if an open line brought a number above `next`. It ends before the first kept
+//! message or, while `refused` is set, before the lowest `end` above `next` of an open line, if
+//! that is lower.
 mod gap;
 mod room;
 mod state;
@@ -92,32 +91,29 @@ use tickwire::Time;
 /// same time, over the same numbers, cannot be told apart.
 pub struct Arbiter<T> {
     limits: Limits,
-    /// The bytes that a message holds besides its `T`.
+    /// In bytes, besides the `T` itself.
     size: fn(&T) -> usize,
     state: State,
-    /// The first number that is neither delivered nor reported as lost.
     next: u64,
-    /// The messages received and not delivered yet, in strictly ascending order of `first`. The
-    /// numbers of a line ascend, so most messages go to the end.
+    /// Received and not delivered yet, in strictly ascending order of `first`. A line's numbers
+    /// ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
-    /// The bytes of all kept messages.
     bytes: usize,
     lines: Vec<Source>,
-    /// Set while an open line is ahead of the feed by numbers that are not kept.
+    /// An open line is ahead of the feed by numbers that are not kept.
     refused: Option<Refused>,
-    /// While a gap is open, this is the latest of three times: when the gap was found, when a
-    /// message was last `Next`, and when the feed was last synchronised.
+    /// While a gap is open, the latest of: the gap was found, a message was last `Next`, the feed
+    /// was last synchronised.
     moved: Time,
-    /// `None` if no line seems to count anew, or once a line has brought the feed's last number or
-    /// a later number.
+    /// A line that seems to count anew, until a line brings the feed's last number or a later one.
     anew: Option<Anew>,
-    /// Whether a line was below the feed's last number at the last `resync`, or began there or went
-    /// back there since.
+    /// A line was below the feed's last number at the last `resync`, or began there or went back
+    /// there since.
     low: bool,
-    /// True after the first message, which sets `next` whatever its number is, until a message in
-    /// order follows.
+    /// After the first message, which sets `next` whatever its number is, until a message in order
+    /// follows.
     guessed: bool,
-    /// Whether `poll` has something to check: a kept message, a gap, or a line that may count anew.
+    /// `poll` has something to check: a kept message, a gap, or a line that may count anew.
     watched: bool,
 }
 
@@ -213,9 +209,9 @@ impl<T> Arbiter<T> {
             }
             return Verdict::Next;
         }
-        // A duplicate is ordinary if its line's numbers still ascend and lie within reach, and if
-        // `watched` is false. `elsewhere` handles all other duplicates, for example the first
-        // message of a new line, or a message of a line that has gone back to lower numbers.
+        // Ordinary if its line's numbers still ascend and lie within reach, and nothing is watched.
+        // `elsewhere` handles all others, such as the first message of a new line, or of one that
+        // has gone back.
         if end <= self.next
             && before.wrapping_sub(1) < end
             && self.next - end <= self.limits.reach
@@ -226,10 +222,8 @@ impl<T> Arbiter<T> {
         self.elsewhere(line.0, Numbers { first, last }, before, now, own)
     }
 
-    /// Notes where a line begins. If it goes back, its kept messages belong to another count, or
-    /// one of its numbers is wrong. `before` is the line's `end` before the message that begins
-    /// with
-    /// `first`.
+    /// If a line goes back, its kept messages belong to another count, or one of its numbers is
+    /// wrong. `before` is its `end` before the message that begins with `first`.
     fn note_beginning(&mut self, line: usize, first: u64, before: u64) {
         let Some(source) = self.lines.get_mut(line) else { return };
         if before != 0 && source.end >= before {
@@ -242,30 +236,28 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Whether an open line has brought a message.
     pub(crate) fn is_fed(&self) -> bool {
         self.ends().any(|end| end != 0)
     }
 
-    /// Sets the line's `end`, and returns the previous `end`.
     #[inline]
     fn mark(&mut self, line: usize, end: u64) -> u64 {
         let source = self.lines.get_mut(line);
         source.map_or(0, |source| mem::replace(&mut source.end, end))
     }
 
-    /// The `end` of each open line, 0 if the line has brought no message.
+    /// Of each open line; 0 if it has brought no message.
     fn ends(&self) -> impl Iterator<Item = u64> {
         self.lines.iter().filter(|source| source.is_open).map(|source| source.end)
     }
 
-    /// Whether there are open lines, and `holds` is true for the `end` of every open line.
+    /// `false` without open lines.
     fn all_lines(&self, holds: impl Fn(u64) -> bool) -> bool {
         let mut ends = self.ends().peekable();
         ends.peek().is_some() && ends.all(holds)
     }
 
-    /// Notes that a message was `Next` while `watched` was set.
+    /// After a `Next` while `watched` was set.
     #[inline(never)]
     fn move_on(&mut self, line: usize, first: u64, before: u64, now: Time) {
         self.note_beginning(line, first, before);
@@ -275,7 +267,6 @@ impl<T> Arbiter<T> {
         self.forget_refused();
     }
 
-    /// Decides about a message that is neither the next of the feed nor an ordinary duplicate.
     #[inline(never)]
     fn elsewhere(
         &mut self,
@@ -321,7 +312,7 @@ impl<T> Arbiter<T> {
         self.keep(line, numbers, now, own)
     }
 
-    /// Handles a message whose numbers are all below `next`: notes whether its line may count anew.
+    /// All numbers of the message are below `next`, so its line may count anew.
     fn look_back(&mut self, end: u64, before: u64, now: Time) {
         if end == self.next {
             self.anew = None;
@@ -338,8 +329,7 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Forgets all numbers and kept messages, because the exchange counts anew. The messages that
-    /// arrive next are those of the new count.
+    /// The exchange counts anew: what arrives next is of the new count.
     pub(crate) fn begin_anew(&mut self) {
         self.restart(State::Restarted);
     }
@@ -389,12 +379,12 @@ impl<T> Arbiter<T> {
             }
         }
         if self.low {
-            // A line that began below the feed may just lag behind another line. But if all lines
-            // are below the feed, the exchange may count anew.
+            // It may just lag behind another line. But if all are below the feed, the exchange may
+            // count anew.
             let is_alone = self.all_lines(|end| end < self.next);
             let is_below = self.ends().any(|end| 0 < end && end < self.next);
             let alone = (is_alone && is_below).then_some(Anew { since: now, is_sure: true });
-            // What a line has shown outlives it, until another line brings something.
+            // What a line has shown outlives it, until another brings something.
             self.anew = self.anew.or(alone).filter(|_| is_below || !self.is_fed());
             if self.anew.is_some_and(|anew| anew.since + self.limits.patience <= now) {
                 self.restart(State::Start);

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
 
-/// Longer than any server may let an attempt take. If the scout's end was not told by then, its
-/// follower is gone.
+/// Longer than any server may let an attempt take: a scout whose end was not told by then has lost
+/// its follower.
 const SCOUT: Duration = Duration::from_secs(30);
 
-/// While a scout is under way, the others look again after this time.
+/// For the others, while a scout is under way.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A server that bans for longer and longer counts in whole seconds, and by its own clock.
@@ -55,11 +55,10 @@ pub struct Attempts {
 #[derive(Clone, Copy, Debug)]
 enum Gate {
     Open,
-    /// The server wants no attempt before this time.
     Away {
         until: Time,
     },
-    /// One attempt after that time has begun, and the others wait for its end.
+    /// One attempt has begun after that time, and the others wait for its end.
     Scout {
         since: Time,
     },
@@ -183,8 +182,7 @@ impl Attempts {
         Some(until)
     }
 
-    /// Whether a Retry-After is longer than [`max_retry_after`](Self::max_retry_after), so that a
-    /// person should know.
+    /// Then a person should know.
     pub(crate) fn is_above_cap(&self, retry_after: Option<Duration>) -> bool {
         retry_after.is_some_and(|asked| asked > self.max_retry_after)
     }

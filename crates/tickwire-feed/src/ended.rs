@@ -1,4 +1,3 @@
-//! How a connection, or an attempt to connect, has ended, and why.
 use core::{
     fmt::{self, Write},
     str,

@@ -1,4 +1,3 @@
-//! The types that go into an `Arbiter`, and the types that come out.
 #[cfg(doc)]
 use crate::Arbiter;
 use core::{ops::RangeInclusive, time::Duration};

@@ -268,27 +268,24 @@ pub struct Follower<T> {
     set: Settings<T>,
     runs: Vec<Run>,
     subscriptions: Vec<Option<Followed<T>>>,
-    /// The bytes of all kept messages.
     kept: usize,
     next_id: u64,
-    /// Connections to leave.
     left: VecDeque<(ConnectionId, CloseCode)>,
-    /// The lines of connections that are over, in the arbiters of these subscriptions. `poll`
-    /// closes them once it has reported what was due before.
+    /// Of connections that are over, in the arbiters of these subscriptions. `poll` closes them
+    /// once it has reported what was due before.
     closing: Vec<(usize, Line)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
-    /// Whether the next `poll` has to decide if a line leaves the older of its two connections. Set
-    /// when data has come or time has passed. The decision waits for `poll`, because the successor
-    /// may end before.
+    /// The next `poll` decides whether a line leaves the older of its two connections. Not at once,
+    /// because the successor may end before.
     retires: bool,
     /// When `poll` next has something to do, if no other method is called before.
     due: Time,
-    /// The time that the last `Action::Wait` contains.
+    /// In the last `Action::Wait`.
     told: Option<Time>,
-    /// If the program stood still: the time before which silence proves nothing.
+    /// The program stood still: silence proves nothing before this time.
     grace: Time,
-    /// Whether anything was heard since `grace` was last set.
+    /// Since `grace` was last set.
     has_heard: bool,
     /// No doubts count before this time.
     doubts_from: Time,
@@ -530,7 +527,7 @@ impl<T> Follower<T> {
         let open = self.runs[at].find_mut(connection)?;
         let speaks = open.hear(&incoming, now);
         // `due` may be the deadline of an answer. If this message is the answer, the deadlines on
-        // silence hold again, and `due` must not be later than these deadlines.
+        // silence hold again, and `due` must not be later than these.
         self.due = self.due.min(open.looks_at(&incoming));
         if let Some(after) = self.set.probe_after {
             self.due = self.due.min(now + after);
@@ -628,8 +625,7 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Leaves the silent connection of a line, if this message of its successor shows that nobody
-    /// needs it.
+    /// If this message of its successor shows that nobody needs the silent connection.
     fn outdo(&mut self, at: usize, by: ConnectionId, incoming: &Incoming, now: Time) {
         let run = &mut self.runs[at];
         let Some(current) = run.current() else { return };
@@ -644,7 +640,6 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Makes the next `poll` also poll the arbiter of this subscription.
     fn poll_again(&mut self, subscription: usize) {
         self.unpolled = match self.unpolled.is_empty() {
             true => subscription..subscription + 1,
@@ -657,7 +652,6 @@ impl<T> Follower<T> {
         self.finish(at, connection, ended, None, now);
     }
 
-    /// Handles the end of an attempt, or of a connection, of the line `at`.
     fn finish(
         &mut self,
         at: usize,
@@ -682,7 +676,7 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Where a line dials after this end at the address `from`.
+    /// Where the line `at` dials after this end at the address `from`.
     fn turn(&self, at: usize, from: usize, ended: Ended, is_attempt: bool) -> Turn {
         let addresses = self.set.addresses;
         let is_well = |(other, run): (usize, &Run)| other != at && run.is_well();
@@ -706,14 +700,12 @@ impl<T> Follower<T> {
         Turn { address, is_elsewhere, addresses }
     }
 
-    /// Whether a line other than `at` uses this address.
     fn is_used(&self, at: usize, address: usize) -> bool {
         let mut runs = self.runs.iter().enumerate();
         runs.any(|(other, run)| other != at && run.uses(address))
     }
 
-    /// The next address that no other line uses, because two lines to one server would fall silent
-    /// together.
+    /// Two lines to one server would fall silent together.
     fn unused_after(&self, at: usize, from: usize) -> Option<usize> {
         let mut others = (from + 1..self.set.addresses).chain(0..from);
         others.find(|address| !self.is_used(at, *address))
@@ -724,7 +716,6 @@ impl<T> Follower<T> {
         self.close_lines(open);
     }
 
-    /// Makes the next `poll` close the connection's lines in the arbiters.
     fn close_lines(&mut self, open: Open) {
         let seats = open.seats.into_iter().zip(&mut self.subscriptions);
         for (at, (seat, followed)) in seats.enumerate() {
@@ -735,7 +726,7 @@ impl<T> Follower<T> {
         self.unpolled = 0..self.subscriptions.len();
     }
 
-    /// Closes the lines of connections that are over, so that no gap waits for them any more.
+    /// So that no gap waits for them any more.
     fn close_now(&mut self) {
         for (at, line) in core::mem::take(&mut self.closing) {
             let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };

@@ -1,17 +1,14 @@
 //! Limits the number of messages in a window of time.
 //!
-//! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
-//! exchange limits the messages in a window to a count, here `most`. The bucket has the size `b`,
-//! and `r` tokens flow in during a window. So in any stretch of time shorter than the window, the
-//! bucket gives fewer than `b + r` tokens. A `Limiter` sets `r` to `most - b + 1`. So the stretch
-//! gets fewer than `most + 1` messages, and a `Limiter` never exceeds `most`. Tokens flow in only
-//! once in a `TICK`. So the stretch may also get the tokens of up to one `TICK` before it begins.
-//! Therefore the bucket's window is one `TICK` longer than the exchange's window.
+//! A `Limiter` is a token bucket of the crate `ratelimit`, with a size `b` and an inflow of `r`
+//! tokens a window, but an exchange limits a window to a count, `most`. Any stretch shorter than
+//! the window gets fewer than `b + r` tokens, so with `r = most - b + 1` a `Limiter` never exceeds
+//! `most`. Tokens flow in once in a `TICK`, so a stretch may also get those of up to one `TICK`
+//! before it: the bucket's window is one `TICK` longer than the exchange's.
 //!
-//! If a bucket can give `most` tokens at once, `b` is `most`, so `r` is 1: after a burst, only one
-//! new token flows in per window. This is too slow for orders, which come in bursts all day. So if
-//! some messages are reserved for orders, a `Log` counts all messages as exchanges do, and a
-//! `Limiter` holds back ordinary messages.
+//! With bursts of `most`, `r` is 1: after one, only one new token flows in per window, too slow for
+//! orders, which come in bursts all day. So if some messages are reserved for orders, a `Log`
+//! counts all as exchanges do, and a `Limiter` holds back ordinary messages.
 use alloc::{collections::VecDeque, sync::Arc};
 use core::{
     fmt,
@@ -21,13 +18,13 @@ use core::{
 use ratelimit::{Builder, Clock, Ratelimiter, TryWaitError};
 use tickwire::Time;
 
-/// The bucket counts in parts of a token. A token has this many parts.
+/// Of a token: the bucket counts in them.
 const PARTS: u32 = 1_000_000;
 
 /// New tokens flow into the bucket at most once in this time.
 const TICK: Duration = Duration::from_micros(1);
 
-/// The caller's current time in nanoseconds, which a `Limiter` sets and its bucket reads.
+/// In nanoseconds; a `Limiter` sets it and its bucket reads it.
 #[derive(Clone, Default)]
 struct Told(Arc<AtomicU64>);
 
@@ -40,23 +37,23 @@ impl Clock for Told {
 struct Limiter {
     bucket: Ratelimiter<Told>,
     told: Told,
-    /// The time until which no token is available; `Time::ZERO` if a token is left.
+    /// No token is available until then; `Time::ZERO` if one is left.
     due: Time,
-    /// The time added to each wait. The bucket rounds a wait down, so the next token may come up to
-    /// this much later than the bucket says.
+    /// Added to each wait. The bucket rounds a wait down, so the next token may come up to this
+    /// much later than it says.
     rounding: Duration,
 }
 
 impl Limiter {
-    /// Gives at most `most` tokens in any stretch shorter than `window`, and at most `at_once`
-    /// tokens at once. A `most` or `at_once` of 0 counts as 1.
+    /// At most `most` tokens in any stretch shorter than `window`, and `at_once` at once. 0 counts
+    /// as 1.
     fn new(most: u32, at_once: u32, window: Duration) -> Self {
         let most = most.max(1);
         let at_once = at_once.clamp(1, most);
         let window = window.max(TICK).saturating_add(TICK);
         let told = Told::default();
         let rate = most - at_once + 1;
-        // `build` succeeds, because all values are above 0. So the fallback is never used.
+        // All values are above 0, so `build` succeeds.
         let bucket = Builder::with_clock(rate.into(), told.clone())
             .period(window)
             .max_tokens(at_once.into())
@@ -68,13 +65,13 @@ impl Limiter {
     }
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
-        // Do not ask the bucket before `due`, because each refusal rounds its inflow down, and so
-        // delays the next token.
+        // Not before `due`: each refusal rounds the bucket's inflow down, and so delays the next
+        // token.
         if now < self.due {
             return Err(self.due);
         }
         let taken = self.ask(now);
-        // If no token is left, ask again, because only a refusal tells when the next token comes.
+        // Only a refusal tells when the next token comes.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -91,8 +88,7 @@ impl Limiter {
     }
 }
 
-/// The times of the last `most` messages or attempts that were allowed. No stretch shorter than
-/// `window` has more than `most` of them.
+/// The times of the last `most` messages or attempts. No stretch shorter than `window` has more.
 #[derive(Debug)]
 pub(crate) struct Log {
     most: usize,
@@ -106,7 +102,6 @@ impl Log {
         Self { most, window: window.max(TICK), taken: VecDeque::new() }
     }
 
-    /// The time from which on the next message or attempt is allowed.
     pub(crate) fn due(&self) -> Time {
         let full = self.taken.len() == self.most;
         self.taken.front().filter(|_| full).map_or(Time::ZERO, |first| *first + self.window)
@@ -119,7 +114,6 @@ impl Log {
         self.taken.push_back(now);
     }
 
-    /// Takes back what was noted at this time, if it is still known.
     pub(crate) fn give_back(&mut self, noted: Time) {
         if let Some(at) = self.taken.iter().rposition(|taken| *taken == noted) {
             self.taken.remove(at);
@@ -156,9 +150,9 @@ pub struct Pace {
     window: Duration,
     at_once: u32,
     reserve: u32,
-    /// Limits `take`. Without a reserve, limits `take_urgent` too.
+    /// For `take` and, without a reserve, `take_urgent`.
     limiter: Limiter,
-    /// Counts all allowed messages. `None` without a reserve.
+    /// Of all allowed messages. `None` without a reserve.
     log: Option<Log>,
 }
 
@@ -189,7 +183,7 @@ impl Pace {
         Self::build(self.most, self.window, self.at_once, reserve)
     }
 
-    /// The same limits, with nothing used yet.
+    /// With nothing used yet.
     pub(crate) fn anew(&self) -> Self {
         Self::build(self.most, self.window, self.at_once, self.reserve)
     }
@@ -285,7 +279,7 @@ pub struct Paced<T> {
     pace: Pace,
     urgent: VecDeque<T>,
     ordinary: VecDeque<T>,
-    /// When the first queued message may leave, if it could not leave at the last `poll`.
+    /// For the first queued message, if it could not leave at the last `poll`.
     due: Option<Time>,
 }
 

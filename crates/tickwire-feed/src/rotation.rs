@@ -40,13 +40,13 @@ use tickwire::Time;
 pub struct Rotation<C> {
     life: Duration,
     lead: Duration,
-    /// The current connection and its successor: at most two, the older one first.
+    /// At most two, the older one first.
     held: Vec<Held<C>>,
 }
 
 struct Held<C> {
     connection: C,
-    /// When to open this connection's successor.
+    /// To open this connection's successor.
     due: Time,
 }
 

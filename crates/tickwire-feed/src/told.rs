@@ -1,4 +1,3 @@
-//! The types that a `Follower` returns, and the types that its caller passes to it.
 use crate::{Cause, Ended, Gap, Numbers};
 #[cfg(doc)]
 use crate::{Follower, Limits, Settings};

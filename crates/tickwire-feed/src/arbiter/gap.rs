@@ -37,12 +37,10 @@ impl<T> Arbiter<T> {
         })
     }
 
-    /// Whether a gap is open, or `poll` still has to return kept messages.
     pub(super) fn is_waiting(&self) -> bool {
         !self.kept.is_empty() || self.refused.is_some()
     }
 
-    /// Notes numbers that an open line brought, and that the arbiter does not keep.
     pub(super) fn refuse(&mut self, first: u64, end: u64, now: Time, why: Why) {
         let new = Refused { since: now, first, end, why };
         let known = self.refused.filter(|known| known.end > self.next);
@@ -54,9 +52,9 @@ impl<T> Arbiter<T> {
         }));
     }
 
-    /// Forgets `refused` once the feed has passed these numbers, and once no open line is ahead of
-    /// the feed. So what only a closed line had brought is forgotten too, and the gap is found
-    /// again when a line brings a later number.
+    /// Once the feed has passed these numbers, and no open line is ahead of it. What only a closed
+    /// line had brought is forgotten too, so the gap is found again when a line brings a later
+    /// number.
     pub(super) fn forget_refused(&mut self) {
         let is_ahead = self.ends().any(|end| end > self.next);
         self.refused = self.refused.filter(|refused| is_ahead && refused.end > self.next);
@@ -118,15 +116,15 @@ impl<T> Arbiter<T> {
         self.go_on(next, kept.map_or(next, |first| first.max(next)), now);
     }
 
-    /// Continues the feed at `next`, and drops kept messages that begin more than `reach` above
-    /// `base`. Otherwise one message with a wrong number would cause a gap after every snapshot.
+    /// Kept messages that begin more than `reach` above `base` go: otherwise one with a wrong
+    /// number would cause a gap after every snapshot.
     fn go_on(&mut self, next: u64, base: u64, now: Time) {
         self.state = State::Synced;
         self.next = next;
         self.moved = now;
         self.guessed = false;
         self.watched = true;
-        // After a lost gap, the feed's first number matters no more, so an `anew` that only
+        // After a lost gap the feed's first number matters no more, so an `anew` that only
         // `guessed` has caused is dropped.
         let anew = self.anew.filter(|anew| anew.is_sure);
         self.anew = anew.map(|_| Anew { since: now, is_sure: true });

@@ -6,8 +6,7 @@ use core::mem::size_of;
 use tickwire::Time;
 
 impl<T> Arbiter<T> {
-    /// Keeps a message that is ahead of the feed. If two messages have the same `first`, the
-    /// message with more numbers stays.
+    /// Of two with the same `first`, the one with more numbers stays.
     pub(super) fn keep(
         &mut self,
         line: usize,
@@ -49,7 +48,6 @@ impl<T> Arbiter<T> {
         Verdict::Kept
     }
 
-    /// Drops the kept message that is wanted least. Returns whether there was one.
     pub(crate) fn shed(&mut self) -> bool {
         let least = self.least_wanted(None);
         if let Some(at) = least {
@@ -59,22 +57,21 @@ impl<T> Arbiter<T> {
         least.is_some()
     }
 
-    /// The bytes of all kept messages, with their places.
+    /// Their places in `kept` count too.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The index of the kept message to drop. `new` has the line of a new message and the index to
-    /// which it would go: then `None` if the new message itself is the one wanted least.
+    /// The index of the kept message to drop; `None` if the `new` one, given by its line and index,
+    /// is wanted least.
     fn least_wanted(&self, new: Option<(usize, usize)>) -> Option<usize> {
         let last = self.kept.len().checked_sub(1)?;
         if self.state == State::Synced {
-            // The farthest goes, because the line that fills the gap will bring it again.
+            // The farthest: the line that fills the gap will bring it again.
             return Some(last).filter(|_| new.is_none_or(|(_, at)| at <= last));
         }
-        // Drop the first message of the line that has the most kept messages, because the caller's
-        // snapshot will contain this message. Each line keeps a share of the room, because any line
-        // may have the right numbers.
+        // The first of the line that has the most, because the caller's snapshot will contain it.
+        // Each line keeps a share of the room, because any may have the right numbers.
         let new_line = new.map(|(line, _)| line);
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len())
@@ -87,8 +84,7 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Drops a kept message, and notes its numbers as refused, so that they become part of a gap if
-    /// no line brings them again.
+    /// Its numbers become part of a gap if no line brings them again.
     pub(super) fn drop_kept(&mut self, at: usize, why: Why) {
         if let Some(Kept { first, end, since, .. }) = self.take_kept(at) {
             self.refuse(first, end, since, why);
@@ -104,11 +100,9 @@ impl<T> Arbiter<T> {
         Some(kept)
     }
 
-    /// Decides about the messages of a line that is over or went back. `ended` is its record until
-    /// then.
-    ///
-    /// After an outage an exchange may count anew, and then an old message would be taken for a new
-    /// one with the same number. So a message stays only if an open line vouches for it.
+    /// After an outage an exchange may count anew, and an old message would be taken for a new one
+    /// with the same number. So the messages of a line that is over or went back stay only if an
+    /// open line vouches for them. `ended` is the line's record until then.
     pub(super) fn release(&mut self, line: usize, ended: &Source) {
         let lines = &mut self.lines;
         let mut bytes = 0;
@@ -130,7 +124,7 @@ impl<T> Arbiter<T> {
 }
 
 /// The open line that vouches for a message with this number, which `line` brought. `ended` is the
-/// record of `line` until it was over or went back. `None` if the message has to go.
+/// record of `line` until it was over or went back.
 fn heir(lines: &[Source], line: usize, ended: &Source, number: u64) -> Option<usize> {
     let open = lines.iter().enumerate().filter(|(_, source)| source.is_open);
     let mut others = open.clone().filter(|(at, _)| *at != line);

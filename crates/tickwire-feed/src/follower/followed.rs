@@ -6,30 +6,28 @@ use tickwire::Time;
 /// At most so many snapshots in this time, whatever the cause.
 const MOST: (u32, Duration) = (12, Duration::from_secs(300));
 
-/// The longest wait for the next snapshot.
+/// For the next snapshot.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Numbers that came in order for so many times the patience have earned a snapshot at once.
+/// In order for so many times the patience: a snapshot at once is earned.
 const CALM: u32 = 10;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Snapshot {
     NotNeeded,
-    /// To be asked for, not before this time.
+    /// But not before this time.
     Needed {
         from: Time,
     },
-    /// The program asks for it now.
     Asked,
 }
 
-/// For a feed that counts per connection: whose numbers the arbiter has.
+/// For a feed that counts per connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
     /// No data has come yet.
     None,
     From(ConnectionId),
-    /// That connection is over.
     Over,
 }
 
@@ -39,7 +37,7 @@ pub(super) struct Followed<T> {
     patience: Duration,
     taken: Taken,
     snapshot: Snapshot,
-    /// How often a snapshot was needed since numbers last came in order for long enough.
+    /// Since numbers last came in order for long enough.
     needed: u32,
     last_asked: Time,
     asked: Log,
@@ -68,8 +66,7 @@ impl<T> Followed<T> {
         }
     }
 
-    /// Whether the data of this connection counts. `replaces` is the connection of the same line
-    /// that this one succeeds, if any.
+    /// `replaces` is the connection of the same line that this one succeeds.
     pub(super) fn takes(&mut self, from: ConnectionId, replaces: Option<ConnectionId>) -> bool {
         let is_new = match self.taken {
             Taken::From(taken) if taken == from => return true,
@@ -96,8 +93,7 @@ impl<T> Followed<T> {
         }
     }
 
-    /// Returns what the arbiter has to report. After a gap or a restart, goes on or notes that a
-    /// snapshot is needed.
+    /// After a gap or a restart, goes on or notes that a snapshot is needed.
     pub(super) fn poll(&mut self, now: Time) -> Option<Event<T>> {
         let event = self.arbiter.poll(now)?;
         match event {
@@ -124,7 +120,6 @@ impl<T> Followed<T> {
         self.snapshot = Snapshot::Needed { from: now.max(self.last_asked + wait) };
     }
 
-    /// The snapshot failed: another is needed.
     pub(super) fn fail(&mut self, now: Time) {
         if self.snapshot == Snapshot::Asked {
             self.need(now);
@@ -143,8 +138,8 @@ impl<T> Followed<T> {
         self.arbiter.resume(now);
     }
 
-    /// When to ask for a snapshot. `None` if none is needed, and while no open connection has
-    /// brought data, because then the snapshot would be older than the data that follows.
+    /// Not while no open connection has brought data, because the snapshot would then be older than
+    /// the data that follows.
     pub(super) fn asks_at(&self) -> Option<Time> {
         let Snapshot::Needed { from } = self.snapshot else { return None };
         self.arbiter.is_fed().then_some(from.max(self.asked.due()))

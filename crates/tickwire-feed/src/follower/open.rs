@@ -5,24 +5,23 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
 
-/// The state of a question to the peer. The question is the login, a subscription or the probe.
+/// The login, a subscription or the probe.
 #[derive(Clone, Copy)]
 enum Ask {
-    /// Nothing is asked: the answer has come, or none is expected.
+    /// The answer has come, or none is expected.
     No,
-    /// A new subscription, which was not sent yet.
+    /// Of a new subscription, not sent yet.
     New,
-    /// A question of any other kind, which has waited for its turn since this time.
+    /// Waits for its turn since this time.
     Due { since: Time },
-    /// Sent at this time, and not answered yet. If no answer comes, the connection is silent if
-    /// `last` is true, and otherwise the follower asks once more.
+    /// Not answered yet. Without an answer, the connection is silent if this was the `last`,
+    /// otherwise the follower asks once more.
     Said { at: Time, last: bool },
 }
 
-/// The due time of something that never becomes due by itself.
+/// For what never becomes due by itself.
 pub(super) const NEVER: Time = Time::new(Duration::MAX);
 
-/// How long the peer may take to answer.
 #[derive(Clone, Copy)]
 pub(super) struct Timeouts {
     pub(super) probe_after: Option<Duration>,
@@ -31,12 +30,10 @@ pub(super) struct Timeouts {
     pub(super) grace: Time,
 }
 
-/// The answer has not come.
 struct Unanswered;
 
 impl Ask {
-    /// Decides what is due. `silent_at` is when silence becomes a reason to ask. Returns when to
-    /// look again.
+    /// Silence becomes a reason to ask at `silent_at`. Returns when to look again.
     fn look(
         &mut self,
         silent_at: Time,
@@ -58,7 +55,7 @@ impl Ask {
         Ok(now)
     }
 
-    /// Since when the question waits for its turn, if it waits. `New` comes before `Due`.
+    /// `New` comes before `Due`.
     const fn since(&self) -> Option<Time> {
         match *self {
             Self::New => Some(Time::ZERO),
@@ -80,21 +77,19 @@ impl Ask {
 #[derive(Clone, Copy)]
 struct Sent {
     first: Time,
-    /// The start of the range in the message that last sent the subscription.
+    /// Where the message that last sent it began.
     last_by: usize,
 }
 
-/// A subscription's place on one connection.
 pub(super) struct Seat {
     watch: Subscription,
     ask: Ask,
     sent: Option<Sent>,
-    /// When data or an answer last came.
+    /// Data or an answer.
     heard: Time,
-    /// When data last came.
     data: Option<Time>,
     answered: Option<Time>,
-    /// The connection's line in the subscription's arbiter, once the subscription was sent.
+    /// Once the subscription was sent.
     pub(super) line: Option<Line>,
     is_numbered: bool,
 }
@@ -132,8 +127,7 @@ impl Seat {
         self.answered.get_or_insert(now);
     }
 
-    /// When silence becomes a reason to ask. Before the first answer or data, `heard` has no
-    /// meaning.
+    /// Before the first answer or data, `heard` has no meaning.
     fn asks_at(&self) -> Time {
         match self.watch.ask_after {
             Some(after) if self.answered.is_some() => self.heard + after,
@@ -141,7 +135,7 @@ impl Seat {
         }
     }
 
-    /// When the lack of data proves that the subscription is dead.
+    /// Then the lack of data proves that the subscription is dead.
     fn gives_up_at(&self) -> Time {
         let sent = self.sent.filter(|_| self.watch.ask_after.is_none());
         let since = self.data.or(self.answered).or(sent.map(|sent| sent.first));
@@ -153,10 +147,9 @@ impl Seat {
         self.asks_at().min(self.gives_up_at())
     }
 
-    /// Whether the connection with the `old` seat can end without a loss for this subscription. In
-    /// a quiet market, no data comes that could show this. So the `old` connection stays until
-    /// `answer_within` after the answer on the successor, because data may still be on its way over
-    /// the `old` connection.
+    /// The connection with the `old` seat can end without a loss for this subscription. In a quiet
+    /// market no data could show that, and some may still be on its way over the old one: so that
+    /// stays until `answer_within` after the answer on the successor.
     pub(super) fn replaces<T>(
         &self,
         old: Option<&Self>,
@@ -175,7 +168,6 @@ impl Seat {
     }
 }
 
-/// Why, and since when, a connection is taken for silent.
 #[derive(Clone, Copy)]
 pub(super) struct Silent {
     pub(super) cause: Cause,
@@ -186,22 +178,20 @@ pub(super) struct Open {
     pub(super) id: ConnectionId,
     pub(super) address: usize,
     pub(super) opened: Time,
-    /// When the login was accepted, or when the connection was opened if there is none.
+    /// When the login was accepted or, without one, the connection was opened.
     admitted: Option<Time>,
-    /// When a message last came.
     heard: Time,
     login: Ask,
     probe: Ask,
     pace: Pace,
-    /// When the pace allows the next message. `NEVER` if no message waits.
+    /// When the pace allows the next message; `NEVER` if none waits.
     paced: Time,
-    /// The seat of each subscription, at the subscription's index. `None` if there is no
-    /// subscription of this index.
+    /// At the subscription's index; `None` if there is none of this index.
     pub(super) seats: Vec<Option<Seat>>,
     pub(super) silent: Option<Silent>,
-    /// Whether it was opened because the older connection is silent.
+    /// It was opened because the older connection is silent.
     pub(super) is_for_silence: bool,
-    /// Whether the exchange has said that it will end this connection.
+    /// The exchange has said that it will end this connection.
     pub(super) is_ending: bool,
 }
 
@@ -213,7 +203,7 @@ impl Open {
         has_login: bool,
         now: Time,
     ) -> Self {
-        // A login is never repeated, because wrong logins may lock an account.
+        // Never repeated, because wrong logins may lock an account.
         let login = if has_login { Ask::Due { since: now } } else { Ask::No };
         Self {
             id,
@@ -244,12 +234,12 @@ impl Open {
         self.admitted.is_some()
     }
 
-    /// How long the connection has served. Zero before the login is accepted.
+    /// Zero before the login is accepted.
     pub(super) fn lived(&self, now: Time) -> Duration {
         self.admitted.map_or(Duration::ZERO, |since| now - since)
     }
 
-    /// Whether it is open, admitted, answered in all, and not silent.
+    /// Admitted, answered in all, and not silent.
     pub(super) fn is_well(&self) -> bool {
         let is_answered = |seat: &Seat| seat.answered.is_some() || seat.watch.ask_after.is_none();
         self.is_logged_in() && self.silent.is_none() && self.seats.iter().flatten().all(is_answered)
@@ -262,11 +252,11 @@ impl Open {
         self.seats[subscription] = Some(Seat::new(watch));
     }
 
-    /// The next message to send now, for up to `batch` subscriptions with neighbouring indices.
+    /// For up to `batch` subscriptions with neighbouring indices.
     pub(super) fn poll(&mut self, batch: usize, now: Time) -> Option<Say> {
         self.paced = NEVER;
         let mut say = self.oldest_question()?;
-        // Only now is it certain that a message waits. `take` counts a message, so it must not be
+        // Only now is it certain that a message waits, and `take` counts one, so it must not be
         // called earlier.
         if let Err(again) = self.pace.take(now) {
             self.paced = again;
@@ -287,8 +277,7 @@ impl Open {
         Some(say)
     }
 
-    /// The question that has waited longest. New subscriptions go first. If repeated questions went
-    /// first, they would hold back new subscriptions when the pace is slow.
+    /// New subscriptions go first: repeated questions would hold them back when the pace is slow.
     fn oldest_question(&self) -> Option<Say> {
         let mut oldest = self.login.since().map(|since| (since, Say::Login));
         let mut consider = |since: Option<Time>, say: Say| {
@@ -306,9 +295,9 @@ impl Open {
         oldest.map(|(_, say)| say)
     }
 
-    /// Notes a message. Returns whether the connection was silent until now.
+    /// `true` if the connection was silent until now.
     pub(super) fn hear(&mut self, incoming: &Incoming, now: Time) -> bool {
-        // Any message shows that the connection is alive, so any message answers the probe.
+        // Any message shows that the connection is alive, so any answers the probe.
         self.heard = now;
         self.probe = Ask::No;
         match *incoming {
@@ -325,8 +314,8 @@ impl Open {
                 }
             }
             Incoming::Data { subscription, numbers } => {
-                // Data before the subscription was sent is no answer. The data belongs to an
-                // earlier subscription with this index.
+                // Data before the subscription was sent belongs to an earlier one with this index,
+                // and is no answer.
                 let seat = self.seat_mut(subscription);
                 if let Some(seat) = seat.filter(|seat| seat.sent.is_some()) {
                     seat.answer(now);
@@ -343,7 +332,6 @@ impl Open {
         speaks
     }
 
-    /// Whether what did not come has come.
     fn has_spoken(&self, Silent { cause, since }: Silent) -> bool {
         match cause {
             Cause::LoginUnanswered => self.is_logged_in(),
@@ -356,7 +344,6 @@ impl Open {
         }
     }
 
-    /// Whether this message of the successor shows that the silent connection is not needed.
     pub(super) const fn is_outdone_by(&self, incoming: &Incoming) -> bool {
         let Some(Silent { cause, .. }) = self.silent else { return false };
         let Incoming::Data { subscription, .. } = *incoming else { return false };
@@ -366,7 +353,7 @@ impl Open {
         }
     }
 
-    /// Notes the due questions. Returns the next time to look, or what did not come.
+    /// The next time to look, or what did not come.
     ///
     /// A successor of a silent connection need not bring data of each subscription.
     pub(super) fn look(
@@ -399,8 +386,7 @@ impl Open {
         Ok(next)
     }
 
-    /// When the follower has to look because of this message's subscriptions, if nothing more
-    /// comes.
+    /// When to look again because of this message's subscriptions, if nothing more comes.
     pub(super) fn looks_at(&self, incoming: &Incoming) -> Time {
         match *incoming {
             Incoming::Answer(start) => {
@@ -415,13 +401,11 @@ impl Open {
         }
     }
 
-    /// How many new subscriptions are unsent or unanswered.
     pub(super) fn missing(&self) -> usize {
         let seats = self.seats.iter().flatten();
         seats.filter(|seat| seat.ask.is_asked() && seat.answered.is_none()).count()
     }
 
-    /// Whether any probe or subscription, new or repeated, is unsent or unanswered.
     pub(super) fn is_asking(&self) -> bool {
         self.probe.is_asked() || self.seats.iter().flatten().any(|seat| seat.ask.is_asked())
     }

@@ -1,4 +1,3 @@
-//! What a follower does next.
 use super::{
     Follower,
     followed::Followed,
@@ -8,10 +7,9 @@ use crate::{Action, Attempts, Cause, ConnectionId, Event, Say};
 use core::{mem, time::Duration};
 use tickwire::Time;
 
-/// The longest wait that `poll` returns.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// A `poll` this much later than the time of `Action::Wait` shows that the program stood still.
+/// A `poll` so much later than `Action::Wait` said shows that the program stood still.
 const STOOD_STILL: Duration = Duration::from_secs(1);
 
 impl<T> Follower<T> {
@@ -48,9 +46,9 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Notes a late `poll`: the program stood still, and messages may wait unread, so silence
-    /// proves nothing before `grace`. A program that stands still again before it has heard
-    /// anything gets no second grace. Otherwise it would never find a dead server.
+    /// The program stood still, and messages may wait unread, so silence proves nothing before
+    /// `grace`. If it stands still again before it has heard anything it gets no second one: it
+    /// would never find a dead server.
     fn note_late_poll(&mut self, now: Time) {
         let Some(told) = self.told.take() else { return };
         if now - told > STOOD_STILL && self.has_heard {
@@ -66,7 +64,7 @@ impl<T> Follower<T> {
             let event = followed.poll(now);
             self.kept = self.kept - before + followed.arbiter.bytes();
             let Some(event) = event else {
-                // `due` must be later than now. Otherwise `poll` could loop for ever.
+                // Later than now, otherwise `poll` could loop for ever.
                 if let Some(due) = followed.arbiter.poll_timeout() {
                     self.due = self.due.min(due.max(now + Duration::from_millis(1)));
                 }
@@ -88,9 +86,8 @@ impl<T> Follower<T> {
         None
     }
 
-    /// Does what is due. If it returns `None`, then `due`, `unpolled`, `left` or `retires` says
-    /// what comes next. If it returns an action, `due` stays as it was, so the next `poll` calls
-    /// `act` again.
+    /// On `None`, then `due`, `unpolled`, `left` or `retires` says what comes next. After an
+    /// action, `due` stays as it was, so the next `poll` calls `act` again.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let mut due = now + LONGEST_WAIT;
         let timeouts = Timeouts {
@@ -133,8 +130,8 @@ impl<T> Follower<T> {
                 return None;
             }
             if is_successor && self.runs[at].successor().is_some() {
-                // A quiet subscription may be ready after `answer_within`. Even if this time is 0,
-                // `due` must be after now, because otherwise `poll` would loop for ever.
+                // A quiet subscription may be ready after `answer_within`. Even if that is 0, `due`
+                // must be after now, because otherwise `poll` would loop for ever.
                 due = due.min(now + self.set.answer_within.max(STOOD_STILL));
                 self.retires = true;
             }
@@ -162,7 +159,7 @@ impl<T> Follower<T> {
         None
     }
 
-    /// If another line is at the line's own address, the line stays where it is.
+    /// A line stays where it is while another is at its own address.
     fn look_home(&mut self, at: usize, now: Time) {
         let addresses = self.set.addresses;
         let run = &self.runs[at];
@@ -186,15 +183,14 @@ impl<T> Follower<T> {
         Action::Dial { connection, line: at, address, after: run.last() }
     }
 
-    /// Notes that the current connection of a line is silent. A successor is due, unless there is
-    /// one.
+    /// A successor is due, unless there is one.
     pub(super) fn note_silence(&mut self, at: usize, cause: Cause, now: Time) {
         self.due = now;
         let run = &mut self.runs[at];
         let has_successor = run.successor().is_some();
         let Some(current) = run.current_mut() else { return };
         current.silent = Some(super::open::Silent { cause, since: now });
-        // What it has brought may be of a count that is over. It vouches for nothing before it
+        // What it has brought may be of a count that is over: it vouches for nothing before it
         // brings data again.
         for (at, seat) in current.seats.iter_mut().enumerate() {
             let line = seat.as_mut().and_then(|seat| seat.line.take());
@@ -208,8 +204,7 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Leaves the older connection of a line, if nothing depends on it any more. If it is silent,
-    /// `heard` decides.
+    /// If nothing depends on the older connection any more. If it is silent, `heard` decides.
     fn retire(&mut self, at: usize, now: Time) {
         let run = &self.runs[at];
         let Some(old) = run.current().filter(|old| old.silent.is_none()) else { return };
@@ -229,8 +224,7 @@ impl<T> Follower<T> {
     }
 }
 
-/// Opens a line in the arbiter of each subscription that is being sent. From now on, a gap in these
-/// arbiters also waits for this connection.
+/// From now on, a gap in the arbiters of what is being sent also waits for this connection.
 fn open_lines<T>(open: &mut Open, say: &Say, subscriptions: &mut [Option<Followed<T>>]) {
     let Say::Subscribe(range) = say else { return };
     for at in range.clone() {

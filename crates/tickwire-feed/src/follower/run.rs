@@ -1,34 +1,30 @@
-//! A line has one connection after the other. When a successor is due, the line has two connections
-//! for a short time.
+//! A line has one connection after the other, and two for a short time when a successor is due.
 use super::open::Open;
 use crate::{ConnectionId, Ended, Rotation, State};
 use core::time::Duration;
 use tickwire::{Retry, Time};
 use tickwire_parts::Backoff;
 
-/// A line that is not at its own address looks after this time whether it can go home.
+/// Until a line that is not at its own address looks whether it can go home.
 const HOME_AFTER: Duration = Duration::from_secs(600);
 
 pub(super) struct Run {
-    /// The line's own address, modulo the number of addresses.
+    /// Modulo the number of addresses.
     home: usize,
     backoff: Backoff,
     pub(super) rotation: Rotation<Open>,
     pub(super) dialing: Option<Dialing>,
-    /// The address that is dialed next.
     address: usize,
-    /// How many addresses the line has turned away from since a connection last settled.
+    /// Since a connection last settled.
     tried: usize,
     gate: Gate,
     /// The end before the next attempt.
     last: Option<Ended>,
     /// The attempts of this machine's address allow no dial before this time, although one is due.
     pub(super) held: Option<Time>,
-    /// No attempt to go home before this time.
     home_from: Time,
 }
 
-/// An attempt that is under way.
 pub(super) struct Dialing {
     pub(super) connection: ConnectionId,
     pub(super) address: usize,
@@ -42,13 +38,10 @@ pub(super) struct Dialing {
 enum Purpose {
     /// There is no connection, or it will end.
     Need,
-    /// The connection is silent.
     Silence,
-    /// The connection is not at the line's own address.
     Home,
 }
 
-/// When the line may dial.
 #[derive(Clone, Copy)]
 enum Gate {
     Open {
@@ -65,16 +58,15 @@ enum Gate {
     },
 }
 
-/// Where a line dials after an end.
 #[derive(Clone, Copy)]
 pub(super) struct Turn {
     pub(super) address: usize,
-    /// Whether this is another address, to which the line turns because of this end.
+    /// Another address, because of this end.
     pub(super) is_elsewhere: bool,
     pub(super) addresses: usize,
 }
 
-/// What a refusal means for the address of this machine.
+/// For the address of this machine.
 #[derive(Clone, Copy)]
 pub(super) struct Away {
     pub(super) until: Time,
@@ -121,7 +113,6 @@ impl Run {
         self.dialing.as_ref().is_some_and(|dialing| dialing.connection == connection)
     }
 
-    /// Whether the line dials this address, or has a connection to it.
     pub(super) fn uses(&self, address: usize) -> bool {
         let dials = self.dialing.as_ref().is_some_and(|dialing| dialing.address == address);
         dials || self.rotation.iter().any(|open| open.address == address)
@@ -135,12 +126,10 @@ impl Run {
         self.home % addresses
     }
 
-    /// The address that is dialed next, if there is a need.
     pub(super) fn address(&self, addresses: usize) -> usize {
         self.address % addresses
     }
 
-    /// The address to dial now.
     pub(super) fn wants(&self, addresses: usize, now: Time) -> usize {
         match self.purpose(addresses, now) {
             Purpose::Home => self.home(addresses),
@@ -173,7 +162,6 @@ impl Run {
         }
     }
 
-    /// Whether the only reason to dial is to go home.
     pub(super) fn goes_home(&self, addresses: usize, now: Time) -> bool {
         self.purpose(addresses, now) == Purpose::Home
     }
@@ -186,7 +174,7 @@ impl Run {
         self.last
     }
 
-    /// When to dial. `None` while an attempt is under way, and if no attempt is wanted.
+    /// `None` while an attempt is under way, and if none is wanted.
     pub(super) fn dials_at(&self, addresses: usize) -> Option<Time> {
         let from = match self.gate {
             Gate::Open { from, .. } | Gate::Alarm { from, .. } => from,
@@ -203,18 +191,18 @@ impl Run {
         Some(from.max(due))
     }
 
-    /// Says that the attempt has succeeded. Returns it, if it is still wanted.
+    /// The attempt, if it is still wanted.
     pub(super) fn opened(&mut self, connection: ConnectionId) -> Option<Dialing> {
         let dialing = self.dialing.take_if(|dialing| dialing.connection == connection)?;
         self.address = dialing.address;
-        // A new connection ends an alarm, but not a stop, because only `go_on` ends a stop.
+        // A new connection ends an alarm, but not a stop: only `go_on` does.
         if let Gate::Alarm { from, after } = self.gate {
             self.gate = Gate::Open { from, after: Some(after) };
         }
         Some(dialing).filter(|dialing| dialing.is_wanted)
     }
 
-    /// The silent connection has spoken. Returns its successor, which nobody needs any more.
+    /// Returns the successor, which nobody needs any more.
     pub(super) fn note_spoken(&mut self) -> Option<Open> {
         if let Some(dialing) = &mut self.dialing
             && dialing.purpose == Purpose::Silence
@@ -232,8 +220,8 @@ impl Run {
         }
     }
 
-    /// The exchange will end the current connection, or its successor: the line dials after the
-    /// next delay.
+    /// The line dials after the next delay, whether the current connection or its successor will
+    /// end.
     pub(super) fn note_ending(&mut self, lived: Duration, now: Time) {
         self.note_life(lived);
         if let Some(delay) = self.backoff.next() {
@@ -242,7 +230,6 @@ impl Run {
         self.rotation.hasten(now);
     }
 
-    /// An attempt to go home has failed: nothing else waits for it.
     pub(super) fn stay_away(&mut self, dialing: &Dialing, ended: Ended, now: Time) -> bool {
         let stays = dialing.purpose == Purpose::Home
             && self.current().is_some_and(|current| current.silent.is_none())
@@ -253,8 +240,7 @@ impl Run {
         stays
     }
 
-    /// Handles the end of an attempt or a connection, or a silence. `lived` is how long the
-    /// connection served; zero for an attempt.
+    /// `lived` is how long the connection served; zero for an attempt.
     pub(super) fn over(
         &mut self,
         ended: Ended,
@@ -328,8 +314,7 @@ impl Run {
         }
     }
 
-    /// Waits as long as `gate` says. The end of one connection must not shorten the wait for a
-    /// successor, or undo a stop.
+    /// The end of one connection must not shorten the wait for a successor, or undo a stop.
     fn wait(&mut self, gate: Gate) {
         let before = match self.gate {
             Gate::Open { from, .. } | Gate::Alarm { from, .. } => from,
@@ -349,7 +334,7 @@ impl Run {
         }
     }
 
-    /// The program's clock was set: a certificate may be valid now.
+    /// A certificate may be valid now.
     pub(super) fn note_clock(&mut self, now: Time) {
         if let Gate::Alarm { after, .. } = self.gate
             && after.cause().is_some_and(|cause| cause.is_lapsed_certificate())
@@ -358,7 +343,7 @@ impl Run {
         }
     }
 
-    /// The checks have the order that the docs of [`State`] promise.
+    /// In the order that the docs of [`State`] promise.
     pub(super) fn state(&self) -> State {
         let dialed = self.dialing.as_ref().map(|dialing| dialing.address);
         let (until, after) = match self.gate {
@@ -388,7 +373,6 @@ impl Run {
         }
     }
 
-    /// Whether the attempt that has just succeeded replaces a silent connection.
     pub(super) fn is_for_silence(dialing: &Dialing) -> bool {
         dialing.purpose == Purpose::Silence
     }
