@@ -1,4 +1,3 @@
-//! Dialing.
 use crate::{
     Connector, MaybeTlsStream, WebSocketStream, dial,
     tls::client,
@@ -82,11 +81,11 @@ async fn connect(
     connector: Option<Connector>,
 ) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
-    // This check comes before the lookup and the dialing, so that a wrong URL costs neither.
+    // Before the lookup and the dialing, so that a wrong URL costs neither.
     let tls = setup(uri, connector)?;
     let addresses = lookup_host((host(uri)?, port(uri)?)).await?;
     let stream = dial::tokio::connect(addresses).await?;
-    // tickwire itself always sets TCP_NODELAY. Here the caller decides, as in tokio-tungstenite.
+    // tickwire itself always sets TCP_NODELAY; here the caller decides, as in tokio-tungstenite.
     if disable_nagle {
         stream.set_nodelay(true)?;
     }

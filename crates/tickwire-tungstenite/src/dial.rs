@@ -1,6 +1,5 @@
-//! Connects TCP to one of several addresses, in a race ("Happy Eyeballs", RFC 8305). As in
-//! tungstenite, the race has no time limit. The crate `tickwire-dial` says which address to dial,
-//! and when.
+//! TCP to one of several addresses, in a race ("Happy Eyeballs", RFC 8305), without a time limit,
+//! as in tungstenite. `tickwire-dial` says which address to dial, and when.
 #[cfg(all(test, target_os = "linux", feature = "connect"))]
 mod tests;
 #[cfg(feature = "connect")]
@@ -13,12 +12,12 @@ use std::{
 };
 use tickwire_dial::{Race, Step};
 
-/// How long an attempt runs before the next attempt begins, as in `tickwire::Dial`. RFC 8305 §5
-/// recommends this value.
+/// How long an attempt runs before the next begins, as in `tickwire::Dial`, and as RFC 8305 §5
+/// recommends.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// Returns the next step of the race. If all attempts have failed, returns the last attempt's
-/// error: tungstenite's API can return only one `io::Error`, and programs match its kind.
+/// If all attempts have failed, we return the last one's error: tungstenite's API can return only
+/// one `io::Error`, and programs match its kind.
 fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
     race.next(now).ok_or_else(|| match race.take_failures().pop() {
         Some((_, error)) => error,
@@ -26,7 +25,7 @@ fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
     })
 }
 
-/// Runs the race. Blocks the calling thread until one address is connected or all have failed.
+/// Blocks the calling thread until one address is connected or all have failed.
 pub(crate) fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let next = |now, failed: Option<(SocketAddr, io::Error)>| {

@@ -1,4 +1,3 @@
-//! The opening handshake on streams of tokio.
 use crate::{
     WebSocketStream,
     polled::Polled,
@@ -109,30 +108,28 @@ where
     Ok(open(drive(ServerHandshake::start(opening(stream), callback, config)).await?))
 }
 
-/// Takes the stream out of `Opening`. `Opening` has only the waker of the handshake's task, but
-/// from now on two tasks may poll the stream.
+/// `Opening` has only the waker of the handshake's task, but from now on two tasks may poll the
+/// stream.
 fn open<S>(socket: WebSocket<Opening<S>>) -> WebSocketStream<S> {
     WebSocketStream::new(socket.socket.stream, socket.context)
 }
 
-/// A stream during a handshake. Both directions of the stream wake the handshake's task, because no
-/// other task has the stream yet.
+/// Both directions wake the handshake's task, because no other has the stream yet.
 type Opening<S> = Polled<'static, S, Waker>;
 
 fn opening<S>(stream: S) -> Opening<S> {
     Polled { stream, waker: Waker::noop().clone(), half: None } // `drive` sets the task's waker
 }
 
-/// Continues a handshake whenever the stream is ready, up to the handshake's end.
 async fn drive<S, R>(started: MidHandshake<R>) -> Result<R::FinalResult>
 where
     R: HandshakeRole<InternalStream = Opening<S>>,
 {
     let mut under_way = Some(started);
     poll_fn(|cx| {
-        // `under_way` is `None` only after the end, and `await` does not poll after the end.
+        // `None` only after the end, and `await` does not poll after that.
         let Some(mut handshake) = under_way.take() else { return Poll::Pending };
-        // The waker is set in each poll, because the future may have moved to another task.
+        // In each poll, because the future may have moved to another task.
         handshake.get_mut().get_mut().waker.clone_from(cx.waker());
         match handshake.handshake() {
             Ok(result) => Poll::Ready(Ok(result)),

@@ -1,4 +1,3 @@
-//! Gives a stream of tokio the calls of a non-blocking stream of std.
 use futures_util::task::AtomicWaker;
 use std::{
     borrow::Borrow,
@@ -8,16 +7,15 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream during one poll, or during a handshake. If the stream is pending, a call returns
-/// `WouldBlock`.
+/// During one poll, or during a handshake. If the stream is pending, a call returns `WouldBlock`.
 pub(crate) struct Polled<'a, S, W> {
     pub(crate) stream: S,
-    /// The waker that the stream gets. On an open connection, this waker wakes the tasks of both
-    /// halves, and the stream gets it only for writing.
+    /// On an open connection it wakes the tasks of both halves, and the stream gets it only for
+    /// writing.
     pub(crate) waker: W,
-    /// On an open connection: a place for a waker, and the waker of the polling task. A write
-    /// first registers the waker in the place; a read hands the waker to the stream. `None` during
-    /// a handshake, or if no task waits for the call.
+    /// On an open connection: a place for a waker, and that of the polling task. A write first
+    /// registers the waker in the place; a read hands it to the stream. `None` during a handshake,
+    /// or if no task waits for the call.
     pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 
@@ -26,8 +24,8 @@ impl<S: AsyncWrite + Unpin, W: Borrow<Waker>> Polled<'_, S, W> {
         &mut self,
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
-        // The waker is registered before the poll. Otherwise a stream that another thread makes
-        // ready right after the poll would wake nobody.
+        // Before the poll: otherwise a stream that another thread makes ready right after it would
+        // wake nobody.
         if let Some((place, waker)) = self.half {
             place.register(waker);
         }
@@ -45,7 +43,7 @@ fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
 
 impl<S: AsyncRead + Unpin, W: Borrow<Waker>> Read for Polled<'_, S, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Only one half reads, so for reading, the stream gets the waker of that half's task.
+        // Only one half reads, so the stream gets the waker of its task.
         let waker = self.half.map_or(self.waker.borrow(), |(_, waker)| waker);
         let mut buf = ReadBuf::new(buf);
         let mut cx = Context::from_waker(waker);

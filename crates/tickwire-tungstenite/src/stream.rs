@@ -1,4 +1,3 @@
-//! A connection on a stream of tokio.
 use crate::{
     polled::Polled,
     tungstenite::{
@@ -34,12 +33,12 @@ pub struct WebSocketStream<S> {
     stream: S,
     context: WebSocketContext,
     both: Arc<Both>,
-    /// The waker made from `both`: it wakes the tasks of both halves.
+    /// Made from `both`: it wakes the tasks of both halves.
     waker: Waker,
-    /// Whether the stream of messages has ended.
+    /// The stream of messages has ended.
     ended: bool,
-    /// Whether the stream refused the last write. If so, the buffer is flushed before the next
-    /// message is accepted.
+    /// The stream refused the last write. The buffer is then flushed before the next message is
+    /// accepted.
     blocked: bool,
 }
 
@@ -99,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.send(Message::Close(msg)).await
     }
 
-    /// Runs `call`, which succeeds only once the buffer is empty.
+    /// `call` succeeds only once the buffer is empty.
     fn poll_out(
         &mut self,
         cx: &Context<'_>,
@@ -110,8 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         match call(context, &mut stream).no_block() {
             Ok(None) => Poll::Pending,
             flushed => {
-                // `blocked` is cleared after an error too, because waiting would not undo the
-                // error.
+                // After an error too: waiting would not undo it.
                 self.blocked = false;
                 Poll::Ready(flushed.map(drop))
             }
@@ -119,9 +117,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 }
 
-/// Turns `ConnectionClosed` into success, as tokio-tungstenite does: a flush that ends the
-/// connection has not failed. (tungstenite's own `flush` returns the error, so that a thread knows
-/// that it may drop the stream.)
+/// A flush that ends the connection has not failed, as in tokio-tungstenite. (tungstenite's own
+/// `flush` returns the error, so that a thread knows that it may drop the stream.)
 fn closed(result: Result<()>) -> Result<()> {
     match result {
         Err(Error::ConnectionClosed) => Ok(()),
@@ -142,8 +139,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
             Ok(message) => Poll::Ready(Some(Ok(message))),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Err(error) => {
-                // As in tokio-tungstenite, an error is the last item. So a program that ignores
-                // errors does not loop for ever.
+                // As in tokio-tungstenite, an error is the last item, so that a program that
+                // ignores errors does not loop for ever.
                 self.ended = true;
                 let over = matches!(error, Error::ConnectionClosed | Error::AlreadyClosed);
                 Poll::Ready(if over { None } else { Some(Err(error)) })
@@ -163,8 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         // Without this `match`, each message would be flushed before the next is accepted, and
-        // `feed` would never batch. Unlike `poll_flush`, this function does not call `closed`: if
-        // the connection is over, the caller has to learn that no message can be sent.
+        // `feed` would never batch. No `closed` here, unlike in `poll_flush`: if the connection is
+        // over, the caller has to learn that no message can be sent.
         match self.blocked {
             true => self.poll_out(cx, |context, stream| context.flush(stream)),
             false => Poll::Ready(Ok(())),
@@ -172,8 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
-        // This call has no `Context`, so it registers no task. If the stream refuses the bytes, the
-        // caller next calls `poll_ready` or `poll_flush`, and either call registers the task.
+        // No `Context` here, so no task is registered. If the stream refuses the bytes, the
+        // caller's next `poll_ready` or `poll_flush` registers it.
         let Self { stream, context, waker, .. } = &mut *self;
         let mut stream = Polled { stream, waker: &*waker, half: None };
         let taken = context.write(&mut stream, item).no_block();

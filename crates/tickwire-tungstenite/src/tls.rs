@@ -1,4 +1,3 @@
-//! Streams of tokio with TLS or without.
 pub use crate::tungstenite::Connector;
 use crate::{
     WebSocketStream, client_async_with_config,
@@ -23,9 +22,8 @@ use {
     tokio_rustls::TlsConnector,
 };
 
-/// The TLS stream of a client. It writes several records by one vectored write (`writev`), which
-/// may raise SIGPIPE. A read may raise SIGPIPE too, because a read may write an alert. So `either`
-/// runs each call inside `without_sigpipe`.
+/// It writes several records by one `writev`, which may raise SIGPIPE; so may a read, because it
+/// may write an alert. Hence each call runs inside `without_sigpipe`.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = tokio_rustls::client::TlsStream<S>;
 
@@ -52,7 +50,6 @@ impl<S> MaybeTlsStream<S> {
     }
 }
 
-/// Calls a method of the stream in either variant.
 macro_rules! either {
     ($self:ident.$method:ident($($argument:expr),*)) => {
         match $self.get_mut() {
@@ -145,7 +142,6 @@ where
     client(request, stream, config, tls).await
 }
 
-/// Does TLS if there is a setup for it, then the opening handshake.
 #[allow(dead_code)] // without `connect` and without TLS nobody calls it
 pub(crate) async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     request: Request,

@@ -1,4 +1,3 @@
-//! Runs the race of `dial` in a task.
 use super::{DELAY, next};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::{
@@ -16,14 +15,14 @@ use std::{
 use tickwire_dial::{Race, Step};
 use tokio::net::TcpStream;
 
-/// Runs the race in a task. If the future is dropped, all attempts are closed.
+/// If the future is dropped, all attempts are closed.
 pub(crate) async fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let mut under_way = FuturesUnordered::new();
-    // The arguments of the last call of `wake_at`. Each attempt wakes this task, so without this
-    // variable, polls would set many alarms for the same time.
+    // The last call of `wake_at`: each attempt wakes this task, and every poll would set another
+    // alarm for the same time.
     let mut alarm: Option<(Instant, Waker)> = None;
     poll_fn(|cx| {
         loop {
@@ -35,7 +34,7 @@ pub(crate) async fn connect(
             }
             match next(&mut race, began.elapsed())? {
                 Step::Connect(to) => {
-                    // An attempt begins when it is polled. The next pass of the loop polls it.
+                    // An attempt begins when it is polled, by the next pass of the loop.
                     under_way.push(async move { (to, TcpStream::connect(to).await) });
                 }
                 Step::Wait(None) => return Poll::Pending,
@@ -55,10 +54,9 @@ pub(crate) async fn connect(
     .await
 }
 
-/// Wakes a task at the time `at`, or soon after. This crate has a thread for this, because a timer
-/// of tokio would panic if the runtime has no timers. The first call starts the thread. The thread
-/// handles the alarms in the order of the calls. This is nearly the order of their times, because
-/// each call sets an alarm about `DELAY` ahead.
+/// Wakes a task at the time `at`, or soon after. A thread of our own, because a timer of tokio
+/// would panic if the runtime has no timers. It starts with the first call, and handles the alarms
+/// in the order of the calls: nearly that of their times, because each is about `DELAY` ahead.
 fn wake_at(at: Instant, waker: Waker) {
     static ALARMS: LazyLock<Sender<(Instant, Waker)>> = LazyLock::new(|| {
         let (sender, alarms) = channel::<(Instant, Waker)>();
@@ -68,7 +66,7 @@ fn wake_at(at: Instant, waker: Waker) {
                 waker.wake();
             }
         };
-        // If no thread can be started, the next attempt begins only when an attempt has failed.
+        // Without a thread, the next attempt begins only when one has failed.
         let _ = thread::Builder::new().name("tickwire-alarms".into()).spawn(wake_all);
         sender
     });

@@ -51,7 +51,7 @@ impl<const CHUNK_SIZE: usize> ReadBuffer<CHUNK_SIZE> {
         let before = bytes.len();
         bytes.resize(before + CHUNK_SIZE, 0);
         let read = stream.read(bytes.get_mut(before..).unwrap_or_default());
-        // The added bytes that the stream has not filled are removed, even if the read has failed.
+        // Even if the read has failed.
         let n = read.as_ref().copied().unwrap_or(0).min(CHUNK_SIZE);
         bytes.truncate(before + n);
         read.map(|_| n)

@@ -47,8 +47,8 @@ pub fn connect_with_config<Req: IntoClientRequest>(
     max_redirects: u8,
 ) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
     let mut request = request.into_client_request()?;
-    // A server that redirects for ever gets `max_redirects` + 1 connections. The answer on the last
-    // connection is returned, whatever it is.
+    // A server that redirects for ever gets `max_redirects` + 1 connections, and the last one's
+    // answer is returned, whatever it is.
     for _ in 0..max_redirects {
         let response = match connect_once(request.clone(), config) {
             Err(Error::Http(response)) if response.status().is_redirection() => response,
@@ -63,25 +63,23 @@ pub fn connect_with_config<Req: IntoClientRequest>(
     connect_once(request, config)
 }
 
-/// The request to the target of a redirect; `None` if the redirect must not be followed.
+/// `None` if the redirect must not be followed.
 fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Request>> {
     // A relative URL names no host, so it is an error here.
     let (next, ()) = location.to_str()?.into_client_request()?.into_parts();
     let (from, to) = (origin(request.uri())?, origin(&next.uri)?);
-    // Without this check, a server could make the client repeat its request in plain text.
+    // Otherwise a server could make the client repeat its request in plain text.
     if from.0 && !to.0 {
         return Ok(None);
     }
     let headers = request.headers_mut();
-    // Unlike tungstenite, this crate removes the headers below: with them, a redirect could give a
-    // client's secrets to any server.
+    // Unlike in tungstenite: otherwise a redirect could give a client's secrets to any server.
     if from != to {
         for secret in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
             headers.remove(secret);
         }
     }
-    // The new request's headers, such as Host and the key, replace the old headers of the same
-    // name.
+    // They replace old ones of the same name, such as Host and the key.
     headers.extend(next.headers);
     *request.uri_mut() = next.uri;
     Ok(Some(request))
@@ -100,8 +98,8 @@ fn connect_once(
     NoDelay::set_nodelay(&mut stream, true)?;
     tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
-        // The stream blocks, so only a timeout of the socket can interrupt the handshake. The error
-        // of this function cannot hold the unfinished handshake, so the handshake is lost.
+        // The stream blocks, so only a timeout of the socket can interrupt the handshake, which is
+        // lost, because this function's error cannot hold it.
         HandshakeError::Interrupted(_) => {
             std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
         }
@@ -184,8 +182,8 @@ impl IntoClientRequest for ClientRequestBuilder {
     fn into_client_request(self) -> Result<Request> {
         let mut request = self.uri.into_client_request()?;
         let headers = request.headers_mut();
-        // `append` lets a program send a header twice. `write_request` refuses a header that occurs
-        // twice but may occur only once, such as Host.
+        // `append`, so that a program can send a header twice. `write_request` refuses one that may
+        // occur only once, such as Host.
         for (name, value) in self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }

@@ -52,7 +52,6 @@ pub enum Error {
     HttpFormat(#[from] http::Error),
 }
 
-/// Implements the conversion of each listed error into `Error`.
 macro_rules! from {
     ($($error:ty => $make:expr;)*) => {$(
         impl From<$error> for Error {
@@ -80,7 +79,6 @@ from! {
     tickwire::SendError => sent;
 }
 
-/// Converts the error that ended receiving.
 fn received(error: tickwire::RecvError) -> Error {
     use tickwire::{ProtocolError as Broken, RecvError};
     let broken = match error {
@@ -94,13 +92,12 @@ fn received(error: tickwire::RecvError) -> Error {
         RecvError::Protocol(broken) => broken,
         // tungstenite counts an end without a Close as a violation, not as a failure of the stream.
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
-        // The other errors are for deadlines and for `fail`. They never occur, because this crate,
-        // like tungstenite, sets no deadlines, and never calls `fail`.
+        // For deadlines and for `fail`: this crate, like tungstenite, has neither.
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
-        // Programs match on these variants of tungstenite. But tickwire's errors carry no data
-        // from the wire, so the number in `InvalidOpcode`, for example, is always 0.
+        // Programs match on these variants of tungstenite, but tickwire's errors carry no data from
+        // the wire: the number in `InvalidOpcode`, for example, is always 0.
         Broken::BadUtf8 => Error::Utf8(broken.to_string()),
         Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
         Broken::ReservedOpCode => ProtocolError::InvalidOpcode(0).into(),
@@ -114,7 +111,6 @@ fn received(error: tickwire::RecvError) -> Error {
     }
 }
 
-/// Converts the error with which tickwire refused a message or a control frame.
 fn sent(error: tickwire::SendError) -> Error {
     match error {
         tickwire::SendError::ControlTooLong | tickwire::SendError::ReasonTooLong => {
@@ -123,8 +119,8 @@ fn sent(error: tickwire::SendError) -> Error {
         tickwire::SendError::BadUtf8 => Error::Utf8(error.to_string()),
         tickwire::SendError::BadCloseCode => ProtocolError::InvalidCloseSequence.into(),
         tickwire::SendError::Closed => ProtocolError::SendAfterClosing.into(),
-        // The other errors are about a full buffer or a message in chunks. They never occur,
-        // because this crate sets no limit on tickwire's buffer and sends no chunks.
+        // About a full buffer or a message in chunks: this crate sets no limit on tickwire's buffer
+        // and sends no chunks.
         other => io::Error::other(other).into(),
     }
 }

@@ -1,4 +1,3 @@
-//! Requests of clients.
 use super::{
     error::{Result, UrlError},
     handshake::{
@@ -46,8 +45,8 @@ impl IntoClientRequest for &Uri {
 impl IntoClientRequest for Uri {
     fn into_client_request(self) -> Result<Request> {
         let authority = self.authority().ok_or(UrlError::NoHostName)?.as_str();
-        // The part of the authority before an `@` names a user, and may hold a password. The header
-        // Host must have neither (RFC 9112 §3.2), because servers and proxies write Host to logs.
+        // Before an `@` there may be a user and a password, which Host must not have (RFC 9112
+        // §3.2): servers and proxies write it to logs.
         let host = authority.rsplit('@').next().unwrap_or(authority);
         if host.is_empty() {
             return Err(UrlError::EmptyHostName.into());

@@ -1,4 +1,3 @@
-//! Accepting connections.
 use super::{
     handshake::{
         HandshakeError,

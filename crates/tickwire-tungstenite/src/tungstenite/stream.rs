@@ -31,9 +31,9 @@ impl NoDelay for TcpStream {
     }
 }
 
-/// The TLS stream of a client. It writes several records by one vectored write (`writev`), which
-/// may raise SIGPIPE. A read may raise SIGPIPE too, because a read may write a message of the TLS
-/// handshake or an alert. So `either` runs each call inside `without_sigpipe`.
+/// It writes several records by one `writev`, which may raise SIGPIPE; so may a read, because it
+/// may write a message of the TLS handshake or an alert. Hence each call runs inside
+/// `without_sigpipe`.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = rustls::StreamOwned<rustls::ClientConnection, S>;
 
@@ -56,7 +56,6 @@ pub enum MaybeTlsStream<S: Read + Write> {
     Rustls(Tls<S>),
 }
 
-/// Calls a method of the stream in either variant.
 macro_rules! either {
     ($self:ident.$method:ident($($argument:expr),*)) => {
         match $self {

@@ -41,12 +41,10 @@ impl std::fmt::Debug for Connector {
 #[cfg(feature = "__rustls-tls")]
 pub(crate) use setup::Setup;
 
-/// Without a feature for TLS no setup can exist, so this type has no values.
 #[cfg(not(feature = "__rustls-tls"))]
 pub(crate) type Setup = std::convert::Infallible;
 
-/// Returns the setup for TLS to this URL; `None` for `ws`. Call this before dialing, because a
-/// connection is of no use if the setup fails.
+/// `None` for `ws`. Call this before dialing, because a connection is of no use if the setup fails.
 pub(crate) fn setup(uri: &http::Uri, connector: Option<Connector>) -> Result<Option<Setup>> {
     match (uri_mode(uri)?, connector) {
         (Mode::Plain, _) => Ok(None),
@@ -62,9 +60,8 @@ type Outcome<S> = Result<
     HandshakeError<ClientHandshake<MaybeTlsStream<S>>>,
 >;
 
-/// Does the opening handshake, over TLS if `tls` is `Some`. The first write of the request also
-/// does the TLS handshake. So if the stream would block in the TLS handshake, the caller gets the
-/// same error as in the opening handshake.
+/// The first write of the request also does the TLS handshake, so if the stream would block in it,
+/// the caller gets the same error as in the opening handshake.
 pub(super) fn client<S: Read + Write>(
     request: Request,
     stream: S,

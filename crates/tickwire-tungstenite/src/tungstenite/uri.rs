@@ -1,18 +1,15 @@
-//! The parts of a URL that dialing needs: whether to use TLS, the host and the port.
 use super::{
     error::{Result, UrlError},
     stream::Mode,
 };
 use http::Uri;
 
-/// The host to dial. An IPv6 address has no brackets here, because resolvers and certificates use
-/// addresses without brackets.
+/// An IPv6 address without its brackets, as resolvers and certificates have it.
 pub(crate) fn host(uri: &Uri) -> Result<&str> {
     let host = uri.host().ok_or(UrlError::NoHostName)?;
     Ok(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
 }
 
-/// The port to dial.
 pub(crate) fn port(uri: &Uri) -> Result<u16> {
     let default = match uri_mode(uri)? {
         Mode::Plain => 80,
@@ -34,8 +31,8 @@ pub fn uri_mode(uri: &Uri) -> Result<Mode> {
     }
 }
 
-/// The origin of a URL (RFC 6454): whether the scheme is `wss`, the host, and the port. Two URLs of
-/// one origin may differ in the case of the host, and in whether they name the default port.
+/// RFC 6454: whether the scheme is `wss`, the host, and the port. Two URLs of one origin may differ
+/// in the case of the host, and in whether they name the default port.
 pub(super) fn origin(uri: &Uri) -> Result<(bool, String, u16)> {
     let tls = matches!(uri_mode(uri)?, Mode::Tls);
     Ok((tls, host(uri)?.to_ascii_lowercase(), port(uri)?))

@@ -38,10 +38,9 @@ pub struct ClientHandshake<S> {
     stream: PhantomData<S>,
 }
 
-/// Checks the response, and makes the connection. The `Vec<u8>` has the bytes behind the response,
-/// which are the connection's first input. `Check` is a trait object, so that a program contains
-/// only one copy of the code that checks, and of the code that drops a check. Otherwise each place
-/// that may drop a handshake would have its own drop code.
+/// The `Vec<u8>` has the bytes behind the response, the connection's first input. A trait object,
+/// so that a program contains one copy of the code that checks, and of the code that drops a check,
+/// which otherwise each place that may drop a handshake would have.
 type Check = dyn FnOnce(Response, Vec<u8>) -> Result<(WebSocketContext, Response)> + Send + Sync;
 
 impl<S: fmt::Debug> fmt::Debug for ClientHandshake<S> {
@@ -67,7 +66,6 @@ impl<S: Read + Write> ClientHandshake<S> {
     }
 }
 
-/// The bytes of the request, and the check of its response.
 fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Check>)> {
     if request.method() != Method::GET {
         return Err(ProtocolError::WrongHttpMethod.into());
@@ -81,10 +79,9 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
     let offers = !offered.is_empty();
-    // The stream gets the program's own `request`: tungstenite's rules for a request are looser
-    // than tickwire's, and a program may rely on its own key or on the order of its headers. `same`
-    // is a second request, only for tickwire's check of the response, so any URL will do. The URL
-    // below is valid, so `NoHostName` never occurs.
+    // The stream gets the program's own `request`: tungstenite's rules are looser than tickwire's,
+    // and a program may rely on its own key or on the order of its headers. `same` is only for
+    // tickwire's check of the response, so any valid URL will do.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
         // As in tungstenite, the server must choose one of the offered subprotocols.
@@ -93,14 +90,14 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
             .and_then(core::Request::require_subprotocol)
             .map_err(|_| invalid(header::SEC_WEBSOCKET_PROTOCOL))?;
     }
-    // `asked` is the request that tickwire would send, and `opening` checks the response.
+    // `asked` is what tickwire would send, and `opening` checks the response.
     let (asked, opening) = Opening::new(&same, &config.core(), Keys::new());
     let offer = asked.headers().get(&header::SEC_WEBSOCKET_EXTENSIONS);
     let ours = asked.headers().get(&header::SEC_WEBSOCKET_KEY);
     let (bytes, key) = write_request(request, offer)?;
     let ours = ours.map_or(&[][..], HeaderValue::as_bytes); // tickwire's request always has a key
-    // `theirs` is the accept value for the key of `request`. The program chose this key, so it may
-    // be any text. `ours` is the accept value for the key of `asked`.
+    // The accept value for the key of `request`, which the program chose and may be any text;
+    // `ours` is for the key of `asked`.
     let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
     let check = move |mut response: Response, tail: Vec<u8>| {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -123,9 +120,9 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     Ok((bytes, Box::new(check)))
 }
 
-/// The part of a refusal's body that is in `tail`, the bytes behind the refusal's head. tickwire's
-/// handshake takes the body out of HTTP's framing, but reads a body only after a head. So this
-/// function writes a new head: the status, and the headers that tell where the body ends.
+/// `tail` is what came behind the refusal's head. tickwire takes the body out of HTTP's framing,
+/// but reads one only after a head, so we write a new one: the status, and the headers that tell
+/// where the body ends.
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {
@@ -133,9 +130,9 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(tail);
-    // The URL is not used. It is valid, so the `else` is never reached.
+    // Not used, and valid, so the `else` is never reached.
     let Ok(same) = core::Request::new("ws://localhost/") else { return Vec::new() };
-    // No limit is needed, because `tail` is a part of one read: the read that ended the head.
+    // No limit is needed: `tail` is a part of the one read that ended the head.
     let config = Config { max_refusal_body: usize::MAX, ..Config::default() };
     let mut handshake = core::Handshake::new(&same, &config, Keys::new());
     let mut rest = &bytes[..];
@@ -148,7 +145,6 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     handshake.into_refusal().map(|refusal| refusal.body).unwrap_or_default()
 }
 
-/// Replaces the Sec-WebSocket-Accept `from` with `to`, if the response has `from`.
 fn exchange(response: &mut Response, from: &str, to: &str) -> Result<()> {
     match response.headers_mut().get_mut(&header::SEC_WEBSOCKET_ACCEPT) {
         Some(answer) if *answer == *from => *answer = HeaderValue::from_str(to)?,
@@ -190,10 +186,10 @@ pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
     write_request(&request, None)
 }
 
-/// Does the same as [`generate_request`]. An `offer` replaces the extensions of the request.
+/// An `offer` replaces the extensions of the request.
 fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<u8>, String)> {
-    // Some servers recognise these names only with these capital letters. The order is
-    // tungstenite's. The key is last, so that the loop below leaves it in `key`.
+    // Some servers recognise these names only with these capital letters. tungstenite's order; the
+    // key is last, so that the loop below leaves it in `key`.
     static REQUIRED: [(HeaderName, &str); 5] = [
         (header::HOST, "Host"),
         (header::CONNECTION, "Connection"),
@@ -231,7 +227,6 @@ fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<
     Ok((bytes, key.to_owned()))
 }
 
-/// Appends a header line.
 fn push(bytes: &mut Vec<u8>, name: &str, value: &HeaderValue) {
     for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
         bytes.extend_from_slice(part);
@@ -250,8 +245,8 @@ impl TryParse for Response {
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
         let limit = Config::default().max_interim;
         let mut skipped = 0;
-        // Each call parses the interim responses again, because a `TryParse` keeps nothing between
-        // two calls. `MAX_READS` bounds the work.
+        // Parses the interim responses again in each call, because a `TryParse` keeps nothing
+        // between two. `MAX_READS` bounds the work.
         for _ in 0..=limit {
             let rest = data.get(skipped..).unwrap_or_default();
             let Some((size, response)) = parse(rest)? else { return Ok(None) };
@@ -265,7 +260,6 @@ impl TryParse for Response {
     }
 }
 
-/// Parses one head.
 fn parse(data: &[u8]) -> Result<Option<(usize, Response)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Response::new(&mut headers);
@@ -276,7 +270,7 @@ fn parse(data: &[u8]) -> Result<Option<(usize, Response)>> {
     let mut response = Response::new(None);
     *response.status_mut() = StatusCode::from_u16(head.code.unwrap_or_default())?;
     if head.version != Some(1) {
-        // HTTP/1.0 has no upgrade and no interim responses, but a server may refuse in HTTP/1.0.
+        // HTTP/1.0 has no upgrade and no interim responses, but a server may refuse in it.
         if response.status().is_informational() {
             return Err(ProtocolError::WrongHttpVersion.into());
         }

@@ -6,14 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The most headers in a head, as in tungstenite.
 pub const MAX_HEADERS: usize = 124;
 
-/// Copies headers. A line end in a value comes from a folded line (RFC 9112 §5.2), and becomes
-/// spaces.
+/// A line end in a value comes from a folded line (RFC 9112 §5.2), and becomes spaces.
 pub(super) fn collect(raw: &[httparse::Header<'_>]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(raw.len());
     for header in raw {
         let name = HeaderName::from_bytes(header.name.as_bytes())?;
-        // `HeaderValue` refuses a line end, so a folded value is unfolded first. A folded value is
-        // copied twice, each other value once.
+        // `HeaderValue` refuses a line end. A folded value is copied twice, each other once.
         let value = match header.value.contains(&b'\n') {
             true => HeaderValue::from_bytes(&unfold(header.value)),
             false => HeaderValue::from_bytes(header.value),

@@ -7,12 +7,11 @@ use crate::tungstenite::{
 use bytes::{Buf, Bytes};
 use std::io::{self, Read, Write};
 
-/// The size of a read, in bytes.
+/// In bytes.
 const READ: usize = 4 << 10;
-/// The longest head, in bytes, as in tungstenite.
+/// In bytes, as in tungstenite.
 const MAX_HEAD: usize = 64 << 10;
-/// The most reads of a head, as in tungstenite. The limit is needed, because each read parses the
-/// head from its start.
+/// As in tungstenite: each read parses the head from its start.
 const MAX_READS: usize = 512;
 
 /// A stream, and the head that is read from it or written to it.
@@ -65,8 +64,8 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                     Some(_) => {}
                 }
                 *reads += 1;
-                // Without `MAX_HEAD`, a head could be endless. Without `MAX_READS`, a head could
-                // arrive byte by byte, and the work would grow with the square of its length.
+                // Otherwise a head could be endless, or arrive byte by byte, and the work would
+                // grow with the square of its length.
                 let parsed = match *reads > MAX_READS || input.remaining() > MAX_HEAD {
                     true => Err(Error::AttackAttempt),
                     false => Obj::try_parse(input.chunk()),
@@ -93,8 +92,7 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                 }
                 Ok(RoundResult::Incomplete(self))
             }
-            // The flush is needed because a stream with a buffer, such as a TLS stream, may have
-            // sent nothing yet.
+            // A stream with a buffer, such as a TLS stream, may have sent nothing yet.
             State::Writing(_) => Ok(match self.stream.flush().no_block()? {
                 None => RoundResult::WouldBlock(self),
                 Some(()) => RoundResult::StageFinished(StageResult::DoneWriting(self.stream)),

@@ -17,8 +17,8 @@ use tickwire::handshake::HandshakeError as Refused;
 #[derive(Debug)]
 pub struct MidHandshake<Role: HandshakeRole> {
     role: Role,
-    // Each round takes the machine by value. The round returns the machine, or it ends the stage
-    // and returns the stream.
+    // Each round takes the machine by value, and returns it or, at the end of the stage, the
+    // stream.
     machine: HandshakeMachine<Role::InternalStream>,
 }
 
@@ -66,15 +66,15 @@ pub enum HandshakeError<Role: HandshakeRole> {
     Failure(Error),
 }
 
-// `#[from]` would make the inner error a source, but tungstenite's error has no source.
+// Not `#[from]`, which would make the inner error a source: tungstenite's error has none.
 impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
     fn from(error: Error) -> Self {
         Self::Failure(error)
     }
 }
 
-// `Debug` is not derived, because a role has the caller's stream and callback, which need not be
-// `Debug`. But programs call `unwrap` on a result with this error, so the error has to be `Debug`.
+// Not derived, because a role has the caller's stream and callback, which need not be `Debug`, but
+// programs call `unwrap` on a result with this error.
 impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,8 +108,8 @@ pub enum ProcessingResult<Stream, FinalResult> {
 
 /// The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
 pub fn derive_accept_key(request_key: &[u8]) -> String {
-    // As in tungstenite, the key may be any bytes. For a key that is not text, the result does not
-    // matter, because tickwire refuses a request with such a key.
+    // As in tungstenite, the key may be any bytes. For one that isn't text the result does not
+    // matter, because tickwire refuses the request.
     tickwire::handshake::accept_key(&String::from_utf8_lossy(request_key))
 }
 
@@ -129,8 +129,8 @@ impl From<Refused> for Error {
         const EXTENSIONS: HeaderName = http::header::SEC_WEBSOCKET_EXTENSIONS;
         let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
         // If tungstenite has no variant for a header's fault, `InvalidHeader` names the header.
-        // Other errors without a variant become `InvalidData` with tickwire's error inside:
-        // tickwire's error says more than a variant that nearly fits.
+        // Others become `InvalidData` with tickwire's error inside, which says more than a variant
+        // that nearly fits.
         match error {
             Refused::BadMethod | Refused::NotConnect => ProtocolError::WrongHttpMethod.into(),
             Refused::BadHttpVersion | Refused::OldHttpVersion => {

@@ -59,7 +59,7 @@ fn agree<T>(
     request: &http::Request<T>,
     config: &WebSocketConfig,
 ) -> Result<(Response, Connection)> {
-    // `Upgrade::new` checks all rules of RFC 6455 §4.2.1, so this crate does not check them again.
+    // All rules of RFC 6455 §4.2.1, so this crate does not check them again.
     let upgrade = Upgrade::new(request, None, &config.core())?;
     Ok(upgrade.accept(Accept::default())?)
 }
@@ -91,8 +91,7 @@ impl TryParse for Request {
     }
 }
 
-/// Answers a request that breaks a rule, as far as the stream takes the answer at once: the caller
-/// gets `error`, whatever becomes of the answer.
+/// As far as the stream takes the answer at once: the caller gets `error`, whatever becomes of it.
 fn refuse(error: &Error, head_only: bool, stream: &mut impl Write) {
     let rejection: Rejection = match error {
         Error::Protocol(ProtocolError::WrongHttpMethod) => Refused::BadMethod.into(),
@@ -116,8 +115,7 @@ fn refuse(error: &Error, head_only: bool, stream: &mut impl Write) {
 }
 
 pub(crate) fn request(head: httparse::Request<'_, '_>) -> Result<Request> {
-    // The method and the version are checked here, because the request made below always has GET
-    // and HTTP/1.1, whatever the head had.
+    // Here, because the request made below always has GET and HTTP/1.1, whatever the head had.
     if head.method != Some("GET") {
         return Err(ProtocolError::WrongHttpMethod.into());
     }
@@ -167,7 +165,7 @@ impl Callback for NoCallback {
 pub struct ServerHandshake<S, C> {
     callback: Option<C>,
     config: WebSocketConfig,
-    /// The outcome of the handshake; `None` until the response is made.
+    /// `None` until the response is made.
     outcome: Option<Result<Connection, ErrorResponse>>,
     stream: PhantomData<S>,
 }
@@ -184,7 +182,6 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         MidHandshake { role, machine: HandshakeMachine::start_read(stream) }
     }
 
-    /// Makes the response to a request, and keeps the outcome.
     fn answer(&mut self, request: &Request, stream: &mut S) -> Result<Vec<u8>> {
         // A request that breaks a rule is never shown to the callback, as in tungstenite.
         let (response, conn) =
@@ -213,11 +210,10 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         Ok(bytes)
     }
 
-    /// Returns the connection. If the callback has removed the extension permessage-deflate from
-    /// the response, the connection does not use permessage-deflate.
+    /// Without permessage-deflate, if the callback has removed it from the response.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
-        // The client does what the response says. If only this end used permessage-deflate, the
-        // client would fail the connection at the first compressed message.
+        // The client does what the response says: if only this end compressed, it would fail the
+        // connection at the first compressed message.
         let nothing = Negotiated::default();
         let said = response.headers().contains_key(&http::header::SEC_WEBSOCKET_EXTENSIONS);
         match said || *conn.negotiated() == nothing {
@@ -237,9 +233,8 @@ impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
         finish: StageResult<Request, S>,
     ) -> Result<ProcessingResult<S, WebSocket<S>>> {
         match finish {
-            // A client has to wait for the response (RFC 6455 §4.1). Bytes behind the request are
-            // refused, because we would read them as frames, while a proxy may read them as a
-            // second request.
+            // A client has to wait for the response (RFC 6455 §4.1). Bytes behind the request we
+            // would read as frames, but a proxy perhaps as a second request.
             StageResult::DoneReading { tail, mut stream, .. } if !tail.is_empty() => {
                 let error = ProtocolError::JunkAfterRequest.into();
                 refuse(&error, false, &mut stream);

@@ -64,15 +64,14 @@ impl FrameHeader {
         self.encode(length).1
     }
 
-    /// The header's bytes for a payload of `length` bytes, and their number.
+    /// The bytes, and their number.
     pub(crate) fn encode(&self, length: u64) -> ([u8; MAX_HEADER_LEN], usize) {
         let Self { is_final: fin, rsv1, rsv2, rsv3, mask: masking_key, .. } = *self;
         let (opcode, payload_len) = (Known::Continuation, length);
         let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
         let (mut bytes, n) = header.encode();
-        // A program may send a reserved opcode to test a peer, but tickwire's type has no reserved
-        // opcodes. So the header is encoded as a Continuation, whose opcode bits are 0, and this
-        // line adds the real opcode.
+        // A program may send a reserved opcode to test a peer, but tickwire's type has none: so the
+        // header is encoded as a Continuation, whose opcode bits are 0, and this adds the real one.
         bytes[0] |= u8::from(self.opcode);
         (bytes, n)
     }
@@ -162,7 +161,7 @@ impl Frame {
         Self { header, payload }
     }
 
-    /// Appends the frame to `to`, masked if its header has a key.
+    /// Masked if its header has a key.
     pub(crate) fn put(&self, to: &mut BytesMut) {
         to.reserve(self.len());
         let (header, n) = self.header.encode(self.payload.len() as u64);

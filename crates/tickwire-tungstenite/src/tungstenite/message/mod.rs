@@ -1,8 +1,5 @@
-//! Messages and frames.
-//!
-//! [`Error`](super::Error) holds a refused message, so the module `error` depends on these types.
-//! To avoid a circle of modules, the methods of these types that return an `Error` are in
-//! `protocol`.
+//! Messages and frames. [`Error`](super::Error) holds a refused message, so the methods that return
+//! an `Error` are in `protocol`, to avoid a circle of modules.
 pub mod coding;
 mod frame;
 mod utf8_bytes;
@@ -96,7 +93,6 @@ impl Message {
         }
     }
 
-    /// The payload as text, if it is UTF-8.
     pub(super) fn as_text(&self) -> Result<&str, Utf8Error> {
         match self {
             Self::Text(text) => Ok(text),

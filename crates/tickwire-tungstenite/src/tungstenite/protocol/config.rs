@@ -1,9 +1,8 @@
-//! The configuration of a connection.
 #[cfg(feature = "deflate")]
 use tickwire::deflate::Deflate;
 
-/// A server writes binary payloads of at least this many bytes without copying them. The value is
-/// the default of tickwire's `min_vectored`, whose docs have the reason.
+/// In bytes: a server writes binary payloads from here on without copying them. The default of
+/// tickwire's `min_vectored`, whose docs have the reason.
 pub(super) const SHARED_FROM: usize = 16 << 10;
 
 /// Sizes and limits of a connection.
@@ -44,8 +43,8 @@ pub struct WebSocketConfig {
 impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
-            // tungstenite's `read_buffer_size` is 128 KiB. All other defaults are tungstenite's,
-            // because a program or its peers may have chosen limits that suit these defaults.
+            // tungstenite's is 128 KiB. All other defaults are tungstenite's, because a program or
+            // its peers may have chosen limits that suit them.
             read_buffer_size: 16 << 10,
             write_buffer_size: 128 << 10,
             max_write_buffer_size: usize::MAX,
@@ -102,16 +101,16 @@ impl WebSocketConfig {
         self
     }
 
-    /// The same configuration for tickwire, without the limit on the write buffer. This crate
-    /// checks that limit itself, so that `WriteBufferFull` can hold the refused message.
+    /// Without the limit on the write buffer: this crate checks that itself, so that
+    /// `WriteBufferFull` can hold the refused message.
     pub(crate) fn core(&self) -> tickwire::Config {
         tickwire::Config {
             read_buffer: self.read_buffer_size,
             max_message: self.max_message_size.unwrap_or(usize::MAX),
-            // Here `None` means no limit, but tickwire's `None` means the limit `max_message`.
+            // `None` is no limit here, but tickwire's `None` is the limit `max_message`.
             max_frame: Some(self.max_frame_size.unwrap_or(usize::MAX)),
-            // As in tungstenite, the request line has no limit of its own, because programs put
-            // long tokens into URLs. The head as a whole has a limit (`max_head`).
+            // As in tungstenite, without a limit of its own, because programs put long tokens into
+            // URLs. The whole head has one (`max_head`).
             max_request_line: usize::MAX,
             min_vectored: SHARED_FROM, // from this length on, `write` feeds owned bytes
             high_water: usize::MAX,    // `max_write_buffer_size` takes its place

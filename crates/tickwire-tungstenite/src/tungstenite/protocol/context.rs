@@ -11,32 +11,30 @@ use tickwire::{
     Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, without_sigpipe,
 };
 
-/// The size of a read, in bytes, for a server that also accepts unmasked frames. This server copies
-/// all bytes two extra times, and compared to this cost, longer reads would save little.
+/// In bytes, for a server that also accepts unmasked frames. It copies all bytes two extra times;
+/// compared to that, longer reads would save little.
 const READ: usize = 4 << 10;
 
-/// The most bytes that are discarded after the peer's Close, while we wait for the end of the
-/// peer's stream. Without this limit, a peer that never stops sending could keep a client reading.
+/// In bytes, after the peer's Close, while we wait for the end of its stream: a peer that never
+/// stops sending could otherwise keep a client reading.
 const BEHIND_CLOSE: usize = 64 << 10;
 
-/// How far the closing handshake has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
     /// Our Close is queued or written.
     ClosedByUs,
-    /// The peer's Close has arrived, and our Close is queued or written.
+    /// The peer's Close has arrived, and ours is queued or written.
     Closed {
-        /// The number of bytes received after the peer's Close.
+        /// Bytes received after the peer's Close.
         discarded: usize,
     },
-    /// The caller was told that the connection is over.
+    /// The caller was told.
     Over,
 }
 
-/// The calls that a connection makes on its stream. Through `dyn Wire`, the code below is compiled
-/// once for all types of streams. With `dyn Read` and `dyn Write`, a program would contain all
-/// methods of these traits for each type.
+/// Through `dyn Wire`, the code below is compiled once for all types of streams. With `dyn Read`
+/// and `dyn Write`, a program would contain all methods of these traits for each type.
 trait Wire {
     fn read_some(&mut self, room: &mut [u8]) -> io::Result<usize>;
     fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
@@ -66,16 +64,16 @@ impl<S: Read + Write> Wire for S {
 pub struct WebSocketContext {
     conn: Connection,
     state: State,
-    /// Bytes that are read and not yet given to `conn`.
+    /// Read, but not yet given to `conn`.
     staged: Bytes,
     remask: Option<Box<Remask>>,
-    /// Frames that the caller made, and all bytes that were queued before these frames. All of
-    /// `raw` is written before the output of `conn`.
+    /// Frames that the caller made, and all that was queued before them. Written before the output
+    /// of `conn`.
     raw: BytesMut,
-    /// Whether a Pong or a Close that answers the peer is still unwritten or unflushed.
+    /// A Pong or a Close that answers the peer is still unwritten or unflushed.
     reply_due: bool,
-    /// Whether the next message first needs a write buffer of the thread: true when the connection
-    /// begins, and after it has returned its buffers.
+    /// The next message first needs a write buffer of the thread: when the connection begins, and
+    /// after it has returned its buffers.
     at_rest: bool,
     config: WebSocketConfig,
 }
@@ -96,7 +94,6 @@ impl WebSocketContext {
         Self::agreed(conn, part, config)
     }
 
-    /// A connection with the results of its opening handshake.
     pub(crate) fn agreed(conn: Connection, part: Vec<u8>, config: WebSocketConfig) -> Self {
         let mut remask = None;
         let mut staged = Bytes::from(part);
@@ -106,7 +103,7 @@ impl WebSocketContext {
         Self {
             conn,
             state: State::Open,
-            // `fill` gives these bytes to `conn`, as if they had just been read.
+            // `fill` gives these to `conn`, as if they had just been read.
             staged,
             remask,
             raw: BytesMut::new(),
@@ -146,14 +143,14 @@ impl WebSocketContext {
     /// the stream would block. If the peer violates the protocol, this call returns the error for
     /// the violation, and the connection is over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
-        // On an open connection, this check is all that this crate adds to tickwire's work.
+        // On an open connection, this is all that we add to tickwire's work.
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
         }
         loop {
             match self.conn.step() {
                 Ok(Step::Message) => {
-                    // Always `Some` here, because `step` has just stopped at a message.
+                    // Always `Some`: `step` has just stopped at a message.
                     if let Some(message) = self.conn.receiver_mut().take_message() {
                         return Ok(data(message));
                     }
@@ -170,7 +167,6 @@ impl WebSocketContext {
         }
     }
 
-    /// Writes a reply that is due, and returns an error if the connection is over.
     #[cold]
     fn before_read(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.check_not_over()?;
@@ -180,9 +176,9 @@ impl WebSocketContext {
         self.flush_to(stream).no_block().map(drop)
     }
 
-    /// Ends the connection after an error, and writes tickwire's Close, whose code tells the peer
-    /// the reason. If a non-blocking stream refuses the Close, `read` does not try again. On a
-    /// blocking stream this write may block, just as `read` may block while it writes a Pong.
+    /// Ends the connection, and writes tickwire's Close, whose code tells the peer the reason. If a
+    /// non-blocking stream refuses it, `read` does not try again. On a blocking one this may block,
+    /// as a `read` that writes a Pong may.
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
@@ -193,7 +189,7 @@ impl WebSocketContext {
         error.into()
     }
 
-    /// Returns the control frame at which `step` has stopped.
+    /// The one at which `step` has stopped.
     fn control(&mut self) -> Option<Message> {
         let message = match self.conn.receiver().event()? {
             Event::Ping(payload) => Message::Ping(Bytes::copy_from_slice(payload)),
@@ -205,7 +201,7 @@ impl WebSocketContext {
             Event::Message(_) => return None,
         };
         if message.is_close() {
-            // If our Close went first, the peer's Close answers our Close, so no reply is due.
+            // If our Close went first, the peer's answers it, so no reply is due.
             self.reply_due |= self.state == State::Open;
             self.state = State::Closed { discarded: 0 };
         } else {
@@ -214,11 +210,10 @@ impl WebSocketContext {
         Some(message)
     }
 
-    /// Gives the connection more input.
     fn fill(&mut self, stream: &mut dyn Wire) -> Result<()> {
         let rx = self.conn.receiver_mut();
-        // `remask` needs the bytes before `conn` gets them. `remask` may add bytes, and its
-        // output might then not fit into the receive buffer. So the output goes to `staged`.
+        // `remask` needs the bytes before `conn` gets them, and may add some, which might not fit
+        // into the receive buffer: hence `staged`.
         let read = if let (true, Some(remask)) = (self.staged.is_empty(), &mut self.remask) {
             let mut some = [0; READ];
             let read = stream.read_some(&mut some);
@@ -233,7 +228,7 @@ impl WebSocketContext {
                 true => stream.read_some(room),
                 false => (&mut self.staged).reader().read(room),
             };
-            // A stream may claim to have read more bytes than fit. This must cause no panic below.
+            // A stream may claim to have read more than fits, which must cause no panic.
             let n = read.as_ref().map_or(0, |&n| n.min(room.len()));
             rx.commit(n);
             read
@@ -242,9 +237,8 @@ impl WebSocketContext {
             Ok(0) => Err(self.end_of_stream()),
             Ok(n) => self.check_behind_close(n),
             Err(error) => {
-                // Only `WouldBlock` shows that the connection waits. On a stream that blocks, the
-                // connection keeps its buffers, because nobody knows before a read whether the read
-                // will wait.
+                // Only `WouldBlock` shows that the connection waits. On a stream that blocks it
+                // keeps its buffers, because nobody knows before a read whether it will wait.
                 if error.kind() == io::ErrorKind::WouldBlock {
                     let (rx, tx) = self.conn.split_mut();
                     spare::reclaim(rx, tx);
@@ -255,7 +249,6 @@ impl WebSocketContext {
         }
     }
 
-    /// Ends the connection if the peer sends too many bytes after its Close.
     fn check_behind_close(&mut self, n: usize) -> Result<()> {
         if let State::Closed { discarded } = &mut self.state {
             *discarded = discarded.saturating_add(n);
@@ -274,8 +267,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Converts an error of the stream. Once both ends have sent a Close, a reset is no failure:
-    /// the peer has only dropped the stream early.
+    /// Once both ends have sent a Close, a reset is no failure: the peer has only dropped the
+    /// stream early.
     fn failed(&self, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::ConnectionReset if !self.can_read() => Error::ConnectionClosed,
@@ -302,16 +295,16 @@ impl WebSocketContext {
         self.write_to(stream, message)
     }
 
-    /// Does the work of [`write`](Self::write), and is compiled once for all types of streams.
+    /// Compiled once for all types of streams.
     fn write_to(&mut self, stream: &mut dyn Wire, message: Message) -> Result<()> {
-        // Programs distinguish `SendAfterClosing` from `AlreadyClosed`: after `SendAfterClosing`,
-        // the peer's Close may still come.
+        // Programs distinguish `SendAfterClosing`, after which the peer's Close may still come,
+        // from `AlreadyClosed`.
         if !self.can_write() {
             self.check_not_over()?;
             return Err(ProtocolError::SendAfterClosing.into());
         }
-        // The limit is checked before anything is queued, so that the error can hold the whole
-        // message. Without a limit, `is_too_much` would be wasted work.
+        // Before anything is queued, so that the error can hold the whole message. Without a limit,
+        // `is_too_much` would be wasted work.
         if self.config.max_write_buffer_size != usize::MAX && self.is_too_much(&message) {
             return Err(Error::WriteBufferFull(Box::new(message)));
         }
@@ -322,16 +315,16 @@ impl WebSocketContext {
         match message {
             Message::Text(text) => _ = tx.feed(text.as_str())?,
             Message::Binary(bytes) if bytes.len() < SHARED_FROM => _ = tx.feed(&bytes)?,
-            // Only a long payload is fed as owned bytes, because owned bytes cost more instructions
-            // than a slice, and tickwire copies a short payload anyway.
+            // Only a long payload is fed as owned bytes: they cost more instructions than a slice,
+            // and tickwire copies a short payload anyway.
             Message::Binary(bytes) => _ = tx.feed(Outbound::from(bytes))?,
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
             Message::Close(body) => return self.close_to(stream, body),
             Message::Frame(frame) => self.push_raw(frame),
         }
-        // A reply is written with the next message, however little is buffered: the peer waits for
-        // the reply, and the program's next read may come much later.
+        // A reply goes with the next message, however little is buffered: the peer waits for it,
+        // and the program's next read may come much later.
         if self.reply_due {
             self.flush_to(stream)
         } else if self.buffered() > self.config.write_buffer_size {
@@ -341,8 +334,7 @@ impl WebSocketContext {
         }
     }
 
-    /// Whether the buffer has no room for the message. A Pong or a Close is always accepted,
-    /// because the peer waits for it.
+    /// A Pong or a Close is always accepted, because the peer waits for it.
     fn is_too_much(&self, message: &Message) -> bool {
         let mask = (self.conn.role() == tickwire::Role::Client).then_some([0; 4]);
         let header = FrameHeader { mask, ..Default::default() };
@@ -355,18 +347,17 @@ impl WebSocketContext {
         self.buffered().saturating_add(len) > self.config.max_write_buffer_size
     }
 
-    /// The number of bytes that wait to be written.
     fn buffered(&self) -> usize {
         self.raw.len() + self.conn.sender().buffered_amount()
     }
 
-    /// Queues a raw frame after everything that is queued already.
+    /// Behind everything that is queued already.
     fn push_raw(&mut self, mut frame: Frame) {
-        // tickwire cannot queue a frame that it has not made. So everything before this frame moves
-        // from tickwire's queue into `raw`, which is always written first.
+        // tickwire cannot queue a frame that it has not made. So everything before it moves into
+        // `raw`, which is always written first.
         self.raw.put(self.conn.sender_mut().outgoing());
-        // Anybody who knows the key and chooses the payload also chooses the bytes on the wire (RFC
-        // 6455 §10.3). So a client's frame always gets a key of ours.
+        // Who knows the key and chooses the payload also chooses the bytes on the wire (RFC 6455
+        // §10.3), so a client's frame always gets a key of ours.
         if self.conn.role() == tickwire::Role::Client {
             let mut key = [0; 4];
             Keys::new().fill(&mut key);
@@ -388,14 +379,13 @@ impl WebSocketContext {
     fn flush_to(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.write_out(stream)?;
         stream.flush_all().map_err(|error| self.failed(error))?;
-        // `reply_due` stays set until a flush succeeds, so that each call tries to send the reply.
+        // Set until a flush succeeds, so that each call tries to send the reply.
         self.reply_due = false;
         self.end_of_server()
     }
 
-    /// Ends the connection of a server whose closing handshake is complete. The server drops the
-    /// stream first, so that the server, and not the client, has the TIME_WAIT state of TCP (RFC
-    /// 6455 §7.1.1).
+    /// A server drops the stream first, once the closing handshake is complete, so that it, and not
+    /// the client, has TCP's TIME_WAIT (RFC 6455 §7.1.1).
     fn end_of_server(&mut self) -> Result<()> {
         if self.conn.role() == tickwire::Role::Server && !self.can_read() {
             self.state = State::Over;
@@ -404,7 +394,7 @@ impl WebSocketContext {
         Ok(())
     }
 
-    /// Writes everything that waits, without a flush.
+    /// Without a flush.
     fn write_out(&mut self, stream: &mut dyn Wire) -> Result<()> {
         loop {
             let mut out = (&mut self.raw).chain(self.conn.sender_mut().outgoing());
@@ -420,8 +410,7 @@ impl WebSocketContext {
                 }
             };
             match wrote {
-                // A stream may claim to have written more bytes than it got. This must cause no
-                // panic.
+                // A stream may claim to have written more than it got, which must cause no panic.
                 Ok(n @ 1..) => out.advance(n.min(all)),
                 // A stream that takes no byte is gone. tungstenite returns the same error.
                 Ok(_) => return Err(self.failed(io::ErrorKind::ConnectionReset.into())),
@@ -448,7 +437,7 @@ impl WebSocketContext {
 
     fn close_to(&mut self, stream: &mut dyn Wire, code: Option<CloseFrame>) -> Result<()> {
         // Programs call `close` until it returns `ConnectionClosed`. Only the first call queues a
-        // Close. All later calls only flush.
+        // Close, all later ones flush.
         if self.state == State::Open {
             let body = match &code {
                 None => None,
@@ -472,7 +461,6 @@ impl WebSocketContext {
     }
 }
 
-/// Converts a received message.
 #[inline]
 fn data(message: OwnedMessage) -> Message {
     match message {

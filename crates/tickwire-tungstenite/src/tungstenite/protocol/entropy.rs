@@ -1,9 +1,8 @@
-//! Masking keys and nonces.
 use std::hash::{BuildHasher, Hasher, RandomState};
 use tickwire::{Entropy, SystemEntropy};
 
-/// Random bytes from the operating system. In some sandboxes there are none. Then the bytes come
-/// from the random keys of `std`'s hash maps, so that making a connection cannot fail.
+/// Random bytes from the operating system. In some sandboxes there are none: then they come from
+/// the random keys of `std`'s hash maps, so that making a connection cannot fail.
 pub(crate) struct Keys(Option<SystemEntropy>);
 
 impl Keys {

@@ -12,7 +12,7 @@ use std::{
 };
 use tickwire::{RecvError, frame::Header, mask::Masker};
 
-/// The size of a read, in bytes.
+/// In bytes.
 const READ: usize = 16 << 10;
 
 impl FrameHeader {
@@ -132,19 +132,18 @@ impl<Stream: Read> FrameSocket<Stream> {
                 }
                 if let Some(payload) = cursor.chunk().get(..size) {
                     let mut payload = payload.to_vec();
-                    // The payload is no longer masked, so the frame must not keep the key.
                     // Otherwise `write` would mask the frame again, with a key that the peer chose.
                     if let Some(key) = header.mask.take() {
                         Masker::new(key).apply(&mut payload);
                     }
-                    // Consumes the frame: only the bytes behind it stay in `input`.
+                    // Only the bytes behind the frame stay in `input`.
                     let rest = cursor.remaining() - size;
                     self.input.advance(self.input.remaining() - rest);
                     return Ok(Some(Frame::from_payload(header, payload.into())));
                 }
             }
             // The buffer grows with the received bytes, not with the length that a header claims:
-            // otherwise a header of 14 bytes could make this end allocate 2⁶³ bytes.
+            // otherwise 14 bytes could make this end allocate 2⁶³.
             if self.input.read_from(&mut self.stream)? == 0 {
                 return Ok(None);
             }

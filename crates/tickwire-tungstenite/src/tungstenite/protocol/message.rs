@@ -1,5 +1,5 @@
-//! The methods of [`Message`] that may return an [`Error`](crate::tungstenite::Error). They are not
-//! in the module `message`: `error` depends on `message`, so `message` must not depend on `error`.
+//! The methods of [`Message`] that may return an [`Error`](crate::tungstenite::Error): `error`
+//! depends on `message`, so `message` must not depend on `error`.
 use crate::tungstenite::{
     error::Result,
     message::{Message, Utf8Bytes},

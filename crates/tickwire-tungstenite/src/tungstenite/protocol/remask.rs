@@ -1,19 +1,18 @@
-//! This module is for servers that also accept unmasked frames. tickwire accepts only masked frames
-//! from a client, so this module adds a masking key to each unmasked frame before tickwire gets it.
-//! The key is all zeros, which leaves the payload as it is.
+//! For servers that also accept unmasked frames. tickwire doesn't from a client, so each gets a
+//! masking key first: all zeros, which leaves the payload as it is.
 use tickwire::frame::{Header, MAX_HEADER_LEN};
 
-/// The position in the stream of frames: inside a header or inside a payload.
+/// The position in the stream: inside a header or a payload.
 #[derive(Debug, Default)]
 pub(super) struct Remask {
-    /// The beginning of a header that has not arrived in full.
+    /// What has arrived of a header.
     header: Vec<u8>,
-    /// The number of bytes of the current payload that have not arrived yet; 0 inside a header.
+    /// How much of the current payload has not arrived yet; 0 inside a header.
     payload: u64,
 }
 
 impl Remask {
-    /// Returns `from` with a masking key in each header, but holds back an incomplete header.
+    /// Holds back an incomplete header.
     pub(super) fn translate(&mut self, mut from: &[u8]) -> Vec<u8> {
         let mut to = Vec::with_capacity(from.len() + MAX_HEADER_LEN);
         while let Some((&byte, rest)) = from.split_first() {
@@ -32,8 +31,8 @@ impl Remask {
         to
     }
 
-    /// Passes the header on once it is complete. An invalid header is passed on unchanged, so that
-    /// tickwire refuses it with the matching error.
+    /// An invalid header is passed on unchanged, so that tickwire refuses it with the matching
+    /// error.
     fn end_header(&mut self, to: &mut Vec<u8>) {
         match Header::parse(&self.header) {
             Ok(None) => {} // incomplete: wait for the next byte

@@ -1,11 +1,10 @@
-//! Buffers that the connections of a thread share. Before a connection waits for a non-blocking
-//! stream, it gives its unused buffers to the thread. The thread keeps one buffer for the next
-//! connection that reads, and one buffer for the next connection that writes.
+//! Buffers that the connections of a thread share: before a connection waits for a non-blocking
+//! stream, it gives its unused ones back. The thread keeps one for the next connection that reads,
+//! and one for the next that writes.
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 
-/// The size in bytes of the largest buffer that is kept. A buffer that grew for a long message is
-/// not worth keeping.
+/// In bytes. A buffer that grew for a long message is not worth keeping.
 const KEPT: usize = 64 << 10;
 
 thread_local! {
@@ -13,28 +12,27 @@ thread_local! {
     static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends the read buffer. Call this before a read.
+/// Call this before a read.
 pub(super) fn lend(rx: &mut Receiver) {
-    // `reclaim` leaves a buffer with the connection if received bytes fill much of the buffer.
+    // `reclaim` leaves a buffer with the connection if received bytes fill much of it.
     if !rx.has_buffer() {
         rx.lend(take(&READ));
     }
 }
 
-/// Lends the write buffer. Call this before a connection's first message is fed, and before the
-/// first message after each `reclaim`.
+/// Call this before a connection's first message is fed, and before the first one after each
+/// `reclaim`.
 pub(super) fn lend_out(tx: &mut Sender) {
     tx.lend(take(&WRITE));
 }
 
-/// Takes both buffers back. Call this before a wait.
+/// Call this before a wait.
 pub(super) fn reclaim(rx: &mut Receiver, tx: &mut Sender) {
     keep(&READ, rx.reclaim());
     keep(&WRITE, tx.reclaim());
 }
 
-/// Takes the buffer in `slot`. Returns an empty buffer if `slot` has none, or if the thread is
-/// ending.
+/// Empty if `slot` has none, or if the thread is ending.
 fn take(slot: &'static LocalKey<Cell<Vec<u8>>>) -> Vec<u8> {
     slot.try_with(Cell::take).unwrap_or_default()
 }

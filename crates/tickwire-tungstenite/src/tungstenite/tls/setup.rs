@@ -14,17 +14,16 @@ use std::{
     sync::Arc,
 };
 
-/// The name that the server's certificate must contain, and the configuration of TLS.
+/// With the name that the server's certificate must contain.
 pub(crate) type Setup = (ServerName<'static>, Arc<ClientConfig>);
 
-/// The setup for a `wss` URL.
 pub(super) fn setup(uri: &Uri, connector: Option<Connector>) -> Result<Setup> {
     let name = ServerName::try_from(host(uri)?).map_err(|_| TlsError::InvalidDnsName)?.to_owned();
     match connector {
         None => Ok((name, default_config()?)),
         Some(Connector::Rustls(config)) => Ok((name, config)),
-        // A program passes `Plain` to refuse `wss`. A connection without TLS would send the
-        // program's secrets in plain text.
+        // A program passes `Plain` to refuse `wss`: a connection without TLS would send its secrets
+        // in plain text.
         Some(Connector::Plain) => Err(UrlError::TlsFeatureNotEnabled.into()),
     }
 }
@@ -62,7 +61,6 @@ where
     client(request, stream, config, tls)
 }
 
-/// A configuration with the roots that the enabled features give.
 fn default_config() -> Result<Arc<ClientConfig>> {
     let config = ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
@@ -70,10 +68,9 @@ fn default_config() -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config.with_root_certificates(roots()?).with_no_client_auth()))
 }
 
-/// Returns the process's default cryptographic provider or, without a default, ring's provider if
-/// the feature `ring` is on. rustls' own `builder()` is not used, because without a default it
-/// panics if rustls has no provider or several. If rustls has exactly one, `builder()` makes this
-/// provider the default of the process.
+/// The process's default or, without one, ring's if the feature `ring` is on. Not by rustls' own
+/// `builder()`: without a default it panics if rustls has no provider or several, and makes a
+/// single one the default of the process.
 fn provider() -> Result<Arc<CryptoProvider>> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(installed.clone());
@@ -95,8 +92,8 @@ fn roots() -> Result<RootCertStore> {
     {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
-        // Ignore errors if any root was found. Without a root, fail here: otherwise the handshake
-        // would fail later, and blame the unknown issuer of the peer's certificate.
+        // Errors are ignored if any root was found. Without a root, fail here: otherwise the
+        // handshake would fail later, and blame the unknown issuer of the peer's certificate.
         if roots.is_empty() {
             let [file, dir] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
             let none = format!(
