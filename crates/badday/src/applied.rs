@@ -34,7 +34,6 @@ pub struct Applied {
 /// The most faults that are kept.
 const FAULTS: usize = 20;
 
-/// A symbol's book, as the bot has it.
 #[derive(Clone, Copy, Default)]
 struct Book {
     /// The last number applied; `None` while the bot knows that the book is wrong.

@@ -22,7 +22,6 @@ const RULES: Rules = Rules {
     strikes: 3,
 };
 
-/// A day without events, which the days below complete.
 fn calm(name: &'static str, shape: Shape) -> Day {
     Day {
         name,

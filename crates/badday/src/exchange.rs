@@ -122,7 +122,6 @@ impl Connection {
     }
 }
 
-/// Something that goes on for some time.
 struct Condition {
     fault: Fault,
     address: Option<usize>,
@@ -327,7 +326,6 @@ impl Exchange {
         self.refusal(Door::Dials, address).unwrap_or(Reply::Upgrade)
     }
 
-    /// The refusal that goes on at an address.
     fn refusal(&mut self, door: Door, address: usize) -> Option<Reply> {
         match self.fault_at(address, |fault| matches!(fault, Fault::Refuse { .. })) {
             Some(Fault::Refuse { status, retry_after, .. }) => {
@@ -411,7 +409,6 @@ impl Exchange {
         Voice { shape: self.day.shape, connection, sent: 0, wrapped: false }
     }
 
-    /// What goes on at an address now.
     fn fault_at(&self, address: usize, is: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let here = |condition: &&Condition| condition.address.is_none_or(|at| at == address);
         let mut here = self.conditions.iter().filter(here);

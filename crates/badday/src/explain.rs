@@ -54,7 +54,6 @@ impl fmt::Display for Limit {
 }
 
 impl Shape {
-    /// How a client subscribes.
     const fn subscription(self) -> &'static str {
         match self {
             Self::Binance => r#"{"method":"SUBSCRIBE","params":["btcusdt@depth"],"id":1}"#,
@@ -67,7 +66,6 @@ impl Shape {
         }
     }
 
-    /// Where its snapshots come from.
     const fn snapshot(self) -> &'static str {
         match self {
             Self::Binance => "GET /api/v3/depth?symbol=BTCUSDT, lastUpdateId",

@@ -7,7 +7,6 @@
 /// How many price levels a book has.
 pub const LEVELS: u64 = 8;
 
-/// The price of the lowest level.
 const LOWEST: u64 = 100;
 
 /// Some numbers of one symbol, sent in one message.

@@ -58,7 +58,6 @@ impl Sight {
         self.outage.is_some()
     }
 
-    /// Time has passed.
     pub(crate) fn pass(&mut self, time: Duration, unserved: bool) {
         if let Some(outage) = &mut self.outage {
             outage.lasted += time;
@@ -68,7 +67,6 @@ impl Sight {
         }
     }
 
-    /// Which symbols have a healthy connection now.
     pub(crate) fn look(
         &mut self,
         now: Duration,
@@ -100,7 +98,6 @@ impl Sight {
         }
     }
 
-    /// An update was made, and sent unless it is lost.
     pub(crate) fn made(&mut self, symbol: usize, sent: bool, at: Position) {
         let Some(symbol) = &mut self.symbols[symbol] else { return };
         symbol.delivered.made += 1;
@@ -119,7 +116,6 @@ impl Sight {
         }
     }
 
-    /// The client got a snapshot.
     pub(crate) fn snapshot(&mut self, symbol: usize, at: Position) {
         let Some(symbol) = &mut self.symbols[symbol] else { return };
         if symbol.needs.is_some_and(|needed| at >= needed) {
@@ -146,7 +142,7 @@ impl Sight {
         sum
     }
 
-    /// All outages, with the one that has not ended.
+    /// With the one that has not ended.
     pub(crate) fn outages(&self) -> Vec<Outage> {
         self.outages.iter().chain(&self.outage).cloned().collect()
     }

@@ -35,7 +35,6 @@ impl Window {
         self.times.len()
     }
 
-    /// When so many more are allowed again.
     fn room_at(&self, limit: Limit) -> Duration {
         let beyond = self.times.len().saturating_sub(limit.most);
         self.times.get(beyond).map_or(Duration::ZERO, |&at| at + self.within)
@@ -123,7 +122,6 @@ impl Visitor {
         }
     }
 
-    /// A request comes.
     pub(crate) fn comes(&mut self, door: Door, now: Duration) -> Welcome {
         match door {
             Door::Dials => self.dialed.add(now),
@@ -159,7 +157,6 @@ impl Visitor {
         }
     }
 
-    /// One rule broken.
     pub(crate) fn strike(&mut self, now: Duration, why: String) {
         let strikes = self.strikes.add(now);
         let why = Ban { at: now, why };

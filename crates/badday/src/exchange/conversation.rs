@@ -144,7 +144,6 @@ impl Exchange {
         }
     }
 
-    /// Ends a connection.
     pub(super) fn end_one(&mut self, id: ConnectionId, said: Said, cause: &str) {
         if said == Said::Freeze {
             if let Some(connection) = self.connections.get_mut(&id) {
@@ -158,7 +157,6 @@ impl Exchange {
         self.look();
     }
 
-    /// The client has broken a rule.
     fn strike(&mut self, why: String) {
         self.visitor.strike(self.now, why);
         if self.visitor.is_banned(self.now) {
@@ -166,7 +164,6 @@ impl Exchange {
         }
     }
 
-    /// Ends all connections of a client that is banned.
     pub(super) fn end_all(&mut self) {
         let open = |(&id, connection): (&ConnectionId, &Connection)| {
             (connection.stage == Stage::Open).then_some(id)

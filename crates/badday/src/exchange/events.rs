@@ -1,9 +1,7 @@
-//! What happens as time passes.
 use super::{BUSY, Condition, ConnectionId, Exchange, SHORTEST_INTERVAL, Said, Stage};
 use crate::day::{Fault, Shape};
 use std::time::Duration;
 
-/// What is due.
 #[derive(Clone, Copy)]
 enum Due {
     Event,
@@ -42,7 +40,7 @@ impl Exchange {
         self.next().0
     }
 
-    /// What is due next, and when. At the end of the day nothing is.
+    /// At the end of the day nothing is.
     fn next(&self) -> (Duration, Option<Due>) {
         let mut next = (self.end, None);
         let mut offer = |at: Duration, due| {
@@ -157,7 +155,6 @@ impl Exchange {
         }
     }
 
-    /// The connections at an address, or at all.
     fn at(&self, address: Option<usize>, is: impl Fn(Stage) -> bool) -> Vec<ConnectionId> {
         let here = |at| address.is_none_or(|address| address == at);
         let connections = self.connections.iter();
@@ -247,7 +244,6 @@ impl Exchange {
         }
     }
 
-    /// A connection's Ping is due, or its end.
     fn attend(&mut self, id: ConnectionId) {
         if let Some(ending) = self.end_of(id)
             && ending.at <= self.now

@@ -56,7 +56,6 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-/// Reads what the bot says that it has applied.
 fn judge(options: &Options, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let Some(path) = &options.applied else { return Ok(()) };
     let lines = fs::read_to_string(path)

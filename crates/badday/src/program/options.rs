@@ -1,4 +1,3 @@
-//! The command line.
 use badday::{Day, Fault, days};
 use lexopt::{
     Arg::{Long, Short},
@@ -31,7 +30,6 @@ The report is written to the standard output at the end of the day, or at an int
 The status is 0 if the client has passed, 1 if not, 2 if the day could not be played.
 ";
 
-/// What the program is asked for.
 pub(crate) enum Task {
     Help,
     List,

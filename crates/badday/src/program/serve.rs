@@ -52,7 +52,6 @@ struct Shared {
     certificates: Option<Certificates>,
 }
 
-/// Plays the day to its end.
 pub(crate) async fn play(options: &Options) -> Result<Report, Box<dyn Error>> {
     let certificates = certificates(&options.tls, &options.listen)?;
     let mut listeners = Vec::new();
@@ -96,7 +95,6 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the exchange, and passes on what it says.
     fn with<Out>(&self, act: impl FnOnce(&mut Exchange, Duration) -> Out) -> Out {
         let mut state = self.lock();
         let now = self.started.elapsed();
@@ -249,7 +247,6 @@ async fn converse<S: OverTcp>(stream: S, place: &Place, mut said: mpsc::Receiver
     }
 }
 
-/// Carries messages in both directions, until the connection ends.
 async fn talk<S: OverTcp>(
     mut ws: WebSocket<S>,
     place: &Place,

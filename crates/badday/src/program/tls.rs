@@ -10,7 +10,6 @@ use tickwire::tls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-/// What the exchange shows to whoever connects.
 pub(crate) struct Certificates {
     pub(crate) valid: Arc<ServerConfig>,
     pub(crate) lapsed: Arc<ServerConfig>,

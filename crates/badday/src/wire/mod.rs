@@ -54,7 +54,6 @@ impl Voice {
         }
     }
 
-    /// The message that greets a new connection.
     pub(crate) fn greeting(&self) -> Option<String> {
         let welcome = json!({ "event": "info", "version": 2, "platform": { "status": 1 } });
         (self.shape == Shape::Bitfinex).then(|| welcome.to_string())
@@ -120,7 +119,6 @@ impl Voice {
         .to_string()
     }
 
-    /// The announcement of a coming end.
     pub(crate) fn announcement(&self, since_1970: u128) -> String {
         match self.shape {
             Shape::Binance => json!({ "e": "serverShutdown", "E": since_1970 as u64 }),
@@ -200,7 +198,6 @@ fn changed(update: &Update) -> Vec<[String; 2]> {
     (update.first..=update.last).map(|number| level(update.count, number)).collect()
 }
 
-/// The whole book.
 fn levels(at: Position) -> Vec<[String; 2]> {
     market::book(at.number).map(|(_, number)| level(at.count, number)).collect()
 }
