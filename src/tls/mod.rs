@@ -62,7 +62,7 @@
 //! A panic of rustls, or of code that rustls calls (such as the provider or a certificate
 //! verifier), ends only the connection that called rustls. Then [`TlsError::is_panic`] of the
 //! connection's error is `true`. But with `panic = "abort"` the process ends. Debug builds of
-//! rustls 0.23 panic if a bad record arrives after our close_notify. `docs/TLS.md` in the
+//! rustls 0.23 panic if a bad record arrives after our close_notify. `docs/TLS-AUDIT.md` in the
 //! repository has more about panics. The same page lists the rules of the record layer, and the
 //! place of each rule in the code.
 //!

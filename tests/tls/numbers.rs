@@ -1,4 +1,4 @@
-//! No rule of `docs/TLS.md` is without a test.
+//! No rule of `docs/TLS-AUDIT.md` is without a test.
 use crate::support::numbers::Checklist;
 
 const LAST: u16 = 26;
@@ -31,7 +31,7 @@ fn every_rule_of_the_record_layer_has_a_test() {
         ],
     };
     assert_eq!(checklist.faults(), [""; 0]);
-    let listed = include_str!("../../docs/TLS.md");
+    let listed = include_str!("../../docs/TLS-AUDIT.md");
     let rows = listed.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(' '));
     let numbers: Vec<u16> = rows.filter_map(|(number, _)| number.parse().ok()).collect();
     assert_eq!(numbers, Vec::from_iter(1..=LAST));

@@ -1,5 +1,5 @@
 //! The record layer (RFC 9846 §5, §4.7, §6) against a peer that the test plays, with each byte in
-//! its hand, and against rustls. The numbers are those of the table in `docs/TLS.md`.
+//! its hand, and against rustls. The numbers are those of the table in `docs/TLS-AUDIT.md`.
 use crate::{
     pipe::Pipe,
     support::{

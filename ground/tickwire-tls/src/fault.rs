@@ -1,6 +1,6 @@
 use ::rustls::{AlertDescription, Error, InvalidMessage};
 
-/// RFC 9846 §6.2. The rules in `docs/TLS.md` name the alert for each violation, and
+/// RFC 9846 §6.2. The rules in `docs/TLS-AUDIT.md` name the alert for each violation, and
 /// `tests/tls/records.rs` checks them.
 pub(super) fn alert(error: &Error) -> AlertDescription {
     match error {
