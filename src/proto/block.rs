@@ -65,7 +65,9 @@ mod tests {
     #[test]
     fn parts_that_are_kept_stay_as_they_are() {
         let mut block = BytesMut::new();
-        let (mut kept, mut blocks, mut end) = (Vec::new(), 0, core::ptr::null());
+        let mut kept = Vec::new();
+        let mut blocks = 0;
+        let mut end = core::ptr::null();
         for payload in payloads() {
             let part = part(&mut block, &payload);
             blocks += usize::from(part.as_ptr() != end);

@@ -308,7 +308,8 @@ impl ShortHeader {
         }
         let mut key = u64::from_le_bytes(wire) >> 16; // all bytes after the first two
         // Shifted right by 5, `mask_bit` is 4 (the length of a masking key) or 0 (no key).
-        let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
+        let mut payload_len = usize::from(b1 & !MASK);
+        let mut len = 2 + usize::from(mask_bit >> 5);
         if payload_len >= usize::from(LEN16) {
             payload_len = usize::from((key as u16).swap_bytes()); // big-endian on the wire
             // `Header::parse` handles a length in eight bytes, and refuses a length below 126 in
@@ -316,7 +317,8 @@ impl ShortHeader {
             if b1 & !MASK == LEN64 || payload_len < usize::from(LEN16) {
                 return None;
             }
-            (len, key) = (len + 2, key >> 16);
+            len += 2;
+            key >>= 16;
         }
         let opcode = if b0 == text { OpCode::Text } else { OpCode::Binary };
         Some(Self { opcode, payload_len, len, key: (key as u32).to_le_bytes() })

@@ -179,7 +179,8 @@
 //! let target: Target = "wss://localhost/".parse()?;
 //! let mut near = Session::client(trusting, &target)?;
 //! let mut far = Session::server(certified)?;
-//! # let (config, entropy) = (Config::default(), SystemEntropy::new()?);
+//! # let config = Config::default();
+//! # let entropy = SystemEntropy::new()?;
 //! # let mut client = Connection::client(&config, Negotiated::default(), entropy);
 //! # let mut server = Connection::server(&config, Negotiated::default());
 //! client.sender_mut().feed("over TLS")?;

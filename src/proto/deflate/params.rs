@@ -86,7 +86,8 @@ impl Offer {
     }
 
     pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, DeflateParams)> {
-        let (Self(theirs), ours) = (self, ours.within_limits());
+        let Self(theirs) = self;
+        let ours = ours.within_limits();
         // §7.1.2.1: the offer may require a window of 8 bits, which zlib does not support.
         let server_bits = theirs.server_bits.unwrap_or(15).min(ours.server.window_bits);
         if server_bits < 9 {
@@ -135,7 +136,8 @@ impl Answer {
     /// the server doesn't agree; `None` if the answer allows our messages a longer window than
     /// `offer`.
     pub(crate) fn to(self, offer: Offer) -> Result<DeflateParams, Option<&'static str>> {
-        let (Self(theirs), Offer(ours)) = (self, offer);
+        let Self(theirs) = self;
+        let Offer(ours) = offer;
         // §7.1.1.1: if the offer has `server_no_context_takeover`, the answer must have it too.
         if ours.server_no_takeover && !theirs.server_no_takeover {
             return Err(Some("require_no_takeover"));

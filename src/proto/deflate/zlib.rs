@@ -251,7 +251,8 @@ mod tests {
             let mut out = ZlibOutput::default();
             store(&input, &mut out);
             assert!(out.bytes().ends_with(&TAIL));
-            let (mut raw, mut back) = (decompressor(), vec![0; len + 1]);
+            let mut raw = decompressor();
+            let mut back = vec![0; len + 1];
             assert!(raw.decompress(out.bytes(), &mut back, InflateFlush::NoFlush).is_ok());
             assert_eq!((raw.total_in(), raw.total_out()), (out.len() as u64, len as u64));
             assert_eq!(back[..len], input);

@@ -18,7 +18,8 @@ pub(super) fn text(seconds: u64) -> Option<String> {
     if seconds > LAST {
         return None;
     }
-    let (day, time) = (seconds / 86_400, seconds % 86_400);
+    let day = seconds / 86_400;
+    let time = seconds % 86_400;
     // 400 years have 146,097 days, so this estimate is wrong by at most one; the right year is the
     // latest that begins on `day` or earlier. No `?` below ever returns `None`.
     let about = 1970 + day * 400 / 146_097;
@@ -27,7 +28,9 @@ pub(super) fn text(seconds: u64) -> Option<String> {
     let weekday = WEEKDAYS.get((day % 7) as usize)?;
     let name = MONTHS.get(month as usize)?;
     let day = day - days(year, month) + 1;
-    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    let hour = time / 3600;
+    let minute = time / 60 % 60;
+    let second = time % 60;
     Some(format!("{weekday}, {day:02} {name} {year} {hour:02}:{minute:02}:{second:02} GMT"))
 }
 
@@ -52,7 +55,8 @@ mod tests {
     fn every_day_until_9999_has_its_date() {
         const NAMES: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
         const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-        let (mut day, mut weekday) = (0, 4);
+        let mut day = 0;
+        let mut weekday = 4;
         for year in 1970..=9999 {
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             for (month, len) in [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31].iter().enumerate()
@@ -66,7 +70,8 @@ mod tests {
                         let date = format!("{}, {d:02} {name} {year} 00:00:00 GMT", NAMES[weekday]);
                         assert_eq!(text(day * 86_400), Some(date));
                     }
-                    (day, weekday) = (day + 1, (weekday + 1) % 7);
+                    day += 1;
+                    weekday = (weekday + 1) % 7;
                 }
             }
         }

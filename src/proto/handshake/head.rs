@@ -37,7 +37,8 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) fn new(role: Role, config: &Config) -> Self {
-        let (max_head, max_headers) = (config.max_head, config.max_headers.min(MAX_HEADERS));
+        let max_head = config.max_head;
+        let max_headers = config.max_headers.min(MAX_HEADERS);
         let max_line = match role {
             Role::Server => config.max_request_line,
             Role::Client => usize::MAX,
@@ -46,7 +47,9 @@ impl Scan {
     }
 
     pub(super) fn restart(&mut self) {
-        (self.at, self.line, self.lines) = (0, 0, 0);
+        self.at = 0;
+        self.line = 0;
+        self.lines = 0;
     }
 
     /// `bytes` has those of the previous call and all that arrived since. Returns the length of a
@@ -72,7 +75,8 @@ impl Scan {
                 Some((i, b'\t', _)) => self.at = i + 1, // httparse checks where a tab may be.
                 Some((i, b'\r', Some(b'\n'))) => {
                     let empty = i == self.line;
-                    (self.at, self.line) = (i + 2, i + 2);
+                    self.at = i + 2;
+                    self.line = i + 2;
                     match (empty, self.lines) {
                         // RFC 9112 §2.2 allows one empty line before a request, which the server's
                         // handshake has skipped.

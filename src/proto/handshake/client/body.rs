@@ -37,7 +37,8 @@ impl Body {
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
-            let (wire, room) = (buf.wire(), max - body.len()); // No step adds more than `room`.
+            let wire = buf.wire();
+            let room = max - body.len(); // No step adds more than `room`.
             if room == 0 || (self.left == 0 && !self.chunked) {
                 return true;
             }
@@ -58,7 +59,8 @@ impl Body {
             } else {
                 match httparse::parse_chunk_size(wire) {
                     Ok(httparse::Status::Complete((n, data @ 1..))) if n <= MAX_CHUNK_LINE => {
-                        (self.left, self.line_end) = (data, 2);
+                        self.left = data;
+                        self.line_end = 2;
                         n
                     }
                     Ok(httparse::Status::Partial) if wire.len() < MAX_CHUNK_LINE => return eof,

@@ -21,8 +21,12 @@ impl Handshake {
         if !self.outgoing().is_empty() {
             return Err(HandshakeError::EarlyResponse);
         }
-        let (mut upgrade, mut connection, mut accept, mut subprotocol) = (None, false, None, None);
-        let (mut extensions, mut extended) = (None, false);
+        let mut upgrade = None;
+        let mut connection = false;
+        let mut accept = None;
+        let mut subprotocol = None;
+        let mut extensions = None;
+        let mut extended = false;
         for (name, value) in headers.clone() {
             let known = HEADERS.into_iter().find(|known| name.eq_ignore_ascii_case(known));
             match known.unwrap_or_default() {

@@ -172,7 +172,8 @@ impl Handshake {
                     return Err(HandshakeError::BadHttpVersion);
                 }
                 // Before the check, so that `response` also shows a 101 that fails it.
-                (self.head, self.reading.has_head) = (Some(line), true);
+                self.head = Some(line);
+                self.reading.has_head = true;
                 self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);
             }
@@ -184,7 +185,8 @@ impl Handshake {
             self.reading.expect_body(body.refused());
             *self.refusal = Some(body);
         }
-        let (eof, max) = (self.reading.is_at_end(), self.config.max_refusal_body);
+        let eof = self.reading.is_at_end();
+        let max = self.config.max_refusal_body;
         let Some(body) = &mut *self.refusal else {
             return Ok(Progress::Partial); // This never happens: `refusal` is set above.
         };

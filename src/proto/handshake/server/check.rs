@@ -24,8 +24,14 @@ pub(super) fn request<'a>(
     if request.method != Some("GET") {
         return Err(HandshakeError::BadMethod);
     }
-    let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
-    let (mut connection, mut body, mut offered) = (false, false, Vec::new());
+    let mut host = None;
+    let mut origin = None;
+    let mut upgrade = None;
+    let mut version = None;
+    let mut key = None;
+    let mut connection = false;
+    let mut body = false;
+    let mut offered = Vec::new();
     for &httparse::Header { name, value } in &*request.headers {
         // Most clients write names as RFC 6455 does, and need no second comparison.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
