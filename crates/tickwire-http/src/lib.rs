@@ -25,7 +25,8 @@ use tickwire::{
 /// request, so a 2xx status becomes 500 (RFC 9113 §8.5). The response has a Date if
 /// [`Rejection::date`] is set. hyper adds a Date by itself.
 pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<Vec<u8>> {
-    let (rejection, extended) = (rejection.into(), is_extended(version));
+    let rejection = rejection.into();
+    let extended = is_extended(version);
     let status = rejection.status();
     let mut bytes = Handshake::new(&Config::default()).reject(rejection);
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);

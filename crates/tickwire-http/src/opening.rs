@@ -52,7 +52,8 @@ impl Opening {
         *asked.uri_mut() = path_and_query(request.target()).into();
         let all = handshake.outgoing().len();
         handshake.advance(all);
-        let (config, entropy) = (config.clone(), Box::new(entropy));
+        let config = config.clone();
+        let entropy = Box::new(entropy);
         (asked, Self { handshake, extended: None, config, entropy })
     }
 
@@ -76,7 +77,8 @@ impl Opening {
         }
         let key = asked.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
         let key = key.as_ref().and_then(|key| key.to_str().ok()).unwrap_or_default();
-        let (extended, config) = (Some(accept_key(key)), config.clone());
+        let extended = Some(accept_key(key));
+        let config = config.clone();
         (asked, Self { extended, config, ..opening })
     }
 

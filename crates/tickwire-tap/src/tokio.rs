@@ -12,7 +12,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
+        let before = buf.filled().len();
+        let had_room = buf.remaining() > 0;
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         self.log_read(had_room, buf.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))

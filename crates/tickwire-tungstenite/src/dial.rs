@@ -27,7 +27,8 @@ fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
 
 /// Blocks the calling thread until one address is connected or all have failed.
 pub(crate) fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
+    let mut race = Race::new(addresses, DELAY);
+    let began = Instant::now();
     let next = |now, failed: Option<(SocketAddr, io::Error)>| {
         if let Some((to, error)) = failed {
             race.failed(to, error);

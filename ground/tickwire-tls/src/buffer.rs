@@ -105,7 +105,8 @@ impl Buffer {
     }
 
     pub(super) fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
+        self.start = 0;
+        self.end = 0;
     }
 
     #[inline]

@@ -97,7 +97,8 @@ impl Session {
         match records.open(self.input.filled_mut(), &mut self.out) {
             Ok(Opened::Partial) => return false,
             Ok(Opened::Data { record, plain }) if !plain.is_empty() => {
-                (self.record, self.plain) = (record, plain);
+                self.record = record;
+                self.plain = plain;
             }
             Ok(Opened::Data { record, .. }) => self.input.consume(record),
             Ok(Opened::Message { record }) => {

@@ -189,7 +189,8 @@ impl Opening {
     /// In the fewest records, until `out` holds about `WAITING` bytes. rustls takes one slice here,
     /// so we join them.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
-        let (mut data, mut room) = (Vec::new(), WAITING.saturating_sub(out.len()));
+        let mut data = Vec::new();
+        let mut room = WAITING.saturating_sub(out.len());
         for slice in from {
             let taken = slice.get(..room).unwrap_or(slice);
             data.extend_from_slice(taken);
@@ -349,7 +350,8 @@ impl Hello {
 
 /// `None` for a bad ClientHello too: the connection in `Opening::side` then reports what is wrong.
 fn server_name(hello: Option<&[u8]>) -> Option<String> {
-    let (mut acceptor, mut wire) = (Acceptor::default(), hello?);
+    let mut acceptor = Acceptor::default();
+    let mut wire = hello?;
     while acceptor.read_tls(&mut wire).ok()? > 0 {
         if let Some(accepted) = acceptor.accept().ok()? {
             return accepted.client_hello().server_name().map(String::from);

@@ -91,7 +91,8 @@ impl Records {
     ) -> Result<Self, Error> {
         // Never fails: `Opening::is_done` has found a suite of TLS 1.3.
         let suite = agreed.suite.and_then(|suite| suite.tls13()).ok_or(Error::EncryptError)?;
-        let ((sealed, tx), (opened, rx)) = (secrets.tx, secrets.rx);
+        let (sealed, tx) = secrets.tx;
+        let (opened, rx) = secrets.rx;
         Ok(Self {
             agreed,
             kernel,
@@ -318,7 +319,8 @@ impl Records {
         if self.updates >= UPDATES {
             return Err(Error::EncryptError);
         }
-        (self.owes_update, self.updates) = (false, self.updates + 1);
+        self.owes_update = false;
+        self.updates += 1;
         // Type 24, one byte, 0: asks for no answer, otherwise two ends could ask each other for
         // ever. The old key seals this record; the next key seals all later ones.
         self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
@@ -471,7 +473,8 @@ impl<'a, 'b> Slices<'a, 'b> {
             let (now, later) = self.first.split_at_checked(len).unwrap_or_default();
             let (here, rest) = to.split_at_mut_checked(len).unwrap_or_default();
             here.copy_from_slice(now);
-            (self.first, to) = (later, rest);
+            self.first = later;
+            to = rest;
             if to.is_empty() {
                 return;
             }

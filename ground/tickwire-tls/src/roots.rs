@@ -88,7 +88,9 @@ mod tests {
         let made = || {
             Ok::<_, rcgen::Error>(rcgen::generate_simple_self_signed(["localhost".into()])?.cert)
         };
-        let (marked, plain, later) = (made()?, made()?, made()?);
+        let marked = made()?;
+        let plain = made()?;
+        let later = made()?;
         let folder = env::temp_dir().join(format!("tickwire-roots-{}", std::process::id()));
         fs::create_dir_all(folder.join("a folder"))?;
         let joined = [MARK, &marked.pem(), &plain.pem(), MARK, &later.pem(), &plain.pem()].concat();

@@ -66,8 +66,10 @@ use std::io::{self, IoSlice};
 ///
 /// let mut near = Session::client(trusting, ServerName::try_from("localhost")?)?;
 /// let mut far = Session::server(certified)?;
-/// let (mut question, mut answer): (&[u8], &[u8]) = (b"ping", b"pong");
-/// let (mut asked, mut answered) = (Vec::new(), Vec::new());
+/// let mut question: &[u8] = b"ping";
+/// let mut answer: &[u8] = b"pong";
+/// let mut asked = Vec::new();
+/// let mut answered = Vec::new();
 /// while round(&mut near, &mut question, &mut answered, &mut far)?
 ///     | round(&mut far, &mut answer, &mut asked, &mut near)?
 /// {}
@@ -158,7 +160,8 @@ impl Session {
         name: impl TryInto<ServerName<'static>>,
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
-        let (Client(config), alpn) = (config.into(), vec![ALPN.to_vec()]);
+        let Client(config) = config.into();
+        let alpn = vec![ALPN.to_vec()];
         // rustls' unbuffered connection alone can hand over its keys.
         if config.enable_secret_extraction {
             let opening = caught(|| Opening::client(config, name, alpn))??;
@@ -222,7 +225,8 @@ impl Session {
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();
         if !plain.is_empty() {
-            (self.record, self.plain) = (plain.len(), 0..plain.len());
+            self.record = plain.len();
+            self.plain = 0..plain.len();
             self.input = plain;
         } else if self.plain.is_empty() {
             self.input.clear(); // nobody can decrypt it any more

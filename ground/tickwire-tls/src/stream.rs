@@ -243,8 +243,15 @@ enum Sealed {
 impl Tls {
     /// A stream's state before its first call.
     pub fn new(session: Session) -> Self {
-        let (writing, reading, dirty, taken) = (false, false, false, false);
-        Self { session, writing, reading, dirty, flushing: 0, taken, failed: None }
+        Self {
+            session,
+            writing: false,
+            reading: false,
+            dirty: false,
+            flushing: 0,
+            taken: false,
+            failed: None,
+        }
     }
 
     /// Whether some ciphertext is still unwritten or unflushed.
@@ -261,7 +268,8 @@ impl Tls {
     /// written or flushed. Call this before the flush, because another thread may write during it.
     #[inline]
     fn take_dirty(&mut self) -> (bool, bool) {
-        let (dirty, opening) = (mem::take(&mut self.dirty), self.session.is_opening());
+        let dirty = mem::take(&mut self.dirty);
+        let opening = self.session.is_opening();
         self.flushing += usize::from(dirty && opening);
         (dirty, opening)
     }
@@ -311,7 +319,8 @@ impl Tls {
             return Err(io::ErrorKind::WriteZero.into()); // otherwise `drain` would never end
         }
         self.session.advance(len);
-        (self.dirty, self.taken) = (true, true);
+        self.dirty = true;
+        self.taken = true;
         Ok(self.session.has_outgoing())
     }
 

@@ -19,7 +19,8 @@ use tokio::net::TcpStream;
 pub(crate) async fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> io::Result<TcpStream> {
-    let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
+    let mut race = Race::new(addresses, DELAY);
+    let began = Instant::now();
     let mut under_way = FuturesUnordered::new();
     // The last call of `wake_at`: each attempt wakes this task, and every poll would set another
     // alarm for the same time.

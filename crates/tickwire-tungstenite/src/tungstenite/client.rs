@@ -67,7 +67,8 @@ pub fn connect_with_config<Req: IntoClientRequest>(
 fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Request>> {
     // A relative URL names no host, so it is an error here.
     let (next, ()) = location.to_str()?.into_client_request()?.into_parts();
-    let (from, to) = (origin(request.uri())?, origin(&next.uri)?);
+    let from = origin(request.uri())?;
+    let to = origin(&next.uri)?;
     // Otherwise a server could make the client repeat its request in plain text.
     if from.0 && !to.0 {
         return Ok(None);

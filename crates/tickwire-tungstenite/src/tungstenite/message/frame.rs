@@ -67,8 +67,8 @@ impl FrameHeader {
     /// The bytes, and their number.
     pub(crate) fn encode(&self, length: u64) -> ([u8; MAX_HEADER_LEN], usize) {
         let Self { is_final: fin, rsv1, rsv2, rsv3, mask: masking_key, .. } = *self;
-        let (opcode, payload_len) = (Known::Continuation, length);
-        let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
+        let opcode = Known::Continuation;
+        let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len: length };
         let (mut bytes, n) = header.encode();
         // A program may send a reserved opcode to test a peer, but tickwire's type has none: so the
         // header is encoded as a Continuation, whose opcode bits are 0, and this adds the real one.

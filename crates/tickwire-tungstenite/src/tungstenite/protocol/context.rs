@@ -398,7 +398,8 @@ impl WebSocketContext {
     fn write_out(&mut self, stream: &mut dyn Wire) -> Result<()> {
         loop {
             let mut out = (&mut self.raw).chain(self.conn.sender_mut().outgoing());
-            let (first, all) = (out.chunk().len(), out.remaining());
+            let first = out.chunk().len();
+            let all = out.remaining();
             let wrote = match all {
                 0 => return Ok(()),
                 // The common case, without an array of slices.
