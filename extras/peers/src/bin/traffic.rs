@@ -80,7 +80,9 @@ fn table(name: &str, way: Way, role: Role, tls: bool, rounds: usize) {
         let task = Task { way, role, tls, size, lap: (LAP / size).min(MESSAGES) };
         let names = chosen(NAMES).into_iter().filter(|name| task.suits(name));
         let mut rows: Vec<_> = names.map(|name| Row::start(name, task)).collect();
-        rows.iter_mut().for_each(|row| drop(row.run())); // what grows has grown
+        for row in &mut rows {
+            let _ = row.run(); // what grows has grown
+        }
         for _ in 0..rounds {
             for row in &mut rows {
                 let lap = row.run();
