@@ -9,7 +9,7 @@
 /// The names that the bodies of the macros use.
 pub(crate) mod names {
     pub(crate) use crate::{
-        drive::{Error, Io as _},
+        drive::{error::Error, io::Io as _},
         proto::{
             close::{CloseFrame, IntoClose},
             connection::{Closed, Connection, Position, Receiver, Sender},

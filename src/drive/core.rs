@@ -1,13 +1,24 @@
 //! What the loop of the parent module drives: a whole connection, or the receiving half of a split
 //! connection.
-use super::{Out, Output, Received, Socket, Source, io::shutdown};
+#[cfg(feature = "_task")]
+use super::polled::Polled;
+use super::{
+    error::Error,
+    io::{Output, Source, shutdown},
+    out::Out,
+    outlook::Outlook,
+    received::Received,
+};
 use crate::proto::{
     connection::{Connection, Delivery, Inbound, Sender, Step},
     error::RecvError,
+    outlined::Outlined,
     pool,
     tape::Facts,
     time::Time,
 };
+#[cfg(feature = "_task")]
+use std::boxed::Box;
 use std::task::{Context, Poll};
 
 /// The kind of item that a call waits for.
@@ -19,6 +30,17 @@ pub(crate) enum Want {
     Event,
     /// A chunk of a message.
     Chunk,
+}
+
+/// The result of a poll, in one byte. If polls returned a `Result<Step, _>`, a future would store
+/// the parts of the `Result` one by one, and load them together right afterwards. The wait for this
+/// load would cost more time than the step that found the message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// There is an item of the wanted kind: the connection's current message, event or chunk.
+    Item,
+    /// There is no further item. If an error is the reason, [`Socket::failed`] has the error.
+    End,
 }
 
 /// A whole connection, or its receiving half, over a stream `I`. A whole connection owns its
@@ -109,20 +131,6 @@ pub(crate) trait Core<I>: Sized {
         }
         step
     }
-}
-
-/// The facts about a whole connection that one task may change while another task waits.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Outlook {
-    /// Three facts, in this order: the sending half is closed; writing has failed; receiving has
-    /// failed. The receiving task must learn of the first fact: when a Close is queued, the sending
-    /// half is closed, and a deadline starts that the receiving task has to watch. A fact that is
-    /// true stays true.
-    pub(super) ends: [bool; 3],
-    /// Whether the stream refused bytes. One of the two tasks writes these bytes later.
-    pub(super) blocked: bool,
-    /// Whether there is room for a message.
-    pub(super) room: bool,
 }
 
 /// A whole connection.
@@ -234,5 +242,52 @@ impl<I: Source + Output> Core<I> for Whole {
     fn received(&mut self) -> Option<Received<'_>> {
         let (rx, tx) = self.conn.split_mut();
         Received::new(rx, tx)
+    }
+}
+
+/// A whole connection (an adapter's `WebSocket`) or its receiving half (`Reader`), with the stream.
+#[derive(Debug)]
+pub(crate) struct Socket<C, I> {
+    pub(crate) core: C,
+    pub(crate) io: I,
+    /// The error that caused the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
+    /// after a clean end. A poll stores the error here and returns a [`Ready`], which is small: see
+    /// there.
+    pub(super) failed: Outlined<Option<Error>>,
+    /// The state of `poll_side`. `None` before the first call of `poll_side`, and always `None` in
+    /// a half.
+    #[cfg(feature = "_task")]
+    pub(super) polled: Option<Box<Polled>>,
+    /// Whether `poll_next` of the trait `Stream` has returned an error or `None`.
+    #[cfg(feature = "futures")]
+    pub(crate) stream_ended: bool,
+}
+
+impl<C: Core<I>, I: Source> Socket<C, I> {
+    /// Joins a stream and an open connection, or a stream and a half of a connection. Nothing is
+    /// read or written yet. If the connection comes from another `Socket`, all fields of that
+    /// `Socket` except `core` and `io` may be dropped, because `failed` is `None` between calls,
+    /// and later polls set the other fields again.
+    #[inline]
+    pub(crate) fn new(core: C, io: I) -> Self {
+        Self {
+            core,
+            io,
+            failed: Outlined::default(),
+            #[cfg(feature = "_task")]
+            polled: None,
+            #[cfg(feature = "futures")]
+            stream_ended: false,
+        }
+    }
+
+    /// Returns the result after `Ready::End`: the error that a poll stored; `None` after a clean
+    /// end.
+    #[cold]
+    pub(crate) fn ended<T>(&mut self) -> Result<Option<T>, Error> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
     }
 }

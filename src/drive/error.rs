@@ -13,6 +13,10 @@ use std::{
     time::Duration,
 };
 
+/// The result of a poll that writes. The error is boxed, so that the result is one word: [`Ready`]
+/// explains why a small result is faster.
+pub(crate) type Written = Result<(), Box<Error>>;
+
 /// The errors of an adapter's calls: errors of the core and of the stream.
 #[derive(thiserror::Error)]
 #[non_exhaustive]

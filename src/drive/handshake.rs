@@ -5,8 +5,9 @@
 //! non-blocking or cannot wait. Nothing would then wake the future, so the adapter drops the
 //! future.
 use super::{
-    Error, Output, Socket, Source, Whole,
-    io::{flush, outcome, read, shutdown},
+    core::{Socket, Whole},
+    error::Error,
+    io::{Output, Source, flush, outcome, read, shutdown},
 };
 use crate::proto::{
     config::Config,

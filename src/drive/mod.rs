@@ -19,6 +19,9 @@ pub(crate) mod error;
 pub(crate) mod handshake;
 pub(crate) mod io;
 mod out;
+mod outlook;
+#[cfg(feature = "_task")]
+mod polled;
 pub(crate) mod received;
 mod socket;
 mod split;
@@ -27,11 +30,10 @@ pub(crate) mod sync;
 pub(crate) mod task;
 pub(crate) mod wakers;
 
-pub(crate) use self::core::{Core, Outlook, Want, Whole};
-pub(crate) use error::{Error, again};
+pub(crate) use self::core::{Core, Ready, Socket, Want, Whole};
+pub(crate) use error::Error;
 pub(crate) use handshake::{Incoming, client};
 pub(crate) use io::{Io, Output, Source, Timed};
-pub(crate) use out::Out;
 pub(crate) use received::Received;
 pub(crate) use split::{Half, Writer};
 
@@ -41,79 +43,19 @@ use crate::{
             Blocked, Ending, ReadyState, Receiver, Step,
             order::{Allow, Clock, Facts, Input, Todo, order},
         },
-        outlined::Outlined,
         tape::{self, Note, Wait},
         time::Time,
     },
     socket::arrival,
 };
+use out::Out;
 use std::{
     io::{ErrorKind, Result as IoResult},
     task::{Context, Poll, ready},
 };
 use wakers::Probe;
 
-/// The result of a poll, in one byte. If polls returned a `Result<Step, _>`, a future would store
-/// the parts of the `Result` one by one, and load them together right afterwards. The wait for this
-/// load would cost more time than the step that found the message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ready {
-    /// There is an item of the wanted kind: the connection's current message, event or chunk.
-    Item,
-    /// There is no further item. If an error is the reason, [`Socket::failed`] has the error.
-    End,
-}
-
-/// The result of a poll that writes. The error is boxed, so that the result is one word: [`Ready`]
-/// explains why a small result is faster.
-pub(crate) type Written = Result<(), Box<Error>>;
-
-/// A whole connection (an adapter's `WebSocket`) or its receiving half (`Reader`), with the stream.
-#[derive(Debug)]
-pub(crate) struct Socket<C, I> {
-    pub(crate) core: C,
-    pub(crate) io: I,
-    /// The error that caused the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
-    /// after a clean end. A poll stores the error here and returns a [`Ready`], which is small: see
-    /// there.
-    failed: Outlined<Option<Error>>,
-    /// The state of `poll_side`. `None` before the first call of `poll_side`, and always `None` in
-    /// a half.
-    #[cfg(feature = "_task")]
-    polled: Option<Box<task::polls::Polled>>,
-    /// Whether `poll_next` of the trait `Stream` has returned an error or `None`.
-    #[cfg(feature = "futures")]
-    pub(crate) stream_ended: bool,
-}
-
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Joins a stream and an open connection, or a stream and a half of a connection. Nothing is
-    /// read or written yet. If the connection comes from another `Socket`, all fields of that
-    /// `Socket` except `core` and `io` may be dropped, because `failed` is `None` between calls,
-    /// and later polls set the other fields again.
-    #[inline]
-    pub(crate) fn new(core: C, io: I) -> Self {
-        Self {
-            core,
-            io,
-            failed: Outlined::default(),
-            #[cfg(feature = "_task")]
-            polled: None,
-            #[cfg(feature = "futures")]
-            stream_ended: false,
-        }
-    }
-
-    /// Returns the result after `Ready::End`: the error that a poll stored; `None` after a clean
-    /// end.
-    #[cold]
-    pub(crate) fn ended<T>(&mut self) -> Result<Option<T>, Error> {
-        match self.failed.take() {
-            Some(error) => Err(error),
-            None => Ok(None),
-        }
-    }
-
     /// Returns the result of a receiving call. `fetch` reads the item that the last step reached.
     /// So no step may come between the poll that returned `ready` and this call.
     #[inline(always)] // inlined with `fetch`, so that the message stays in registers

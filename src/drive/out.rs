@@ -2,8 +2,8 @@
 //! bytes and keeps the errors that end the connection. This file also has the loop that writes on
 //! an open connection, and the function that checks the connection's deadlines.
 use super::{
-    Error, Output, Written, again,
-    io::{flush, write},
+    error::{Error, Written, again},
+    io::{Output, flush, write},
 };
 use crate::proto::{
     connection::{Inbound, Sender, Step},

@@ -1,5 +1,10 @@
 //! The polls behind the waiting calls of all adapters.
-use super::{Core, Error, Output, Received, Socket, Source, Whole, Written};
+use super::{
+    core::{Core, Socket, Whole},
+    error::{Error, Written},
+    io::{Output, Source},
+    received::Received,
+};
 use crate::proto::{
     close::{CloseFrame, IntoClose},
     connection::{Closed, Step},

@@ -10,8 +10,12 @@
 //! wakes both tasks. A stream that accepts bytes again may also drop its waker without calling it.
 //! So when a half has written the last of the refused bytes, it wakes the other half.
 use super::{
-    Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole, Written,
-    io::shutdown,
+    core::{Core, Socket, Whole},
+    error::{Error, Written},
+    io::{Io, Output, Source, shutdown},
+    out::Out,
+    outlook::Outlook,
+    received::Received,
     sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, lock, yield_now},
     wakers::{Side, Wakers},
 };

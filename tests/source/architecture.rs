@@ -205,6 +205,74 @@ fn the_modules_of_the_core_name_each_other_in_no_circle() {
     no_circle(edges, "proto");
 }
 
+/// `mod.rs` of `drive` is the loop, over what its files define, so they name each other by file, and
+/// nothing by way of the loop. On it stands `task` alone.
+#[test]
+fn what_the_loop_drives_does_not_name_the_loop() {
+    let sources = sources();
+    let within: Vec<_> = sources.iter().filter(|source| source.module[0] == "drive").collect();
+    let names: BTreeSet<_> = within.iter().filter_map(|source| source.module.get(1)).collect();
+    let mut seen = 0;
+    for source in &within {
+        let mut tasks = within.iter().filter_map(|other| match &other.module[1..] {
+            [task, file] => Some(format!("{task}::{file}")),
+            _ => None,
+        });
+        match &source.module[1..] {
+            [] => assert!(tasks.all(|path| !source.text.contains(&path)), "{:?}", source.module),
+            [file] if file != "task" => {
+                let paths =
+                    source.paths("crate::", 2).into_iter().chain(source.paths("super::", 1));
+                for path in paths.filter(|path| path[0] == "drive") {
+                    assert!(names.contains(&path[1]), "{file} names {path:?}");
+                    seen += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+/// The folders of a manifest's path dependencies, but those of tests, examples and benches.
+fn stands_on(member: &Path) -> BTreeSet<PathBuf> {
+    let manifest = fs::read_to_string(member.join("Cargo.toml")).unwrap();
+    let sections = manifest.split("\n[").filter(|section| {
+        let name = section.split(']').next().unwrap();
+        name.ends_with("dependencies") && !name.contains("dev-")
+    });
+    let paths = sections.flat_map(|section| section.split("path = \"").skip(1));
+    let paths = paths.map(|rest| member.join(rest.split('"').next().unwrap()));
+    paths.map(|path| path.canonicalize().unwrap()).collect()
+}
+
+/// The ground is below the crate, the members in `crates` are on it; and nobody needs `extras`.
+#[test]
+fn nothing_stands_on_what_is_above_it() {
+    let root = root().canonicalize().unwrap();
+    let ground = root.join("ground");
+    let ours = stands_on(&root);
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    assert!(ours.iter().all(|path| path.starts_with(&ground)), "{ours:?}");
+    for member in members() {
+        let below = stands_on(&member);
+        let may = |path: &PathBuf| match member.starts_with(root.join("crates")) {
+            true => {
+                *path == root || path.starts_with(&ground) || path.starts_with(root.join("crates"))
+            }
+            false => path.starts_with(&ground),
+        };
+        assert!(below.iter().all(may), "{}: {below:?}", member.display());
+    }
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    let extras = fs::read_dir(root.join("extras")).unwrap().map(|entry| entry.unwrap().path());
+    for manifest in extras.map(|path| path.join("Cargo.toml")).filter(|path| path.exists()) {
+        let text = fs::read_to_string(manifest).unwrap();
+        let name = text.lines().find(|line| line.starts_with("name = ")).unwrap();
+        assert!(!lock.contains(&format!("\n{name}\n")), "{name} is needed");
+    }
+}
+
 /// A file and the folder of its name are one: a folder's `mod.rs` names its files, and they add
 /// methods to its types. Among files side by side, with all that is below each, nobody names who
 /// names him. At the top of this crate `MAY_KNOW` has the rule.
