@@ -1,7 +1,7 @@
 use bytes::Buf;
 use std::io::{ErrorKind::Interrupted, ErrorKind::WouldBlock, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use tickwire::{Connection, Event, Next, RecvError, Time, Wait};
+use tickwire::{Report, Connection, Event, Next, RecvError, Time, Wait};
 
 /// Why a connection is over. Then drop the stream.
 type Over = Option<RecvError>;
@@ -16,20 +16,20 @@ fn ready(conn: &mut Connection, mut tcp: &TcpStream, now: Time) -> Result<Wait, 
             Next::Event(..) => {} // replies to Pings and Closes are queued already
             Next::Write(mut out) => match tcp.write(out.chunk()) {
                 Ok(n @ 1..) => out.advance(n),
-                Err(error) if error.kind() == WouldBlock => conn.write_blocked(),
+                Err(error) if error.kind() == WouldBlock => conn.report(Report::WriteBlocked),
                 Err(error) if error.kind() == Interrupted => {}
-                Ok(0) | Err(_) => conn.write_failed(), // `next` still reads what has arrived
+                Ok(0) | Err(_) => conn.report(Report::WriteFailed), // `next` reads on
             },
             Next::Read(rx) => match tcp.read(rx.spare_mut()) {
                 Ok(n @ 1..) => rx.commit(n),
-                Err(error) if error.kind() == WouldBlock => conn.read_blocked(),
+                Err(error) if error.kind() == WouldBlock => conn.report(Report::ReadBlocked),
                 Err(error) if error.kind() == Interrupted => {}
                 Ok(0) => rx.end_of_stream(),
-                Err(_) => rx.stream_failed(),
+                Err(_) => conn.report(Report::ReadFailed),
             },
             Next::ShutDown => {
                 let _ = tcp.shutdown(Shutdown::Write); // fails if the peer is gone
-                conn.shut_down();
+                conn.report(Report::ShutDown);
             }
             Next::Wait(wait) => return Ok(wait),
             Next::Over(why) => return Err(why), // `conn.closed()` says more

@@ -12,7 +12,9 @@ use std::net::{self, Shutdown, TcpListener};
 use std::{sync::Arc, sync::mpsc, thread, time::Duration, time::Instant};
 use tickwire::blocking::{WebSocket, accept, client};
 use tickwire::handshake::client::Request;
-use tickwire::{CloseCode, Config, Connection, Error, Event, Heartbeat, Next, RecvError, Role};
+use tickwire::{
+    CloseCode, Config, Connection, Error, Event, Heartbeat, Next, RecvError, Report, Role,
+};
 use tickwire::{Time, Wait};
 
 const HELP: &str = "\
@@ -121,18 +123,19 @@ impl Peer {
                 Next::Write(mut out) => match unless(ErrorKind::WouldBlock, tcp.write(out.chunk()))
                 {
                     Ok(Some(n @ 1..)) => out.advance(n),
-                    Ok(None) => conn.write_blocked(),
-                    Ok(Some(_)) | Err(_) => conn.write_failed(), // what has arrived is still read
+                    Ok(None) => conn.report(Report::WriteBlocked),
+                    // What has arrived is still read.
+                    Ok(Some(_)) | Err(_) => conn.report(Report::WriteFailed),
                 },
                 Next::Read(rx) => match unless(ErrorKind::WouldBlock, tcp.read(rx.spare_mut())) {
                     Ok(Some(0)) => rx.end_of_stream(),
                     Ok(Some(n)) => rx.commit(n),
-                    Ok(None) => conn.read_blocked(),
-                    Err(_) => rx.stream_failed(),
+                    Ok(None) => conn.report(Report::ReadBlocked),
+                    Err(_) => conn.report(Report::ReadFailed),
                 },
                 Next::ShutDown => {
                     let _ = tcp.shutdown(Shutdown::Write); // fails if the peer is gone
-                    conn.shut_down();
+                    conn.report(Report::ShutDown);
                 }
                 Next::Wait(wait) => return Ok(wait),
                 Next::Over(why) => return Err(why),

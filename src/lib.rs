@@ -374,7 +374,7 @@ pub use proto::{
     config::{Config, Heartbeat, Negotiated},
     connection::{
         Closed, Connection, Dormant, Ending, MessageWriter, Next, Outgoing, Position, ReadyState,
-        Receiver, RoundTrip, Sender, Step, Wait,
+        Receiver, Report, RoundTrip, Sender, Step, Wait,
     },
     entropy::Entropy,
     error::{ProtocolError, RecvError, SendError},

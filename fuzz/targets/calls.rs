@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes};
 use libfuzzer_sys::fuzz_target;
 use std::{collections::VecDeque, time::Duration};
 use tickwire::{
+    Report,
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Heartbeat, Message, Negotiated,
     OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, SendError, Step, Time,
     deflate::{Deflate, DeflateParams, Direction},
@@ -404,13 +405,13 @@ impl Ledger {
             Op::Look => self.write(0),
             Op::Write(most) => self.write(usize::from(*most)),
             Op::WriteAll => self.write(usize::MAX),
-            Op::WriteBlocked => self.conn.write_blocked(),
+            Op::WriteBlocked => self.conn.report(Report::WriteBlocked),
             Op::WriteFailed => {
-                self.conn.write_failed();
+                self.conn.report(Report::WriteFailed);
                 self.broken = true;
             }
 
-            Op::ShutDown => self.conn.shut_down(),
+            Op::ShutDown => self.conn.report(Report::ShutDown),
             Op::Paused(paused) => self.conn.set_paused(*paused),
             Op::Timeout(ms) => self.timeout(Duration::from_millis(u64::from(*ms))),
         }
@@ -688,7 +689,7 @@ impl Ledger {
             let before = self.conn.sender().buffered_amount();
             let told = self.conn.handle_timeout(self.now);
             if self.conn.must_read() {
-                self.conn.read_blocked(); // what came was read before
+                self.conn.report(Report::ReadBlocked); // what came was read before
             }
             // A deadline that has passed ends writing too, unless the peer is alive.
             let told_of_silence = told == Err(RecvError::DataTimeout) && self.end.is_none();

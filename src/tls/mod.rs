@@ -103,8 +103,8 @@
 //!   [`spare_mut`](Session::spare_mut), call [`commit`](Session::commit), and call `read` again. If
 //!   the result is `None` again, report the sign of life by
 //!   [`heard_below`](crate::Receiver::heard_below). At the end of the stream, call
-//!   [`end_of_stream`](Session::end_of_stream) instead of `commit`. If the stream would block, call
-//!   [`read_blocked`](crate::Connection::read_blocked).
+//!   [`end_of_stream`](Session::end_of_stream) instead of `commit`. If the stream would block,
+//!   [report](crate::Connection::report) it.
 //! - **Shut down**: call [`close`](Session::close), write the outgoing bytes, then shut the stream
 //!   down for writing.
 //! - **After each of the three actions**, write the [`outgoing`](Session::outgoing) bytes to the
@@ -124,7 +124,7 @@
 //!
 //! ```
 //! use std::io;
-//! use tickwire::{Connection, Event, Next, Time, tls::Session};
+//! use tickwire::{Connection, Event, Next, Report, Time, tls::Session};
 //!
 //! type Texts = io::Result<Vec<String>>;
 //!
@@ -138,18 +138,18 @@
 //!             }
 //!             Next::Event(..) => {}
 //!             Next::Write(mut out) => match tls.write(&mut out)? {
-//!                 0 => conn.write_blocked(), // the TLS handshake is not over yet
+//!                 0 => conn.report(Report::WriteBlocked), // the TLS handshake is not over yet
 //!                 _ => {}
 //!             },
 //!             Next::Read(rx) => match tls.read(rx.spare_mut())? {
 //!                 Some(0) => rx.end_of_stream(),
 //!                 Some(n) => rx.commit(n),
 //!                 // A loop would read its stream into `tls.spare_mut()` first.
-//!                 None => conn.read_blocked(),
+//!                 None => conn.report(Report::ReadBlocked),
 //!             },
 //!             Next::ShutDown => {
 //!                 tls.close();
-//!                 conn.shut_down();
+//!                 conn.report(Report::ShutDown);
 //!             }
 //!             Next::Wait(_) | Next::Over(_) => return Ok(came),
 //!         }

@@ -6,7 +6,7 @@ use crate::support::{
 };
 use bytes::Buf;
 use std::fmt::Write;
-use tickwire::{Chunk, Config, Connection, DataKind, Message, Prepared, Role, Step, Time};
+use tickwire::{Chunk, Config, Connection, DataKind, Message, Prepared, Report, Role, Step, Time};
 use tickwire_parts::{Outbox, Overflow};
 
 /// Reads and steps through `wire`; how many messages.
@@ -180,7 +180,7 @@ fn small_messages_that_overtake_share_their_memory() {
             let mut conn = connection(role, &config);
             conn.sender_mut().feed("under way").unwrap();
             conn.sender_mut().outgoing().advance(1);
-            conn.write_blocked();
+            conn.report(Report::WriteBlocked);
             while conn.sender_mut().feed_first(&[1; 100][..len]).is_ok() {
                 let _ = conn.sender_mut().outgoing(); // which places it
             }
@@ -420,7 +420,7 @@ fn a_connection_that_ended_frees_everything() {
                 0 => conn.sender_mut().close(None).unwrap(),
                 1 => conn.sender_mut().abort(None).unwrap(),
                 2 => drop(receive(&mut conn, &to(role, 0x83, ""))),
-                3 => conn.write_failed(),
+                3 => conn.report(Report::WriteFailed),
                 4 => drop(receive(&mut conn, &to(role, CLOSE, close_body(1000, "bye")))),
                 _ => conn.receiver_mut().end_of_stream(),
             }

@@ -11,7 +11,7 @@ use crate::{
 use flate2::{Compress, Compression, FlushCompress};
 use std::sync::LazyLock;
 use tickwire::{
-    Chunk, Config, Connection, DataKind, Outbound, Prepared, Role,
+    Chunk, Config, Connection, DataKind, Outbound, Prepared, Report, Role,
     deflate::{Deflate, DeflateParams},
 };
 
@@ -256,7 +256,7 @@ fn connections_that_end_in_any_state_keep_nothing() {
             0 => drop(conn),
             1 => conn.sender_mut().close(None).unwrap(),
             2 => drop(receive(&mut conn, &masked(0x83, ""))),
-            _ => conn.write_failed(),
+            _ => conn.report(Report::WriteFailed),
         }
     };
     for how in 0..8 {

@@ -14,7 +14,7 @@ use conforms::{Far, Input, none_failed, probed, tried};
 use std::{collections::HashSet, time::Duration};
 use support::wire::Rng;
 use tickwire::{
-    Config, Connection, Event, Next, Time,
+    Config, Connection, Event, Next, Report, Time,
     handshake::{
         Progress,
         client::{self, Request},
@@ -91,12 +91,12 @@ fn core(role: Role, config: &Config, far: &Far) {
                 Input::End => rx.end_of_stream(),
                 Input::Nothing(wait) => {
                     patience = Some(now + wait);
-                    conn.read_blocked();
+                    conn.report(Report::ReadBlocked);
                 }
             },
             Next::ShutDown => {
                 far.shut();
-                conn.shut_down();
+                conn.report(Report::ShutDown);
             }
             Next::Wait(wait) => {
                 // Whoever has less patience gives up.

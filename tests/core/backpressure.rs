@@ -2,7 +2,7 @@
 use crate::support::wire::*;
 use bytes::{Buf, Bytes};
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, OwnedMessage, Prepared, Role, SendError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, OwnedMessage, Prepared, Report, Role, SendError,
 };
 
 /// Header and masking key of a short frame.
@@ -192,10 +192,10 @@ fn fed_is_unchanged_when_what_was_fed_is_dropped() {
             match how {
                 0 => conn.sender_mut().abort(None).unwrap(),
                 1 => {
-                    conn.write_blocked();
+                    conn.report(Report::WriteBlocked);
                     receive(&mut conn, &to(role, 0x83, ""));
                 }
-                _ => conn.write_failed(),
+                _ => conn.report(Report::WriteFailed),
             }
             assert_eq!(conn.sender().fed(), fed, "{role:?} {written} {how}");
             drain(&mut conn);
@@ -220,7 +220,7 @@ fn what_was_dropped_is_never_said_to_be_written_and_what_was_written_always() {
         if how == 0 {
             conn.sender_mut().abort(CloseCode::NORMAL).unwrap();
         } else {
-            conn.write_failed();
+            conn.report(Report::WriteFailed);
         }
         assert_eq!(conn.sender().dropped(), 2 * over(role) as u64 + 10);
         drain(&mut conn);
@@ -262,7 +262,7 @@ fn what_was_not_written_goes_over_the_next_connection_in_order_and_nothing_twice
             let all = conn.sender().buffered_amount();
             let cut = if life % 7 == 0 { all } else { rng.below(all + 1) };
             let wire = write(&mut conn, cut);
-            conn.write_failed();
+            conn.report(Report::WriteFailed);
             let lost_on_the_way = rng.below(wire.len() + 1) * usize::from(life % 3 == 0);
             for seen in receive(&mut far, &wire[..wire.len() - lost_on_the_way]) {
                 match seen {
@@ -296,7 +296,7 @@ fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
         conn.sender_mut().abort(None).unwrap();
         drain(&mut conn);
         assert!(!conn.sender().is_written(lost));
-        conn.write_failed();
+        conn.report(Report::WriteFailed);
         assert!(!conn.sender().is_written(lost), "{role:?}");
     }
 }

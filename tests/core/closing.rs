@@ -4,7 +4,7 @@ use bytes::Buf;
 use std::{collections::BTreeSet, time::Duration};
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Closed, Config, Connection, DataKind, Ending, Heartbeat,
-    ProtocolError, ReadyState, RecvError, Role, SendError, Step, Time,
+    ProtocolError, ReadyState, RecvError, Report, Role, SendError, Step, Time,
 };
 
 fn closed_with(code: u16) -> Seen {
@@ -62,7 +62,7 @@ fn the_close_of_a_violation_overtakes_what_the_stream_refuses_and_drops_it() {
             let mut conn = connection(role, &Config::default());
             let positions = messages.map(|m| conn.sender_mut().feed(m).unwrap());
             let mut wire = write(&mut conn, at);
-            conn.write_blocked();
+            conn.report(Report::WriteBlocked);
             let left = conn.sender().buffered_amount();
             let first = conn.sender_mut().feed_first("first").unwrap();
             let all = conn.sender().buffered_amount();
@@ -185,7 +185,7 @@ fn a_connection_failed_by_the_application_delivers_nothing_more() {
             let close = (CLOSE, close_body(1008, "no such room"));
             assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"reply".to_vec()), close]);
             assert_eq!(conn.ending(), Ending::ShutDown);
-            conn.shut_down();
+            conn.report(Report::ShutDown);
             assert_eq!(conn.ending(), Ending::Discard);
             let at = |millis| Time::new(Duration::from_millis(millis));
             assert_eq!(tell(&mut conn, at(0)), Ok(()));
@@ -267,14 +267,14 @@ fn the_end_has_the_code_of_either_close_and_the_error() {
             assert_eq!(told(&conn), want);
             drain(&mut conn);
             assert_eq!(told(&conn), want);
-            conn.write_failed();
+            conn.report(Report::WriteFailed);
             assert_eq!(told(&conn), want);
 
             // The stream fails before all of our Close is written.
             for written in 0..2 {
                 let mut conn = ended(&wire);
                 write(&mut conn, written);
-                conn.write_failed();
+                conn.report(Report::WriteFailed);
                 assert_eq!(told(&conn), (want.0, 1006, want.2));
             }
         }
@@ -338,7 +338,7 @@ fn the_ending_walks_through_every_path() {
             let shut_down = |conn: &mut tickwire::Connection| {
                 assert_eq!(conn.ending(), Ending::ShutDown);
                 assert_eq!(conn.ready_state(), ReadyState::Closing);
-                conn.shut_down();
+                conn.report(Report::ShutDown);
             };
             // A client leaves it to the server to be the first.
             let first = role == Role::Server || fails;
@@ -374,7 +374,7 @@ fn a_failed_write_lets_what_was_received_be_read() {
         let position = conn.sender_mut().feed("dropped").unwrap();
         let n = write(&mut conn, 2).len();
         let amount = conn.sender().buffered_amount();
-        conn.write_failed();
+        conn.report(Report::WriteFailed);
         assert_eq!((n, conn.sender().dropped()), (2, amount as u64));
         assert_eq!(conn.sender().buffered_amount(), 0);
         assert!(!conn.sender().is_written(position) && !conn.sender().has_outgoing());
@@ -408,7 +408,7 @@ fn after_a_failed_write_reading_is_bounded_by_the_close_timeout() {
             role,
             &Config { close_timeout: Duration::from_secs(3), ..Config::default() },
         );
-        conn.write_failed();
+        conn.report(Report::WriteFailed);
         let at = |secs| Time::new(Duration::from_secs(secs));
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
         tell(&mut conn, at(10)).unwrap();
@@ -475,7 +475,7 @@ fn a_close_is_over_within_the_sum_of_its_steps() {
         if stuck {
             last_moment(&mut conn, &mut now);
         }
-        conn.shut_down();
+        conn.report(Report::ShutDown);
         if role == Role::Server {
             last_moment(&mut conn, &mut now);
             tell(&mut conn, now).unwrap();
@@ -493,10 +493,10 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
         receive(&mut conn, &to(role, PING, "late"));
         if fails {
-            conn.write_failed();
+            conn.report(Report::WriteFailed);
         } else {
             conn.sender_mut().outgoing().advance(1); // and takes no more
-            conn.write_blocked();
+            conn.report(Report::WriteBlocked);
         }
         assert!(!conn.closed().is_some_and(|end| end.clean), "the peer's has not come");
         let seen = receive(&mut conn, &to(role, CLOSE, ""));
@@ -504,7 +504,7 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
         assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
         if !fails {
             assert_eq!(conn.ending(), Ending::Flush, "the Pong was begun");
-            conn.write_failed();
+            conn.report(Report::WriteFailed);
         }
         assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
         assert_eq!(conn.sender().dropped(), 0);
@@ -543,7 +543,7 @@ fn the_peers_end_cuts_no_frame_behind_our_close_wherever_it_comes() {
                 conn.sender_mut().ping(b"mine").unwrap();
                 let more = at - wire.len();
                 wire.extend(write(&mut conn, more));
-                conn.write_blocked();
+                conn.report(Report::WriteBlocked);
                 let end = if violated { to(role, 0x83, "") } else { to(role, CLOSE, "") };
                 receive(&mut conn, &end);
                 let starts = [0, lens[0], lens[0] + lens[1], lens[0] + lens[1] + lens[2]];
@@ -583,7 +583,7 @@ fn a_peer_that_does_not_take_the_rest_of_a_frame_behind_our_close_is_no_error() 
             drain(&mut conn);
             receive(&mut conn, &to(role, PING, "?"));
             write(&mut conn, 1);
-            conn.write_blocked();
+            conn.report(Report::WriteBlocked);
             tell(&mut conn, at(8)).unwrap();
             receive(&mut conn, &to(role, CLOSE, ""));
             for now in [9, 10] {
@@ -604,7 +604,7 @@ fn a_close_that_was_not_all_written_is_not_clean() {
     for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().close(None).unwrap();
         conn.sender_mut().outgoing().advance(1);
-        conn.write_failed();
+        conn.report(Report::WriteFailed);
         receive(&mut conn, &to(role, CLOSE, ""));
         assert!(!conn.closed().is_some_and(|end| end.clean), "{role:?}");
     }
@@ -725,12 +725,12 @@ fn converse(seed: u64, all: &mut BTreeSet<Said>) {
             14 | 15 => {
                 write(&mut conn, rng.of(&[1, 3, 1000]));
             }
-            16 => conn.write_blocked(),
+            16 => conn.report(Report::WriteBlocked),
             17 => match rng.below(6) {
-                0 => conn.write_failed(),
+                0 => conn.report(Report::WriteFailed),
                 1 => _ = conn.fail(CloseCode::POLICY_VIOLATION),
                 2 => _ = conn.sender_mut().leave(CloseCode::NORMAL, now + ms(10)),
-                3 => conn.shut_down(),
+                3 => conn.report(Report::ShutDown),
                 _ => {}
             },
             18 if !ended => match rng.below(8) {
@@ -740,9 +740,9 @@ fn converse(seed: u64, all: &mut BTreeSet<Said>) {
                 }
                 1 => {
                     ended = true;
-                    conn.receiver_mut().stream_failed();
+                    conn.report(Report::ReadFailed);
                 }
-                _ => conn.read_blocked(),
+                _ => conn.report(Report::ReadBlocked),
             },
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Pings, Pongs, and how they pass the data (PROTOCOL.md 4).
 use crate::support::wire::*;
-use tickwire::{Chunk, CloseCode, CloseFrame, Config, DataKind};
+use tickwire::{Chunk, CloseCode, CloseFrame, Config, DataKind, Report};
 
 #[test]
 fn a_ping_flood_with_a_blocked_writer_is_bounded() {
@@ -16,7 +16,7 @@ fn a_ping_flood_with_a_blocked_writer_is_bounded() {
             receive(&mut conn, &to(role, PING, payload));
             if i % 3 == 0 {
                 conn.sender_mut().outgoing(); // a write that took nothing
-                conn.write_blocked();
+                conn.report(Report::WriteBlocked);
             }
             assert!(conn.sender().buffered_amount() <= base + 17 * (125 + 6), "ping {i}");
         }

@@ -2,7 +2,7 @@
 use crate::support::wire::*;
 use std::time::Duration;
 use tickwire::{
-    CloseCode, CloseFrame, Config, Connection, ReadyState, RecvError, Role, SendError, Time,
+    CloseCode, CloseFrame, Config, Connection, ReadyState, RecvError, Report, Role, SendError, Time,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ fn at_the_time_the_connection_is_over_whatever_was_written() {
             conn.sender_mut().feed(&[7; 100]).unwrap();
         }
         write(&mut conn, written.min(120));
-        conn.write_blocked();
+        conn.report(Report::WriteBlocked);
         leave(&mut conn, at(10));
         if written == 1000 {
             drain(&mut conn);
@@ -96,7 +96,7 @@ const PHASES: [Phase; 7] = [
         |conn, _| {
             close(conn);
             drain(conn);
-            conn.write_failed();
+            conn.report(Report::WriteFailed);
         },
         Some(RecvError::CloseTimeout),
     ),
@@ -118,7 +118,7 @@ const PHASES: [Phase; 7] = [
         |conn, role| {
             receive(conn, &to(role, CLOSE, ""));
             drain(conn);
-            conn.shut_down();
+            conn.report(Report::ShutDown);
         },
         None,
     ),
@@ -136,7 +136,7 @@ const PHASES: [Phase; 7] = [
             receive(conn, &to(role, TEXT, "still here"));
             tell(conn, at(1)).unwrap_err();
             events(conn);
-            conn.shut_down();
+            conn.report(Report::ShutDown);
         },
         None, // `CloseTimeout` was told before
     ),
@@ -211,7 +211,7 @@ fn a_trading_client_waits_a_second_for_the_answer_to_its_close_and_five_for_its_
             drain(&mut conn);
         } else {
             conn.sender_mut().feed("order").unwrap();
-            conn.write_blocked();
+            conn.report(Report::WriteBlocked);
         }
         tell(&mut conn, at(0)).unwrap();
         for eighth in 1..8 * after {

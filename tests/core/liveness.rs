@@ -4,7 +4,7 @@ use crate::support::wire::*;
 use std::time::Duration;
 use tickwire::{
     Chunk, Config, Connection, DataKind, Ending, Heartbeat, OwnedMessage, ReadyState, RecvError,
-    Role, Time,
+    Report, Role, Time,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -66,7 +66,7 @@ impl Clocked {
         let told = drain(&mut self.conn);
         assert_eq!(sent(&told), [(CLOSE, close_body(code, ""))]);
         assert_eq!(self.conn.ending(), Ending::ShutDown);
-        self.conn.shut_down();
+        self.conn.report(Report::ShutDown);
         assert_eq!(self.conn.ending(), Ending::Discard);
         self.pass(2 * SECOND).unwrap_or_else(|late| assert_eq!(late, error));
         assert_eq!(
@@ -435,7 +435,7 @@ fn while_the_stream_takes_nothing_one_waits_and_a_full_buffer_is_no_error() {
             conn.sender_mut().feed(&[7; 99]).unwrap();
         }
         let begun = write(&mut conn, 10);
-        conn.write_blocked();
+        conn.report(Report::WriteBlocked);
         let before = conn.sender().buffered_amount();
         for second in (0..1000u64).step_by(every(11)) {
             tell(&mut conn, Time::new(SECOND * second as u32)).unwrap();

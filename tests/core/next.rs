@@ -3,8 +3,8 @@
 use crate::support::wire::*;
 use std::time::Duration;
 use tickwire::{
-    CloseCode, CloseFrame, Config, Event, Heartbeat, Message, Next, ReadyState, RecvError, Role,
-    SendError, Time, Wait,
+    CloseCode, CloseFrame, Config, Event, Heartbeat, Message, Next, ReadyState, RecvError, Report,
+    Role, SendError, Time, Wait,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -324,7 +324,7 @@ fn what_is_fed_between_two_answers_is_written() {
     for role in ROLES {
         let mut end = asked(role, &Config::default());
         assert!(matches!(end.conn.next(Time::ZERO), Next::Read(_)));
-        end.conn.read_blocked();
+        end.conn.report(Report::ReadBlocked);
         end.conn.sender_mut().feed("now").unwrap();
         assert!(matches!(end.conn.next(Time::ZERO), Next::Write(_)));
         assert_eq!(end.run(), Some(IDLE));
@@ -350,7 +350,7 @@ fn what_is_not_done_is_asked_for_again() {
         }
         assert!(matches!(end.conn.next(Time::ZERO), Next::ShutDown));
         // TLS has to write something first.
-        end.conn.write_blocked();
+        end.conn.report(Report::WriteBlocked);
         let Next::Wait(Wait { readable: false, writable: true, until: Some(_) }) =
             end.conn.next(Time::ZERO)
         else {

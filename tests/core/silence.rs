@@ -3,7 +3,7 @@
 use crate::support::{distant::*, silence::*, wire::*};
 use bytes::Buf;
 use std::time::Duration;
-use tickwire::{Next, Role, Time};
+use tickwire::{Next, Report, Role, Time};
 
 struct Program {
     watched: Watched,
@@ -65,7 +65,7 @@ impl Program {
                 Next::ShutDown | Next::Over(_) => break,
             }
             if blocked {
-                conn.read_blocked();
+                conn.report(Report::ReadBlocked);
             }
         }
         let error = conn.closed().and_then(|end| end.error);

@@ -2,7 +2,7 @@
 use crate::support::wire::*;
 use bytes::Buf;
 use std::time::Duration;
-use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Time};
+use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Report, Time};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -247,7 +247,7 @@ fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() 
                 assert_eq!(conn.handle_timeout(now + SECOND / 1000 * ms), Ok(()));
                 assert!(conn.must_read() && conn.poll_timeout().is_some());
             }
-            conn.read_blocked();
+            conn.report(Report::ReadBlocked);
             assert!(!conn.must_read());
             assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
             assert_eq!(conn.handle_timeout(now), Err(error));
@@ -266,7 +266,7 @@ fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() 
             if error == RecvError::DataTimeout {
                 let (mut conn, now) = found();
                 let pings = to(role, PING, "").repeat(10);
-                conn.set_unread(pings.len());
+                conn.report(Report::Unread(pings.len()));
                 for piece in pings.chunks(7) {
                     assert!(conn.must_read());
                     feed(&mut conn, piece);
@@ -281,7 +281,7 @@ fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() 
             let wire = to(role, TEXT, "partial");
             feed(&mut conn, &wire[partial..]);
             assert_eq!(events(&mut conn), [text("partial")]);
-            conn.read_blocked();
+            conn.report(Report::ReadBlocked);
             assert_eq!(conn.handle_timeout(now), Ok(()));
             assert!(!conn.must_read());
             let next = now + SECOND * 9 / 10;
@@ -317,7 +317,7 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
         };
         let shut = || {
             let mut conn = overdue();
-            conn.shut_down();
+            conn.report(Report::ShutDown);
             assert_eq!(conn.ending(), Ending::Discard);
             conn
         };
@@ -336,7 +336,7 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
             let mut conn = shut();
             assert!(conn.closed().unwrap().unconfirmed);
             match failed {
-                true => conn.receiver_mut().stream_failed(),
+                true => conn.report(Report::ReadFailed),
                 false => conn.receiver_mut().end_of_stream(),
             }
             assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
@@ -350,7 +350,7 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
             for now in 5..10 {
                 tell(&mut conn, at(now)).unwrap();
                 if shut == Some(now) {
-                    conn.shut_down();
+                    conn.report(Report::ShutDown);
                 }
                 let shut = shut.is_some_and(|at| at <= now);
                 assert_eq!(conn.ending(), if shut { Ending::Discard } else { Ending::ShutDown });
@@ -375,19 +375,19 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
 fn a_stream_that_refuses_every_byte_is_given_up() {
     let config = Config { write_timeout: 10 * SECOND, ..Config::default() };
     for (_, mut conn) in connections(&config) {
-        conn.write_blocked(); // nothing to write: nothing refused
+        conn.report(Report::WriteBlocked); // nothing to write: nothing refused
         assert_eq!(conn.poll_timeout(), None);
         conn.sender_mut().feed("stuck").unwrap();
         assert_eq!(conn.poll_timeout(), None); // not from `feed`
-        conn.write_blocked();
+        conn.report(Report::WriteBlocked);
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
         tell(&mut conn, at(5)).unwrap();
-        conn.write_blocked();
+        conn.report(Report::WriteBlocked);
         assert_eq!(conn.poll_timeout(), Some(at(15)));
         tell(&mut conn, at(14)).unwrap();
         write(&mut conn, 1); // progress
         assert_eq!(conn.poll_timeout(), None);
-        conn.write_blocked();
+        conn.report(Report::WriteBlocked);
         tell(&mut conn, at(16)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(26)));
         conn.set_paused(true); // it runs while nobody reads
@@ -404,10 +404,10 @@ fn a_stream_that_refuses_every_byte_is_given_up() {
 fn a_write_of_no_bytes_is_no_progress() {
     let mut conn = server(&Config { write_timeout: 10 * SECOND, ..Config::default() });
     conn.sender_mut().feed("stuck").unwrap();
-    conn.write_blocked();
+    conn.report(Report::WriteBlocked);
     tell(&mut conn, at(0)).unwrap();
     conn.sender_mut().outgoing().advance(0);
-    conn.write_blocked();
+    conn.report(Report::WriteBlocked);
     assert_eq!(tell(&mut conn, at(10)), Err(RecvError::WriteTimeout));
 }
 
@@ -434,7 +434,7 @@ fn the_peer_has_to_answer_our_close_in_time() {
         // The peer may still be reading what was sent, so the stream is shut and drained.
         assert_eq!(conn.ending(), Ending::ShutDown);
         tell(&mut conn, at(6)).unwrap();
-        conn.shut_down();
+        conn.report(Report::ShutDown);
         tell(&mut conn, at(6)).unwrap();
         for second in 7..11 {
             feed(&mut conn, &to(role, TEXT, "more"));
@@ -468,7 +468,7 @@ fn the_last_phases_are_bounded_too() {
         receive(&mut conn, &bytes);
         drain(&mut conn);
         if conn.ending() == Ending::ShutDown {
-            conn.shut_down();
+            conn.report(Report::ShutDown);
         }
         assert_eq!(conn.ending(), Ending::Discard);
         tell(&mut conn, at(10)).unwrap();
@@ -672,7 +672,7 @@ fn huge_durations_never_come() {
         let far = Time::new(Duration::MAX - SECOND);
         receive(&mut conn, &to(role, TEXT, "x")[..3]);
         conn.sender_mut().feed("x").unwrap();
-        conn.write_blocked();
+        conn.report(Report::WriteBlocked);
         for _ in 0..10 {
             tell(&mut conn, far).unwrap();
             assert!(conn.poll_timeout().is_none_or(|t| t > far));

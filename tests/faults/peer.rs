@@ -299,7 +299,7 @@ impl Peer {
             match conn.ending() {
                 Ending::Flush => self.flush(),
                 Ending::ShutDown => {
-                    conn.shut_down();
+                    conn.report(tickwire::Report::ShutDown);
                     self.goodbye();
                 }
                 Ending::Discard if !self.deaf => return,

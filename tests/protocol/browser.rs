@@ -2,7 +2,7 @@
 use crate::support::{carriers::serve_with, heads, wire::*};
 use std::time::Duration;
 use tickwire::{
-    CloseCode, CloseFrame, Config, Ending, ReadyState, Role, SendError, Time,
+    CloseCode, CloseFrame, Config, Ending, ReadyState, Report, Role, SendError, Time,
     handshake::{
         HandshakeError, HeaderError,
         client::{Handshake, Request},
@@ -32,10 +32,10 @@ fn p221_the_ready_state_only_moves_forward() {
                 3 => drop(conn.sender_mut().close(None)),
                 4 => drop(conn.sender_mut().feed("x")),
                 5 => conn.receiver_mut().end_of_stream(),
-                6 if conn.ending() == Ending::ShutDown => conn.shut_down(),
+                6 if conn.ending() == Ending::ShutDown => conn.report(Report::ShutDown),
                 7 => drop(drain(&mut conn)),
                 8 => drop(conn.sender_mut().abort(None)),
-                9 if rng.once_in(3) => conn.write_failed(),
+                9 if rng.once_in(3) => conn.report(Report::WriteFailed),
                 10 => {
                     now += Duration::from_secs(2);
                     let _ = tell(&mut conn, Time::new(now));

@@ -2,8 +2,8 @@
 use crate::{closes, fails, run, support::wire::*};
 use std::time::Duration;
 use tickwire::{
-    CloseCode, CloseFrame, Config, Ending, ProtocolError, ReadyState, RecvError, Role, SendError,
-    Step, Time,
+    CloseCode, CloseFrame, Config, Ending, ProtocolError, ReadyState, RecvError, Report, Role,
+    SendError, Step, Time,
 };
 
 fn why(code: u16, reason: &str) -> Option<CloseFrame<'_>> {
@@ -485,7 +485,7 @@ fn p074_a_close_is_clean_only_if_both_have_passed() {
         // Theirs received, ours refused by the stream.
         let mut conn = connection(role, &Config::default());
         receive(&mut conn, &close);
-        conn.write_failed();
+        conn.report(Report::WriteFailed);
         assert_eq!(conn.closed().map(|end| (end.clean, end.code)), Some((false, 1000)));
         // Neither.
         assert!(!run(role, &Config::default(), &to(role, TEXT, "x")).clean);

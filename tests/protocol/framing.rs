@@ -1,7 +1,7 @@
 //! 1 Frame header.
 use crate::{delivers, fails, fails_behind, fails_with, support::wire::*};
 use tickwire::{
-    Config, DataKind, ProtocolError, RecvError, Role,
+    Config, DataKind, ProtocolError, RecvError, Report, Role,
     frame::{Header, OpCode},
 };
 
@@ -276,7 +276,7 @@ fn p016_an_error_is_told_once_and_nothing_behind_it_is_parsed() {
             assert!(!conn.sender().has_outgoing());
         }
         conn.receiver_mut().end_of_stream();
-        conn.write_failed();
+        conn.report(Report::WriteFailed);
         assert_eq!(conn.step(), Err(error.into()));
     }
 }

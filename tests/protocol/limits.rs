@@ -1,7 +1,7 @@
 //! 13 Timers, limits, backpressure.
 use crate::{delivers_with, fails_with, support::wire::*};
 use std::time::Duration;
-use tickwire::{Config, Heartbeat, RecvError, SendError, Step, Time};
+use tickwire::{Config, Heartbeat, RecvError, Report, SendError, Step, Time};
 
 fn at(millis: u64) -> Time {
     Time::new(Duration::from_millis(millis))
@@ -166,7 +166,7 @@ fn p211_writes_of_any_length_make_the_same_wire() {
                     break;
                 }
                 wire.extend(piece);
-                conn.write_blocked();
+                conn.report(Report::WriteBlocked);
             }
             assert_eq!(wire, whole, "by {step}");
         }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 use tickwire::{
-    CloseCode, Config, Connection, Ending, Error, OwnedMessage, Step, SystemEntropy,
+    CloseCode, Config, Connection, Ending, Error, OwnedMessage, Report, Step, SystemEntropy,
     handshake::{
         Progress,
         client::{self, Request},
@@ -149,7 +149,7 @@ impl End {
                 self.step(&mut conn);
                 while write(&mut self.tls, to, &mut conn.sender_mut().outgoing())? > 0 {}
                 if conn.ending() == Ending::ShutDown {
-                    conn.shut_down();
+                    conn.report(Report::ShutDown);
                     self.shut_down(to)?;
                 }
                 let over = conn.ending() == Ending::Done;

@@ -14,6 +14,7 @@ use core::{
     time::Duration,
 };
 use tickwire::{
+    Report,
     CloseCode, Config, Connection, Entropy, Event, Heartbeat, Next, Role, Time,
     handshake::{Progress, client, server},
 };
@@ -156,13 +157,13 @@ fn turn(conn: &mut Connection, from: &mut Vec<u8>, to: &mut Vec<u8>, now: Time, 
                 out.advance(len);
             }
             Next::Read(rx) => match move_bytes(from, rx.spare_mut()) {
-                0 => conn.read_blocked(),
+                0 => conn.report(Report::ReadBlocked),
                 n => {
                     rx.commit(n);
                     from.drain(..n);
                 }
             },
-            Next::ShutDown => conn.shut_down(),
+            Next::ShutDown => conn.report(Report::ShutDown),
             Next::Wait(_) | Next::Over(_) => return,
         }
     }

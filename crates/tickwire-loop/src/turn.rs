@@ -9,7 +9,7 @@ use crate::wire::Got;
 use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot, tape};
 use std::{io::ErrorKind, mem};
 use tickwire::order::{Allow, Clock, Facts, Input, Todo, order};
-use tickwire::{Connection, Ending, Step, Time};
+use tickwire::{Connection, Ending, Report, Step, Time};
 
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. For comparison:
 /// inflating 1 KiB of JSON takes 3 ns for each byte, and a KeyUpdate counts as 1.6 KB.
@@ -167,7 +167,7 @@ impl<'i, T> Turn<'i, T> {
                 match error.kind() {
                     ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS without close_notify
                     _ => {
-                        rx.stream_failed();
+                        self.open.conn.report(Report::ReadFailed);
                         self.open.error.get_or_insert(error); // the first error is the cause
                     }
                 }

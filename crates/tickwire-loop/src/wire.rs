@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 use tickwire::order::{Allow, Facts, Input, Todo, order};
-use tickwire::{Connection, Ending, Error, Receiver, Sender, Time, handshake::Reading};
+use tickwire::{Connection, Ending, Error, Receiver, Report, Sender, Time, handshake::Reading};
 
 /// A stream that does not block. A `Note` reports a change only once, so the wire remembers the
 /// change until a call would block.
@@ -146,7 +146,7 @@ impl Wire {
         // The stream counts ciphertext, and the connection counts plaintext. So over TLS, only the
         // number 0 means the same for both.
         if self.tls.is_none() || (unread == 0 && !self.holds()) {
-            conn.set_unread(unread);
+            conn.report(Report::Unread(unread));
         }
     }
 
@@ -390,8 +390,8 @@ impl Wire {
     /// Tells the connection that the stream accepts no bytes for now, or that a write has failed.
     pub(crate) fn tell(&self, conn: &mut Connection) {
         match self.broken {
-            Some(_) => conn.write_failed(), // reading goes on: the peer may say why
-            None => conn.write_blocked(),
+            Some(_) => conn.report(Report::WriteFailed), // the peer may still say why
+            None => conn.report(Report::WriteBlocked),
         }
     }
 
@@ -485,7 +485,7 @@ impl Wire {
         let facts = Facts { input: Input::Ended(conn.ending()), unsent: false, ..Facts::NEW };
         // After a refused shutdown, the next `Note` causes another try. A deadline limits the wait.
         if order(facts, Allow::ALL) == Todo::ShutDown && self.shut_down(system) {
-            conn.shut_down();
+            conn.report(Report::ShutDown);
         }
         conn.ending() // the calls above may have changed the answer
     }

@@ -9,7 +9,7 @@ use core::{mem, time::Duration};
 use smoltcp::socket::tcp::{RecvError as Read, Socket};
 use smoltcp::{iface::Context, wire::IpEndpoint};
 use tickwire::handshake::{HandshakeError, Progress, client};
-use tickwire::{Config, Connection, Entropy, Event, Heartbeat, Message, Next, Time};
+use tickwire::{Report, Config, Connection, Entropy, Event, Heartbeat, Message, Next, Time};
 use tickwire_parts::Backoff;
 
 /// The longest message, in bytes.
@@ -172,19 +172,19 @@ fn exchange(conn: &mut Connection, tcp: &mut Socket<'_>, now: Time, counts: &mut
             Next::Event(Event::Ping(_), _) => counts.pings += 1, // answered already
             Next::Event(..) => {}
             Next::Write(mut out) => match tcp.send_slice(out.chunk()) {
-                Ok(0) => conn.write_blocked(),
+                Ok(0) => conn.report(Report::WriteBlocked),
                 Ok(n) => out.advance(n),
-                Err(_) => conn.write_failed(),
+                Err(_) => conn.report(Report::WriteFailed),
             },
             Next::Read(rx) => match tcp.recv_slice(rx.spare_mut()) {
-                Ok(0) => conn.read_blocked(),
+                Ok(0) => conn.report(Report::ReadBlocked),
                 Ok(n) => rx.commit(n),
                 Err(Read::Finished) => rx.end_of_stream(),
-                Err(Read::InvalidState) => rx.stream_failed(),
+                Err(Read::InvalidState) => conn.report(Report::ReadFailed),
             },
             Next::ShutDown => {
                 tcp.close();
-                conn.shut_down();
+                conn.report(Report::ShutDown);
             }
             Next::Wait(_) => return true,
             Next::Over(_) => return false,

@@ -363,7 +363,7 @@ pub enum Ending {
     /// Write the outgoing bytes: our Close and the frames before it, or the rest of a Ping or Pong
     /// behind our Close.
     Flush,
-    /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
+    /// Shut the stream for writing, then report [`ShutDown`](super::Report::ShutDown).
     ShutDown,
     /// Read into [`spare_mut`](Receiver::spare_mut), and call [`commit`](Receiver::commit), until
     /// the stream ends. Then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown

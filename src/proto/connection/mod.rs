@@ -15,6 +15,7 @@ pub mod order;
 pub(crate) mod out_buffer;
 mod receiver;
 mod recv_buffer;
+mod report;
 mod rtt;
 mod sender;
 mod stall;
@@ -29,6 +30,7 @@ pub(crate) use receiver::Delivery;
 use receiver::Unfinished;
 pub use receiver::{Receiver, Step};
 pub(crate) use recv_buffer::RecvBuffer;
+pub use report::Report;
 pub use rtt::RoundTrip;
 pub use sender::{MessageWriter, Position, Sender};
 pub(crate) use timers::Blocked;
@@ -42,7 +44,6 @@ use crate::proto::{
     memory::Memory,
     outlined::Outlined,
     role::Role,
-    tape::Note,
     time::Time,
 };
 use alloc::boxed::Box;
@@ -73,12 +74,10 @@ use core::time::Duration;
 /// Use the calls below instead of `next` if you need a different order of reads and writes,
 /// messages in chunks, or completion-based I/O, where the kernel reads by itself:
 ///
-/// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
-///   [`end_of_stream`](Receiver::end_of_stream) and
-///   [`stream_failed`](Receiver::stream_failed), through [`receiver_mut`](Self::receiver_mut);
-///   [`read_blocked`](Self::read_blocked), [`write_blocked`](Self::write_blocked),
-///   [`write_failed`](Self::write_failed), [`shut_down`](Self::shut_down);
-///   [`handle_timeout`](Self::handle_timeout). Over TLS also [`Sender::set_unflushed`].
+/// - **Inputs**: [`Receiver::spare_mut`], then [`commit`](Receiver::commit) or
+///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
+///   [`report`](Self::report) for all else that the stream does;
+///   [`handle_timeout`](Self::handle_timeout).
 /// - **Commands**: the methods of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
 /// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);
@@ -86,9 +85,29 @@ use core::time::Duration;
 ///
 /// After each `step` that returns no event, write the outgoing bytes. If `step` returned
 /// [`NeedInput`](Step::NeedInput), then read. If it returned [`Closed`](Step::Closed) or an error,
-/// do what `ending` says. If a read would block, call `read_blocked`. If the time of `poll_timeout`
-/// has come, call `handle_timeout`, then `step` again. If [`must_read`](Self::must_read) is then
-/// `true`, read before you wait.
+/// do what `ending` says. If a read would block, report it. If the time of `poll_timeout` has come,
+/// call `handle_timeout`, then `step` again. If [`must_read`](Self::must_read) is then `true`, read
+/// before you wait.
+///
+/// # Calls for a loop over many connections
+///
+/// Over plain TCP and with few connections you need none of these; `tickwire-loop` has no other
+/// private door. Three tell facts that such a stream does not have:
+///
+/// - [`must_read`](Self::must_read) and [`Report::Unread`]: a kernel that reads by itself
+///   (io_uring) does not say that a read blocked. So the loop asks how many bytes lie unread, and
+///   only while a deadline on the peer's silence has passed.
+/// - [`Sender::set_unflushed`]: a TLS session holds ciphertext, for which the deadline on writing
+///   and [`high_water`](Config::high_water) hold too.
+///
+/// Four are about memory, because the loop lends its own buffers to thousands of connections:
+///
+/// - [`Receiver::lend_filled`]: the kernel has read into a buffer of its choice. Lending that
+///   buffer saves a copy.
+/// - [`Receiver::has_buffer`]: whether to lend a buffer before the next read.
+/// - [`Receiver::buffer_len`]: what a connection holds, for a limit over all connections.
+/// - [`into_dormant`](Self::into_dormant): an idle connection then takes about an eighth of its
+///   memory.
 #[derive(Debug)]
 pub struct Connection {
     inbound: Outlined<Inbound>,
@@ -156,15 +175,6 @@ impl Connection {
 
     // Inputs.
 
-    /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
-    /// dropped. [`dropped`](Sender::dropped) counts the dropped bytes of messages, but not those of
-    /// control frames. Receiving goes on, because the peer's last messages may say why the write
-    /// failed. Receiving ends with the peer's Close, with the end of the stream, or after
-    /// [`close_timeout`](Config::close_timeout), whichever comes first.
-    pub fn write_failed(&mut self) {
-        self.tx.write_failed();
-    }
-
     /// Fails the connection because the peer broke a rule of the application. The effect is the
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. The Close goes behind all
@@ -187,11 +197,6 @@ impl Connection {
     /// [`BadCloseCode`](SendError::BadCloseCode) if a server sends 1010.
     pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
         self.inbound.fail(frame.into(), &mut self.tx)
-    }
-
-    /// Reports that the stream was shut for writing, as [`ending`](Self::ending) asked.
-    pub fn shut_down(&mut self) {
-        self.inbound.shut_down();
     }
 
     /// Pauses or resumes reading. During a pause, only the deadlines on writing and on closing run.
@@ -229,10 +234,10 @@ impl Connection {
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So
     /// `handle_timeout` fails only after later reads have shown that the peer was silent. A blocked
-    /// read shows this, once you report it by [`read_blocked`](Self::read_blocked). 1,024 reads
-    /// without a sign of life also show it. Once the deadline has passed, and until reads have
-    /// shown this, [`must_read`](Self::must_read) is `true`: read, report each read that blocks,
-    /// and call `handle_timeout` again.
+    /// read shows this, once you report it as [`Report::ReadBlocked`]. 1,024 reads without a sign
+    /// of life also show it. Once the deadline has passed, and until reads have shown this,
+    /// [`must_read`](Self::must_read) is `true`: read, report each read that blocks, and call
+    /// `handle_timeout` again.
     ///
     /// # Errors
     ///
@@ -252,15 +257,6 @@ impl Connection {
     #[inline]
     pub fn must_read(&self) -> bool {
         self.inbound.found_at().is_some()
-    }
-
-    /// Reports how many bytes lie unread in the stream (FIONREAD). If your reads do not tell
-    /// whether they block, as with io_uring, call this while [`must_read`](Self::must_read) is
-    /// `true`. Once the connection has received this number of bytes, it knows whether the peer was
-    /// silent.
-    pub fn set_unread(&mut self, bytes: usize) {
-        self.inbound.note(Note::Unread);
-        self.inbound.timers.set_unread(bytes as u64);
     }
 
     /// Returns the shortest timeout that the sending half can start. If the two halves of a split

@@ -1,6 +1,6 @@
 //! [`Connection::next`], which tells an event loop what to do next.
 use super::{
-    Blocked, Connection, Delivery, Outgoing, Receiver, Sender, Step,
+    Connection, Delivery, Outgoing, Receiver, Sender, Step,
     closing::{Ending, Phase},
     order::{Allow, Clock, Facts, Input, Todo, order},
 };
@@ -21,17 +21,15 @@ pub enum Next<'a> {
     /// replies to the sender.
     Event(Event<'a>, &'a mut Sender),
     /// Write these bytes to the stream, and [`advance`](bytes::Buf::advance) by the number of bytes
-    /// written. If the write would block, call [`write_blocked`](Connection::write_blocked); if the
-    /// write failed, call [`write_failed`](Connection::write_failed).
+    /// written. [Report](Connection::report) a write that would block or that failed.
     Write(Outgoing<'a>),
-    /// Read into [`spare_mut`](Receiver::spare_mut), then call [`commit`](Receiver::commit). If the
-    /// stream has ended, call [`end_of_stream`](Receiver::end_of_stream); if the read failed, call
-    /// [`stream_failed`](Receiver::stream_failed); if the read would block, call
-    /// [`read_blocked`](Connection::read_blocked).
+    /// Read into [`spare_mut`](Receiver::spare_mut), then call [`commit`](Receiver::commit), or
+    /// [`end_of_stream`](Receiver::end_of_stream) if the stream has ended.
+    /// [Report](Connection::report) a read that would block or that failed.
     Read(&'a mut Receiver),
-    /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If the shutdown
-    /// would block (for example, because TLS has bytes to write first), call
-    /// [`write_blocked`](Connection::write_blocked).
+    /// Shut the stream for writing, then report [`ShutDown`](super::Report::ShutDown). If the
+    /// shutdown would block (for example, because TLS has bytes to write first), report
+    /// [`WriteBlocked`](super::Report::WriteBlocked).
     ShutDown,
     /// Wait until a condition of [`Wait`] is met, or until you have given the connection a command.
     Wait(Wait),
@@ -85,6 +83,18 @@ enum Obstacle {
     DeadlinePassed(RecvError),
 }
 
+impl LoopState {
+    #[inline(always)]
+    pub(super) fn read_blocked(&mut self) {
+        self.obstacle = Obstacle::ReadBlocked;
+    }
+
+    #[inline(always)]
+    pub(super) fn write_blocked(&mut self) {
+        self.obstacle = Obstacle::WriteBlocked;
+    }
+}
+
 impl Connection {
     /// Returns what to do next. Do that, report the result, and call `next` again.
     ///
@@ -117,25 +127,6 @@ impl Connection {
             return message.map_or(Next::Over(None), |message| Next::Event(message, tx));
         }
         self.next_slow(now, if step.is_none() { Input::New } else { Input::Starved })
-    }
-
-    /// Reports that a read would block: the stream has nothing to read. Call this after each read
-    /// that would block, and before the next [`handle_timeout`](Self::handle_timeout). Do not
-    /// report a read that you have put off, because this report may end the connection of a silent
-    /// peer.
-    #[inline]
-    pub fn read_blocked(&mut self) {
-        self.loop_state.obstacle = Obstacle::ReadBlocked;
-        self.inbound.rx.read_in_vain();
-        self.inbound.read_blocked(Blocked::Surely);
-    }
-
-    /// Reports that the stream would block: it refused the bytes of [`Sender::outgoing`], or the
-    /// shutdown of [`Next::ShutDown`]. Refused bytes start the deadline on writing, unless it runs
-    /// already. The deadline ends once the stream accepts a byte.
-    pub fn write_blocked(&mut self) {
-        self.loop_state.obstacle = Obstacle::WriteBlocked;
-        self.tx.write_blocked();
     }
 
     #[inline(always)]

@@ -242,10 +242,7 @@ impl Receiver {
         self.tape.note(Note::News);
     }
 
-    /// Reports that a read failed. Works as [`end_of_stream`](Self::end_of_stream), except that the
-    /// peer has not ended the stream. This matters for
-    /// [`Closed::unconfirmed`](crate::Closed::unconfirmed) after closing has timed out.
-    pub fn stream_failed(&mut self) {
+    pub(crate) fn stream_failed(&mut self) {
         self.end_of_stream();
         self.cut_short = true;
     }

@@ -435,7 +435,7 @@ mod tests {
     use super::*;
     use crate::proto::{
         config::{Heartbeat, Negotiated},
-        connection::Connection,
+        connection::{Connection, Report},
     };
 
     fn seconds(n: u64) -> Duration {
@@ -476,7 +476,7 @@ mod tests {
 
         let mut conn = server(&config);
         assert!(conn.sender_mut().feed("stuck").is_ok());
-        conn.write_blocked();
+        conn.report(Report::WriteBlocked);
         assert_eq!(conn.handle_timeout(at(100)), Ok(()));
         assert_eq!(conn.poll_timeout(), Some(at(120)));
         conn.restart_clock();

@@ -17,7 +17,7 @@ pub(crate) use line::Line;
 #[allow(unused_imports)]
 pub(crate) use serve::{Served, serve, serve_with};
 use tickwire::{
-    Config, Connection, Ending, Role, Step,
+    Config, Connection, Ending, Report, Role, Step,
     handshake::{HandshakeError, Progress},
 };
 
@@ -140,7 +140,7 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
         match conn.ending() {
             Ending::Flush => output.extend(drain(&mut conn)),
             Ending::ShutDown => {
-                conn.shut_down();
+                conn.report(Report::ShutDown);
                 shut = true;
             }
             Ending::Discard => {

@@ -2,7 +2,7 @@
 use super::Seen;
 use bytes::Buf;
 use std::{collections::VecDeque, time::Duration};
-use tickwire::{Connection, Next, RecvError, Time, Wait};
+use tickwire::{Connection, Next, RecvError, Report, Time, Wait};
 
 pub(crate) struct Asked {
     pub(crate) conn: Connection,
@@ -64,7 +64,7 @@ impl Asked {
                 self.writes += 1;
                 let n = out.chunk().len().min(self.room).min(self.at_once);
                 if n == 0 {
-                    self.conn.write_blocked();
+                    self.conn.report(Report::WriteBlocked);
                 } else {
                     self.outbox.extend(&out.chunk()[..n]);
                     self.room -= n;
@@ -74,7 +74,7 @@ impl Asked {
             Next::Read(rx) => {
                 self.reads += 1;
                 match self.inbox.front_mut() {
-                    None => self.conn.read_blocked(),
+                    None => self.conn.report(Report::ReadBlocked),
                     Some(piece) if piece.is_empty() => rx.end_of_stream(),
                     Some(piece) => {
                         let spare = rx.spare_mut();
@@ -91,7 +91,7 @@ impl Asked {
             Next::ShutDown => {
                 assert!(!self.shut, "once");
                 self.shut = true;
-                self.conn.shut_down();
+                self.conn.report(Report::ShutDown);
             }
             Next::Wait(wait) => return Some(Some(wait)),
             Next::Over(why) => {

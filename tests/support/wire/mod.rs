@@ -13,7 +13,7 @@ pub(crate) use pair::{End, Pair};
 use std::{fmt::Write as _, time::Duration};
 use tickwire::{
     Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Heartbeat, Message, Negotiated,
-    Outbound, OwnedMessage, Position, Prepared, RecvError, Role, Sender, Step, Time,
+    Outbound, OwnedMessage, Position, Prepared, RecvError, Report, Role, Sender, Step, Time,
     handshake::server::{Handshake, Rejection},
 };
 
@@ -475,7 +475,7 @@ fn collect(conn: &mut Connection, next: fn(&mut Connection) -> Option<Seen>) -> 
 pub(crate) fn tell(conn: &mut Connection, now: Time) -> Result<(), RecvError> {
     conn.handle_timeout(now)?;
     if conn.must_read() {
-        conn.read_blocked();
+        conn.report(Report::ReadBlocked);
         conn.handle_timeout(now)?;
     }
     Ok(())

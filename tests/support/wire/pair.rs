@@ -2,7 +2,7 @@
 use super::{Seen, client, current, drain, server};
 use bytes::Buf;
 use std::{collections::VecDeque, time::Duration};
-use tickwire::{Config, Connection, Ending, Next, Role, Step, Time};
+use tickwire::{Config, Connection, Ending, Next, Report, Role, Step, Time};
 
 /// One end of a [`Pair`].
 pub(crate) struct End {
@@ -148,7 +148,7 @@ impl End {
             return false;
         }
         if self.blocked {
-            self.conn.write_blocked();
+            self.conn.report(Report::WriteBlocked);
             return false;
         }
         let bytes = drain(&mut self.conn);
@@ -174,13 +174,13 @@ impl End {
                 }
                 Next::Read(_) => {
                     if !self.read(other, most) {
-                        self.conn.read_blocked();
+                        self.conn.report(Report::ReadBlocked);
                         continue;
                     }
                 }
                 Next::ShutDown => {
                     self.endings.push(Ending::ShutDown);
-                    self.conn.shut_down();
+                    self.conn.report(Report::ShutDown);
                     self.shut = true;
                 }
                 Next::Wait(_) => return moved,
@@ -213,7 +213,7 @@ impl End {
                 Ok(Step::NeedInput) => {
                     let eof = self.inbox.is_empty() && other.shut;
                     if (eof && told_eof) || !self.read(other, most) {
-                        self.conn.read_blocked();
+                        self.conn.report(Report::ReadBlocked);
                         return moved;
                     }
                     told_eof |= eof;
@@ -231,7 +231,7 @@ impl End {
             match ending {
                 Ending::Flush => return moved,
                 Ending::ShutDown => {
-                    self.conn.shut_down();
+                    self.conn.report(Report::ShutDown);
                     self.shut = true;
                 }
                 Ending::Discard => {

@@ -8,7 +8,7 @@ use bytes::Buf;
 use std::{fmt::Write as _, io::IoSlice, time::Duration};
 use tickwire::{
     Chunk, CloseCode, Connection, DataKind, Ending, Entropy, Event, Negotiated, Position,
-    ReadyState, RecvError, Role, SendError, Step,
+    ReadyState, RecvError, Report, Role, SendError, Step,
 };
 
 /// What an application does next.
@@ -257,11 +257,11 @@ impl End {
             Input::Write { inside } => self.write(inside)?,
             Input::Block => {
                 self.look();
-                self.conn.write_blocked();
+                self.conn.report(Report::WriteBlocked);
                 self.blocked = true;
             }
             Input::FailWrite => {
-                self.conn.write_failed();
+                self.conn.report(Report::WriteFailed);
                 self.since.push(b'!');
             }
             Input::Read => {
@@ -280,7 +280,7 @@ impl End {
                 if !self.out.at_boundary() && !self.again {
                     return Err("the stream is to be shut in the middle of a frame".into());
                 }
-                self.conn.shut_down();
+                self.conn.report(Report::ShutDown);
                 self.shut = true;
             }
             Input::Drop => self.gone = true,
@@ -424,7 +424,7 @@ impl End {
         let (before, waited) = (self.deadline(), self.conn.sender().buffered_amount());
         let mut result = self.conn.handle_timeout(tickwire::Time::new(now));
         if self.conn.must_read() {
-            self.conn.read_blocked(); // as if it had read, and nothing was there
+            self.conn.report(Report::ReadBlocked); // as if it had read, and nothing was there
             result = self.conn.handle_timeout(tickwire::Time::new(now));
         }
         if self.conn.sender().buffered_amount() != waited {

@@ -4,7 +4,7 @@ use super::*;
 use crate::proto::{
     close::CloseCode,
     config::{Heartbeat, Negotiated},
-    connection::{Step, out_buffer::Outgoing},
+    connection::{Report, Step, out_buffer::Outgoing},
     entropy::Entropy,
     error::RecvError,
     message::Message,
@@ -179,7 +179,7 @@ fn a_connection_that_is_not_idle_stays_as_it_is() {
     let mut paused = server();
     paused.set_paused(true);
     let mut broken = server();
-    broken.write_failed();
+    broken.report(Report::WriteFailed);
     let mut chunked = server();
     let chunk = crate::proto::message::Chunk {
         kind: crate::proto::message::DataKind::Binary,
@@ -215,7 +215,7 @@ fn the_silence_of_a_peer_goes_on_while_the_connection_is_dormant() {
                 hear(conn, b"\x89\x80\x00\x00\x00\x00", seconds(now));
                 all(conn.sender_mut().outgoing());
                 assert_eq!(conn.handle_timeout(seconds(now)), Ok(()));
-                conn.read_blocked();
+                conn.report(Report::ReadBlocked);
                 conn.handle_timeout(seconds(now)) == Err(RecvError::DataTimeout)
             })
         });

@@ -31,8 +31,8 @@ impl Receiver {
     }
 
     /// Reports a read that got bytes of the peer, but brought no input: over TLS, a part of a
-    /// record, or records without data. Call this in place of [`commit`](Self::commit) and
-    /// [`read_blocked`](crate::Connection::read_blocked). The bytes are a sign of life for the
+    /// record, or records without data. Call this in place of [`commit`](Self::commit), and do not
+    /// [report](crate::Connection::report) the read. The bytes are a sign of life for the
     /// [heartbeat](crate::Config::heartbeat), and show that a peer that has not answered our Close
     /// goes on sending ([`close_timeout`](crate::Config::close_timeout)). No other deadline counts
     /// them: they are neither data nor a part of a frame before TLS has opened their record.

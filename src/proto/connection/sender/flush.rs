@@ -28,7 +28,7 @@ impl Sender {
     ///
     /// The bytes that the stream holds count as [buffered](Self::buffered_amount), not as
     /// [written](Self::is_written). They start the deadline on writing, as a [refused
-    /// write](crate::Connection::write_blocked) does. If the number is smaller than before, the
+    /// write](crate::Report::WriteBlocked) does. If the number is smaller than before, the
     /// stream has made progress, so the deadline starts again with its full time. Once the
     /// connection has ended or a write has failed, the call starts no deadline.
     #[inline]

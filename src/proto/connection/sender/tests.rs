@@ -2,7 +2,7 @@ use super::{Sender, Time};
 use crate::proto::{
     close::CloseCode,
     config::{Config, Negotiated},
-    connection::{Connection, Next},
+    connection::{Connection, Next, Report},
 };
 use alloc::vec::Vec;
 use bytes::Buf;
@@ -185,7 +185,7 @@ fn the_wait_of_a_session_that_holds_bytes_is_for_writing_too() {
     for unflushed in [28, 0] {
         conn.tx.set_unflushed(unflushed);
         assert!(matches!(conn.next(Time::ZERO), Next::Read(_)));
-        conn.read_blocked();
+        conn.report(Report::ReadBlocked);
         let waits = match conn.next(Time::ZERO) {
             Next::Wait(wait) => Some((wait.readable, wait.writable)),
             _ => None,
