@@ -35,6 +35,8 @@ pub use rtt::RoundTrip;
 pub use sender::{MessageWriter, Position, Sender};
 pub(crate) use timers::Blocked;
 
+#[cfg(any(fuzzing, tickwire_tape))]
+use crate::proto::tape::Note;
 use crate::proto::{
     close::CloseFrame,
     config::{Config, Negotiated},
