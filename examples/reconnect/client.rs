@@ -11,8 +11,8 @@ use std::{
 };
 use tickwire::{Error, Message, Retry, Time, handshake::client::Request};
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Pace, Say, Settings, State,
-    Subscription, Verdict,
+    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Pace, Recovery, Say, Settings,
+    State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -66,7 +66,8 @@ impl Client {
         follower.add_line(backoff, Duration::MAX, Duration::ZERO);
         for _ in &topics {
             // `resume`: in this feed each message makes sense alone.
-            follower.subscribe(Subscription { resume: true, ..Subscription::default() });
+            follower
+                .subscribe(Subscription { recovery: Recovery::Resume, ..Subscription::default() });
         }
         Self {
             follower,

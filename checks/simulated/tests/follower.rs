@@ -9,7 +9,7 @@ use tickwire::{
 };
 use tickwire_feed::{
     Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming as Heard, Say, Settings,
-    Subscription, Verdict,
+    Recovery, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 use tokio::{
@@ -159,7 +159,7 @@ async fn follow(told: Rc<RefCell<Told>>) {
     let life = Duration::from_secs(2 * HOUR);
     follower.add_line(Backoff::seeded(1), life, Duration::from_secs(60));
     let ask_after = Some(Duration::from_secs(20));
-    follower.subscribe(Subscription { ask_after, resume: true, ..Default::default() });
+    follower.subscribe(Subscription { ask_after, recovery: Recovery::Resume, ..Default::default() });
     let (tell, mut news) = unbounded_channel();
     let mut open: HashMap<ConnectionId, UnboundedSender<String>> = HashMap::new();
     let now = || Time::new(turmoil::sim_elapsed().expect("in a simulation"));
@@ -182,6 +182,7 @@ async fn follow(told: Rc<RefCell<Told>>) {
             Action::Message { message, .. } => told.borrow_mut().number(message),
             Action::Gap { gap, .. } => told.borrow_mut().gap(gap),
             Action::Restart { .. } => panic!("the numbers never begin anew"),
+            Action::Snapshot { .. } => panic!("no snapshot is needed"),
             Action::Wait(until) => {
                 let until = until - now();
                 let Ok(Some((from, news))) = timeout(until, news.recv()).await else { continue };

@@ -31,7 +31,7 @@ mod poll;
 mod run;
 
 #[cfg(doc)]
-use crate::{Action, Say};
+use crate::{Action, Recovery, Say};
 use crate::{
     Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Line, Pace, Rotation, State,
     Subscription, Verdict,
@@ -111,7 +111,7 @@ impl<T> Settings<T> {
 /// use std::time::Duration;
 /// use tickwire::{CloseCode, RecvError, Time};
 /// use tickwire_feed::{
-///     Action, Attempts, Follower, Incoming, Say, Settings, State, Subscription, Verdict,
+///     Action, Attempts, Follower, Incoming, Recovery, Say, Settings, State, Subscription, Verdict,
 /// };
 /// use tickwire_parts::Backoff;
 ///
@@ -120,7 +120,8 @@ impl<T> Settings<T> {
 /// let settings = Settings { addresses: 2, ..Settings::new(String::len) };
 /// let mut follower = Follower::<String>::new(settings);
 /// follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-/// let watch = Subscription { ask_after: Some(5 * second), resume: true, ..Default::default() };
+/// let ask_after = Some(5 * second);
+/// let watch = Subscription { ask_after, recovery: Recovery::Resume, ..Default::default() };
 /// let trades = follower.subscribe(watch).unwrap();
 ///
 /// let mut now = Time::ZERO; // from your own clock
@@ -189,7 +190,7 @@ impl<T> Settings<T> {
 ///   may count anew after an outage. If it counts anew on *each* connection, set
 ///   [`Subscription::per_connection`]: otherwise numbers that catch up within the patience are
 ///   dropped as duplicates, and nothing tells you.
-/// - **Snapshots.** Without [`Subscription::resume`], each `Gap` and `Restart` leads to one
+/// - **Snapshots.** With [`Recovery::Snapshot`], each `Gap` and `Restart` leads to one
 ///   [`Action::Snapshot`], and the next waits until 0, 1, 2, 4 .. 60 s after the last. The waits
 ///   start anew after a snapshot behind which numbers came in order for ten times the patience. In
 ///   5 minutes there are at most 12 for a subscription, and for all followers of an address as

@@ -53,8 +53,8 @@ pub enum Action<T> {
         /// The kept message: the value that `own` returned in [`Follower::heard`].
         message: T,
     },
-    /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). If [`Subscription::resume`]
-    /// is false, nothing more of this subscription is delivered until you call
+    /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). With
+    /// [`Recovery::Snapshot`], nothing more of this subscription is delivered until you call
     /// [`resync`](Follower::resync) or [`resume`](Follower::resume): an order book is wrong from
     /// here on.
     Gap {
@@ -64,15 +64,15 @@ pub enum Action<T> {
         gap: Gap,
     },
     /// The numbers of this subscription begin, or begin anew: see
-    /// [`Event::Restart`](crate::Event::Restart). Forget the book. If [`Subscription::resume`] is
-    /// false, this also comes with the first message.
+    /// [`Event::Restart`](crate::Event::Restart). Forget the book. With
+    /// [`Recovery::Snapshot`] this also comes with the first message.
     Restart {
         /// The subscription's index.
         subscription: usize,
     },
-    /// Ask for a snapshot of this subscription now. It comes after each `Gap` and `Restart`, unless
-    /// [`Subscription::resume`] is set, once data has arrived over an open connection: at once, or
-    /// when the [pace](Follower#what-it-promises) of snapshots allows it. When the snapshot is
+    /// Ask for a snapshot of this subscription now. With [`Recovery::Snapshot`] it comes after each
+    /// `Gap` and `Restart`, once data has arrived over an open connection: at once, or when the
+    /// [pace](Follower#what-it-promises) of snapshots allows it. When the snapshot is
     /// there, call [`resync`](Follower::resync); if it fails,
     /// [`no_snapshot`](Follower::no_snapshot).
     Snapshot {
@@ -152,16 +152,27 @@ pub struct Subscription {
     /// and longer than this subscription is ever silent. The time counts from the last data. If no
     /// data has come, it counts from the first answer; without `ask_after` from the sending.
     pub leave_after: Option<Duration>,
-    /// Whether delivery starts with the first message, and goes on by itself after a lost gap or a
-    /// restart: `false` unless set. Set it if each message makes sense alone, as trades do. An
-    /// order book needs a snapshot: see [`Action::Snapshot`].
-    pub resume: bool,
+    /// From where delivery starts, and goes on after a lost gap or a restart.
+    pub recovery: Recovery,
     /// Whether the exchange counts the numbers of each connection separately: `false` unless set.
     /// Then data is taken from one connection at a time, and other connections' data is
     /// [`Duplicate`](crate::Verdict::Duplicate). The follower switches at the first data of a
     /// successor, and at the next data of any connection once the taken one is over. At the switch
     /// [`Action::Restart`] comes, and then the message with which the new connection began.
     pub per_connection: bool,
+}
+
+/// From where the delivery of a [`Subscription`] starts, and goes on after an [`Action::Gap`] or an
+/// [`Action::Restart`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+// Exhaustive: there is a snapshot, or there is none.
+pub enum Recovery {
+    /// From a snapshot, as an order book: numbered data is kept until you call
+    /// [`Follower::resync`]. After a gap or a restart, [`Action::Snapshot`] asks for one.
+    #[default]
+    Snapshot,
+    /// From the next message, without your help. For messages that make sense alone, as trades do.
+    Resume,
 }
 
 /// What a line of a [`Follower`] is doing, and why. `Display` gives a sentence for a person.

@@ -5,8 +5,8 @@
 use std::time::Duration;
 use tickwire::{CloseCode, Retry, Time};
 use tickwire_feed::{
-    Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Pace, Say, Settings, State,
-    Subscription, Text, Verdict,
+    Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Pace, Recovery, Say,
+    Settings, State, Subscription, Text, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -102,7 +102,11 @@ fn refused(status: u16, retry_after: Option<Duration>) -> Ended {
 }
 
 fn trades() -> Subscription {
-    Subscription { ask_after: Some(5 * SECOND), resume: true, ..Subscription::default() }
+    Subscription {
+        ask_after: Some(5 * SECOND),
+        recovery: Recovery::Resume,
+        ..Subscription::default()
+    }
 }
 
 fn said(actions: &[Action<u64>]) -> Vec<Say> {

@@ -5,8 +5,8 @@
 use std::time::Duration;
 use tickwire::{CloseCode, RecvError, Retry, Time};
 use tickwire_feed::{
-    Action, Attempts, Cause, ConnectionId, Ended, Follower, Gap, Incoming, Limits, Pace, Say,
-    Settings, State, Subscription, Text, Verdict, Why,
+    Action, Attempts, Cause, ConnectionId, Ended, Follower, Gap, Incoming, Limits, Pace, Recovery,
+    Say, Settings, State, Subscription, Text, Verdict, Why,
 };
 use tickwire_parts::Backoff;
 
@@ -49,7 +49,7 @@ fn unasked() -> Subscription {
 }
 
 fn trades() -> Subscription {
-    Subscription { resume: true, ..book() }
+    Subscription { recovery: Recovery::Resume, ..book() }
 }
 
 impl Desk {
@@ -769,7 +769,7 @@ fn a_lapsed_certificate_tries_the_next_address_and_then_ever_more_rarely() {
 
 #[test]
 fn a_ban_with_an_end_ends_and_sixteen_lines_do_not_ask_at_once() {
-    let watch = Subscription { resume: true, ..Subscription::default() };
+    let watch = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
     let mut desk = Desk::new(settings(), 16, watch);
     let ban = Some(120 * SECOND);
     desk.run(SECOND, |_| Some(refused(418, ban)));

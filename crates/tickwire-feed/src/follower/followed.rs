@@ -1,5 +1,5 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
-use crate::{Arbiter, ConnectionId, Event, Limits, Subscription, Verdict, pace::Log};
+use crate::{Arbiter, ConnectionId, Event, Limits, Recovery, Subscription, Verdict, pace::Log};
 use core::time::Duration;
 use tickwire::Time;
 
@@ -48,7 +48,7 @@ pub(super) struct Followed<T> {
 impl<T> Followed<T> {
     pub(super) fn new(watch: Subscription, limits: Limits, size: fn(&T) -> usize) -> Self {
         let mut arbiter = Arbiter::new(limits, size);
-        if watch.resume {
+        if watch.recovery == Recovery::Resume {
             arbiter.resume(Time::ZERO); // starts with the first message
         }
         let (most, window) = MOST;
@@ -98,8 +98,10 @@ impl<T> Followed<T> {
         let event = self.arbiter.poll(now)?;
         match event {
             Event::Message(_) => self.in_order = now,
-            Event::Gap(_) | Event::Restart if self.watch.resume => self.arbiter.resume(now),
-            Event::Gap(_) | Event::Restart => self.need(now),
+            Event::Gap(_) | Event::Restart => match self.watch.recovery {
+                Recovery::Resume => self.arbiter.resume(now),
+                Recovery::Snapshot => self.need(now),
+            },
         }
         Some(event)
     }

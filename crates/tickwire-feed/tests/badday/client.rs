@@ -13,7 +13,8 @@ use std::{
 };
 use tickwire::{Config, Error, RecvError, Time, handshake::HandshakeError, tls::rustls};
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Incoming, Say, Settings, Subscription, Verdict,
+    Action, Attempts, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings,
+    Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -107,7 +108,7 @@ impl Client {
             follower.subscribe(Subscription {
                 ask_after,
                 leave_after,
-                resume: false,
+                recovery: Recovery::Snapshot,
                 per_connection,
             });
         }

@@ -14,7 +14,7 @@ use settings::Settings;
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 use tickwire::{RecvError, Retry, Time};
 use tickwire_feed::{
-    Action, Cause, ConnectionId, Ended, Follower, Incoming, Say, Settings as Set, State,
+    Action, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings as Set, State,
     Subscription, Text, Verdict,
 };
 use tickwire_parts::Backoff;
@@ -252,7 +252,7 @@ impl Program {
     /// After a gap or a restart the program waits for the call for a snapshot, or goes on without.
     fn goes_on(&mut self, subscription: usize) {
         let now = self.now();
-        if !self.set.snapshots && !self.set.subscription.resume {
+        if !self.set.snapshots && self.set.subscription.recovery == Recovery::Snapshot {
             self.set.follower.resume(subscription, now);
         }
     }

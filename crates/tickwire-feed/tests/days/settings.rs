@@ -1,7 +1,7 @@
 //! The settings of a day, of the client and of the exchange: drawn from the seed.
 use crate::{Note, dice::Dice, oracle::Rules, world::*};
 use std::time::Duration;
-use tickwire_feed::{Attempts, Follower, Pace, Settings as Set, Subscription};
+use tickwire_feed::{Attempts, Follower, Pace, Recovery, Settings as Set, Subscription};
 use tickwire_parts::Backoff;
 
 /// A program that has not added its lines and its subscriptions yet.
@@ -87,7 +87,7 @@ impl Settings {
         let subscription = Subscription {
             ask_after: ask_after.map(ms),
             leave_after: leave_after.map(ms),
-            resume: dice.one_in(2),
+            recovery: if dice.one_in(2) { Recovery::Resume } else { Recovery::Snapshot },
             per_connection: false,
         };
         Self {
@@ -96,7 +96,7 @@ impl Settings {
             set,
             follower: Follower::new(Set::new(|_| 0)),
             attempts: Attempts::new(attempts.0, ms(attempts.1)),
-            snapshots: !subscription.resume && dice.one_in(2),
+            snapshots: subscription.recovery == Recovery::Snapshot && dice.one_in(2),
             subscription,
             gives_up: dice.one_in(2),
             life: ms(life),

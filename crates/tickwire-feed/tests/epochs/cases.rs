@@ -2,7 +2,9 @@
 //! found.
 use super::desk::{Desk, MS, SECOND, book, settings};
 use std::time::Duration;
-use tickwire_feed::{Cause, Ended, Incoming, Limits, Settings, State, Subscription, Verdict};
+use tickwire_feed::{
+    Cause, Ended, Incoming, Limits, Recovery, Settings, State, Subscription, Verdict,
+};
 
 /// Restarts the exchange: the next connection brings the second count from 1.
 fn restart(desk: &mut Desk) -> tickwire_feed::ConnectionId {
@@ -122,7 +124,7 @@ fn leave_a_subscription_that_is_dead_from_the_start_is_left() {
 
 #[test]
 fn ending_on_each_connection_takes_no_flood_of_dials() {
-    let mut desk = Desk::new(settings(), Subscription { resume: true, ..book() });
+    let mut desk = Desk::new(settings(), Subscription { recovery: Recovery::Resume, ..book() });
     let mut number = 0;
     let mut told = None;
     while desk.now < 3_600 * SECOND {
@@ -315,7 +317,7 @@ fn a_new_count_is_seen_beside_a_silent_connection() {
 /// An exchange that repeats its announcement gets one successor for each connection.
 #[test]
 fn an_announcement_that_is_repeated_counts_once() {
-    let mut desk = Desk::new(settings(), Subscription { resume: true, ..book() });
+    let mut desk = Desk::new(settings(), Subscription { recovery: Recovery::Resume, ..book() });
     let first = desk.connected();
     desk.hear(first, Incoming::Answer(0));
     for number in 1..=120 {
@@ -339,7 +341,8 @@ fn an_announcement_that_is_repeated_counts_once() {
 #[test]
 fn an_unwanted_scout_holds_nobody_up() {
     let settings = Settings { probe_after: Some(2 * SECOND), addresses: 2, ..settings() };
-    let mut desk = Desk::with_lines(settings, Subscription { resume: true, ..book() }, 2);
+    let mut desk =
+        Desk::with_lines(settings, Subscription { recovery: Recovery::Resume, ..book() }, 2);
     let line0 = desk.open[0];
     let line1 = desk.open[1];
     let time = tickwire::Time::new(desk.now);
@@ -446,7 +449,7 @@ fn calls_in_any_order_do_no_harm() {
                 1 => drop(follower.subscribe(Subscription {
                     ask_after: dice.one_in(2).then_some(SECOND),
                     leave_after: dice.one_in(2).then_some(SECOND),
-                    resume: dice.one_in(2),
+                    recovery: if dice.one_in(2) { Recovery::Resume } else { Recovery::Snapshot },
                     per_connection: dice.one_in(2),
                 })),
                 2 => follower.unsubscribe(of),

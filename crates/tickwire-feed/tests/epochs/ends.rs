@@ -5,13 +5,13 @@ use super::{
 };
 use std::time::Duration;
 use tickwire::{CloseCode, Error, Retry, tls::rustls};
-use tickwire_feed::{Cause, Ended, Incoming, Settings, State, Subscription};
+use tickwire_feed::{Cause, Ended, Incoming, Recovery, Settings, State, Subscription};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn trades() -> Subscription {
-    Subscription { resume: true, ..Subscription::default() }
+    Subscription { recovery: Recovery::Resume, ..Subscription::default() }
 }
 
 /// Opens a connection that lives so long, ends it, and returns how long the line waited to dial.

@@ -6,7 +6,7 @@ use super::{
 };
 use std::collections::BTreeSet;
 use tickwire::{Error, Retry};
-use tickwire_feed::{Cause, Ended, Incoming, Settings, Subscription};
+use tickwire_feed::{Cause, Ended, Incoming, Recovery, Settings, Subscription};
 
 /// An outage, and the words that name its cause.
 struct Outage {
@@ -140,7 +140,7 @@ fn printed(outage: &Outage) -> String {
     let watch = Subscription {
         ask_after: Some(10 * SECOND),
         leave_after: Some(30 * SECOND),
-        resume: true,
+        recovery: Recovery::Resume,
         per_connection: false,
     };
     let mut desk = Desk::new(Settings { ..settings() }, watch);

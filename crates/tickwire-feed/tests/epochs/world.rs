@@ -13,8 +13,8 @@ use std::{
 };
 use tickwire::{Retry, Time};
 use tickwire_feed::{
-    Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Say, Settings, State,
-    Subscription, Verdict,
+    Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings,
+    State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -166,11 +166,11 @@ impl World {
         }
         let mut books = Vec::new();
         for kind in &plan.kinds {
-            let resume = *kind != Kind::Book;
+            let recovery = if *kind == Kind::Book { Recovery::Snapshot } else { Recovery::Resume };
             follower.subscribe(Subscription {
                 ask_after: plan.ask_after,
                 leave_after: plan.leave_after,
-                resume,
+                recovery,
                 per_connection: *kind == Kind::PerConnection,
             });
             books.push(Book::new(*kind, plan.limits.patience));
