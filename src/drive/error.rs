@@ -101,38 +101,18 @@ impl From<io::Error> for Error {
 }
 
 impl Error {
-    /// Whether a new connection may succeed later. `true` if the network failed, the peer was
-    /// silent or slow, or the server reported an overload or a temporary fault. `false` if a new
-    /// connection is likely to fail too, for example after a bad URL, a violation, or missing
-    /// credentials. Also `false` for [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send),
-    /// after which this connection goes on.
+    /// What a client that must stay connected does after this error.
     ///
-    /// [`SendError::Closed`] is an exception: for this error the result is `true`. This error says
-    /// only that this connection is over, so `true` is a guess. To be sure, make one more receiving
-    /// call. If that call fails, call `is_retryable` on its error.
+    /// | result | errors |
+    /// |---|---|
+    /// | [`Retry::BackOff`] | the network failed, the peer was silent or slow, or the server had an overload or a temporary fault: 408, 425, 429, and 5xx except 501 and 505 |
+    /// | [`Retry::Stop`] | another attempt does harm or cannot succeed: 401, 407, 418, credentials that a SOCKS5 proxy refuses, a certificate that either end refuses, a bad URL or header, `wss` without TLS |
+    /// | [`Retry::Alarm`] | all others: other statuses (403, 404), violations by the peer, a server's certificate that has expired or is not valid yet, other faults of TLS, and the I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported`, after which an address, an option or a permission has to change |
     ///
-    /// The I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported` give
-    /// `false`. These kinds mean that something has to change first: an address, a socket option, a
-    /// permission or a certificate.
-    ///
-    /// [`retry_delay`](Self::retry_delay) says how long to wait.
-    pub fn is_retryable(&self) -> bool {
-        self.retry() == Retry::BackOff
-    }
-
-    /// Says what to do after this error, for a client that must stay connected.
-    ///
-    /// - [`Retry::BackOff`] for the errors that [are retryable](Self::is_retryable): faults of the
-    ///   network, and the statuses 408, 425, 429 and 5xx except 501 and 505.
-    /// - [`Retry::Stop`] if repeating the attempt would do harm, or can never succeed: the statuses
-    ///   401, 407 and 418, credentials that a SOCKS5 proxy refuses, a certificate that either end
-    ///   refuses (but see below), a bad URL or header, and `wss` without TLS.
-    /// - [`Retry::Alarm`] for all other errors: other statuses (such as 403 and 404), violations by
-    ///   the peer, a server's certificate that has expired or is not valid yet, and other faults of
-    ///   TLS and of the system. (Such a certificate passes once the server renews it, or the clock
-    ///   here is set.) Also for
-    ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection
-    ///   goes on: do not dial again. ([`SendError::Closed`] gives [`Retry::BackOff`].)
+    /// [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send) give [`Retry::Alarm`] too, but
+    /// this connection goes on: don't dial. [`SendError::Closed`] gives [`Retry::BackOff`], which
+    /// is a guess, because it says only that the connection is over: the next receiving call fails
+    /// with the reason, and `retry` of that error is sure.
     pub fn retry(&self) -> Retry {
         let alarm_if = |wrong| if wrong { Retry::Alarm } else { Retry::BackOff };
         match self {
@@ -167,8 +147,8 @@ impl Error {
     }
 
     /// The shortest time to wait before another attempt: the server's Retry-After, or zero. `None`
-    /// if another attempt would [not help](Self::is_retryable), even if the server sent a
-    /// Retry-After with a status such as 403 or 404. In that case `retry_after` of the
+    /// unless [`retry`](Self::retry) is [`Retry::BackOff`], even if the server sent a Retry-After
+    /// with a status such as 403 or 404. In that case `retry_after` of the
     /// [refusal](Self::Refused) returns the server's time. Pass the result of `retry_delay` to
     /// `Backoff` of the crate `tickwire-parts`. The server may ask for up to 68 years, but
     /// `Backoff` obeys at most an hour.
@@ -177,7 +157,7 @@ impl Error {
             Self::Refused(refusal) => refusal.retry_after(),
             _ => None,
         };
-        self.is_retryable().then_some(asked.unwrap_or_default())
+        (self.retry() == Retry::BackOff).then_some(asked.unwrap_or_default())
     }
 }
 

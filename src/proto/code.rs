@@ -6,9 +6,8 @@ use core::fmt;
 /// to connect has failed. `Backoff` of the crate `tickwire-parts` computes the delays.
 ///
 /// The method `retry` of [`Error`](crate::Error), of
-/// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] returns a `Retry`. For
-/// a client that may give up, these types have the method `is_retryable`: `true` for
-/// [`BackOff`](Self::BackOff), `false` for the other two values.
+/// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] returns a `Retry`. A
+/// client that may give up does so unless it is [`BackOff`](Self::BackOff).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: with a `_` arm, a caller could give up too early on a new variant, or retry where a
 // retry does harm.
@@ -71,27 +70,22 @@ impl CloseCode {
         }
     }
 
-    /// Whether a client whose connection was closed with this code may succeed when it connects
-    /// again after a pause. `false` for 1000, because the purpose of the connection is fulfilled.
-    /// `false` for 1002, 1003, 1007–1010, 3000 (unauthorized) and 3003 (forbidden), because the
-    /// same client would get the same code again. `true` for every other code. This includes an
-    /// application's own codes (4000–4999), although this crate does not know their meaning. If
-    /// `true`, retry with growing delays.
-    #[inline]
-    pub const fn is_retryable(self) -> bool {
-        !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)
-    }
-
     /// What a client that must stay connected does after a Close with this code, *soon after
     /// connecting*. A number alone can't say more: after hours of life 1000 and 1008 are how
     /// exchanges end a day, and the client dials again. `Backoff::after_close` of `tickwire-parts`
-    /// has this rule. [`Retry::BackOff`] for the codes that [are retryable](Self::is_retryable),
-    /// [`Retry::Stop`] for 3000 (unauthorized), and [`Retry::Alarm`] for the others.
+    /// has this rule.
+    ///
+    /// | result | codes | because |
+    /// |---|---|---|
+    /// | [`Retry::Stop`] | 3000 | unauthorized: the same credentials fail again |
+    /// | [`Retry::Alarm`] | 1000 | the purpose of the connection is fulfilled |
+    /// | [`Retry::Alarm`] | 1002, 1003, 1007–1010, 3003 | the same client would get the same code again |
+    /// | [`Retry::BackOff`] | all others | they may pass; also the codes of applications (4000–4999), whose meaning this crate does not know |
     pub const fn retry(self) -> Retry {
         match self.0 {
             3000 => Retry::Stop,
-            _ if self.is_retryable() => Retry::BackOff,
-            _ => Retry::Alarm,
+            1000 | 1002 | 1003 | 1007..=1010 | 3003 => Retry::Alarm,
+            _ => Retry::BackOff,
         }
     }
 

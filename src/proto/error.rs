@@ -135,8 +135,8 @@ impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
     /// ended, or if a deadline other than `data_timeout` passed. In these cases our Close was sent
     /// already, or would most likely not arrive.
-    // The adapters' `Error::is_retryable` uses this: `true` for each `RecvError` without a code,
-    // and for `DataTimeout`.
+    // The adapters' `Error::retry` uses this: `BackOff` for each `RecvError` without a code, and
+    // for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             // §7.4.1: 1007 is for data that does not match the type of its message.

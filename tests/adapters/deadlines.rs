@@ -19,7 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::{CloseCode, Config, Error, Heartbeat, RecvError, Role};
+use tickwire::{CloseCode, Config, Error, Heartbeat, RecvError, Retry, Role};
 
 crate::everywhere! {
     a_silent_peer_is_pinged_and_given_up
@@ -195,7 +195,7 @@ fn a_feed_that_only_pings_is_given_up_and_told<E: End>() {
             in_time = says(&mut end, "tick");
             let error = end.recv().unwrap_err();
             took(began, timeout);
-            assert!(error.is_retryable());
+            assert_eq!(error.retry(), Retry::BackOff);
             assert_eq!(recv_error(Err::<(), _>(error)), RecvError::DataTimeout);
             assert!(end.send(&binary(1)).is_err());
         });

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, Config, Error, OwnedMessage, Role,
+    CloseCode, Config, Error, OwnedMessage, Retry, Role,
     handshake::{
         HandshakeError, accept_key,
         client::Request,
@@ -194,7 +194,7 @@ fn a_client_says_how_it_was_refused<E: End>() {
         arrive(far, |io| {
             let error = E::client(io, How::PLAIN, &request(), &Config::default()).map(drop);
             let error = error.unwrap_err();
-            assert!(!error.is_retryable());
+            assert_eq!(error.retry(), Retry::Stop);
             let Error::Refused(refusal) = error else { panic!("{error:?}") };
             assert_eq!((refusal.status, &refusal.body[..]), (401, &b"later"[..]));
         });

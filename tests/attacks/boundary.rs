@@ -12,7 +12,7 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 use tickwire::{
-    Config, Error, Role,
+    Config, Error, Retry, Role,
     handshake::{
         HandshakeError,
         client::{Refusal, Request},
@@ -98,7 +98,7 @@ fn a74_a_redirect_is_not_followed_and_takes_no_credentials_along() {
                     foe.wire(redirect(status, &location));
                     assert_eq!(rest(&mut foe.io), b"", "nothing follows the request");
                 });
-                assert!(!error.is_retryable(), "the same would come of it");
+                assert_ne!(error.retry(), Retry::BackOff, "the same would come of it");
                 let refusal = refused(error);
                 assert_eq!(refusal.status, status);
                 assert_eq!(refusal.headers().get("Location"), Some(location.as_bytes()));
@@ -244,7 +244,7 @@ mod over_tls {
         thread,
     };
     use tickwire::{
-        Config, Error, blocking,
+        Config, Error, Retry, blocking,
         handshake::client::Request,
         tls::{BadCertificate, rustls::ClientConfig},
         tokio as on_tokio,
@@ -308,7 +308,7 @@ mod over_tls {
             for adapter in ADAPTERS {
                 let (said, learned) = dial(adapter, host, &shown, &trusted, |_| {});
                 let Err(error) = &said else { panic!("{fault:?}: {said:?}") };
-                assert!(!error.is_retryable());
+                assert_ne!(error.retry(), Retry::BackOff);
                 let Error::Tls(error) = error else { panic!("{fault:?}: {said:?}") };
                 assert_eq!(error.certificate(), Some(fault), "{adapter:?} {error}");
                 assert_eq!(learned, b"", "{adapter:?} {fault:?}: not a byte of the request");

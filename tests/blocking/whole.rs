@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, SendError,
+    CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, Retry, SendError,
     blocking::{Incoming, Interest, Stream, WebSocket, WithoutTimeouts, accept, connect},
     handshake::{
         HandshakeError,
@@ -604,7 +604,7 @@ fn connect_says_what_is_wrong() {
     assert!(matches!(connect("http://127.0.0.1/", &patient()), Err(Error::Url(_))));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = connect(&format!("ws://{closed}/"), &patient()).unwrap_err();
-    assert!(matches!(error, Error::Io(_)) && error.is_retryable(), "{error:?}");
+    assert!(matches!(error, Error::Io(_)) && error.retry() == Retry::BackOff, "{error:?}");
     let (url, server) = serving(drop);
     let error = connect(&url, &patient()).unwrap_err();
     let eof = matches!(error, Error::Handshake(HandshakeError::UnexpectedEof));

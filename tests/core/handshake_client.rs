@@ -7,7 +7,7 @@ use crate::support::{
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
-    Config, Message, Step, Time,
+    Config, Message, Retry, Step, Time,
     handshake::{
         HandshakeError, HeaderError, Progress,
         client::{Handshake, Refusal, Request},
@@ -539,7 +539,7 @@ fn a_reply_of_socks5_is_told_in_words() {
         (9, "which has no meaning", false),
     ] {
         let error = HandshakeError::SocksRefused { reply };
-        assert_eq!(error.is_retryable(), again, "{error}");
+        assert_eq!(error.retry() == Retry::BackOff, again, "{error}");
         let said = format!("SOCKS5 request was answered with {reply:#04x}, {means}");
         assert_eq!(error.to_string(), said);
     }

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{collections::HashSet, time::Duration};
 use tickwire::{
-    Config, ProtocolError, RecvError, Time,
+    Config, ProtocolError, RecvError, Retry, Time,
     handshake::{
         HandshakeError, HeaderError, Progress, accept_key,
         client::{Handshake, Request},
@@ -544,6 +544,6 @@ fn p109_wss_checks_the_certificate_and_the_host_and_never_falls_back_to_ws() {
             (_, false) => Some(BadCertificate::NotTrusted),
         };
         assert_eq!(found, expected, "{error:?}");
-        assert_eq!(error.is_retryable(), found.is_none(), "{error:?}");
+        assert_eq!(error.retry() == Retry::BackOff, found.is_none(), "{error:?}");
     }
 }

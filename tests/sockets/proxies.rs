@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Dial, Error, Proxy,
+    Config, Dial, Error, Proxy, Retry,
     handshake::{HandshakeError, client::Request},
     url::UrlError,
 };
@@ -144,7 +144,7 @@ fn a_refusal_is_the_proxys_and_says_why() {
             };
             assert_eq!(found, status);
             let error = Error::Proxy(Box::new(error));
-            assert_eq!(error.is_retryable(), retryable);
+            assert_eq!(error.retry() == Retry::BackOff, retryable);
             let mut said =
                 format!("no tunnel through the proxy: CONNECT was answered with status {status}");
             if status == 407 {
@@ -177,7 +177,7 @@ fn a_refusal_is_the_proxys_and_says_why() {
         for (answers, expected, retryable, said) in replies {
             let error = refused(way, "socks5", answers);
             let Error::Handshake(found) = error else { panic!("{error:?}") };
-            assert_eq!((found, found.is_retryable()), (expected, retryable));
+            assert_eq!((found, found.retry() == Retry::BackOff), (expected, retryable));
             assert!(found.to_string().contains(said), "{found}");
             assert!(!format!("{error} {error:?}").contains(SECRET));
         }
@@ -194,7 +194,8 @@ fn an_error_says_which_leg_failed() {
         let error = leg(connect(way, &Dial::new(&request).proxy(proxy), &config()));
         let Error::Io(io) = &error else { panic!("{error:?}") };
         assert_eq!(io.kind(), ErrorKind::ConnectionRefused);
-        assert!(io.to_string().contains(&gone.to_string()) && error.is_retryable(), "{io}");
+        assert!(io.to_string().contains(&gone.to_string()), "{io}");
+        assert_eq!(error.retry(), Retry::BackOff);
         assert!(!format!("{error} {error:?}").contains(SECRET));
         // A proxy that hangs up.
         let (proxy, _) = first(|mut stream| drop(head(&mut stream)));

@@ -748,7 +748,7 @@ fn a_record_that_was_tampered_with_ends_the_connection() {
         |_, _, ws, _| {
             let error = breaks_after("good", ws);
             assert!(matches!(error, Error::Tls(_)), "{error:?}");
-            assert!(error.is_retryable(), "the network may have done it");
+            assert_eq!(error.retry(), Retry::BackOff, "the network may have done it");
         },
     );
 }
@@ -884,7 +884,7 @@ fn assert_bad(errors: Vec<Error>, what: BadCertificate, says: &str) {
     for error in errors {
         let Error::Tls(tls) = &error else { panic!("{error:?}") };
         assert_eq!(tls.certificate(), Some(what), "{tls:?}");
-        assert!(!error.is_retryable());
+        assert_ne!(error.retry(), Retry::BackOff);
         assert!(error.to_string().contains(says), "{error}");
         assert!(std::error::Error::source(tls).is_some());
     }
@@ -945,7 +945,7 @@ fn a_certificate_that_is_bad_in_another_way_is_told_from_one_that_is_not_trusted
 
 #[test]
 fn a_peer_s_alert_says_whether_another_attempt_may_succeed() {
-    let again = |error: rustls::Error| Error::Tls(error.into()).is_retryable();
+    let again = |error: rustls::Error| Error::Tls(error.into()).retry() == Retry::BackOff;
     for alert in [
         Alert::BadRecordMac,
         Alert::DecryptError,
@@ -1028,7 +1028,7 @@ fn a_server_that_asks_for_a_certificate_gets_the_client_s_or_refuses() {
         let Error::Tls(tls) = &error else { panic!("{error:?}") };
         assert_eq!(tls.certificate(), None, "it is ours that is missing");
         assert!(error.to_string().contains("refused by the peer: CertificateRequired"), "{error}");
-        assert!(!error.is_retryable());
+        assert_ne!(error.retry(), Retry::BackOff);
     });
 }
 
@@ -1126,7 +1126,7 @@ fn a_server_of_http_2_only_is_refused() {
         let connected = Client::connect(adapter, &url, &Config::default(), authority.client());
         let error = connected.map(drop).unwrap_err();
         assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
-        assert!(!error.is_retryable());
+        assert_ne!(error.retry(), Retry::BackOff);
     }
 }
 
@@ -1183,7 +1183,7 @@ fn a_peer_that_does_not_speak_tls_is_named_as_such() {
         let connected = Client::connect(adapter, &url, &Config::default(), client);
         let error = connected.map(drop).unwrap_err();
         assert!(error.to_string().contains("is not TLS"), "{error}");
-        assert!(!error.is_retryable());
+        assert_ne!(error.retry(), Retry::BackOff);
         plain.join().unwrap();
 
         // And a client that does not.
@@ -1209,7 +1209,7 @@ fn a_stream_that_ends_in_the_handshake_says_so() {
         let connected = Client::connect(adapter, &url, &Config::default(), client);
         let error = connected.map(drop).unwrap_err();
         assert!(error.to_string().contains("in the TLS handshake"), "{error}");
-        assert!(error.is_retryable());
+        assert_eq!(error.retry(), Retry::BackOff);
         gone.join().unwrap();
 
         let (near, far) = tcp_pair();

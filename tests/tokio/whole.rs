@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Dial, Error, Event, Heartbeat, ReadyState, RecvError,
+    CloseCode, CloseFrame, Config, Dial, Error, Event, Heartbeat, ReadyState, RecvError, Retry,
     handshake::{
         HandshakeError,
         client::Request,
@@ -761,7 +761,7 @@ fn connect_says_what_is_wrong() {
         drop(listener);
         let refused = connect(&format!("ws://{nobody}"), &config()).await.map(|_| ());
         assert!(matches!(&refused, Err(Error::Io(_))), "{refused:?}");
-        assert!(refused.unwrap_err().is_retryable());
+        assert_eq!(refused.unwrap_err().retry(), Retry::BackOff);
     });
 }
 

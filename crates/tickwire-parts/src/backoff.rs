@@ -204,8 +204,8 @@ impl Backoff {
     /// `lived` says how long the connection served: since it was opened, or since its login was
     /// accepted if it has one. Zero, if the login was not accepted.
     ///
-    /// A final code says that the same client would get it again (see
-    /// [`CloseCode::is_retryable`]). This is true soon after connecting. After a day of life it is
+    /// A final code ([`CloseCode::retry`] is `Alarm`) says that the same client would get it again.
+    /// This is true soon after connecting. After a day of life it is
     /// how exchanges end a day. So returns `None` after a final code if `lived` is zero, and after
     /// the third in a row with a `lived` below [`settled_after`](Self::settled_after); other ends
     /// and [`connected_for`](Self::connected_for) a longer time begin a new row. `None` also after
@@ -222,7 +222,7 @@ impl Backoff {
         if code.is_some_and(|code| code.retry() == Retry::Stop) {
             return None;
         }
-        if code.is_none_or(CloseCode::is_retryable) {
+        if code.is_none_or(|code| code.retry() == Retry::BackOff) {
             self.finals = 0;
         } else if lived < self.settled_after {
             self.finals += 1;
@@ -258,7 +258,7 @@ impl Backoff {
 
     /// The delay after the server has refused the handshake with this HTTP status.
     /// Returns `None` if another attempt would not help or exceeds `max_attempts`; see
-    /// [`HandshakeError::is_retryable`]. The delay is at least the server's Retry-After, and up to
+    /// [`HandshakeError::retry`]. The delay is at least the server's Retry-After, and up to
     /// a tenth more, so that clients with the same Retry-After do not come back at the same time.
     ///
     /// See [`Refusal::retry_after`](tickwire::handshake::client::Refusal::retry_after).
@@ -267,7 +267,7 @@ impl Backoff {
         status: u16,
         retry_after: Option<Duration>,
     ) -> Option<Duration> {
-        let retryable = HandshakeError::Refused { status }.is_retryable();
+        let retryable = HandshakeError::Refused { status }.retry() == Retry::BackOff;
         self.after_error(retryable.then_some(retry_after.unwrap_or_default()))
     }
 

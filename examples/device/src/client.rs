@@ -9,7 +9,7 @@ use core::{mem, time::Duration};
 use smoltcp::socket::tcp::{RecvError as Read, Socket};
 use smoltcp::{iface::Context, wire::IpEndpoint};
 use tickwire::handshake::{HandshakeError, Progress, client};
-use tickwire::{Report, Config, Connection, Entropy, Event, Heartbeat, Message, Next, Time};
+use tickwire::{Config, Connection, Entropy, Event, Heartbeat, Message, Next, Report, Retry, Time};
 use tickwire_parts::Backoff;
 
 /// The longest message, in bytes.
@@ -94,7 +94,7 @@ impl Client {
                 Err(error) => {
                     let status = handshake.response().map_or(0, |(status, _)| status);
                     say!("ended: no connection, status {status}");
-                    let retryable = error.is_none_or(HandshakeError::is_retryable);
+                    let retryable = error.is_none_or(|error| error.retry() == Retry::BackOff);
                     self.backoff.after_error(retryable.then_some(Duration::ZERO))
                 }
             },

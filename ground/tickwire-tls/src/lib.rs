@@ -95,6 +95,9 @@ impl TlsError {
     /// Whether a new connection may succeed later. Examples: the network garbled a record, or the
     /// peer has a temporary fault. `false`, for example, if an end refused the other end's
     /// certificate, or if the ends have no parameters in common.
+    ///
+    /// The errors of `tickwire` have `retry` for this. Its `Retry` isn't known here, below
+    /// `tickwire`; `Error::Tls(error).retry()` gives it.
     pub fn is_retryable(&self) -> bool {
         // The first three may mean that a record or a message was garbled. Not `InvalidMessage`: it
         // mostly means that the peer doesn't speak TLS, and never will.

@@ -309,34 +309,24 @@ impl HandshakeError {
         }
     }
 
-    /// Whether the same request can succeed after a pause. `true` if the handshake timed out, the
-    /// stream ended, or a SOCKS5 proxy failed or could not reach the server. Also `true` if the
-    /// server or a proxy reported an overload or a temporary fault: 408, 425, 429 and 5xx, but
-    /// not 501 and 505, which mean that the server lacks a feature. An unknown 5xx counts as 500
-    /// (RFC 9110 §15).
-    pub const fn is_retryable(self) -> bool {
-        match self {
-            Self::Timeout | Self::UnexpectedEof => true,
-            Self::Refused { status } | Self::ConnectRefused { status } => {
-                matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505)
-            }
-            Self::SocksRefused { reply } => matches!(reply, 1 | 3..=6),
-            _ => false,
-        }
-    }
-
-    /// What a client that must stay connected should do after this error. [`Retry::BackOff`] for
-    /// the errors that [are retryable](Self::is_retryable). [`Retry::Stop`] for the statuses 401,
-    /// 407 and 418 (exchanges answer 418 to a banned address), and if a SOCKS5 proxy wants other
-    /// credentials. [`Retry::Alarm`] for all other errors, such as 403 and 404, which exchanges
-    /// also send during maintenance.
+    /// What a client that must stay connected does after this error.
+    ///
+    /// | result | errors |
+    /// |---|---|
+    /// | [`Retry::BackOff`] | a timeout, the end of the stream, a SOCKS5 proxy that failed or could not reach the server, and of the statuses 408, 425, 429 and 5xx (an unknown 5xx counts as 500: RFC 9110 §15) except 501 and 505, which mean that the server lacks a feature |
+    /// | [`Retry::Stop`] | 401, 407, 418 (exchanges answer 418 to a banned address), a SOCKS5 proxy that wants other credentials |
+    /// | [`Retry::Alarm`] | all others, such as 403 and 404, which exchanges also send during maintenance |
     pub const fn retry(self) -> Retry {
         match self {
-            Self::Refused { status: 401 | 407 | 418 }
-            | Self::ConnectRefused { status: 401 | 407 | 418 }
-            | Self::SocksMethod
-            | Self::SocksCredentials => Retry::Stop,
-            _ if self.is_retryable() => Retry::BackOff,
+            Self::SocksMethod | Self::SocksCredentials => Retry::Stop,
+            Self::Refused { status } | Self::ConnectRefused { status } => match status {
+                401 | 407 | 418 => Retry::Stop,
+                501 | 505 => Retry::Alarm,
+                408 | 425 | 429 | 500..=599 => Retry::BackOff,
+                _ => Retry::Alarm,
+            },
+            Self::Timeout | Self::UnexpectedEof => Retry::BackOff,
+            Self::SocksRefused { reply: 1 | 3..=6 } => Retry::BackOff,
             _ => Retry::Alarm,
         }
     }
