@@ -56,7 +56,7 @@ fuzz_target!(|data: &[u8]| {
             (last, rest) = (head.first.to_vec(), &rest[head.len..]);
         }
         assert!(last.starts_with(b"HTTP/1.1 2") || last.starts_with(b"HTTP/1.0 2"));
-    } else if let Err(HandshakeError::ConnectRefused { status }) = verdict {
+    } else if let Err(HandshakeError::Refused { status }) = verdict {
         assert!(status == 101 || (300..1000).contains(&status), "{status}");
     }
 });

@@ -57,13 +57,14 @@ pub enum Error {
     /// The opening handshake failed.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// The server answered the opening handshake with a status other than 101.
+    /// The server answered the opening handshake with a status other than 101. Inside
+    /// [`Proxy`](Self::Proxy), the proxy answered CONNECT with a status other than 2xx.
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
     /// The proxy made no tunnel: dialing the proxy failed, TLS to the proxy failed, or the proxy
     /// refused or did not answer in time. The inner error tells what failed: for example
-    /// [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or [`Handshake`](Self::Handshake) with
-    /// [`ConnectRefused`](HandshakeError::ConnectRefused) or
+    /// [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), [`Refused`](Self::Refused) with the answer
+    /// of an HTTP proxy, or [`Handshake`](Self::Handshake) with
     /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
     Proxy(Box<Self>),
@@ -146,8 +147,8 @@ impl Error {
         }
     }
 
-    /// The shortest time to wait before another attempt: the server's Retry-After, or zero. `None`
-    /// unless [`retry`](Self::retry) is [`Retry::BackOff`], even if the server sent a Retry-After
+    /// The shortest time to wait before another attempt: the server's or proxy's Retry-After, or
+    /// zero. `None` unless [`retry`](Self::retry) is [`Retry::BackOff`], even if a Retry-After came
     /// with a status such as 403 or 404. In that case `retry_after` of the
     /// [refusal](Self::Refused) returns the server's time. Pass the result of `retry_delay` to
     /// `Backoff` of the crate `tickwire-parts`. The server may ask for up to 68 years, but
@@ -155,6 +156,7 @@ impl Error {
     pub fn retry_delay(&self) -> Option<Duration> {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after(),
+            Self::Proxy(error) => error.retry_delay(),
             _ => None,
         };
         (self.retry() == Retry::BackOff).then_some(asked.unwrap_or_default())

@@ -61,6 +61,7 @@ fn fault(error: &Error) -> HandshakeError {
     match error {
         Error::Proxy(error) => match **error {
             Error::Handshake(error) => error,
+            Error::Refused(ref refusal) => HandshakeError::Refused { status: refusal.status },
             ref other => panic!("{other:?}"),
         },
         other => panic!("the server's: {other:?}"),
@@ -69,7 +70,7 @@ fn fault(error: &Error) -> HandshakeError {
 
 #[test]
 fn a63_a_proxys_answer_without_end_ends_at_a_limit() {
-    use HandshakeError::{ConnectRefused, HeadTooLong, Malformed, Socks};
+    use HandshakeError::{HeadTooLong, Malformed, Refused, Socks};
     use HandshakeError::{TooManyHeaders, TooManyInterim};
     let (long, some) = (HeadTooLong { limit: 65536 }, head(16 << 10));
     let version = Socks { what: "version is not 5" };
@@ -81,7 +82,7 @@ fn a63_a_proxys_answer_without_end_ends_at_a_limit() {
         ("http", b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", TooManyHeaders { limit: 128 }, some),
         ("http", b"", b"HTTP/1.1 103 x\r\nA: b\r\n\r\n", TooManyInterim { limit: 8 }, some),
         ("http", b"", b"\0", Malformed { what: "first line" }, head(4 << 10)),
-        ("http", body, b"a", ConnectRefused { status: 407 }, some),
+        ("http", body, b"a", Refused { status: 407 }, some),
         ("socks5", b"", b"\x04", version, some),
         ("socks5", b"\x05\x02\x01\0", b"\0", version, some),
         ("socks5", b"\x05\0\x05\0\0\x09", b"\0", unknown, some),
@@ -177,12 +178,20 @@ fn a75_what_a_proxy_puts_behind_its_answer_opens_nothing_and_its_credentials_go_
 #[test]
 fn a75_a_proxy_that_refuses_hears_no_more_and_no_error_has_its_credentials() {
     for (scheme, answer, error) in [
-        ("http", &b"HTTP/1.1 407 Who?\r\n\r\n"[..], HandshakeError::ConnectRefused { status: 407 }),
-        ("http", b"HTTP/1.1 101 x\r\n\r\n", HandshakeError::ConnectRefused { status: 101 }),
         (
             "http",
-            b"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
-            HandshakeError::ConnectRefused { status: 302 },
+            &b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n"[..],
+            HandshakeError::Refused { status: 407 },
+        ),
+        (
+            "http",
+            b"HTTP/1.1 101 x\r\nContent-Length: 0\r\n\r\n",
+            HandshakeError::Refused { status: 101 },
+        ),
+        (
+            "http",
+            b"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+            HandshakeError::Refused { status: 302 },
         ),
         ("socks5", b"\x05\xff", HandshakeError::SocksMethod),
     ] {

@@ -131,26 +131,44 @@ fn refused(way: Way, scheme: &str, answers: &'static [&'static [u8]]) -> Error {
 #[test]
 fn a_refusal_is_the_proxys_and_says_why() {
     for way in WAYS {
-        let statuses: [(&'static [&'static [u8]], u16, bool); 4] = [
-            (&[b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\n\r\n"], 407, false),
-            (&[b"HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\nfake"], 403, false),
-            (&[b"HTTP/1.0 503 Busy\r\n\r\n"], 503, true),
-            (&[b"HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:1/\r\n\r\n"], 302, false),
+        type Answers = &'static [&'static [u8]];
+        let statuses: [(Answers, u16, Option<u64>, &str); 5] = [
+            (
+                &[b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"],
+                407,
+                None,
+                "407 Who?; it offers NTLM, but not Basic, which user and password in its URL are for",
+            ),
+            (
+                &[b"HTTP/1.1 403 No\r\nContent-Length: 8\r\n\r\nnot 9000"],
+                403,
+                None,
+                "403 No: not 9000",
+            ),
+            (&[b"HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n"], 503, Some(0), "503 Busy"),
+            (
+                &[b"HTTP/1.1 429 Slow\r\nRetry-After: 30\r\nContent-Length: 1\r\n\r\n!"],
+                429,
+                Some(30),
+                "429 Slow: !",
+            ),
+            (
+                &[b"HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"],
+                302,
+                None,
+                "302 There",
+            ),
         ];
-        for (answers, status, retryable) in statuses {
+        for (answers, status, delay, said) in statuses {
             let error = refused(way, "http", answers);
-            let Error::Handshake(HandshakeError::ConnectRefused { status: found }) = error else {
-                panic!("{error:?}")
-            };
-            assert_eq!(found, status);
+            let Error::Refused(refusal) = &error else { panic!("{error:?}") };
+            assert_eq!(refusal.status, status);
             let error = Error::Proxy(Box::new(error));
-            assert_eq!(error.retry() == Retry::BackOff, retryable);
-            let mut said =
-                format!("no tunnel through the proxy: CONNECT was answered with status {status}");
-            if status == 407 {
-                said += ": the proxy wants credentials, or others than its URL has";
-            }
+            assert_eq!(error.retry() == Retry::BackOff, delay.is_some());
+            assert_eq!(error.retry_delay(), delay.map(Duration::from_secs));
+            let said = format!("no tunnel through the proxy: proxy answered {said}");
             assert_eq!(error.to_string(), said);
+            assert!(!format!("{error:?}").contains(SECRET));
         }
         let replies: [(&'static [&'static [u8]], HandshakeError, bool, &str); 5] = [
             (&[b"\x05\xff"], HandshakeError::SocksMethod, false, "check user and password"),
@@ -181,6 +199,37 @@ fn a_refusal_is_the_proxys_and_says_why() {
             assert!(found.to_string().contains(said), "{found}");
             assert!(!format!("{error} {error:?}").contains(SECRET));
         }
+    }
+}
+
+#[test]
+fn of_a_long_refusal_the_start_is_kept() {
+    for way in WAYS {
+        let (proxy, playing) = first(|mut stream| {
+            head(&mut stream);
+            let _ = stream.write_all(b"HTTP/1.1 403 No\r\nX-Why: policy\r\n\r\n");
+            let _ = stream.write_all(&[b'x'; 5000]);
+            let _ = stream.read_to_end(&mut Vec::new()); // until the client hangs up
+        });
+        let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
+        let error = leg(connect(way, &Dial::new(&request()).proxy(proxy), &config()));
+        let Error::Refused(refusal) = error else { panic!("{error:?}") };
+        assert_eq!(refusal.body, [b'x'; 4096]);
+        assert_eq!(refusal.headers().get("x-why"), Some(&b"policy"[..]));
+        playing.join().unwrap();
+        // A reset after the head costs the rest of the body, and nothing else.
+        let (proxy, _) = first(|mut stream| {
+            let mut request = [0; 10];
+            stream.read_exact(&mut request).unwrap();
+            // The rest of the request stays unread, so that the drop resets the stream.
+            let _ = stream.write_all(b"HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\nbusy");
+            thread::sleep(Duration::from_millis(50));
+        });
+        let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
+        let error = leg(connect(way, &Dial::new(&request()).proxy(proxy), &config()));
+        let Error::Refused(refusal) = error else { panic!("{error:?}") };
+        assert_eq!(refusal.status, 503);
+        assert!(b"busy".starts_with(&refusal.body));
     }
 }
 

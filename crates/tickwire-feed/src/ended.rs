@@ -72,7 +72,12 @@ pub enum Cause {
     /// The server's answer to the opening handshake is wrong.
     Handshake(Retry),
     /// The proxy made no tunnel.
-    Proxy(Retry),
+    Proxy {
+        /// What to do about it.
+        retry: Retry,
+        /// The proxy's Retry-After, or zero. `Backoff` limits it.
+        retry_after: Duration,
+    },
     /// The URL, a header or the build is wrong: an attempt can't succeed.
     Settings,
     /// The system refused what was asked: a permission, a socket option.
@@ -106,7 +111,7 @@ impl Cause {
             | Self::System => Retry::Alarm,
             Self::Tls(retry)
             | Self::Handshake(retry)
-            | Self::Proxy(retry)
+            | Self::Proxy { retry, .. }
             | Self::Wrong(retry)
             | Self::Other(retry) => retry,
             _ => Retry::BackOff,
@@ -136,6 +141,15 @@ impl Cause {
             self,
             Self::ConnectionRefused | Self::ConnectTimeout | Self::Unreachable | Self::Network
         )
+    }
+
+    /// How long to wait at least before another attempt. `None` if that would not help.
+    pub(crate) fn retry_delay(self) -> Option<Duration> {
+        let asked = match self {
+            Self::Proxy { retry_after, .. } => retry_after,
+            _ => Duration::ZERO,
+        };
+        (self.retry() == Retry::BackOff).then_some(asked)
     }
 
     pub(crate) const fn is_lapsed_certificate(self) -> bool {
@@ -199,10 +213,11 @@ impl From<&HandshakeError> for Ended {
             HandshakeError::Refused { status } => {
                 Self::Refused { status: *status, retry_after: None, text: Text::default() }
             }
-            HandshakeError::ConnectRefused { .. }
-            | HandshakeError::SocksRefused { .. }
+            HandshakeError::SocksRefused { .. }
             | HandshakeError::SocksMethod
-            | HandshakeError::SocksCredentials => Self::Failed(Cause::Proxy(error.retry())),
+            | HandshakeError::SocksCredentials => {
+                Self::Failed(Cause::Proxy { retry: error.retry(), retry_after: Duration::ZERO })
+            }
             _ => Self::Failed(Cause::Handshake(error.retry())),
         }
     }
@@ -225,7 +240,10 @@ impl From<&tickwire::Error> for Ended {
             Error::Handshake(error) => error.into(),
             Error::Refused(refusal) => (&**refusal).into(),
             Error::Io(error) => Self::Failed(of_io(error)),
-            Error::Proxy(error) => Self::Failed(Cause::Proxy(error.retry())),
+            Error::Proxy(error) => Self::Failed(Cause::Proxy {
+                retry: error.retry(),
+                retry_after: error.retry_delay().unwrap_or_default(),
+            }),
             Error::Url(_) | Error::Header(_) | Error::NoTls => Self::Failed(Cause::Settings),
             #[cfg(feature = "rustls")]
             Error::Tls(error) => Self::Failed(of_tls(error)),
@@ -369,7 +387,7 @@ impl fmt::Display for Cause {
             Self::Tls(_) => "TLS failed",
             Self::Protocol => "the server broke the protocol, or a limit",
             Self::Handshake(_) => "the server's answer is no WebSocket handshake",
-            Self::Proxy(_) => "the proxy made no tunnel",
+            Self::Proxy { .. } => "the proxy made no tunnel",
             Self::Settings => "the URL, a header or the build is wrong",
             Self::System => "the system refused it",
             Self::LoginUnanswered => "the server did not answer the login",

@@ -244,9 +244,8 @@ impl Backoff {
     /// result of the method `retry_delay` of `tickwire::Error`. Returns `None` if another attempt
     /// would not help or exceeds `max_attempts`.
     ///
-    /// The server's Retry-After is obeyed, as by [`after_refusal`](Self::after_refusal). A proxy's
-    /// Retry-After is not obeyed, because [`ConnectRefused`](HandshakeError::ConnectRefused) has
-    /// only the status of the proxy's answer to CONNECT.
+    /// The Retry-After of a server or a proxy is obeyed, as by
+    /// [`after_refusal`](Self::after_refusal).
     pub fn after_error(&mut self, retry_delay: Option<Duration>) -> Option<Duration> {
         let asked = retry_delay?.min(self.max_retry_after);
         self.finals = 0;

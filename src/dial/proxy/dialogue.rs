@@ -2,9 +2,10 @@
 //! by SOCKS5.
 //!
 //! A [`Dialogue`] comes before TLS to the server and before the opening handshake. A dialogue has
-//! the same limits as an opening handshake. [`max_head`](Config::max_head) and the other limits on
-//! a head apply to the head of the proxy's answer. [`handshake_timeout`](Config::handshake_timeout)
-//! bounds the dialogue too, and counts from the beginning of the dial.
+//! the same limits as an opening handshake: [`max_head`](Config::max_head) and the other limits on
+//! a head apply to the proxy's answer, and `max_refusal_body` to its refusal.
+//! [`handshake_timeout`](Config::handshake_timeout) bounds the dialogue too, and counts from the
+//! beginning of the dial.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -15,10 +16,13 @@
 #[cfg(test)]
 mod tests;
 
-use super::{ReadAnswer, http_connect, socks5};
+use super::{Answer, ReadAnswer, http_connect, socks5};
 use crate::proto::{
     config::Config,
-    handshake::{HandshakeError, Progress, Reading},
+    handshake::{
+        HandshakeError, Progress, Reading,
+        client::{Refusal, body::Body, response::Refuser},
+    },
     role::Role,
     url::{Target, UrlError, check, known, split_scheme},
 };
@@ -77,6 +81,8 @@ pub struct Dialogue {
     /// The bytes to write now.
     request: Vec<u8>,
     read_answer: ReadAnswer,
+    refusal: Option<Body>,
+    max_body: usize,
 }
 
 impl Dialogue {
@@ -88,7 +94,13 @@ impl Dialogue {
     /// [`HandshakeError::Socks`] for a name that SOCKS5 cannot carry.
     pub fn new(proxy: &Address, server: &Target, config: &Config) -> Result<Self, HandshakeError> {
         let (request, read_answer) = (proxy.begin)(proxy.target.userinfo(), server)?;
-        Ok(Self { reading: Reading::new(Role::Client, config), request, read_answer })
+        Ok(Self {
+            reading: Reading::new(Role::Client, config),
+            request,
+            read_answer,
+            refusal: None,
+            max_body: config.max_refusal_body,
+        })
     }
 
     /// The bytes to write before the next read.
@@ -110,15 +122,39 @@ impl Dialogue {
     /// The first fault found. An error is final: drop the stream.
     #[must_use = "once complete there is a tunnel, after an error there will be none"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
-        match self.reading.outcome() {
-            Some(outcome) => outcome,
-            // Bytes that have arrived by now are not parsed: they cannot answer an unsent request.
-            None if !self.outgoing().is_empty() => Ok(Progress::Partial),
-            None => {
-                let found = (self.read_answer)(&mut self.reading, &mut self.request);
-                self.reading.conclude(found)
+        if let Some(outcome) = self.reading.outcome() {
+            return outcome;
+        }
+        let found = self.look();
+        self.reading.conclude(found)
+    }
+
+    fn look(&mut self) -> Result<Progress, HandshakeError> {
+        if let Some(body) = &mut self.refusal {
+            return body.step(&mut self.reading, self.max_body);
+        }
+        // Bytes that have arrived by now are not parsed: they cannot answer an unsent request.
+        if !self.outgoing().is_empty() {
+            return Ok(Progress::Partial);
+        }
+        match (self.read_answer)(&mut self.reading, &mut self.request)? {
+            Answer::Partial => Ok(Progress::Partial),
+            Answer::Tunnel => Ok(Progress::Complete),
+            Answer::Refused(line) => {
+                let body = Body::behind(&mut self.reading, line, Refuser::Proxy);
+                self.refusal.insert(body).step(&mut self.reading, self.max_body)
             }
         }
+    }
+
+    /// Whether the proxy has refused, though its body may still arrive.
+    pub fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// The response that refuses the tunnel, with the part of its body that has arrived.
+    pub fn into_refusal(self) -> Option<Refusal> {
+        self.refusal.map(|body| body.refusal)
     }
 }
 

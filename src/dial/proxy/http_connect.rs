@@ -1,7 +1,7 @@
 //! A tunnel by HTTP's CONNECT (RFC 9110 §9.3.6).
-use super::ReadAnswer;
+use super::{Answer, ReadAnswer};
 use crate::proto::{
-    handshake::{HandshakeError, Progress, Reading, basic},
+    handshake::{HandshakeError, Reading, basic},
     url::Target,
 };
 use std::{boxed::Box, format, string::String, vec::Vec};
@@ -30,17 +30,16 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
 }
 
-/// Parses the head of the answer. If the proxy agrees, the next bytes belong to the tunnel.
-fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
-    let Some(line) = reading.final_response()? else { return Ok(Progress::Partial) };
+fn look(reading: &mut Reading) -> Result<Answer, HandshakeError> {
+    let Some(line) = reading.final_response()? else { return Ok(Answer::Partial) };
     match line.status {
         // RFC 9110 §9.3.6: any 2xx opens the tunnel, and has no body, even with a Content-Length or
         // Transfer-Encoding.
         200..=299 => {
             reading.skip(line.len);
-            Ok(Progress::Complete)
+            Ok(Answer::Tunnel)
         }
-        // A 101 is an error, because no upgrade was asked for.
-        status => Err(HandshakeError::ConnectRefused { status }),
+        // A 101 refuses too, because no upgrade was asked for.
+        _ => Ok(Answer::Refused(line)),
     }
 }

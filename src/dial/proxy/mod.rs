@@ -12,7 +12,7 @@ use crate::{
     },
     proto::{
         config::Config,
-        handshake::{HandshakeError, Progress, Reading},
+        handshake::{HandshakeError, Progress, Reading, head::StatusLine},
         time::Time,
         url::{Target, UrlError},
     },
@@ -26,17 +26,26 @@ use std::{boxed::Box, env, future::poll_fn, string::String, vec::Vec};
 /// `Vec`, which is empty before the call. If the stream has ended inside the answer, returns
 /// `UnexpectedEof`, not `Partial`.
 type ReadAnswer =
-    Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;
+    Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Answer, HandshakeError> + Send + Sync>;
+
+/// What a proxy's answer means.
+enum Answer {
+    /// More bytes must be written, or read.
+    Partial,
+    /// The tunnel begins behind the answer.
+    Tunnel,
+    /// There is no tunnel. The head of an HTTP response, which says why, is complete.
+    Refused(StatusLine),
+}
 
 /// A proxy to connect through, by HTTP's CONNECT or by SOCKS5. Pass it to
 /// [`Dial::proxy`](crate::Dial::proxy).
 ///
 /// The proxy resolves the server's name; this end does not.
 /// [`handshake_timeout`](Config::handshake_timeout) bounds the whole dial: dialing the proxy, TLS
-/// to the proxy, the proxy's answer, TLS to the server and the opening handshake. The head of the
-/// proxy's answer has the same limits as the head of a server's answer. If the proxy makes no
-/// tunnel, the error is [`Error::Proxy`], so nobody mistakes the proxy's answer for an answer of
-/// the server.
+/// to the proxy, the proxy's answer, TLS to the server and the opening handshake. The proxy's
+/// answer has the same limits as a server's. If the proxy makes no tunnel, the error is
+/// [`Error::Proxy`], so nobody mistakes the proxy's answer for an answer of the server.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -136,15 +145,26 @@ impl Proxy {
                 // If the deadline has cut the write short, `handle_timeout` below fails.
                 dialogue.advance(usize::MAX);
             }
-            match dialogue.step()? {
-                Progress::Complete => return Ok(()),
-                Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
+            let told = match dialogue.step() {
+                Ok(Progress::Complete) => return Ok(()),
+                Ok(Progress::Partial) => dialogue.reading.handle_timeout(io.now()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                let refused = dialogue.into_refusal().map(|it| Error::Refused(Box::new(it)));
+                return Err(refused.unwrap_or_else(|| error.into()));
             }
             // If `step` has made new bytes for the proxy, they are written before the next read.
             if dialogue.outgoing().is_empty() {
-                // Each read takes one byte, because the length of the answer is not known in
-                // advance, and the first byte after the answer belongs to the tunnel.
-                poll_fn(|cx| poll_read(io, &mut dialogue.reading, 1, cx)).await?;
+                // Before a tunnel each read takes one byte, because the length of the answer is not
+                // known in advance, and the first byte after the answer belongs to the tunnel.
+                let is_refused = dialogue.is_refused();
+                let most = if is_refused { usize::MAX } else { 1 };
+                match poll_fn(|cx| poll_read(io, &mut dialogue.reading, most, cx)).await {
+                    // The refusal says more than the stream's error.
+                    Err(_) if is_refused => dialogue.reading.end_of_stream(),
+                    read => read?,
+                }
             }
         }
     }

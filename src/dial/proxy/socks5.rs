@@ -1,7 +1,7 @@
 //! A tunnel by SOCKS5. The crate `tickwire-dial` implements the protocol.
-use super::ReadAnswer;
+use super::{Answer, ReadAnswer};
 use crate::proto::{
-    handshake::{HandshakeError, Progress, Reading},
+    handshake::{HandshakeError, Reading},
     url::Target,
 };
 use std::{boxed::Box, vec::Vec};
@@ -18,12 +18,12 @@ pub(super) fn begin(
         let Some((len, tunnel)) = socks5.answer(reading.wire(), next).map_err(fault)? else {
             return match reading.is_at_end() {
                 true => Err(HandshakeError::UnexpectedEof),
-                false => Ok(Progress::Partial),
+                false => Ok(Answer::Partial),
             };
         };
         reading.skip(len);
         // If the tunnel has not begun, the proxy waits for the bytes in `next`.
-        Ok(if tunnel { Progress::Complete } else { Progress::Partial })
+        Ok(if tunnel { Answer::Tunnel } else { Answer::Partial })
     };
     Ok((greeting, Box::new(look)))
 }

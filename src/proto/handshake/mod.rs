@@ -178,8 +178,9 @@ pub enum HandshakeError {
     /// `tickwire-http` returns this error.
     #[error("CONNECT asks for something else than a WebSocket: its :protocol is not websocket")]
     UnknownProtocol,
-    /// The server answered with a status other than 101.
-    /// [`into_refusal`](client::Handshake::into_refusal) returns that response.
+    /// The server answered with a status other than 101, or a proxy answered CONNECT with a status
+    /// other than 2xx (RFC 9110 §9.3.6). [`into_refusal`](client::Handshake::into_refusal) returns
+    /// the server's response.
     #[error("server answered with status {status}")]
     Refused {
         /// The HTTP status, 200 to 999.
@@ -218,13 +219,6 @@ pub enum HandshakeError {
         /// The most interim responses allowed.
         limit: u32,
     },
-    /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for
-    /// credentials. The headers of the answer, such as Retry-After, are not kept.
-    #[error("CONNECT was answered with status {status}{}", credentials_wanted(*status))]
-    ConnectRefused {
-        /// The HTTP status: 101, or 300 to 999. (A 2xx is a success; all other 1xx are skipped.)
-        status: u16,
-    },
     /// A SOCKS5 proxy did not connect to the server: the proxy could not, or its rules forbid the
     /// connection (RFC 1928 §6).
     #[error("SOCKS5 request was answered with {reply:#04x}, {}", socks_reply(*reply))]
@@ -257,12 +251,7 @@ __debug_error! {
     MissingVersion, UnsupportedVersion, HostMismatch, HasBody, UnexpectedEof, Timeout, Incomplete,
     OriginNotAllowed, NotFound, UnknownProtocol, Refused { status }, EarlyResponse, BadAccept,
     UnexpectedSubprotocol, NoSubprotocol, UnexpectedExtension, BadDeflate, UnmetDeflate { setting },
-    TooManyInterim { limit }, ConnectRefused { status }, SocksRefused { reply }, SocksMethod,
-    SocksCredentials, Socks { what },
-}
-
-const fn credentials_wanted(status: u16) -> &'static str {
-    if status == 407 { ": the proxy wants credentials, or others than its URL has" } else { "" }
+    TooManyInterim { limit }, SocksRefused { reply }, SocksMethod, SocksCredentials, Socks { what },
 }
 
 /// RFC 1928 §6.
@@ -319,7 +308,7 @@ impl HandshakeError {
     pub const fn retry(self) -> Retry {
         match self {
             Self::SocksMethod | Self::SocksCredentials => Retry::Stop,
-            Self::Refused { status } | Self::ConnectRefused { status } => match status {
+            Self::Refused { status } => match status {
                 401 | 407 | 418 => Retry::Stop,
                 501 | 505 => Retry::Alarm,
                 408 | 425 | 429 | 500..=599 => Retry::BackOff,

@@ -298,10 +298,7 @@ impl Run {
                 };
             }
             Ended::Failed(_) if is_lapsed => self.backoff.next(),
-            Ended::Failed(cause) => {
-                let retries = cause.retry() == Retry::BackOff;
-                self.backoff.after_error(retries.then_some(Duration::ZERO))
-            }
+            Ended::Failed(cause) => self.backoff.after_error(cause.retry_delay()),
         };
         match delay {
             Some(_) if is_untried => Gate::Open { from: now, after },

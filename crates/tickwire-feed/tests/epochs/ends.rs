@@ -201,6 +201,29 @@ fn a_hostile_retry_after_silences_nobody_for_ever() {
     assert_eq!(desk.open.len(), 2);
 }
 
+#[test]
+fn a_proxys_refusal_is_obeyed_by_its_line_alone() {
+    let by_proxy = |status, headers: &[(&str, String)]| {
+        Ended::from(Error::Proxy(Box::new(refusal(status, headers, ""))))
+    };
+    let retry_after = |seconds: &str| [("Retry-After", seconds.to_owned())];
+    for status in [429, 503] {
+        let end = by_proxy(status, &retry_after("40"));
+        let (wait, ..) = wait_after(1, SECOND, end);
+        assert!(wait >= 40 * SECOND && wait <= 45 * SECOND, "{status}: {wait:?}");
+        let (wait, ..) = wait_after(1, SECOND, by_proxy(status, &[]));
+        assert!(wait <= 5 * SECOND, "{status}: {wait:?}");
+    }
+    let (wait, ..) = wait_after(1, SECOND, by_proxy(503, &retry_after("999999999999")));
+    assert!(wait >= 60 * MINUTE && wait <= 67 * MINUTE, "{wait:?}");
+    let mut desk = Desk::with_lines(settings(), trades(), 2);
+    let id = desk.open[0];
+    desk.end(id, by_proxy(407, &retry_after("1")));
+    desk.pass(DAY);
+    assert!(matches!(desk.state(), State::Stopped { .. }), "{}", desk.state());
+    assert_eq!(desk.open.len(), 1);
+}
+
 fn tls(error: rustls::Error) -> Ended {
     Error::Tls(error.into()).into()
 }

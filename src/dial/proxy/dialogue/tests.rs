@@ -19,14 +19,21 @@ fn target(url: &str) -> Target {
 }
 
 fn small() -> Config {
-    Config { max_head: 200, max_headers: 5, max_interim: 2, ..Config::default() }
+    Config {
+        max_head: 200,
+        max_headers: 5,
+        max_interim: 2,
+        max_refusal_body: 16,
+        ..Config::default()
+    }
 }
 
 /// The bytes that this end sent, and the verdict: the bytes received from the tunnel, or the error.
 type Outcome = (Vec<u8>, Result<Vec<u8>, HandshakeError>);
 
-/// Runs the dialogue with a proxy that sends `wire` in pieces and then ends the stream.
-fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
+/// Runs the dialogue with a proxy that sends `wire` in pieces and then ends the stream. Also
+/// returns the proxy's refusal.
+fn converse(proxy: &str, server: &str, wire: &[u8], piece: usize) -> (Outcome, Option<Refusal>) {
     let proxy = Address::parse(proxy).unwrap();
     let mut dialogue = Dialogue::new(&proxy, &target(server), &small()).unwrap();
     let mut said = Vec::new();
@@ -42,7 +49,7 @@ fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
             Ok(Progress::Complete) => break,
             Err(error) => {
                 assert_eq!(dialogue.step(), Err(error), "final");
-                return (said, Err(error));
+                return ((said, Err(error)), dialogue.into_refusal());
             }
             Ok(Progress::Partial) if !dialogue.outgoing().is_empty() => {}
             Ok(Progress::Partial) => match pieces.next() {
@@ -61,7 +68,11 @@ fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
     }
     let mut ahead = dialogue.reading.wire().to_vec();
     pieces.for_each(|piece| ahead.extend_from_slice(piece));
-    (said, Ok(ahead))
+    ((said, Ok(ahead)), dialogue.into_refusal())
+}
+
+fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
+    converse(proxy, server, wire, piece).0
 }
 
 /// Runs the dialogue. Checks that the result is the same for pieces of every length.
@@ -122,7 +133,7 @@ fn what_follows_a_2xx_is_the_tunnels() {
 
 #[test]
 fn any_other_answer_to_connect_is_no_tunnel() {
-    let connect = |status| HandshakeError::ConnectRefused { status };
+    let connect = |status| HandshakeError::Refused { status };
     let malformed = |what| HandshakeError::Malformed { what };
     let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(200));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(6));
@@ -150,6 +161,101 @@ fn any_other_answer_to_connect_is_no_tunnel() {
     ] {
         assert_eq!(verdict(HTTP, wire.as_bytes()), Err(error), "{wire}");
     }
+}
+
+/// What a proxy's refusal is, however it is cut.
+fn refusal(wire: &str) -> Refusal {
+    let refused = |piece| converse(HTTP, "ws://example.com", wire.as_bytes(), piece).1.unwrap();
+    let whole = refused(usize::MAX);
+    for piece in 1..=wire.len() {
+        assert_eq!(refused(piece), whole, "in pieces of {piece}");
+    }
+    whole
+}
+
+#[test]
+fn a_refusal_keeps_status_headers_and_the_start_of_the_body() {
+    let found = refusal(
+        "HTTP/1.1 103 Early Hints\r\nRetry-After: 1\r\n\r\n\
+         HTTP/1.1 429 Slow down\r\nRetry-After: 30\r\nContent-Length: 4\r\n\r\nwaitmore",
+    );
+    assert_eq!((found.status, &*found.body), (429, &b"wait"[..]));
+    assert_eq!(found.headers().get("retry-after"), Some(&b"30"[..]));
+    assert_eq!(found.retry_after(), Some(Duration::from_secs(30)));
+    assert_eq!(found.to_string(), "proxy answered 429 Slow down: wait");
+    for (framing, body) in [
+        ("Content-Length: 100", "ten bytes."),
+        ("Content-Length: 100", "more than sixteen bytes"),
+        ("X: y", "until the end"),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\n3\r\n, x\r\n0\r\n\r\n"),
+    ] {
+        let found = refusal(&format!("HTTP/1.0 403 No\r\n{framing}\r\n\r\n{body}"));
+        let expected = if body.starts_with('5') { "hello, x" } else { body };
+        assert_eq!(found.body, expected.as_bytes()[..expected.len().min(16)], "{framing}");
+    }
+    for tunnel in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 299 OK\r\nContent-Length: 9\r\n\r\n"] {
+        assert_eq!(converse(HTTP, "ws://h", tunnel.as_bytes(), 1).1, None);
+    }
+}
+
+#[test]
+fn a_407_names_the_methods_that_the_proxy_offers() {
+    const CHECK: &str = "check user and password in its URL";
+    const OTHER: &str = "but not Basic, which user and password in its URL are for";
+    let long = "x".repeat(70);
+    let many = "A,".repeat(40);
+    for (headers, said) in [
+        (String::new(), format!("; {CHECK}")),
+        ("Proxy-Authenticate: Negotiate\r\n".into(), format!("; it offers Negotiate, {OTHER}")),
+        (
+            "Proxy-Authenticate: Negotiate\r\nproxy-authenticate: NTLM\r\n".into(),
+            format!("; it offers Negotiate, NTLM, {OTHER}"),
+        ),
+        (
+            "Proxy-Authenticate: Digest realm=\"Basic, a\", qop=\"auth\", nonce=x\r\n".into(),
+            format!("; it offers Digest, {OTHER}"),
+        ),
+        (
+            "Proxy-Authenticate: NTLM, basic realm=\"a, b\"\r\n".into(),
+            format!("; it offers NTLM, basic: {CHECK}"),
+        ),
+        ("WWW-Authenticate: Digest a=b\r\n".into(), format!("; {CHECK}")),
+        (
+            format!("Proxy-Authenticate: {long}\r\n"),
+            format!("; it offers {}.., {OTHER}", "x".repeat(64)),
+        ),
+        (
+            format!("Proxy-Authenticate: {many}Basic\r\n"),
+            format!("; it offers {}..: {CHECK}", "A, ".repeat(8)),
+        ),
+    ] {
+        let found = refusal(&format!("HTTP/1.1 407 Who?\r\n{headers}Content-Length: 0\r\n\r\n"));
+        assert_eq!(found.to_string(), format!("proxy answered 407 Who?{said}"));
+    }
+    let hidden = "HTTP/1.1 403 No\r\nProxy-Authenticate: NTLM\r\nContent-Length: 2\r\n\r\nno";
+    assert_eq!(refusal(hidden).to_string(), "proxy answered 403 No: no");
+}
+
+#[test]
+fn the_body_of_a_refusal_has_a_second_from_its_head() {
+    let at = |ms| Time::ZERO + Duration::from_millis(ms);
+    let proxy = Address::parse(HTTP).unwrap();
+    let mut dialogue = Dialogue::new(&proxy, &target("ws://h"), &Config::default()).unwrap();
+    dialogue.advance(usize::MAX);
+    assert_eq!(dialogue.reading.handle_timeout(at(0)), Ok(()));
+    assert!(!dialogue.is_refused());
+    for &byte in b"HTTP/1.1 503 Busy\r\n\r\nso" {
+        dialogue.reading.spare_mut()[0] = byte;
+        dialogue.reading.commit(1);
+        assert_eq!(dialogue.step(), Ok(Progress::Partial));
+    }
+    assert!(dialogue.is_refused());
+    assert_eq!(dialogue.reading.handle_timeout(at(2000)), Ok(()));
+    assert_eq!(dialogue.reading.poll_timeout(), Some(at(3000)));
+    let refused = HandshakeError::Refused { status: 503 };
+    assert_eq!(dialogue.reading.handle_timeout(at(3000)), Err(refused));
+    assert_eq!(dialogue.step(), Err(refused));
+    assert_eq!(dialogue.into_refusal().unwrap().body, b"so");
 }
 
 #[test]

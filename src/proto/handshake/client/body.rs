@@ -1,8 +1,11 @@
 //! The body of a refusal (RFC 9112 §6.3).
-use super::Refusal;
+use super::response::{Refusal, Refuser, number};
 use crate::proto::{
     connection::RecvBuffer,
-    handshake::{HandshakeError, head},
+    handshake::{
+        HandshakeError, Progress, Reading,
+        head::{self, StatusLine},
+    },
 };
 
 /// In bytes. An incomplete line is scanned again each time more of it arrives: the limit keeps
@@ -10,8 +13,8 @@ use crate::proto::{
 const MAX_CHUNK_LINE: usize = 256;
 
 #[derive(Debug)]
-pub(super) struct Body {
-    pub(super) refusal: Refusal,
+pub(crate) struct Body {
+    pub(crate) refusal: Refusal,
     /// Of the body or, if that is chunked, of the current chunk; [`UNTIL_EOF`] up to the end of the
     /// stream.
     left: u64,
@@ -23,18 +26,37 @@ pub(super) struct Body {
 const UNTIL_EOF: u64 = u64::MAX;
 
 impl Body {
-    pub(super) fn of(refusal: Refusal) -> Self {
+    /// Takes the refusal's head, which is complete, from the front of `reading`.
+    pub(crate) fn behind(reading: &mut Reading, line: StatusLine, by: Refuser) -> Self {
+        let head = reading.wire().get(..line.len).unwrap_or_default();
+        let refusal = Refusal::new(line.status, head, by);
+        reading.skip(line.len);
         let (left, chunked) = framing(&refusal);
-        Self { refusal, left, chunked, line_end: 0 }
+        let body = Self { refusal, left, chunked, line_end: 0 };
+        reading.expect_body(body.refused());
+        body
     }
 
-    pub(super) fn refused(&self) -> HandshakeError {
+    /// Fails with [`Refused`](HandshakeError::Refused) once as much of the body is read as will be.
+    pub(crate) fn step(
+        &mut self,
+        reading: &mut Reading,
+        max: usize,
+    ) -> Result<Progress, HandshakeError> {
+        let eof = reading.is_at_end();
+        match self.take(&mut reading.buf, eof, max) {
+            true => Err(self.refused()),
+            false => Ok(Progress::Partial),
+        }
+    }
+
+    fn refused(&self) -> HandshakeError {
         HandshakeError::Refused { status: self.refusal.status }
     }
 
     /// Moves bytes from `buf` until the body has `max`. `true` once no more will be added: the body
     /// is complete or has `max` bytes, a chunk is invalid, or the stream has ended.
-    pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
+    fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
             let wire = buf.wire();
@@ -88,10 +110,4 @@ fn framing(refusal: &Refusal) -> (u64, bool) {
     let lengths = refusal.headers().named("Content-Length").map(number);
     let length = lengths.reduce(|all, other| all.filter(|_| all == other)).flatten();
     (length.unwrap_or(UNTIL_EOF), false)
-}
-
-/// A number above `u64::MAX` counts as `u64::MAX`.
-pub(super) fn number(value: &[u8]) -> Option<u64> {
-    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    digits.then(|| head::text(value).parse().unwrap_or(u64::MAX))
 }

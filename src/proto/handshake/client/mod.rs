@@ -10,11 +10,12 @@
 //!
 //! This module makes every check of §4.1. The caller handles connecting, TLS, proxies, redirects
 //! and retries.
-mod body;
+pub(crate) mod body;
+mod challenge;
 mod check;
 mod date;
 mod request;
-mod response;
+pub(crate) mod response;
 
 pub use request::Request;
 pub use response::Refusal;
@@ -38,6 +39,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use body::Body;
 use core::fmt;
 use request::OnResponse;
+use response::Refuser;
 
 /// A request that is being written, or its response that is being read. The buffer of the response
 /// becomes the connection's buffer.
@@ -177,22 +179,11 @@ impl Handshake {
                 self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);
             }
-            // `Refusal::new` copies the head, so that `skip` can remove it: the buffer then begins
-            // with the body.
-            let head = self.reading.wire().get(..line.len).unwrap_or_default();
-            let body = Body::of(Refusal::new(line.status, head));
-            self.reading.skip(line.len);
-            self.reading.expect_body(body.refused());
-            *self.refusal = Some(body);
+            *self.refusal = Some(Body::behind(&mut self.reading, line, Refuser::Server));
         }
-        let eof = self.reading.is_at_end();
-        let max = self.config.max_refusal_body;
-        let Some(body) = &mut *self.refusal else {
-            return Ok(Progress::Partial); // This never happens: `refusal` is set above.
-        };
-        match body.take(&mut self.reading.buf, eof, max) {
-            true => Err(body.refused()),
-            false => Ok(Progress::Partial),
+        match &mut *self.refusal {
+            Some(body) => body.step(&mut self.reading, self.config.max_refusal_body),
+            None => Ok(Progress::Partial), // This never happens: `refusal` is set above.
         }
     }
 

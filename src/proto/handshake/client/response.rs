@@ -1,13 +1,17 @@
-use super::{body::number, date};
+use super::{challenge::schemes, date};
 #[cfg(doc)]
 use crate::proto::config::Config;
-use crate::proto::{debug::__debug_text, handshake::head::Headers, shown::Shown};
+use crate::proto::{
+    debug::__debug_text,
+    handshake::head::{Headers, text},
+    shown::Shown,
+};
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
-/// A server's final response other than a 101: status, headers, and the start of the body. The body
-/// is read up to [`max_refusal_body`](Config::max_refusal_body) bytes, and for at most a second
-/// after the head.
+/// A server's final response other than a 101, or a proxy's response to CONNECT other than a 2xx:
+/// status, headers, and the start of the body. The body is read up to
+/// [`max_refusal_body`](Config::max_refusal_body) bytes, and for at most a second after the head.
 ///
 /// Redirects are not followed. Without TLS, anyone on the path can forge a refusal. You can log a
 /// refusal directly, because its `Display` and `Debug` escape and truncate the server's text.
@@ -19,11 +23,19 @@ pub struct Refusal {
     head: Vec<u8>,
     /// The start of the body, without the framing of HTTP chunks.
     pub body: Vec<u8>,
+    by: Refuser,
+}
+
+/// Who refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refuser {
+    Server,
+    Proxy,
 }
 
 impl Refusal {
-    pub(super) fn new(status: u16, head: &[u8]) -> Self {
-        Self { status, head: head.to_vec(), body: Vec::new() }
+    pub(super) fn new(status: u16, head: &[u8], by: Refuser) -> Self {
+        Self { status, head: head.to_vec(), body: Vec::new(), by }
     }
 
     /// All headers, in the order of the wire.
@@ -55,6 +67,29 @@ impl Refusal {
         Some(Duration::from_secs(seconds.min(1 << 31)))
     }
 
+    fn show_methods(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// So many that a proxy cannot fill a log.
+        const SHOWN: usize = 8;
+        let methods = self.headers().named("Proxy-Authenticate").flat_map(schemes);
+        let mut has_basic = false;
+        let mut number = 0;
+        for method in methods {
+            has_basic |= method.eq_ignore_ascii_case("Basic");
+            match number {
+                0 => write!(f, "; it offers {}", Shown(method.as_bytes()))?,
+                1..SHOWN => write!(f, ", {}", Shown(method.as_bytes()))?,
+                SHOWN => f.write_str(", ..")?,
+                _ => {}
+            }
+            number += 1;
+        }
+        f.write_str(match number {
+            0 => "; check user and password in its URL",
+            _ if has_basic => ": check user and password in its URL",
+            _ => ", but not Basic, which user and password in its URL are for",
+        })
+    }
+
     fn reason(&self) -> &[u8] {
         let line = self.head.split(|&b| b == b'\r').next().unwrap_or_default();
         line.splitn(3, |&b| b == b' ').nth(2).unwrap_or_default()
@@ -62,17 +97,25 @@ impl Refusal {
 }
 
 /// Shows one line: status, reason, and the start of the body. Reason and body are escaped, and each
-/// is cut at 64 bytes.
+/// is cut at 64 bytes. For a proxy's 407, also shows the methods of authentication that it offers.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "server answered {}", self.status)?;
+        f.write_str(match self.by {
+            Refuser::Server => "server",
+            Refuser::Proxy => "proxy",
+        })?;
+        write!(f, " answered {}", self.status)?;
         if !self.reason().is_empty() {
             write!(f, " {}", Shown(self.reason()))?;
         }
         // Without the line end of the body, which would be shown as an escape.
         match self.body.trim_ascii() {
-            [] => Ok(()),
-            body => write!(f, ": {}", Shown(body)),
+            [] => {}
+            body => write!(f, ": {}", Shown(body))?,
+        }
+        match (self.by, self.status) {
+            (Refuser::Proxy, 407) => self.show_methods(f),
+            _ => Ok(()),
         }
     }
 }
@@ -91,3 +134,9 @@ impl fmt::Debug for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+/// A number above `u64::MAX` counts as `u64::MAX`.
+pub(super) fn number(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| text(value).parse().unwrap_or(u64::MAX))
+}
