@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     let (socks, login, eof) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
     let mut config = Config::default();
     if flags & 8 != 0 {
-        config = Config { max_head: 200, max_headers: 5, max_interim: 2, ..config };
+        config = Config { max_head: 200, max_headers: 5, ..config };
     }
     let url = match (socks, login) {
         (false, false) => "http://proxy",

@@ -27,13 +27,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let mut config = Config { read_buffer: 512, ..Config::default() };
     if flags & 1 != 0 {
-        config = Config {
-            max_head: 200,
-            max_headers: 5,
-            max_interim: 2,
-            max_refusal_body: 20,
-            ..config
-        };
+        config = Config { max_head: 200, max_headers: 5, ..config };
     }
     let mut request = Request::new("ws://example.com/feed").unwrap();
     if flags & 2 != 0 {

@@ -256,14 +256,6 @@ pub struct Config {
     /// RFC 9112 §3 recommends that servers accept at least 8,000 bytes.
     pub max_request_line: usize,
 
-    /// The most interim (1xx) responses that a client skips before the final response; default 8.
-    /// This limit stops a server that sends 1xx for ever.
-    pub max_interim: u32,
-
-    /// The most bytes that a client keeps of the body of a refusal (a final response other than a
-    /// 101); default 4 KiB. After the refusal's head, a client waits at most a second for the body.
-    pub max_refusal_body: usize,
-
     // Makes `..` necessary, so that a later version can add fields.
     #[doc(hidden)]
     pub more: (),
@@ -294,8 +286,6 @@ impl Default for Config {
             max_head: 64 << 10,
             max_headers: 128,
             max_request_line: 8 << 10,
-            max_interim: 8,
-            max_refusal_body: 4 << 10,
             deflate: None,
             more: (),
         }

@@ -250,8 +250,7 @@ fn a_client_waits_a_second_for_the_body_of_a_refusal<E: End>() {
             }
         };
         let hour = Duration::from_secs(3600);
-        let config =
-            Config { handshake_timeout: hour, max_refusal_body: 1 << 20, ..Config::default() };
+        let config = Config { handshake_timeout: hour, ..Config::default() };
         let began = Instant::now();
         arrive(far, |io| match E::client(io, How::PLAIN, &request(), &config).map(drop) {
             Err(Error::Refused(refusal)) => {

@@ -390,8 +390,6 @@ fn a83_no_limit_is_so_large_that_a_length_wraps() {
         max_head: usize::MAX,
         max_headers: usize::MAX,
         max_request_line: usize::MAX,
-        max_interim: u32::MAX,
-        max_refusal_body: usize::MAX,
         ..Config::default()
     };
     for role in ROLES {

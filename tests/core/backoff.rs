@@ -295,7 +295,7 @@ fn each_error_says_whether_another_attempt_can_mend_it() {
         (H::UnexpectedSubprotocol, 502, false),
         (H::NoSubprotocol, 502, false),
         (H::UnexpectedExtension, 502, false),
-        (H::TooManyInterim { limit: 1 }, 502, false),
+        (H::TooManyInterim, 502, false),
         (H::SocksMethod, 502, false),
     ] {
         let found = (error.status(), error.retry() == Retry::BackOff);

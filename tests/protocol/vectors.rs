@@ -53,7 +53,10 @@ fn config(vector: &Value) -> Config {
             "max_head" => Config { max_head: n, ..config },
             "max_headers" => Config { max_headers: n, ..config },
             "max_request_line" => Config { max_request_line: n, ..config },
-            "max_interim" => Config { max_interim: n as u32, ..config },
+            "max_interim" => {
+                assert_eq!(n, 8, "not a setting");
+                config
+            }
             other => panic!("{other}"),
         };
     }
@@ -217,7 +220,7 @@ fn reason(error: HandshakeError) -> String {
         UnexpectedExtension => "extension",
         Malformed { .. } | BadHeader(_) => "malformed",
         HeadTooLong { .. } | TooManyHeaders { .. } => "too long",
-        TooManyInterim { .. } => "too many interim",
+        TooManyInterim => "too many interim",
         UnexpectedEof => "ended",
         Refused { status } => return format!("status {status}"),
         other => panic!("{other:?}"),

@@ -67,7 +67,6 @@ impl Client {
             max_message: MESSAGE,
             high_water: HIGH_WATER,
             max_head: 1536,
-            max_refusal_body: 256,
             heartbeat: Some(Heartbeat::new(Duration::from_secs(5), Duration::from_secs(3))),
             ..Config::default()
         };

@@ -3,7 +3,7 @@
 //!
 //! A [`Dialogue`] comes before TLS to the server and before the opening handshake. A dialogue has
 //! the same limits as an opening handshake: [`max_head`](Config::max_head) and the other limits on
-//! a head apply to the proxy's answer, and `max_refusal_body` to its refusal.
+//! a head apply to the proxy's answer.
 //! [`handshake_timeout`](Config::handshake_timeout) bounds the dialogue too, and counts from the
 //! beginning of the dial.
 //!
@@ -82,7 +82,7 @@ pub struct Dialogue {
     request: Vec<u8>,
     read_answer: ReadAnswer,
     refusal: Option<Body>,
-    max_body: usize,
+    max_head: usize,
 }
 
 impl Dialogue {
@@ -99,7 +99,7 @@ impl Dialogue {
             request,
             read_answer,
             refusal: None,
-            max_body: config.max_refusal_body,
+            max_head: config.max_head,
         })
     }
 
@@ -131,7 +131,7 @@ impl Dialogue {
 
     fn look(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(body) = &mut self.refusal {
-            return body.step(&mut self.reading, self.max_body);
+            return body.step(&mut self.reading, self.max_head);
         }
         // Bytes that have arrived by now are not parsed: they cannot answer an unsent request.
         if !self.outgoing().is_empty() {
@@ -142,7 +142,7 @@ impl Dialogue {
             Answer::Tunnel => Ok(Progress::Complete),
             Answer::Refused(line) => {
                 let body = Body::behind(&mut self.reading, line, Refuser::Proxy);
-                self.refusal.insert(body).step(&mut self.reading, self.max_body)
+                self.refusal.insert(body).step(&mut self.reading, self.max_head)
             }
         }
     }

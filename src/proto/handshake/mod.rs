@@ -213,12 +213,9 @@ pub enum HandshakeError {
         /// The setting of `Deflate`: `"require_no_takeover"` or `"server.window_bits"`.
         setting: &'static str,
     },
-    /// More interim (1xx) responses than [`max_interim`](crate::Config::max_interim).
-    #[error("more than {limit} interim responses (max_interim)")]
-    TooManyInterim {
-        /// The most interim responses allowed.
-        limit: u32,
-    },
+    /// More than 8 interim (1xx) responses.
+    #[error("more than 8 interim responses")]
+    TooManyInterim,
     /// A SOCKS5 proxy did not connect to the server: the proxy could not, or its rules forbid the
     /// connection (RFC 1928 §6).
     #[error("SOCKS5 request was answered with {reply:#04x}, {}", socks_reply(*reply))]
@@ -251,7 +248,7 @@ __debug_error! {
     MissingVersion, UnsupportedVersion, HostMismatch, HasBody, UnexpectedEof, Timeout, Incomplete,
     OriginNotAllowed, NotFound, UnknownProtocol, Refused { status }, EarlyResponse, BadAccept,
     UnexpectedSubprotocol, NoSubprotocol, UnexpectedExtension, BadDeflate, UnmetDeflate { setting },
-    TooManyInterim { limit }, SocksRefused { reply }, SocksMethod, SocksCredentials, Socks { what },
+    TooManyInterim, SocksRefused { reply }, SocksMethod, SocksCredentials, Socks { what },
 }
 
 /// RFC 1928 §6.

@@ -20,6 +20,9 @@ const HEAD: usize = 2 << 10;
 /// tell why the server refuses, and a body may never end.
 const REFUSAL_BODY: Duration = Duration::from_secs(1);
 
+/// The most interim responses before the final one. Otherwise a server could send 1xx for ever.
+const INTERIM: u32 = 8;
+
 /// The reading part of a handshake in either role. You report to it the bytes read, the end of the
 /// stream, and the time.
 pub struct Reading {
@@ -33,7 +36,6 @@ pub struct Reading {
     eof: bool,
     /// How many were skipped so far.
     interim: u32,
-    max_interim: u32,
     /// What the next `handle_timeout` starts, if anything.
     timeout: Option<Duration>,
     /// The earliest end of the timeouts that have started.
@@ -51,7 +53,6 @@ impl Reading {
             has_head: false,
             eof: false,
             interim: 0,
-            max_interim: config.max_interim,
             timeout: Some(config.handshake_timeout),
             deadline: None,
             timeout_error: HandshakeError::Timeout,
@@ -197,8 +198,8 @@ impl Reading {
         if line.minor != 1 {
             return Err(HandshakeError::BadHttpVersion);
         }
-        if self.interim == self.max_interim {
-            return Err(HandshakeError::TooManyInterim { limit: self.interim });
+        if self.interim == INTERIM {
+            return Err(HandshakeError::TooManyInterim);
         }
         self.interim += 1;
         self.buf.skip(line.len);

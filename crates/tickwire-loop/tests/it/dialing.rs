@@ -188,20 +188,19 @@ fn each_endless_answer_is_given_up<S: Read + Write + Send + 'static>(
         ("HTTP/1.1 101 ", "a", long),
         ("HTTP/1.1 101 OK\r\nX: ", "a", long),
         ("HTTP/1.1 101 OK\r\n", "X: y\r\n", HandshakeError::TooManyHeaders { limit: 128 }),
-        ("", "HTTP/1.1 103 x\r\nA: b\r\n\r\n", HandshakeError::TooManyInterim { limit: 8 }),
+        ("", "HTTP/1.1 103 x\r\nA: b\r\n\r\n", HandshakeError::TooManyInterim),
         (REFUSAL, "a", HandshakeError::Refused { status: 500 }),
         ("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 101 ", "a", HandshakeError::Timeout),
         // Ended by the second that such a body has, and by nothing else.
         ("HTTP/1.1 403 No\r\n\r\n", "a", HandshakeError::Refused { status: 403 }),
     ] {
         let drip = Duration::from_millis(5);
-        let (time, times, pause, body) = match error {
-            HandshakeError::Timeout => (Duration::from_millis(200), 1, drip, 4 << 10),
-            HandshakeError::Refused { status: 403 } => (LONG, 1, drip, usize::MAX),
-            _ => (LONG, 1000, Duration::ZERO, 4 << 10),
+        let (time, times, pause) = match error {
+            HandshakeError::Timeout => (Duration::from_millis(200), 1, drip),
+            HandshakeError::Refused { status: 403 } => (LONG, 1, drip),
+            _ => (LONG, 1000, Duration::ZERO),
         };
-        let config =
-            Config { handshake_timeout: time, max_refusal_body: body, ..Config::default() };
+        let config = Config { handshake_timeout: time, ..Config::default() };
         dial(&client, 0, to(listener.local_addr().unwrap()).config(config));
         let stream = over(listener.accept().unwrap().0);
         let peer = endless(stream, (start, piece.repeat(times)), pause);
@@ -209,7 +208,7 @@ fn each_endless_answer_is_given_up<S: Read + Write + Send + 'static>(
             Error::Handshake(other) => assert_eq!(other, error),
             Error::Refused(refusal) => {
                 assert_eq!(HandshakeError::Refused { status: refusal.status }, error);
-                assert!(refusal.body.len() <= Config::default().max_refusal_body);
+                assert!(refusal.body.len() <= 4 << 10);
             }
             other => panic!("{other:?} instead of {error}"),
         }

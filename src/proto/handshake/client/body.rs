@@ -12,6 +12,9 @@ use crate::proto::{
 /// these scans cheap.
 const MAX_CHUNK_LINE: usize = 256;
 
+/// The most bytes kept of a body, which may never end. `max_head` may lower it.
+const MOST: usize = 4 << 10;
+
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) refusal: Refusal,
@@ -41,10 +44,10 @@ impl Body {
     pub(crate) fn step(
         &mut self,
         reading: &mut Reading,
-        max: usize,
+        max_head: usize,
     ) -> Result<Progress, HandshakeError> {
         let eof = reading.is_at_end();
-        match self.take(&mut reading.buf, eof, max) {
+        match self.take(&mut reading.buf, eof, MOST.min(max_head)) {
             true => Err(self.refused()),
             false => Ok(Progress::Partial),
         }

@@ -150,8 +150,7 @@ impl Handshake {
     /// # Errors
     ///
     /// The first fault found. [`Refused`](HandshakeError::Refused) is returned as soon as the body
-    /// or its first [`max_refusal_body`](Config::max_refusal_body) bytes have arrived, a chunk of
-    /// the body is invalid, the stream has ended, or `handle_timeout` has ended the wait for the
+    /// or all that is [kept](Refusal::body) of it has arrived, a chunk of the body is invalid, the stream has ended, or `handle_timeout` has ended the wait for the
     /// body (at most a second). [`response`](Self::response) returns status and headers as soon as
     /// the head is complete. An error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
@@ -182,7 +181,7 @@ impl Handshake {
             *self.refusal = Some(Body::behind(&mut self.reading, line, Refuser::Server));
         }
         match &mut *self.refusal {
-            Some(body) => body.step(&mut self.reading, self.config.max_refusal_body),
+            Some(body) => body.step(&mut self.reading, self.config.max_head),
             None => Ok(Progress::Partial), // This never happens: `refusal` is set above.
         }
     }

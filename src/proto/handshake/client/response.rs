@@ -1,6 +1,4 @@
 use super::{challenge::schemes, date};
-#[cfg(doc)]
-use crate::proto::config::Config;
 use crate::proto::{
     debug::__debug_text,
     handshake::head::{Headers, text},
@@ -10,8 +8,8 @@ use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
 /// A server's final response other than a 101, or a proxy's response to CONNECT other than a 2xx:
-/// status, headers, and the start of the body. The body is read up to
-/// [`max_refusal_body`](Config::max_refusal_body) bytes, and for at most a second after the head.
+/// status, headers, and the start of the body. The body is read for at most a second after the
+/// head.
 ///
 /// Redirects are not followed. Without TLS, anyone on the path can forge a refusal. You can log a
 /// refusal directly, because its `Display` and `Debug` escape and truncate the server's text.
@@ -21,7 +19,8 @@ pub struct Refusal {
     pub status: u16,
     /// From the status line to the empty line, validated.
     head: Vec<u8>,
-    /// The start of the body, without the framing of HTTP chunks.
+    /// The first 4 KiB of the body, without the framing of HTTP chunks. Fewer, if
+    /// [`max_head`](crate::Config::max_head) is lower.
     pub body: Vec<u8>,
     by: Refuser,
 }

@@ -132,9 +132,9 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(tail);
     // Not used, and valid, so the `else` is never reached.
     let Ok(same) = core::Request::new("ws://localhost/") else { return Vec::new() };
-    // No limit is needed: `tail` is a part of the one read that ended the head.
-    let config = Config { max_refusal_body: usize::MAX, ..Config::default() };
-    let mut handshake = core::Handshake::new(&same, &config, Keys::new());
+    // tickwire keeps 4 KiB of a body. `tail` is shorter: a part of the one read of at most 4 KiB
+    // that ended the head.
+    let mut handshake = core::Handshake::new(&same, &Config::default(), Keys::new());
     let mut rest = &bytes[..];
     while !rest.is_empty() {
         let n = rest.read(handshake.reading.spare_mut()).unwrap_or(0); // a slice returns no error
@@ -240,14 +240,16 @@ pub fn generate_key() -> String {
     STANDARD.encode(nonce)
 }
 
-/// Reads the final response. Skips interim responses (RFC 9110 §15.2), up to tickwire's limit.
+/// The most interim responses, as in tickwire.
+const INTERIM: u32 = 8;
+
+/// Reads the final response. Skips interim responses (RFC 9110 §15.2).
 impl TryParse for Response {
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
-        let limit = Config::default().max_interim;
         let mut skipped = 0;
         // Parses the interim responses again in each call, because a `TryParse` keeps nothing
         // between two. `MAX_READS` bounds the work.
-        for _ in 0..=limit {
+        for _ in 0..=INTERIM {
             let rest = data.get(skipped..).unwrap_or_default();
             let Some((size, response)) = parse(rest)? else { return Ok(None) };
             skipped += size;
@@ -256,7 +258,7 @@ impl TryParse for Response {
                 return Ok(Some((skipped, response)));
             }
         }
-        Err(HandshakeError::TooManyInterim { limit }.into())
+        Err(HandshakeError::TooManyInterim.into())
     }
 }
 
