@@ -1,6 +1,6 @@
 //! Results, and what is made of them. No score, no percentage, no order but by name.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,29 @@ pub struct Report {
     pub peer: Peer,
     /// A row for each case that was run, by number.
     pub rows: Vec<Row>,
+    /// Set if the target went away before all was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub died: Option<Death>,
+}
+
+/// The end of a target that did not last as long as the run. Cases that were not run have no row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// How it was noticed.
+    pub why: String,
+    /// The cases that were not answered any more, the last first: it died behind one of them.
+    pub behind: Vec<String>,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the target died: {}", self.why)?;
+        match &self.behind[..] {
+            [] => Ok(()),
+            [case] => write!(f, ", behind {case}"),
+            cases => write!(f, ", behind one of {}", cases.join(", ")),
+        }
+    }
 }
 
 /// The result of one case.
@@ -90,6 +113,7 @@ impl Report {
             role,
             peer,
             rows: Vec::new(),
+            died: None,
         }
     }
 
@@ -161,6 +185,9 @@ impl Report {
                 let _ = writeln!(tap, "# note {}: {why}", row.case);
             }
         }
+        if let Some(death) = &self.died {
+            let _ = writeln!(tap, "Bail out! {death}");
+        }
         tap
     }
 
@@ -218,6 +245,9 @@ impl Report {
         for row in self.rows.iter().filter(|row| expect.standing(row) == Standing::Mended) {
             let _ = writeln!(text, "\n{} passes now: its line of the file can go", row.case);
         }
+        if let Some(death) = &self.died {
+            let _ = writeln!(text, "\n{death}. The other cases were not run.");
+        }
         let [pass, fail, note, skip] = self.counts();
         let _ = writeln!(text, "\n{pass} pass, {fail} fail, {note} notes, {skip} skipped");
         text
@@ -250,13 +280,15 @@ pub fn to_html(reports: &[Report]) -> String {
     let mut page = String::from(HTML_START);
     page.push_str("<h1>wsconform</h1>\n<ul>\n");
     for report in &reports {
+        let died = report.died.as_ref().map(|death| format!("; {death}")).unwrap_or_default();
         let _ = writeln!(
             page,
-            "<li>{} ({}), edition {} of the cases, suite {}</li>",
+            "<li>{} ({}), edition {} of the cases, suite {}{}</li>",
             escaped(&report.target),
             report.role,
             report.edition,
-            escaped(&report.suite)
+            escaped(&report.suite),
+            escaped(&died)
         );
     }
     page.push_str("</ul>\n<p>FAIL: the text names this end and says what it MUST do. Note: a choice, or the text binds the sender alone. Notes are not faults.</p>\n");

@@ -183,6 +183,8 @@ enum Phase {
     Steps,
     /// The markers are to come back.
     Marker,
+    /// Our half of the stream has ended inside a frame: the peer's end shows that it has read all.
+    Inside,
     /// The violation has passed: does the peer fail the connection after all?
     Late,
     /// Our Close is out: does the peer answer it?
@@ -218,6 +220,8 @@ pub struct Session {
     expects_close: Option<Option<u16>>,
     /// What stands behind the violation and must not be answered.
     behind: Vec<Event>,
+    /// The last frame announces more than comes of it.
+    ends_inside: bool,
     marker: Vec<u8>,
     seen: Observed,
     verdict: Verdict,
@@ -259,6 +263,7 @@ impl Session {
             "failed" => plan.behind_violation(),
             _ => Vec::new(),
         };
+        let ends_inside = plan.ends_inside_a_frame();
         let mut session = Session {
             case,
             role,
@@ -272,6 +277,7 @@ impl Session {
             last_ping: None,
             expects_close: None,
             behind,
+            ends_inside,
             marker,
             seen: Observed::default(),
             verdict: Verdict::Waiting,
@@ -355,9 +361,9 @@ impl Session {
                         return action;
                     }
                 }
-                Phase::Marker => {
+                Phase::Marker | Phase::Inside => {
                     self.judge_markers();
-                    if self.phase == Phase::Marker && self.actions.is_empty() {
+                    if self.actions.is_empty() && self.phase != Phase::Done {
                         return Action::Receive(Wait::ANSWER);
                     }
                 }
@@ -463,6 +469,12 @@ impl Session {
                 if !self.plan.head_is_cut =>
             {
                 self.send(ping);
+                let fails = matches!(self.plan.expect, Expect::Fail(_) | Expect::Refuse(_));
+                if self.ends_inside && !fails {
+                    self.actions.push_back(Action::Pause(Wait::LATE));
+                    self.actions.push_back(Action::Shutdown);
+                    self.phase = Phase::Inside;
+                }
             }
             Expect::Accept if self.expects_close.is_none() => {
                 // The Ping goes out when the last one is answered: a peer may leave out all but
@@ -623,6 +635,7 @@ impl Session {
         let named = code.map_or("without a code".to_owned(), |code| code.to_string());
         match self.plan.expect.clone() {
             Expect::Fail(codes) => self.failed(&codes, code),
+            Expect::Either if self.has_ended_inside() => self.waits_for_the_rest(),
             Expect::Either => {
                 self.conclude(Outcome::Note(format!("the peer answers with Close {named}")));
             }
@@ -728,6 +741,7 @@ impl Session {
                 self.conclude(Outcome::Good);
             }
             (Expect::Learn, _) => self.conclude(Outcome::Note(what)),
+            (Expect::Either, _) if self.has_ended_inside() => self.waits_for_the_rest(),
             (Expect::Either, _) => self.conclude(Outcome::Note(what)),
             (Expect::Accept, true) if self.phase == Phase::TcpEnd => self.conclude(Outcome::Good),
             (Expect::Accept, false) if self.phase == Phase::TcpEnd => {
@@ -736,6 +750,14 @@ impl Session {
             _ if !open => self.not_opened(&what),
             _ => self.not_taken(&what),
         }
+    }
+
+    fn has_ended_inside(&self) -> bool {
+        self.phase == Phase::Inside && self.actions.is_empty()
+    }
+
+    fn waits_for_the_rest(&mut self) {
+        self.conclude(Outcome::Note("the peer waits for the rest".to_owned()));
     }
 
     /// What is legal is not taken. A size above what came back in the probe is a limit.

@@ -9,7 +9,7 @@
 use crate::{
     Error, finish,
     options::Options,
-    run,
+    run::{self, Pace, Turns},
     stream::{Input, Stream},
     tls,
 };
@@ -40,8 +40,7 @@ const HEAD: Duration = Duration::from_secs(20);
 /// What is known of a client that calls itself by one name.
 struct Agent {
     probe: Probe,
-    /// The slowest answer of the probe.
-    round_trip: Duration,
+    pace: Pace,
     report: Report,
 }
 
@@ -146,7 +145,7 @@ impl Suite<'_> {
             let probe = Probe::new(Role::Client, "", "", self.options.seed);
             let called = self.options.name.as_deref().unwrap_or(name);
             let report = Report::new(called, Role::Client, probe.peer().clone());
-            Agent { probe, round_trip: Duration::from_millis(100), report }
+            Agent { probe, pace: Pace::default(), report }
         })
     }
 
@@ -157,15 +156,15 @@ impl Suite<'_> {
             return;
         }
         let Some(case) = self.cases.get(number - PROBES) else { return };
-        let (env, round_trip) = {
+        let (env, pace) = {
             let mut agents = self.agents();
             let agent = self.agent(&mut agents, name);
-            (self.env(&agent.probe), agent.round_trip)
+            (self.env(&agent.probe), agent.pace.clone())
         };
         let mut session = Session::new(case, Role::Client, &env);
         if *session.verdict() == Verdict::Waiting {
             session.received(bytes);
-            run::drive(&mut session, stream, round_trip);
+            run::drive(&mut session, stream, &pace, &mut Turns::new(1).next());
         } else {
             say(stream, head, ""); // a case that is skipped
         }
@@ -183,11 +182,11 @@ impl Suite<'_> {
             return;
         };
         session.received(bytes);
-        let measured = run::drive(&mut session, stream, Duration::from_millis(100));
+        let driven = run::drive(&mut session, stream, &Pace::default(), &mut Turns::new(1).next());
         let mut agents = self.agents();
         let agent = self.agent(&mut agents, name);
         agent.probe.learn(&session);
-        agent.round_trip = agent.round_trip.max(measured);
+        agent.pace.learn(&driven);
         agent.report.peer = agent.probe.peer().clone();
     }
 

@@ -46,6 +46,9 @@ pub(crate) struct Run {
 impl Target for Client<'_> {
     type Connection = Run;
 
+    // Each is a process.
+    const OPEN: usize = 32;
+
     fn role(&self) -> Role {
         Role::Client
     }

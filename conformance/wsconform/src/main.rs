@@ -96,5 +96,8 @@ pub(crate) fn finish(report: &Report, options: &Options) -> Result<bool, Error> 
     } else {
         print!("{}", report.to_terminal(&expect, std::io::stdout().is_terminal()));
     }
-    Ok(expect.holds(report))
+    match &report.died {
+        Some(death) => Err(death.to_string().into()),
+        None => Ok(expect.holds(report)),
+    }
 }

@@ -18,10 +18,11 @@ Usage:
 What is run:
   --case CASE       only this case; may be repeated, and may be the start of numbers, such as F-
   --group GROUP     only handshake, http, frames, close, utf8, deflate or delivery; may be repeated
+  --except CASE     not this case, such as one that ends the server; may be repeated
   --no-echo         do not expect the peer to send messages back
   --handshake       with --listen: handshake cases too
   --keep            with --listen: go on after the first report
-  --jobs N          cases beside each other [8]
+  --jobs N          cases that talk with the peer at one time [8]; with 1, no other is open
   --seed N          of masking keys and drawn data [0]
 
 What comes out:
@@ -38,7 +39,7 @@ TLS:
   --cert FILE --key FILE   with `client`: serve wss
 
 The exit code is 0 if nothing failed but what --expect names, 1 if something did, 2 if the target
-could not be tested.
+could not be tested, or died before all was done: the report has what was judged until then.
 ";
 
 /// What to do.
@@ -57,6 +58,7 @@ pub(crate) enum Command {
 #[derive(Default)]
 pub(crate) struct Options {
     cases: Vec<String>,
+    except: Vec<String>,
     groups: Vec<String>,
     pub(crate) no_echo: bool,
     pub(crate) handshake: bool,
@@ -76,13 +78,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether `--case` and `--group` let this case run.
+    /// Whether `--case`, `--except` and `--group` let this case run.
     pub(crate) fn chooses(&self, case: &Case) -> bool {
         let by_number =
             self.cases.is_empty() || self.cases.iter().any(|start| case.id.starts_with(start));
         let by_group = self.groups.is_empty()
             || self.groups.iter().any(|name| *name == group_name(case.group()));
-        by_number && by_group
+        let is_excepted = self.except.iter().any(|start| case.id.starts_with(start));
+        by_number && by_group && !is_excepted
     }
 }
 
@@ -107,6 +110,7 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("explain") => command = Some(Command::Explain(parser.value()?.string()?)),
             Long("listen") => listen = Some(parser.value()?.string()?),
             Long("case") => options.cases.push(parser.value()?.string()?),
+            Long("except") => options.except.push(parser.value()?.string()?),
             Long("group") => {
                 let name = parser.value()?.string()?;
                 if !Group::ALL.iter().any(|&group| group_name(group) == name) {

@@ -1,5 +1,9 @@
 //! Runs sessions: the probe first, then the cases beside each other, then each failure three times
 //! alone.
+//!
+//! A session has a turn while it talks with the target, and gives it away while the target is silent.
+//! So many that wait cost no more time than one, and yet a failure is repeated while nobody else
+//! talks.
 
 use crate::{
     Error,
@@ -7,9 +11,8 @@ use crate::{
     stream::{Input, Stream},
 };
 use std::{
-    collections::HashSet,
     sync::{
-        Condvar, Mutex, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -17,8 +20,8 @@ use std::{
 };
 use wsconform_cases::{
     Action, Case, End, Env, Probe, Role, Session, Verdict,
-    case::cases,
-    report::{Report, Row},
+    case::{cases, find},
+    report::{Death, Report, Row},
 };
 
 /// Somebody to test: one connection for each session.
@@ -26,12 +29,18 @@ pub(crate) trait Target: Sync {
     /// What holds the connection; dropped when its session is over.
     type Connection: AsMut<Stream>;
 
+    /// How many connections may be open at one time. Most of them wait for a silent target.
+    const OPEN: usize;
+
     fn role(&self) -> Role;
     fn connect(&self) -> Result<Self::Connection, Error>;
 }
 
-/// The bytes that the cases of one moment may hold together: what is announced, sent, or comes back.
+/// The bytes that the cases of one moment may make the target hold together.
 const MOST: u64 = 64 << 20;
+
+/// What counts for nothing beside that.
+const SMALL: u64 = 64 << 10;
 
 /// A peer that drips its answer ends its session after this time.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -39,61 +48,123 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How often a failure has to come again, alone, before it is one.
 const REPEATS: usize = 3;
 
-/// A peer that says nothing costs seconds with each run. After this time, failures are believed
-/// whose rule has failed for the same reason in repeated cases.
-const REPEATING: Duration = Duration::from_secs(20);
+/// A target is silent after five round trips, and at least this time.
+const SILENT: Duration = Duration::from_millis(20);
 
-/// Drives one session to its end. Returns the longest time between the end of a write and the next
-/// bytes, which is the round trip of a peer that has to answer.
-pub(crate) fn drive(session: &mut Session, stream: &mut Stream, round_trip: Duration) -> Duration {
+/// How long the target takes to answer, by the bytes that a session has sent: a message of 16 MiB
+/// can take a second where a Ping takes a millisecond.
+#[derive(Clone, Default)]
+pub(crate) struct Pace(Vec<(usize, Duration)>);
+
+impl Pace {
+    /// Takes what a session of the probe has measured.
+    pub(crate) fn learn(&mut self, driven: &Driven) {
+        self.0.push((driven.sent, driven.slowest));
+        self.0.sort_unstable();
+    }
+
+    /// Until something is known, that of a slow peer: it only bounds waits for an answer.
+    fn round_trip(&self, sent: usize) -> Duration {
+        let size = self.0.iter().map(|known| known.0).find(|&size| size >= sent);
+        let known = self.0.iter().filter(|known| size.is_none_or(|size| known.0 <= size));
+        let slowest = known.map(|known| known.1).max();
+        slowest.unwrap_or(Duration::from_millis(100)).max(Duration::from_millis(1))
+    }
+}
+
+/// What a session has shown beside its verdict.
+pub(crate) struct Driven {
+    sent: usize,
+    /// The longest time between the end of a write and the next bytes.
+    slowest: Duration,
+    wrote: Option<Instant>,
+    heard: Option<Instant>,
+    /// The session ended with the end of the stream, or without an answer.
+    is_silent: bool,
+}
+
+/// Drives one session to its end.
+pub(crate) fn drive(
+    session: &mut Session,
+    stream: &mut Stream,
+    pace: &Pace,
+    turn: &mut Turn<'_>,
+) -> Driven {
     let over = Instant::now() + LONGEST;
-    let mut longest = Duration::ZERO;
-    let mut wrote: Option<Instant> = None;
-    let mut take = |session: &mut Session, input: Input, wrote: &mut Option<Instant>| match input {
-        Input::Bytes(bytes) => {
-            if let Some(at) = wrote.take() {
-                longest = longest.max(at.elapsed());
-            }
-            session.received(&bytes);
-            true
-        }
-        Input::Ended(end) => {
-            session.ended(end);
-            false
-        }
-        Input::Nothing => false,
-    };
+    let mut driven =
+        Driven { sent: 0, slowest: Duration::ZERO, wrote: None, heard: None, is_silent: false };
     loop {
+        let round_trip = pace.round_trip(driven.sent);
         match session.next_action() {
             Action::Send(bytes) => {
+                driven.sent += bytes.len();
                 if stream.write(&bytes).is_ok() {
-                    wrote = Some(Instant::now());
+                    driven.wrote = Some(Instant::now());
                     continue;
                 }
                 // What the peer said before it ended the stream explains why.
                 while let Input::Bytes(bytes) = stream.read(Duration::from_millis(100)) {
-                    session.received(&bytes);
+                    driven.take(session, Input::Bytes(bytes));
                 }
-                session.ended(End::Reset);
+                driven.take(session, Input::Ended(End::Reset));
             }
             Action::Pause(wait) => {
                 let until = Instant::now() + wait.duration(round_trip);
-                while take(
-                    session,
-                    stream.read(until.saturating_duration_since(Instant::now())),
-                    &mut wrote,
-                ) {}
+                loop {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let input = read(stream, left, round_trip, turn);
+                    if !driven.take(session, input) {
+                        break;
+                    }
+                }
             }
             Action::Receive(wait) => {
-                let input = stream.read(wait.duration(round_trip));
+                let input = read(stream, wait.duration(round_trip), round_trip, turn);
                 if matches!(input, Input::Nothing) || Instant::now() > over {
+                    driven.is_silent = true;
                     session.timed_out();
                 } else {
-                    take(session, input, &mut wrote);
+                    driven.take(session, input);
                 }
             }
             Action::Shutdown => stream.shut_down(),
-            Action::Done => return longest,
+            Action::Done => return driven,
+        }
+    }
+}
+
+/// Waits at most `time` for bytes or the end, without the turn once the target is silent.
+fn read(stream: &mut Stream, time: Duration, round_trip: Duration, turn: &mut Turn<'_>) -> Input {
+    let until = Instant::now() + time;
+    let input = stream.read(time.min(SILENT.max(round_trip * 5)));
+    if !matches!(input, Input::Nothing) {
+        return input;
+    }
+    turn.give();
+    let input = stream.read(until.saturating_duration_since(Instant::now()));
+    turn.take();
+    input
+}
+
+impl Driven {
+    /// Hands in what was read. Returns whether it was bytes.
+    fn take(&mut self, session: &mut Session, input: Input) -> bool {
+        match input {
+            Input::Bytes(bytes) => {
+                let now = Instant::now();
+                if let Some(wrote) = self.wrote.filter(|wrote| self.heard < Some(*wrote)) {
+                    self.slowest = self.slowest.max(now - wrote);
+                }
+                self.heard = Some(now);
+                session.received(&bytes);
+                true
+            }
+            Input::Ended(end) => {
+                self.is_silent = true;
+                session.ended(end);
+                false
+            }
+            Input::Nothing => false,
         }
     }
 }
@@ -106,49 +177,55 @@ pub(crate) fn test<T: Target>(
     (host, resource): (&str, &str),
     options: &Options,
 ) -> Result<Report, Error> {
-    let mut probe = Probe::new(target.role(), host, resource, options.seed);
-    // Until it is known, the round trip of a slow peer: it only bounds waits for an answer.
-    let mut round_trip = Duration::from_millis(100);
-    let mut measured = Duration::ZERO;
+    let role = target.role();
+    let mut probe = Probe::new(role, host, resource, options.seed);
+    let mut pace = Pace::default();
+    let alone = Turns::new(1);
     while let Some(mut session) = probe.next_session() {
         let mut connection = target.connect()?;
-        measured = measured.max(drive(&mut session, connection.as_mut(), round_trip));
+        let driven = drive(&mut session, connection.as_mut(), &pace, &mut alone.next());
+        pace.learn(&driven);
         probe.learn(&session);
     }
     if !probe.peer().opens {
         let fault = probe.peer().fault.as_deref().unwrap_or("no answer");
         return Err(format!("{name} did not open a WebSocket: {fault}").into());
     }
-    round_trip = measured.max(Duration::from_millis(1));
-    let env = env(host, resource, &probe, options);
-    let run = |case: &'static Case| -> Result<Session, Error> {
-        let mut session = Session::new(case, target.role(), &env);
-        if *session.verdict() == Verdict::Waiting {
-            let mut connection =
-                target.connect().map_err(|error| format!("{} before {}", error, case.id))?;
-            drive(&mut session, connection.as_mut(), round_trip);
-        }
-        Ok(session)
+    let runner = Runner {
+        target,
+        env: env(host, resource, &probe, options),
+        pace,
+        budget: Budget { free: Mutex::new(MOST), more: Condvar::new() },
+        traces: Mutex::default(),
+        gone: Mutex::new(None),
     };
     let chosen: Vec<&Case> =
-        cases().iter().filter(|case| case.tests(target.role()) && options.chooses(case)).collect();
-    let mut report = Report::new(name, target.role(), probe.peer().clone());
-    for session in beside_each_other(&chosen, target.role(), options.jobs, &run)? {
-        report.add(&session);
-        if options.hex {
-            hex(&session);
+        cases().iter().filter(|case| case.tests(role) && options.chooses(case)).collect();
+    let report = Mutex::new(Report::new(name, role, probe.peer().clone()));
+    // With one job, one connection: if the target goes away, it is known behind which case.
+    let open = if options.jobs == 1 { 1 } else { T::OPEN };
+    let turns = Turns::new(options.jobs);
+    beside_each_other(&chosen, open, |case| {
+        if let Some(session) = runner.run(case, &turns) {
+            lock(&report).add(&session);
+            if options.hex {
+                hex(&session);
+            }
         }
-    }
-    let until = Instant::now() + REPEATING;
-    let mut confirmed = HashSet::new();
-    for row in &mut report.rows {
-        let Verdict::Fail { why, .. } = &row.verdict else { continue };
-        let Some(case) = chosen.iter().find(|case| case.id == row.case) else { continue };
-        let reason = (&case.rule.id, why.clone());
-        if confirmed.contains(&reason) && Instant::now() > until {
-            row.remarks.push("not repeated: other cases of the rule were, and failed".to_owned());
-        } else if comes_again(row, case, &run)? {
-            confirmed.insert(reason);
+    });
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failing: Vec<&mut Row> =
+        report.rows.iter_mut().filter(|row| matches!(row.verdict, Verdict::Fail { .. })).collect();
+    let failing: Vec<Mutex<&mut Row>> = failing.into_iter().map(Mutex::new).collect();
+    beside_each_other(&failing, open, |row| {
+        let row = &mut *lock(row);
+        row.verdict = runner.repeated(&row.case, &row.verdict, &alone);
+    });
+    report.died = runner.death();
+    let behind = report.died.iter().flat_map(|death| &death.behind);
+    for case in behind {
+        for row in report.rows.iter_mut().filter(|row| row.case == *case) {
+            row.verdict = Verdict::Skip { cause: "the target died meanwhile".to_owned() };
         }
     }
     Ok(report)
@@ -169,81 +246,187 @@ fn hex(session: &Session) {
     println!("{} received {}", session.case().id, session.received_hex());
 }
 
-/// A failure that does not come each time is a note: the peer, the network or the suite is
-/// unsteady, and nobody can mend what does not come again.
-fn comes_again(
-    row: &mut Row,
-    case: &'static Case,
-    run: &impl Fn(&'static Case) -> Result<Session, Error>,
-) -> Result<bool, Error> {
-    let mut failed = 0;
-    for _ in 0..REPEATS {
-        if let Verdict::Fail { .. } = run(case)?.verdict() {
-            failed += 1;
-        }
-    }
-    if failed < REPEATS
-        && let Verdict::Fail { why, .. } = &row.verdict
-    {
-        let why =
-            format!("failed beside other cases, and in {failed} of {REPEATS} runs alone: {why}");
-        row.verdict = Verdict::Note { why };
-    }
-    Ok(failed == REPEATS)
-}
-
-fn beside_each_other(
-    chosen: &[&'static Case],
-    role: Role,
-    jobs: usize,
-    run: &(impl Fn(&'static Case) -> Result<Session, Error> + Sync),
-) -> Result<Vec<Session>, Error> {
+/// Calls `act` for each item, in so many threads.
+fn beside_each_other<I: Sync>(items: &[I], threads: usize, act: impl Fn(&I) + Sync) {
     let next = AtomicUsize::new(0);
-    let free = Free { bytes: Mutex::new(MOST), more: Condvar::new() };
-    let done = Mutex::new(Vec::new());
-    let failed = Mutex::new(None);
     thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..threads.min(items.len()) {
             scope.spawn(|| {
-                while let Some(case) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let weight = case.weight(role).min(MOST);
-                    free.take(weight);
-                    let result = run(case);
-                    free.give(weight);
-                    match result {
-                        Ok(session) => {
-                            done.lock().unwrap_or_else(PoisonError::into_inner).push(session)
-                        }
-                        Err(error) => {
-                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                            return;
-                        }
-                    }
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    act(item);
                 }
             });
         }
     });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner)),
+}
+
+struct Runner<'t, T> {
+    target: &'t T,
+    env: Env,
+    pace: Pace,
+    budget: Budget,
+    traces: Mutex<Vec<Trace>>,
+    /// Why there is no connection any more.
+    gone: Mutex<Option<String>>,
+}
+
+/// What a session says of a target that is gone.
+struct Trace {
+    case: &'static str,
+    driven: Driven,
+    over: Instant,
+}
+
+impl<T: Target> Runner<'_, T> {
+    /// `None` once the target is gone.
+    fn run(&self, case: &'static Case, turns: &Turns) -> Option<Session> {
+        let role = self.target.role();
+        let mut session = Session::new(case, role, &self.env);
+        if *session.verdict() != Verdict::Waiting {
+            return Some(session);
+        }
+        let held = self.budget.take(case.weight(role));
+        let mut turn = turns.next();
+        if lock(&self.gone).is_some() {
+            return None;
+        }
+        let mut connection = self.connect()?;
+        let driven = drive(&mut session, connection.as_mut(), &self.pace, &mut turn);
+        lock(&self.traces).push(Trace { case: &case.id, driven, over: Instant::now() });
+        turn.give();
+        if held.bytes > SMALL {
+            // The target lets go of what it holds when it sees the end.
+            let stream = connection.as_mut();
+            stream.shut_down();
+            let until = Instant::now() + SILENT * 10;
+            while let Input::Bytes(_) = stream.read(until.saturating_duration_since(Instant::now()))
+            {
+            }
+        }
+        Some(session)
+    }
+
+    fn connect(&self) -> Option<T::Connection> {
+        match self.target.connect() {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                lock(&self.gone).get_or_insert(error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The verdict on a case that has failed beside others. A failure that doesn't come each time is
+    /// a note: the peer, the network or the suite is unsteady, and nobody can mend what doesn't come
+    /// again.
+    fn repeated(&self, case: &str, failure: &Verdict, alone: &Turns) -> Verdict {
+        let Verdict::Fail { why, .. } = failure else { return failure.clone() };
+        for run in 1..=REPEATS {
+            let Some(session) = find(case).and_then(|case| self.run(case, alone)) else {
+                let why = format!("failed, and the target died before it was repeated: {why}");
+                return Verdict::Note { why };
+            };
+            if !matches!(session.verdict(), Verdict::Fail { .. }) {
+                let why = format!("failed beside other cases, but not in run {run} alone: {why}");
+                return Verdict::Note { why };
+            }
+        }
+        failure.clone()
+    }
+
+    /// Whether the target is gone, and behind which cases: those that were not answered any more, the
+    /// last written first.
+    fn death(&self) -> Option<Death> {
+        let is_known = lock(&self.gone).is_some();
+        if !is_known && self.connect().is_some() {
+            return None;
+        }
+        let why = lock(&self.gone).clone()?;
+        let mut traces = lock(&self.traces);
+        let last = traces.iter().filter_map(|trace| trace.driven.heard).max();
+        // Other sessions may see a bit later what came before the end.
+        traces.retain(|trace| trace.driven.is_silent && Some(trace.over + SILENT * 10) > last);
+        traces.sort_by_key(|trace| std::cmp::Reverse(trace.driven.wrote));
+        Some(Death { why, behind: traces.iter().map(|trace| trace.case.to_owned()).collect() })
     }
 }
 
-/// A budget in bytes.
-struct Free {
-    bytes: Mutex<u64>,
+/// The right to talk with the target.
+pub(crate) struct Turns {
+    free: Mutex<usize>,
     more: Condvar,
 }
 
-impl Free {
-    fn take(&self, wanted: u64) {
-        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let enough = self.more.wait_while(bytes, |bytes| *bytes < wanted);
-        *enough.unwrap_or_else(PoisonError::into_inner) -= wanted;
+/// One of the turns, or the place of one that was given away.
+pub(crate) struct Turn<'t> {
+    turns: &'t Turns,
+    is_mine: bool,
+}
+
+impl Turns {
+    pub(crate) fn new(count: usize) -> Turns {
+        Turns { free: Mutex::new(count), more: Condvar::new() }
     }
 
-    fn give(&self, back: u64) {
-        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) += back;
-        self.more.notify_all();
+    /// Waits for a turn.
+    pub(crate) fn next(&self) -> Turn<'_> {
+        let mut turn = Turn { turns: self, is_mine: false };
+        turn.take();
+        turn
     }
+}
+
+impl Turn<'_> {
+    fn take(&mut self) {
+        let free = self.turns.more.wait_while(lock(&self.turns.free), |free| *free == 0);
+        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.is_mine = true;
+    }
+
+    fn give(&mut self) {
+        if self.is_mine {
+            *lock(&self.turns.free) += 1;
+            self.turns.more.notify_one();
+            self.is_mine = false;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.give();
+    }
+}
+
+/// Bytes that a target may hold.
+struct Budget {
+    free: Mutex<u64>,
+    more: Condvar,
+}
+
+/// Gives its bytes back when it is dropped.
+struct Held<'b> {
+    budget: &'b Budget,
+    bytes: u64,
+}
+
+impl Budget {
+    /// Waits for so many bytes, or for all of them.
+    fn take(&self, bytes: u64) -> Held<'_> {
+        let bytes = bytes.min(MOST);
+        let free = self.more.wait_while(lock(&self.free), |free| *free < bytes);
+        *free.unwrap_or_else(PoisonError::into_inner) -= bytes;
+        Held { budget: self, bytes }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *lock(&self.budget.free) += self.bytes;
+        self.budget.more.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -55,6 +55,8 @@ pub(crate) fn test(url: &str, options: &Options) -> Result<Report, Error> {
 impl Target for Server {
     type Connection = Stream;
 
+    const OPEN: usize = 256;
+
     fn role(&self) -> Role {
         Role::Server
     }

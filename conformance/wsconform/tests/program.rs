@@ -6,8 +6,11 @@ mod support;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -30,9 +33,20 @@ fn play(tcp: TcpStream, model: Model) {
 }
 
 /// The same with a pause before each write.
-fn play_slowly(mut tcp: TcpStream, mut model: Model, pause: Duration) {
+fn play_slowly(tcp: TcpStream, model: Model, pause: Duration) {
+    play_and_weigh(tcp, model, pause, |_| {});
+}
+
+/// The same, and tells how many bytes the peer holds behind each read.
+fn play_and_weigh(
+    mut tcp: TcpStream,
+    mut model: Model,
+    pause: Duration,
+    mut weigh: impl FnMut(u64),
+) {
     let mut buffer = vec![0; 64 << 10];
     loop {
+        weigh(model.held());
         if !model.output.is_empty() {
             thread::sleep(pause);
         }
@@ -61,16 +75,29 @@ fn serve(flaw: Flaw) -> String {
 }
 
 fn serve_slowly(flaw: Flaw, pause: Duration) -> String {
+    serve_with(move |tcp| play_slowly(tcp, next_model(Role::Server, flaw), pause))
+}
+
+/// A server that does this with each connection, in a thread of its own.
+fn serve_with(act: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let act = Arc::new(act);
     thread::spawn(move || {
         for tcp in listener.incoming() {
-            thread::spawn(move || {
-                play_slowly(tcp.unwrap(), next_model(Role::Server, flaw), pause);
-            });
+            let act = act.clone();
+            thread::spawn(move || act(tcp.unwrap()));
         }
     });
     url
+}
+
+/// Whether the request that a connection begins with has this in its first line.
+fn asks(tcp: &TcpStream, start: &str) -> bool {
+    let mut head = [0; 256];
+    let length = tcp.peek(&mut head).unwrap_or(0);
+    let head = String::from_utf8_lossy(&head[..length]);
+    head.lines().next().unwrap_or_default().contains(start)
 }
 
 fn text(output: &Output) -> String {
@@ -86,12 +113,31 @@ fn file(name: &str) -> String {
     folder.join(format!("{}-{name}", std::process::id())).display().to_string()
 }
 
+/// The server holds at most 64 MiB meanwhile, all connections together.
 #[test]
 fn a_good_server_fails_nothing_and_the_report_can_be_read_again() {
     let json = file("good.json");
-    let output = program().args(["server", &serve(""), "--json", &json]).output().unwrap();
+    let held = Arc::new(Mutex::new(0));
+    let most = Arc::new(AtomicU64::new(0));
+    let peak = most.clone();
+    let url = serve_with(move |tcp| {
+        let mut mine = 0;
+        let mut weigh = |bytes| {
+            let mut held = held.lock().unwrap();
+            *held += bytes;
+            *held -= mine;
+            mine = bytes;
+            most.fetch_max(*held, Ordering::Relaxed);
+        };
+        play_and_weigh(tcp, next_model(Role::Server, ""), Duration::ZERO, &mut weigh);
+        weigh(0);
+    });
+    let output = program().args(["server", &url, "--json", &json]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let report = Report::from_json(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let peak = peak.load(Ordering::Relaxed);
+    // The frames of the largest case, and of small ones beside it.
+    assert!((64 << 20..=65 << 20).contains(&peak), "{peak} bytes");
+    let report = report_of(&json);
     assert!(report.peer.echoes());
     assert!(report.rows.iter().any(|row| row.verdict == Verdict::Pass));
     assert!(report.rows.iter().all(|row| !matches!(row.verdict, Verdict::Fail { .. })));
@@ -103,18 +149,150 @@ fn a_good_server_fails_nothing_and_the_report_can_be_read_again() {
 fn a_server_with_a_flaw_fails_and_an_expected_failure_is_none() {
     let url = serve("http-1.0");
     let json = file("flaw.json");
-    let output = program().args(["server", &url, "--json", &json]).output().unwrap();
+    let http = ["--group", "http"];
+    let output = program().args(["server", &url, "--json", &json]).args(http).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    let report = Report::from_json(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let report = report_of(&json);
     let failed = report.rows.iter().filter(|row| matches!(row.verdict, Verdict::Fail { .. }));
     let lines: Vec<String> = failed.map(|row| format!("fail {} server\n", row.case)).collect();
     assert!(!lines.is_empty());
 
     let expect = file("expect");
     std::fs::write(&expect, format!("edition 1\n{}", lines.concat())).unwrap();
-    let output = program().args(["server", &url, "--expect", &expect, "--tap"]).output().unwrap();
+    let mut again = program();
+    again.args(["server", &url, "--expect", &expect, "--tap"]).args(http);
+    let output = again.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(text(&output).contains("# TODO known failure"));
+}
+
+fn report_of(json: &str) -> Report {
+    Report::from_json(&std::fs::read_to_string(json).unwrap()).unwrap()
+}
+
+/// The answers to HTTP/1.0, in the order of the connections.
+fn http_1_0(answers: &'static [Flaw]) -> (Verdict, usize) {
+    let asked = Arc::new(Mutex::new(0));
+    let count = asked.clone();
+    let url = serve_with(move |tcp| {
+        let mut flaw = "";
+        if asks(&tcp, "HTTP/1.0") {
+            let mut asked = asked.lock().unwrap();
+            flaw = answers[*asked];
+            *asked += 1;
+        }
+        play(tcp, next_model(Role::Server, flaw));
+    });
+    let json = file(&format!("repeats-{}.json", answers.len()));
+    let run = program().args(["server", &url, "--case", "HS-014", "--json", &json]).output();
+    assert_ne!(run.unwrap().status.code(), Some(2));
+    let count = *count.lock().unwrap();
+    (report_of(&json).rows[0].verdict.clone(), count)
+}
+
+#[test]
+fn a_failure_comes_three_times_more() {
+    let (verdict, asked) = http_1_0(&["http-1.0"; 4]);
+    assert!(matches!(verdict, Verdict::Fail { .. }), "{verdict:?}");
+    assert_eq!(asked, 4);
+}
+
+#[test]
+fn a_failure_that_does_not_come_again_is_a_note() {
+    let (verdict, asked) = http_1_0(&["http-1.0", "http-1.0", ""]);
+    assert!(
+        matches!(&verdict, Verdict::Note { why } if why.contains("but not in run 2 alone")),
+        "{verdict:?}"
+    );
+    assert_eq!(asked, 3);
+}
+
+/// Not a test: a server that dies of a request of HTTP/1.0, as a process of its own.
+#[test]
+fn server_process() {
+    if std::env::var("WSCONFORM_SERVES").is_err() {
+        return;
+    }
+    let url = serve_with(|tcp| {
+        if asks(&tcp, "HTTP/1.0") {
+            std::process::exit(0);
+        }
+        play(tcp, next_model(Role::Server, "two-hosts"));
+    });
+    println!("at {url}");
+    loop {
+        thread::park();
+    }
+}
+
+struct DyingServer {
+    process: Child,
+    url: String,
+}
+
+impl DyingServer {
+    fn start() -> DyingServer {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "server_process", "--nocapture"])
+            .env("WSCONFORM_SERVES", "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let url = lines.find_map(|line| Some(line.split_once("at ")?.1.to_owned())).unwrap();
+        DyingServer { process, url }
+    }
+}
+
+impl Drop for DyingServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill(); // it may have died
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_dies_gets_a_report() {
+    let json = file("death.json");
+    let run = |more: &[&str]| {
+        let server = DyingServer::start();
+        let mut command = program();
+        command.args(["server", &server.url, "--json", &json, "--case", "HS-0", "--case", "F-20"]);
+        command.args(more).output().unwrap()
+    };
+    let output = run(&["--jobs", "1"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let report = report_of(&json);
+    assert_eq!(report.died.unwrap().behind, ["HS-014"]);
+    // What came before it is judged; its own answer says nothing.
+    assert!(report.rows.iter().any(|row| row.verdict == Verdict::Pass));
+    let last = report.rows.last().unwrap();
+    assert_eq!(last.case, "HS-014");
+    assert!(matches!(last.verdict, Verdict::Skip { .. }), "{last:?}");
+    assert!(text(&output).contains("the target died: no connection to"), "{}", text(&output));
+
+    let output = run(&["--except", "HS-014"]);
+    assert_ne!(output.status.code(), Some(2), "{}", text(&output));
+    assert_eq!(report_of(&json).died, None);
+
+    let output = run(&["--tap"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("\nBail out! the target died"), "{}", text(&output));
+    assert!(report_of(&json).died.unwrap().behind.contains(&"HS-014".to_owned()));
+}
+
+/// Before a failure could be repeated, it is none.
+#[test]
+fn a_failure_before_the_death_is_a_note() {
+    let json = file("death-before.json");
+    let cases = ["--case", "HS-014", "--case", "HS-013", "--case", "HS-042"];
+    let server = DyingServer::start();
+    let output =
+        program().args(["server", &server.url, "--json", &json]).args(cases).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let report = report_of(&json);
+    assert!(report.rows.iter().all(|row| !matches!(row.verdict, Verdict::Fail { .. })));
 }
 
 /// The rows of the cases whose numbers start with `start`.
@@ -124,7 +302,7 @@ fn slow_rows(url: &str, name: &str, start: &str) -> Vec<Row> {
         program().args(["server", url, "--json", &json, "--case", start, "--jobs", "64"]).output();
     let output = output.unwrap();
     assert_ne!(output.status.code(), Some(2), "{}", text(&output));
-    let report = Report::from_json(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let report = report_of(&json);
     std::fs::remove_file(&json).unwrap();
     assert!(!report.rows.is_empty());
     report.rows
@@ -176,7 +354,8 @@ fn client_process() {
 fn a_good_client_fails_nothing() {
     let this = std::env::current_exe().unwrap().display().to_string();
     let output = program()
-        .args(["client", "--", "env", "WSCONFORM_URL={url}", &this, "--exact", "client_process"])
+        .args(["client", "--case", "HC-0", "--case", "F-2", "--case", "C-00", "--case", "D-2"])
+        .args(["--", "env", "WSCONFORM_URL={url}", &this, "--exact", "client_process"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -186,7 +365,7 @@ fn a_good_client_fails_nothing() {
 #[test]
 fn a_client_that_asks_for_its_cases_gets_them_and_a_report() {
     let mut running = program()
-        .args(["client", "--listen", "127.0.0.1:0"])
+        .args(["client", "--listen", "127.0.0.1:0", "--case", "C-", "--case", "D-2"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -200,7 +379,7 @@ fn a_client_that_asks_for_its_cases_gets_them_and_a_report() {
         model.output = request.replacen("GET / ", &format!("GET {target} "), 1).into_bytes();
         play(tcp, model);
     };
-    let listed = program().args(["--list"]).output().unwrap();
+    let listed = program().args(["--list", "--case", "C-", "--case", "D-2"]).output().unwrap();
     let most = text(&listed).lines().count() + 6;
     ask("/getCaseCount");
     for number in 1..=most {

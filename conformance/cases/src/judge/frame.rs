@@ -47,6 +47,11 @@ impl Header {
         Some((header, end))
     }
 
+    /// How many bytes it has itself.
+    pub fn size(&self) -> u64 {
+        2 + u64::from(self.extended) + if self.key.is_some() { 4 } else { 0 }
+    }
+
     /// Whether the opcode is one of a control frame.
     pub fn is_control(&self) -> bool {
         self.opcode & 8 != 0

@@ -193,22 +193,37 @@ impl Plan {
         matches!(Head::read(&self.head), Ok(Some((head, _))) if head.one("Origin").is_some())
     }
 
-    /// How many bytes the plan makes a peer hold at one time: what is announced, or inflates.
+    /// How many bytes the plan makes a peer hold: what is announced, or inflates.
     pub(crate) fn weight(&self) -> u64 {
-        let sent = self.sent();
-        let mut weight = 0u64;
-        let mut rest = &sent[..];
-        while let Some((header, start)) = Header::read(rest) {
-            weight = weight.max(header.length);
-            let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-            let Some(next) = rest.get(start.saturating_add(length)..) else { break };
-            rest = next;
-        }
+        let announced = self.headers().into_iter().map(|header| header.length);
+        let announced = announced.fold(0, u64::saturating_add);
         let messages = self.events().into_iter().map(|event| match event {
             Event::Message(_, data) => data.len() as u64,
             _ => 0,
         });
-        weight.max(messages.max().unwrap_or(0))
+        announced.max(messages.sum())
+    }
+
+    /// Whether the last frame announces more than comes of it.
+    pub(crate) fn ends_inside_a_frame(&self) -> bool {
+        let sent = self.sent().len() as u64;
+        let whole = self.headers().iter().fold(0u64, |sum, header| {
+            sum.saturating_add(header.size()).saturating_add(header.length)
+        });
+        whole > sent
+    }
+
+    /// The headers of the frames, of which the last may not be all there.
+    fn headers(&self) -> Vec<Header> {
+        let sent = self.sent();
+        let mut headers = Vec::new();
+        let mut rest = &sent[..];
+        while let Some((header, start)) = Header::read(rest) {
+            headers.push(header);
+            let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+            rest = rest.get(start.saturating_add(length)..).unwrap_or_default();
+        }
+        headers
     }
 
     pub(crate) fn describe(&self) -> String {

@@ -4,6 +4,7 @@
 
 use wsconform_cases::judge::accept::{accept, base64, base64_len};
 use wsconform_cases::judge::deflate::{self, Blocks, Parameters, Token};
+use wsconform_cases::judge::frame::Header;
 use wsconform_cases::judge::http::{self, Extension, Head};
 use wsconform_cases::judge::inflate::Inflater;
 use wsconform_cases::{Action, Case, End, Env, Level, Need, Peer, Probe, Role, Session, Verdict};
@@ -108,6 +109,21 @@ impl Model {
         }
         self.input.drain(..self.at);
         self.at = 0;
+    }
+
+    /// How many bytes it holds, as one that makes room for what a frame announces. No peer makes room
+    /// for more than 64 MiB.
+    pub fn held(&self) -> u64 {
+        if self.ended {
+            return self.output.len() as u64;
+        }
+        let input = &self.input[self.at..];
+        let announced = match Header::read(input) {
+            Some((header, _)) if self.open => header.length.min(64 << 20),
+            _ => input.len() as u64,
+        };
+        let message = self.message.as_ref().map_or(0, |message| message.2.len() as u64);
+        announced + message + self.output.len() as u64
     }
 
     /// The suite has ended its half.
