@@ -1,4 +1,4 @@
-//! What plain `cargo bench` measures: the hot paths at 64 B, on every side, in under two minutes.
+//! What `cargo bench -p benches` measures: the hot paths at 64 B, on every side, in under two minutes.
 //! The other benches have more sizes, and more paths.
 mod floor;
 mod sides;

@@ -273,6 +273,39 @@ fn nothing_stands_on_what_is_above_it() {
     }
 }
 
+/// The floors of MAP.md are the folders, and plain cargo commands mean ground, product and examples.
+#[test]
+fn the_map_has_every_published_package_and_the_default_members() {
+    let map = fs::read_to_string(root().join("MAP.md")).unwrap();
+    let rows = map.lines().filter(|line| line.contains('`') && line.starts_with("| "));
+    let rows: Vec<(&str, Vec<&str>)> = rows
+        .map(|row| {
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            (cells[1], cells[2].split('`').skip(1).step_by(2).collect())
+        })
+        .collect();
+    let on = |floors: &[&str]| -> BTreeSet<&str> {
+        let rows = rows.iter().filter(|(floor, _)| floors.contains(floor));
+        rows.flat_map(|(_, paths)| paths.iter().copied()).collect()
+    };
+    let mut published = on(&["ground", "product", "neighbour"]);
+    assert!(published.remove("src") && published.remove("conformance"), "{published:?}");
+    let members = members();
+    let members = members.iter().map(|member| member.strip_prefix(root()).unwrap().to_str());
+    assert_eq!(published, members.map(Option::unwrap).collect());
+
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let list = manifest.split("\ndefault-members = [").nth(1).unwrap().split(']').next().unwrap();
+    let default: BTreeSet<_> = list.split('"').skip(1).step_by(2).collect();
+    let mut meant = on(&["ground", "product"]);
+    meant.extend([".", "examples"]);
+    meant.remove("src");
+    assert_eq!(default, meant);
+    for path in rows.iter().flat_map(|(_, paths)| paths) {
+        assert!(root().join(path).exists(), "{path}");
+    }
+}
+
 /// A file and the folder of its name are one: a folder's `mod.rs` names its files, and they add
 /// methods to its types. Among files side by side, with all that is below each, nobody names who
 /// names him. At the top of this crate `MAY_KNOW` has the rule.
