@@ -7,7 +7,10 @@ use super::{
 };
 use crate::proto::{
     close::{CloseFrame, IntoClose},
-    connection::{Closed, Step},
+    connection::{
+        Closed, Step,
+        order::{SendFacts, ToSend, order_sending},
+    },
     error::{RecvError, SendError},
     pool,
     tape::{Note, Wait},
@@ -62,26 +65,26 @@ impl<I: Source + Output> Socket<Whole, I> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // This check comes first, for two reasons. First, `poll_drain` returns an error only
-            // once. Second, when a passed deadline has broken the sender, the stream may still hold
-            // unflushed bytes, and no deadline would bound a wait for their flush.
-            if core.conn.sender().is_broken() {
+            // A broken sender fails before a write, for two reasons. First, `poll_drain` returns an
+            // error only once. Second, when a passed deadline has broken the sender, the stream may
+            // still hold unflushed bytes, and no deadline would bound a wait for their flush.
+            let failed = core.conn.sender().is_broken();
+            if order_sending(SendFacts { failed, ..SendFacts::NEW }) == ToSend::Failed {
                 return Poll::Ready(core.out.lost(core.conn.sender()));
             }
-            match core.out.poll_drain(core.conn.sender_mut(), io, cx) {
-                Poll::Ready(Ok(())) => {
-                    if !I::WAITS
-                        && let Some(unused) = core.conn.sender_mut().unused()
-                    {
-                        pool::give(unused); // a thread keeps its buffers: see `Io::WAITS`
-                    }
-                    return Poll::Ready(Ok(()));
-                }
+            let refused = match core.out.poll_drain(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::from(error).into())),
-                Poll::Pending if enough && core.conn.sender().has_room() => {
-                    return Poll::Ready(Ok(()));
+                written => written.is_pending(),
+            };
+            let has_room = refused && enough && core.conn.sender().has_room();
+            let facts = SendFacts { asked: true, refused, has_room, failed: false };
+            if order_sending(facts) == ToSend::Done {
+                if !I::WAITS
+                    && let Some(unused) = core.conn.sender_mut().unused()
+                {
+                    pool::give(unused); // a thread keeps its buffers: see `Io::WAITS`
                 }
-                Poll::Pending => {}
+                return Poll::Ready(Ok(()));
             }
             core.conn.set_paused(true);
             if self.poll_alarm(cx).is_ready() {

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::proto::{
     close::IntoClose,
-    connection::{Closed, Inbound, Sender},
+    connection::{
+        Closed, Inbound, Sender,
+        order::{SendFacts, ToSend, order_sending},
+    },
     error::SendError,
     outlined::Outlined,
     pool,
@@ -152,6 +155,8 @@ impl<W> Shared<W> {
     /// no deadline, queue no Close, and receive no Pong.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
+        #[cfg(test)]
+        tests::locked();
         lock(&self.sending)
     }
 
@@ -290,7 +295,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 
     fn facts(&mut self) -> Facts {
         let woken = !self.link.wakers.is_parked(Side::Reader);
-        let sending = self.link.look();
+        let sending = lock(&self.link.sending); // not counted: only a tape asks for facts
         Facts { woken, ..self.inbound.facts(&sending.tx) }
     }
 
@@ -462,20 +467,27 @@ impl<W: Output, H> Writer<W, H> {
             // Errors are returned before `poll_stall` is called, because a `Pending` write starts
             // no deadline once the sender is broken or has ended. `poll_stall` would then be ready,
             // and this loop would spin.
+            // Before it has the lock this half knows nothing: then `order_sending` says `Write`.
             let flushed = self.link.poll_write(Side::Writer, |written, sending| {
                 let Sending { tx, out, .. } = sending;
-                match (written, out.recv_error) {
-                    (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Error::from(error).into())),
-                    // This error is returned even if no write has failed. It takes precedence over
-                    // an earlier error of the stream, which `lost` would return.
-                    (_, Some(error)) => Poll::Ready(Err(Error::from(error).into())),
+                let facts = SendFacts {
+                    asked: true,
+                    refused: written.is_pending(),
+                    has_room: written.is_pending() && enough && tx.has_room(),
                     // The reader may have closed this half while this call waited for room.
-                    _ if enough && tx.is_closed() => {
-                        Poll::Ready(Err(Error::from(SendError::Closed).into()))
-                    }
-                    _ if tx.is_broken() => Poll::Ready(out.lost(tx)),
-                    (Poll::Pending, _) if !(enough && tx.has_room()) => Poll::Pending,
-                    _ => Poll::Ready(Ok(())),
+                    failed: out.recv_error.is_some() || tx.is_broken() || enough && tx.is_closed(),
+                };
+                match order_sending(facts) {
+                    ToSend::Failed => Poll::Ready(match (written, out.recv_error) {
+                        (Poll::Ready(Err(error)), _) => Err(Error::from(error).into()),
+                        // This error is returned even if no write has failed. It takes precedence
+                        // over an earlier error of the stream, which `lost` would return.
+                        (_, Some(error)) => Err(Error::from(error).into()),
+                        _ if enough && tx.is_closed() => Err(Error::from(SendError::Closed).into()),
+                        _ => out.lost(tx),
+                    }),
+                    ToSend::Done => Poll::Ready(Ok(())),
+                    ToSend::Write | ToSend::Wait => Poll::Pending,
                 }
             });
             if flushed.is_ready() {
@@ -513,3 +525,6 @@ impl<W: Output, H> Writer<W, H> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,46 @@ pub const fn order(facts: Facts, allow: Allow) -> Todo {
     }
 }
 
+/// What the sending half of a split connection, or a flush, does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToSend {
+    Write,
+    /// Wait until the stream accepts bytes, or for the deadline on writing.
+    Wait,
+    Done,
+    /// Nothing more can be sent. The caller knows why.
+    Failed,
+}
+
+/// What a caller that only sends knows. It has no receiver, so it neither delivers nor reads.
+#[derive(Clone, Copy, Debug)]
+pub struct SendFacts {
+    /// Whether the stream was asked to take what is queued, since the last wait.
+    pub asked: bool,
+    /// Whether the stream refused some of it.
+    pub refused: bool,
+    /// Whether the caller waits for room only, and there is room.
+    pub has_room: bool,
+    /// Whether writing has failed, or an error or a Close has ended what the caller waits for.
+    pub failed: bool,
+}
+
+impl SendFacts {
+    /// Nothing is known yet.
+    pub const NEW: Self = Self { asked: false, refused: false, has_room: false, failed: false };
+}
+
+/// Says what comes next for a caller that only sends. The first line that applies decides.
+#[inline(always)]
+pub const fn order_sending(facts: SendFacts) -> ToSend {
+    match facts {
+        SendFacts { failed: true, .. } => ToSend::Failed,
+        SendFacts { asked: false, .. } => ToSend::Write,
+        SendFacts { refused: true, has_room: false, .. } => ToSend::Wait,
+        _ => ToSend::Done,
+    }
+}
+
 /// What the adapters rely on where they do not ask, because each read would pay for it: once all is
 /// delivered, a write comes, then a look if one is needed, then a read, whatever became of the
 /// write. After a read in vain come the clock and the wait.
@@ -113,6 +153,7 @@ const _: () = {
     const fn after(unsent: bool, refused: bool, dry: bool, clock: Clock) -> Todo {
         order(Facts { input: Input::Starved, unsent, refused, dry, clock }, Allow::ALL)
     }
+    assert!(matches!(order_sending(SendFacts::NEW), ToSend::Write));
     assert!(matches!(order(Facts::NEW, Allow::ALL), Todo::Item));
     assert!(matches!(after(true, false, false, Clock::Unseen), Todo::Write));
     assert!(matches!(after(true, false, false, Clock::Old), Todo::Write));
