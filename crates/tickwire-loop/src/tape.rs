@@ -7,7 +7,7 @@ use tickwire::{Connection, Time};
 pub(crate) fn reads(conn: &Connection) {
     let _ = conn;
     #[cfg(any(fuzzing, tickwire_tape))]
-    conn.note_read();
+    conn.note_read(true);
 }
 
 /// `early`: before all input is delivered.
@@ -30,5 +30,5 @@ pub(crate) fn over(conn: &Connection) {
 pub(crate) fn rests(conn: &Connection, wire: &Wire, until: Option<Time>) {
     let _ = (conn, wire, until);
     #[cfg(any(fuzzing, tickwire_tape))]
-    conn.note_rest(!wire.is_readable(), wire.refuses(), until);
+    conn.note_wait(true, (!wire.is_readable(), wire.refuses()), until);
 }

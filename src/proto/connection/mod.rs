@@ -11,6 +11,8 @@ pub(crate) mod counters;
 mod dormant;
 mod inbound;
 mod next;
+#[cfg(any(fuzzing, tickwire_tape))]
+mod notes;
 pub mod order;
 pub(crate) mod out_buffer;
 mod receiver;
@@ -35,8 +37,6 @@ pub use rtt::RoundTrip;
 pub use sender::{MessageWriter, Position, Sender};
 pub(crate) use timers::Blocked;
 
-#[cfg(any(fuzzing, tickwire_tape))]
-use crate::proto::tape::Note;
 use crate::proto::{
     close::CloseFrame,
     config::{Config, Negotiated},
@@ -266,36 +266,6 @@ impl Connection {
     /// timeout. Otherwise a timeout that starts during such a wait is noticed late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
-    }
-
-    // Notes of `tickwire-loop` for the tape: see `proto/tape.rs`.
-
-    #[cfg(any(fuzzing, tickwire_tape))]
-    #[doc(hidden)]
-    pub fn note_read(&self) {
-        self.inbound.check(Note::Reads, &self.tx);
-    }
-
-    #[cfg(any(fuzzing, tickwire_tape))]
-    #[doc(hidden)]
-    pub fn note_write(&self, early: bool) {
-        self.inbound.check(Note::Writes { early }, &self.tx);
-    }
-
-    #[cfg(any(fuzzing, tickwire_tape))]
-    #[doc(hidden)]
-    pub fn note_over(&self) {
-        self.inbound.check(Note::Over, &self.tx);
-    }
-
-    #[cfg(any(fuzzing, tickwire_tape))]
-    #[doc(hidden)]
-    pub fn note_rest(&self, readable: bool, writable: bool, until: Option<Time>) {
-        if readable {
-            self.inbound.note(Note::Pending { asked: true });
-        }
-        let wait = crate::proto::tape::Wait { readable, writable, until, ..Default::default() };
-        self.inbound.check(Note::Waits(wait), &self.tx);
     }
 
     // Outputs.

@@ -62,6 +62,9 @@ struct Log {
     read_pending: Option<bool>,
     timer: Option<Time>,
     now: Option<Time>,
+    /// The deadline for which the sending half waits, or last waited, by itself.
+    writer_waits: Option<Time>,
+    /// What the receiving side waits for, while it waits.
     waits: Option<Wait>,
     /// A call of the sending half wakes the reader, whose present poll may have missed the call.
     woken: bool,
@@ -155,7 +158,8 @@ impl Log {
         if !self.starved && !self.ended && !facts.paused && !wait.flushes {
             return Some("all is delivered before a wait");
         }
-        if facts.deadline.is_some_and(late) {
+        // A writer that is refused just before the reader waits has a timer of its own.
+        if facts.deadline.filter(|_| facts.deadline != self.writer_waits).is_some_and(late) {
             return Some("a wait ends at the next deadline");
         }
         if reads && !wait.readable {
@@ -241,7 +245,8 @@ impl Log {
                 self.resume();
             }
             Note::Sent { wakes } => self.woken |= wakes,
-            Note::ShutDown | Note::WriterWaits(_) => {}
+            Note::WriterWaits(at) => self.writer_waits = Some(at),
+            Note::ShutDown => {}
         }
     }
 

@@ -1,5 +1,7 @@
 //! A connection without its stream: tickwire's `Connection`, with the behaviour of tungstenite.
-use super::{Role, WebSocketConfig, config::SHARED_FROM, entropy::Keys, remask::Remask, spare};
+use super::{
+    Role, WebSocketConfig, config::SHARED_FROM, entropy::Keys, remask::Remask, spare, tape,
+};
 use crate::tungstenite::{
     error::{Error, ProtocolError, Result},
     message::{CloseFrame, Frame, FrameHeader, Message},
@@ -211,6 +213,7 @@ impl WebSocketContext {
     }
 
     fn fill(&mut self, stream: &mut dyn Wire) -> Result<()> {
+        tape::reads(&self.conn);
         let rx = self.conn.receiver_mut();
         // `remask` needs the bytes before `conn` gets them, and may add some, which might not fit
         // into the receive buffer: hence `staged`.
@@ -240,6 +243,7 @@ impl WebSocketContext {
                 // Only `WouldBlock` shows that the connection waits. On a stream that blocks it
                 // keeps its buffers, because nobody knows before a read whether it will wait.
                 if error.kind() == io::ErrorKind::WouldBlock {
+                    tape::blocks(&self.conn);
                     let (rx, tx) = self.conn.split_mut();
                     spare::reclaim(rx, tx);
                     self.at_rest = true;
@@ -396,6 +400,7 @@ impl WebSocketContext {
 
     /// Without a flush.
     fn write_out(&mut self, stream: &mut dyn Wire) -> Result<()> {
+        tape::writes(&self.conn);
         loop {
             let mut out = (&mut self.raw).chain(self.conn.sender_mut().outgoing());
             let first = out.chunk().len();

@@ -6,6 +6,7 @@ pub mod frame;
 mod message;
 mod remask;
 mod spare;
+mod tape;
 
 pub use crate::tungstenite::message::{CloseFrame, Message};
 pub use config::WebSocketConfig;
