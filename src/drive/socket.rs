@@ -72,19 +72,27 @@ impl<I: Source + Output> Socket<Whole, I> {
             if order_sending(SendFacts { failed, ..SendFacts::NEW }) == ToSend::Failed {
                 return Poll::Ready(core.out.lost(core.conn.sender()));
             }
-            let refused = match core.out.poll_drain(core.conn.sender_mut(), io, cx) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::from(error).into())),
-                written => written.is_pending(),
+            let written = core.out.poll_drain(core.conn.sender_mut(), io, cx);
+            let refused = written.is_pending();
+            let facts = SendFacts {
+                asked: true,
+                refused,
+                has_room: refused && enough && core.conn.sender().has_room(),
+                failed: matches!(written, Poll::Ready(Err(_))),
             };
-            let has_room = refused && enough && core.conn.sender().has_room();
-            let facts = SendFacts { asked: true, refused, has_room, failed: false };
-            if order_sending(facts) == ToSend::Done {
-                if !I::WAITS
-                    && let Some(unused) = core.conn.sender_mut().unused()
-                {
-                    pool::give(unused); // a thread keeps its buffers: see `Io::WAITS`
+            match (order_sending(facts), written) {
+                (ToSend::Failed, Poll::Ready(Err(error))) => {
+                    return Poll::Ready(Err(Error::from(error).into()));
                 }
-                return Poll::Ready(Ok(()));
+                (ToSend::Done, _) => {
+                    if !I::WAITS
+                        && let Some(unused) = core.conn.sender_mut().unused()
+                    {
+                        pool::give(unused); // a thread keeps its buffers: see `Io::WAITS`
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                _ => {}
             }
             core.conn.set_paused(true);
             if self.poll_alarm(cx).is_ready() {
