@@ -45,7 +45,9 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// [`xor_in_place`] for a payload that is read right afterwards, such as text: from 64 bytes on, the stores are as wide as the loads that come next, which otherwise would wait for two stores each. Not inlined, to keep a binary message's path short.
+/// [`xor_in_place`] for a payload that is read right afterwards, such as text: from 64 bytes on,
+/// the stores are as wide as the loads that come next, which otherwise would wait for two stores
+/// each. Not inlined, to keep a binary message's path short.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {

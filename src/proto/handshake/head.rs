@@ -1,6 +1,10 @@
 //! Finds, checks and parses the head of an HTTP/1.1 message (RFC 9112 §2).
 //!
-//! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one, and enforces the limits of `Config`. It refuses bare LF, bare CR and control characters except tabs, and a folded line in a request, because parsers read these in different ways, which allows request smuggling. In a response it unfolds each folded line in place, so that all later parsers see one line.
+//! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one, and
+//! enforces the limits of `Config`. It refuses bare LF, bare CR and control characters except tabs,
+//! and a folded line in a request, because parsers read these in different ways, which allows
+//! request smuggling. In a response it unfolds each folded line in place, so that all later parsers
+//! see one line.
 //!
 //! `httparse` then parses the complete head once. A request that came whole in one read, without
 //! other bytes, goes to `httparse` without a scan; if that or a limit refuses it, `Scan` runs after
