@@ -1,33 +1,5 @@
 //! WebSockets (RFC 6455) for many small binary messages, as in market data, order entry, games and
-//! devices.
-//!
-//! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): the caller passes
-//!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
-//!   without `std`.
-//! - Three thin adapters, `tokio`, `blocking` and `futures_io`. They contain no protocol rule.
-//! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into.
-//!   (Over `wss`, the decrypted bytes are copied once: under 1 ns of 134 for 64 bytes.) A
-//!   compressed message is a slice of the buffer that it was inflated into. In steady state
-//!   nothing is allocated, and a batch of messages costs one read and one write.
-//! - The crate makes every check that the RFC requires, and limits everything that grows with a
-//!   peer's input. Each violation has a precise error for you, and a close code for the peer.
-//!
-//! # Start here
-//!
-//! - A client: [`connect`], or [`Dial`] with options
-//! - A server: [`accept`], or [`Incoming`] to see the request first
-//! - Threads: the same calls in [`blocking`]; other runtimes: `futures_io`
-//! - [`Config`]: limits, heartbeat and timeouts, [all with their defaults](guide::limits)
-//! - [Recipes](guide::recipes): [reconnect](guide::recipes::feeds#reconnect), [dead
-//!   peers](guide::recipes::feeds#find-a-dead-peer), [slow
-//!   subscribers](guide::recipes::servers#a-subscriber-that-is-too-slow),
-//!   [`wss`](guide::recipes::servers#serve-wss), [cancel
-//!   safety](guide::recipes::servers#cancel-safety),
-//!   [shutdown](guide::recipes::operations#shut-down-gracefully) and more
-//! - [Migrating](guide::migrating) from tungstenite and other crates, with symptoms of typical
-//!   problems
-//! - Your own loop: [`Connection`]
-//! - In a hurry: the [cheat sheet](guide::cheatsheet)
+//! devices. In a hurry? Read the [cheat sheet](guide::cheatsheet).
 //!
 //! # A server
 //!
@@ -57,13 +29,13 @@
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
-//! use tickwire::{CloseCode, Config, Heartbeat, tokio::connect};
+//! use tickwire::{CloseCode, Config, tokio::connect};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let config = Config { heartbeat: Some(Heartbeat::TRADING), ..Config::default() };
-//!     let mut ws = connect("ws://127.0.0.1:9000/feed", &config).await?;
-//!     ws.send("subscribe").await?; // a `str` is sent as text, bytes are sent as binary
+//!     let config = Config::trading(); // finds a dead server within seconds
+//!     let mut ws = connect("ws://127.0.0.1:9000/", &config).await?;
+//!     ws.send("subscribe").await?; // a `str` is sent as text, bytes as binary
 //!     while let Some(message) = ws.recv().await? {
 //!         println!("{message:?}"); // borrowed from the receive buffer
 //!         if message.as_text() == Some("bye") {
@@ -78,38 +50,38 @@
 //!
 //! # Which call
 //!
-//! | to | call | note |
-//! |---|---|---|
-//! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
-//! | act on only the newest message | [`recv_to_reply`] | skip each message whose [`Info::more`] is set |
-//! | answer each message | [`recv_to_reply`] | call [`feed`](Sender::feed) of the sender that comes with the message |
-//! | see Pings and Closes | [`recv_event`] | they are answered automatically, unless [`Config`] says otherwise; `Events` is a `Stream` of these events |
-//! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
-//! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` of a [`Chunk`] mark the first and the last chunk |
-//! | send a message now | [`send`] | when `send` returns `Ok`, the stream has accepted the message |
-//! | send several messages | [`feed`] .. [`flush`] | they are written together; if the buffer is full, `feed` fails, and [`ready`] waits for room |
-//! | send one message to many peers | [`Prepared`] and [`feed`] | all peers share the payload, which is compressed once for each window size |
-//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts` | it feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure; its four policies are wait, drop, conflate, disconnect |
-//! | check which website's page opens the connection | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
-//! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; `Follower` of `tickwire-feed` for a feed; the example `reconnect` |
-//! | decide what to do after an error | [`Error::retry`] | [`Retry`]: connect again, tell a person, or stop |
-//! | use short timeouts, as a trading client | [`Config::trading`] | it shortens the timeouts of the handshake, the heartbeat, writing and closing |
-//! | end a connection to a peer that may be dead | [`leave`] | it ends within the time that you pass; `close` waits for the peer's answer |
-//! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | if the message were compressed, its length could reveal the secret |
-//! | build a message in the outgoing buffer | [`build`](Sender::build) | no `Vec` for the message |
-//! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example, the cancellation of an order overtakes queued quotes |
-//! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
-//! | notice that a live peer sends no more data | [`Config::data_timeout`] | Pings do not count as data |
-//! | send a message whenever none was sent for some time | [`Config::idle_message`] | some servers demand this; the recipes list the messages that exchanges ask for |
-//! | send a Ping of your own | [`Sender::ping`] and [`flush`] | the peer's Pong is an [`Event`] |
-//! | see the headers of the server's 101 | [`Request::on_response`](handshake::client::Request::on_response) | of a refusal: [`Error::Refused`] |
-//! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter's `connection()` returns the [`Connection`] |
-//! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] are timed |
-//! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
-//! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |
-//! | run a client against an exchange on a bad day | the program `badday` | days made of public bug reports, for any client |
-//! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for servers and clients |
-//! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
+//! | to | call |
+//! |---|---|
+//! | receive | [`recv`]: the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
+//! | act on only the newest message | [`recv_to_reply`]: skip each message whose [`Info::more`] is set |
+//! | answer each message | [`recv_to_reply`]: call [`feed`](Sender::feed) of the sender that comes with the message |
+//! | see Pings and Closes | [`recv_event`]: they are answered automatically, unless [`Config`] says otherwise; `Events` is a `Stream` of these events |
+//! | receive a message larger than memory | [`recv_chunk`]: chunks of the message, as they arrive |
+//! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`]: `first` and `last` of a [`Chunk`] mark the first and the last chunk |
+//! | send a message now | [`send`]: when `send` returns `Ok`, the stream has accepted the message |
+//! | send several messages | [`feed`] .. [`flush`]: they are written together; if the buffer is full, `feed` fails, and [`ready`] waits for room |
+//! | send one message to many peers | [`Prepared`] and [`feed`]: all peers share the payload, which is compressed once for each window size |
+//! | limit how far a slow subscriber falls behind | [`Outbox`] of `tickwire-parts`: it feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure; its four policies are wait, drop, conflate, disconnect |
+//! | check which website's page opens the connection | [`Origins`](handshake::server::Origins): [why to check](handshake::server#who-is-asking); the example `auth` |
+//! | connect again | [`Backoff`] of `tickwire-parts`: random, growing delays; [`Follower`] of `tickwire-feed` for a feed; the example `reconnect` |
+//! | decide what to do after an error | [`Error::retry`] returns a [`Retry`]: connect again, tell a person, or stop |
+//! | use short timeouts, as a trading client | [`Config::trading`]: it shortens the timeouts of the handshake, the heartbeat, writing and closing |
+//! | end a connection to a peer that may be dead | [`leave`]: it ends within the time that you pass; `close` waits for the peer's answer |
+//! | send a secret uncompressed | [`Outbound::plain`] and [`feed`]: if the message were compressed, its length could reveal the secret |
+//! | build a message in the outgoing buffer | [`build`](Sender::build): no `Vec` for the message |
+//! | overtake waiting messages | [`feed_first`](Sender::feed_first): for example, the cancellation of an order overtakes queued quotes |
+//! | find a dead peer | [`Config::heartbeat`]; presets are at [`Heartbeat`] |
+//! | notice that a live peer sends no more data | [`Config::data_timeout`]: Pings do not count as data |
+//! | send a message whenever none was sent for some time | [`Config::idle_message`]: some servers demand this; the recipes list the messages that exchanges ask for |
+//! | send a Ping of your own | [`Sender::ping`] and [`flush`]: the peer's Pong is an [`Event`] |
+//! | see the headers of the server's 101 | [`Request::on_response`](handshake::client::Request::on_response); those of a refusal are in [`Error::Refused`] |
+//! | see the agreed subprotocol | [`Connection::negotiated`]; an adapter's `connection()` returns the [`Connection`] |
+//! | measure the round trip | [`rtt`](Sender::rtt): the Pings of the heartbeat and of [`measure_rtt`] are timed |
+//! | publish metrics, log | the features `counters` and `tracing`; a [recipe](guide::recipes::operations), [the events](guide::events) |
+//! | record the bytes of a connection | [`tickwire-tap`]: for bug reports; a test can pass the recorded bytes to the core again |
+//! | run a client against an exchange on a bad day | [`badday`]: days made of public bug reports, for any client |
+//! | serve thousands of connections on one thread | [`tickwire-loop`]: an event loop for servers and clients |
+//! | use two tasks or threads | [`into_split`]: the receiving half answers Pings |
 //!
 //! Four types have names that are easily confused:
 //!
@@ -142,6 +114,74 @@
 //! [`client`]: crate::tokio::client
 //! [`accept`]: crate::tokio::accept
 //! [`Incoming`]: crate::tokio::Incoming
+//! [`Outbox`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/struct.Outbox.html
+//! [`Backoff`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/struct.Backoff.html
+//! [`Follower`]: https://docs.rs/tickwire-feed/latest/tickwire_feed/struct.Follower.html
+//!
+//! # Where to read on
+//!
+//! - A client: [`connect`], or [`Dial`] with options. A server: [`accept`], or [`Incoming`] to see
+//!   the request first. On threads: the same calls in [`blocking`]. On other runtimes:
+//!   [`futures_io`].
+//! - [`Config`]: limits, heartbeat and timeouts, [all with their defaults](guide::limits)
+//! - [Recipes](guide::recipes): [reconnect](guide::recipes::feeds#reconnect), [dead
+//!   peers](guide::recipes::feeds#find-a-dead-peer), [slow
+//!   subscribers](guide::recipes::servers#a-subscriber-that-is-too-slow),
+//!   [`wss`](guide::recipes::servers#serve-wss), [cancel
+//!   safety](guide::recipes::servers#cancel-safety),
+//!   [shutdown](guide::recipes::operations#shut-down-gracefully) and more
+//! - [`tls`]: providers, roots, certificates of your own
+//! - [Migrating](guide::migrating) from tungstenite and other crates, with symptoms of typical
+//!   problems
+//! - [What the events of `tracing` say](guide::events), and [what we chose where the RFCs leave a
+//!   choice](guide::choices)
+//!
+//! Beside this crate:
+//!
+//! | crate | for |
+//! |---|---|
+//! | [`tickwire-feed`] | clients that follow a market data feed |
+//! | [`tickwire-parts`] | queues for slow subscribers, delays before reconnecting |
+//! | [`tickwire-loop`] | thousands of connections on one thread: servers and clients |
+//! | [`tickwire-axum`] | a server with axum |
+//! | [`tickwire-http`] | hyper and other HTTP stacks, HTTP/2 |
+//! | [`tickwire-tungstenite`] | programs that now use tungstenite or tokio-tungstenite |
+//! | [`tickwire-tap`] | recording the bytes of a connection, and replaying them |
+//! | [`badday`] | testing your client against an exchange on a bad day |
+//!
+//! [`tickwire-feed`]: https://docs.rs/tickwire-feed/latest/tickwire_feed/index.html
+//! [`tickwire-parts`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/index.html
+//! [`tickwire-loop`]: https://docs.rs/tickwire-loop/latest/tickwire_loop/index.html
+//! [`tickwire-axum`]: https://docs.rs/tickwire-axum/latest/tickwire_axum/index.html
+//! [`tickwire-http`]: https://docs.rs/tickwire-http/latest/tickwire_http/index.html
+//! [`tickwire-tungstenite`]: https://docs.rs/tickwire-tungstenite/latest/tickwire_tungstenite/index.html
+//! [`tickwire-tap`]: https://docs.rs/tickwire-tap/latest/tickwire_tap/index.html
+//! [`badday`]: https://docs.rs/badday/latest/badday/index.html
+//! [`futures_io`]: crate::futures_io
+//! [`tls`]: crate::tls
+//!
+//! # How it works
+//!
+//! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): the caller passes
+//!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
+//!   without `std`.
+//! - Three thin adapters, `tokio`, `blocking` and `futures_io`. They contain no protocol rule.
+//! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into.
+//!   (Over `wss`, the decrypted bytes are copied once: under 1 ns of 134 for 64 bytes.) A
+//!   compressed message is a slice of the buffer that it was inflated into. In steady state
+//!   nothing is allocated, and a batch of messages costs one read and one write.
+//! - The crate makes every check that the RFC requires, and limits everything that grows with a
+//!   peer's input. Each violation has a precise error for you, and a close code for the peer.
+//!
+//! ```text
+//! socket -> spare_mut | commit -> step -> message()    a slice of the receive buffer, unmasked
+//!                                    |
+//!                                    v replies
+//! socket <- outgoing() <- Sender <- feed               one copy, during which a client masks
+//! ```
+//!
+//! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the
+//! number of bytes that the socket accepted.
 //!
 //! # Your own I/O
 //!
@@ -175,18 +215,6 @@
 //!
 //! The documentation of [`Connection`] shows the whole loop.
 //!
-//! # The life of a byte
-//!
-//! ```text
-//! socket -> spare_mut | commit -> step -> message()    a slice of the receive buffer, unmasked
-//!                                    |
-//!                                    v replies
-//! socket <- outgoing() <- Sender <- feed               one copy, during which a client masks
-//! ```
-//!
-//! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the
-//! number of bytes that the socket accepted.
-//!
 //! # Left to you
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
@@ -197,91 +225,6 @@
 //!   loop must limit the number of connections. The example `bounded` has four limits: for the
 //!   handshakes in progress and for the number of peers, each in total and per address.
 //! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show both in little code.
-//!
-//! # Choices that the RFCs leave open
-//!
-//! - Up to 16 Pings that wait for a Pong are answered individually, because test suites expect a
-//!   Pong for each Ping. If more Pings wait, or if their payloads reach
-//!   [`high_water`](Config::high_water) bytes, only the newest Ping is answered, as §5.5.3 allows.
-//!   So a flood of Pings cannot fill memory with Pongs.
-//! - The Close that reports a violation follows the replies to earlier messages, because these
-//!   messages were legal. But if the stream refuses bytes while replies wait, the unwritten replies
-//!   are dropped, so that the Close can leave. Otherwise the connection might end before a slow
-//!   peer learns of its violation.
-//! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
-//!   for the code, and only "typically".)
-//! - For the heartbeat, not only a Pong but every received byte is a sign of life. A peer that is
-//!   busy with sending a large message may answer a Ping late, but is not dead.
-//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away).
-//!   This code fits, because the peer has broken no rule, and this end leaves.
-//! - A message beyond one of our limits closes the connection. The close code is 1009 if the
-//!   message or one of its frames is too long, and 1008 if the message has too many fragments.
-//! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
-//!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
-//! - A request without an Origin passes an allow-list of origins, because the list is there to stop
-//!   foreign web pages, and no browser leaves out the Origin of a page.
-//!   [`required`](handshake::server::Origins::required) refuses these requests.
-//! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
-//!   extensions match without regard to case.
-//! - If a server and its client share no subprotocol, the server accepts the request and chooses no
-//!   subprotocol, because many programs expect this. (A browser then fails the connection, if the
-//!   page asked for a subprotocol.) A client can
-//!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
-//! - [A table](handshake#heads) lists the accepted and the refused forms of HTTP heads.
-//!
-//! # Features
-//!
-//! - `std` (default): the `blocking` adapter, `Dial`, `SystemEntropy`, vectored output, CPU
-//!   detection.
-//! - `tokio` (default): the `tokio` adapter.
-//! - `stamps`: on Linux, `Timestamped` gets the kernel's time of arrival for each read.
-//! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two
-//!   adapters, and the module `tls`. In this crate's API, types of rustls 0.23 appear only in
-//!   conversions. The feature brings no cryptographic provider, so enable `ring` too, or let your
-//!   program install a provider at the start of `main`. The module `tls` shows how.
-//! - `ring`: turns on `rustls`, with ring as the provider of programs that install no provider.
-//! - `counters`: counts of the traffic of each connection.
-//! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
-//!   `futures_io` and `tokio` implement `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket
-//!   wrapped in `Events` is a `Stream` and `Sink` of [`OwnedEvent`]s.
-//! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, and
-//!   each message at TRACE level.
-//! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
-//!   [`Config`] enables compression and the peer agrees.
-//!
-//! With all features off, the crate consists of the core, is `no_std` and needs `alloc`. Features
-//! are additive. The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is
-//! for axum.
-//!
-//! # Events
-//!
-//! The feature `tracing` adds these events, all with the target `tickwire`:
-//!
-//! | level | event | fields | when |
-//! |---|---|---|---|
-//! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server that has chosen a subprotocol |
-//! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: the HTTP status of the response, only at a server |
-//! | TRACE | message received | `role`, `payload` | a message or a chunk arrived; `payload`: its length in bytes |
-//! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes, after compression |
-//! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
-//! | DEBUG | Close queued | `role`, `code` | our Close is queued: as the first Close of the connection, or as the answer to the peer's Close |
-//! | INFO | connection failed | `role`, `error`, `code` | receiving ended because of a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
-//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
-//! | DEBUG | connection ended | `role`, `error` | receiving ended because a deadline other than `data_timeout` passed, or the stream ended without a Close |
-//!
-//! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is cut at 64
-//! bytes, then escaped. Events never show payloads of messages, queries of URLs or header values,
-//! except the subprotocol that a server has chosen.
-//!
-//! Events do not identify the connection, because the core has no name for a connection. Put a span
-//! of your own around the connection's calls, or on the task that owns the connection
-//! (`.instrument(info_span!("feed", %peer))`). If the connection is split, put the span on the
-//! tasks of both halves.
-//!
-//! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
-//! dialing, TLS), and errors that the operating system reports for a stream. Log these errors
-//! yourself: the call that fails returns them. A request that a server's application rejects with a
-//! [`Rejection`](handshake::server::Rejection) of its own is in no event either.
 //!
 //! # Guarantees
 //!
@@ -309,10 +252,37 @@
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes. One is to call functions
 //!   compiled for AVX2, after a check of the CPU. The other is to make a `str` from validated
 //!   bytes.
+//!
+//! # Features
+//!
+//! - `std` (default): the `blocking` adapter, `Dial`, `SystemEntropy`, vectored output, CPU
+//!   detection.
+//! - `tokio` (default): the `tokio` adapter.
+//! - `stamps`: on Linux, `Timestamped` gets the kernel's time of arrival for each read.
+//! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two
+//!   adapters, and the module `tls`. In this crate's API, types of rustls 0.23 appear only in
+//!   conversions. The feature brings no cryptographic provider, so enable `ring` too, or let your
+//!   program install a provider at the start of `main`. The module `tls` shows how.
+//! - `ring`: turns on `rustls`, with ring as the provider of programs that install no provider.
+//! - `counters`: counts of the traffic of each connection.
+//! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
+//!   `futures_io` and `tokio` implement `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket
+//!   wrapped in `Events` is a `Stream` and `Sink` of [`OwnedEvent`]s.
+//! - `tracing`: handshakes, Closes and violations as [events](guide::events) of the crate `tracing`, and
+//!   each message at TRACE level.
+//! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
+//!   [`Config`] enables compression and the peer agrees.
+//!
+//! With all features off, the crate consists of the core, is `no_std` and needs `alloc`. Features
+//! are additive. The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is
+//! for axum.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Without the feature `tokio`, the links above to the `tokio` adapter lead nowhere.
-#![cfg_attr(not(feature = "tokio"), allow(rustdoc::broken_intra_doc_links))]
+// The links above lead to the guide and to all adapters.
+#![cfg_attr(
+    not(all(feature = "futures", feature = "rustls", feature = "tokio")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 extern crate alloc;
 #[cfg(any(test, feature = "std"))]

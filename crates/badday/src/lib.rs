@@ -1,8 +1,10 @@
-//! An exchange on a bad day, for the tests of whatever follows one.
+//! An exchange on a bad day, for the tests of whatever follows one, by [`tickwire`] or not.
 //!
 //! [`Exchange`] plays a [`Day`] without I/O and without a clock, so that a test lives a day in
 //! milliseconds. The program `badday` plays it over sockets. The days, with the public reports that
 //! they are made of, are in [`days`] and in the README.
+//!
+//! [`tickwire`]: https://docs.rs/tickwire/latest/tickwire/index.html
 #![warn(missing_docs)]
 
 mod applied;

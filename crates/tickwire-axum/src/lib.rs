@@ -28,14 +28,16 @@
 //! The server has to do two things:
 //!
 //! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If you use an `Outbox` of
-//!   `tickwire-parts` to replace old messages by new ones, also make the socket's send buffer small
-//!   in `tap_io`, because the `Outbox` cannot replace messages that are in the send buffer already.
+//!   [`tickwire-parts`] to replace old messages by new ones, also make the socket's send buffer
+//!   small in `tap_io`, because the `Outbox` cannot replace messages that are in the send buffer
+//!   already.
 //! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
 //!   `axum::serve` does this by itself if axum has the feature `http2`.
 //!
 //! This is a separate crate, because its API has types of axum-core 0.5 and hyper-util 0.1. If
-//! these crates change incompatibly, only this crate has to change its API, not `tickwire`.
+//! these crates change incompatibly, only this crate has to change its API, not [`tickwire`].
 //!
+//! [`tickwire-parts`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/index.html
 //! [axum]: https://docs.rs/axum/0.8
 use axum_core::{
     body::Body,

@@ -1,3 +1,7 @@
+// rustdoc uses the first definition of a link; README.md has those for readers of the repository.
+//! [`tickwire`]: ::tickwire
+//! [`tickwire-axum`]: https://docs.rs/tickwire-axum/latest/tickwire_axum/index.html
+//!
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -1,3 +1,8 @@
+// rustdoc uses the first definition of a link; README.md has those for readers of the repository.
+//! [`tickwire`]: ::tickwire
+//! [design]: crate::design
+//! [threads]: crate::design#threads
+//!
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)] // except in system/either/uring/ring.rs
@@ -49,7 +54,8 @@ pub use self::{
     timers::Timer,
 };
 
-/// The examples of the design page are compiled with the tests.
-#[cfg(doctest)]
+/// How to build a program on the loop, and how the loop compares with other ways.
+///
+#[cfg(any(doc, doctest))]
 #[doc = include_str!("../DESIGN.md")]
-struct Design;
+pub mod design {}

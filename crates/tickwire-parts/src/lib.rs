@@ -1,3 +1,7 @@
+// rustdoc uses the first definition of a link; README.md has those for readers of the repository.
+//! [`tickwire`]: https://docs.rs/tickwire/latest/tickwire/index.html
+//! [recipe]: https://docs.rs/tickwire/latest/tickwire/guide/recipes/feeds/index.html#reconnect
+//!
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]

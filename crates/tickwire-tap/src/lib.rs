@@ -20,7 +20,7 @@
 //! # let _ = look;
 //! ```
 //!
-//! This is a separate crate, because few programs need it. `tickwire` does not depend on it.
+//! This is a separate crate, because few programs need it. [`tickwire`] does not depend on it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

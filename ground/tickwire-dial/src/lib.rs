@@ -1,3 +1,6 @@
+// rustdoc uses the first definition of a link; README.md has those for readers of the repository.
+//! [`tickwire`]: https://docs.rs/tickwire/latest/tickwire/index.html
+//!
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]

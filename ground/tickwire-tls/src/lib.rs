@@ -1,11 +1,12 @@
 //! A TLS session without I/O, on [`rustls`] 0.23, that opens and seals TLS 1.3 records in place.
 //!
-//! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. The API
-//! is unstable. The crate will shrink once rustls decrypts records in the caller's buffer: see the
-//! README.
+//! This crate is made for [tickwire], but does not depend on it. The API is unstable. The crate
+//! will shrink once rustls decrypts records in the caller's buffer: see the README.
 //!
 //! An event loop calls the [`Session`] directly. `tokio::TlsStream` (feature `tokio`) puts a
 //! session over a stream. The module [`stream`] is for other kinds of streams.
+//!
+//! [tickwire]: https://docs.rs/tickwire/latest/tickwire/index.html
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 

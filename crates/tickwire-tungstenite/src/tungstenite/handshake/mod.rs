@@ -88,9 +88,9 @@ impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
 pub trait HandshakeRole {
     #[doc(hidden)]
     type IncomingData: TryParse;
-    #[doc(hidden)]
+    /// The stream.
     type InternalStream: Read + Write;
-    #[doc(hidden)]
+    /// What this end has once the handshake is done.
     type FinalResult;
     #[doc(hidden)]
     fn stage_finished(
