@@ -809,6 +809,10 @@ impl Session {
         match self.plan.expect {
             Expect::Refuse(_) if self.role == Role::Server => self.conclude(Outcome::Good),
             Expect::Learn => self.conclude(Outcome::Note(violation.what)),
+            // A case about something else has nothing to say.
+            _ if !matches!(self.case.group(), Group::Handshake | Group::Http) => {
+                self.conclude(Outcome::Skip(format!("no connection: {}", violation.what)));
+            }
             _ => self.conclude(Outcome::Bad {
                 why: violation.what,
                 section: violation.section.to_owned(),

@@ -2,7 +2,7 @@
 
 use wsconform_cases::judge::deflate::Parameters;
 use wsconform_cases::judge::http::extensions;
-use wsconform_cases::{End, Env, Level, Peer, Role, Session, Verdict, find};
+use wsconform_cases::{Action, End, Env, Level, Peer, Role, Session, Verdict, find};
 
 /// The verdict on a server that answers the handshake of this case so.
 fn verdict(id: &str, response: &str) -> Verdict {
@@ -51,4 +51,50 @@ fn no_window_in_an_answer_is_the_whole_one() {
     let whole = read("permessage-deflate", true);
     assert!(read("permessage-deflate; server_max_window_bits=15", false).permits(&whole).is_ok());
     assert!(read("permessage-deflate; server_max_window_bits=14", false).permits(&whole).is_err());
+}
+
+#[test]
+fn an_absolute_target_names_the_server_under_test() {
+    let target = |id: &str, host: &str| {
+        let env = Env::new(host, "/echo", Peer::capable(), 0);
+        let mut session = Session::new(find(id).expect("a case"), Role::Server, &env);
+        let Action::Send(request) = session.next_action() else { panic!("{id} sends nothing") };
+        let request = String::from_utf8(request).expect("a text");
+        request.split(' ').nth(1).expect("a target").to_owned()
+    };
+    for (id, host, wanted) in [
+        ("HS-028", "localhost:9001", "http://localhost:9001/echo"),
+        ("HS-029", "localhost:9001", "ws://LOCALHOST:9001/echo"),
+        ("HS-029", "localhost", "ws://LOCALHOST:80/echo"),
+        ("HS-030", "localhost:9001", "http://localhost:9001?x"),
+        ("HS-031", "localhost:9001", "https://localhost:9001/echo"),
+        ("HS-031", "[::1]", "https://[::1]:443/echo"),
+        ("HS-032", "localhost:9001", "http://other.example/echo"),
+        ("HS-033", "[::1]:9001", "http://[::1]:81/echo"),
+        ("HS-034", "localhost:9001", "ftp://localhost:9001/echo"),
+    ] {
+        assert_eq!(target(id, host), wanted, "{id} at {host}");
+    }
+}
+
+#[test]
+fn what_the_text_leaves_to_a_server_or_a_reader_of_lines_is_a_choice() {
+    for id in ["HS-031", "HS-032", "HS-033", "HS-077", "HS-078", "HC-044"] {
+        assert_eq!(find(id).expect("a case").level, Level::C, "{id}");
+    }
+    let both = ["HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP/1.1 421 Misdirected Request\r\n\r\n"];
+    for response in both {
+        assert!(matches!(verdict("HS-032", response), Verdict::Note { .. }));
+    }
+}
+
+/// A head that cannot be read is a fault of the handshake's cases, not of all.
+#[test]
+fn an_unreadable_head_fails_where_the_head_is_judged() {
+    let response = "HTTP/1.1 101 Switching Protocols\r\nX: \u{1}\r\n\r\n";
+    assert!(matches!(
+        verdict("HS-002", response),
+        Verdict::Fail { section, .. } if section == "RFC 9110 2.2"
+    ));
+    assert!(matches!(verdict("U-273", response), Verdict::Skip { .. }));
 }

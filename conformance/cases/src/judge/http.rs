@@ -84,7 +84,8 @@ impl Head {
 }
 
 fn malformed(what: String) -> Violation {
-    Violation::new("RFC 9112 5", 0, what)
+    // A sender MUST NOT generate what does not match the grammar.
+    Violation::new("RFC 9110 2.2", 0, what)
 }
 
 /// Whether `text` is a token (RFC 9110 5.6.2).

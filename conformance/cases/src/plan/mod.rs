@@ -354,12 +354,14 @@ fn of_request(plan: &mut Plan, vector: &Value, env: &Env) {
         let mut line = line.to_owned();
         if first && !line.is_empty() {
             first = false;
-            let parts: Vec<&str> = line.split(' ').collect();
-            if parts.len() == 3 && (captured || matches!(parts[1], "/" | "/chat")) {
-                line = format!("{} {} {}", parts[0], env.resource(), parts[2]);
+            if let [method, target, version] = line.split(' ').collect::<Vec<&str>>()[..] {
+                let target = match target.split_once("://") {
+                    _ if captured || matches!(target, "/" | "/chat") => env.resource().to_owned(),
+                    Some((scheme, rest)) => format!("{scheme}://{}", absolute(rest, env)),
+                    None => target.to_owned(),
+                };
+                line = format!("{method} {target} {version}");
             }
-            let absolute = format!("http://{}{}", env.host(), env.resource());
-            line = line.replace("http://example.com/chat", &absolute);
         } else if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("host")
             && (captured || matches!(value.trim(), "example.com" | "server.example.com"))
@@ -373,12 +375,41 @@ fn of_request(plan: &mut Plan, vector: &Value, env: &Env) {
     plan.head_is_cut = !text.contains("\r\n\r\n");
     plan.behind = hex(&joined(&vector["behind"])).unwrap_or_default();
     let status = vector["status"].as_u64().unwrap_or(101) as u16;
-    if status != 101 {
+    if vector["choice"] == true {
+        plan.expect = Expect::Either;
+    } else if status != 101 {
         let also = vector["also"].as_array().into_iter().flatten();
         let also = also.filter_map(|status| status.as_u64().map(|status| status as u16));
         plan.expect = Expect::Refuse(std::iter::once(status).chain(also).collect());
     }
     finish_vector(plan);
+}
+
+/// What stands behind `://` in a target: example.com is the server under test, as are its default
+/// ports and both paths. Another host or port stays.
+fn absolute(rest: &str, env: &Env) -> String {
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (name, port) = with_port(authority);
+    let (our_name, our_port) = with_port(env.host());
+    let path = if matches!(path, "/" | "/chat") { env.resource() } else { path };
+    let name = match name {
+        "example.com" => our_name.to_owned(),
+        "EXAMPLE.com" => our_name.to_ascii_uppercase(),
+        other => return format!("{other}{port}{path}"),
+    };
+    let port = match port {
+        "" | ":80" | ":443" if !our_port.is_empty() => our_port,
+        other => other,
+    };
+    format!("{name}{port}{path}")
+}
+
+/// A host, and its port with the colon before it.
+fn with_port(authority: &str) -> (&str, &str) {
+    match authority.rfind(':') {
+        Some(colon) if !authority.ends_with(']') => authority.split_at(colon),
+        _ => (authority, ""),
+    }
 }
 
 fn of_response(plan: &mut Plan, vector: &Value) {
