@@ -122,10 +122,9 @@ pub struct Settings {
 
     /// The number of open connections that stay whole in memory while they are idle; default 1,024.
     /// If more are whole, the loop takes the idle connection that has been whole the longest, and
-    /// makes it [dormant](tickwire::Dormant). A dormant connection uses about a quarter of the
-    /// memory of a whole connection. Together, becoming dormant and becoming whole again take about
-    /// 0.2 µs. Set a higher number if more connections than this number are always active, and time
-    /// counts for more than memory.
+    /// makes it [dormant](tickwire::Dormant), to save memory. Together, becoming dormant and
+    /// becoming whole again take about 0.2 µs. Set a higher number if more connections than this
+    /// number are always active, and time counts for more than memory.
     pub max_whole: usize,
 
     /// **Unstable**, and no part of what 1.0 promises: any release may change or remove it.

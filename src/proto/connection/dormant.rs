@@ -1,5 +1,4 @@
-//! [`Dormant`]: an idle connection without its buffers and settings. It takes about an eighth of
-//! the memory of an active connection.
+//! [`Dormant`]: an idle connection without its buffers and settings.
 use super::{
     Connection, Receiver, Sender,
     inbound::Inbound,
