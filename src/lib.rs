@@ -268,8 +268,8 @@
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
 //!   `futures_io` and `tokio` implement `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket
 //!   wrapped in `Events` is a `Stream` and `Sink` of [`OwnedEvent`]s.
-//! - `tracing`: handshakes, Closes and violations as [events](guide::events) of the crate `tracing`, and
-//!   each message at TRACE level.
+//! - `tracing`: handshakes, Closes and violations as [events](guide::events) of the crate
+//!   `tracing`, and each message at TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
 //!   [`Config`] enables compression and the peer agrees.
 //!

@@ -111,7 +111,8 @@ impl<T> Settings<T> {
 /// use std::time::Duration;
 /// use tickwire::{CloseCode, RecvError, Time};
 /// use tickwire_feed::{
-///     Action, Attempts, Follower, Incoming, Recovery, Say, Settings, State, Subscription, Verdict,
+///     Action, Attempts, Follower, Incoming, Recovery, Say, Settings, State, Subscription,
+///     Verdict,
 /// };
 /// use tickwire_parts::Backoff;
 ///

@@ -124,7 +124,7 @@ fn a_half_that_owes_locks_to_queue_and_to_write() {
     assert_eq!(halves.reads(&[PING]), (0, 2));
     assert_eq!(halves.reads(&[PING, MESSAGE, MESSAGE]), (2, 2));
     assert_eq!(halves.reads(&[MESSAGE]), (1, 0)); // it owes nothing any more
-    // While the stream refuses the Pong, each read tries again, and each wait asks for the deadline.
+    // While the stream refuses the Pong, each read tries again, each wait asks for the deadline.
     halves.line.refuses.set(true);
     let refused = halves.reads(&[PING]);
     let again = halves.reads(&[MESSAGE]);

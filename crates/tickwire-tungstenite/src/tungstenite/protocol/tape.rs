@@ -1,5 +1,5 @@
-//! Notes what a call does on the connection's tape, in builds of tests. In other builds a note is no
-//! code. `src/proto/tape.rs` of the crate `tickwire` says what the tape checks.
+//! Notes what a call does on the connection's tape, in builds of tests. In other builds a note is
+//! no code. `src/proto/tape.rs` of the crate `tickwire` says what the tape checks.
 //!
 //! The program decides when to flush, so what it has fed may stay unwritten while this crate reads
 //! and waits.
