@@ -20,7 +20,8 @@ mod core_types {
 
     // The core.
     all!(both: Connection, Dormant, Receiver, Sender, Outgoing<'_>, MessageWriter<'_>, Next<'_>);
-    all!(both: Step, Text, Wait, Ending, ReadyState, Position, RoundTrip, Config, Heartbeat);
+    all!(both: Step, Text, Wait, Ending, ReadyState, Report, Position, RoundTrip);
+    all!(both: Config, Heartbeat);
     all!(both: Retry);
     all!(both: Negotiated, Role, Time, SystemEntropy, Box<dyn Entropy + Send + Sync>);
     // Messages and frames.
