@@ -232,6 +232,9 @@ impl<T> Inner<T> {
         }
         let over = open.conn.sender().is_closed();
         let until = open.conn.poll_timeout();
+        if !over {
+            tape::wrote(&open.conn, self.slots.get(handle), until);
+        }
         self.rest(handle, open, until);
         if over {
             self.make_ready(handle.at); // its turn ends the connection

@@ -1,6 +1,6 @@
 //! Notes what a turn does on the connection's tape, in builds of tests. In other builds a note is
 //! no code. `src/proto/tape.rs` of the crate `tickwire` says what the tape checks.
-use crate::wire::Wire;
+use crate::{slots::Slot, wire::Wire};
 use tickwire::{Connection, Time};
 
 #[inline(always)]
@@ -31,4 +31,14 @@ pub(crate) fn rests(conn: &Connection, wire: &Wire, until: Option<Time>) {
     let _ = (conn, wire, until);
     #[cfg(any(fuzzing, tickwire_tape))]
     conn.note_wait(true, (!wire.is_readable(), wire.refuses()), until);
+}
+
+/// A write outside of a turn is over. The connection does not read before its next turn.
+#[inline(always)]
+pub(crate) fn wrote<T>(conn: &Connection, slot: Option<&Slot<T>>, until: Option<Time>) {
+    let _ = (conn, slot, until);
+    #[cfg(any(fuzzing, tickwire_tape))]
+    if let Some(Slot { wire: Some(wire), .. }) = slot {
+        conn.note_flush(wire.refuses(), until);
+    }
 }

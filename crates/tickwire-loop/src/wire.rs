@@ -474,7 +474,10 @@ impl Wire {
             self.tls = None; // input from now on is only discarded
         }
         match system.shut_down(&mut self.stream) {
-            Err(error) => !is_passing(&error), // other errors: the peer is gone
+            Err(error) => {
+                self.writable &= error.kind() != ErrorKind::WouldBlock; // until a `Note` comes
+                !is_passing(&error) // other errors: the peer is gone
+            }
             Ok(()) => true,
         }
     }

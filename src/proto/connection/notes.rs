@@ -7,9 +7,11 @@ use crate::proto::{
 
 #[doc(hidden)]
 impl Connection {
-    /// `owns_sending`: whether this caller writes whatever is fed, or leaves that to the program.
-    pub fn note_read(&self, owns_sending: bool) {
-        self.note(Note::Reads, owns_sending);
+    /// `drives`: whether this caller writes all that is fed, and tells the time. The facade does
+    /// neither, and while its answer to a Close is refused, it reads on and discards what comes, as
+    /// tungstenite does.
+    pub fn note_read(&self, drives: bool) {
+        self.note(Note::Reads, drives);
     }
 
     pub fn note_write(&self, early: bool) {
@@ -20,20 +22,27 @@ impl Connection {
         self.note(Note::Over, true);
     }
 
-    pub fn note_wait(
-        &self,
-        owns_sending: bool,
-        (readable, writable): (bool, bool),
-        until: Option<Time>,
-    ) {
+    /// `readable` and `writable`: what the caller has tried in vain, and waits for.
+    pub fn note_wait(&self, drives: bool, (readable, writable): (bool, bool), until: Option<Time>) {
         if readable {
             self.inbound.note(Note::Pending { asked: true });
         }
-        let wait = Wait { readable, writable, until, ..Wait::default() };
-        self.note(Note::Waits(wait), owns_sending);
+        self.note(Note::Waits(Wait { readable, writable, until, ..Wait::default() }), drives);
     }
 
-    fn note(&self, note: Note, whole: bool) {
-        self.inbound.tape().check(note, || Facts { whole, ..self.inbound.facts(&self.tx) });
+    /// As `note_wait`, for a caller that only writes now.
+    pub fn note_flush(&self, writable: bool, until: Option<Time>) {
+        let wait = Wait { writable, until, flushes: true, ..Wait::default() };
+        self.note(Note::Waits(wait), true);
+    }
+
+    fn note(&self, note: Note, drives: bool) {
+        self.inbound.tape().check(note, || {
+            let facts = Facts { whole: drives, ..self.inbound.facts(&self.tx) };
+            match drives {
+                true => facts,
+                false => Facts { drains: true, deadline: None, ..facts },
+            }
+        });
     }
 }

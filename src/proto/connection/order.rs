@@ -166,3 +166,6 @@ const _: () = {
     assert!(matches!(after(false, false, true, Clock::Seen), Todo::Wait));
     assert!(matches!(after(true, true, true, Clock::Seen), Todo::Wait));
 };
+
+#[cfg(test)]
+mod tests;

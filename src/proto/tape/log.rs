@@ -255,3 +255,7 @@ impl Log {
         self.waits = None;
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
