@@ -26,11 +26,11 @@ maybe_tls! {
 
 #[cfg(feature = "rustls")]
 impl<S: Stream> MaybeTls<S> {
-    /// The TLS session with the server, if the URL is `wss`. While the returned guard lives, no
-    /// handle of the stream can read or write. Feature `rustls`.
-    pub fn tls(&self) -> Option<impl core::ops::Deref<Target = crate::tls::Session>> {
+    /// Calls `f` with the TLS session with the server. `None` if the URL is not `wss`. See
+    /// [`TlsStream::with_session`]. Feature `rustls`.
+    pub fn with_session<Out>(&self, f: impl FnOnce(&crate::tls::Session) -> Out) -> Option<Out> {
         match &self.0 {
-            Layers::Tls(tls, true) => Some(tls.session()),
+            Layers::Tls(tls, true) => Some(tls.with_session(f)),
             _ => None,
         }
     }

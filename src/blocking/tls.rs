@@ -6,7 +6,7 @@ use super::{Interest, Stream, stream::in_vain};
 use crate::{
     drive::{
         Error,
-        sync::{Mutex, MutexGuard, lock},
+        sync::{Mutex, lock},
     },
     tls::Session,
 };
@@ -14,7 +14,6 @@ use std::{
     fmt,
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
-    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -140,7 +139,7 @@ impl<S: Stream> TlsStream<S> {
         Self { io, shared: Arc::new(shared), read_timeout: Mutex::default(), part }
     }
 
-    /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
+    /// Completes the TLS handshake, so that you can inspect the [session](Self::with_session) before
     /// you read. If a read timeout is set on this stream (`Stream::set_read_timeout`), the reads of
     /// the whole handshake take at most twice that timeout, even if the peer sends byte by byte.
     /// The read timeout does not bound writes. For writes, the stream below may have a timeout of
@@ -207,22 +206,12 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session. It knows the protocol version, the certificates, the name that the client asked
-    /// for, and whether records are opened in place. While the returned guard lives, no handle of
-    /// the stream can read or write.
-    pub fn session(&self) -> impl Deref<Target = Session> {
-        Held(lock(&self.shared.tls))
-    }
-}
-
-/// A guard of the session.
-struct Held<'a>(MutexGuard<'a, Tls>);
-
-impl Deref for Held<'_> {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        &self.0.session
+    /// Calls `f` with the session. It knows the protocol version, the certificates, the name that
+    /// the client asked for, and whether records are opened in place. Reads and writes of all
+    /// handles of the stream wait until `f` returns. So `f` must not read or write, and must take
+    /// no lock: either may cause a deadlock.
+    pub fn with_session<Out>(&self, f: impl FnOnce(&Session) -> Out) -> Out {
+        f(&lock(&self.shared.tls).session)
     }
 }
 
@@ -396,7 +385,7 @@ impl<S: Stream> Stream for TlsStream<S> {
     /// Fails with `NotConnected` until the TLS handshake is over, because until then a write waits
     /// for input, which a reading thread would take away.
     fn try_clone(&self) -> io::Result<Self> {
-        if self.session().is_handshaking() {
+        if self.with_session(|session| session.is_handshaking()) {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let io = self.io.try_clone()?; // if this fails, the new handle must not be counted

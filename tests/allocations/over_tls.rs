@@ -61,7 +61,8 @@ fn agreed_threads((of_client, of_server): &Configs) -> (blocking::TlsStream, blo
     });
     near.handshake().unwrap();
     let far = far.join().unwrap();
-    assert!(near.session().in_place() && far.session().in_place());
+    let in_place = [&near, &far].map(|io| io.with_session(|session| session.in_place()));
+    assert_eq!(in_place, [true; 2]);
     (near, far)
 }
 

@@ -725,7 +725,7 @@ fn t25_a_thread_that_reads_what_brings_no_data_sees_to_its_deadlines() {
             turn(&pipe, &mut peer);
         }
         io.handshake().unwrap();
-        assert_eq!(io.session().in_place(), in_place);
+        assert_eq!(io.with_session(|tls| tls.in_place()), in_place);
         let mut peer = Puppet::of(peer, AES);
         let wire = peer.flood();
         pipe.put(&wire);
@@ -820,7 +820,7 @@ fn t26_a_byte_of_a_record_is_a_sign_of_life_for_a_thread_too() {
             let _ = io.try_read(&mut [0; 1]); // would block
             turn(&pipe, &mut peer);
         }
-        assert_eq!(io.session().in_place(), in_place);
+        assert_eq!(io.with_session(|tls| tls.in_place()), in_place);
         let heartbeat = Some(Heartbeat::new(Duration::from_millis(50), Duration::from_millis(50)));
         let conn = connection(Role::Client, &Config { heartbeat, ..Config::default() });
         let mut ws = blocking::WebSocket::from_parts(io, conn);

@@ -143,7 +143,7 @@ fn server(way: Way, files: &Files) -> Result<(TlsStream, Openssl)> {
 fn talk(way: Way, mut io: TlsStream, mut ssl: Openssl, request: &str) -> Result<String> {
     io.set_read_timeout(Some(PATIENCE))?;
     io.handshake()?;
-    check(&way, Agreed::on(&io.session()))?;
+    check(&way, io.with_session(Agreed::on))?;
     for round in 0..3 {
         let line = format!("from openssl in round {round}");
         ssl.tell(&line)?;

@@ -156,7 +156,7 @@ pub(super) fn open(by: Adapter, tcp: TcpStream, side: Side<'_>) -> Result<Opened
                     client(io, request, &config())?
                 }
             };
-            let agreed = Agreed::on(&ws.get_ref().session());
+            let agreed = ws.get_ref().with_session(Agreed::on);
             Ok((Box::new(ws), agreed))
         }
     }
