@@ -138,7 +138,7 @@ fn the_fixed_limits_are_as_said() {
         );
         found += 1;
     }
-    assert_eq!(found, 16);
+    assert_eq!(found, 18);
 }
 
 /// All Rust sources below a directory.
