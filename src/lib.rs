@@ -162,7 +162,7 @@
 //!
 //! # How it works
 //!
-//! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): the caller passes
+//! - A **sans-IO core** ([`Connection`], [`handshake`]): the caller passes
 //!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
 //!   without `std`.
 //! - Three thin adapters, `tokio`, `blocking` and `futures_io`. They contain no protocol rule.
@@ -349,9 +349,8 @@ pub use proto::{
     entropy::Entropy,
     error::{ProtocolError, RecvError, SendError},
     event::OwnedEvent,
-    frame, handshake,
+    handshake,
     kernel::Text,
-    mask,
     message::{Arrival, Chunk, DataKind, Event, Info, Message, OwnedMessage},
     outbound::{IntoOutbound, Outbound, prepared::Prepared},
     role::Role,
@@ -361,6 +360,10 @@ pub use proto::{
 
 #[doc(hidden)]
 pub use proto::debug::__debug_text;
+// For `tickwire-tungstenite`, which has frames in its API, and for benches. A program that speaks
+// WebSocket has no use for a header or a masker without the checks of a `Connection`.
+#[doc(hidden)]
+pub use proto::{frame, mask};
 
 /// Internals for fuzz targets. Users cannot reach them.
 #[cfg(fuzzing)]
