@@ -90,6 +90,19 @@
 //! | a state of the core, without a stream; a [`Connection`] has both | [`Receiver`] | [`Sender`] |
 //! | a half of a split WebSocket, with its half of the stream | `Reader` of each adapter | `Writer` of each adapter |
 //!
+//! Four calls end a connection. Each sends our Close, unless one was queued before:
+//!
+//! | call | when | our Close leaves | what you fed | what the peer still sends | takes at most |
+//! |---|---|---|---|---|---|
+//! | [`close`] | you are done | behind everything fed | is written | a `WebSocket` drops it; after `close` of a `Writer` or [`Sender`] it is received | [`close_timeout`](Config::close_timeout) and a second; see there |
+//! | [`leave`] | the peer may be dead, or you must be gone in time | at once | is dropped, except what has begun to leave | is dropped; after `leave` of a `Writer` or [`Sender`] it is received until the time is over | the time that you pass |
+//! | [`abort`](Sender::abort) | the peer lives, but doesn't keep up with what waits for it (`Outbox` calls this) | at once | as with `leave` | is received, up to the peer's Close | as `close` |
+//! | [`fail`](Connection::fail) | the peer broke a rule of yours | behind everything fed; at once, if the stream is blocked | is written; if the stream is blocked, as with `leave` | is dropped, and so is what has arrived | a few seconds |
+//!
+//! Afterwards [`closed`](Connection::closed) says how it ended, and
+//! [`is_written`](Sender::is_written) what the peer may have. To drop a WebSocket is none of the
+//! four: it sends no Close.
+//!
 //! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
 //! `futures_io` has no [`connect`]. It has `into_split_with` instead of [`into_split`]. `blocking`
 //! has no [`recv_or_room`]. In `blocking`, `Dial::blocking_connect` replaces `Dial::connect`, and
@@ -105,6 +118,7 @@
 //! [`flush`]: crate::tokio::WebSocket::flush
 //! [`ready`]: crate::tokio::WebSocket::ready
 //! [`measure_rtt`]: crate::tokio::WebSocket::measure_rtt
+//! [`close`]: crate::tokio::WebSocket::close
 //! [`leave`]: crate::tokio::WebSocket::leave
 //! [`into_split`]: crate::tokio::WebSocket::into_split
 //! [`sender_mut()`]: crate::tokio::WebSocket::sender_mut
