@@ -106,6 +106,9 @@ const LAPSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_se
 /// assert_eq!(next_delay(&mut backoff, &Ok(3000), hour), None); // unauthorized
 /// ```
 ///
+/// The fields are the settings, as those of [`Outbox`](crate::Outbox). None has to agree with
+/// another, so set and read them at any time; no getter or builder stands beside them.
+///
 /// "Reconnect" in the guide of `tickwire` shows a client that connects again.
 #[derive(Clone, Debug)]
 pub struct Backoff {
