@@ -23,6 +23,9 @@ use tickwire_dial::{Race, Step};
 /// defaults, call the adapter's function `connect`. What is sent, and the
 /// [headers](Request::on_response) that the server answers, are the request's.
 ///
+/// Two adapters connect it: `connect` is tokio's, `blocking_connect` the threads'. The runtimes of
+/// `futures_io` share no TCP stream, so dial there yourself, and call `futures_io::client`.
+///
 /// Recipes: [reconnect](crate::guide::recipes::feeds#reconnect), [proxies](
 /// crate::guide::recipes::feeds#connect-through-a-proxy), [addresses and other
 /// streams](crate::guide::recipes::feeds#choose-the-addresses-or-another-stream), [options of TCP

@@ -28,7 +28,8 @@ use core::time::Duration;
 /// };
 /// ```
 ///
-/// The `..` is necessary because later versions may add fields. A connection copies its settings
+/// A value out of range counts as the nearest in range; each field says its range. The `..` is
+/// necessary because later versions may add fields. A connection copies its settings
 /// when it begins, so later changes of the `Config` do not affect that connection.
 ///
 /// With the defaults, a hostile peer cannot fill memory. A deadline also ends each handshake,

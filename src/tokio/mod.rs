@@ -104,6 +104,19 @@ use std::{
 /// # }
 /// ```
 ///
+/// Each receiving call does what no other does:
+///
+/// | call | returns |
+/// |---|---|
+/// | [`recv`](Self::recv) | a message, borrowed |
+/// | [`recv_owned`](Self::recv_owned) | a message to keep, taken out of the buffer without a copy if it is large |
+/// | [`recv_to_reply`](Self::recv_to_reply) | a message with the sender to answer it, and whether more wait |
+/// | [`recv_event`](Self::recv_event) | Pings, Pongs and the Close too |
+/// | [`recv_chunk`](Self::recv_chunk) | a message in chunks, which may be larger than memory |
+/// | [`recv_or_room`](Self::recv_or_room) | a message, or room to feed more |
+/// | [`poll_recv`](Self::poll_recv) | as `recv`, for a `Future` of your own |
+/// | `Stream`, [`Events`](crate::Events) (feature `futures`) | as `recv_owned` and `recv_event`, for code over `futures` |
+///
 /// One task can both receive and publish, by `select!`. The next receiving call writes the messages
 /// that the task has fed. If the stream accepts these messages slowly, this call receives in the
 /// meantime. Every call of an open connection is [cancel
@@ -239,8 +252,9 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Splits the connection into two halves for two tasks. The halves of the stream share a lock.
-    /// If the stream can be split without a lock, use [`into_split_with`](Self::into_split_with).
+    /// Splits the connection into two halves for two tasks. It works for every stream, by a lock
+    /// that a half holds during each read and write, so that the other half waits. A stream that
+    /// splits without a lock, such as TCP, splits by [`into_split_with`](Self::into_split_with).
     pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>> {
         self.into_split_with(::tokio::io::split)
     }

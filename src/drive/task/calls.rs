@@ -138,7 +138,10 @@ macro_rules! adapter {
             $crate::drive::task::receiving::receiving!(&mut Sender);
 
             /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call
-            /// when you have more to feed. There is room while fewer than `below` bytes, and fewer
+            /// when you have more to feed: two futures can't borrow one WebSocket, so no `select!`
+            /// waits for `recv` and `ready`, and two halves cost a task and a lock.
+            ///
+            /// There is room while fewer than `below` bytes, and fewer
             /// than [`high_water`](crate::Config::high_water) bytes, are unsent. If there is
             /// already room when you call, this call returns only on a message or at the end. With
             /// an `Outbox` of `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0
@@ -178,8 +181,8 @@ macro_rules! adapter {
             }
 
             /// Splits the connection into two halves for two tasks. The closure `split` splits the
-            /// stream, as `TcpStream::into_split` of tokio does, or makes two handles of the
-            /// stream. For a TCP stream of async-net, pass `|stream| (stream.clone(), stream)`.
+            /// stream, or makes two handles of it: `TcpStream::into_split` for tokio's,
+            /// `|stream| (stream.clone(), stream)` for async-net's. Such halves share no lock.
             ///
             /// Messages that were fed or received before are kept. If you are sending a message in
             /// chunks, the [`Writer`] continues that message.
@@ -286,7 +289,8 @@ macro_rules! adapter {
             /// Like [`read`](Self::read), but also returns a request that fails the checks or is
             /// not complete in time. The second value then says what is wrong with the request.
             /// Answer a bad request with [`reject`](Self::reject). Use this call in servers that
-            /// also serve a web page.
+            /// also serve a web page. (The error inside is about a request that you can still
+            /// answer, the error outside about a stream that nobody can.)
             ///
             /// Dropping the future drops the stream.
             ///

@@ -407,6 +407,10 @@ impl Connection {
     /// The connection's state, as in a browser. It is `Open` at first, and `Closing` once a Close
     /// was queued or received, or a write failed. It is `Closed` once nothing more will be received
     /// or sent, and the stream can be dropped.
+    ///
+    /// No other call says all this at any time: [`ending`](Self::ending) counts only once `step`
+    /// has ended, and [`closed`](Self::closed) is `Some` while events may still have to be
+    /// delivered.
     pub fn ready_state(&self) -> ReadyState {
         self.inbound.ready_state(&self.tx)
     }

@@ -96,7 +96,8 @@ impl LoopState {
 }
 
 impl Connection {
-    /// Returns what to do next. Do that, report the result, and call `next` again.
+    /// Returns what to do next. Do that, report the result, and call `next` again. (A `Connection`
+    /// is no iterator: the result borrows from it.)
     ///
     /// Call `next` when the connection is new, when a condition of [`Wait`] is met, and after each
     /// command that you gave during a wait. Then act on each result and call `next` again, until

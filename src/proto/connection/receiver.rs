@@ -55,7 +55,8 @@ pub enum Step {
     Closed,
 }
 
-/// The receiving half of a [`Connection`](super::Connection).
+/// The receiving half of a [`Connection`](super::Connection): its state, without a stream. The half
+/// of a split WebSocket is `Reader`, of each adapter.
 pub struct Receiver {
     buf: RecvBuffer,
     /// The message, chunk or control frame at which `step` stopped.

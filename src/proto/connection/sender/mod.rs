@@ -47,7 +47,8 @@ use ledger::Ledger;
 pub use ledger::Position;
 use urgent::{Tail, Urgent};
 
-/// The sending half of a [`Connection`](super::Connection).
+/// The sending half of a [`Connection`](super::Connection): its state, without a stream. The half
+/// of a split WebSocket is `Writer`, of each adapter.
 ///
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
