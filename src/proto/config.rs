@@ -54,23 +54,22 @@ pub struct Config {
     /// [`Heartbeat`] has presets.
     pub heartbeat: Option<Heartbeat>,
 
-    /// The longest time for which the peer may send no data; default: no limit. Control frames do
-    /// not count. This setting finds a server that sends no more data, but still sends Pings or
-    /// answers the Pings of the [heartbeat](Self::heartbeat).
+    /// How long the peer may go without sending data; off by default. Finds a server that still
+    /// answers Pings, also those of the [heartbeat](Self::heartbeat), but sends no more data.
     ///
-    /// The timeout starts when a receiving call first reads. The timeout restarts at each byte of a
-    /// data payload, and at the end of each data message, even of an empty message. Pings, Pongs
-    /// and empty fragments do not restart the timeout. While a receiving call waits until it can
-    /// send, it reads nothing, so this wait does not count. Once a Close is queued or received, the
-    /// timeout no longer runs. A value below 5 ms counts as 5 ms. Over TLS, a byte counts once its
-    /// record is whole, so the timeout has to be longer than a record of 16 KiB takes.
+    /// When it passes and a read has found nothing, the connection sends Close 1001, waits up to a
+    /// second for the peer to end the stream, and fails with
+    /// [`DataTimeout`](crate::RecvError::DataTimeout). So a program that calls late loses nothing:
+    /// what has arrived is read first, in up to 1,024 reads, enough to empty a socket's buffer.
     ///
-    /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
-    /// and sends a Close with 1001. The receiving call then waits up to a second for the peer to
-    /// end the stream, and returns the error. No data is lost if the program makes this call late:
-    /// the call reads what has arrived, and fails only if it finds no data. (It makes up to 1,024
-    /// reads, enough to empty a socket's receive buffer.) With this setting, receiving calls read
-    /// the clock for each read, which costs about 20 ns.
+    /// | | |
+    /// |---|---|
+    /// | starts | when a receiving call first reads |
+    /// | restarts | at each byte of a data payload, and at the end of each message, even an empty one; over TLS a byte counts once its record is whole, so allow for the time that a record of 16 KiB takes |
+    /// | does not restart | at Pings, Pongs and empty fragments |
+    /// | does not run | while a receiving call waits to send, and once a Close is queued or received |
+    ///
+    /// A value below 5 ms counts as 5 ms. Costs one clock read per read, some 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Once this many bytes are unwritten, feeding fails with

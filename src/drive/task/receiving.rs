@@ -40,23 +40,21 @@ pub(crate) use recv;
 /// sending half in [`Received`](crate::Received).
 macro_rules! receiving {
     ($Sender:ty) => {
-        /// Like [`recv`](Self::recv), but also returns the message's
-        /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
-        /// message is alive. The replies leave in one write once all bytes that were read are
-        /// processed, or earlier, if [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
+        /// Like [`recv`](Self::recv), but with the message's [`info`](crate::Received::info) and
+        /// the sending half, so that you can answer while the message is alive. The replies to a
+        /// batch leave in one write, once all bytes that were read are processed, or earlier, if
+        /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
-        /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are unsent. So, if you feed one reply to
-        /// each message and `high_water` is at least 4 KiB, `feed` never fails with `Full`. (Frames
-        /// that overtake queued messages do not count as unsent here. A Pong that overtakes nothing
-        /// counts, but all Pongs to the Pings of one read together fit into 4 KiB.) If the peer
-        /// does not read, this call stops reading too, until the peer reads again or the write
-        /// timeout ends the connection. (So two ends that answer each message with several messages
-        /// can block each other.) After our own Close, messages up to the peer's Close are
-        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
+        /// | when | what happens |
+        /// |---|---|
+        /// | [`high_water`](crate::Config::high_water) bytes are unsent | no message is handed out: one reply to each never fails with `Full`, if `high_water` is at least 4 KiB |
+        /// | the peer does not read | this call stops reading too, until the peer reads again or the write timeout ends the connection; so two ends that answer each message with several can block each other |
+        /// | our Close is queued | messages up to the peer's Close are discarded |
+        /// | a write has failed | messages are still delivered, but nothing can be fed |
+        /// | this is a `Reader` | as `recv`: it discards nothing, never waits for room, and returns no sending half |
         ///
-        /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
-        /// and returns no sending half.
+        /// (Of what overtakes queued messages nothing counts as unsent here. A Pong that overtakes
+        /// nothing counts, but all Pongs to the Pings of one read fit into 4 KiB.)
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -115,24 +113,25 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
-        /// Leaves the peer within the time `within`, whatever the peer does. Use this call for a
-        /// peer that may be dead, for example when your own check finds a stale feed. (`close`
-        /// would wait up to [`close_timeout`](crate::Config::close_timeout) for the peer's answer.)
+        /// Leaves the peer within the time `within`, whatever the peer does. For a peer that may be
+        /// dead, for example when your own check finds a stale feed: `close` would wait up to
+        /// [`close_timeout`](crate::Config::close_timeout) for its answer.
         ///
-        /// Our Close goes out at once. Fed messages that are completely unwritten are dropped, as
-        /// by [`Sender::abort`](crate::Sender::abort). (But if a Close was queued before, it keeps
-        /// its place, and nothing is dropped.) Then the closing handshake goes on as usual, and
-        /// input is discarded. When the closing handshake has ended, or `within` has passed, the
-        /// connection is over: drop the connection together with the stream. With a `within` of
-        /// zero this call does not wait for the peer: it writes the bytes that the stream accepts,
-        /// and returns. (If the stream accepts nothing, the call tries again about 1 ms later.)
+        /// Our Close goes out at once. Fed messages that have not begun to leave are dropped, as by
+        /// [`Sender::abort`](crate::Sender::abort), unless a Close was queued before: that one
+        /// keeps its place, and nothing is dropped. The closing handshake goes on as usual, and
+        /// input is discarded. When it has ended, or `within` has passed, drop the connection
+        /// together with the stream.
         ///
-        /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
-        /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
-        /// received. Later receiving calls return `None`, or the error that ended the connection.
-        /// The error is [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before
-        /// our Close was written, or before the peer's Close came. After `leave` of a `Reader`, the
-        /// `Writer` can send nothing more.
+        /// | afterwards | |
+        /// |---|---|
+        /// | did the peer answer in time? | [`closed`](Self::closed) |
+        /// | which messages may it have? | [`Sender::is_written`](crate::Sender::is_written) |
+        /// | later receiving calls | `None`, or the error that ended the connection: [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before our Close was written, or before the peer's Close came |
+        /// | the `Writer`, after `leave` of a `Reader` | can send nothing more |
+        ///
+        /// With a `within` of zero this call writes the bytes that the stream accepts, and returns.
+        /// (If the stream accepts nothing, it tries again about 1 ms later.)
         ///
         /// Cancel safe: `within` counts from the first call. If you drop the future, any later
         /// receiving call goes on with the closing handshake, and ends it in time.
