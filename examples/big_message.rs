@@ -1,6 +1,6 @@
 //! A message of 1 GiB each way, in constant memory, for programs that move snapshots. Both ends
 //! send and receive the message in chunks, so neither end ever holds more of it than its buffers.
-//! `cargo run --release --example big_message`
+//! `cargo run --release --all-features --example big_message`
 use arguments::{Arguments, Failure};
 use std::{fs, io, time::Instant};
 use tickwire::tokio::{accept, client};

@@ -1,4 +1,4 @@
-//! Sends everything back. `cargo run --release --example echo`
+//! Sends everything back. `cargo run --release --all-features --example echo`
 //! Nothing limits the number of peers: use it only for the loopback. See the example `bounded`.
 //!
 //! Browser:  const ws = new WebSocket("ws://127.0.0.1:9001")

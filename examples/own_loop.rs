@@ -1,5 +1,5 @@
 //! A loop of your own: server and client connections on one thread over mio. `Connection::next`
-//! drives them, including their deadlines. `cargo run --example own_loop`
+//! drives them, including their deadlines. `cargo run --release --all-features --example own_loop`
 //!
 //! Opening handshakes run on threads, which hand the open connections over. The crate
 //! `tickwire-loop` is such a loop for thousands of connections, with dialing, TLS and handshakes.

@@ -168,7 +168,8 @@
 //! [`tickwire-loop`]: https://docs.rs/tickwire-loop/latest/tickwire_loop/index.html
 //! [`tickwire-axum`]: https://docs.rs/tickwire-axum/latest/tickwire_axum/index.html
 //! [`tickwire-http`]: https://docs.rs/tickwire-http/latest/tickwire_http/index.html
-//! [`tickwire-tungstenite`]: https://docs.rs/tickwire-tungstenite/latest/tickwire_tungstenite/index.html
+//! [`tickwire-tungstenite`]:
+//!     https://docs.rs/tickwire-tungstenite/latest/tickwire_tungstenite/index.html
 //! [`tickwire-tap`]: https://docs.rs/tickwire-tap/latest/tickwire_tap/index.html
 //! [`badday`]: https://docs.rs/badday/latest/badday/index.html
 //! [`futures_io`]: crate::futures_io

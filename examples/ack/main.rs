@@ -2,7 +2,7 @@
 //! byte.
 //!
 //! ```text
-//! cargo run --release --example ack
+//! cargo run --release --all-features --example ack
 //! ```
 //!
 //! WebSocket delivers in order as long as the connection lasts. When the connection breaks, the

@@ -1,7 +1,7 @@
 //! Authenticates clients: cookie and Origin, a token among the subprotocols, Bearer, Basic.
 //!
 //! ```text
-//! cargo run --example auth
+//! cargo run --release --all-features --example auth
 //! ```
 //!
 //! `gate.rs` is the recipe. It needs no I/O, because it only looks at the request. `serve.rs` has a

@@ -1,8 +1,8 @@
 //! A server at an open port, with bounds on everything that a flood of peers can take.
 //!
 //! ```text
-//! cargo run --release --example bounded -- 127.0.0.1:9004
-//! cargo run --release --example bounded -- 127.0.0.1:9004 blocking
+//! cargo run --release --all-features --example bounded -- 127.0.0.1:9004
+//! cargo run --release --all-features --example bounded -- 127.0.0.1:9004 blocking
 //! ```
 //!
 //! The limits of `Config` bound the cost of one connection. Only the loop that accepts can bound

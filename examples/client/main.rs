@@ -1,7 +1,7 @@
 //! A WebSocket client for the terminal and for scripts. It sends lines and prints messages.
 //!
 //! ```text
-//! cargo run --release --features rustls,deflate --example client -- ws://127.0.0.1:9001
+//! cargo run --release --all-features --example client -- ws://127.0.0.1:9001
 //! printf 'hi\n/binary c0ffee\n' | target/release/examples/client ws://127.0.0.1:9001
 //! ```
 //!

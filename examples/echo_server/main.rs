@@ -1,7 +1,7 @@
 //! An echo server: it sends every message back unchanged, text as text and binary as binary.
 //!
 //! ```text
-//! cargo run --release --features rustls,deflate --example echo_server -- --listen 127.0.0.1:9001
+//! cargo run --release --all-features --example echo_server -- --listen 127.0.0.1:9001
 //! ```
 //!
 //! The first line on standard output is `listening on ws://ADDR`, or `wss://ADDR`, with the real
@@ -108,7 +108,7 @@ fn refusal(error: HandshakeError, url: String) -> Rejection {
     match error {
         HandshakeError::NotUpgrade => Rejection::new(error.status()).body(format!(
             "This is an echo server for WebSocket clients: what you send comes back. Try\n\n    \
-             cargo run --release --features rustls,deflate --example client -- {url}\n"
+             cargo run --release --all-features --example client -- {url}\n"
         )),
         _ => Rejection::from(error),
     }

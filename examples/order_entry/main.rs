@@ -1,7 +1,7 @@
 //! Orders over a line that stalls: which message overtakes which, and what is known after a cut.
 //!
 //! ```text
-//! cargo run --release --example order_entry
+//! cargo run --release --all-features --example order_entry
 //! ```
 //!
 //! - `on_tokio.rs`: quotes queue up behind a peer that does not read. A cancel overtakes all quotes
@@ -17,6 +17,8 @@ use arguments::{Arguments, Failure};
 
 const HELP: &str = "\
 Orders over a line that stalls and is cut, under tokio; then over two threads, one of which spins.
+The times of the last line mean something only with three free cores: for the thread that sends,
+for the thread that spins, and for the exchange. With fewer, the program says so.
 
 Usage: order_entry [OPTION]
 

@@ -2,8 +2,8 @@
 //! silent server, and says which messages were lost.
 //!
 //! ```text
-//! cargo run --release --example reconnect
-//! cargo run --release --example reconnect -- ws://127.0.0.1:9000/feed --topic EURUSD
+//! cargo run --release --all-features --example reconnect
+//! cargo run --release --all-features --example reconnect -- ws://127.0.0.1:9000/feed --topic EURUSD
 //! ```
 //!
 //! `Follower` of `tickwire-feed` makes these decisions. `client.rs` has the application's part.

@@ -1,13 +1,13 @@
-//! A chat server with rooms. Besides `//join` and `//leave`, messages go to the others in the room.
+//! A chat server with rooms. Besides `/join` and `/leave`, messages go to the others in the room.
 //!
 //! ```text
-//! cargo run --release --example rooms
-//! cargo run --release --features rustls,deflate --example client -- ws://127.0.0.1:9003 # for each
+//! cargo run --release --all-features --example rooms
+//! cargo run --release --all-features --example client -- ws://127.0.0.1:9003 # for each
 //! //join tea
 //! hello
 //! ```
 //!
-//! (The example client sends `//join` as `/join`.) Rooms are the application's task: `rooms.rs`
+//! (The example `client` has commands of its own with one slash.) Rooms are the application's task: `rooms.rs`
 //! needs only a map of channels. `session.rs` serves one connection, whose outbox decides what
 //! happens to a client that is too slow.
 //!
@@ -19,7 +19,8 @@ use arguments::{Arguments, Failure, cannot_listen};
 use tokio::net::TcpListener;
 
 const HELP: &str = "\
-A chat server with rooms: //join ROOM, //leave; everything else goes to the others in the room.
+A chat server with rooms: /join ROOM, /leave; everything else goes to the others in the room.
+In the example client, begin these two with //, because it has commands of its own.
 
 Usage: rooms [ADDR]
 

@@ -8,7 +8,8 @@ use tickwire::{
 use tickwire_parts::{Outbox, Overflow};
 use tokio::{net::TcpStream, sync::broadcast::error::RecvError};
 
-/// What a client wants.
+/// What a client wants. With two slashes too: the example `client` takes lines with one slash as
+/// its own commands, and sends `//join` as `/join`.
 enum Wish<'a> {
     Join(&'a str),
     Leave,
@@ -18,8 +19,11 @@ enum Wish<'a> {
 impl<'a> Wish<'a> {
     fn of(message: Message<'a>) -> Self {
         match message.as_text() {
-            Some("/leave") => Self::Leave,
-            Some(text) => text.strip_prefix("/join ").map_or(Self::Say(message), Self::Join),
+            Some("/leave" | "//leave") => Self::Leave,
+            Some(text) => match text.strip_prefix("//join ").or(text.strip_prefix("/join ")) {
+                Some(name) => Self::Join(name),
+                None => Self::Say(message),
+            },
             None => Self::Say(message),
         }
     }

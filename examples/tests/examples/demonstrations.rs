@@ -18,7 +18,10 @@ fn numbers(line: &str) -> Vec<u64> {
 #[test]
 fn a_cancel_overtakes_queued_quotes_and_after_a_cut_some_orders_have_not_left() {
     let out = shown("order_entry", &["--quotes", "300", "--orders", "50"]);
-    let [queued, overtook, cut, threads] = &out[..] else { panic!("{out:?}") };
+    let [queued, overtook, cut, threads, cores @ ..] = &out[..] else { panic!("{out:?}") };
+    let few = std::thread::available_parallelism().unwrap().get() < 3;
+    assert_eq!(cores.len(), usize::from(few), "{cores:?}");
+    assert!(cores.iter().all(|line| line.starts_with("with 3 free cores ")), "{cores:?}");
     assert!(queued.starts_with("300 quotes, then a cancel: "), "{queued}");
     let [before, overtaken] = numbers(overtook)[..] else { panic!("{overtook}") };
     assert!(before > 0 && overtaken > 0 && before + overtaken == 300, "{overtook}");

@@ -54,7 +54,7 @@ async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
         let (mut a, mut b, mut c, mut d) =
             (client(&url).await, client(&url).await, client(&url).await, client(&url).await);
         assert_eq!(ask(&mut a, "/join tea").await, "joined tea, 1 here");
-        assert_eq!(ask(&mut b, "/join tea").await, "joined tea, 2 here");
+        assert_eq!(ask(&mut b, "//join tea").await, "joined tea, 2 here"); // as `client`'s users type
         assert_eq!(ask(&mut c, "/join tea").await, "joined tea, 3 here");
         assert_eq!(ask(&mut d, "/join coffee").await, "joined coffee, 1 here");
         a.send("hello").await.unwrap();
@@ -64,7 +64,7 @@ async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
         assert_eq!(c.recv().await.unwrap().unwrap().as_bytes(), [1, 2]);
         // `a` did not hear itself, and `d` heard nothing: the next thing they hear is an answer.
         assert_eq!(ask(&mut a, "/leave").await, "left tea");
-        assert_eq!(ask(&mut d, "/leave").await, "left coffee");
+        assert_eq!(ask(&mut d, "//leave").await, "left coffee");
         b.send("are you there?").await.unwrap();
         assert_eq!(hears(&mut c).await, "are you there?");
         assert_eq!(ask(&mut a, "hello?").await, "join a room first: /join NAME");
