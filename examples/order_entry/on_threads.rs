@@ -55,7 +55,9 @@ pub(crate) fn spinning(orders: u64) -> Result<(), Failure> {
     println!("{answered} orders answered, half of them within {median:.1?}; {open} are open");
     let cores = thread::available_parallelism()?.get();
     if cores < THREADS {
-        println!("with {THREADS} free cores they take less: here {cores} are shared by {THREADS} threads");
+        println!(
+            "with {THREADS} free cores they take less: here {cores} are shared by {THREADS} threads"
+        );
     }
     if answered == orders && open == 0 { Ok(()) } else { Err("an order has no answer".into()) }
 }
