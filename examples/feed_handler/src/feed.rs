@@ -2,13 +2,22 @@
 //!
 //! Each connection subscribes and then asks for a snapshot, which is the answer to its
 //! subscription. If ticks are lost, or the book is wrong, the feed asks for another snapshot.
+use hdrhistogram::Histogram;
 use market_feed::{
     book::Book,
+    clock,
     wire::{Payload, Snapshot, Tick},
 };
 use tickwire::{Retry, Time};
 use tickwire_feed::{ConnectionId, Follower, Incoming, State, Verdict};
 use tickwire_loop::{Dial, Handle};
+
+/// The ages of ticks, in nanoseconds, from their encoding at the exchange until they are in the
+/// book.
+pub type Ages = Histogram<u32>;
+
+/// Of so many ticks of a feed, one's age is measured: a look at the clock costs as much as a tick.
+const SAMPLED: u64 = 16;
 
 /// Counts of a feed's ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,13 +96,19 @@ impl Feed {
 
     /// Handles a message of a connection.
     #[inline]
-    pub(crate) fn take(&mut self, from: ConnectionId, payload: &[u8], now: Time) {
+    pub(crate) fn take(
+        &mut self,
+        from: ConnectionId,
+        payload: &[u8],
+        now: Time,
+        ages: &mut Ages,
+    ) {
         match Payload::decode(payload) {
             Some(Payload::Tick(tick)) => {
                 let numbers = Some(tick.sequence.into());
                 let data = Incoming::Data { subscription: 0, numbers };
                 match self.follower.heard(from, data, now, || tick) {
-                    Some(Verdict::Next) => self.apply(&tick),
+                    Some(Verdict::Next) => self.apply(&tick, ages),
                     Some(Verdict::Duplicate) => self.tally.duplicates += 1,
                     _ => {}
                 }
@@ -126,7 +141,7 @@ impl Feed {
     }
 
     #[inline]
-    pub(crate) fn apply(&mut self, tick: &Tick) {
+    pub(crate) fn apply(&mut self, tick: &Tick, ages: &mut Ages) {
         self.book.apply(tick.update);
         let is_next = self.newest.is_some_and(|newest| tick.sequence == newest + 1);
         self.newest = Some(tick.sequence);
@@ -134,6 +149,9 @@ impl Feed {
         if !is_next || tick.checksum != self.book.checksum() {
             self.tally.wrong += 1;
             self.needs_snapshot();
+        }
+        if tick.sequence.is_multiple_of(SAMPLED) {
+            ages.saturating_record(clock::now().saturating_sub(tick.encoded_at));
         }
     }
 

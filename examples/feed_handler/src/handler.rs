@@ -1,7 +1,7 @@
 //! The handler: a follower for each feed, and one loop for the sockets of all feeds.
 use crate::{
     BoxError,
-    feed::{Feed, Line},
+    feed::{Ages, Feed, Line},
 };
 use market_feed::wire::Tick;
 use std::{io, sync::Arc, time::Duration};
@@ -46,6 +46,7 @@ struct State {
     attempts: Attempts,
     /// A timer of each feed.
     timers: Vec<Option<(Time, Timer)>>,
+    ages: Ages,
 }
 
 impl Handler {
@@ -74,13 +75,19 @@ impl Handler {
         }
         let timers = feeds.iter().map(|_| None).collect();
         let attempts = Attempts::new(10_000, Duration::from_secs(1));
-        let mut state = State { feeds, attempts, timers };
+        let ages = Ages::new_with_bounds(1, 60_000_000_000, 3)?; // up to a minute, to three digits
+        let mut state = State { feeds, attempts, timers, ages };
         (0..state.feeds.len()).for_each(|at| state.drive(&mut net.net(), at));
         Ok(Self { net, state })
     }
 
     pub fn feeds(&self) -> &[Feed] {
         &self.state.feeds
+    }
+
+    /// The ages of a sample of the ticks, at the time when they were in the book.
+    pub fn ages(&self) -> &Ages {
+        &self.state.ages
     }
 
     /// All lines of all feeds.
@@ -123,7 +130,7 @@ impl State {
         match event {
             Event::Message { from, message, .. } => {
                 let Some(&Seat { feed: at, id, .. }) = net.value(from) else { return };
-                self.feeds[at].take(id, message.as_bytes(), net.now());
+                self.feeds[at].take(id, message.as_bytes(), net.now(), &mut self.ages);
                 self.drive(net, at);
             }
             Event::Open(handle) => {
@@ -221,7 +228,7 @@ impl State {
                     net.close(handle, code); // messages that still come are dropped
                 }
             }
-            Action::Message { message: tick, .. } => feed.apply(&tick),
+            Action::Message { message: tick, .. } => feed.apply(&tick, &mut self.ages),
             Action::Restart { .. } => feed.newest = None,
             Action::Snapshot { .. } => feed.needs_snapshot(),
             Action::Gap { .. } | Action::Wait(_) => {}

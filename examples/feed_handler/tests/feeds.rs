@@ -196,6 +196,8 @@ fn the_program_says_whether_anything_was_lost_and_its_exit_code_too() {
             let output = program.args(args.split_whitespace()).output().expect("it runs");
             let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
             println!("{}", said.concat());
+            assert!(said[0].contains(" ticks/s received, "), "{}", said[0]);
+            assert!(said[0].contains("\nfrom encoding to book: p50 "), "{}", said[0]);
             output.status.code() == Some(code) && said[0].contains(says)
         });
     }
