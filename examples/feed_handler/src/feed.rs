@@ -96,13 +96,7 @@ impl Feed {
 
     /// Handles a message of a connection.
     #[inline]
-    pub(crate) fn take(
-        &mut self,
-        from: ConnectionId,
-        payload: &[u8],
-        now: Time,
-        ages: &mut Ages,
-    ) {
+    pub(crate) fn take(&mut self, from: ConnectionId, payload: &[u8], now: Time, ages: &mut Ages) {
         match Payload::decode(payload) {
             Some(Payload::Tick(tick)) => {
                 let numbers = Some(tick.sequence.into());
