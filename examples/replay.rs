@@ -85,7 +85,6 @@ fn told(event: &Event<'_>) -> String {
         Event::Close(Some(frame)) => {
             format!("Close with code {}, reason {:?}", u16::from(frame.code), frame.reason)
         }
-        other => format!("{other:?}"),
     }
 }
 

@@ -127,6 +127,11 @@ fn a_recording_is_for_the_owner_alone_and_can_be_replayed() {
         recording.replay(&Config::default(), |_, event| events.push(format!("{event:?}"))).unwrap();
     assert_eq!(end.closed().map(|end| (end.code, end.error)), Some((1000, None)));
     assert!(!events.is_empty());
+    let (code, told, errors) = Program::start("replay", &[file]).finish();
+    assert_eq!((code, errors.len()), (0, 0), "{errors:?}");
+    for line in ["sent  text, 2 bytes: hi", "got   text, 2 bytes: hi", "with code 1000"] {
+        assert!(told.iter().any(|told| told.ends_with(line)), "{line}: {told:?}");
+    }
 
     let nowhere = [&*url, "--record", "/nowhere/at/all"];
     let (code, out, errors) = client(&nowhere, b"hi\n");
