@@ -762,7 +762,10 @@ impl Session {
 
     /// What is legal is not taken. A size above what came back in the probe is a limit.
     fn not_taken(&mut self, why: &str) {
-        let size = self.case.needs.iter().map(|need| need.size()).max().unwrap_or(0);
+        let needed = self.case.needs.iter().map(|need| need.size());
+        let sent = self.expected.iter().map(|message| message.1.len() as u64);
+        // The probe begins with 64 KiB.
+        let size = needed.chain(sent.filter(|&size| size > 64 << 10)).max().unwrap_or(0);
         let largest = self.peer.largest;
         if size > largest {
             let cause = format!("the longest message that came back has {largest} bytes");
@@ -902,16 +905,6 @@ impl Session {
             Expect::Learn | Expect::Either => {
                 self.conclude(Outcome::Note(format!("the server refuses with status {status}")));
             }
-            // RFC 6455 10.2: a server may take no other page's connection.
-            _ if status == 403 && self.plan.has_origin() => {
-                self.conclude(Outcome::Note("the server refuses the Origin".to_owned()));
-            }
-            // The sentence is about the answer; a server may refuse for reasons of its own.
-            _ if self.case.rule.id.ends_with(".answer")
-                || matches!(self.case.rule.id.as_str(), "pmd.decline" | "http.chunks") =>
-            {
-                self.conclude(Outcome::Note(format!("the server refuses with status {status}")));
-            }
             _ => self.not_opened(&format!("the server refuses with status {status}")),
         }
     }
@@ -920,11 +913,19 @@ impl Session {
     /// about something else has nothing to say.
     fn not_opened(&mut self, why: &str) {
         match self.case.group() {
-            // The end of the stream is a refusal too.
-            _ if self.case.rule.id.ends_with(".answer") => self.conclude(Outcome::Note(why.into())),
+            _ if self.may_be_refused() => self.conclude(Outcome::Note(why.to_owned())),
             Group::Handshake | Group::Http => self.bad(why),
             _ => self.conclude(Outcome::Skip(format!("no connection: {why}"))),
         }
+    }
+
+    /// The sentence is about the answer, or the body, and a server may refuse for reasons of its own.
+    /// The end of the stream is a refusal too.
+    fn may_be_refused(&self) -> bool {
+        let rule = self.case.rule.id.as_str();
+        rule.ends_with(".answer")
+            || matches!(rule, "pmd.decline" | "http.chunks")
+            || self.plan.names_origin_or_subprotocol()
     }
 
     /// A tested client's request.

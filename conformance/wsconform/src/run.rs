@@ -273,6 +273,7 @@ struct Runner<'t, T> {
 /// What a session says of a target that is gone.
 struct Trace {
     case: &'static str,
+    connected: Instant,
     driven: Driven,
     over: Instant,
 }
@@ -291,8 +292,10 @@ impl<T: Target> Runner<'_, T> {
             return None;
         }
         let mut connection = self.connect()?;
+        let connected = Instant::now();
         let driven = drive(&mut session, connection.as_mut(), &self.pace, &mut turn);
-        lock(&self.traces).push(Trace { case: &case.id, driven, over: Instant::now() });
+        let over = Instant::now();
+        lock(&self.traces).push(Trace { case: &case.id, connected, driven, over });
         turn.give();
         if held.bytes > SMALL {
             // The target lets go of what it holds when it sees the end.
@@ -343,9 +346,9 @@ impl<T: Target> Runner<'_, T> {
         }
         let why = lock(&self.gone).clone()?;
         let mut traces = lock(&self.traces);
-        let last = traces.iter().filter_map(|trace| trace.driven.heard).max();
-        // Other sessions may see a bit later what came before the end.
-        traces.retain(|trace| trace.driven.is_silent && Some(trace.over + SILENT * 10) > last);
+        // It was still there when it took the last connection.
+        let last = traces.iter().map(|trace| trace.connected).max();
+        traces.retain(|trace| trace.driven.is_silent && Some(trace.over) > last);
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.driven.wrote));
         Some(Death { why, behind: traces.iter().map(|trace| trace.case.to_owned()).collect() })
     }

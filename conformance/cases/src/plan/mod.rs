@@ -188,9 +188,12 @@ impl Plan {
         events.split_off((before + 1).min(events.len()))
     }
 
-    /// Whether the request names a page that it comes from.
-    pub(crate) fn has_origin(&self) -> bool {
-        matches!(Head::read(&self.head), Ok(Some((head, _))) if head.one("Origin").is_some())
+    /// Whether the request has what a server may refuse by itself: the page that it comes from (RFC
+    /// 6455 10.2), or subprotocols of which it may know none.
+    pub(crate) fn names_origin_or_subprotocol(&self) -> bool {
+        let head = Head::read(&self.head).ok().flatten();
+        let has = |name| head.as_ref().is_some_and(|(head, _)| head.all(name).next().is_some());
+        has("Origin") || has("Sec-WebSocket-Protocol")
     }
 
     /// How many bytes the plan makes a peer hold: what is announced, or inflates.
