@@ -8,8 +8,8 @@ use tickwire::{
     tokio::{Incoming, client},
 };
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming as Heard, Say, Settings,
-    Recovery, Subscription, Verdict,
+    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming as Heard, Recovery, Say,
+    Settings, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 use tokio::{
@@ -159,7 +159,11 @@ async fn follow(told: Rc<RefCell<Told>>) {
     let life = Duration::from_secs(2 * HOUR);
     follower.add_line(Backoff::seeded(1), life, Duration::from_secs(60));
     let ask_after = Some(Duration::from_secs(20));
-    follower.subscribe(Subscription { ask_after, recovery: Recovery::Resume, ..Default::default() });
+    follower.subscribe(Subscription {
+        ask_after,
+        recovery: Recovery::Resume,
+        ..Default::default()
+    });
     let (tell, mut news) = unbounded_channel();
     let mut open: HashMap<ConnectionId, UnboundedSender<String>> = HashMap::new();
     let now = || Time::new(turmoil::sim_elapsed().expect("in a simulation"));
