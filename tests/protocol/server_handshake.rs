@@ -423,10 +423,19 @@ fn p131_what_parsers_read_in_two_ways_is_refused() {
         assert_eq!(served.status, 400, "{from:?} {to:?}");
         assert!(served.shut && served.outcome.is_none());
     }
-    // A TLS client, and one that speaks the oldest drafts.
+    // A TLS client, balancers that were told to speak the PROXY protocol, and one that speaks the
+    // oldest drafts.
+    let proxy = "this is the PROXY protocol, not HTTP";
+    let line = b"PROXY TCP4 192.0.2.7 192.0.2.1 50000 443\r\n";
+    let empty = "empty line (or version 2 of the PROXY protocol)";
     for (wire, what) in [
         (&b"\x16\x03\x01\x02\x00\x01"[..], "this is TLS, not HTTP"),
-        (b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", "empty line"),
+        (&[&line[..], good.as_bytes()].concat(), proxy),
+        (&[&line[..], b"\x16\x03\x01\x02\x00\x01"].concat(), proxy),
+        (b"PROXY UNKNOWN\r\n\r\n", proxy),
+        (b"PROXYING / HTTP/1.1\r\nX y: z\r\n\r\n", "header name"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x01\xc3\x50\x01\xbb", empty),
+        (b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", empty),
     ] {
         refused(wire, HandshakeError::Malformed { what }, 400);
     }

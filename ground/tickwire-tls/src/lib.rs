@@ -225,7 +225,8 @@ impl fmt::Display for TlsError {
             Error::AlertReceived(alert) => write!(f, "TLS was refused by the peer: {alert:?}"),
             Error::InvalidMessage(what) => write!(
                 f,
-                "received data is not TLS (does the peer speak plain ws?), or is garbled: {what:?}"
+                "received data is not TLS (does the peer speak plain ws, or the PROXY protocol?), \
+                 or is garbled: {what:?}"
             ),
             Error::UnsupportedNameType => f.write_str("TLS cannot ask for a host of this name"),
             // Without this arm, rustls would add the words "other error".

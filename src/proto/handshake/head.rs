@@ -85,7 +85,8 @@ impl Scan {
                         // RFC 9112 §2.2 allows one empty line before a request, which the server's
                         // handshake has skipped.
                         (true, 0) => {
-                            return Err(HandshakeError::Malformed { what: "empty line" });
+                            let what = "empty line (or version 2 of the PROXY protocol)";
+                            return Err(HandshakeError::Malformed { what });
                         }
                         (true, _) => return Ok(Some(i + 2)),
                         // Line 0 is the first line, so line n is header n.

@@ -182,19 +182,17 @@ impl Handshake {
         let (line, checked) = match RequestLine::parse_at_once(wire, &reading.scan, check::request)
         {
             Some(found) => found,
-            None => match reading.head_len() {
-                Ok(Some(len)) => {
-                    let head = reading.buf.wire().get(..len).unwrap_or_default();
-                    RequestLine::parse(head, check::request)?
-                }
-                Ok(None) => return Ok(Progress::Partial),
-                // 0x16 begins a TLS handshake: a client has dialed `wss` to a port without TLS. It
-                // is a control character, so the scan always fails at it.
-                Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
-                    return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
-                }
-                Err(error) => return Err(error),
-            },
+            None => {
+                let parsed = match reading.head_len() {
+                    Ok(Some(len)) => {
+                        let head = reading.buf.wire().get(..len).unwrap_or_default();
+                        RequestLine::parse(head, check::request)
+                    }
+                    Ok(None) => return Ok(Progress::Partial),
+                    Err(error) => Err(error),
+                };
+                parsed.map_err(|error| unless_other_protocol(error, reading.buf.wire()))?
+            }
         };
         // Before `checked?`, so that `request` also shows a request that failed the checks.
         self.head = Some(line);
@@ -258,6 +256,21 @@ impl Handshake {
         let head_only = self.request().is_some_and(|request| request.method() == "HEAD");
         rejection.into().encode(head_only)
     }
+}
+
+/// Replaces the error of bytes that begin another protocol.
+#[cold]
+fn unless_other_protocol(error: HandshakeError, wire: &[u8]) -> HandshakeError {
+    let what = match (error, wire) {
+        // 0x16 begins a TLS handshake: a client has dialed `wss` to a port without TLS. The scan
+        // always fails at 0x16, which is a control character.
+        (_, [0x16, ..]) => "this is TLS, not HTTP",
+        (HandshakeError::Malformed { .. }, [b'P', b'R', b'O', b'X', b'Y', b' ', ..]) => {
+            "this is the PROXY protocol, not HTTP"
+        }
+        _ => return error,
+    };
+    HandshakeError::Malformed { what }
 }
 
 /// Shows the progress and the request, but neither the query nor the values of headers.
