@@ -12,12 +12,14 @@ extern crate std;
 
 #[cfg(feature = "blocking")]
 mod connect;
+mod network;
 mod no_proxy;
 mod race;
 mod socks5;
 
 #[cfg(feature = "blocking")]
 pub use connect::connect;
+pub use network::{BadNetwork, Network};
 pub use no_proxy::is_bypassed;
 pub use race::{Race, Step};
 pub use socks5::{Login, Socks5, SocksError};

@@ -1,4 +1,5 @@
 //! Decides whether a list in the form of `NO_PROXY` names a server.
+use crate::Network;
 use core::net::IpAddr;
 
 /// Whether a list in the form of the variable `NO_PROXY` names this server. If so, connections to
@@ -21,7 +22,7 @@ use core::net::IpAddr;
 /// `127.1` or `0x7f000001` is a name here, because only some resolvers read it as an address.
 pub fn is_bypassed(list: &str, host: &str, port: u16) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
-    let address = name.parse().ok();
+    let address: Option<IpAddr> = name.parse().ok();
     let separates = |c: char| c == ',' || c.is_ascii_whitespace();
     list.split(separates).any(|entry| match split_port(entry) {
         (entry, Some(at)) => at == port && is_meant(entry, name, address),
@@ -47,7 +48,7 @@ fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     }
     let entry = entry.strip_suffix('.').unwrap_or(entry);
     if let Some(address) = address {
-        return is_meant_address(entry, address.to_canonical());
+        return entry.parse().is_ok_and(|network: Network| network.contains(address));
     }
     let (below, exact) = match entry.strip_prefix('*').unwrap_or(entry).strip_prefix('.') {
         Some(below) => (below, false),
@@ -61,36 +62,4 @@ fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     // An empty entry, as after a last comma, names no server. Before a part of `name` there must be
     // a dot, because `notexample.com` is not below `example.com`.
     !below.is_empty() && ends_so && if begins.is_empty() { exact } else { begins.ends_with('.') }
-}
-
-fn is_meant_address(entry: &str, address: IpAddr) -> bool {
-    let bare = |text: &str| without_brackets(text).parse::<IpAddr>().ok();
-    let entry = without_brackets(entry);
-    let Some((network, bits)) = entry.split_once('/') else {
-        return bare(entry).is_some_and(|entry| entry.to_canonical() == address);
-    };
-    let (Some(network), Ok(bits)) = (bare(network), bits.parse::<u32>()) else {
-        return false;
-    };
-    match (network.to_canonical(), address) {
-        (IpAddr::V4(begin), IpAddr::V4(address)) => {
-            // An IPv4-mapped network's prefix length includes 96 bits before the IPv4 address.
-            let bits = if network.is_ipv6() { bits.checked_sub(96) } else { Some(bits) };
-            let differ = u32::from(begin) ^ u32::from(address);
-            // For `/0` the shift is too wide: `checked_shr` gives `None`, and all addresses match.
-            bits.and_then(|bits| 32_u32.checked_sub(bits))
-                .is_some_and(|rest| differ.checked_shr(rest).unwrap_or(0) == 0)
-        }
-        (IpAddr::V6(begin), IpAddr::V6(address)) => {
-            let differ = u128::from(begin) ^ u128::from(address);
-            let rest = 128_u32.checked_sub(bits);
-            rest.is_some_and(|rest| differ.checked_shr(rest).unwrap_or(0) == 0)
-        }
-        _ => false,
-    }
-}
-
-fn without_brackets(text: &str) -> &str {
-    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    inner.unwrap_or(text)
 }
