@@ -13,6 +13,8 @@ extern crate std;
 
 mod backoff;
 mod outbox;
+mod proxy_header;
 
 pub use backoff::Backoff;
 pub use outbox::{Outbox, OutboxCounts, Overflow, PushError};
+pub use proxy_header::{BadProxyHeader, ProxyHeader};
