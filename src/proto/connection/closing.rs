@@ -1,8 +1,8 @@
 //! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as two tables.
 //!
 //! The states of the peer's Close (theirs), of our Close (ours) and of the stream determine the
-//! [`Phase`]. In two rows, the phase also depends on the role of this end. `*` stands for any
-//! value. `closing/tests.rs` checks both tables against the code, for every combination of states.
+//! [`Phase`], in two rows together with the role of this end (`*`: any value). `closing/tests.rs`
+//! checks both tables against the code, for every combination of states.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
 //! |----------------|---------------------------------|-------------------|--------|------------|---------|
@@ -50,86 +50,79 @@ use crate::proto::config::Config;
 use crate::proto::{error::RecvError, message::DataKind, role::Role};
 use core::time::Duration;
 
-/// The longest time that each of the phases `Reporting`, `Trailing`, `Waiting`, `Shutting` and
-/// `Discarding` may take. `Discarding` reads input and drops it, because TCP sends RST instead of
-/// FIN if a program closes a socket with unread input. The RST makes the peer's TCP drop data that
-/// the peer has not read. Our Close may be part of this data.
+/// What `Reporting`, `Trailing`, `Waiting`, `Shutting` and `Discarding` may take each. `Discarding`
+/// reads input and drops it, because TCP sends RST instead of FIN if a socket is closed with unread
+/// input, and the peer's TCP then drops data that the peer has not read, perhaps our Close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// `Draining` drops at most this many bytes, because a peer may never stop sending.
 const DRAIN: u64 = 16 << 20;
 
-/// The state of the peer's Close.
+/// Of the peer's Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Theirs {
     Awaited,
     Came,
-    /// No Close came: receiving ended with an error that has a close code. The peer broke the
-    /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
-    /// Close reports the failure, unless our Close was queued, or a write failed, before the
-    /// failure.
+    /// No Close came: receiving ended with an error that has a close code, for a violation, a
+    /// limit, a lack of data, or because the application failed the connection. Our Close reports
+    /// it, unless our Close was queued, or a write failed, before.
     Violated,
     /// No Close came within `close_timeout` after ours was queued, but other bytes came. The peer
-    /// may still be reading data that we sent before our Close. The peer would lose this data if we
-    /// dropped the stream with unread input. So the stream is shut for writing, and read until it
-    /// ends.
+    /// may still be reading data that we sent before our Close, and would lose it if we dropped the
+    /// stream with unread input: so the stream is shut for writing, and read until it ends.
     Overdue,
-    /// No Close came: receiving ended with an error without a close code, and `Overdue` does not
-    /// apply. The stream ended, or a deadline has passed. (This was not the deadline on data, whose
-    /// error has a close code.)
+    /// No Close came: the stream ended, or a deadline has passed whose error has no close code, and
+    /// `Overdue` does not apply.
     Missing,
 }
 
-/// The state of our Close. `Written` becomes `Queued` or `Followed` again if a Ping or Pong is
-/// queued behind our Close, or if the stream reports that it has not flushed our Close. A failed
-/// write may turn `Written` into `Lost` or `Followed`. If the failed write is reported again,
-/// `Lost` may become `Followed`, because the stream may have flushed our Close in the meantime.
+/// Of our Close. `Written` becomes `Queued` or `Followed` again if a Ping or Pong is queued behind
+/// it, or if the stream reports that it has not flushed our Close. A failed write may turn
+/// `Written` into `Lost` or `Followed`; reported again, `Lost` into `Followed`, because the stream
+/// may have flushed our Close in the meantime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
-    /// Our Close was queued, and is not known to have left. Some bytes of our Close, or of a Ping
-    /// or Pong behind our Close, are still unwritten or unflushed.
+    /// Not known to have left: some bytes of our Close, or of a Ping or Pong behind it, are still
+    /// unwritten or unflushed.
     Queued,
-    /// Our Close is known to have left. Some bytes of a Ping or Pong behind our Close are still
-    /// unwritten or unflushed, or a write failed after our Close had left. If no write failed, the
-    /// rest of this Ping or Pong is written too, so that the stream does not end inside a frame.
+    /// Our Close is known to have left. A Ping or Pong behind it is still unwritten or unflushed,
+    /// or a write failed after it had left. Without a failed write, the rest is written too, so
+    /// that the stream does not end inside a frame.
     Followed,
-    /// Our Close and all frames behind it are written, and the stream does not refuse to flush
-    /// them.
+    /// With all frames behind it, and the stream does not refuse to flush them.
     Written,
     /// A write failed before our Close was written and flushed.
     Lost,
 }
 
-/// The state of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stream {
     Open,
-    /// The stream ended: the peer sends nothing more.
+    /// The peer sends nothing more.
     Ended,
-    /// The stream was shut for writing.
+    /// For writing.
     Shut,
-    /// The stream is of no more use, for one of these reasons:
+    /// The stream is of no more use:
     /// - A write failed.
-    /// - The stream was shut for writing, and the input has ended too.
+    /// - It was shut for writing, and the input has ended too.
     /// - The peer seems dead, a write or a phase of closing took too long, or the time of
     ///   [`Sender::leave`] has come.
     /// - The peer's Close is overdue, and more than `DRAIN` bytes came after the shutdown.
     Gone,
 }
 
-/// The facts about the stream that neither the receiver nor the sender knows.
+/// What neither the receiver nor the sender knows of the stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Course {
-    /// The number of bytes received since the stream was shut for writing; `None` before that.
+    /// Bytes received since the stream was shut for writing; `None` before that.
     pub(super) behind: Option<u64>,
-    /// Whether the peer's Close is overdue: see `Theirs::Overdue`.
+    /// See `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
+    /// The stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
 }
 
-/// The facts that decide how a connection ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
     theirs: Theirs,
@@ -138,27 +131,26 @@ pub(super) struct Closing {
     role: Role,
 }
 
-/// How far closing has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// The peer's Close is still awaited. Our Close was queued, or a write failed.
+    /// The peer's Close is still awaited. Ours was queued, or a write failed.
     Closing,
-    /// The peer's Close came. Automatic Closes are switched off, so the caller has to answer.
+    /// The peer's Close came, and the caller has to answer, because automatic Closes are switched
+    /// off.
     Unanswered,
-    /// The peer's Close came. Our Close, and everything before it, is being written.
+    /// The peer's Close came. Ours, and everything before it, is being written.
     Answering,
     /// Receiving failed with an error that has a close code. Our Close, or a Ping or Pong behind
-    /// it, is being written. Our Close reports the failure, unless it was queued before the
-    /// failure.
+    /// it, is being written.
     Reporting,
-    /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
+    /// Both Closes have passed. The rest of a Ping or Pong behind ours is being written.
     Trailing,
     /// Everything is written. This end is a client, which waits until the server ends the stream.
     Waiting,
     /// Everything is written, and the stream should be shut for writing.
     Shutting,
-    /// The stream was shut for writing. Input is discarded until the stream ends.
+    /// The stream was shut for writing. Input is discarded until it ends.
     Discarding,
     /// The peer's Close is overdue, and the stream should be shut for writing. Over TLS the
     /// shutdown waits until the stream accepts the ciphertext of all earlier bytes.
@@ -172,7 +164,7 @@ impl Closing {
     pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, course: Course) -> Self {
         let Course { behind, overdue, given_up } = course;
         // The order matters. After `CloseTimeout`, `step` still processes the received bytes, and
-        // may find the peer's Close or a violation. So these two are checked before `overdue`.
+        // may find the peer's Close or a violation: these come before `overdue`.
         let theirs = match rx.error() {
             _ if rx.is_closed() => Theirs::Came,
             None => Theirs::Awaited,
@@ -190,10 +182,10 @@ impl Closing {
         };
         let stream = match (behind.is_some(), rx.eof) {
             _ if given_up || tx.has_left() => Stream::Gone,
-            // For `Overdue`, the function `fail` below has called `write_failed`. So the sender is
-            // broken, although the stream still works.
+            // For `Overdue`, `fail` below has called `write_failed`, so the sender is broken
+            // although the stream still works.
             _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
-            // Before the shutdown `behind` is `None`, so the comparison is false.
+            // `None`, before the shutdown, is less.
             _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,
             (false, false) => Stream::Open,
             (false, true) => Stream::Ended,
@@ -210,17 +202,16 @@ impl Closing {
             (Theirs::Overdue, _, Stream::Open | Stream::Ended) => Phase::Leaving,
             (Theirs::Overdue, _, Stream::Shut) => Phase::Draining,
             (Theirs::Came, Ours::None, _) => Phase::Unanswered,
-            // The stream is of no more use, or no Close of ours can leave. (The arm above handles
-            // `Came` with `None`, where the caller still has to answer.)
+            // The stream is of no more use, or no Close of ours can leave. (`Came` with `None`,
+            // where the caller still has to answer, is above.)
             (Theirs::Missing, _, _) | (_, Ours::None | Ours::Lost, _) | (_, _, Stream::Gone) => {
                 Phase::Over
             }
             (Theirs::Came, Ours::Queued, _) => Phase::Answering,
             (Theirs::Came, Ours::Followed, _) => Phase::Trailing,
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
-            // §7.1.1: the server ends the stream first, so that the server's TCP, and not the
-            // client's, enters TIME_WAIT. A client waits until the server has ended the stream, and
-            // then shuts its own side.
+            // §7.1.1: the server ends the stream first, so that its TCP, and not the client's,
+            // enters TIME_WAIT. A client waits for that, and then shuts its own side.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
                 Phase::Waiting
             }
@@ -230,7 +221,6 @@ impl Closing {
         }
     }
 
-    /// The code of our Close, for [`Closed::sent_code`].
     pub(super) fn sent_code(self, tx: &Sender) -> u16 {
         match self.ours {
             Ours::Queued | Ours::Followed | Ours::Written => {
@@ -240,15 +230,13 @@ impl Closing {
         }
     }
 
-    /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
-    /// written.
+    /// Both Closes have passed (§7.1.4): the peer's was received, and ours was written.
     pub(super) fn is_clean(self) -> bool {
         matches!((self.theirs, self.ours), (Theirs::Came, Ours::Followed | Ours::Written))
     }
 }
 
 impl Phase {
-    /// What to do with the stream once nothing more is received.
     pub(super) fn ending(self) -> Ending {
         match self {
             Self::Answering | Self::Reporting | Self::Trailing => Ending::Flush,
@@ -266,11 +254,10 @@ impl Phase {
         }
     }
 
-    /// How long the phase may take. `Open` and `Over` have no limit. `Unanswered` has no limit
-    /// either, because only the caller can end it. Phases in which messages may still be on their
-    /// way, from the peer or to it, get `close_timeout`. The other phases get at most `LINGER`,
-    /// because only a few bytes or the end of the stream are missing. `Reporting` gets at most
-    /// `LINGER` too, because the connection has failed.
+    /// `Open` and `Over` have no limit, nor has `Unanswered`, which only the caller can end. While
+    /// messages may still be on their way, in either direction, it is `close_timeout`; otherwise at
+    /// most `LINGER`, because only a few bytes or the end of the stream are missing, or, in
+    /// `Reporting`, the connection has failed.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Leaving | Self::Draining => Some(close_timeout),
@@ -284,8 +271,8 @@ impl Phase {
     }
 }
 
-/// Handles the peer's Close. Queues our Close in reply (§5.5.1), unless it was queued before, a
-/// write has failed, or automatic Closes are off. From now on no frame is queued behind our Close.
+/// Queues our Close in reply (§5.5.1), unless it was queued before, a write has failed, or
+/// automatic Closes are off. From now on no frame is queued behind it.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -293,17 +280,16 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     }
 }
 
-/// Handles an error that ended receiving. If the error has a close code, queues a Close with this
-/// code (§7.1.7), unless our Close was queued before or a write has failed. If the error has no
-/// close code, ends writing.
+/// Queues a Close with the error's code (§7.1.7), unless ours was queued before or a write has
+/// failed. Without a code, ends writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         tx.end_controls(); // so that the sender knows that the peer's Close is not awaited
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
-    // This call never fails. It could refuse only the code 1010, on a server. Only the error
-    // `Failed` can have this code, and then `Inbound::fail` has closed `tx` before. On a closed
-    // `tx` the call queues nothing and returns `Ok`.
+    // Never fails: it could refuse only the code 1010, on a server. Only the error `Failed` can
+    // have it, and then `Inbound::fail` has closed `tx` before, so that this queues nothing and
+    // returns `Ok`.
     let told = tx.fail(code.into());
     debug_assert_eq!(told, Ok(()), "without a reason it fits, and a server has no 1010 here");
 }

@@ -1,4 +1,4 @@
-//! Counts a connection's traffic. Without feature `counters`, `no_counters.rs` replaces this file.
+//! Counts a connection's traffic.
 use super::Receiver;
 
 impl Receiver {
@@ -53,7 +53,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Counts a frame whose first byte is `b0`. A data frame with FIN counts as a message too.
+    /// A data frame with FIN counts as a message too.
     #[inline(always)]
     pub(super) fn frame(&mut self, b0: u8, payload: usize) {
         self.frames += 1;
@@ -68,22 +68,19 @@ impl Traffic {
         }
     }
 
-    /// Counts more payload of a frame that was counted before. `last`: whether the message ends
-    /// with this payload; if so, the message counts too.
+    /// `last`: the message ends with this payload, and counts too.
     #[inline(always)]
     pub(super) fn more(&mut self, payload: usize, last: bool) {
         self.messages += u64::from(last);
         self.payload += payload as u64;
     }
 
-    /// Counts `plain` bytes that were compressed to `packed` bytes, or inflated from them.
     #[inline(always)]
     pub(super) fn packed(&mut self, plain: usize, packed: usize) {
         self.plain += plain as u64;
         self.packed += packed as u64;
     }
 
-    /// Counts a read of `n` bytes.
     #[inline(always)]
     pub(super) fn read(&mut self, n: usize) {
         self.calls += u64::from(n > 0);
@@ -91,7 +88,7 @@ impl Traffic {
     }
 }
 
-/// Counts the writes from the outgoing buffer.
+/// From the outgoing buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Writes {
     pub(super) calls: u64,
@@ -99,7 +96,7 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// Counts a write of `n` bytes; `n` is not 0.
+    /// `n` is not 0.
     #[inline(always)]
     pub(super) fn add(&mut self, n: usize) {
         self.calls += 1;

@@ -84,8 +84,8 @@ impl Dormant {
         let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));
         rx.counts = counts;
         let stamps_reads = config.stamp_reads;
-        // The stream of an idle connection was not shut, so `shut` is `None`. The old `LoopState`
-        // may have known that reads block. Without it, `next` may ask for one read in vain.
+        // The stream of an idle connection was not shut. The old `LoopState` may have known that
+        // reads block; without it, `next` may ask for one read in vain.
         let mut tx = Sender::from_kept(tx, config);
         tx.out.tape = rx.tape.clone();
         rx.tape.note(Note::Starved);

@@ -1,5 +1,5 @@
-//! [`Inbound`]: the receiver and the deadlines of a connection. The methods of `Inbound` get the
-//! sender as an argument, because the halves of a split connection share the sender.
+//! [`Inbound`]: the receiver and the deadlines of a connection. Its methods get the sender as an
+//! argument, because the halves of a split connection share it.
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Course, Phase},
@@ -22,12 +22,11 @@ use alloc::boxed::Box;
 pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
-    /// The number of bytes that had been received when the stream was shut for writing. `None` if
-    /// the stream was not shut.
+    /// Bytes received until the stream was shut for writing.
     pub(super) shut: Option<u64>,
-    /// Whether reads are stamped: [`Config::stamp_reads`].
+    /// [`Config::stamp_reads`].
     pub(crate) stamps_reads: bool,
-    /// `None` in the usual case: the handshake agreed on neither a subprotocol nor compression.
+    /// `None` in the usual case: neither a subprotocol nor compression.
     pub(super) negotiated: Option<Box<Negotiated>>,
 }
 
@@ -41,9 +40,8 @@ impl Inbound {
     #[inline(always)] // into `Connection::new`, so that the `Inbound` is built in its final place
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // Fields are built in the order in which they are written here. The parts whose
-        // construction may panic come first. This saves a copy: if nothing after these parts can
-        // panic, the compiler builds the rest of the struct in its final place.
+        // In the order of construction. What may panic comes first: the compiler then builds the
+        // rest of the struct in its final place, which saves a copy.
         Self {
             negotiated: (!plain).then(|| Box::new(negotiated)),
             timers: Timers::new(config),
@@ -53,7 +51,6 @@ impl Inbound {
         }
     }
 
-    /// What the tape compares notes with.
     pub(crate) fn facts(&self, tx: &Sender) -> Facts {
         let phase = self.phase(tx);
         let ending = phase.ending();
@@ -70,7 +67,6 @@ impl Inbound {
         }
     }
 
-    /// Notes something on the connection's tape.
     #[inline(always)]
     pub(crate) fn note(&self, note: Note) {
         self.rx.tape.note(note);
@@ -81,16 +77,14 @@ impl Inbound {
         self.rx.tape.clone()
     }
 
-    /// Notes something that the tape compares with the state of a whole connection.
     #[inline(always)]
     pub(crate) fn check(&self, note: Note, tx: &Sender) {
         self.rx.tape.check(note, || Facts { whole: true, ..self.facts(tx) });
     }
 
-    /// Whether the receiver and the deadlines allow the connection to become dormant. Receiving
-    /// must not have ended, and every received message must be complete and processed. No deadline
-    /// may run, except the deadline on data and the intervals of the heartbeat and of the idle
-    /// message.
+    /// Receiving must not have ended, and every received message must be complete and processed. No
+    /// deadline may run, except the deadline on data and the intervals of the heartbeat and of the
+    /// idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.shut.is_none() && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
@@ -105,7 +99,6 @@ impl Inbound {
         &mut self.rx
     }
 
-    /// Consumes input up to the next event, and queues the automatic reply, if any, in `tx`.
     #[inline]
     pub(super) fn step(&mut self, delivery: Delivery, tx: &mut Sender) -> Result<Step, RecvError> {
         let step = self.rx.step_slow(delivery);
@@ -113,19 +106,19 @@ impl Inbound {
         step
     }
 
-    /// Applies the result of `step` to the sender: queues the automatic reply to a frame, passes on
-    /// a Pong, or handles an error. Later calls of `step` return the same error, so `closing::fail`
-    /// is called again. Only its first call can queue a Close, because it closes the sender.
+    /// Queues the automatic reply to a frame, passes on a Pong, or handles an error. Later calls of
+    /// `step` return the same error, so `closing::fail` is called again, but only the first call
+    /// can queue a Close, because it closes the sender.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
-            // §5.5.2: a Ping is answered, unless automatic Pongs are switched off.
+            // §5.5.2, unless automatic Pongs are switched off.
             Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
             Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
             Ok(Step::Close) => closing::answer(rx, tx),
             Err(error) => closing::fail(*error, tx),
-            // Other results have no effect. `Core::step` in `drive` relies on this: it does not
-            // call `respond` for `Message`, `NeedInput` and `Closed`.
+            // `Core::step` in `drive` relies on this: it does not call `respond` for `Message`,
+            // `NeedInput` and `Closed`.
             Ok(_) => {}
         }
     }
@@ -154,22 +147,19 @@ impl Inbound {
         self.phase(tx).ready_state()
     }
 
-    /// Fails the connection for a reason of the application, in the same way as after a violation.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>, tx: &mut Sender) -> Result<(), SendError> {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
         }
-        // `tx.fail` may refuse the frame, so this call comes before the receiver changes.
+        // Before the receiver changes, because it may refuse the frame.
         tx.fail(frame)?;
         self.rx.abandon(RecvError::Failed { code: frame.code });
         Ok(())
     }
 
-    /// Returns the time at which the caller has to call `handle_timeout` next. `None` means that no
-    /// deadline runs until another call starts one.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
-        // In the usual case, this check saves the cost of `earliest`, which computes the phase.
+        // In the usual case, this saves the cost of `earliest`, which computes the phase.
         if self.is_idle() && tx.is_idle() {
             debug_assert_eq!(self.earliest(tx), None, "an idle connection has no deadline");
             return None;
@@ -177,7 +167,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// Whether no deadline of the inbound runs. If the sender is idle too, no deadline runs at all.
+    /// If the sender is idle too, no deadline runs at all.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -187,13 +177,13 @@ impl Inbound {
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let phase = self.phase(tx);
         let own = self.timers.poll(&self.rx, tx, phase);
-        // The sender has two deadlines: the deadline on writing, and the time of `leave`. Neither
-        // has an effect once the connection is over.
+        // The deadline on writing and the time of `leave` have no effect once the connection is
+        // over.
         let sending = tx.poll_timeout().filter(|_| phase != Phase::Over);
         Time::earliest(&[own, sending])
     }
 
-    /// Tells the inbound and the sender the time. Early and repeated calls are harmless.
+    /// Early and repeated calls are harmless.
     pub(crate) fn handle_timeout(&mut self, now: Time, tx: &mut Sender) -> Result<(), RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
@@ -207,7 +197,6 @@ impl Inbound {
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
-    /// Whether the caller has to look at the clock before it reads.
     #[inline]
     pub(crate) fn looks(&self) -> bool {
         self.timers.looks(&self.rx)
@@ -217,22 +206,18 @@ impl Inbound {
         self.timers.looked(&self.rx);
     }
 
-    /// `Some` if a deadline on the peer's silence has passed, and only a read can show whether the
-    /// peer is really silent. A read that perhaps blocked (`Blocked::Perhaps`) shows this only if
-    /// it was made at the returned time or later.
     #[inline]
     pub(crate) fn found_at(&self) -> Option<Time> {
         self.timers.found_at(&self.rx)
     }
 
-    /// Whether a deadline on the peer's silence has passed and is not refuted yet. If so, report
-    /// who kept the next reads from bringing bytes.
+    /// Then report who kept the next reads from bringing bytes: a deadline on the peer's silence
+    /// has passed and is not refuted yet.
     #[inline(always)]
     pub(crate) fn doubts(&self) -> bool {
         self.timers.has_found()
     }
 
-    /// Records that the last read brought nothing, and who kept it from bringing bytes.
     pub(crate) fn read_blocked(&mut self, blocked: Blocked) {
         if blocked != Blocked::PutOff {
             self.note(Note::Blocked { surely: blocked == Blocked::Surely });
@@ -241,18 +226,17 @@ impl Inbound {
     }
 
     pub(crate) fn shut_down(&mut self) {
-        // A later call changes nothing: `DRAIN` limits the bytes received since the first call.
+        // A later call changes nothing: `DRAIN` limits the bytes received since the first.
         self.shut.get_or_insert(self.rx.total());
         self.note(Note::ShutDown);
     }
 
-    /// Whether reading is paused, receiving has not ended, and no deadline has passed.
     #[inline(always)]
     pub(super) fn is_paused(&self) -> bool {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
-    /// Reports that reading goes on. `now`, which reads the clock, is called only after a pause.
+    /// `now`, which reads the clock, is called only after a pause.
     #[inline]
     pub(crate) fn resume_if_paused(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {
@@ -261,7 +245,7 @@ impl Inbound {
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
-        // Most connections agree on neither a subprotocol nor compression, and share this value.
+        // For most connections: neither a subprotocol nor compression.
         static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
         self.negotiated.as_deref().unwrap_or(&NOTHING)
     }

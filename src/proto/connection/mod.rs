@@ -1,10 +1,10 @@
 //! The state machine of one connection: a [`Receiver`], a [`Sender`], the deadlines, and the rules
 //! that join them.
 //!
-//! The receiver and the sender share no state. Replies to the peer (a Pong, the answering Close,
-//! the Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
-//! module `handshake` opens a connection, and `closing` decides how it ends. Adapters read and
-//! write the stream, and tell the connection the time.
+//! The receiver and the sender share no state: replies to the peer (a Pong, the answering Close,
+//! the Close that reports a violation) reach the sender through [`respond`](Inbound::respond).
+//! `handshake` opens a connection, `closing` decides how it ends. Adapters read and write the
+//! stream, and tell the connection the time.
 pub(crate) mod closing;
 #[cfg_attr(not(feature = "counters"), path = "no_counters.rs")]
 pub(crate) mod counters;
@@ -140,9 +140,9 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // The parts whose construction may panic are built first. This saves a copy: if nothing
-        // after these parts can panic, the compiler builds the rest of the struct in its final
-        // place. (`set_deflate` allocates and may panic too, but by then the struct is complete.)
+        // What may panic is built first: the compiler then builds the rest of the struct in its
+        // final place, which saves a copy. (`set_deflate` allocates and may panic too, but by then
+        // the struct is complete.)
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated).into(),
@@ -150,8 +150,7 @@ impl Connection {
             loop_state: next::LoopState::default(),
         };
         this.tx.out.tape = this.inbound.rx.tape.clone();
-        // `settings` returns `None` only in a build without zlib. In this build, no handshake
-        // agrees on compression.
+        // `None` only in a build without zlib, in which no handshake agrees on compression.
         if let Some(agreed) = deflate
             && let Some(ours) = zlib::settings(config.deflate)
         {
@@ -161,15 +160,13 @@ impl Connection {
         this
     }
 
-    /// Takes over the handshake's buffer `input`, in which received bytes may follow the
-    /// handshake's head. Queues the parts of the handshake's response. If no bytes follow the head,
-    /// the sender gets the memory of `input`, which saves an allocation.
+    /// Received bytes may follow the handshake's head in `input`. Otherwise the sender gets its
+    /// memory, which saves an allocation. Queues the parts of the handshake's response.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
     }
 
-    /// From now on the connection takes its buffers from `memory`, and returns them to `memory`.
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.inbound.rx.set_memory(memory);
         self.tx.set_memory(memory);
@@ -213,8 +210,8 @@ impl Connection {
         self.inbound.timers.set_paused(paused);
     }
 
-    /// Reports that from now on the caller's times have another epoch. Each deadline starts again
-    /// with its full duration, except the time of [`Sender::leave`], which counts as passed.
+    /// From now on the caller's times have another epoch. Each deadline starts again with its full
+    /// duration, except the time of [`Sender::leave`], which counts as passed.
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.timers.restart();
         self.tx.restart_clock();
@@ -261,9 +258,9 @@ impl Connection {
         self.inbound.found_at().is_some()
     }
 
-    /// Returns the shortest timeout that the sending half can start. If the two halves of a split
-    /// connection cannot wake each other, each wait of the receiving half must be shorter than this
-    /// timeout. Otherwise a timeout that starts during such a wait is noticed late.
+    /// Of those that the sending half can start. If the two halves of a split connection cannot
+    /// wake each other, each wait of the receiving half must be shorter: otherwise a timeout that
+    /// starts during such a wait is noticed late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }
@@ -284,7 +281,7 @@ impl Connection {
     /// our Close was queued before or a write has failed.
     #[inline]
     pub fn step(&mut self) -> Result<Step, RecvError> {
-        // A step that `quick` returns has no effect on the sender, so `respond` is not called.
+        // A step that `quick` returns has no effect on the sender, so no `respond`.
         match self.inbound.rx.quick() {
             Some(step) => Ok(step),
             None => self.step_slow(),
@@ -369,7 +366,6 @@ impl Connection {
         &mut self.inbound
     }
 
-    /// The inbound and the sender, both by mutable reference.
     #[inline]
     pub(crate) fn halves_mut(&mut self) -> (&mut Inbound, &mut Sender) {
         (&mut self.inbound, &mut self.tx)

@@ -53,33 +53,30 @@ pub struct Wait {
     pub until: Option<Time>,
 }
 
-/// After this many reads without a wait, `next` returns a wait that ends at once, so that the
-/// caller reads the clock again. Otherwise, during an endless flood of input, all deadlines would
-/// be checked against an old time.
+/// After so many reads without a wait, `next` returns one that ends at once, so that the caller
+/// reads the clock again: otherwise all deadlines would be checked against an old time during an
+/// endless flood of input.
 const READS_BETWEEN_TIMES: u8 = 64;
 
-/// What `next` remembers about the caller's loop.
 #[derive(Debug, Default)]
 pub(super) struct LoopState {
     obstacle: Obstacle,
-    /// The number of reads asked for since the last wait. Invariant: at most `READS_BETWEEN_TIMES`.
+    /// Since the last wait. Invariant: at most `READS_BETWEEN_TIMES`.
     reads: u8,
-    /// The value of [`Receiver::reads`] when `next` last asked for a read.
+    /// [`Receiver::reads`] when `next` last asked for a read.
     asked_at: Option<u32>,
 }
 
-/// The last obstacle that the loop met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Obstacle {
-    /// No obstacle: the next read or write may succeed.
+    /// The next read or write may succeed.
     #[default]
     Nothing,
-    /// The stream refused a write or the shutdown. `next` asks for the write or the shutdown again
-    /// once the obstacle is reset, usually by a read or a wait.
+    /// The stream refused a write or the shutdown, which `next` asks for again once the obstacle is
+    /// reset, usually by a read or a wait.
     WriteBlocked,
     ReadBlocked,
-    /// A deadline has passed, with this error. The error is kept here, because after the peer's
-    /// Close `step` does not return it.
+    /// Kept here, because after the peer's Close `step` doesn't return it.
     DeadlinePassed(RecvError),
 }
 
@@ -118,8 +115,8 @@ impl Connection {
     /// and the other fine calls.
     #[inline(always)] // If inlined, the caller's `match` needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
-        // The two steps that `quick` returns have no effect on the sender, so `respond` is not
-        // called. If `quick` returns `None`, it has consumed nothing, so `next_slow` steps again.
+        // The two steps that `quick` returns have no effect on the sender, so no `respond`. On
+        // `None` it has consumed nothing, and `next_slow` steps again.
         let step = if self.inbound.is_paused() { None } else { self.inbound.rx.quick() };
         if step == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
@@ -137,13 +134,13 @@ impl Connection {
 
     fn event(&mut self) -> Next<'_> {
         let Self { inbound, tx, .. } = self;
-        // The receiver has stopped at an event, so this is never `None`. `Over` only avoids an
+        // Never `None`, because the receiver has stopped at an event. `Over` only avoids an
         // `unwrap`.
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
 
-    /// Asks for a read. If the caller has reported nothing since the previous `Next::Read`, that
-    /// read brought nothing, and this call counts that read.
+    /// If the caller has reported nothing since the previous `Next::Read`, that brought nothing,
+    /// and is counted here.
     fn read(&mut self) -> Next<'_> {
         let LoopState { reads, asked_at, .. } = self.loop_state;
         if asked_at == Some(self.inbound.rx.reads()) {
@@ -157,8 +154,9 @@ impl Connection {
 
     /// Does what [`order`] says, until that is something for the caller. After
     /// `READS_BETWEEN_TIMES` reads without a wait, `now` is too old, so the caller gets a `Wait`
-    /// and tells the time. The loop ends, because each `handle_timeout` clears or moves the
-    /// deadline that was due.
+    /// and tells the time.
+    ///
+    /// The loop ends, because each `handle_timeout` clears or moves the deadline that was due.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time, mut input: Input) -> Next<'_> {
         loop {
@@ -238,7 +236,7 @@ impl Connection {
         Wait { readable, writable, until }
     }
 
-    /// The connection may wait for the caller's answer to the peer's Close: then it is not over.
+    /// While it waits for the caller's answer to the peer's Close, the connection is not over.
     fn ended(&self) -> Input {
         Input::Ended(match self.inbound.phase(&self.tx) {
             Phase::Unanswered => Ending::Flush,
@@ -246,11 +244,12 @@ impl Connection {
         })
     }
 
-    /// If a deadline has passed, and only a read can show whether the peer is really silent, the
-    /// obstacle is reset, so that this read is made, after a refused write was repeated. If nothing
-    /// may be read, the obstacle stays, because otherwise a refused shutdown would be repeated
-    /// without a wait. A wait forgets a last read that brought nothing and was not reported, which
-    /// only delays a deadline by one read.
+    /// If only a read can show whether the peer is really silent, the obstacle is reset, so that
+    /// this read is made after a refused write was repeated. If nothing may be read, the obstacle
+    /// stays, because otherwise a refused shutdown would be repeated without a wait.
+    ///
+    /// A wait forgets a last read that brought nothing and was not reported, which only delays a
+    /// deadline by one read.
     fn tell_time(&mut self, now: Time, input: Input) {
         if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
             self.loop_state.obstacle = Obstacle::DeadlinePassed(error);

@@ -1,8 +1,5 @@
-//! The receiving half. It turns wire bytes into events, one at a time, and lends each event out.
-//!
-//! This file has the calls that put bytes into the buffer, and the getters of the receiver's state.
-//! `quick` handles the common case, and `walk` handles the bytes that `quick` declines. The
-//! function `respond` of [`inbound`](super::inbound) queues the reply to a frame in the sender.
+//! The receiving half: turns wire bytes into events, one at a time, and lends each out. `quick`
+//! handles the common case, and `walk` what `quick` declines.
 mod inflate;
 mod progress;
 mod quick;
@@ -59,53 +56,50 @@ pub enum Step {
 /// of a split WebSocket is `Reader`, of each adapter.
 pub struct Receiver {
     buf: RecvBuffer,
-    /// The message, chunk or control frame at which `step` stopped.
+    /// At which `step` stopped.
     current: Current,
-    /// The range of the current payload in `buf`; not used while `inflated` is true.
+    /// Of the current payload in `buf`; not used while `inflated` is true.
     view: (usize, usize),
-    /// `quick` may handle a message whose payload has fewer bytes than this. The value is 0 while
-    /// only `walk` may handle input: see `set_quick`. So one comparison checks both the state and
-    /// the limits on messages.
+    /// `quick` may handle a message whose payload has fewer bytes. 0 while only `walk` may handle
+    /// input (see `set_quick`), so that one comparison checks both the state and the limits on
+    /// messages.
     quick_below: usize,
-    /// The value that the mask bit must have in the second byte of every frame from the peer.
+    /// In the second byte of every frame from the peer.
     mask_bit: u8,
     pub(super) eof: bool,
-    /// Whether a read failed. If so, `eof` is set too, although the peer has not ended the stream.
+    /// A read failed: `eof` is set too, although the peer has not ended the stream.
     cut_short: bool,
-    /// The error that was passed to `cut_off`. Complete messages and control frames that were
-    /// received are delivered before this error.
+    /// From `cut_off`. Complete messages and control frames that were received are delivered before
+    /// this error.
     cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
     pub(super) counts: Counts,
-    /// The number of reads, modulo 2³². Reads that brought nothing count if they are reported.
+    /// Modulo 2³², with those reads that brought nothing and were reported.
     reads: u32,
-    /// The position in the received bytes at which the frame in progress began.
+    /// The position in the received bytes.
     frame_start: u64,
     read: LastRead,
     limits: Limits,
     close: Option<Box<Control>>,
-    /// `Some` if the handshake agreed on permessage-deflate, until receiving ends.
+    /// If the handshake agreed on permessage-deflate, until receiving ends.
     inflate: Option<Boxed<Inflate>>,
-    /// Whether the current message or chunk is in `inflate`, not in `buf`. If so, `quick_below` is
-    /// 0.
+    /// The current message or chunk is in `inflate`, not in `buf`. `quick_below` is then 0.
     inflated: bool,
     pub(super) tape: Tape,
 }
 
-/// Counts of the received bytes and frames. A dormant connection keeps only these fields of its
-/// receiver.
+/// All that a dormant connection keeps of its receiver.
 #[derive(Default)]
 pub(super) struct Counts {
-    /// The number of bytes received, modulo 2⁶⁴. Positions in the received bytes are computed from
-    /// `total`. The deadlines tell two frames or messages apart by their positions.
+    /// Bytes received, modulo 2⁶⁴. Positions are computed from it, by which the deadlines tell two
+    /// frames or messages apart.
     total: u64,
-    /// The number of consumed bytes that are not data: control frames, and headers that `walk`
-    /// consumed. For each message that ends in `walk`, 1 is subtracted, so that even a message
-    /// without payload changes `data_mark`. Headers that `quick` consumed count as data, so that
-    /// `quick` need not count anything.
+    /// Consumed bytes that are not data: control frames, and headers that `walk` consumed, minus 1
+    /// for each message that ends in `walk`, so that even one without payload changes `data_mark`.
+    /// Headers that `quick` consumed count as data, so that it need not count anything.
     not_data: u64,
-    /// Whether bytes arrived since `take_heard` was last called, if only below TLS.
+    /// Bytes arrived since the last `take_heard`, if only below TLS.
     heard: bool,
     pub(super) tally: Traffic,
 }
@@ -126,7 +120,6 @@ impl fmt::Debug for Receiver {
     }
 }
 
-/// How the caller wants the next message delivered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
     Whole,
@@ -135,26 +128,23 @@ pub(crate) enum Delivery {
 
 #[derive(Debug)]
 enum State {
-    /// A frame header is next.
     Header,
-    /// Inside a data frame.
     Payload {
         remaining: u64,
         fin: bool,
         mask: Option<Masker>,
     },
-    /// Inside a control frame whose payload may be incomplete.
+    /// Its payload may be incomplete.
     Control {
         opcode: OpCode,
         len: usize,
         mask: Option<Masker>,
     },
-    /// The peer's Close was received.
+    /// By the peer's Close.
     Closed,
     Failed(RecvError),
 }
 
-/// What `event`, `message` and `chunk` return.
 #[derive(Clone, Copy, Debug)]
 enum Current {
     Nothing,
@@ -195,8 +185,7 @@ impl Receiver {
         receiver
     }
 
-    /// Takes over the bytes after the handshake's head. Returns the head's buffer if no bytes
-    /// follow the head, and otherwise an empty `Vec`.
+    /// Returns the head's buffer if no bytes follow the head, and otherwise an empty `Vec`.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
         self.counts.total = head.wire().len() as u64;
         self.counts.tally.read(head.wire().len());
@@ -221,7 +210,6 @@ impl Receiver {
         self.took(n);
     }
 
-    /// Records that `n` bytes arrived.
     #[inline]
     fn took(&mut self, n: usize) {
         self.counts.heard |= n > 0;
@@ -332,10 +320,10 @@ impl Receiver {
         self.buf.bytes.len() + self.inflate.as_ref().map_or(0, |inflate| inflate.out.buffer_len())
     }
 
-    /// Forgets the event at which `step` stopped. The bytes of the event may then be overwritten.
+    /// The bytes of the event may then be overwritten.
     #[inline]
     fn end_message(&mut self) {
-        // While `quick_below` is 0, `buf` may hold a message in progress, so `buf` is not released.
+        // While `quick_below` is 0, `buf` may hold a message in progress.
         if self.quick_below > 0 {
             self.buf.release();
         } else if self.inflated {
@@ -349,12 +337,10 @@ impl Receiver {
 
     // Getters.
 
-    /// Whether the peer's Close was received.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
 
-    /// The error that ended receiving, if any.
     pub(crate) fn error(&self) -> Option<RecvError> {
         match self.state {
             State::Failed(error) => Some(error),
@@ -362,16 +348,13 @@ impl Receiver {
         }
     }
 
-    /// The body of the peer's Close; `None` before the Close comes, and if its body is empty.
     pub(crate) fn close_frame(&self) -> Option<CloseFrame<'_>> {
         CloseFrame::parse(self.close.as_ref()?.payload()).ok().flatten()
     }
 
-    /// How receiving ended, if it did. The caller supplies `clean` and `sent_code`, because the
-    /// receiver does not know what was sent.
+    /// The receiver does not know what was sent, hence `clean` and `sent_code`.
     pub(super) fn closed(&self, clean: bool, sent_code: u16) -> Option<Closed<'_>> {
-        // This calls `failure`, not `error`, because a passed deadline counts even before `step`
-        // has returned the deadline's error.
+        // Not `error`: a passed deadline counts even before `step` has returned its error.
         let error = self.failure();
         let came = self.is_closed();
         let frame = self.close_frame();
@@ -390,17 +373,16 @@ impl Receiver {
 
     #[inline(always)]
     pub(super) fn role(&self) -> Role {
-        // If the peer does not mask, it is the server, and this end is the client.
+        // A peer that does not mask is the server.
         Role::by_mask(self.mask_bit == 0)
     }
 
-    /// Whether receiving has ended, so that `step` delivers nothing more.
     pub(super) fn ended(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed(_))
     }
 
-    /// Makes receiving fail with `error` once everything received has been delivered. Does nothing
-    /// if receiving has ended or was cut off before.
+    /// Once everything received has been delivered. Does nothing if receiving has ended or was cut
+    /// off before.
     pub(crate) fn cut_off(&mut self, error: RecvError) {
         if !self.ended() && self.cut_off_by.is_none() {
             self.end_message(); // first, as in `end_of_stream`
@@ -411,7 +393,7 @@ impl Receiver {
         }
     }
 
-    /// Makes receiving fail with `error` at once. Bytes that no `step` has processed are dropped.
+    /// Drops bytes that no `step` has processed.
     pub(super) fn abandon(&mut self, error: RecvError) {
         self.end_message();
         self.buf.clear();
@@ -420,35 +402,30 @@ impl Receiver {
         self.tape.note(Note::News);
     }
 
-    /// The error that ended receiving, or else the error that `cut_off` stored for later.
     pub(crate) fn failure(&self) -> Option<RecvError> {
         self.error().or(self.cut_off_by)
     }
 
-    /// Whether receiving goes on, no message is in progress, and every received byte is consumed.
-    /// Always `false` while the current message is in `inflate`.
+    /// Receiving goes on, no message is in progress, and every received byte is consumed. `false`
+    /// while the current message is in `inflate`.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
         self.quick_below > 0 && self.buf.wire_len() == 0
     }
 
-    /// Whether the connection may become dormant and keep only `counts` of this receiver. Always
-    /// `false` if messages may be compressed.
+    /// Only `counts` is kept. `false` if messages may be compressed.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.is_idle() && self.inflate.is_none()
     }
 
-    /// Whether no message is in progress, and the next bytes are a frame's header.
     fn between_messages(&self) -> bool {
         matches!(self.state, State::Header) && self.message.is_none()
     }
 
-    /// Whether at least one chunk of the message in progress was handed out.
     fn in_chunks(&self) -> bool {
         self.message.as_ref().is_some_and(|message| message.handing != Handing::Whole)
     }
 
-    /// The position, in the received bytes, of the first byte that is not consumed yet.
     fn stream_position(&self) -> u64 {
         self.counts.total.wrapping_sub(self.buf.wire_len() as u64)
     }

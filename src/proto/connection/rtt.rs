@@ -1,15 +1,14 @@
-//! Measures round-trip times, from a Ping to its Pong. The payload tells which Ping a Pong answers.
+//! Round-trip times, from a Ping to its Pong, told by the payload.
 //!
-//! The sending half queues Pings, the receiving half finds Pongs, and the caller passes the time.
-//! If the caller does not give a Pong's time of arrival, the next `Time` that the caller passes
-//! becomes the time of arrival.
+//! The sending half queues Pings, the receiving half finds Pongs, and the caller passes the time. A
+//! Pong without a time of arrival gets the next `Time` that the caller passes.
 use crate::proto::time::Time;
 use core::time::Duration;
 
-/// The length of our Pings' payloads, in bytes.
+/// Of our Pings' payloads, in bytes.
 const MARK: usize = 4;
 
-/// A longer round trip is ignored: it measures how long the peer slept, not the network.
+/// A longer round trip measures how long the peer slept, not the network.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The time from queueing a Ping to receiving its Pong, computed from times that the caller passed.
@@ -30,19 +29,15 @@ pub struct RoundTrip {
     pub minimum: Duration,
 }
 
-/// The Pings that are under way, and the round-trip times so far.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    /// The oldest unanswered Ping. Storing only the newest Ping would not be enough. If Pings
-    /// follow each other faster than their Pongs come back, each Ping would be replaced before its
-    /// Pong comes.
+    /// The oldest unanswered Ping. The newest alone would not be enough: if Pings follow each other
+    /// faster than their Pongs come back, each would be replaced before its Pong comes.
     oldest: Option<Probe>,
-    /// The newest unanswered Ping, if two or more are unanswered. Its Pong gives a time even if the
-    /// peer omits the Pong of the oldest Ping. The Pings in between are not stored, and their Pongs
-    /// are ignored, because the Pong of the newest Ping comes after them.
+    /// If two or more are unanswered: its Pong gives a time even if the peer omits that of the
+    /// oldest. The Pongs of those in between are ignored, because this one's comes after them.
     newest: Option<Probe>,
-    /// The time at which the last answered Ping was queued. `Some` only while the time of arrival
-    /// of its Pong is unknown.
+    /// When the last answered Ping was queued, while its Pong's time of arrival is unknown.
     answered: Option<Time>,
     pub(super) times: Option<RoundTrip>,
 }
@@ -54,9 +49,8 @@ struct Probe {
 }
 
 impl Trips {
-    /// Records that a Ping is queued. Returns its payload.
     pub(super) fn begin(&mut self, now: Time) -> [u8; MARK] {
-        // A Ping older than `LONGEST` gives no time, even if its Pong comes, so it is forgotten.
+        // A Ping older than `LONGEST` gives no time, even if its Pong comes.
         if self.oldest.is_some_and(|probe| now - probe.queued > LONGEST) {
             self.oldest = self.newest.take();
         }
@@ -68,7 +62,6 @@ impl Trips {
         probe.mark
     }
 
-    /// Forgets a queued Ping that will not be sent.
     pub(super) fn forget(&mut self, payload: &[u8]) {
         let is = |probe: &Option<Probe>| probe.is_some_and(|probe| probe.mark == payload);
         if is(&self.oldest) {
@@ -78,8 +71,8 @@ impl Trips {
         }
     }
 
-    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time. A Pong whose
-    /// payload matches neither stored Ping is ignored (RFC 6455 §5.5.3).
+    /// `at` is its time of arrival. A Pong whose payload matches neither stored Ping is ignored
+    /// (RFC 6455 §5.5.3).
     pub(super) fn answer(&mut self, payload: &[u8], at: Option<Time>) {
         let matches = |probe: &Option<Probe>| probe.filter(|probe| probe.mark == payload);
         let probe = if let Some(probe) = matches(&self.oldest) {
@@ -92,27 +85,25 @@ impl Trips {
             return;
         };
         self.answered = Some(probe.queued);
-        // `at` may be the time of a read that was made before the Ping (see `Receiver::set_read`).
-        // If so, the Pong still lacks its time of arrival.
+        // `at` may be the time of a read made before the Ping (see `Receiver::set_read`), and is
+        // then not that of the Pong.
         if let Some(at) = at.filter(|&at| at >= probe.queued) {
             self.pong_at(at);
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival. If so, the next `Time` that the
-    /// caller passes becomes the Pong's time of arrival.
+    /// Then the next `Time` that the caller passes becomes the Pong's time of arrival.
     pub(super) fn wait(&self) -> bool {
         self.answered.is_some()
     }
 
-    /// Uses `now` as the time of arrival if a received Pong lacks its time.
     pub(super) fn pong_at(&mut self, now: Time) {
         let Some(queued) = self.answered.take() else { return };
         let latest = now - queued;
         if latest > LONGEST {
             return;
         }
-        // The first round-trip time becomes all three values.
+        // The first round trip is all three values.
         let before = self.times.unwrap_or(RoundTrip { latest, smoothed: latest, minimum: latest });
         self.times = Some(RoundTrip {
             latest,
@@ -121,17 +112,16 @@ impl Trips {
         });
     }
 
-    /// Forgets the Pings under way, and a Pong that lacks its time, because all times that the
-    /// caller passes from now on have a different epoch.
+    /// All times that the caller passes from now on have a different epoch.
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
     }
 }
 
-/// The payload that identifies a Ping. It is computed from the nanoseconds of our clock, which a
-/// peer does not know. So a peer can hardly predict the payload.
+/// From the nanoseconds of our clock, which a peer doesn't know, so it can hardly predict the
+/// payload.
 fn mark(now: Time) -> [u8; MARK] {
-    // The output function of SplitMix64.
+    // SplitMix64's output function.
     let mut x = (now - Time::ZERO).as_nanos() as u64;
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

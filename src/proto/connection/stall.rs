@@ -1,19 +1,18 @@
-//! The deadline on writing. It runs while the stream refuses to accept or to flush bytes.
+//! The deadline on writing, while the stream refuses to accept or to flush bytes.
 use crate::proto::time::Time;
 use core::time::Duration;
 
-/// Whether the stream refuses bytes, and if so, the deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stall {
     #[default]
     No,
-    /// The stream refuses bytes, and the caller has not told the time since the first refusal.
+    /// The caller has not told the time since the first refusal.
     Unarmed,
     Until(Time),
 }
 
 impl Stall {
-    /// Records whether the stream refused bytes. A repeated refusal does not move the deadline.
+    /// A repeated refusal does not move the deadline.
     #[inline]
     pub(super) fn set(&mut self, refused: bool) {
         match (refused, *self) {
@@ -23,7 +22,7 @@ impl Stall {
         }
     }
 
-    /// Gives a running deadline its full time again, because the caller's times have a new epoch.
+    /// The full time again, because the caller's times have a new epoch.
     pub(super) fn restart(&mut self) {
         if let Self::Until(_) = self {
             *self = Self::Unarmed;
@@ -39,7 +38,6 @@ impl Stall {
         }
     }
 
-    /// Starts an unarmed deadline at `now`. Returns whether the deadline has passed.
     pub(super) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
         match *self {
             Self::No => false,

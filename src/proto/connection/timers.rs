@@ -1,16 +1,12 @@
-//! The deadlines of a connection. They read no clock: the caller tells the time. They depend on the
-//! received and sent bytes, and on the phase of closing.
+//! The deadlines of a connection: those of the phases of closing here, most others in `beat`,
+//! `completion`, `silence` and `idle`, that on writing in `stall.rs`.
 //!
 //! Receiving a message reads no clock and moves no timer, because either would cost more than the
-//! message itself. A timer that has no deadline yet is due at once. The next `handle_timeout`
-//! *arms* this timer, which means that it sets the timer's deadline. So `step` and `feed` need not
-//! be told the time. Adapters sleep until a deadline and then tell the time.
+//! message itself. So `step` and `feed` need not be told the time: a timer that has no deadline yet
+//! is due at once, and the next `handle_timeout` *arms* it, which means that it sets the deadline.
 //!
-//! Most deadlines are in the modules `beat`, `completion`, `silence` and `idle`. The file
-//! `stall.rs` has the deadline on writing, which `OutBuffer` keeps. This file has the deadlines of
-//! the phases of closing. A deadline on the peer's silence is a *verdict*: once it has passed, the
-//! module `verdict` says when it may be believed. All other deadlines are *duties*, for which only
-//! the clock counts.
+//! A deadline on the peer's silence is a *verdict*: once it has passed, `verdict` says when it may
+//! be believed. All others are *duties*, for which only the clock counts.
 mod beat;
 mod completion;
 mod dormant;
@@ -32,11 +28,11 @@ use idle::Idle;
 use silence::Silence;
 use verdict::{PassedDeadline, SOON};
 
-/// After this many reads the caller has to look at the clock, even if every read brings bytes.
-/// Otherwise a peer that never stops sending would postpone every deadline.
+/// After so many reads the caller has to look at the clock, even if every read brings bytes:
+/// otherwise a peer that never stops sending would postpone every deadline.
 const READS_BETWEEN_LOOKS: u32 = 64;
 
-/// All deadlines except the deadline on writing, which `OutBuffer` keeps.
+/// Without that on writing, which `OutBuffer` keeps.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     pub(super) close_timeout: Duration,
@@ -47,19 +43,18 @@ pub(super) struct Timers {
     idle: Option<Box<Idle>>,
     end: Option<End>,
     pause: Pause,
-    /// The passed deadline on the peer's silence, while this deadline is not believed yet.
+    /// On the peer's silence, and not believed yet.
     found: Option<Box<PassedDeadline>>,
-    /// The value of [`Receiver::reads`] at which the caller has to look at the clock next.
+    /// [`Receiver::reads`] at which the caller has to look at the clock next.
     looks_at: u32,
-    /// Whether the peer's Close is overdue, although other bytes came: see `Theirs::Overdue`.
+    /// See `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
+    /// The stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
-    /// The error of the deadline that ended reading and writing. If it is `Some`, no deadline runs.
+    /// Of the deadline that ended reading and writing. No other runs then.
     expired: Option<RecvError>,
 }
 
-/// The deadline of a phase of closing.
 #[derive(Debug)]
 struct End {
     phase: Phase,
@@ -67,21 +62,21 @@ struct End {
 }
 
 impl End {
-    /// Whether this deadline applies in `phase`. `Leaving` and `Draining` share one deadline.
+    /// `Leaving` and `Draining` share one deadline.
     fn bounds(&self, phase: Phase) -> bool {
         self.phase == phase || (self.phase, phase) == (Phase::Leaving, Phase::Draining)
     }
 }
 
-/// The state of a pause of reading. While reading is paused, the peer's silence proves nothing. So
-/// the deadlines on silence move by the length of the pause.
+/// While reading is paused, the peer's silence proves nothing, so the deadlines on silence move by
+/// the length of the pause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Pause {
     #[default]
     No,
-    /// The time at which the pause began; `None` until the caller tells a time in the pause.
+    /// `None` until the caller tells a time in the pause.
     Since(Option<Time>),
-    /// The pause began at this time, and has ended. The caller has told no time since its end.
+    /// Began at this time, and has ended, but the caller has told no time since.
     Over(Time),
 }
 
@@ -96,7 +91,7 @@ impl Timers {
         }
     }
 
-    /// Makes the timers, without those that a dormant connection keeps: `beat`, `silence`, `idle`.
+    /// Without those that a dormant connection keeps: `beat`, `silence`, `idle`.
     fn bare(config: &Config) -> Self {
         Self {
             close_timeout: config.close_timeout,
@@ -106,8 +101,8 @@ impl Timers {
         }
     }
 
-    /// Forgets all times that the caller has told, because a new adapter's times have a new epoch.
-    /// Other facts stay. A pause ends, because the new adapter begins its own pauses.
+    /// A new adapter's times have a new epoch. Other facts stay. A pause ends, because the new
+    /// adapter begins its own.
     pub(super) fn restart(&mut self) {
         (self.end, self.pause, self.found) = (None, Pause::No, None);
         self.completion.restart();
@@ -122,11 +117,9 @@ impl Timers {
         }
     }
 
-    // Pauses of reading.
-
     #[inline]
     pub(super) fn set_paused(&mut self, paused: bool) {
-        // `set_paused(false)` outside a pause must not reset `found`.
+        // Outside a pause, `set_paused(false)` must not reset `found`.
         if paused || !self.run() {
             self.pause_or_resume(paused);
         }
@@ -143,26 +136,22 @@ impl Timers {
         self.found = None; // The pause moves the deadline, which then has to be found anew.
     }
 
-    /// Whether no pause of reading runs or is still to be measured.
     #[inline]
     pub(super) fn run(&self) -> bool {
         self.pause == Pause::No
     }
 
-    /// Whether reading is paused.
     #[inline(always)]
     pub(super) fn paused(&self) -> bool {
         matches!(self.pause, Pause::Since(_))
     }
 
-    /// Ends a pause of reading at `now`.
     pub(super) fn resume(&mut self, now: Time) {
         self.set_paused(false);
         self.is_paused(now);
     }
 
-    /// Whether reading is paused. Notes when a pause began. Once a pause has ended, this call moves
-    /// the deadlines on silence by the length of the pause.
+    /// Notes when a pause began. Once it has ended, moves the deadlines on silence by its length.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => false,
@@ -185,8 +174,7 @@ impl Timers {
         }
     }
 
-    /// Returns the time at which the caller has to call `handle` to measure a pause. `None` if
-    /// there is no pause to measure, or if the pause moves no running deadline. In both cases the
+    /// To measure a pause. `None` if there is none, or if it moves no running deadline: then the
     /// caller need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = self.beat.as_ref().is_some_and(Beat::is_awaited)
@@ -196,33 +184,28 @@ impl Timers {
         (untold && awaited && !rx.ended()).then_some(Time::ZERO)
     }
 
-    // When to tell the time.
-
-    /// Whether some deadline runs while an open connection is idle. If not, an idle connection
-    /// computes no deadlines. So each deadline that runs in an idle connection must be listed here.
+    /// If not, an idle connection computes no deadlines, so each one that runs in an idle
+    /// connection must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         let always = self.beat.is_some() || self.silence.is_some() || self.idle.is_some();
         always || self.found.is_some()
     }
 
-    /// Whether the caller has to look at the clock before the next read. With a deadline on data or
-    /// an idle message, this is `true` after each read, and otherwise after 64 reads.
+    /// With a deadline on data or an idle message after each read, otherwise after 64.
     #[inline]
     pub(super) fn looks(&self, rx: &Receiver) -> bool {
-        // The count of reads wraps, so the two numbers are compared by their difference.
+        // The count of reads wraps, so the two are compared by their difference.
         rx.reads().wrapping_sub(self.looks_at) < u32::MAX / 2
     }
 
-    /// Records that the caller looked at the clock.
     pub(super) fn looked(&mut self, rx: &Receiver) {
         let often = self.silence.is_some() || self.idle.is_some();
         self.looks_at = rx.reads().wrapping_add(if often { 1 } else { READS_BETWEEN_LOOKS });
     }
 
-    /// Returns the time at which the caller must call `handle` next. The adapters call `handle`
-    /// until nothing is due, so `handle` must move each due deadline into the future, end it, or
-    /// return its error.
+    /// The adapters call `handle` until nothing is due, so it must move each due deadline into the
+    /// future, end it, or return its error.
     pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         if self.expired.is_some() {
             return None;
@@ -236,8 +219,8 @@ impl Timers {
         }
         let verdict = match &self.found {
             Some(found) if found.is_believed(rx) => Some(Time::ZERO),
-            // The caller has to read. If the caller does not say whether the read blocked, it has
-            // to tell the time again soon. After a read that perhaps blocked, `at` is later.
+            // The caller has to read. If it does not say whether the read blocked, it has to tell
+            // the time again soon. After a read that perhaps blocked, `at` is later.
             Some(found) => Some((found.told + SOON).max(found.at)),
             None => self.next_verdict(rx, tx, phase),
         };
@@ -246,8 +229,7 @@ impl Timers {
 
     fn next_of_end(&self, rx: &Receiver, phase: Phase) -> Option<Time> {
         phase.at_most(self.close_timeout)?;
-        // If `ends`, `step` still has to return the failure, which ends the phase without a
-        // deadline.
+        // `step` still has to return the failure, which ends the phase without a deadline.
         let ends = phase == Phase::Closing && rx.failure().is_some();
         let armed = self.end.as_ref().filter(|end| end.bounds(phase));
         (!ends).then(|| armed.map_or(Time::ZERO, |end| end.until))
@@ -263,8 +245,6 @@ impl Timers {
         Time::earliest(&[frame, beat, data])
     }
 
-    // Telling the time.
-
     pub(super) fn handle(
         &mut self,
         now: Time,
@@ -278,12 +258,12 @@ impl Timers {
         self.looked(rx);
         tx.time_pong(now); // also in a pause, which may begin right after the Pong
         self.bound_phase(now, rx, tx, phase)?; // closing goes on in a pause
-        // `is_paused` comes first, because it may move the deadlines that `passed` checks.
+        // First, because it may move the deadlines that `passed` checks.
         if !self.is_paused(now) && !rx.ended() {
             let passed = self.passed(now, rx, tx, phase);
             self.judge(passed, now, rx, tx)?;
         }
-        // A pause of reading does not stop the idle message, which depends only on sending.
+        // Even in a pause, because the idle message depends only on sending.
         if phase == Phase::Open
             && let Some(idle) = &mut self.idle
         {
@@ -292,7 +272,6 @@ impl Timers {
         Ok(())
     }
 
-    /// Arms and checks the deadline of a phase of closing.
     fn bound_phase(
         &mut self,
         now: Time,
@@ -313,7 +292,7 @@ impl Timers {
             // `step` still has to return an earlier error, which ends the phase.
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && rx.take_heard() => {
-                // `expire` would stop reading, but reading must go on: see `Theirs::Overdue`.
+                // `expire` would stop reading, which must go on: see `Theirs::Overdue`.
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }
@@ -323,15 +302,15 @@ impl Timers {
                 let error = rx.error().unwrap_or(RecvError::CloseTimeout);
                 Err(self.expire(error, tx))
             }
-            // Each end has sent its Close, and the peer may be gone already. So the rest of the
-            // Ping or Pong behind our Close may be dropped, and the connection still ends cleanly.
+            // Each end has sent its Close, and the peer may be gone already: the rest of the Ping
+            // or Pong behind ours may be dropped, and the connection still ends cleanly.
             Phase::Trailing => {
                 self.given_up = true;
                 tx.write_failed();
                 Ok(())
             }
             // Receiving has ended, with or without an error, and our bytes are written or given up.
-            // Only the end of the stream is missing, so this timeout is no error.
+            // Only the end of the stream is missing, so this is no error.
             _ => {
                 self.given_up = true;
                 Ok(())
@@ -339,7 +318,6 @@ impl Timers {
         }
     }
 
-    /// Ends reading and writing, because the peer seems to be dead or closing has taken too long.
     fn expire(&mut self, error: RecvError, tx: &mut Sender) -> RecvError {
         self.given_up = true;
         self.expired = Some(error);
@@ -347,9 +325,8 @@ impl Timers {
         error
     }
 
-    /// Checks every deadline on the peer's silence, even if one of them has passed, because a check
-    /// also updates the deadline's state. Returns the first error that applies, in the order
-    /// `FrameTimeout`, `PongTimeout`, `DataTimeout`.
+    /// Checks all, even if one has passed, because a check also updates the deadline's state. The
+    /// first error that applies, in the order `FrameTimeout`, `PongTimeout`, `DataTimeout`.
     fn passed(
         &mut self,
         now: Time,
@@ -367,8 +344,8 @@ impl Timers {
         frame.or(beat).or(data.then_some(RecvError::DataTimeout))
     }
 
-    /// Fails with the error of a passed deadline if this deadline may be believed. Otherwise stores
-    /// the deadline in `found`. The deadline stays there until it is believed or has moved.
+    /// A passed deadline that may not be believed yet stays in `found` until it is believed or has
+    /// moved.
     fn judge(
         &mut self,
         passed: Option<RecvError>,
@@ -386,8 +363,8 @@ impl Timers {
                     self.found = None;
                     return Err(match error.close_code() {
                         None => self.expire(error, tx),
-                        // Only `DataTimeout` has a code. Our Close tells the peer this code, so
-                        // writing goes on, and only the deadline on data ends.
+                        // Only `DataTimeout` has a code. Our Close tells it to the peer, so writing
+                        // goes on, and only the deadline on data ends.
                         Some(_) => {
                             self.silence = None;
                             error
@@ -401,16 +378,13 @@ impl Timers {
         Ok(())
     }
 
-    // Reads that show whether a found deadline may be believed.
-
-    /// `Some` if a deadline was found, and a read has to show whether the deadline may be believed.
-    /// A read that perhaps blocked counts only if it was made at the returned time or later.
+    /// A read has to show whether the found deadline may be believed. One that perhaps blocked
+    /// counts only if it was made at the returned time or later.
     #[inline]
     pub(super) fn found_at(&self, rx: &Receiver) -> Option<Time> {
         self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at)
     }
 
-    /// Whether a deadline was found, even if it may be believed by now.
     #[inline(always)]
     pub(super) fn has_found(&self) -> bool {
         self.found.is_some()
@@ -422,7 +396,6 @@ impl Timers {
         }
     }
 
-    /// Records how many bytes lay unread in the stream when the deadline was found.
     pub(super) fn set_unread(&mut self, bytes: u64) {
         if let Some(found) = &mut self.found {
             found.set_unread(bytes);

@@ -1,50 +1,47 @@
-//! Finds where frames begin, and places overtaking frames in front of other frames. To find where a
-//! frame begins, this module parses our own headers. So feeding need not record any places.
+//! Finds where frames begin, and places overtaking frames in front of others. It parses our own
+//! headers, so that feeding need not record any places.
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 
-/// Messages that overtake share a splice of up to this many bytes. A longer splice would keep
-/// control frames waiting, because control frames wait until a splice under way is written.
+/// In bytes. A longer splice of messages would keep control frames waiting until it is written.
 const GROUP: usize = 4 << 10;
 
-/// A place between two frames, or the end of the content.
+/// Between two frames, or the end of the content.
 #[derive(Clone, Copy)]
 struct Boundary {
     at: usize,
-    /// The number of splices that are written before the boundary.
+    /// How many are written before the boundary.
     splices: usize,
 }
 
 impl OutBuffer {
-    /// Moves `mark` to the beginning of the frame under way or, if there is none, to `sent`.
+    /// To the beginning of the frame under way or, if there is none, to `sent`.
     pub(super) fn move_mark(&mut self) {
         self.find(|_| true);
     }
 
-    /// Returns the first boundary at offset `sent` or later at which a message begins, or else the
-    /// end of the content. `None` if no message begins at `sent` or later, and the content ends
-    /// inside a message in chunks.
+    /// The first at offset `sent` or later at which a message begins, or else the end of the
+    /// content. `None` if that is inside a message in chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // If only control frames are left, the search walks past them to the end of the content. If
-        // a message is then fed there in order, the next search stops in front of this message, at
-        // the same offset. Thus the messages that overtake keep their order.
+        // If only control frames are left, the search walks past them to the end. If a message is
+        // then fed there in order, the next search stops in front of it, at the same offset: thus
+        // the messages that overtake keep their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
 
-    /// Walks our own headers from `mark` to the first `wanted` frame that begins at `sent` or
-    /// later, or else to the end. Moves `mark` forward, at most to `sent`, to shorten later
-    /// searches.
+    /// Walks our headers from `mark` to the first `wanted` frame that begins at `sent` or later, or
+    /// else to the end. Moves `mark` forward, at most to `sent`, to shorten later searches.
     fn find(&mut self, wanted: fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
             if at <= self.sent {
                 self.mark = at;
             }
-            // A splice at an earlier offset is before the boundary. A payload at `at` is before it
-            // too, because the payload belongs to the previous frame. So is a splice at `at` that
-            // is under way, because this splice must be completed first.
+            // Before the boundary: a splice at an earlier offset; a payload at `at`, which belongs
+            // to the previous frame; and a splice at `at` that is under way, which must be
+            // completed first.
             while self
                 .splices
                 .get(splices)
@@ -56,8 +53,8 @@ impl OutBuffer {
                 return Boundary { at, splices };
             }
             let Some((header, len)) = self.header(at) else {
-                // This never happens, because every frame in `bytes` is ours. If it happened, the
-                // end of the content would be the only boundary that is known.
+                // Never: every frame in `bytes` is ours. Otherwise only the end of the content
+                // would be a boundary for sure.
                 debug_assert!(false, "our own frame cannot be parsed");
                 return Boundary { at: self.end, splices: self.splices.len() };
             };
@@ -73,23 +70,20 @@ impl OutBuffer {
         }
     }
 
-    /// Parses our header at `at`; returns the header and its length.
     fn header(&self, at: usize) -> Option<(Header, usize)> {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
 
-    /// Whether new control frames may overtake now. They may overtake only if all control frames
-    /// that overtook before are written; `Urgent::place` explains why.
+    /// Only once all control frames that overtook before are written: `Urgent::place` explains why.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
     }
 
-    /// Gives the new frames in `controls` their place. The first `placed` bytes of `controls` have
-    /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
-    /// Otherwise the new frames go in front of the first data frame that has not begun to leave. If
-    /// all data frames have begun to leave, the new frames go to the end. No other byte moves.
-    /// There must be new frames, because no splice may be empty.
+    /// Gives the new frames in `controls`, behind the first `placed` bytes, their place: the splice
+    /// of these bytes or, if there are none, in front of the first data frame that has not begun to
+    /// leave, or else the end. No other byte moves. There must be new frames, because no splice may
+    /// be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -101,9 +95,8 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
-    /// Drops the frames in `controls` if they are the last outgoing bytes and wholly unwritten.
-    /// `stall` stays as it is: the stream may still refuse to accept or flush the bytes before
-    /// these frames.
+    /// If they are the last outgoing bytes and wholly unwritten. `stall` stays: the stream may
+    /// still refuse the bytes before these frames, or their flush.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -116,8 +109,8 @@ impl OutBuffer {
         }
     }
 
-    /// Cuts the overtaking control frames to their first `len` bytes, which must include all
-    /// written bytes. If no unwritten byte is left, the caller must remove the splice.
+    /// `len` must include all written bytes. If no unwritten byte is left, the caller must remove
+    /// the splice.
     fn cut_controls(&mut self, len: usize) {
         let dropped = self.controls.len() - len;
         self.spliced -= dropped;
@@ -125,33 +118,30 @@ impl OutBuffer {
         self.controls.truncate(len);
     }
 
-    /// Drops every frame that has not begun to leave. All unwritten frames must be control frames,
-    /// which is true once our Close has left. The frame under way stays whole, because a stream
-    /// that ends inside a frame looks like a fault to the peer.
+    /// Drops every frame that has not begun to leave; all must be control frames, which is true
+    /// once our Close has left. The frame under way stays whole, because a stream that ends inside
+    /// a frame looks like a fault to the peer.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;
         let whole = whole_frames(&self.controls, self.controls_sent);
         self.cut_controls(whole);
         if whole == self.controls_sent {
-            // No overtaking control frame is under way, so the splice would be empty. (If a control
-            // frame is under way, the splice stays at its offset. This offset is `sent`, which is
-            // also the new `end`.)
+            // No overtaking control frame is under way, so the splice would be empty. (Otherwise it
+            // stays at its offset, `sent`, which is also the new `end`.)
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
         }
         if self.len() == 0 {
-            // All bytes that the stream refused are dropped now. If `stall` stayed set,
-            // `Sender::close_written` would return `false`.
+            // What the stream refused is dropped. If `stall` stayed, `Sender::close_written` would
+            // return `false`.
             self.stall = Stall::No;
             self.rewind();
         }
     }
 
-    /// Moves the frames in `controls`, which have no place yet, to the end of the content. The
-    /// buffer must have no bytes to write, because frames at the end of the content overtake
-    /// nothing.
+    /// The buffer must have no bytes to write: frames at the end of the content overtake nothing.
     pub(in crate::proto::connection) fn append_controls(&mut self) {
         let mut controls = core::mem::take(&mut self.controls);
         self.append(&controls);
@@ -159,17 +149,16 @@ impl OutBuffer {
         self.controls = controls; // keeps the memory
     }
 
-    /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
-    /// in front of the first message that has not begun to leave, and after all frames that
-    /// overtake that message already. If every message has begun to leave, the place is the end of
-    /// the content. If the content ends inside a message in chunks, the end is no place for a
-    /// message, and `frames` stays as it is. Otherwise `frames` is empty afterwards.
+    /// Moves the whole messages in `frames`, of which there must be some, in front of the first
+    /// message that has not begun to leave, behind those that overtake it already, or else to the
+    /// end. If the content ends inside a message in chunks, the end is no place for a message, and
+    /// `frames` stays as it is.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else { return };
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
-        // The bytes are counted first, because `frames` is empty once they are at their place.
+        // Before `frames` is emptied.
         self.spliced += frames.len();
         self.overtaking += frames.len();
         let before = splices.checked_sub(1).and_then(|before| self.splices.get_mut(before));
@@ -184,30 +173,30 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind, begun: false });
     }
 
-    /// The number of unwritten bytes of messages that overtake and have a place in this buffer.
+    /// Unwritten bytes of messages that overtake and have a place here.
     pub(in crate::proto::connection) fn first_len(&self) -> usize {
         self.overtaking - (self.controls.len() - self.controls_sent)
     }
 
-    /// Drops every data frame that has not begun to leave, for a Close that overtakes. Returns the
-    /// number of dropped bytes, both of messages fed in order and of messages that overtook.
-    /// [`first_len`](Self::first_len) decreases by the number of dropped bytes that overtook. The
-    /// caller must append the Close at once, so `rewind` need not run. `stall` stays as it is,
-    /// because dropping bytes does not unblock the stream. No message is placed afterwards, so
-    /// `open` need not change.
+    /// For a Close that overtakes: drops every data frame that has not begun to leave, whether fed
+    /// in order or overtaking. Returns how many bytes; [`first_len`](Self::first_len) decreases by
+    /// those that overtook.
+    ///
+    /// The caller must append the Close at once, so `rewind` need not run. `stall` stays, because
+    /// dropping bytes does not unblock the stream. No message is placed afterwards, so `open` need
+    /// not change.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;
         let fed = self.fed();
-        // The control frames in front of the data are kept, because they are no part of a message.
+        // The control frames in front of the data are no part of a message, and stay.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
         self.splices.retain_mut(|splice| {
             i += 1;
             match &mut splice.kind {
                 Kind::Controls => true, // These are in front of all dropped frames.
-                // The payload belongs to the frame before it. If the splice is before the boundary,
-                // that frame is kept, and so is the payload.
+                // Belongs to the frame before it, and stays if that is before the boundary.
                 Kind::Payload(bytes) => {
                     let kept = i <= splices;
                     self.spliced -= if kept { 0 } else { bytes.len() };
@@ -225,16 +214,16 @@ impl OutBuffer {
         });
         self.end = at;
         let dropped = before - self.len();
-        // With the new `origin`, `fed` returns its old number minus `in_order`. So control frames
-        // that are queued later reuse the positions of the dropped bytes. `Ledger::lost_from` then
-        // keeps the dropped messages from counting as written.
+        // Now `fed` returns its old number minus `in_order`, so control frames that are queued
+        // later reuse the positions of the dropped bytes. `Ledger::lost_from` keeps the dropped
+        // messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         dropped
     }
 }
 
-/// Returns the total length of the frames that have a byte among the first `sent` bytes.
+/// The length of the frames that have a byte among the first `sent`.
 fn whole_frames(frames: &[u8], sent: usize) -> usize {
     let mut whole = 0;
     while whole < sent

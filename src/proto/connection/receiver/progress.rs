@@ -8,44 +8,38 @@ use crate::proto::{
 };
 use core::ops::Range;
 
-/// A message that has begun and is not complete.
 pub(super) struct InProgress {
     pub(super) kind: DataKind,
-    /// The position of the message's first byte in the received bytes.
+    /// Its first byte's position in the received bytes.
     pub(super) began: u64,
-    /// Whether the message's first frame had RSV1 set (RFC 7692 §6).
+    /// Its first frame had RSV1 set (RFC 7692 §6).
     pub(super) compressed: bool,
-    /// The number of the message's frames so far, including an incomplete frame.
+    /// With an incomplete one.
     pub(super) fragments: u32,
     pub(super) handing: Handing,
-    /// Validates a text handed out in chunks. A `Buffer` cannot validate this text, because it does
-    /// not keep the earlier chunks.
+    /// For a text handed out in chunks: a `Buffer` does not keep the earlier ones.
     utf8: Utf8Validator,
 }
 
-/// How far a message has been handed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handing {
-    /// Nothing of the message was handed out yet. Its received part is in the receive buffer, or in
-    /// the inflater's buffer if the message is compressed.
+    /// What has come is in the receive buffer, or in the inflater's if the message is compressed.
     Whole,
     /// At least one chunk was handed out.
     Chunks,
-    /// Chunks were handed out, then the caller asked for a whole message, so the rest is skipped.
+    /// After chunks the caller asked for a whole message, so the rest is skipped.
     Skipping,
 }
 
 impl InProgress {
-    /// Makes the state of a message whose first frame begins.
     pub(super) fn new(kind: DataKind, began: u64, compressed: bool) -> Self {
         let utf8 = Utf8Validator::default();
         Self { kind, began, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
-    /// §8.1: validates a text while it arrives, so that its first invalid byte is found early.
-    /// `range` is a part of `bytes`. If `whole` is true, `range` has all received bytes of the
-    /// text, and otherwise only those not handed out yet. `last` tells whether the text ends with
-    /// `range`.
+    /// §8.1: while a text arrives, so that its first invalid byte is found early. `range` has all
+    /// received bytes of the text if `whole`, otherwise only those not handed out yet. `last`: the
+    /// text ends with it.
     pub(super) fn check_text(
         &mut self,
         bytes: &mut Buffer,
@@ -62,14 +56,14 @@ impl InProgress {
     }
 }
 
-/// The limits on a message (§10.4).
+/// §10.4.
 pub(super) struct Limits {
-    /// The longest message that is handed out whole, in bytes: [`Config::max_message`].
+    /// [`Config::max_message`], in bytes, for messages handed out whole.
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A frame whose payload is shorter than this is within the limit on frames. If the frame is a
-    /// whole uncompressed message, the message is within the limits on messages too.
+    /// A shorter payload is within the limit on frames and, if it is a whole uncompressed message,
+    /// within those on messages.
     pub(super) below: usize,
 }
 
@@ -78,22 +72,20 @@ impl Limits {
         let (max_message, max_frame) = (config.max_message, config.max_frame);
         // `+ 1`, because a payload of exactly the limit is allowed.
         let below = max_message.min(max_frame.unwrap_or(max_message)).saturating_add(1);
-        // A message has at least one fragment, so a limit of 0 would refuse every message.
+        // A message has at least one fragment, so 0 would refuse every message.
         Self { max_message, max_frame, fragments: config.max_fragments.max(1), below }
     }
 
-    /// The largest number of payload bytes that a message may have on the wire. Compressing makes
-    /// incompressible data longer: a little with zlib, and by an eighth with the simplest encoders.
-    /// If `max_message` is small, an eighth of it may be less than the header of one DEFLATE block.
-    /// So 1 KiB is added.
+    /// Compressing makes incompressible data longer: a little with zlib, and by an eighth with the
+    /// simplest encoders. An eighth of a small `max_message` may be less than the header of one
+    /// DEFLATE block, so 1 KiB is added.
     fn on_the_wire(&self, compressed: bool) -> usize {
         let most = self.max_message;
         if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }
     }
 
-    /// Checks the limits on a message handed out whole: whether `more` bytes may follow `kept`
-    /// bytes, and whether the message may have `fragments` fragments. The peer chooses `more`, so
-    /// `kept + more` could overflow. Therefore `more` is compared with a saturating difference.
+    /// Whether `more` bytes may follow `kept`, and whether the message may have `fragments`. The
+    /// peer chooses `more`, so `kept + more` could overflow.
     pub(super) fn check_message(
         &self,
         compressed: bool,
@@ -115,7 +107,7 @@ impl Limits {
     }
 
     pub(super) fn check_frame(&self, compressed: bool, payload_len: u64) -> Result<(), RecvError> {
-        // Most payloads are shorter than `below`, and so within the limit.
+        // Most payloads are shorter, and so within the limit.
         if payload_len < self.below as u64 {
             return Ok(());
         }

@@ -1,7 +1,5 @@
-//! The common case of receiving, which needs only a few comparisons.
-//!
-//! `quick` leaves rare or invalid input, unchanged, to the state machine. Only the state machine
-//! returns errors, so that each rule is enforced in one place.
+//! The common case of receiving, in a few comparisons. Rare or invalid input is left, unchanged, to
+//! the state machine, which alone returns errors, so that each rule is enforced in one place.
 use super::{Current, Receiver, Step};
 use crate::proto::{
     frame::{OpCode, ShortHeader},
@@ -12,28 +10,27 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Returns `Message` if the next frame has arrived completely, and is a whole uncompressed
-    /// message of less than 64 KiB. Returns `NeedInput` if no input is left, or if a part of such a
-    /// frame can wait in the buffer for the rest. In all other cases, such as a violation, changes
-    /// nothing and returns `None`, and the caller has to call `step_slow`. While `quick_below` is
-    /// 0, the result is always `None`.
+    /// `Message` if the next frame has arrived completely, and is a whole uncompressed message of
+    /// less than 64 KiB. `NeedInput` if no input is left, or if a part of such a frame can wait for
+    /// the rest. In all other cases, and always while `quick_below` is 0, changes nothing and
+    /// returns `None`: the caller has to call `step_slow`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
             return (self.quick_below > 0).then(|| self.quick_starved());
         }
-        // `first_bytes` is always `Some`, because the buffer has `SLACK` bytes after the input.
-        // `overwrite` below is always `Some`, because the payload is in the buffer.
+        // Always `Some`: the buffer has `SLACK` bytes after the input. So is `overwrite` below: the
+        // payload is in the buffer.
         let header = ShortHeader::parse(self.buf.first_bytes()?, self.mask_bit)?;
-        // True if the payload is too long for a limit, or if `quick_below` is 0.
+        // Too long for a limit, or `quick_below` is 0.
         if header.payload_len >= self.quick_below {
             return None;
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // The function `waits` in walk.rs decides in the same way, and its documentation has
-            // the reasons. The first condition excludes an incomplete header, because `parse` took
-            // its missing bytes from old content of the buffer.
+            // As `waits` in walk.rs, which has the reasons. The first condition excludes an
+            // incomplete header, because `parse` took its missing bytes from old content of the
+            // buffer.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));
@@ -47,8 +44,7 @@ impl Receiver {
             }
             self.current = Current::Message(DataKind::Text);
         } else {
-            // `overwrite` forgets which bytes are valid text, because unmasking changes bytes.
-            // Without a key no byte changes, so `overwrite` is not called.
+            // Forgets which bytes are valid text, because unmasking changes them.
             if let Some(key) = key {
                 kernel::xor_in_place(self.buf.overwrite(payload.start, header.payload_len)?, key);
             }
@@ -71,9 +67,8 @@ impl Receiver {
         Step::NeedInput
     }
 
-    /// Updates the length below which `quick` may handle messages. It is 0 if only `walk` may
-    /// handle input: inside a message, while `inflated` is true, and once the stream has ended or a
-    /// deadline has passed. (Only `walk` returns the error of the ended stream or the deadline.)
+    /// 0 if only `walk` may handle input: inside a message, while `inflated` is true, and once the
+    /// stream has ended or a deadline has passed, whose error only `walk` returns.
     #[inline]
     pub(super) fn set_quick(&mut self) {
         let open =

@@ -1,15 +1,13 @@
-//! The times of the last read, and the number of messages handed out since that read.
 use super::Receiver;
 use crate::proto::{message::Arrival, time::Time};
 
-/// The last read.
 #[derive(Default)]
 pub(super) struct LastRead {
-    /// When the read was made, if the caller gave the time.
+    /// If the caller gave it.
     pub(super) at: Option<Time>,
-    /// When the read's bytes arrived, if the kernel gave the time.
+    /// If the kernel gave it.
     pub(super) arrived: Option<Arrival>,
-    /// The number of messages handed out since the read.
+    /// Messages, since the read.
     pub(super) handed_out: u32,
 }
 
@@ -23,7 +21,6 @@ impl Receiver {
         (self.read.at, self.read.arrived) = (at, arrived);
     }
 
-    /// When the last read was made, if the caller gave the time.
     pub(in crate::proto::connection) fn read_at(&self) -> Option<Time> {
         self.read.at
     }

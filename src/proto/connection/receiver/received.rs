@@ -1,4 +1,3 @@
-//! Access to the message at which `step` stopped, borrowed or owned.
 use super::{Current, Receiver};
 use crate::proto::{
     block,
@@ -45,20 +44,19 @@ impl Receiver {
     /// parses the headers of received frames behind the message, which costs time.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
-        // `handed_out` includes the current message, so 1 is subtracted. But a message in chunks is
-        // not included before its last chunk. Without a current message `handed_out` may be 0, so
-        // the subtraction saturates.
+        // `handed_out` includes the current message, but one in chunks only from its last chunk on.
+        // Without a current message it may be 0, so the subtraction saturates.
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
         let ahead = self.read.handed_out.saturating_sub(whole.into());
         Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }
     }
 
-    /// Whether the first data frame in `wire` is a whole unfragmented message whose header breaks
-    /// no rule and no limit. Only whole Pings and Pongs may come before it.
+    /// A whole unfragmented message comes first in `wire`, apart from whole Pings and Pongs, and
+    /// its header breaks no rule and no limit.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
-            // These are the checks of `walk`, because a message does not count if `step` will
-            // refuse its header.
+            // As `walk` checks it, because a message does not count if `step` will refuse its
+            // header.
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
             if !legal || self.check_limits(&header, true).is_err() {
                 return false;
@@ -89,9 +87,9 @@ impl Receiver {
         self.take_long()
     }
 
-    /// Takes a message of up to 4 KiB. This call is always inlined, and callers return its result
-    /// at once. Otherwise the fields of the message would pass through memory: the processor would
-    /// store them one by one, load two fields together right afterwards, and stall.
+    /// Up to 4 KiB. Always inlined, and callers return its result at once: otherwise the message's
+    /// fields would be stored one by one and loaded two together right afterwards, which stalls the
+    /// processor.
     #[inline(always)]
     pub(crate) fn take_short(&mut self) -> Option<OwnedMessage> {
         let message = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST)?;
@@ -104,7 +102,7 @@ impl Receiver {
     fn take_long(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if self.inflated {
-            // `end_message` clears the inflater's buffer, so the message is taken first.
+            // Before `end_message`, which clears the inflater's buffer.
             let message = self.inflate.as_mut().map(|inflate| inflate.take_message(kind));
             self.end_message();
             return message;

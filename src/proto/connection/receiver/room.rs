@@ -18,8 +18,8 @@ impl Receiver {
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 
-    /// Returns the number of missing bytes of the frame in progress for which the buffer may need
-    /// room. Tells the buffer how long this frame is, so that it can adapt its reads.
+    /// The missing bytes of the frame in progress for which the buffer may need room. Also tells
+    /// the buffer how long the frame is, so that it can adapt its reads.
     #[inline(never)] // keeps `spare_mut` short
     pub(super) fn frame_rest(&mut self) -> usize {
         match self.state {
@@ -31,9 +31,8 @@ impl Receiver {
                     // Compressed bytes do not stay in the buffer, so it need not grow for them.
                     Some(message) if message.compressed => 0,
                     _ => {
-                        // A message taken whole needs room for at most `max_message` bytes, because
-                        // `step` refuses more. A length that does not fit `usize` counts as
-                        // `limit`.
+                        // At most `max_message` bytes for a message taken whole, because `step`
+                        // refuses more. A length that does not fit `usize` counts as `limit`.
                         let limit =
                             if self.in_chunks() { usize::MAX } else { self.limits.max_message };
                         usize::try_from(remaining.saturating_sub(here))
@@ -52,7 +51,7 @@ impl Receiver {
                     // nothing overflows.
                     len + header.payload_len as usize - self.buf.wire_len()
                 }
-                // Of the next message nothing is known, so it counts as long as the last message.
+                // Nothing is known of the next message: it counts as long as the last.
                 Ok(None) if self.read.handed_out > 0 => {
                     let last = (self.view.1 - self.view.0) as u64;
                     self.buf.adapt(last, self.read.handed_out);

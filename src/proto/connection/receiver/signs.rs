@@ -1,29 +1,26 @@
-//! Tells the deadlines whether any bytes arrived, whether data arrived, and which frame or message
-//! is incomplete.
+//! What the deadlines ask: whether bytes or data arrived, and which frame or message is incomplete.
 use super::{Receiver, State, progress::Handing};
 use crate::proto::{frame::Header, tape::Note};
 
-/// The positions in the received bytes at which an incomplete frame and message began.
+/// Positions in the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto::connection) struct Unfinished {
     pub(in crate::proto::connection) frame: Option<u64>,
-    /// If no message is in progress, this is the position of the frame, because the frame may begin
-    /// a message.
+    /// If no message is in progress, the position of the frame, which may begin one.
     pub(in crate::proto::connection) message: Option<u64>,
 }
 
 impl Receiver {
-    /// The number of bytes received, modulo 2⁶⁴.
+    /// Modulo 2⁶⁴.
     pub(crate) fn total(&self) -> u64 {
         self.counts.total
     }
 
-    /// The number of reads, modulo 2³².
+    /// Modulo 2³².
     pub(in crate::proto::connection) fn reads(&self) -> u32 {
         self.reads
     }
 
-    /// Counts a read that brought nothing.
     #[inline]
     pub(crate) fn read_in_vain(&mut self) {
         self.reads = self.reads.wrapping_add(1);
@@ -42,18 +39,18 @@ impl Receiver {
         self.read_in_vain();
     }
 
-    /// Whether bytes arrived since the previous call of `take_heard`.
+    /// Since the previous call.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.counts.heard)
     }
 
-    /// Returns a number that changes whenever a payload byte of a data frame arrives, and whenever
-    /// a message ends. `None` if bytes have arrived that `step` has to process first: a complete
-    /// frame, or payload of a data frame in progress.
+    /// Changes whenever a payload byte of a data frame arrives, and whenever a message ends. `None`
+    /// if `step` has to process bytes first: a complete frame, or payload of a data frame in
+    /// progress.
     ///
-    /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
-    /// of a data frame that waits in the buffer. `quick` does not add the header of a message to
-    /// `not_data`. So each message that `quick` consumes changes the number, even an empty message.
+    /// The consumed bytes minus `not_data`, plus the received payload of a data frame that waits in
+    /// the buffer. `quick` does not add headers to `not_data`, so even an empty message changes the
+    /// number.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
         let consumed = self.stream_position().wrapping_sub(self.counts.not_data);
         let ahead = match &self.state {
@@ -66,8 +63,8 @@ impl Receiver {
                     }
                     if header.opcode.is_control() { 0 } else { here }
                 }
-                // Either the header is incomplete, so no data has arrived, or the header is
-                // invalid, so `step` will refuse it.
+                // Either the header is incomplete, so no data has arrived, or it is invalid, so
+                // `step` will refuse it.
                 _ => 0,
             },
             State::Payload { .. } if self.buf.wire_len() > 0 => return None,
@@ -77,9 +74,8 @@ impl Receiver {
         Some(consumed.wrapping_add(ahead))
     }
 
-    /// Returns the incomplete frame and message; `None` if there is neither. A payload handed out
-    /// in chunks has no deadline, because the caller sees each part arrive and can limit the time
-    /// itself. So the result is also `None` while this payload arrives.
+    /// A payload handed out in chunks has no deadline, because the caller sees each part arrive and
+    /// can limit the time itself: `None` while it arrives.
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),

@@ -1,9 +1,6 @@
-//! The state machine, which handles all input that `quick` declines.
-//!
-//! `Header::parse` enforces the rules within one header. [`Receiver::check`] enforces the rules
-//! that span frames, and the rules on reserved bits and masking, which depend on the connection.
-//! `progress` has the limits on a message and validates text. `inflate` inflates compressed
-//! messages.
+//! The state machine, which handles all input that `quick` declines. `Header::parse` enforces the
+//! rules within one header; [`Receiver::check`] those that span frames, and those on reserved bits
+//! and masking, which depend on the connection.
 use super::{
     Current, Delivery, Receiver, State, Step,
     progress::{Handing, InProgress},
@@ -20,32 +17,28 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::ops::Range;
 
-/// The result of `take_data`.
 struct Taken {
-    /// The number of wire bytes taken.
     wire: usize,
     stop: Stop,
-    /// The part of the message that was not handed out yet. This is a range of the receive buffer
-    /// or, if the message is compressed, of the inflater's buffer.
+    /// What was not handed out yet of the message: a range of the receive buffer or, if it is
+    /// compressed, of the inflater's.
     here: Range<usize>,
 }
 
-/// Why no more bytes of a data frame were taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// All received bytes of the frame were taken.
     Input,
-    /// The buffer of inflated bytes is full. If the message is received whole, it is too long. If
-    /// it is received in chunks or skipped, its buffered part must be handed out or dropped before
-    /// more bytes are taken.
+    /// The buffer of inflated bytes is full: a message received whole is too long; of one in chunks
+    /// or skipped, what is buffered must be handed out or dropped first.
     Full,
     /// The message is complete.
     End,
 }
 
 impl Receiver {
-    /// Handles all input that `quick` declines. The caller must pass the result to `respond`,
-    /// except for a message, `NeedInput` and `Closed`, for which `respond` does nothing.
+    /// The caller must pass the result to `respond`, except for a message, `NeedInput` and
+    /// `Closed`, for which that does nothing.
     #[inline(never)] // keeps the callers of `quick` short
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.end_message();
@@ -57,8 +50,7 @@ impl Receiver {
         if self.ended() {
             self.inflate = None; // Nothing more is received, so this memory can be freed.
         }
-        // After a step that stopped at a message, the inflater's buffer may hold this message, so
-        // the buffer is not given back.
+        // Not after a message, which the inflater's buffer may hold.
         if let Some(inflate) = &mut self.inflate
             && step != Ok(Step::Message)
         {
@@ -75,8 +67,7 @@ impl Receiver {
 
     #[cold]
     pub(super) fn fail(&mut self, error: RecvError) {
-        // Every later `step` returns this error and calls `fail` again, but only the first call is
-        // traced.
+        // Every later `step` comes here again, but only the first call is traced.
         if !matches!(self.state, State::Failed(_)) {
             trace::failed(self.role(), error);
         }
@@ -90,7 +81,7 @@ impl Receiver {
         loop {
             match &self.state {
                 State::Header => {
-                    // Even a part of a header is checked, so that a violation is found early.
+                    // Even a part of a header, so that a violation is found early.
                     if let [b0, rest @ ..] = self.buf.wire() {
                         self.check(*b0, rest.first())?;
                     }
@@ -99,8 +90,8 @@ impl Receiver {
                     };
                     // A message in chunks has no limit on its length, because no chunk is kept.
                     let whole = delivery == Delivery::Whole && !self.in_chunks();
-                    // The limits are checked before `waits`, so that a frame above a limit fails
-                    // before its payload has arrived.
+                    // Before `waits`, so that a frame above a limit fails before its payload has
+                    // arrived.
                     self.check_limits(&header, whole)?;
                     if whole && self.waits(&header, len) {
                         return self.starved();
@@ -124,8 +115,7 @@ impl Receiver {
         }
     }
 
-    /// Prepares for a whole message, because the caller may have asked for chunks before. If chunks
-    /// of the message in progress were handed out, its rest is skipped.
+    /// The caller may have asked for chunks before. If some were handed out, the rest is skipped.
     fn want_whole(&mut self) -> Result<(), RecvError> {
         let Some(message) = &mut self.message else { return Ok(()) };
         match (message.handing, &self.state) {
@@ -140,14 +130,14 @@ impl Receiver {
                 let kept = self.kept(compressed);
                 self.limits.check_message(compressed, kept, remaining, fragments)
             }
-            // Between two frames nothing is left to check: `walk` checks each header. If the
-            // message is already being skipped, nothing is checked, because its rest is not stored.
+            // Between two frames, `walk` checks each header. The rest of a skipped message is not
+            // stored.
             _ => Ok(()),
         }
     }
 
-    /// Checks all rules that the first byte of a frame can break, including the rules that span
-    /// frames. If the second byte has arrived, also checks its mask bit.
+    /// All rules that the first byte of a frame can break and, if the second has arrived, its mask
+    /// bit.
     pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
         // §5.2: only an extension defines reserved bits. RFC 7692 §6 defines RSV1 on the first
         // frame of a message.
@@ -174,8 +164,7 @@ impl Receiver {
         }
     }
 
-    /// Checks the limits on a data frame and, if `whole`, the limits on its message up to the end
-    /// of this frame.
+    /// With `whole`, also the limits on the message up to the end of this frame.
     pub(super) fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
         if header.opcode.is_control() {
             return Ok(());
@@ -190,9 +179,8 @@ impl Receiver {
         self.limits.check_frame(compressed, more)
     }
 
-    /// The number of payload bytes taken so far of the message in progress; compressed bytes are
-    /// counted before they are inflated. The number has no meaning once a chunk was handed out.
-    /// Without a message it is 0, because `inflate.taken()` is then 0 and `buf.message()` empty.
+    /// Payload bytes of the message in progress, before inflating. No meaning once a chunk was
+    /// handed out; 0 without a message.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -200,15 +188,13 @@ impl Receiver {
         }
     }
 
-    /// Whether to leave a frame in the buffer until it is complete. A frame that waits is handled
-    /// in one piece, which is faster: `quick` handles an uncompressed frame, and one call inflates
-    /// a compressed frame. Only the frame of an unfragmented message waits, and only if one read
-    /// can hold the whole frame. The frame must also be compressed, or so short that `quick` can
-    /// handle it later: its payload is shorter than `quick_below`.
+    /// Whether to leave a frame in the buffer until it is complete, and is handled faster, in one
+    /// piece: by `quick`, or by one call that inflates. Only if it is an unfragmented message that
+    /// one read can hold, and compressed or shorter than `quick_below`.
     ///
-    /// An uncompressed text is validated while it arrives (see `check_text`). So this text does not
-    /// wait if it is masked, because masked bytes can be checked only after they are taken. It also
-    /// does not wait if its received part cannot begin valid UTF-8: `walk` has to fail at once.
+    /// An uncompressed text is validated while it arrives (see `check_text`). So it does not wait
+    /// if it is masked, because masked bytes can be checked only after they are taken, or if its
+    /// received part cannot begin valid UTF-8, because `walk` has to fail at once.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -227,15 +213,13 @@ impl Receiver {
             }
     }
 
-    /// Whether the received part of a text, after a header of `header` bytes, can begin valid
-    /// UTF-8. The result is `false` for a masked text, because its bytes cannot be checked yet:
-    /// each byte is unmasked only once, when it is taken.
+    /// Of the received part after `header` bytes. `false` for a masked text, which cannot be
+    /// checked yet: each byte is unmasked only once, when it is taken.
     #[inline(never)]
     pub(super) fn begins_text(&mut self, header: usize) -> bool {
         self.mask_bit == 0 && self.buf.begins_text(header)
     }
 
-    /// Consumes a header of `len` bytes that was checked, and begins its frame.
     fn begin(&mut self, header: Header, len: usize) {
         let (began, rsv1) = (self.stream_position(), header.rsv1);
         self.frame_start = began;
@@ -257,15 +241,12 @@ impl Receiver {
                 return;
             }
         }
-        // This counts the frame, but neither its payload nor its message. `tally.more` counts the
-        // payload when it is taken, and the message at its end. `take_control` counts control
-        // frames.
+        // Only the frame: `tally.more` counts the payload when it is taken, and the message at its
+        // end; `take_control` counts control frames.
         self.counts.tally.frame(header.opcode as u8, 0);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
 
-    /// Takes the received part of a data frame, and hands out the message or chunk if `delivery`
-    /// asks for it. `None` means that `walk` has to go on.
     fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
         let Some(message) = &self.message else {
             return Ok(None); // This never happens: `begin` has set `message`.
@@ -280,7 +261,7 @@ impl Receiver {
             self.counts.not_data = self.counts.not_data.wrapping_sub(1);
         }
         let shown = match (handing, delivery) {
-            // Each skipped part is dropped at once, because the rest may be longer than memory.
+            // At once, because the rest may be longer than memory.
             (Handing::Skipping, _) => {
                 self.let_go(compressed);
                 None
@@ -299,8 +280,8 @@ impl Receiver {
             Some(current) => {
                 trace::received(self.role(), here.len());
                 self.read.handed_out += u32::from(last);
-                // `release` only moves cursors. The bytes of the payload stay until the buffer is
-                // used again, and `view` still finds them.
+                // Only moves cursors: the payload stays until the buffer is used again, and `view`
+                // still finds it.
                 self.buf.release();
                 self.current = current;
                 self.inflated = compressed && self.inflate.is_some();
@@ -314,8 +295,7 @@ impl Receiver {
         }
     }
 
-    /// Takes the received part of a data frame: unmasks it, inflates it if it is compressed, and
-    /// validates it if it is text. Each byte is taken only once.
+    /// Unmasks, inflates and validates the received part of a data frame, each byte once.
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
         let Self { state, message, buf, inflate, limits, counts, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
@@ -345,9 +325,9 @@ impl Receiver {
         };
         // The length of a compressed message is known only after inflating.
         let too_big = whole && here.len() > limits.max_message;
-        // The text is validated before its length is checked, so that an invalid byte is found
-        // first, as it would be if the message arrived in shorter pieces. If the text is too long,
-        // `last` is `false`, because the text may go on after these `max_message` + 1 bytes.
+        // Before the length, so that an invalid byte is found first, as it would be in shorter
+        // pieces. If the text is too long it may go on after these `max_message` + 1 bytes, so
+        // `last` is `false`.
         if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;
             message.check_text(bytes, here.clone(), whole, last)?;
@@ -363,7 +343,6 @@ impl Receiver {
         Ok(Taken { wire, stop, here })
     }
 
-    /// Drops the buffered part of the message in progress.
     fn let_go(&mut self, compressed: bool) {
         match &mut self.inflate {
             Some(inflate) if compressed => inflate.out.clear(),
@@ -371,8 +350,8 @@ impl Receiver {
         }
     }
 
-    /// Consumes a control frame that has arrived whole, and stops at it. The body of a Close is
-    /// copied, because `close_frame` has to return the body even after the buffer is reused.
+    /// The body of a Close is copied, because `close_frame` has to return it even after the buffer
+    /// is reused.
     fn take_control(
         &mut self,
         opcode: OpCode,

@@ -3,16 +3,14 @@
 use super::{RecvBuffer, SLACK};
 
 impl RecvBuffer {
-    /// The number of bytes that a read asks for, except inside a large frame.
     #[inline]
     pub(in crate::proto::connection) fn ask(&self) -> usize {
         ((self.base as usize) << self.doubled).min(self.most as usize)
     }
 
-    /// Adapts `ask` to a read that completed `messages` messages and ended inside a frame of
-    /// `frame` bytes, if the read filled its room. Doubles `ask` if this frame is long. Halves it
-    /// if this frame and most of the messages are short. So small messages, however many, are read
-    /// `base` bytes at a time.
+    /// A read that filled its room completed `messages` messages and ended inside a frame of
+    /// `frame` bytes: `ask` doubles if this is long, and halves if it and most of the messages are
+    /// short. So small messages, however many, are read `base` bytes at a time.
     pub(in crate::proto::connection) fn adapt(&mut self, frame: u64, messages: u32) {
         // Nothing was read into the buffer, or all that had arrived was read.
         if core::mem::take(&mut self.left_room) || self.spare > 0 || self.end == 0 {

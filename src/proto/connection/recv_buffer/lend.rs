@@ -3,8 +3,7 @@ use super::{RecvBuffer, SLACK};
 use alloc::{vec, vec::Vec};
 
 impl RecvBuffer {
-    /// Replaces the buffer with `bytes` if the message and the wire bytes fit and leave room for
-    /// input. Otherwise drops `bytes`.
+    /// Drops `bytes` unless the message and the wire bytes fit and leave room for input.
     #[inline]
     pub(in crate::proto::connection) fn lend(&mut self, bytes: Vec<u8>) {
         let (kept, wire) = self.held();
@@ -17,9 +16,9 @@ impl RecvBuffer {
         }
     }
 
-    /// Replaces the buffer with `bytes`, whose first `n` bytes are the next input, and returns the
-    /// old buffer. Refuses `bytes` if they have no room for the slack, or if the old buffer still
-    /// holds data, because input must be contiguous.
+    /// The first `n` bytes of `bytes` are the next input. Returns the old buffer. Refuses `bytes`
+    /// without room for the slack, or if the old buffer still holds data, because input must be
+    /// contiguous.
     #[inline]
     pub(in crate::proto::connection) fn lend_filled(
         &mut self,
@@ -40,9 +39,9 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
-    /// Takes the buffer away, because a wait begins. If the buffer still holds bytes, but at most
-    /// an eighth of its length, these bytes first move to the small buffer, to free most of the
-    /// memory. If the buffer holds more, or is the small buffer, it stays, and the result is empty.
+    /// A wait begins. Bytes of at most an eighth of the buffer's length first move to the small
+    /// one, to free most of the memory. A buffer with more, and the small one, stays, and the
+    /// result is empty.
     #[inline]
     pub(in crate::proto::connection) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -61,13 +60,13 @@ impl RecvBuffer {
         let base = self.base as usize;
         let mut small = core::mem::take(&mut self.small);
         if small.len() < kept + wire + SLACK {
-            // The length is rounded up, so that `small` also fits later waits with more bytes.
+            // Rounded up, so that `small` also fits later waits with more bytes.
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
-            // `memory` lends a buffer longer than `base / 8`, because `swap` will not keep it.
+            // `memory` lends what is longer than `base / 8`, because `swap` will not keep it.
             small = if len > base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == base + SLACK {
-                // `memory` gave a buffer that is too long for so few bytes, or one with the length
-                // of an ordinary buffer, which `spare_mut` would mistake for an ordinary buffer.
+                // Too long for so few bytes, or of the length of an ordinary buffer, for which
+                // `spare_mut` would mistake it.
                 let other = vec![0; len + usize::from(len == base + SLACK)];
                 (self.memory.give)(core::mem::replace(&mut small, other));
             }

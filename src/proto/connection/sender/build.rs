@@ -56,34 +56,31 @@ impl Sender {
     #[inline]
     pub fn build(&mut self, kind: DataKind) -> Result<MessageWriter<'_>, SendError> {
         self.admit()?;
-        // The header's length depends on the payload's length, which is not known yet. The space
-        // kept for the header fits a payload of 126 to 65,535 bytes. Any other payload is moved
-        // afterwards. A shorter payload is quickly moved, and a longer one is rare.
+        // The header's length depends on the payload's, which is not known yet. This is right for a
+        // payload of 126 to 65,535 bytes; a shorter one is quickly moved afterwards, and a longer
+        // one is rare.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
         Ok(MessageWriter { tx: self, kind, at, end })
     }
 
-    /// Queues the message that was built in the range `lies` of the room. The bytes of the room in
-    /// front of the message are for the header. `filled` adds the frame to the content, so it comes
-    /// after everything that can fail.
+    /// `lies` is in the room, with space for the header in front. `filled` adds the frame to the
+    /// content, so it comes after everything that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
-        // The text is checked before it is compressed, so that a refused text leaves no trace in
-        // the compressor.
+        // Before it is compressed, so that a refused text leaves no trace in the compressor.
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
             return Err(SendError::BadUtf8);
         }
-        // If `frame_compressed_built` returns `false`, it has not touched the built message.
+        // If it returns `false`, it has not touched the built message.
         if self.frame_compressed_built(b0, lies.clone()) {
-            // It is framed already.
         } else if len > self.max_frame {
-            // The frames need headers where the message lies, so it makes room for them.
+            // The frames need headers where the message lies.
             let payload = self.out.built(lies).to_vec();
             self.frames(b0, &payload);
         } else {
-            // `encode_around` writes a header as one array, so there has to be room for the longest
-            // header.
+            // `encode_around` writes a header as one array, so there has to be room for the
+            // longest.
             let key = self.encoder.key();
             let n =
                 encode_around(self.out.room_keeping(MAX_HEADER_LEN + len, lies.end), b0, lies, key);
@@ -103,9 +100,9 @@ impl Sender {
 pub struct MessageWriter<'a> {
     tx: &'a mut Sender,
     kind: DataKind,
-    /// Where the message begins, counted from the end of the content.
+    /// From the end of the content.
     at: usize,
-    /// Where the message ends so far, counted from the start of the buffer.
+    /// From the start of the buffer.
     end: usize,
 }
 
@@ -120,14 +117,14 @@ impl MessageWriter<'_> {
     pub fn zeroed(&mut self, n: usize) -> &mut [u8] {
         let len = self.len();
         if len == 0 {
-            // Most messages made with `zeroed` are made by one call. With this `at`, the header of
-            // a message of `n` bytes fits exactly, so the message is not moved later.
+            // Most messages made with `zeroed` are made by one call: then the header fits exactly,
+            // and the message is not moved later.
             self.at = frame::header_len(n, self.tx.encoder.masks());
         }
         let keep = self.at + len;
-        // This call asks for room for the longest header, as `frame_built` does later, so that the
-        // buffer need not grow again. If the sum saturates, the allocation fails, so the sums below
-        // cannot overflow.
+        // With room for the longest header, as `frame_built` asks for later, so that the buffer
+        // need not grow again. If the sum saturates, the allocation fails, so the sums below cannot
+        // overflow.
         self.tx.out.room_keeping(n.saturating_add(keep + MAX_HEADER_LEN), keep);
         self.end = self.tx.out.content_end() + keep + n;
         // The second range tells the compiler the length, if `n` is a constant. `room` does not
@@ -154,7 +151,6 @@ impl MessageWriter<'_> {
         self.end - self.tx.out.content_end() - self.at
     }
 
-    /// Appends to the message. The room after the content holds the message, and grows as needed.
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         if !self.tx.out.put(self.end, bytes) {
@@ -163,11 +159,10 @@ impl MessageWriter<'_> {
         self.end += bytes.len();
     }
 
-    /// Appends bytes that do not fit into the room.
     #[cold]
     #[inline(never)]
     fn push_slow(&mut self, bytes: &[u8]) {
-        // `room_keeping` may move the content within the buffer, so `end` is computed again.
+        // `room_keeping` may move the content within the buffer.
         let keep = self.at + self.len();
         self.tx.out.room_keeping(keep + bytes.len(), keep);
         self.end = self.tx.out.content_end() + keep;

@@ -1,4 +1,3 @@
-//! Counts of the sending half.
 use super::Sender;
 use crate::proto::connection::counters::Traffic;
 

@@ -1,8 +1,6 @@
-//! Cuts messages into frames that the peer takes ([`Config::max_frame_sent`], §5.4).
-//!
-//! A message within the limit takes the usual path. Where there is a limit, `set_admission` sends
-//! each message to the slow calls of `feed`, which come here. So without a limit, `feed` costs
-//! nothing more.
+//! Cuts messages into frames that the peer takes ([`Config::max_frame_sent`], §5.4). Where there is
+//! a limit, `set_admission` sends each message to the slow calls of `feed`, which come here:
+//! without one, `feed` costs nothing more.
 use super::Sender;
 #[cfg(doc)]
 use crate::proto::config::Config;
@@ -11,8 +9,7 @@ use bytes::{Buf, Bytes};
 use core::ops::Range;
 
 impl Sender {
-    /// Queues a payload as one frame or, if it is too long, as several. `b0` is the first byte of
-    /// the frame that would have all of it.
+    /// `b0` is the first byte of the frame that would have all of it.
     pub(super) fn frames(&mut self, b0: u8, payload: &[u8]) {
         if payload.len() <= self.max_frame {
             return self.frame(b0, payload);
@@ -22,8 +19,7 @@ impl Sender {
         }
     }
 
-    /// Works as [`frames`](Self::frames) for a payload that a server may splice. The pieces share
-    /// its memory.
+    /// The pieces share the memory of a payload that a server may splice.
     pub(super) fn frames_owned<P: AsRef<[u8]>>(
         &mut self,
         b0: u8,
@@ -45,7 +41,6 @@ impl Sender {
         }
     }
 
-    /// Appends the frames of an overtaking message to those that wait.
     pub(super) fn frames_first(&mut self, b0: u8, payload: &[u8]) {
         let Self { encoder, urgent, max_frame, .. } = self;
         for (b0, lies) in pieces(b0, payload.len(), *max_frame) {
@@ -54,9 +49,8 @@ impl Sender {
     }
 }
 
-/// Cuts a frame's payload of `len` bytes into pieces of at most `max`, each with the first byte of
-/// its frame. The opcode and RSV1 (RFC 7692 §6.1) are those of the first piece, and FIN that of the
-/// last. An empty payload is one piece.
+/// Each with the first byte of its frame: opcode and RSV1 (RFC 7692 §6.1) go with the first piece,
+/// FIN with the last. An empty payload is one piece.
 fn pieces(b0: u8, len: usize, max: usize) -> impl Iterator<Item = (u8, Range<usize>)> {
     let last = len.saturating_sub(1).checked_div(max).unwrap_or(0); // `max` is at least 1
     (0..=last).map(move |i| {

@@ -1,7 +1,6 @@
-//! Compresses messages before they are framed (RFC 7692 §6.1).
-//!
-//! A message is compressed only after it is admitted, so a refused message leaves no trace in the
-//! compressor. The first frame of a compressed message has RSV1 set (§6).
+//! Compresses messages before they are framed (RFC 7692 §6.1), but only once they are admitted, so
+//! that a refused one leaves no trace in the compressor. The first frame of a compressed message
+//! has RSV1 set (§6).
 use super::Sender;
 use crate::proto::{
     deflate::{
@@ -16,24 +15,22 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::ops::Range;
 
-/// The compressing side of permessage-deflate.
 pub(super) struct Deflating {
     setting: Setting,
     takeover: bool,
     min_size: usize,
     zlib: Zlib,
-    /// The connection's compressor. With context takeover the compressor is kept from its first use
-    /// on. Without takeover, it is kept only while a message in chunks is compressed.
+    /// Kept from its first use on with context takeover; without, only while a message in chunks is
+    /// compressed.
     own: Option<Box<Compressor>>,
-    /// Whether another compressor has compressed a message that was queued since `own` last ran. If
-    /// so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
-    /// `own`.
+    /// Another compressor has compressed a message since `own` last ran: its back-references no
+    /// longer fit the peer's window, so `compressor()` resets it.
     stale: bool,
 }
 
 impl Sender {
-    /// Compresses messages from now on, with the parameters `agreed`. `role` is the role of this
-    /// end. If zlib does not support the agreed window, no message is compressed.
+    /// `role` is that of this end. If zlib does not support the agreed window, no message is
+    /// compressed.
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,
@@ -54,8 +51,7 @@ impl Sender {
         self.set_admission();
     }
 
-    /// Compresses and frames a whole message. Returns `false`, and queues nothing, if the message
-    /// should be sent uncompressed.
+    /// `false`, with nothing queued, if the message should be sent uncompressed.
     pub(super) fn frame_compressed(&mut self, b0: u8, payload: &[u8]) -> bool {
         let Some(deflate) = &mut self.deflate else {
             return false;
@@ -65,8 +61,6 @@ impl Sender {
         self.frame_output(b0, payload.len(), out, done)
     }
 
-    /// Works as [`frame_compressed`](Self::frame_compressed) for a message that was built in the
-    /// range `lies` of the room.
     pub(super) fn frame_compressed_built(&mut self, b0: u8, lies: Range<usize>) -> bool {
         let Some(deflate) = &mut self.deflate else {
             return false;
@@ -76,9 +70,8 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// If `done`, queues a frame with the bytes of `out`, into which a message of `len` bytes was
-    /// compressed. Otherwise drops the bytes of `out`. Returns `done`. In both cases the buffer of
-    /// `out` goes back to the thread's pool.
+    /// Queues `out` if `done`, which is also the result; `len` is the message's length. The buffer
+    /// of `out` goes back to the thread's pool.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -89,8 +82,6 @@ impl Sender {
         done
     }
 
-    /// Works as [`frame_compressed`](Self::frame_compressed) for a prepared message, which may
-    /// already have been compressed for other connections.
     pub(super) fn frame_precompressed(&mut self, message: &Prepared) -> bool {
         let Some(deflate) = &mut self.deflate else {
             return false;
@@ -101,8 +92,8 @@ impl Sender {
         let Some(compressed) = message.compressed(deflate.setting, deflate.zlib) else {
             return false;
         };
-        // The peer's window will contain this message, but the window of `own` will not. So `own`,
-        // if there is one, has to be reset.
+        // The peer's window will contain this message, but that of `own` will not, so it has to be
+        // reset.
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.len());
         let b0 = RSV1 | opcode(message.kind).unfragmented();
@@ -110,14 +101,12 @@ impl Sender {
         true
     }
 
-    /// Compresses and frames a chunk of a message. `begins`: whether this is the first chunk.
-    /// Returns `false`, and queues nothing, if the message is not compressed. If the connection
-    /// compresses, a message of several chunks is always compressed, because its length is not
-    /// known at the first chunk.
+    /// `false`, with nothing queued, if the message is not compressed. One of several chunks always
+    /// is if the connection compresses, because its length is not known at the first.
     pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
         let last = b0 & FIN != 0;
         if begins && last {
-            // A message in one chunk is a whole message, which may be too short to compress.
+            // A message in one chunk may be too short to compress.
             return self.frame_compressed(b0, data);
         }
         let Some(deflate) = &mut self.deflate else {
@@ -138,16 +127,15 @@ impl Deflating {
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
-    /// Compresses a whole message into `out`, which must be empty. If the result is `true`, `out`
-    /// ends with `TAIL`. If it is `false`, the message should be sent uncompressed, and the caller
-    /// drops the bytes in `out`.
+    /// `out` must be empty, and ends with `TAIL` on `true`. On `false`, the message should be sent
+    /// uncompressed.
     fn compress(&mut self, payload: &[u8], out: &mut ZlibOutput) -> bool {
         if !self.wants(payload) {
             return false;
         }
         if self.takeover {
-            // The output is sent even if it is longer than the message: the compressor's window
-            // contains the message now, and later messages may refer to it.
+            // Even if it is longer than the message, which the compressor's window contains now:
+            // later messages may refer to it.
             let done = self.compressor().compress(payload, out).is_ok();
             if !done {
                 // The window of `own` may contain bytes that the peer will not get: see
@@ -156,14 +144,13 @@ impl Deflating {
             }
             return done;
         }
-        // Without context takeover no later message refers to this message. So this message is sent
-        // uncompressed if compressing would not make it shorter.
+        // No later message refers to this one, so it is sent uncompressed if compressing would not
+        // make it shorter.
         self.zlib.compress_alone(self.setting, payload, out)
     }
 
-    /// Returns the connection's compressor, ready for the next bytes. If the compressor fails, the
-    /// caller drops it, and the next call makes a new compressor. A new compressor refers only to
-    /// bytes that it compressed itself, and the peer gets all these bytes.
+    /// A compressor that fails must be dropped: a new one refers only to bytes that it compressed
+    /// itself, and the peer gets all these.
     fn compressor(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| self.zlib.compressor(self.setting));
         if core::mem::take(&mut self.stale) {
@@ -172,8 +159,8 @@ impl Deflating {
         own
     }
 
-    /// Compresses a chunk of a message. The output ends at a byte boundary. So the next chunk may
-    /// come from a new compressor, or be sent in stored blocks if compressing fails.
+    /// The output ends at a byte boundary, so the next chunk may come from a new compressor, or be
+    /// sent in stored blocks if compressing fails.
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut ZlibOutput) {
         // `Compressor::compress` needs at least one byte.
         if !data.is_empty() && self.compressor().compress(data, out).is_err() {
@@ -183,14 +170,13 @@ impl Deflating {
             codec::store(data, out);
         }
         if last {
-            // §7.2.1: the last chunk is sent without `TAIL`. A last chunk without data is an empty
-            // stored block, that is, a zero byte and `TAIL`. So only the zero byte is sent.
+            // §7.2.1: the last chunk is sent without `TAIL`. One without data is an empty stored
+            // block, a zero byte and `TAIL`, so only the zero byte is sent.
             match out.len() {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),
             }
-            // Without takeover, the next message begins with an empty window, so other connections
-            // may use the compressor.
+            // Without takeover, the next message begins with an empty window.
             if !self.takeover
                 && let Some(own) = self.own.take()
             {

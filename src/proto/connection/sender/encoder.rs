@@ -12,13 +12,12 @@ use bytes::Bytes;
 use core::ops::Range;
 
 pub(super) struct Encoder {
-    /// A client's masking keys; `None` for a server.
+    /// A client's.
     keys: Option<Box<Keys>>,
     pub(super) tally: Traffic,
 }
 
-/// The room for a control frame, in bytes. A control frame's header is shorter than
-/// `MAX_HEADER_LEN`, but `store` takes an array of that length.
+/// In bytes. A control frame's header is shorter, but `store` takes an array of that length.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
@@ -41,10 +40,9 @@ impl Encoder {
         self.keys.as_mut().map(|keys| keys.next())
     }
 
-    /// Queues a server's data frame whose payload is spliced.
     pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
-        // This is always `Some`, because `room` returns `MAX_HEADER_LEN` bytes. The header is
-        // queued first, because `OutBuffer::splice` puts the payload at the end of the content.
+        // Always `Some`: `room` returns `MAX_HEADER_LEN` bytes. The header is queued first, because
+        // `OutBuffer::splice` puts the payload at the end of the content.
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
             let n = frame::store(head, b0, payload.len() as u64, None);
             out.filled(n);
@@ -53,8 +51,7 @@ impl Encoder {
         out.splice(payload);
     }
 
-    /// Appends an encoded data frame to the frames in `frames`. The header may be shorter than the
-    /// space reserved for it, so afterwards `frames` is cut to the end of the new frame.
+    /// The header may be shorter than the space reserved for it, hence the cut.
     pub(super) fn behind(&mut self, frames: &mut Vec<u8>, b0: u8, payload: &[u8]) {
         let key = self.key();
         let start = frames.len();
@@ -64,7 +61,7 @@ impl Encoder {
         self.count(b0, payload.len());
     }
 
-    /// Encodes a control frame and passes it to `put`. `payload` has at most 125 bytes.
+    /// `payload` has at most 125 bytes.
     pub(super) fn control(&mut self, opcode: OpCode, payload: &[u8], put: impl FnOnce(&[u8])) {
         let key = self.key();
         let mut frame = [0; CONTROL_ROOM];
@@ -80,9 +77,8 @@ impl Encoder {
     }
 }
 
-/// Encodes a frame; returns its length. `to` must have room for `MAX_HEADER_LEN` bytes and the
-/// payload. The caller gets `key` from `Encoder::key` (a new key per frame, §5.3), and counts the
-/// frame.
+/// `to` must have room for `MAX_HEADER_LEN` bytes and the payload. The caller gets `key` from
+/// `Encoder::key` (a new one per frame, §5.3), and counts the frame.
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
@@ -91,7 +87,7 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     };
     let at = frame::store(head, b0, payload.len() as u64, key);
     let end = at + payload.len();
-    // `to` has enough room, so this is always `Some`. Indexing would add code for a panic.
+    // Always `Some`: `to` has enough room. Indexing would add code for a panic.
     if let Some(to) = to.get_mut(at..end) {
         match key {
             Some(key) => kernel::copy_xor(to, payload, key),
@@ -101,7 +97,7 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     end
 }
 
-/// Works as [`encode`] for a payload that is in the range `payload` of `to`, near its final place.
+/// `payload` is in `to` already, near its final place.
 #[inline]
 pub(super) fn encode_around(
     to: &mut [u8],
@@ -111,7 +107,7 @@ pub(super) fn encode_around(
 ) -> usize {
     let len = payload.len();
     let at = frame::header_len(len, key.is_some());
-    // The payload moves first, because a header longer than its room would overwrite the payload.
+    // First, because a header longer than its room would overwrite the payload.
     if at != payload.start {
         to.copy_within(payload, at);
     }

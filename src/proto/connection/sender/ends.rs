@@ -1,5 +1,4 @@
-//! How the sending half ends: by our Close (before or after the peer's Close), by a failure of the
-//! connection, or by a failed write.
+//! How the sending half ends: by our Close, by a failure of the connection, or by a failed write.
 use super::{
     Sender, State,
     urgent::{AtOnce, Tail},
@@ -14,13 +13,12 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// Whether [`leave`](Sender::leave) was called, and whether its time has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Leaves {
     #[default]
     No,
     By(Time),
-    /// The time has passed, or the deadline on writing passed before that time.
+    /// The time has passed, or the deadline on writing passed before.
     Left,
 }
 
@@ -33,7 +31,7 @@ impl Leaves {
         };
     }
 
-    /// Makes the time count as passed, because it means nothing in the new epoch of the clock.
+    /// The time means nothing in the new epoch of the clock, and counts as passed.
     pub(super) fn restart(&mut self) {
         if *self != Self::No {
             self.set(Time::ZERO);
@@ -101,8 +99,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Checks and encodes the body of a Close. Fails with `Closed` if this half is closed already,
-    /// even if the frame is invalid: `fail` relies on this.
+    /// `Closed` if this half is closed already, even if the frame is invalid: `fail` relies on
+    /// this.
     fn close_body(&self, frame: Option<CloseFrame<'_>>) -> Result<Control, SendError> {
         if self.is_closed() {
             return Err(SendError::Closed);
@@ -119,27 +117,26 @@ impl Sender {
         frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
-    /// Queues a Close behind everything queued. Drops the overtaking messages that wait for the end
-    /// of a message in chunks, because no further chunk is accepted.
+    /// Drops the overtaking messages that wait for the end of a message in chunks, because no
+    /// further chunk is accepted.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
-        // Waiting frames are placed first, so that they go before the Close. Messages that found no
-        // place are dropped next.
+        // Waiting frames go before the Close; messages that found no place are dropped next.
         self.place_waiting();
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.drop_first(ledger);
         let mut tail = Tail { out, encoder, ledger };
         if urgent.has_controls() {
-            // While earlier control frames overtake, `place_waiting` leaves newer control frames
-            // waiting. The newer frames are placed here. Otherwise our Close might go before them.
+            // `place_waiting` leaves newer control frames waiting while earlier ones overtake, and
+            // our Close might go before them.
             urgent.place_controls(&mut tail);
         }
         tail.append(OpCode::Close, body);
         self.closed(frame);
     }
 
-    /// Queues a Close that may overtake data; [`Urgent::place`](super::urgent::Urgent::place)
-    /// places it. First the ledger notes where the data ends, because [`Sender::fed`] must not move
-    /// back when data is dropped.
+    /// It may overtake data; [`Urgent::place`](super::urgent::Urgent::place) places it. First the
+    /// ledger notes where the data ends, because [`Sender::fed`] must not move back when data is
+    /// dropped.
     fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
         self.ledger.data_ended(&self.out);
         self.urgent.close = Some(Box::new((body, at_once)));
@@ -147,8 +144,7 @@ impl Sender {
         self.closed(frame);
     }
 
-    /// Records that our Close was queued, and stops feeding. If nothing may follow the Close,
-    /// `close_is_last` must be set before this call.
+    /// If nothing may follow the Close, `close_is_last` must be set before.
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
         trace::close_queued(self.encoder.role(), frame);
         self.close = frame.map(|f| Box::new(f.into()));
@@ -159,18 +155,19 @@ impl Sender {
         self.stop();
     }
 
-    /// Stops feeding, and frees the compressor. `state` must be `Closing` or `Closed`.
+    /// `state` must be `Closing` or `Closed`.
     fn stop(&mut self) {
         self.deflate = None;
         self.set_admission();
     }
 
-    /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
-    /// as dead. This half is closed, and its unwritten bytes are dropped; see
-    /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left by now:
-    /// if a passed deadline caused the first call, the stream may have flushed our Close since.
+    /// A write or the stream failed, or the peer counts as dead. The unwritten bytes are dropped;
+    /// see [`dropped`](Self::dropped).
+    ///
+    /// Repeated, it only records whether our Close has left by now: if a passed deadline caused the
+    /// first call, the stream may have flushed it since.
     pub(crate) fn write_failed(&mut self) {
-        // The ledger counts the unwritten messages before the buffers are emptied.
+        // Before the buffers are emptied, because the ledger counts the unwritten messages.
         self.ledger.broken(&self.out, self.urgent.first.len());
         self.out.drop_unwritten();
         self.urgent.clear();
@@ -178,17 +175,17 @@ impl Sender {
         self.stop();
     }
 
-    /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
-    /// Pings and Pongs that wait in `urgent`. If our Close has left, also drops all Pings and Pongs
-    /// that have not begun to leave. Otherwise also drops the Pings and Pongs in the last splice,
-    /// if nothing of this splice was written. Also records in `close_gone` whether our Close has
-    /// left. `close_gone` decides the phase of closing, and whether a passed deadline on writing is
-    /// an error.
+    /// Makes our Close the last frame, and records in `close_gone` whether it has left, which
+    /// decides the phase of closing, and whether a passed deadline on writing is an error.
+    ///
+    /// If our Close was queued already, Pings and Pongs behind it are dropped: those that wait in
+    /// `urgent`; if it has left, also all that have not begun to leave; otherwise also those in the
+    /// last splice, if nothing of that was written.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
             self.urgent.drop_controls();
-            // Feeding has stopped already, so `set_admission` need not run.
+            // Feeding has stopped already, so no `set_admission`.
             self.state = State::Closed { broken: false };
             // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
             // frame under way stays, because a stream that ends inside a frame looks like a fault
@@ -197,21 +194,21 @@ impl Sender {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
             } else {
-                // If the stream has not accepted all of our Close, the frames behind our Close are
-                // in the last splice. If the stream has accepted our Close but not flushed it,
-                // frames behind it may also be in `bytes`, or in a begun splice. Frames in these
-                // two places are still written, and the peer ignores them. `truncate_controls`
-                // would drop them too, but it would also end the stall, and `close_written` would
-                // be true before our Close is flushed. The ledger is not told, because the frames
-                // dropped here were not queued in order.
+                // If the stream has not accepted all of our Close, the frames behind it are in the
+                // last splice. If it has, but has not flushed it, frames behind it may also be in
+                // `bytes`, or in a begun splice: these are still written, and the peer ignores
+                // them. `truncate_controls` would drop them too, but also end the stall, and
+                // `close_written` would be true before our Close is flushed.
+                //
+                // The ledger is not told, because the frames dropped here were not queued in order.
                 self.out.drop_last_controls();
             }
         }
     }
 
-    /// Answers the peer's Close with the same code (§5.5.1), unless this half is closed already.
-    /// The caller has called `end_controls`, so nothing will follow a Close that is queued here.
-    /// `close_body` is not called, because it would refuse 1010, which even a server echoes.
+    /// With the same code (§5.5.1), unless this half is closed already. The caller has called
+    /// `end_controls`, so nothing will follow. No `close_body`, because it would refuse 1010, which
+    /// even a server echoes.
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
             let frame = frame.map(|f| CloseFrame::from(f.code));
@@ -220,71 +217,62 @@ impl Sender {
         }
     }
 
-    /// Queues a Close that tells the peer why this end fails the connection. If the stream is not
-    /// blocked, the Close goes behind all queued frames, and overtaking messages that find no place
-    /// before the Close are dropped. If the stream is blocked before the Close has its place, the
-    /// Close overtakes. Then the data frames that have not begun to leave are dropped, and so are
-    /// Pings and Pongs without a place. If this half is closed already, no Close is queued.
+    /// Queues a Close behind all queued frames, and drops overtaking messages that find no place
+    /// before it. If the stream is blocked before the Close has its place, it overtakes: data
+    /// frames that have not begun to leave are dropped, and so are Pings and Pongs without a place.
+    /// If this half is closed already, no Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
     ) -> Result<(), SendError> {
-        // `close_body` can fail, so it is called before anything changes.
+        // It can fail, so it comes before anything changes.
         let body = match self.close_body(Some(frame)) {
             Err(SendError::Closed) => None,
             body => Some(body?),
         };
         self.end_controls(); // This sets `close_is_last`, which `close_now` reads.
         if let Some(body) = body {
-            // `false`: unless the stream is blocked, the Close does not overtake, because the peer
-            // may still read the messages fed before.
+            // Unless the stream is blocked, the Close does not overtake, because the peer may still
+            // read the messages fed before.
             self.close_now(Some(frame), body, false);
         }
         Ok(())
     }
 
-    /// Whether our Close and all frames behind it were written, and the stream does not refuse to
-    /// flush them. `false` after a failed write, even if our Close had left before: see
-    /// `close_gone`.
+    /// With all frames behind it, and the stream does not refuse to flush. `false` after a failed
+    /// write, even if our Close had left before: see `close_gone`.
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
             && !self.out.refused()
     }
 
-    /// Whether our Close is known to have left. Only `end_controls` and `write_failed` check this,
-    /// and `end_controls` is not called while the peer's Close is awaited. So during this time the
-    /// result is `false` until a write fails.
+    /// Only `end_controls` and `write_failed` check this, so while the peer's Close is awaited it
+    /// is `false` until a write fails.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone
     }
 
-    /// Whether `write_failed` was called.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether this half is open, the stream refuses no bytes, and each received Pong has its time
-    /// of arrival.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && !self.is_stalled() && !self.pong_waits()
     }
 
-    /// Whether the stream refuses bytes.
     #[inline]
     pub(crate) fn is_stalled(&self) -> bool {
         self.out.stall.poll().is_some()
     }
 
-    /// Whether the time of [`leave`](Self::leave) has passed. If so, the stream is dropped without
-    /// a shutdown.
     pub(crate) fn has_left(&self) -> bool {
         self.leaves == Leaves::Left
     }
 
-    // This half has two times: the time of `leave`, and the deadline on writing, by which the
-    // stream must accept or flush bytes.
+    // The time of `leave`, and the deadline on writing, by which the stream must accept or flush
+    // bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
@@ -294,27 +282,25 @@ impl Sender {
         }
     }
 
-    /// Checks the deadline on writing and the time of `leave`, and closes this half if one of them
-    /// has passed. But the first check after a refused write or flush only starts the deadline on
-    /// writing. Once this half is closed, `poll_timeout` returns `None`, so the loop of
-    /// `poll_stall` in `drive` ends. The result may be `Ok` although the call has closed this half.
+    /// The first check after a refused write or flush only starts the deadline on writing. If that
+    /// or the time of `leave` has passed, this half is closed, and `poll_timeout` returns `None`,
+    /// so the loop of `poll_stall` in `drive` ends. The result may be `Ok` even then.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let stalled = self.out.stall.handle(now, self.write_timeout);
         let left = matches!(self.leaves, Leaves::By(by) if now >= by);
         if !stalled && !left {
             return Ok(());
         }
-        // `By` must not stay, even if only the deadline on writing has passed, because
-        // `poll_timeout` must return `None` from now on.
+        // `By` must not stay, even if only the deadline on writing has passed: `poll_timeout` must
+        // return `None` from now on.
         if self.leaves != Leaves::No {
             self.leaves = Leaves::Left;
         }
         self.write_failed(); // This may set `close_gone`.
         // If the peer's Close came, or receiving has failed, `end_controls` has set
-        // `close_is_last`. If our Close has left too, the result is `Ok`, because closing does not
-        // need the rest of a frame behind our Close. `timers.rs` treats the deadline of
-        // `Phase::Trailing` in the same way. While the peer's Close is awaited, `close_is_last` is
-        // `false`, so the result is an error, even if `close_gone` is set.
+        // `close_is_last`. If our Close has left too, closing does not need the rest of a frame
+        // behind it, as in `Phase::Trailing` (`timers.rs`). While the peer's Close is awaited, the
+        // result is an error, even if `close_gone` is set.
         match left {
             _ if self.urgent.close_is_last && self.close_gone() => Ok(()),
             true => Err(RecvError::CloseTimeout),
@@ -322,9 +308,8 @@ impl Sender {
         }
     }
 
-    /// Reports that the stream refuses bytes for now. This call ignores the report if there are no
-    /// bytes to write: then the stream has refused a shutdown, and the deadline on writing must not
-    /// run for a shutdown.
+    /// Without bytes to write, the stream has refused a shutdown, for which the deadline on writing
+    /// must not run.
     pub(crate) fn write_blocked(&mut self) {
         if self.out.len() > 0 {
             self.out.stall.set(true);

@@ -30,8 +30,8 @@ impl Sender {
     #[inline]
     pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
         let Outbound { content, plain } = message.into();
-        // Each arm tries the fast check `admits` first. If `admits` is false, the slow call checks
-        // the state, and may compress or cut.
+        // Each arm tries the fast `admits` first. Without it, the slow call checks the state, and
+        // may compress or cut.
         match content {
             Content::Borrowed(message) => {
                 let (b0, payload) = (opcode(message.kind()).unfragmented(), message.as_bytes());
@@ -55,8 +55,8 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
-    /// not be fed. Compresses the message, cuts it into frames, or both.
+    /// For when [`admits`](Self::admits) is `false`. Fails if the message may not be fed;
+    /// compresses it, cuts it into frames, or both.
     #[inline(never)] // so that the usual case of `feed` stays short
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<(), SendError> {
         self.admit()?;
@@ -66,7 +66,6 @@ impl Sender {
         Ok(())
     }
 
-    /// Works as `feed_slow` for an owned payload.
     #[inline(never)]
     fn feed_owned_slow<P: AsRef<[u8]> + Into<Bytes>>(
         &mut self,
@@ -81,8 +80,6 @@ impl Sender {
         Ok(())
     }
 
-    /// Works as `feed_slow` for a prepared message, which another connection may already have
-    /// compressed.
     #[inline(never)]
     fn feed_prepared_slow(
         &mut self,
@@ -97,7 +94,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Feeds an owned payload. To save a copy, a server splices a long uncompressed payload.
+    /// To save a copy, a server splices a long uncompressed payload.
     fn feed_owned<P: AsRef<[u8]> + Into<Bytes>>(
         &mut self,
         kind: DataKind,
@@ -128,9 +125,9 @@ impl Sender {
     /// chunk ends inside a character. On an error nothing was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
-        // The room is checked after the state, because `Full` makes the caller try again, which is
-        // of no use if this half is closed. The text is checked after the room, so that a text that
-        // is refused with `Full` and fed again is checked only once.
+        // The room after the state, because `Full` makes the caller try again, which is of no use
+        // if this half is closed. The text after the room, so that one that is refused with `Full`
+        // and fed again is checked only once.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
@@ -151,7 +148,7 @@ impl Sender {
         if !self.frame_compressed_chunk(b0, data, first) {
             self.frames(b0, data);
         }
-        // While `open` is `true`, no other message is placed at the end of `out` (§5.4).
+        // Until the last chunk, no other message is placed at the end of `out` (§5.4).
         self.out.open = !last;
         self.state = if last { State::Open } else { State::MidMessage(kind, utf8) };
         self.set_admission();
@@ -176,9 +173,9 @@ impl Sender {
         self.overtake(&message.into())
     }
 
-    /// Does the work of [`feed_first`](Self::feed_first), without its generic parameter. The
-    /// message is never compressed. With context takeover, compressed messages must reach the peer
-    /// in the order in which they were compressed, but this message overtakes others.
+    /// [`feed_first`](Self::feed_first) without its generic parameter. Never compressed: with
+    /// context takeover, compressed messages must reach the peer in the order in which they were
+    /// compressed, but this one overtakes.
     pub(in crate::proto::connection) fn overtake(
         &mut self,
         message: &Outbound<'_>,
@@ -186,9 +183,8 @@ impl Sender {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
-        // `has_room` is not enough, because it does not count messages that overtake. The limit is
-        // twice `high_water`, so that overtaking messages are still accepted once `feed` returns
-        // `Full`.
+        // Not `has_room`, which does not count messages that overtake. Twice `high_water`, so that
+        // these are still accepted once `feed` returns `Full`.
         if self.buffered_amount() >= self.out.high_water.saturating_mul(2) {
             return Err(self.full());
         }
@@ -200,38 +196,36 @@ impl Sender {
 
     // Admission.
 
-    /// Returns the position of a message fed in order. Call this right after the message was
-    /// queued, because `out.fed()` also counts control frames that are queued later.
+    /// Right after the message was queued, because `out.fed()` also counts control frames that are
+    /// queued later.
     #[inline]
     pub(super) fn position(&self) -> Position {
         Position::in_order(self.out.fed())
     }
 
-    /// Sets `admit_below`. Call this after each change of `state` or `deflate`. These two fields
-    /// and `max_frame` decide whether a message may be fed, and by which path.
+    /// Call this after each change of `state` or `deflate`: they and `max_frame` decide whether a
+    /// message may be fed, and by which path.
     pub(super) fn set_admission(&mut self) {
         let whole = self.max_frame == usize::MAX;
         let at_once = matches!(self.state, State::Open) && self.deflate.is_none() && whole;
         self.admit_below = if at_once { self.out.high_water } else { 0 };
     }
 
-    /// Whether a message is framed without further checks. If not, `admit` decides. If the result
-    /// is `true`, `has_room` is `true` too, because `has_room` has the same limit, and counts only
-    /// those bytes of `out` that were queued in order.
+    /// A message is framed without further checks; if not, `admit` decides. `true` implies
+    /// `has_room`, which has the same limit, and counts only those bytes of `out` that were queued
+    /// in order.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below
     }
 
-    /// Fails if no message may be fed now.
     #[inline]
     pub(super) fn admit(&self) -> Result<(), SendError> {
         if self.admits() { Ok(()) } else { self.admit_slow() }
     }
 
-    /// Does the work of `admit` if `admits` is `false`. A message may be admitted even then:
-    /// `admits` is also `false` if messages may be compressed, or if overtaking frames fill the
-    /// buffer.
+    /// A message may be admitted even if `admits` is `false`: that is so if messages may be
+    /// compressed, or if overtaking frames fill the buffer, too.
     #[inline(never)]
     fn admit_slow(&self) -> Result<(), SendError> {
         match self.state {
@@ -249,7 +243,6 @@ impl Sender {
         }
     }
 
-    /// Queues a frame. Encodes its header and payload in one pass, at the end of `out`.
     #[inline]
     pub(super) fn frame(&mut self, b0: u8, payload: &[u8]) {
         let key = self.encoder.key();
@@ -258,9 +251,8 @@ impl Sender {
         self.encoder.count(b0, payload.len());
     }
 
-    /// Queues a frame. A client copies and masks the payload. A server copies a payload of less
-    /// than `min_vectored` bytes. A server splices any other payload, which `own` first turns into
-    /// owned bytes.
+    /// A client copies and masks the payload, a server copies one of less than `min_vectored`
+    /// bytes. Any other is spliced, once `own` has made it owned.
     #[inline]
     pub(super) fn frame_owned<P: AsRef<[u8]>>(
         &mut self,

@@ -1,18 +1,18 @@
-//! Calls that tell the sending half about its stream and its clock. Some streams, such as TLS,
-//! hold accepted bytes back until a flush. These bytes are called *unflushed*.
+//! What the sending half is told of its stream and its clock. Bytes that a stream, such as TLS, has
+//! accepted and holds back until a flush are *unflushed*.
 use super::{Leaves, Sender};
 use crate::proto::tape::{Facts, Note};
 
 impl Sender {
-    /// Reports that the stream has no vectored writes. Payloads that would be spliced are copied
-    /// instead. Otherwise a header and its payload would need two writes.
+    /// Without vectored writes, a header and its spliced payload would need two, so payloads are
+    /// copied instead.
     pub(crate) fn set_flat(&mut self) {
         self.min_vectored = usize::MAX;
     }
 
-    /// Tells the sender that from now on the caller's times have another epoch. A running deadline
-    /// on writing starts again with its full time at the next `handle_timeout`. The time `by` of an
-    /// earlier `leave` counts as passed.
+    /// From now on the caller's times have another epoch. A running deadline on writing starts
+    /// again with its full time at the next `handle_timeout`. The time of an earlier `leave` counts
+    /// as passed.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.leaves.restart();
@@ -33,26 +33,24 @@ impl Sender {
     /// connection has ended or a write has failed, the call starts no deadline.
     #[inline]
     pub fn set_unflushed(&mut self, bytes: usize) {
-        // Here `held_back` still returns the earlier number.
+        // `held_back` still returns the earlier number.
         if bytes < self.held_back() {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first.len());
-        // The condition is not `bytes > 0`, because after `set_ended` or a failed write no deadline
-        // on writing may start. In both cases `held_back` is 0.
+        // Not `bytes > 0`: after `set_ended` or a failed write, where `held_back` is 0, no deadline
+        // on writing may start.
         self.out.stall.set(self.held_back() > 0);
         if bytes > 0 {
             self.note(Note::Refused);
         }
     }
 
-    /// Notes something on the connection's tape.
     #[inline(always)]
     pub(crate) fn note(&self, note: Note) {
         self.out.tape.note(note);
     }
 
-    /// Notes something that the tape compares with the state of the sending side.
     #[inline(always)]
     pub(crate) fn check(&self, note: Note, woken: impl FnOnce() -> bool) {
         let has_left = || match self.leaves {
@@ -70,14 +68,12 @@ impl Sender {
         });
     }
 
-    /// The number of accepted, unflushed bytes of the stream; 0 after `set_ended` or a failed
-    /// write.
+    /// 0 after `set_ended` or a failed write.
     pub(crate) fn held_back(&self) -> usize {
         self.ledger.held_back()
     }
 
-    /// Reports that nothing more will be written. From now on, bytes that the stream has not
-    /// flushed count as written.
+    /// Nothing more will be written, and what the stream has not flushed counts as written.
     pub(crate) fn set_ended(&mut self) {
         self.ledger.ended = true;
     }

@@ -1,4 +1,4 @@
-//! Reports a sender that is dropped with unsent messages. Nothing else would report their loss.
+//! Nothing else would report the loss of messages that a dropped sender has not sent.
 use super::Sender;
 use crate::proto::trace;
 

@@ -1,8 +1,6 @@
-//! The sending half: messages in, wire bytes out.
-//!
-//! [`Sender`] decides which frames may be sent, and which of them overtake queued data. `OutBuffer`
-//! holds the encoded frames and finds where they begin. A frame is queued *in order* if it goes to
-//! the end of `OutBuffer`. A frame that overtakes waits in `Urgent` until it gets a place.
+//! The sending half: messages in, wire bytes out. [`Sender`] decides which frames may be sent, and
+//! which overtake queued data: these wait in `Urgent` until they get a place. A frame is queued *in
+//! order* if it goes to the end of `OutBuffer`, which holds the encoded frames.
 mod build;
 #[cfg(feature = "counters")]
 mod counters;
@@ -52,17 +50,16 @@ use urgent::{Tail, Urgent};
 ///
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
-    /// While `out` has fewer bytes to write than this, `feed` frames a message without further
-    /// checks. So the fast path of `feed` needs only one comparison. `set_admission` computes the
-    /// value. The value is 0 if this half is closed, if a message in chunks is in progress, or if
-    /// messages may be compressed or cut. Otherwise it is `high_water`.
+    /// While `out` has fewer bytes to write, `feed` frames a message after this one comparison. 0
+    /// if this half is closed, if a message in chunks is in progress, or if messages may be
+    /// compressed or cut; otherwise `high_water`. Set by `set_admission`.
     admit_below: usize,
-    /// See [`Config::max_frame_sent`]; `usize::MAX` stands for no limit. At least 1.
+    /// At least 1; `usize::MAX` stands for no limit.
     max_frame: usize,
-    /// See [`Config::cork_limit`]. Invariant: `cork_limit <= high_water`. So while `out` has fewer
-    /// bytes to write than `cork_limit`, there is [room](Self::has_room), and a reply is not
-    /// refused with `Full`. `Core::is_free`, on an adapter's fast path, relies on this: it checks
-    /// only `cork_limit`, and that the sender is open.
+    /// Invariant: `cork_limit <= high_water`, so while `out` has fewer bytes to write, there is
+    /// [room](Self::has_room), and a reply is not refused with `Full`. `Core::is_free`, on an
+    /// adapter's fast path, relies on this: it checks only `cork_limit`, and that the sender is
+    /// open.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,
@@ -73,11 +70,11 @@ pub struct Sender {
     urgent: Urgent,
     ledger: Ledger,
     close: Option<Box<OwnedCloseFrame>>,
-    /// `None` if the handshake did not agree on compression, if zlib does not support the agreed
-    /// window, or if this half is closed.
+    /// `None` without an agreement on compression, if zlib does not support the agreed window, or
+    /// if this half is closed.
     deflate: Option<Boxed<Deflating>>,
-    // `out` and `encoder` come last, because dropping them may panic. If the drop of a field may
-    // panic, the compiler emits the drop code of all later fields twice: with and without a panic.
+    // Last, because dropping them may panic: the compiler emits the drop code of all later fields
+    // twice, with and without a panic.
     pub(super) out: OutBuffer,
     encoder: Encoder,
 }
@@ -97,15 +94,14 @@ impl fmt::Debug for Sender {
 #[derive(Debug)]
 enum State {
     Open,
-    /// A message in chunks is in progress. The fields are its kind and the UTF-8 check of its
-    /// chunks so far. Only a text uses the check.
+    /// Of chunks: the kind, and the UTF-8 check so far, which only a text uses.
     MidMessage(DataKind, Utf8Validator),
-    /// A Close was queued. No data may follow. Pings and Pongs may follow until the peer's Close
-    /// comes or this end fails the connection (§5.5.1, §5.5.2). Invariant: our Close was placed in
-    /// `out`. (A Close of `fail` may wait in `urgent` first, but the state is then `Closed`.)
+    /// A Close was queued, and has its place in `out`. No data may follow; Pings and Pongs may,
+    /// until the peer's Close comes or this end fails the connection (§5.5.1, §5.5.2). (While a
+    /// Close of `fail` waits in `urgent`, the state is already `Closed`.)
     Closing,
     /// No further frame may be queued: both ends have closed, the connection failed, or a write
-    /// failed. `broken`: whether `write_failed` was called.
+    /// failed (`broken`).
     Closed {
         broken: bool,
     },
@@ -118,8 +114,8 @@ impl Empty for Sender {
 }
 
 impl Sender {
-    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server. The
-    /// caller makes them, because this function must not panic or allocate: see `Connection::new`.
+    /// `keys` are a client's. The caller makes them, because this must not panic or allocate: see
+    /// `Connection::new`.
     #[inline(always)]
     pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
@@ -146,9 +142,8 @@ impl Sender {
         }
     }
 
-    /// Queues the parts of the handshake's response. Nothing may have been queued before. The
-    /// sender may use `buffer` as its outgoing buffer. The ledger counts the response as control
-    /// frames, because a response is not a message.
+    /// Nothing may have been queued before. The sender may use `buffer` as its outgoing buffer. To
+    /// the ledger the response is control frames, because it is no message.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
         // Most responses have empty parts. Skipping them saves instructions.
@@ -224,8 +219,6 @@ impl Sender {
         Ok(())
     }
 
-    /// Checks and copies the payload of a Ping or Pong. Fails with `Closed` if no Ping or Pong may
-    /// be sent.
     fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
         if self.is_over() {
             return Err(SendError::Closed);
@@ -235,39 +228,33 @@ impl Sender {
 
     // Calls by the receiving half and its deadlines.
 
-    /// Queues the Pong for a received Ping, unless no more frames may be queued.
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
         if !self.is_over() {
             self.urgent.push_pong(payload, self.out.high_water);
         }
     }
 
-    /// Queues the heartbeat's Ping. If a Ping waits already, the waiting Ping serves as the
-    /// heartbeat's Ping. This half must not be closed: the timers call this only in `Phase::Open`.
+    /// A Ping that waits already serves as the heartbeat's. This half must not be closed: the
+    /// timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);
     }
 
-    /// Whether the heartbeat's Ping was written.
     pub(super) fn beat_written(&self) -> bool {
         self.urgent.beat_written(&self.out)
     }
 
-    /// Handles a Pong. `at` is the Pong's time of arrival, if the caller has told this time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
         if let Some(trips) = &mut self.urgent.trips {
             trips.answer(payload, at);
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival. The Pong gets the first time that
-    /// the caller tells afterwards.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
         self.urgent.trips.as_ref().is_some_and(|trips| trips.wait())
     }
 
-    /// Uses `now` as the time of arrival if a received Pong lacks its time.
     pub(crate) fn time_pong(&mut self, now: Time) {
         if let Some(trips) = &mut self.urgent.trips {
             trips.pong_at(now);
@@ -287,8 +274,6 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Moves the frames that wait beside the buffer into the buffer, except those that have to wait
-    /// longer.
     #[cold]
     #[inline(never)]
     fn place_waiting(&mut self) {
@@ -302,8 +287,6 @@ impl Sender {
         self.unused().map(core::mem::take).unwrap_or_default()
     }
 
-    /// Returns a reference to the buffer that [`reclaim`](Self::reclaim) would return; `None` if
-    /// the buffer holds bytes.
     #[inline]
     pub(crate) fn unused(&mut self) -> Option<&mut Vec<u8>> {
         self.out.unused()
@@ -322,14 +305,14 @@ impl Sender {
     /// browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
-        // This check is only for speed: `Urgent::len` would return 0 if no frame waits. A control
-        // frame's header has 2 bytes, and at a client 4 more for the masking key.
+        // Only for speed: `Urgent::len` would return 0 if no frame waits. A control frame's header
+        // has 2 bytes, and at a client 4 more for the masking key.
         let urgent = if self.frame_waits() {
             self.urgent.len(2 + if self.encoder.masks() { 4 } else { 0 })
         } else {
             0
         };
-        // The caller may report any number to `set_unflushed`, so the sum could overflow.
+        // The caller may report any number to `set_unflushed`.
         (self.out.len() + urgent).saturating_add(self.ledger.held_back())
     }
 
@@ -337,24 +320,21 @@ impl Sender {
     /// empty.
     #[inline]
     pub fn has_outgoing(&self) -> bool {
-        // `Connection::next` and the adapters' writes rely on the result. A wrong `true` would make
-        // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten. So
-        // the result has to agree with `Urgent::place`.
+        // This has to agree with `Urgent::place`: a wrong `true` would make `Connection::next` ask
+        // for empty writes without end, a wrong `false` would leave bytes unwritten.
         //
         // If `out.open` is set, `out` ends inside a message in chunks, where §5.4 allows no other
-        // message. So an overtaking message finds a place only before a message in `out`. If `out`
-        // is empty, there is no such place. If `out` is not empty, the result is `true` anyway.
+        // message, so an overtaking one finds a place only before a message in `out`. If `out` is
+        // empty there is none; otherwise the result is `true` anyway.
         let first = !self.urgent.first.is_empty() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
 
-    /// Whether a frame waits beside the buffer, to be placed by [`outgoing`](Self::outgoing).
     #[inline]
     pub(crate) fn frame_waits(&self) -> bool {
         self.control_waits() || !self.urgent.first.is_empty()
     }
 
-    /// Whether a control frame waits beside the buffer.
     #[inline]
     pub(crate) fn control_waits(&self) -> bool {
         self.urgent.has_controls() || self.urgent.close.is_some()
@@ -369,8 +349,7 @@ impl Sender {
         unsent < self.out.high_water as u64
     }
 
-    /// Whether the bytes in `out` have reached [`cork_limit`](Config::cork_limit). If so, the
-    /// adapter writes these bytes before it has processed the whole batch of received messages.
+    /// Then the adapter writes before it has processed the whole batch of received messages.
     #[inline]
     pub(crate) fn reached_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
@@ -393,7 +372,6 @@ impl Sender {
         self.ledger.is_written(position, &self.out, self.urgent.first.len())
     }
 
-    /// Returns a number that changes with each message fed, whether in order or to overtake.
     pub(super) fn data_mark(&self) -> u64 {
         self.ledger.data_mark(&self.out)
     }
@@ -429,7 +407,6 @@ impl Sender {
         matches!(self.state, State::Closing | State::Closed { .. })
     }
 
-    /// Whether this half accepts no more frames of any kind.
     fn is_over(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }

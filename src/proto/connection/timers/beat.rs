@@ -9,26 +9,26 @@ pub(super) struct Beat {
     state: State,
 }
 
-/// The state is `Unarmed` until the caller tells a time.
+/// `Unarmed` until the caller tells a time.
 #[derive(Debug)]
 enum State {
     Unarmed,
-    /// `silent`: how many looks in a row found no new byte. The next look is at `until`.
+    /// `silent` looks in a row found no new byte. The next is at `until`.
     Listening {
         silent: u8,
         until: Time,
     },
-    /// A Ping is queued and not yet written. Or the epoch changed after the Ping was written, so
-    /// the deadline has to start again with its full time.
+    /// A Ping is queued and not yet written. Or the epoch changed after it was, so the deadline has
+    /// to start again with its full time.
     Pinging,
-    /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
+    /// A Ping was written. A byte has to arrive by `until`; the next look is at `look`.
     Pinged {
         until: Time,
         look: Time,
     },
 }
 
-/// The fields of `State::Listening`, which a dormant connection keeps; `None` for `Unarmed`.
+/// `State::Listening`, which a dormant connection keeps; `None` for `Unarmed`.
 pub(super) type DormantBeat = Option<(u8, Time)>;
 
 impl Beat {
@@ -49,7 +49,6 @@ impl Beat {
         }
     }
 
-    /// Whether no Ping is under way.
     pub(super) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Unarmed | State::Listening { .. })
     }
@@ -61,13 +60,12 @@ impl Beat {
         };
     }
 
-    /// Whether a sign of life is awaited.
     pub(super) fn is_awaited(&self) -> bool {
         matches!(self.state, State::Pinged { .. })
     }
 
-    /// Moves the deadline by the length of a pause of reading. In the state `Listening` nothing
-    /// moves: this state only counts looks, and no look is made during a pause.
+    /// In the state `Listening` nothing moves: it only counts looks, and none is made during a
+    /// pause.
     pub(super) fn put_off(&mut self, by: Duration) {
         if let State::Pinged { until, look } = &mut self.state {
             (*until, *look) = (*until + by, *look + by);
@@ -82,23 +80,22 @@ impl Beat {
         }
     }
 
-    /// Looks whether a byte arrived. After a whole interval without a byte, queues a Ping. Returns
-    /// whether no byte arrived within `timeout` after the Ping was written.
+    /// After a whole interval without a byte, queues a Ping. `true` if none arrived within
+    /// `timeout` after it was written.
     pub(super) fn passed(&mut self, now: Time, rx: &mut Receiver, tx: &mut Sender) -> bool {
         let Self { heartbeat, state } = self;
         let pause = between_looks(*heartbeat);
         let soon = now + pause;
         let pinged = |until: Time| State::Pinged { until, look: until.min(soon) };
-        // This look may be late. `pause` is the time between looks. If this look is late by at most
-        // a quarter of `pause`, the next look is due one `pause` after the planned time of this
-        // look. So small delays of an adapter do not add up.
+        // If this look is late by at most a quarter of `pause`, the next is due one `pause` after
+        // the planned time of this one, so that small delays of an adapter do not add up.
         let due = match *state {
             State::Listening { until, .. } => until.max(now.before(pause / 4)),
             _ => now,
         };
         let listen = |silent| State::Listening { silent, until: due + pause };
         *state = match *state {
-            // An early call is harmless: nothing changes before the next look is due.
+            // An early call is harmless.
             State::Listening { until: at, .. } | State::Pinged { look: at, .. } if now < at => {
                 return false;
             }
@@ -120,7 +117,7 @@ impl Beat {
     }
 }
 
-/// The time from one look to the next. The minimum leaves time for other work between looks.
+/// The minimum leaves time for other work.
 fn between_looks(heartbeat: Heartbeat) -> Duration {
     (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
 }

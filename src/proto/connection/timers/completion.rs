@@ -1,39 +1,39 @@
-//! The deadlines on an incomplete frame and on an incomplete message. They stop a peer that holds a
-//! connection open by sending a byte now and then.
+//! The deadlines on an incomplete frame and message, against a peer that holds a connection open by
+//! sending a byte now and then.
 use super::{Receiver, looks::SHORTEST};
 use crate::proto::{connection::Unfinished, time::Time};
 use core::time::Duration;
 
-/// A rate in bytes per second. Each received byte extends the deadline by the time that a byte
-/// takes at this rate. So a peer on a slow line has enough time.
+/// In bytes per second. Each received byte extends the deadline by the time that it takes at this
+/// rate, so a slow line has enough time.
 const LEAST_RATE: u64 = 16 << 10;
 
-/// A message gets this many times `frame_timeout`, because its sender may wait between frames.
+/// Times `frame_timeout` for a message, because its sender may wait between frames.
 const SEVERAL: u32 = 10;
 
-/// The caller has to tell the time at least this many times within `frame_timeout`. If the caller
-/// is late, the program slept, and full buffers may have kept the peer from sending. So the time
-/// since the caller last told the time counts as at most a quarter of `frame_timeout`.
+/// At least so many times within `frame_timeout`. A caller that is late has slept, and full buffers
+/// may have kept the peer from sending: so the time since the last call counts as at most a quarter
+/// of `frame_timeout`.
 const TIMES_TOLD: u32 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Completion {
     /// [`Config::frame_timeout`](crate::Config::frame_timeout).
     timeout: Duration,
-    /// When the caller last told a time. `None` if no frame or message was unfinished at that time.
+    /// `None` if no frame or message was unfinished at that time.
     told: Option<Time>,
     frame: Left,
     message: Left,
 }
 
-/// The time that is left to complete a frame or message.
+/// Time to complete a frame or message.
 #[derive(Debug, Default)]
 struct Left {
-    /// The position at which the frame or message began; `None` if there is none.
+    /// Where it began; `None` if there is none.
     of: Option<u64>,
     left: Duration,
-    /// The count of bytes when `left` was last computed: for a frame, the number of all received
-    /// bytes; for a message, the `data_mark`.
+    /// When `left` was last computed: for a frame, all received bytes; for a message, the
+    /// `data_mark`.
     bytes: Option<u64>,
 }
 
@@ -46,26 +46,23 @@ impl Completion {
         *self = Self::new(self.timeout);
     }
 
-    /// Whether the deadline on a frame or message runs.
     pub(super) fn is_awaited(&self, rx: &Receiver) -> bool {
         self.told.is_some() && rx.unfinished().is_some()
     }
 
-    /// Moves the deadlines by the length of a pause of reading.
     pub(super) fn put_off(&mut self, by: Duration) {
         self.told = self.told.map(|told| told + by);
     }
 
-    /// When to call `passed` next: at once if a frame or message has begun since the last call.
+    /// At once if a frame or message has begun since the last call.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
-        // The minimum includes `part`, because `passed` counts at most this time between two calls.
+        // With `part`, because `passed` counts at most this time between two calls.
         let known = self.told.filter(|_| (self.frame.of, self.message.of) == (frame, message));
         let left = [&self.frame, &self.message].map(|it| it.of.map_or(Duration::MAX, |_| it.left));
         Some(known.map_or(Time::ZERO, |told| told + left[0].min(left[1]).min(self.part())))
     }
 
-    /// Counts the time and the bytes since the last call. Returns whether no time is left.
     pub(super) fn passed(&mut self, now: Time, rx: &Receiver) -> bool {
         let Some(Unfinished { frame, message }) = rx.unfinished() else {
             self.told = None;
@@ -73,26 +70,25 @@ impl Completion {
         };
         let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(self.part()));
         self.told = Some(now);
-        // All bytes after the start of an incomplete frame belong to the frame. Only payloads of
-        // data frames belong to a message, so Pings between the frames of a message do not extend
-        // its time.
+        // All bytes after the start of an incomplete frame belong to it, but only payloads of data
+        // frames to a message: Pings between its frames do not extend its time.
         let of_frame = self.frame.passed(frame, self.timeout, past, Some(rx.total()));
         let whole = self.timeout.saturating_mul(SEVERAL);
-        // `of_frame` comes last, because both deadlines must be updated at each call, and `||` may
-        // skip its second operand.
+        // `of_frame` last, because both must be updated at each call, and `||` may skip its second
+        // operand.
         self.message.passed(message, whole, past, rx.data_mark()) || of_frame
     }
 
-    /// The time between two calls of `passed` counts only up to this length.
+    /// Up to this, the time between two calls of `passed` counts.
     fn part(&self) -> Duration {
         (self.timeout / TIMES_TOLD).max(SHORTEST)
     }
 }
 
 impl Left {
-    /// If the frame or message at position `of` is new, gives it the time `whole`. Otherwise adds
-    /// time for the bytes since the last call, if their number is known, and then subtracts `past`.
-    /// Returns whether no time is left.
+    /// A new frame or message, at position `of`, gets the time `whole`. Otherwise the bytes since
+    /// the last call add time, if their number is known, and `past` is subtracted. `true` if none
+    /// is left.
     fn passed(
         &mut self,
         of: Option<u64>,
@@ -104,20 +100,20 @@ impl Left {
             *self = Self { of, left: whole, bytes };
             return false;
         }
-        // Time is added first, because the subtraction stops at zero. In the other order, a part of
-        // `past` could be lost, and the peer would get too much time.
+        // First, because the subtraction stops at zero: a part of `past` could be lost, and the
+        // peer would get too much time.
         if let (Some(before), Some(bytes)) = (self.bytes, bytes) {
             self.left = self.left.saturating_add(time_of(bytes.wrapping_sub(before)));
         }
-        // If `bytes` is `None`, a later call adds the time for the bytes of both calls.
+        // If `bytes` is `None`, a later call adds the time for the bytes of both.
         self.bytes = bytes.or(self.bytes);
         self.left = self.left.saturating_sub(past);
         of.is_some() && self.left.is_zero() // Without a frame or message, `left` has no meaning.
     }
 }
 
-/// The time that this many bytes take at `LEAST_RATE`. (15,625 is a 64th of the microseconds of a
-/// second. With 1,000,000 and `LEAST_RATE`, the product would saturate 64 times sooner.)
+/// At `LEAST_RATE`. (15,625 is a 64th of the microseconds of a second: with 1,000,000 and
+/// `LEAST_RATE`, the product would saturate 64 times sooner.)
 fn time_of(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(15_625) / (LEAST_RATE / 64))
 }

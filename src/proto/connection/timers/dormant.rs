@@ -1,4 +1,3 @@
-//! The part of the deadlines' state that a dormant connection keeps.
 use super::{
     Pause, Timers,
     beat::{self, Beat},
@@ -8,8 +7,7 @@ use super::{
 use crate::proto::config::Config;
 use alloc::boxed::Box;
 
-/// The fields of [`Timers`] that a dormant connection keeps. The other fields are unused in an idle
-/// connection, or their loss does no harm.
+/// The other fields are unused in an idle connection, or their loss does no harm.
 pub(in crate::proto::connection) struct DormantTimers {
     beat: beat::DormantBeat,
     silence: Option<Box<Silence>>,
@@ -17,8 +15,7 @@ pub(in crate::proto::connection) struct DormantTimers {
 }
 
 impl Timers {
-    /// Whether no Ping of the heartbeat is under way, no deadline has passed, and no pause runs or
-    /// is still to be measured.
+    /// No Ping is under way, no deadline has passed, and no pause runs or is still to be measured.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         self.beat.as_ref().is_none_or(Beat::may_be_dormant)
             && self.pause == Pause::No

@@ -1,5 +1,5 @@
-//! The idle message, which is sent after an interval in which no other message was sent. It serves
-//! as a heartbeat for servers that count only messages as a sign of life, not Pings.
+//! The idle message, sent after an interval without any other, for servers that count only messages
+//! as a sign of life, not Pings.
 use super::{
     Sender,
     looks::{LOOKS, SHORTEST},
@@ -11,9 +11,8 @@ use core::time::Duration;
 pub(super) struct Idle {
     after: Duration,
     message: OwnedMessage,
-    /// The last look; `None` until the caller has told a time.
+    /// `None` until the caller has told a time.
     last: Option<Look>,
-    /// The position of the last idle message fed.
     fed: Option<Position>,
 }
 
@@ -22,9 +21,8 @@ struct Look {
     at: Time,
     /// [`Sender::data_mark`] at this look.
     mark: u64,
-    /// The start of the interval. If a look finds that a message was fed since the previous look,
-    /// the interval starts at the previous look. So the idle message may leave early, by up to the
-    /// time between two looks.
+    /// Of the interval. If a message was fed since the previous look, that one: so the idle message
+    /// may leave early, by up to the time between two looks.
     since: Time,
 }
 
@@ -37,7 +35,6 @@ impl Idle {
         self.last = None;
     }
 
-    /// The time of the next look.
     pub(super) fn next(&self) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
         let (look, due) = (last.at + self.after / LOOKS, last.since + self.after);
@@ -45,8 +42,7 @@ impl Idle {
         if due > last.at { look.min(due) } else { look }
     }
 
-    /// Looks whether messages were fed. If no message was fed for the whole interval, and the idle
-    /// message may be sent now, feeds it.
+    /// Feeds the idle message if no other was fed for the whole interval, and it may be sent now.
     pub(super) fn say(&mut self, now: Time, tx: &mut Sender) {
         let next = self.next();
         let mark = tx.data_mark();
@@ -57,21 +53,21 @@ impl Idle {
         if now < next {
             return;
         }
-        // If a message was fed since the previous look, the interval begins at that look.
+        // If a message was fed since the previous look, the interval begins there.
         let before = core::mem::replace(&mut last.at, now);
         if mark != last.mark {
             (last.mark, last.since) = (mark, before);
         }
         // While the stream is blocked, one waiting idle message is enough.
         let waits = self.fed.is_some_and(|at| !tx.is_written(at));
-        // If there is no room, fed messages are still to be sent, so the connection is not idle. An
+        // Without room, fed messages are still to be sent, so the connection is not idle. An
         // unfinished message in chunks might hold the idle message back (§5.4).
         let free = !waits && tx.has_room() && tx.message_in_progress().is_none();
         if now < last.since + self.after || !free {
             return;
         }
-        // Fed messages may wait long for a blocked stream, so the idle message overtakes them. If
-        // the sender refuses the idle message, the next look tries again.
+        // It overtakes, because fed messages may wait long for a blocked stream. If it is refused,
+        // the next look tries again.
         if let Ok(at) = tx.overtake(&self.message.as_message().into()) {
             (last.mark, last.since) = (tx.data_mark(), now);
             self.fed = Some(at);

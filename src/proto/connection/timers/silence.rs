@@ -1,15 +1,14 @@
-//! The deadline on data from the peer. It finds a peer that sends control frames but no more data.
+//! The deadline on data, for a peer that sends control frames but no more data.
 use super::{Receiver, looks::SHORTEST};
 use crate::proto::time::Time;
 use core::time::Duration;
 
-/// Measures for how long no data has come.
 #[derive(Debug)]
 pub(super) struct Silence {
     timeout: Duration,
-    /// The [`Receiver::data_mark`] at the last look that found new data.
+    /// [`Receiver::data_mark`] at the last look that found new data.
     mark: Option<u64>,
-    /// The time of the last look that found new data; `None` until the caller has told a time.
+    /// When that was; `None` until the caller has told a time.
     since: Option<Time>,
 }
 
@@ -22,12 +21,11 @@ impl Silence {
         self.since = None;
     }
 
-    /// Moves the deadline by the length of a pause of reading.
     pub(super) fn put_off(&mut self, by: Duration) {
         self.since = self.since.map(|since| since + by);
     }
 
-    /// The time of the next look: at once if data has come since the last look.
+    /// At once if data has come since the last look.
     pub(super) fn next(&self, rx: &Receiver) -> Time {
         match self.since {
             Some(since) if rx.data_mark() == self.mark => since + self.timeout,
@@ -35,7 +33,6 @@ impl Silence {
         }
     }
 
-    /// Looks whether data came. Returns whether no data came for too long.
     pub(super) fn passed(&mut self, now: Time, rx: &Receiver) -> bool {
         let mark = rx.data_mark();
         match self.since {

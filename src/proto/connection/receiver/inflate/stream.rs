@@ -1,4 +1,4 @@
-//! Inflates the bytes of a message, and decides whether the message is complete (RFC 7692 §7.2.2).
+//! Inflates the bytes of a message, and decides whether it is complete (RFC 7692 §7.2.2).
 use super::{Inflate, Stop};
 use crate::proto::{
     deflate::{
@@ -8,34 +8,31 @@ use crate::proto::{
     error::{ProtocolError, RecvError},
 };
 
-/// An empty stored block that begins at a byte boundary. It yields no output.
+/// A stored block that begins at a byte boundary. It yields no output.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
-/// The most bytes that `finish` writes after a message: [`TAIL`] or [`EMPTY`], and one more byte.
+/// The most bytes that `finish` writes after a message: [`TAIL`] or [`EMPTY`], and one more.
 const BEHIND: usize = EMPTY.len() + 1;
 
 const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 
-/// How far `finish` had inflated the last bytes of a message when the output became full.
+/// How far `finish` was when the output became full.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
-    /// The number of input bytes that zlib had taken.
+    /// Input bytes that zlib had taken.
     taken: N,
-    /// The number of input bytes that zlib had taken when it last stopped at the end of a DEFLATE
-    /// block; 0 if it has not stopped at the end of a block. (In a message of one byte, a block
-    /// does begin at 0, the message's start.)
+    /// Those that it had taken when it last stopped at the end of a DEFLATE block; 0 if it has not.
+    /// (In a message of one byte, a block does begin at 0, the message's start.)
     begun: N,
-    /// Whether the last call of zlib was made with `blockwise` and filled the output. If so, zlib
-    /// may hold more output, or may have stopped at a block's end. The next call of zlib shows
-    /// which of the two is true.
+    /// The last call, `blockwise`, filled the output: zlib may hold more, or may have stopped at a
+    /// block's end. The next call shows which.
     full: bool,
 }
 
 impl Inflate {
-    /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has at
-    /// least [`BEHIND`] bytes after them. `end`: whether they are the message's last bytes. The
-    /// output grows to at most `most` bytes. Returns the number of bytes taken, and why no more
-    /// were taken.
+    /// Inflates the next `n` bytes, at the front of `wire`, which has at least [`BEHIND`] bytes
+    /// after them. `end`: they are the message's last. The output grows to at most `most` bytes.
+    /// Returns how many were taken, and why no more.
     pub(super) fn run(
         &mut self,
         wire: &mut [u8],
@@ -47,9 +44,9 @@ impl Inflate {
         if end && self.taken == 0 && n == 0 {
             return Ok((0, Stop::End));
         }
-        // The calls below borrow `self` and the decompressor, so it is taken out of `self`.
+        // Taken out, because the calls below borrow both it and `self`.
         let mut raw = self.raw.take().unwrap_or_else(|| self.zlib.decompressor());
-        // `run_end` needs the last two bytes in `wire`, and no earlier bytes may wait in `last`.
+        // `run_end` needs the last two bytes in `wire`, and none may wait in `last`.
         let done = if end && self.kept == 0 && n > self.last.len() {
             self.run_end(&mut raw, wire, n, most)
         } else {
@@ -59,7 +56,6 @@ impl Inflate {
         done
     }
 
-    /// Inflates the message's last bytes where they are, without copying them to `last`.
     fn run_end(
         &mut self,
         raw: &mut Decompressor,
@@ -67,8 +63,8 @@ impl Inflate {
         n: usize,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        // `finish` overwrites bytes after the message, which may belong to the next frame. So they
-        // are restored below. `wire` always has these bytes.
+        // `finish` overwrites bytes that may belong to the next frame, so they are restored below.
+        // `wire` always has them.
         let next = *wire.get(n..).and_then(|behind| behind.first_chunk::<BEHIND>()).ok_or(BAD)?;
         let done = self.finish(raw, wire, n, Ending::default(), most);
         if let Some(to) = wire.get_mut(n..n + BEHIND) {
@@ -77,21 +73,20 @@ impl Inflate {
         let Some(Ending { taken, begun, full }) = done? else {
             return Ok((n, Stop::End));
         };
-        // The output is full. If zlib has not reached the last two bytes, the untaken bytes stay in
-        // `wire`. Otherwise the last two bytes move to `last`, and `run_kept` goes on with them.
+        // If zlib has not reached the last two bytes, the untaken ones stay in `wire`. Otherwise
+        // these two move to `last`, and `run_kept` goes on with them.
         let early = n - self.last.len();
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // `taken` and `begun` now count from `early`. `begun` is 0 if no block ended after `early`.
+        // From `early` on; `begun` is 0 if no block ended after that.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
         Ok((n, Stop::Full))
     }
 
-    /// Inflates all bytes except the newest two, which wait in `last`. If the message ends with
-    /// `wire`, inflates these two bytes too.
+    /// All bytes except the newest two, which wait in `last`; with `end` these too.
     fn run_kept(
         &mut self,
         raw: &mut Decompressor,
@@ -100,7 +95,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let mut taken = 0;
-        // If `ending` is set, an earlier call has taken all bytes, and only `finish` has to go on.
+        // An earlier call has taken all bytes, and only `finish` has to go on.
         if self.ending.is_none() {
             let stop;
             (taken, stop) = self.run_to_last(raw, wire, most)?;
@@ -119,7 +114,6 @@ impl Inflate {
         Ok((taken, Stop::Full))
     }
 
-    /// Inflates all bytes except the newest two, which it keeps in `last`.
     fn run_to_last(
         &mut self,
         raw: &mut Decompressor,
@@ -132,7 +126,7 @@ impl Inflate {
         if early > 0 {
             let last = self.last;
             let (taken, stop) = self.pump(raw, last.get(..early).unwrap_or_default(), most)?;
-            // If the output is full, zlib may have left some of these bytes. They stay in `last`.
+            // If the output is full, what zlib has left of these stays in `last`.
             self.last.copy_within(taken..kept, 0);
             self.kept -= taken as u8;
             if stop == Stop::Full {
@@ -148,13 +142,12 @@ impl Inflate {
         Ok((wire.len(), stop))
     }
 
-    /// Saves how far `finish` came. Call this when the output is full, and all bytes before those
-    /// in `last` are inflated.
+    /// When the output is full, and all bytes before those in `last` are inflated.
     fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
 
-    /// Appends `bytes` to `last`, which must have room for them.
+    /// `last` must have room.
     fn keep(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if let Some(to) = self.last.get_mut(usize::from(self.kept)) {
@@ -164,7 +157,6 @@ impl Inflate {
         }
     }
 
-    /// Inflates until all input is taken or the output is full.
     fn pump(
         &mut self,
         raw: &mut Decompressor,
@@ -172,7 +164,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let mut taken = 0;
-        // Runs once even without input, because zlib may hold output that did not fit before.
+        // Once even without input: zlib may hold output that did not fit before.
         loop {
             let Some(room) = self.out.room(most) else {
                 return Ok((taken, Stop::Full));
@@ -181,43 +173,41 @@ impl Inflate {
             let done = zlib::inflate(raw, rest, room, false).map_err(|_| BAD)?;
             taken += done.taken;
             self.out.filled(done.made);
-            // If the output is full, zlib may hold more output, so the loop goes on. It also goes
-            // on at the end of a DEFLATE stream, because the rest of the input is a new stream.
+            // If the output is full, zlib may hold more. At the end of a DEFLATE stream, the rest
+            // of the input is a new stream.
             if !done.full && !matches!(done.status, Status::StreamEnd) {
                 return Ok((taken, Stop::Input));
             }
         }
     }
 
-    /// Inflates the message's last bytes, and checks that the message is complete. Returns `None`
-    /// if it is complete; the next message then begins at a byte boundary, with a new block.
-    /// Returns `Some` if the output became full before the check was done.
+    /// Inflates the message's last bytes, and checks that it is complete: `None` if so, and the
+    /// next message then begins at a byte boundary, with a new block. `Some` if the output became
+    /// full before.
     ///
     /// By §7.2.2, [`TAIL`] is inflated after the message, and both together must be whole blocks.
-    /// It is not enough that the tail yields no output, because the tail could also complete the
-    /// code lengths of an incomplete block. So the message's own bits must end with the header of a
-    /// stored block. The tail is then LEN and NLEN of this block (0 and 0xffff). The header and its
-    /// padding have at most 10 bits. So if a block precedes the header, the end of that block is in
-    /// the message's last two bytes. If no block precedes the header, the header is the whole
-    /// message.
+    /// It is not enough that the tail yields no output, because it could also complete the code
+    /// lengths of an incomplete block: the message's own bits must end with the header of a stored
+    /// block, of which the tail is LEN and NLEN (0 and 0xffff). The header and its padding have at
+    /// most 10 bits. So if a block precedes it, that block ends in the message's last two bytes; if
+    /// none does, the header is the whole message.
     ///
-    /// With `blockwise`, zlib stops after each block, but reports the stop only while
-    /// input is left. After a stop in the last two bytes, at most 15 bits of the message are left.
-    /// If the next block begins with these bits, only a stored block can end exactly with the
-    /// tail's last bit (`tests/inflated` tries all blocks). A stop before the tail may also be the
-    /// end of the DEFLATE stream (BFINAL).
+    /// With `blockwise`, zlib stops after each block, but reports that only while input is left.
+    /// After a stop in the last two bytes, at most 15 bits of the message are left: of the blocks
+    /// that can begin with them, only a stored one ends exactly with the tail's last bit
+    /// (`tests/inflated` tries all). A stop before the tail may also be the end of the DEFLATE
+    /// stream (BFINAL).
     ///
-    /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
-    /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
-    /// header. A message that ends with ff is complete if a block ends with this byte. This happens
-    /// if the sender did not remove the tail. To check whether a block ends there, [`EMPTY`] is
-    /// appended instead of the tail. Any other message that ends with a block without BFINAL is
-    /// refused. To check its end, one would have to know how many bits of the last byte are left,
-    /// and zlib does not tell this.
+    /// The header of a stored block ends with two zero bits (BTYPE 00), at least the last of them
+    /// in the message's last byte. So a message that ends with ff cannot end with this header, but
+    /// is complete if a block ends with this byte, which happens if the sender did not remove the
+    /// tail: [`EMPTY`] is then appended in its place. Any other message that ends with a block
+    /// without BFINAL is refused, because zlib does not tell how many bits of the last byte are
+    /// left.
     ///
-    /// The first call of zlib gets all of the input, so a message that is one block needs no other
-    /// call. If the block that the tail completes has BFINAL, zlib's first call for the next
-    /// message returns `StreamEnd`, and inflating goes on.
+    /// The first call of zlib gets all of the input, so a message that is one block needs no other.
+    /// If the block that the tail completes has BFINAL, zlib's first call for the next message
+    /// returns `StreamEnd`, and inflating goes on.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -241,20 +231,20 @@ impl Inflate {
             }
             full = done.full;
             taken += done.taken;
-            // A block that reaches the appended bytes must be a stored block without output.
+            // A block that reaches the appended bytes must be a stored one without output.
             if taken > n && done.made > 0 {
                 return Err(BAD);
             }
             match done.status {
-                // The DEFLATE stream ends with the message, so the message needs no tail.
+                // The DEFLATE stream ends with the message, which needs no tail.
                 Status::StreamEnd if taken == n => return Ok(None),
                 Status::StreamEnd if taken < n => begun = taken,
                 Status::Progress if full => {} // The next round shows why zlib stopped.
                 Status::Progress if taken <= n => begun = taken, // A block ended here.
                 Status::Progress if taken == whole && begun == n && flushed => {
                     // If the last block ended inside the byte ff, the rest of ff began a block with
-                    // BFINAL. If that block ends with the appended bytes, zlib now returns
-                    // `StreamEnd`, and the message is invalid.
+                    // BFINAL. If that ends with the appended bytes, zlib now returns `StreamEnd`,
+                    // and the message is invalid.
                     let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);
                     return if last { Err(BAD) } else { Ok(None) };
@@ -264,8 +254,7 @@ impl Inflate {
                 }
                 _ => return Err(BAD),
             }
-            // The end of a block matters only within the last two bytes. So zlib need not stop at
-            // blocks that end earlier.
+            // Only a block's end within the last two bytes matters.
             let early = n.saturating_sub(self.last.len());
             if taken < early {
                 let (more, stop) =
@@ -280,10 +269,9 @@ impl Inflate {
     }
 }
 
-/// Writes `behind` into `input`, after the first `n` bytes. Returns a slice of `input` with the `n`
-/// bytes, `behind` and one extra byte, and the length of the slice without the extra byte. `input`
-/// must have all these bytes. The extra byte is there because zlib reports the end of a block only
-/// while input is left. If zlib takes the extra byte, the message is incomplete.
+/// `input` with `behind` written after its first `n` bytes and one extra byte, and the length
+/// without that. The extra byte is there because zlib reports the end of a block only while input
+/// is left; if zlib takes it, the message is incomplete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
