@@ -1,5 +1,5 @@
 //! Whether the last read got bytes below TLS that brought no input yet. Without the feature
-//! `rustls` no stream of ours has anything below.
+//! `rustls` there is nothing below.
 #[cfg(feature = "rustls")]
 pub(super) use tickwire_tls::stream::{forget, heard};
 

@@ -1,12 +1,7 @@
-//! The calls that do no I/O, written once for the types of all adapters.
-//!
-//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`, and the macros of this file
-//! give these types their methods. So the documentation of each adapter lists all calls, and no
-//! signature names a private type that all adapters share. The calls are macros and not a trait,
-//! because users would have to import the trait. Each module that invokes a macro of this file
-//! imports [`names`].
+//! The calls that do no I/O, written once for the types of all adapters. They are macros, so that
+//! the documentation of each adapter lists all calls, and no signature names a private type; a
+//! trait would have to be imported by users. Each module that invokes one imports [`names`].
 
-/// The names that the bodies of the macros use.
 pub(crate) mod names {
     pub(crate) use crate::{
         drive::{error::Error, io::Io as _},
@@ -21,7 +16,6 @@ pub(crate) mod names {
     };
 }
 
-/// The calls of a whole connection, over any stream.
 macro_rules! whole {
     () => {
         /// The sending half, to read its state.
@@ -66,7 +60,6 @@ macro_rules! whole {
 }
 pub(crate) use whole;
 
-/// The call that queues a message on a whole connection.
 macro_rules! feed {
     () => {
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The next `flush` writes the
@@ -85,7 +78,6 @@ macro_rules! feed {
 }
 pub(crate) use feed;
 
-/// The call that measures the round trip of a whole connection. It needs the adapter's clock.
 macro_rules! probe {
     () => {
         /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
@@ -103,7 +95,6 @@ macro_rules! probe {
 }
 pub(crate) use probe;
 
-/// The calls of the types that receive from a stream of the type `$S`.
 macro_rules! receives {
     ($S:ty) => {
         /// The stream, or its reading half.
@@ -140,7 +131,6 @@ macro_rules! receives {
 }
 pub(crate) use receives;
 
-/// The calls of the half that receives.
 macro_rules! half {
     () => {
         /// How the connection ended: see [`Connection::closed`](crate::Connection::closed).
@@ -169,7 +159,6 @@ macro_rules! half {
 }
 pub(crate) use half;
 
-/// The calls of the half that sends.
 macro_rules! writer {
     () => {
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the
@@ -237,7 +226,6 @@ macro_rules! writer {
 }
 pub(crate) use writer;
 
-/// The calls of `Incoming`, which has read the request of an opening handshake.
 macro_rules! incoming {
     ($WebSocket:ty) => {
         /// The request. If [`read_any`](Self::read_any) got no complete HTTP request, the method

@@ -1,4 +1,3 @@
-//! The errors of an adapter's calls.
 use crate::proto::{
     code::Retry,
     debug::__debug_error,
@@ -13,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// The result of a poll that writes. The error is boxed, so that the result is one word: [`Ready`]
-/// explains why a small result is faster.
+/// Boxed, so that the result is one word: see [`Ready`].
 pub(crate) type Written = Result<(), Box<Error>>;
 
 /// The errors of an adapter's calls: errors of the core and of the stream.
@@ -117,9 +115,8 @@ impl Error {
     pub fn retry(&self) -> Retry {
         let alarm_if = |wrong| if wrong { Retry::Alarm } else { Retry::BackOff };
         match self {
-            // Retry if the network failed or the data stopped, but not if a rule was broken or the
-            // application failed the connection. An error without a close code means that the
-            // network failed or the peer was silent or slow. `DataTimeout` has a close code, but
+            // Not if a rule was broken or the application failed the connection. Without a close
+            // code, the network failed or the peer was silent or slow; `DataTimeout` has one, but
             // means that the data stopped.
             Self::Recv(error) => {
                 alarm_if(error.close_code().is_some() && *error != RecvError::DataTimeout)
@@ -163,9 +160,8 @@ impl Error {
     }
 }
 
-/// Returns a copy of the error, to report it a second time. The copy keeps a TLS error, or the
-/// operating system's error code. If the error has neither, the copy keeps only the kind, because
-/// an `io::Error` cannot be cloned.
+/// To report it a second time. Keeps a TLS error, or the operating system's error code, otherwise
+/// only the kind, because an `io::Error` cannot be cloned.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

@@ -1,9 +1,7 @@
-//! The opening handshakes, as a server and as a client.
-//!
-//! In a task, `Pending` means that the stream would block. The stream or the deadline later wakes
-//! the task. In `blocking` each poll waits by itself. It returns `Pending` only if the stream is
-//! non-blocking or cannot wait. Nothing would then wake the future, so the adapter drops the
-//! future.
+//! The opening handshakes, as a server and as a client. In a task, `Pending` means that the stream
+//! or the deadline will wake it. In `blocking` each poll waits by itself, and is `Pending` only if
+//! the stream is non-blocking or cannot wait: nothing would then wake the future, so the adapter
+//! drops it.
 use super::{
     core::{Socket, Whole},
     error::Error,
@@ -32,10 +30,9 @@ use std::{
 };
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Joins a stream and a connection whose opening handshake is done.
     #[inline]
     pub(crate) fn join(io: I, mut conn: Connection) -> Self {
-        // A blocking thread keeps the buffers of its connection, so it needs no pool.
+        // A blocking thread keeps the buffers of its connection.
         if !I::WAITS {
             conn.set_memory(&POOL);
         }
@@ -44,7 +41,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     }
 }
 
-/// The server's opening handshake on a stream. Read the request, then accept or reject it.
+/// Read the request, then accept or reject it.
 #[derive(Debug)]
 pub(crate) struct Incoming<I> {
     io: I,
@@ -53,7 +50,6 @@ pub(crate) struct Incoming<I> {
 }
 
 impl<I> Incoming<I> {
-    /// Begins a handshake. Its deadline counts from the epoch of `io`.
     #[inline(always)]
     pub(crate) fn new(io: I, config: &Config) -> Self {
         Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
@@ -71,22 +67,20 @@ impl<I: Source + Output> Incoming<I> {
         Ok(Socket::join(io, conn))
     }
 
-    /// Reads a request. The outer error comes from the stream. The inner error says that the
-    /// request is bad, or not complete in time; the caller can still answer the request. Do not
-    /// poll again once the result is ready, because after success a further poll would read on
-    /// while the client waits for the response.
+    /// The outer error is the stream's. The inner one says that the request is bad, or not complete
+    /// in time: the caller can still answer it. Do not poll again once ready: after success that
+    /// would read on while the client waits for the response.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         let Self { io, handshake, .. } = self;
-        // `handle_timeout` starts the deadline here. Each further poll repeats this call, which
-        // then changes nothing.
+        // Starts the deadline in the first poll, and changes nothing in later ones.
         let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
             ready!(poll_read(io, &mut handshake.reading, usize::MAX, cx))?;
-            // The step comes before the deadline's check, so that a complete request counts even if
-            // the deadline has passed.
+            // Before the deadline's check, so that a complete request counts even if the deadline
+            // has passed.
             told = match handshake.step() {
                 Ok(Progress::Complete) => return Poll::Ready(Ok(Ok(()))),
                 Ok(Progress::Partial) => handshake.reading.handle_timeout(io.now()),
@@ -96,40 +90,36 @@ impl<I: Source + Output> Incoming<I> {
         Poll::Ready(Ok(told))
     }
 
-    /// Writes a rejection. Here `write_timeout` bounds the time for the whole response, because no
-    /// other deadline runs. (On an open connection `write_timeout` bounds the time in which the
-    /// stream accepts no byte.)
+    /// `write_timeout` bounds the whole response, because no other deadline runs; on an open
+    /// connection, the time in which the stream accepts no byte.
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
-        // If the clock is before 1970, `elapsed` fails, and the response has no Date.
+        // `elapsed` fails if the clock is before 1970: no Date.
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
         let written = write_all(&mut self.io, &response, Some(by)).await?;
         if written { Ok(()) } else { Err(RecvError::WriteTimeout.into()) }
     }
 
-    /// Shuts the stream down for writing, then discards input; both together take at most
-    /// [`LINGER`]. Input is discarded, because the operating system sends RST if input is unread
-    /// when the stream is dropped, and the peer might then lose the response. The shutdown comes
-    /// first, so that the peer sees the end of the response and can end its side. Discarding stops
-    /// early if the peer ends its side, or if a read fails.
+    /// Shuts the stream down for writing, so that the peer sees the end of the response and can end
+    /// its side, then discards input, for at most [`LINGER`]: the operating system sends RST if
+    /// input is unread when the stream is dropped, and the peer might then lose the response.
     ///
     /// Other tasks run even if the peer floods: tokio's sockets yield once the task's budget is
-    /// used up, and `futures_io` yields after `READS` reads. Under tokio, a stream that uses no
-    /// budget and always has bytes may keep a thread of the runtime busy until [`LINGER`] is over.
+    /// used up, and `futures_io` after `READS` reads. Under tokio, a stream that uses no budget and
+    /// always has bytes may keep a thread of the runtime busy until [`LINGER`] is over.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
         let by = Some(end);
         let shut = within(io, by, |io, cx| shutdown(io, cx));
         let _ = shut.await; // if the shutdown takes until `end`, the loop below reads only once
-        // Any length would do. The buffer is on the heap, so that the future stays small.
+        // Any length would do. On the heap, so that the future stays small.
         let mut sink = vec![0; 4 << 10];
         let drained = within(io, by, |io, cx| {
             loop {
                 match ready!(read(io, &mut sink, cx)) {
-                    // `within` checks the time only after a wait, and during a flood there is no
-                    // wait. So check the time here
-                    // (`a_flood_keeps_no_rejection_longer_than_its_second`).
+                    // `within` checks the time only after a wait, of which there is none during a
+                    // flood (`a_flood_keeps_no_rejection_longer_than_its_second`).
                     Ok(1..) if io.now() < end => {}
                     _ => return Poll::Ready(()),
                 }
@@ -139,23 +129,21 @@ impl<I: Source + Output> Incoming<I> {
     }
 }
 
-/// Does the opening handshake as a client. The `handshake_timeout` counts from the epoch of `io`.
 pub(crate) async fn client<I: Source + Output>(
     mut io: I,
     request: &Request,
     config: &Config,
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
-    // This call starts the deadline. Before this call, `poll_timeout` would return `ZERO`.
+    // Starts the deadline: before this, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
     // A failed write ends the handshake. A refusal that may have arrived is not read, because the
-    // read might wait until the deadline: the stream's input need not have ended.
+    // stream's input need not have ended, and the read might wait until the deadline.
     write_all(&mut io, handshake.outgoing(), by).await?;
-    // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
-    // comes before the first step. `advance` reports all bytes as written, even if the deadline
-    // passed during the write. This does no harm, because the check of the deadline below then
-    // returns the error.
+    // Before the first step, because `step` refuses a 101 while a part of the request is unsent
+    // (`EarlyResponse`). If the deadline passed during the write, its check below returns the
+    // error.
     handshake.advance(usize::MAX);
     loop {
         let told = match handshake.step() {
@@ -164,13 +152,13 @@ pub(crate) async fn client<I: Source + Output>(
             Err(error) => Err(error),
         };
         if let Err(error) = told {
-            // `into_refusal` is `Some` only if the server answered with a status other than 101.
+            // `Some` only if the server answered with a status other than 101.
             let refused = handshake.into_refusal().map(|refusal| Error::Refused(Box::new(refusal)));
             return Err(refused.unwrap_or_else(|| error.into()));
         }
         match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, usize::MAX, cx)).await {
-            // The response says more than the stream's error, which is dropped here. The next step
-            // ends the handshake with the response and the part of its body that has arrived.
+            // The response says more than the stream's error, so the next step ends the handshake
+            // with that, and what has arrived of its body.
             Err(_) if handshake.response().is_some() => handshake.reading.end_of_stream(),
             read => read?,
         }
@@ -178,11 +166,11 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, at most `most` bytes, or waits for the stream. `most` must not be 0, because a read
-/// of 0 bytes means the end of the stream. After `Ready(Ok(()))`, call `step` and check the
-/// deadline, because bytes have arrived, the stream has ended, or the wait is over. Once the stream
-/// has ended, each call of `poll_read` is ready at once. So then `step` may return `Partial` only
-/// if there are bytes to write; otherwise the caller's loop would spin until the deadline.
+/// Reads once, or waits for the stream. `most` must not be 0, because a read of 0 bytes means the
+/// end of the stream. Then call `step` and check the deadline.
+///
+/// Once the stream has ended, each call is ready at once, so `step` may return `Partial` only if
+/// there are bytes to write: otherwise the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
@@ -200,8 +188,7 @@ pub(crate) fn poll_read<I: Source + Output>(
     Poll::Ready(Ok(()))
 }
 
-/// Writes all bytes, then flushes. Returns `false` if the flush is not done at the time `by`. In
-/// that case a part of the bytes may be written.
+/// `false` if the flush is not done at the time `by`; a part of the bytes may then be written.
 pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],
@@ -210,7 +197,7 @@ pub(crate) async fn write_all<I: Source + Output>(
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
             let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
-            // `get` does not panic, even if a faulty stream returns more than `bytes.len()`.
+            // Does not panic, even if a faulty stream returns more than `bytes.len()`.
             bytes = bytes.get(n..).unwrap_or_default();
         }
         flush(io, &mut 0, cx) // a handshake does not count unflushed bytes
@@ -218,11 +205,11 @@ pub(crate) async fn write_all<I: Source + Output>(
     Ok(written.await.transpose()?.is_some())
 }
 
-/// Returns the result of `poll`; `None` if `poll` is not ready at the time `by`. Polls at least
-/// once, even after `by`, so that a task that is woken late still finds what is ready.
+/// `None` if `poll` is not ready at the time `by`. Polls at least once, even after that, so that a
+/// task that is woken late still finds what is ready.
 ///
-/// `poll` must register the waker or, in a thread, note the event that `poll_wait` has to wait for.
-/// Each wait of a thread clears this note, so `poll` comes before each wait.
+/// `poll` must register the waker or, in a thread, note the event that `poll_wait` has to wait for,
+/// before each wait of a thread, which clears the note.
 async fn within<I: Source + Output, T>(
     io: &mut I,
     by: Option<Time>,

@@ -1,17 +1,14 @@
-//! The loop that all adapters share. Each round of the loop parses input up to the item that the
-//! receiving call wants: a message, an event or a chunk. If the bytes read so far do not complete
-//! this item, the round writes what is queued, then reads once.
+//! The loop that all adapters share: parse input up to the item that the receiving call wants,
+//! write what is queued, read once.
 //!
-//! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
-//! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
-//! for a thread. The connection in `proto` parses the input and decides what to do next, and this
-//! loop does the I/O. A read or write of the stream returns `Pending` if it would block. Under a
-//! runtime the stream wakes the task later. In `blocking` the thread then waits in `Timed::wait`,
-//! usually by `poll(2)`.
+//! `Core` is the whole connection, or the receiving half of a split one. `Io` is the stream with
+//! its way to wait: a timer for a task, a blocking call for a thread. What to do next is decided in
+//! `proto`. A read or write returns `Pending` if it would block; under a runtime the stream wakes
+//! the task later, in `blocking` the thread then waits in `Timed::wait`, usually by `poll(2)`.
 //!
 //! `#[inline]` without a comment marks code that runs for each message, each read or each opening
-//! handshake. When a prototype's core had no `#[inline]`, a message over tokio took up to 8 %
-//! longer. `#[cold]` marks code that seldom runs: the compiler keeps it apart from other code.
+//! handshake: without it in a prototype's core, a message over tokio took up to 8 % longer.
+//! `#[cold]` marks code that seldom runs.
 mod below;
 pub(crate) mod calls;
 mod core;
@@ -56,8 +53,8 @@ use std::{
 use wakers::Probe;
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Returns the result of a receiving call. `fetch` reads the item that the last step reached.
-    /// So no step may come between the poll that returned `ready` and this call.
+    /// No step may come between the poll that returned `ready` and this call, because `fetch` reads
+    /// the item that the last step reached.
     #[inline(always)] // inlined with `fetch`, so that the message stays in registers
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -70,18 +67,16 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Returns [`Step::Message`] if this fast path finds a whole message among the bytes already
-    /// read. After any other result, call [`poll_more`](Self::poll_more), which tries the slow path
-    /// too, writes, and reads.
+    /// After anything but [`Step::Message`], call [`poll_more`](Self::poll_more), which tries the
+    /// slow path too, writes, and reads.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()
     }
 
-    /// Polls for the next item of the kind `want`, or for the end of the connection. Parses first,
-    /// then writes, then reads, so the replies to one read leave together. `Pending`: the stream or
-    /// the timer will wake the task. (In `blocking`, the thread has noted the event and the
-    /// deadline to wait for.)
+    /// Parses first, then writes, then reads, so the replies to one read leave together. `Pending`:
+    /// the stream or the timer will wake the task or, in `blocking`, the thread has noted what to
+    /// wait for.
     #[inline(never)] // called at many places; `recv` has a fast path before this call
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         loop {
@@ -106,19 +101,19 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // line: see the `const` in `order.rs`.
             self.check(Note::Writes { early: false });
             let written = self.write(cx);
-            // While every read brings bytes, this loop never gets to `poll_alarm`, which checks the
-            // deadlines. So `look` checks them here after a number of reads. A due deadline may end
-            // receiving, so the loop then starts again.
+            // While every read brings bytes, this loop never gets to `poll_alarm`, so `look` checks
+            // the deadlines after a number of reads. One may end receiving, so the loop then starts
+            // again.
             if self.core.inbound().looks() && self.look() {
                 continue;
             }
-            // An earlier call of `poll_flush` may have paused the deadlines on reading. Here these
-            // deadlines resume. Otherwise `next_deadline` below would leave out these deadlines,
-            // and a thread's read could block until after they have passed.
+            // An earlier `poll_flush` may have paused the deadlines on reading. `next_deadline`
+            // below would leave them out, and a thread's read could block until after they have
+            // passed.
             let Self { core, io, .. } = &mut *self;
             core.inbound().resume_if_paused(|| io.now());
-            // If the stream refused bytes, the read must not block, because nobody would write
-            // these bytes until the read ends.
+            // If the stream refused bytes, the read must not block: nobody would write them until
+            // it ends.
             if I::WAITS && written.is_ready() {
                 self.io.may_wait(self.core.next_deadline());
             }
@@ -139,8 +134,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Writes queued bytes, as [`Core::poll_write`] says. If the stream refuses bytes, the next
-    /// wait also ends when the stream accepts bytes.
+    /// As [`Core::poll_write`] says. If the stream refuses bytes, the next wait also ends when it
+    /// accepts some.
     #[inline(always)]
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.core.poll_write(&mut self.io, cx);
@@ -172,39 +167,34 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         read
     }
 
-    /// Notes something that the tape compares with the connection's state.
     #[inline(always)]
     pub(crate) fn check(&mut self, note: Note) {
         let tape = self.core.inbound().tape();
         tape.check(note, || self.core.facts());
     }
 
-    /// Notes a wait, for the receiving calls.
     #[inline(always)]
     fn check_wait(&mut self, readable: bool, writable: bool) {
         let yields = !self.io.keeps_waiting();
         self.check(Note::Waits(Wait { readable, writable, yields, ..Wait::default() }));
     }
 
-    /// Reads once, and notes the time of the read if bytes came. If a stream stamps its reads, it
-    /// leaves the stamp in [`arrival`], which all connections of a thread share. So this call first
-    /// clears an older stamp.
+    /// If a stream stamps its reads, it leaves the stamp in [`arrival`], which all connections of a
+    /// thread share, so an older one is cleared first.
     #[inline(never)] // called at two places, and rarely on a hot path
     fn poll_stamped(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         arrival::forget();
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
-            // If this read left no stamp, a stream such as TLS had these bytes already, from an
-            // earlier read. Then the stamp of that earlier read counts.
+            // If this read left no stamp, a stream such as TLS had these bytes already: the stamp
+            // of that earlier read counts.
             let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);
             rx.set_read(Some(at), arrived);
         }
         read
     }
 
-    /// Handles the result of a read. Ready: go round the loop again, because there may be a new
-    /// step, or a frame to write.
     #[inline]
     fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
@@ -226,17 +216,18 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         Poll::Ready(())
     }
 
-    /// Reads once while a passed deadline on the peer's silence waits for a verdict. If the read
-    /// brings nothing, tells the core who is to blame. The core may then believe the deadline, and
-    /// `poll_alarm`, called by `poll_take`, finds it due. `Pending`: the read was put off, and the
-    /// task, which was woken, has to yield.
+    /// A read while a passed deadline on the peer's silence waits for a verdict: if it brings
+    /// nothing, the core is told who is to blame, and `poll_alarm`, called by `poll_take`, may find
+    /// the deadline due. `Pending`: the read was put off, and the task, which was woken, has to
+    /// yield.
     ///
-    /// A task's read may be `Pending` although bytes have arrived, for three reasons. First, the
-    /// adapter or the stream has put the read off, and has woken the task: see `Probe`. Second, the
-    /// task may have used up its runtime's budget. So such a read counts only once the timer is
-    /// ready: tokio's timer shares the budget, and is ready only after tokio has asked the
-    /// operating system for news of its streams. Third, another task may hold the stream's lock, so
-    /// the next read counts only after a delay (`AGAIN` in `verdict.rs`).
+    /// A task's read may be `Pending` although bytes have arrived:
+    /// - The adapter or the stream has put it off, and has woken the task: see `Probe`.
+    /// - The task may have used up its runtime's budget. So a read counts only once the timer is
+    ///   ready: tokio's shares the budget, and is ready only after tokio has asked the operating
+    ///   system for news of its streams.
+    /// - Another task may hold the stream's lock, so the next read counts only after a delay
+    ///   (`AGAIN` in `verdict.rs`).
     #[cold]
     #[inline(never)]
     fn poll_doubting(&mut self, cx: &mut Context<'_>) -> Poll<Poll<IoResult<usize>>> {
@@ -262,9 +253,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         Poll::Pending
     }
 
-    /// Counts a read that brought nothing: the number of reads decides when `looks` asks for a
-    /// check of the clock, and when a found deadline is believed. Bytes below TLS are a sign of
-    /// life nevertheless.
+    /// The number of reads decides when `looks` asks for a check of the clock, and when a found
+    /// deadline is believed. Bytes below TLS are a sign of life nevertheless.
     #[inline]
     fn read_nothing(&mut self) {
         let rx = self.core.inbound().receiver_mut();
@@ -274,21 +264,18 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Reads the clock, and tells the core the time if a deadline is due. Returns whether a
-    /// deadline was due. If so, the caller starts its loop again.
     #[cold]
     fn look(&mut self) -> bool {
         let now = self.io.now();
         let due = self.core.next_deadline().is_some_and(|at| at <= now);
         match due {
-            // The result of `handle_timeout` does not matter, because the caller loops in any case.
+            // Whatever the result, the caller loops.
             true => _ = self.core.with(|rx, tx, out| out.handle_timeout(Some(rx), tx, now)),
             false => self.core.inbound().looked(), // `handle_timeout` records the look itself
         }
         due
     }
 
-    /// Tells the receiver the result of a read. Returns the stream's error if the read failed.
     #[inline(always)]
     fn took(&mut self, read: IoResult<usize>) -> Option<std::io::Error> {
         let rx = self.core.inbound().receiver_mut();
@@ -298,34 +285,33 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 rx.stream_failed();
                 return Some(error);
             }
-            // Most peers end TLS without a close_notify (`UnexpectedEof`), which counts as the end
-            // of the stream. That is safe, because the end of the stream never says that all
-            // messages have come: only a Close does.
+            // Most peers end TLS without a close_notify (`UnexpectedEof`). To take that for the end
+            // of the stream is safe, because the end never says that all messages have come: only a
+            // Close does.
             Ok(0) | Err(_) => rx.end_of_stream(),
         }
         None
     }
 
-    /// Ends the measurement of a round trip if the received Pong answers a Ping of ours and still
-    /// lacks its time of arrival. Without this call, the measurement would end only when the
-    /// deadlines are checked, after all input is processed.
+    /// If the Pong still lacks its time of arrival, a measurement would end only when the deadlines
+    /// are checked, after all input is processed.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
         core.with(|_, tx, _| {
-            // `Sender::time_pong` makes this check too. Here the check saves reading the clock.
+            // As in `Sender::time_pong`, but here it saves reading the clock.
             if tx.pong_waits() {
                 tx.time_pong(io.now());
             }
         });
     }
 
-    /// Once receiving is over, returns what to do next with the stream. If an error ended
-    /// receiving, this call also tells the sending side of the error, and wakes the writer of a
-    /// split connection. In the state `ReadyState::Closed` this call also tells the sending side
-    /// that nothing more will be written. `Ending::Done` alone does not mean that, because the
-    /// caller may still answer the peer's Close. This call must use `with`, so that a half sets
-    /// `owes`: see `poll_end`.
+    /// Also tells the sending side of an error that ended receiving, which wakes the writer of a
+    /// split connection, and in `ReadyState::Closed` that nothing more will be written.
+    /// `Ending::Done` alone does not mean that, because the caller may still answer the peer's
+    /// Close.
+    ///
+    /// By `with`, so that a half sets `owes`: see `poll_end`.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -336,8 +322,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Gives the buffers back to the pool before a wait. A blocking thread keeps the buffers,
-    /// because it serves this one connection only.
+    /// A blocking thread keeps its buffers, because it serves this one connection only.
     #[inline(always)]
     fn give_back(&mut self) {
         if !I::WAITS {
@@ -345,9 +330,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Ends the stream in the order that `order` says, one action a round. Then stores the error
-    /// that ended the connection, if any, in `failed`. Each round asks the core again, because an
-    /// action or a passed deadline changes what is left to do.
+    /// Ends the stream as `order` says, one action a round, and stores the error that ended the
+    /// connection in `failed`. Each round asks the core again, because an action or a passed
+    /// deadline changes what is left to do.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         let mut facts = Facts::NEW;
@@ -359,8 +344,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             let done = match order(facts, Allow::ALL) {
                 Todo::Over => break,
                 // `write` is ready only once everything is written or a write has failed. Either
-                // event changes the phase, so this loop does not spin. In a half, `write` writes
-                // our Close too, because `ending` has called `with`, which sets `owes`.
+                // changes the phase, so this loop does not spin. In a half it writes our Close too,
+                // because `ending` has set `owes`.
                 Todo::Write => {
                     let written = self.write(cx);
                     facts.refused = written.is_pending();
@@ -378,10 +363,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     facts.refused = shut.is_pending();
                     shut
                 }
-                // A read error is not kept, because the connection's result is already decided.
-                // `poll_read` would work too, but it is inlined, so a call here would duplicate its
-                // code. The core is not told of a `Pending` read, because silence has no effect
-                // once receiving has ended.
+                // A read error is not kept, because the connection's result is decided. `poll_read`
+                // would work too, but it is inlined, so a call here would duplicate its code. The
+                // core is not told of a `Pending` read, because silence has no effect once
+                // receiving has ended.
                 Todo::Read => {
                     self.check(Note::Reads);
                     let read = self.poll_stamped(cx).map(|read| _ = self.took(read));
@@ -408,8 +393,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
         self.give_back(); // nothing more is received
-        // This step returns the end or the error again. If the step calls `Sender::fail` again, no
-        // second Close is queued. `Want::Chunk` needs the least code, because it has no fast path.
+        // Returns the end or the error again, and queues no second Close. `Want::Chunk` needs the
+        // least code, because it has no fast path.
         let ended = self.core.step(Want::Chunk);
         self.check(Note::Over);
         *self.failed = self.core.with(|_, _, out| out.reason(ended));
@@ -418,10 +403,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
-    /// Waits for the next deadline. If no deadline runs, returns `Pending` and sets no timer. Ready
-    /// when a deadline has passed, and one of three things holds: the connection has changed, only
-    /// a read can confirm the deadline, or no deadline is left. Then the caller goes round its loop
-    /// again.
+    /// Ready when a deadline has passed, and the connection has changed, only a read can confirm
+    /// the deadline, or none is left: the caller goes round its loop again. If none runs,
+    /// `Pending`, without a timer.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {
@@ -430,8 +414,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
         }
     }
 
-    /// Waits for the deadline `at`, then tells the core the time, and goes on with the next
-    /// deadline. Ready in the same cases as `poll_alarm`.
+    /// Waits for `at`, tells the core the time, and goes on with the next deadline. Ready as
+    /// `poll_alarm`.
     #[inline(never)] // `poll_alarm`, which calls this, is inlined at several places
     fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
         let Self { core, io, .. } = self;
@@ -448,19 +432,18 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
                 if let Some(found) = core.inbound().found_at() {
-                    // The passed deadline counts only if another read finds no bytes. The task
-                    // reads again once the timer for `found` is ready. By then the runtime has
-                    // asked the operating system for news of the stream. An earlier deadline, such
-                    // as the time of `leave`, does not wait for that.
+                    // The passed deadline counts only if another read finds no bytes, once the
+                    // timer for `found` is ready: by then the runtime has asked the operating
+                    // system for news of the stream. An earlier deadline, such as the time of
+                    // `leave`, does not wait for that.
                     let next = core.next_deadline().unwrap_or(found);
                     core.inbound().note(Note::Timer(found.min(next)));
                     return io.poll_sleep(found.min(next), cx);
                 }
             }
-            // Wait for the next deadline. The loop does not spin, because `handle_timeout` moves
-            // each due deadline into the future, or ends that deadline (see `Timers::poll`).
-            // Perhaps no deadline is left, for example because a phase of closing has ended without
-            // an error, or because the other half has written the refused bytes.
+            // No spinning: `handle_timeout` moves each due deadline into the future, or ends it
+            // (see `Timers::poll`). Perhaps none is left, for example because a phase of closing
+            // has ended without an error, or the other half has written the refused bytes.
             let Some(next) = core.next_deadline() else { return Poll::Ready(()) };
             at = next;
         }

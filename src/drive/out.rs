@@ -1,6 +1,5 @@
-//! The adapter's part of the sending side, beside the core's `Sender`. This part counts unflushed
-//! bytes and keeps the errors that end the connection. This file also has the loop that writes on
-//! an open connection, and the function that checks the connection's deadlines.
+//! The adapter's part of the sending side, beside the core's `Sender`: unflushed bytes, the errors
+//! that end the connection, the loop that writes, and the check of the deadlines.
 use super::{
     error::{Error, Written, again},
     io::{Output, flush, write},
@@ -17,43 +16,39 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The adapter's own state of the sending side. A whole connection has this state inline. The
-/// halves of a split connection share this state, under their lock.
+/// Inline in a whole connection; the halves of a split one share it, under their lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// The number of bytes that the stream accepted and has not flushed. Between calls, the
-    /// sender's [`held_back`](Sender::held_back) returns this number too. But once the sender has
-    /// ended or is broken, `held_back` returns 0.
+    /// Accepted by the stream and not flushed. Between calls, the sender's
+    /// [`held_back`](Sender::held_back) is the same, until the sender has ended or is broken: then
+    /// that is 0.
     pub(super) unflushed: usize,
-    /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
-    /// are not kept, because the connection's result is decided by then.
+    /// The first. Errors while input is discarded, and of a shutdown, are not kept, because the
+    /// connection's result is decided by then.
     pub(super) io_error: Outlined<Option<io::Error>>,
-    /// The error that ended receiving, or the error of a passed deadline. The sending half reads
-    /// the error here, because it cannot see the receiver. If the receiver has a different error,
-    /// the receiver's error replaces this one, because receiving calls return the receiver's error.
+    /// Of receiving, or of a passed deadline, for the sending half, which cannot see the receiver.
+    /// If the receiver has a different error, that replaces this one, because receiving calls
+    /// return it.
     pub(super) recv_error: Option<RecvError>,
 }
 
 impl Out {
-    /// Makes the state for the sender `tx`. Takes the number of unflushed bytes from `tx`, because
-    /// an earlier `Out` of the connection may have left bytes unflushed.
+    /// An earlier `Out` of the connection may have left bytes unflushed.
     pub(super) fn new(tx: &Sender) -> Self {
         Self { unflushed: tx.held_back(), ..Self::default() }
     }
 
     /// Places the waiting urgent frames, writes everything queued, and flushes once the stream
-    /// refuses bytes or has accepted all bytes. A byte leaves the sender only when the stream
-    /// accepts the byte, so a dropped future loses nothing. If the stream refuses bytes and still
-    /// holds earlier bytes, this call flushes the stream, then writes again.
+    /// refuses bytes or has accepted all. A byte leaves the sender only when the stream accepts it,
+    /// so a dropped future loses nothing.
     ///
-    /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
-    /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
-    /// flush starts no deadline. So before callers wait for the deadline, they check that the
-    /// sender is neither broken nor ended.
+    /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs, except for a
+    /// refused flush once the sender is broken or has ended: callers check that before they wait
+    /// for the deadline.
     ///
-    /// `Err`: `io_error` keeps a copy of the error, unless `io_error` has an earlier error. The
-    /// sender is then empty and closed. So later calls return `Ok`, and only
-    /// [`is_broken`](Sender::is_broken) still shows the failure.
+    /// `Err`: `io_error` keeps a copy, unless it has an earlier error. The sender is then empty and
+    /// closed, so later calls return `Ok`, and only [`is_broken`](Sender::is_broken) still shows
+    /// the failure.
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -61,16 +56,15 @@ impl Out {
         io: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        // Bytes are unflushed here only if the stream refused to flush them in an earlier call. So
-        // this call flushes first.
+        // Unflushed bytes here were refused in an earlier call.
         let mut refused = self.unflushed > 0;
         loop {
             let done = !tx.has_outgoing();
             if self.unflushed > 0 && (refused || done) {
                 let flushed = flush(io, &mut self.unflushed, cx);
-                // `set_unflushed` comes before `ready!`, which may return. After a `Pending` flush,
-                // `set_unflushed` starts the deadline. After a failed flush, it makes sure that a
-                // Close among the unflushed bytes does not count as written.
+                // Before `ready!`, which may return. After a `Pending` flush, this starts the
+                // deadline; after a failed one, a Close among the unflushed bytes does not count as
+                // written.
                 tx.set_unflushed(self.unflushed);
                 if let Err(error) = ready!(flushed) {
                     return self.write_failed(tx, error);
@@ -90,16 +84,15 @@ impl Out {
                     tx.write_blocked();
                     return Poll::Pending;
                 }
-                // Flush, then write again. `refused` stays set for the rest of this call, so a
-                // flush follows each later write, even if the stream accepts all bytes from now on.
+                // Flush, then write again. From now on a flush follows each write of this call,
+                // even if the stream accepts all bytes.
                 Poll::Pending => refused = true,
             }
         }
     }
 
-    /// Closes the sender, keeps a copy of the error, and returns the error. A passed deadline may
-    /// close the sender too, but does not call this function: the stream may still work and flush
-    /// the bytes that it has accepted, so `unflushed` must keep its value.
+    /// Not for a passed deadline, which may close the sender too: the stream may still work and
+    /// flush what it has accepted, so `unflushed` must keep its value.
     #[cold]
     fn write_failed(&mut self, tx: &mut Sender, error: io::Error) -> Poll<io::Result<()>> {
         tx.write_failed();
@@ -108,23 +101,19 @@ impl Out {
         Poll::Ready(Err(error))
     }
 
-    /// Keeps the first error of the stream.
     #[cold]
     pub(super) fn io_failed(&mut self, error: io::Error) {
         self.io_error.get_or_insert(error);
     }
 
-    /// Checks all deadlines. If a passed deadline causes an error, receiving ends once everything
-    /// that was read is delivered. The other half learns the reason from `recv_error`.
+    /// If a passed deadline causes an error, receiving ends once everything that was read is
+    /// delivered; the other half learns the reason from `recv_error`. Without `inbound`, only the
+    /// sender's times are checked: at first only the sending side ends, then the reader is woken,
+    /// finds a due deadline, and takes over the error.
     ///
-    /// If `inbound` is `None`, checks only the sender's times: the deadline on writing and the time
-    /// of `leave`. If one of these times has passed, at first only the sending side ends. Then the
-    /// reader is woken, finds a due deadline, and takes over the error.
-    ///
-    /// Returns whether there is now an error, or a frame that `outgoing` has not yet placed. If so,
-    /// the caller goes round its loop once more instead of waiting. `frame_waits` decides, not
-    /// `has_outgoing`, because bytes that the stream has refused are no reason for another round. A
-    /// needless `true` costs one round.
+    /// `true`: there is an error, or a frame that `outgoing` has not yet placed, so the caller goes
+    /// round its loop once more. `frame_waits` decides, not `has_outgoing`, because bytes that the
+    /// stream has refused are no reason for another round. A needless `true` costs one.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,
@@ -135,9 +124,8 @@ impl Out {
             None => tx.handle_timeout(now),
             Some(inbound) => match self.recv_error {
                 // In a split connection the writer's `poll_stall` has found this error and broken
-                // the sender. The receiver does not have the error yet. Nor has the peer's Close
-                // come. Otherwise the phase would be `Over`, because the sender is broken, and no
-                // reader would call this function, because no deadline runs in that phase.
+                // the sender; the receiver does not have it yet. Nor has the peer's Close come: the
+                // phase would be `Over`, in which no deadline runs, and no reader would call this.
                 Some(error) if inbound.receiver().failure().is_none() => {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
@@ -151,10 +139,9 @@ impl Out {
         told.is_err() || tx.frame_waits()
     }
 
-    /// Returns the error that a receiving call reports; `last` is the result of the call's last
-    /// step. If `last` is an error with a close code, such as a violation, returns this error, and
-    /// drops the stream's error, which says less. In place of any other `RecvError`, returns the
-    /// stream's error, but only once.
+    /// What a receiving call reports; `last` is the result of its last step. An error with a close
+    /// code, such as a violation, says more than the stream's, which replaces any other, but only
+    /// once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {
@@ -162,19 +149,19 @@ impl Out {
                 Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
-            // After the peer's Close, a receiving call does not return the stream's error, because
-            // all messages of the peer have arrived. The stream's error stays for flushes.
-            // `recv_error` may be set, because a deadline may pass after the peer's Close.
+            // After the peer's Close, the stream's error stays for flushes: all messages of the
+            // peer have arrived. `recv_error` may be set, because a deadline may pass after that.
             Ok(_) => self.recv_error.map(Error::Recv),
         }
     }
 
-    /// Returns the result of a flush once the sender is broken: the stream's error, the error that
-    /// ended receiving, or `Closed`. The stream's error comes first, because it tells why bytes
-    /// could not be written. If there is no error and our Close was written, the flush succeeds,
-    /// because no message is lost. If an error ended receiving, the flush fails even if our Close
-    /// was written, because the peer may have been gone. Later flushes have the same result, unless
-    /// a receiving call takes the stream's error meanwhile, or an error ends receiving.
+    /// Of a flush once the sender is broken. The stream's error comes first, because it tells why
+    /// bytes could not be written, then the one that ended receiving, even if our Close was
+    /// written, because the peer may have been gone. Without one, and with our Close written, no
+    /// message is lost, and the flush succeeds.
+    ///
+    /// Later flushes have the same result, unless a receiving call takes the stream's error
+    /// meanwhile, or an error ends receiving.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {
         let error = match (&*self.io_error, self.recv_error) {

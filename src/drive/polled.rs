@@ -6,25 +6,22 @@ use std::{
     task::{Wake, Waker},
 };
 
-/// The state that polls keep between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
     tasks: Pair,
-    /// The waker of both tasks, if there are two. When another task takes over a side, a new waker
-    /// replaces this waker. The stream may still have the old waker. This does no harm: the old
-    /// waker still wakes the task that did not change, and the new task gives the new waker to
-    /// everything that it waits for.
+    /// If there are two tasks. When another one takes over a side, the stream may keep the old
+    /// waker, which does no harm: that still wakes the task that did not change, and the new task
+    /// gives the new one to everything that it waits for.
     both: Option<Waker>,
-    /// The outlook after the last poll that stored it. While nobody polls the other side, only a
-    /// poll that is `Pending`, or a task's first poll, stores the outlook.
+    /// After the last poll that stored it. While nobody polls the other side, only a poll that is
+    /// `Pending`, or a task's first, does.
     outlook: Outlook,
 }
 
-/// The task that last polled the receiving side, and the task that last polled the sending side.
+/// That last polled the receiving side, and the sending side.
 #[derive(Clone, Debug, Default)]
 struct Pair([Option<Waker>; 2]);
 
-/// Returns the task of one side, and the task of the other side.
 fn sides(Pair([reader, writer]): &mut Pair, own: Side) -> (&mut Option<Waker>, &Option<Waker>) {
     if own == Side::Reader { (reader, writer) } else { (writer, reader) }
 }
@@ -36,13 +33,11 @@ impl Wake for Pair {
 }
 
 impl Polled {
-    /// Whether a task has polled the other side.
     #[inline(always)]
     pub(super) fn has_other(&mut self, side: Side) -> bool {
         sides(&mut self.tasks, side).1.is_some()
     }
 
-    /// Whether `task` is the task of `side`, and no other task has polled the other side.
     #[inline(always)]
     pub(super) fn is_only(&mut self, side: Side, task: &Waker) -> bool {
         let (own, other) = sides(&mut self.tasks, side);
@@ -50,14 +45,13 @@ impl Polled {
             && other.as_ref().is_none_or(|other| other.will_wake(task))
     }
 
-    /// Stores the outlook after a poll of `side`. Wakes the task of the other side if a change
-    /// matters to that task. A single task that polls both sides, for example by `join!`, is woken
-    /// too, because it has to poll the other side again.
+    /// Wakes the task of the other side if a change matters to it, and also a single task that
+    /// polls both sides, for example by `join!`, because it has to poll the other side again.
     #[inline(always)]
     pub(super) fn look(&mut self, side: Side, now: Outlook) {
         let before = mem::replace(&mut self.outlook, now);
-        // Once a stream accepts bytes again, the stream may drop its waker without calling the
-        // waker. So when a side has written the refused bytes, it wakes the other side.
+        // Once a stream accepts bytes again, it may drop its waker without calling it. So a side
+        // that has written the refused bytes wakes the other.
         let writable = (before.blocked && !now.blocked) || (!before.room && now.room);
         if (writable || now.ends != before.ends)
             && let (_, Some(other)) = sides(&mut self.tasks, side)
@@ -66,11 +60,11 @@ impl Polled {
         }
     }
 
-    /// Records `task` as the task of `side`, and returns the waker with which to poll this side. If
-    /// a task stops polling, it stays recorded, and is woken for nothing, until another task polls
-    /// the same side. If one task polls both sides, it uses its own waker, which costs less. With a
-    /// shared waker, a round trip of 64 bytes over a stream in memory took 770 ns. The shared
-    /// waker's atomic operations took 230 ns of that time.
+    /// The waker with which `task` polls `side`. A task that stops polling stays recorded, and is
+    /// woken for nothing, until another polls the same side.
+    ///
+    /// One task for both sides uses its own waker: with a shared one, a round trip of 64 bytes over
+    /// a stream in memory took 770 ns, 230 of them for its atomic operations.
     pub(super) fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
         let (own, other) = sides(&mut self.tasks, side);
         let one_task = other.as_ref().is_none_or(|other| other.will_wake(task));

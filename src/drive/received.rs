@@ -1,4 +1,3 @@
-//! The result of `recv_to_reply`.
 use crate::proto::{
     connection::{Receiver, Sender},
     message::{Info, Message},

@@ -21,15 +21,13 @@ use std::{
 };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Returns the message that the last step reached, facts about it, and the sender for an
-    /// answer.
     #[inline(always)]
     pub(crate) fn received(&mut self) -> Option<Received<'_, C::Sender<'_>>> {
         self.core.received()
     }
 
-    /// Fails the connection. Sets `recv_error`, so that the writer of a split connection sees the
-    /// failure at once, and not only when this half receives again.
+    /// Sets `recv_error`, so that the writer of a split connection sees the failure at once, and
+    /// not only when this half receives again.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
         self.core.with(|inbound, tx, out| {
             inbound.fail(frame, tx)?;
@@ -38,8 +36,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Begins to leave: the connection is over once `within` has passed, or earlier. After this
-    /// call, the caller has to drive the connection to its end.
+    /// The connection is over once `within` has passed, or earlier. The caller has to drive it to
+    /// its end.
     pub(crate) fn begin_leave<'f>(
         &mut self,
         frame: impl IntoClose<'f>,
@@ -49,9 +47,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.with(|_, tx, _| tx.leave(frame, by))
     }
 
-    /// The fast path of `recv_to_reply`. Takes a message that was already read, unless queued
-    /// replies must be written first or the sender is closed. Returns whether it took a message. In
-    /// a batch of messages this path nearly always succeeds.
     #[inline(always)]
     pub(crate) fn quick_to_reply(&mut self) -> bool {
         self.core.is_free() && self.quick() == Some(Step::Message)
@@ -59,15 +54,14 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Writes everything. If `enough` is set, stops waiting for the stream once there is room for a
-    /// message. While this call waits, nobody reads, so the deadlines on reading are paused.
-    /// `poll_more` resumes them.
+    /// With `enough`, stops waiting once there is room for a message. While this waits, nobody
+    /// reads, so the deadlines on reading are paused; `poll_more` resumes them.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // A broken sender fails before a write, for two reasons. First, `poll_drain` returns an
-            // error only once. Second, when a passed deadline has broken the sender, the stream may
-            // still hold unflushed bytes, and no deadline would bound a wait for their flush.
+            // A broken sender fails before a write: `poll_drain` returns an error only once, and
+            // after a passed deadline has broken the sender, the stream may still hold unflushed
+            // bytes, and nothing would bound a wait for their flush.
             let failed = core.conn.sender().is_broken();
             if order_sending(SendFacts { failed, ..SendFacts::NEW }) == ToSend::Failed {
                 return Poll::Ready(core.out.lost(core.conn.sender()));
@@ -104,13 +98,13 @@ impl<I: Source + Output> Socket<Whole, I> {
         }
     }
 
-    /// Returns the result of `close`, after `Ready::End`. It is no error if the peer ends the
-    /// stream instead of answering our Close, although §5.5.1 asks for an answer.
+    /// After `Ready::End`. A peer that ends the stream instead of answering our Close is no error,
+    /// although §5.5.1 asks for an answer.
     pub(crate) fn close_ended(&mut self) -> Result<(), Error> {
         let conn = &self.core.conn;
-        // `sent_code` is 1006 if our Close was not written. `unconfirmed` means that closing timed
-        // out, and that the peer has not ended the stream. If `dropped` is not 0, messages before
-        // our Close were lost, so the peer cannot have received everything.
+        // 1006: our Close was not written. `unconfirmed`: closing timed out, and the peer has not
+        // ended the stream. If `dropped` is not 0, messages before our Close were lost, so the peer
+        // cannot have received everything.
         let sent = |end: Closed<'_>| end.sent_code != 1006 && !end.unconfirmed;
         let all = conn.closed().is_some_and(sent) && conn.sender().dropped() == 0;
         match self.ended::<()>() {
@@ -119,7 +113,6 @@ impl<I: Source + Output> Socket<Whole, I> {
         }
     }
 
-    /// Lets `f` make any call on the sender, as `Writer::with_sender` does.
     #[cfg(feature = "futures")]
     pub(crate) fn with_sender<T>(
         &mut self,
@@ -128,15 +121,13 @@ impl<I: Source + Output> Socket<Whole, I> {
         f(self.core.conn.sender_mut())
     }
 
-    /// Whether there is room for a message now. (`feed` may still refuse the message while another
-    /// message is being sent in chunks.)
     pub(crate) fn has_room(&self) -> bool {
         let tx = self.core.conn.sender();
         tx.has_room() && !tx.is_closed()
     }
 
-    /// Waits for room. If the sender is already closed, even by a failed write, the error is
-    /// `Closed`, as for `feed`. After a failed write, a flush returns the reason.
+    /// If the sender is closed, even by a failed write, the error is `Closed`, as for `feed`. After
+    /// a failed write, a flush returns the reason.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room() {

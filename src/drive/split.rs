@@ -1,14 +1,12 @@
-//! The two halves of a WebSocket: one receives, the other sends.
+//! The two halves of a WebSocket. The [`Half`] owns everything that receiving needs; one lock
+//! protects what sending needs, the core's sender and the writing half of the stream. A write never
+//! waits for the stream, so neither half waits while it holds the lock: each writes until the
+//! stream refuses more. What it refused stays in the sender, so a Pong that the reader queues can
+//! overtake it at the next frame boundary.
 //!
-//! The [`Half`] owns everything that receiving needs. One lock protects everything that sending
-//! needs: the core's sender and the writing half of the stream. A write never waits for the stream,
-//! so neither half waits while it holds the lock. Each half writes until the stream refuses more.
-//! The refused bytes stay in the sender, so a Pong that the reader queues can overtake them at the
-//! next frame boundary.
-//!
-//! A stream keeps one waker for writing, but both halves may wait, so the stream gets a waker that
-//! wakes both tasks. A stream that accepts bytes again may also drop its waker without calling it.
-//! So when a half has written the last of the refused bytes, it wakes the other half.
+//! A stream keeps one waker for writing, but both halves may wait, so it gets one that wakes both
+//! tasks. A stream that accepts bytes again may also drop its waker without calling it, so a half
+//! that has written the last of the refused bytes wakes the other.
 use super::{
     core::{Core, Socket, Whole},
     error::{Error, Written},
@@ -38,46 +36,42 @@ use std::{
     time::Duration,
 };
 
-/// Before each write, a writer yields at most this many times to a reader that waits for the lock.
-/// All these yields together take about a millisecond. Without this limit, a reader whose thread
-/// does not run would stop the writer. (`checks/model` yields once, to have fewer cases to try.)
+/// Before each write, to a reader that waits for the lock; all together take about a millisecond.
+/// Without a limit, a reader whose thread does not run would stop the writer. (`checks/model`
+/// yields once, to have fewer cases to try.)
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
-/// The state that both halves share.
+/// What both halves share.
 ///
-/// The flags are hints beside the lock, so `Relaxed` is enough. Before a half reads `blocked` or
-/// `quiet`, it parks its waker. If the half then misses a change by the other half or by the
-/// stream, it is woken by whoever made the change. The locks inside `Wakers` order the parking and
-/// the waking. `awaited` affects only which half gets the lock first.
+/// The flags are hints beside the lock, so `Relaxed` is enough: before a half reads `blocked` or
+/// `quiet`, it parks its waker, so if it misses a change by the other half or by the stream, it is
+/// woken by whoever made that. The locks inside `Wakers` order the parking and the waking.
+/// `awaited` affects only which half gets the lock first.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
-    /// The waker for streams and timers that are polled under the lock. This waker wakes both
-    /// tasks.
+    /// Wakes both tasks, for streams and timers that are polled under the lock.
     ///
-    /// A stream must not keep a task's own waker, because the stream drops a replaced waker while
-    /// we hold the lock. If the replaced waker was the last one of its task, the runtime may then
-    /// drop the task. The task's destructors may take the same lock, and would wait for ever.
+    /// A stream must not keep a task's own waker, because it drops a replaced one while we hold the
+    /// lock. If that was the last of its task, the runtime may then drop the task, whose
+    /// destructors may take the same lock, and would wait for ever.
     both: Waker,
-    /// Whether the stream refused bytes that either half may write later. Each write updates this
-    /// flag under the lock, so that the last write decides. With a stale `false`, nobody would
-    /// write the refused bytes. A writing thread also clears this flag while it waits: see
-    /// [`share_rest`](Writer::share_rest).
+    /// The stream refused bytes that either half may write later. Each write updates this under the
+    /// lock, so that the last one decides: with a stale `false`, nobody would write them. A writing
+    /// thread also clears it while it waits: see [`share_rest`](Writer::share_rest).
     blocked: AtomicBool,
-    /// Whether the sending side has no deadline, no queued Close, and no received Pong that lacks
-    /// its time of arrival. If so, the reader need not lock the sending side to find its next
-    /// deadline. [`with`](Self::with) updates this flag before it releases the lock. Without this
-    /// flag the reader would lock before each wait, and would then often wait for a writer that
-    /// sends without pause.
+    /// The sending side has no deadline, no queued Close, and no received Pong that lacks its time
+    /// of arrival: the reader need not lock to find its next deadline, for which it would often
+    /// wait behind a writer that sends without pause. [`with`](Self::with) updates this before it
+    /// releases the lock.
     quiet: AtomicBool,
-    /// Whether the reader waits in [`with_first`](Self::with_first). If so, a writer yields before
-    /// its next write. The lock is not fair: without the yields, a writer whose stream keeps
-    /// accepting bytes would get the lock again and again.
+    /// The reader waits in [`with_first`](Self::with_first), so a writer yields before its next
+    /// write. The lock is not fair: a writer whose stream keeps accepting bytes would get it again
+    /// and again.
     awaited: AtomicBool,
     sending: Mutex<Sending<W>>,
 }
 
-/// The sending side.
 #[derive(Debug)]
 struct Sending<W> {
     tx: Outlined<Sender>,
@@ -86,17 +80,15 @@ struct Sending<W> {
 }
 
 impl<W> Sending<W> {
-    /// Whether an error has ended the connection: receiving or writing has failed, or a deadline
-    /// has passed. Both halves must learn of this.
     fn has_ended(&self) -> bool {
         self.out.recv_error.is_some() || self.tx.is_broken()
     }
 }
 
-/// When dropped, notes what a call has changed on the sending side, even if the application's
-/// closure, stream or waker panics after the change.
+/// Notes in `drop` what a call has changed on the sending side, even if the application's closure,
+/// stream or waker panics after the change.
 struct Change<'a, 'n, W> {
-    /// `Some` if the sender was closed before the change, with the sender's deadline at that time.
+    /// `Some` if the sender was closed before the change, with its deadline at that time.
     closed: Option<Option<Time>>,
     had_ended: bool,
     quiet: &'a AtomicBool,
@@ -104,7 +96,7 @@ struct Change<'a, 'n, W> {
     sending: MutexGuard<'a, Sending<W>>,
 }
 
-/// When dropped, wakes the halves that have to learn of a change.
+/// In `drop`, wakes the halves that have to learn of a change.
 struct News<'a> {
     ended: bool,
     closed: bool,
@@ -150,9 +142,9 @@ impl<W> Shared<W> {
         })
     }
 
-    /// Locks, and wakes no half afterwards. Only getters and `feed` may use this, because they
-    /// change nothing that the other half waits for. Nor do they change `quiet`, because they start
-    /// no deadline, queue no Close, and receive no Pong.
+    /// Without waking anybody. Only getters and `feed` may use this: they change nothing that the
+    /// other half waits for, nor `quiet`, because they start no deadline, queue no Close, and
+    /// receive no Pong.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         #[cfg(test)]
@@ -160,16 +152,15 @@ impl<W> Shared<W> {
         lock(&self.sending)
     }
 
-    /// Gives `f` the sending side, and afterwards wakes the halves that have to learn of a change,
-    /// even if `f` panics. Use this for every call that may queue a Close, may start a deadline, or
-    /// may end the connection. Every other call that needs the lock waits while `f` runs.
+    /// For every call that may queue a Close, start a deadline, or end the connection: afterwards
+    /// the halves that have to learn of it are woken, even if `f` panics. Every other call that
+    /// needs the lock waits while `f` runs.
     fn with<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.change(self.look(), f)
     }
 
-    /// Like [`with`](Self::with), for the receiving half, which gets the lock before a writer that
-    /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
-    /// writes do not: if a writer gets the lock first, it writes the reader's bytes too.
+    /// For the receiving half, which gets the lock before a writer that sends without pause. Not
+    /// for the reader's writes: if a writer gets the lock first, it writes the reader's bytes too.
     fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
         let sending = self.look();
@@ -183,7 +174,7 @@ impl<W> Shared<W> {
         sending: MutexGuard<'_, Sending<W>>,
         f: impl FnOnce(&mut Sending<W>) -> T,
     ) -> T {
-        // `news` is declared before `change`, so it wakes the halves after the lock is released.
+        // Declared before `change`, so it wakes the halves after the lock is released.
         let mut news = News { ended: false, closed: false, wakers: &self.wakers };
         let mut change = Change {
             closed: sending.tx.is_closed().then(|| sending.tx.poll_timeout()),
@@ -195,9 +186,8 @@ impl<W> Shared<W> {
         f(&mut change.sending)
     }
 
-    /// Yields while `awaited` is set, at most `YIELDS` times. The writer calls this before each
-    /// write, outside the lock. The writer's other calls do not yield, because they call no stream,
-    /// and so hold the lock only briefly.
+    /// The writer calls this before each write, outside the lock. Its other calls do not yield:
+    /// they call no stream, and hold the lock only briefly.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -209,9 +199,9 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes queued bytes until the stream refuses more. Before releasing the lock, gives `then`
-    /// the result of [`poll_drain`](Out::poll_drain). The caller must park its waker first, to miss
-    /// no change that another task makes after this write.
+    /// Until the stream refuses more. `then` gets the result of [`poll_drain`](Out::poll_drain),
+    /// under the lock. The caller must park its waker first, to miss no change that another task
+    /// makes after this write.
     fn poll_write<T>(
         &self,
         side: Side,
@@ -225,8 +215,8 @@ impl<W: Output> Shared<W> {
             let full = !tx.has_room();
             let written = out.poll_drain(tx, io, &mut Context::from_waker(&self.both));
             let blocked = written.is_pending();
-            // The other half is woken for room only if this write made the room. Otherwise two
-            // halves whose writes are refused would wake each other without end.
+            // Only if this write made the room: otherwise two halves whose writes are refused would
+            // wake each other without end.
             let room = full && tx.has_room();
             let was_blocked = self.blocked.load(Relaxed);
             self.blocked.store(blocked, Relaxed);
@@ -238,34 +228,31 @@ impl<W: Output> Shared<W> {
             }
             (then(written, sending), blocked, was_blocked, room)
         });
-        // The other half may be waiting until the refused bytes are written. (The writer may also
-        // be waiting for room.) The stream may have dropped its waker without calling it, so this
-        // call wakes the other half. If no write was refused before, nobody waits, and a wake-up
-        // would cost time for nothing.
+        // The other half may be waiting until the refused bytes are written, or for room, and the
+        // stream may have dropped its waker without calling it. If no write was refused before,
+        // nobody waits, and a wake-up would cost time for nothing.
         if was_blocked && (!blocked || room) {
             self.wakers.wake(side.other());
         }
         let newly = blocked && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
-            // The stream may have woken both tasks before `blocked` was set. The reader may then
-            // have polled too early to see that bytes were refused. But if the writer's future is
-            // dropped, only the reader can write these bytes. So this call wakes the reader again.
-            // (If the reader makes this call, it needs no such wake-up: the stream has woken the
-            // reader's task, which polls again.)
+            // The stream may have woken both tasks before `blocked` was set, and the reader may
+            // have polled too early to see that. But if the writer's future is dropped, only the
+            // reader can write these bytes. (The reader itself needs no such wake-up: the stream
+            // has woken its task, which polls again.)
             self.wakers.wake(Side::Reader);
         }
         result
     }
 }
 
-/// The core of the receiving half.
 #[derive(Debug)]
 pub(crate) struct Half<W> {
     pub(crate) inbound: Outlined<Inbound>,
-    /// Whether this half may have queued bytes since its last complete write. [`with`](Core::with)
-    /// sets this flag, because `respond` and passed deadlines queue frames. Without this flag the
-    /// reader would write messages as soon as the writer has fed them. But those messages should
-    /// leave in one write, at the writer's flush.
+    /// This half may have queued bytes since its last complete write: [`with`](Core::with) sets
+    /// this, because `respond` and passed deadlines queue frames. Otherwise the reader would write
+    /// messages as soon as the writer has fed them, which should leave in one write, at the
+    /// writer's flush.
     owes: bool,
     pub(super) link: Arc<Shared<W>>,
 }
@@ -275,7 +262,6 @@ impl<W> Half<W> {
         self.inbound.closed(&self.link.look().tx)
     }
 
-    /// Gives `f` the sender, to read its state.
     pub(crate) fn with_sender<T>(&self, f: impl FnOnce(&Sender) -> T) -> T {
         f(&self.link.look().tx)
     }
@@ -354,20 +340,18 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     }
 }
 
-/// The half that sends.
 #[derive(Debug)]
 pub(crate) struct Writer<W, H = ()> {
     link: Arc<Shared<W>>,
-    /// A writing thread's own handle of the stream. The thread waits for the stream with this
-    /// handle, and holds no lock meanwhile. A task has no handle.
+    /// A writing thread's own, with which it waits for the stream, and holds no lock meanwhile. A
+    /// task has none.
     pub(crate) handle: H,
 }
 
-/// The half that receives from an `R`, and the half that sends to a `W`.
+/// They receive from an `R`, and send to a `W`.
 type Halves<R, W, H> = (Socket<Half<W>, R>, Writer<W, H>);
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Splits the connection. The halves keep messages that were fed or received before the split.
     pub(crate) fn into_halves<R: Source, W: Output, H, E>(
         self,
         split: impl FnOnce(I) -> Result<(R, W, H), E>,
@@ -376,31 +360,28 @@ impl<I: Source + Output> Socket<Whole, I> {
         let (inbound, tx) = core.conn.into_halves();
         let (read, write, handle) = split(io)?;
         let link = Shared::new(tx, core.out, write);
-        // `owes` is set, because replies may have been queued before the split.
+        // `owes`, because replies may have been queued before the split.
         let half = Half { inbound, owes: true, link: link.clone() };
         Ok((Socket::new(half, read), Writer { link, handle }))
     }
 }
 
 impl<W, H> Writer<W, H> {
-    /// Gives `f` the sender. Only getters and `feed` may use this, because they change nothing that
-    /// the reader waits for.
+    /// Only getters and `feed` may use this: they change nothing that the reader waits for.
     #[inline]
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.link.look().tx)
     }
 
-    /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
-    /// sets `false` while it waits for the stream, because it will write these bytes itself.
-    /// Otherwise the reader would wait for the stream too, and would wake up for bytes that this
-    /// thread has written already.
+    /// Whether the reader too may write the bytes that the stream refused. Not while a writing
+    /// thread waits for the stream, because it will write them itself: the reader would wait for
+    /// the stream too, and wake up for bytes that are written already.
     pub(crate) fn share_rest(&self, shared: bool) {
         self.link.blocked.store(shared, Relaxed);
     }
 
-    /// Whether there is room for a message. An error means that this half is closed, so nothing
-    /// more can be fed. The error is `recv_error`, or `Closed` if `recv_error` is `None`. A failed
-    /// write also closes this half: then a flush, not this call, returns the stream's error.
+    /// An error means that this half is closed: `recv_error`, or `Closed` without one. After a
+    /// failed write, a flush returns the stream's error, not this call.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -410,7 +391,6 @@ impl<W, H> Writer<W, H> {
         }
     }
 
-    /// Lets `f` make any call on the sender. Then wakes the reader if it has to learn of a change.
     pub(crate) fn with_sender<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         self.link.with(|sending| f(&mut sending.tx))
     }
@@ -421,8 +401,7 @@ impl<W: Io, H> Writer<W, H> {
         self.link.with(|Sending { tx, io, .. }| tx.measure_rtt(io.now()))
     }
 
-    /// Like [`Socket::begin_leave`]. Wakes the reader, which then watches the new deadline. Returns
-    /// the current time.
+    /// The reader is woken, because it has to watch the new deadline. Returns the current time.
     pub(crate) fn begin_leave<'f>(
         &mut self,
         frame: impl IntoClose<'f>,
@@ -436,13 +415,12 @@ impl<W: Io, H> Writer<W, H> {
 }
 
 impl<W: Output, H> Writer<W, H> {
-    /// Waits for room for a message. Fails as `has_room` and `poll_flush` do.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes what the stream accepts, as a part of `leave` in a task: see [`Socket::leave`]. Ready
-    /// when everything is written, a write has failed, or a timer for the past time `began` ends.
+    /// A part of `leave` in a task: see [`Socket::leave`]. Ready when everything is written, a
+    /// write has failed, or a timer for the past time `began` ends.
     #[cfg(feature = "_task")]
     pub(crate) fn poll_last(&mut self, began: Time, cx: &mut Context<'_>) -> Poll<()> {
         self.link.wakers.park(Side::Writer, cx);
@@ -455,18 +433,16 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Writes everything. If `enough` is set, stops waiting for the stream once there is room for a
-    /// message. Fails if this write fails, or if an error has ended the connection before. An error
-    /// that ended receiving is returned even if everything was written, because a caller that never
-    /// receives learns of the error here.
+    /// With `enough`, stops waiting once there is room for a message. An error that ended receiving
+    /// is returned even if everything was written, because a caller that never receives learns of
+    /// it here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
-        // Parking once per call is enough, because a task or stream takes the parked waker only to
-        // wake this task, which then polls again.
+        // Once is enough: a task or stream takes the parked waker only to wake this task, which
+        // then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
-            // Errors are returned before `poll_stall` is called, because a `Pending` write starts
-            // no deadline once the sender is broken or has ended. `poll_stall` would then be ready,
-            // and this loop would spin.
+            // Errors are returned before `poll_stall`: a `Pending` write starts no deadline once
+            // the sender is broken or has ended, so that would be ready, and this loop would spin.
             // Before it has the lock this half knows nothing: then `order_sending` says `Write`.
             let flushed = self.link.poll_write(Side::Writer, |written, sending| {
                 let Sending { tx, out, .. } = sending;
@@ -480,8 +456,8 @@ impl<W: Output, H> Writer<W, H> {
                 match order_sending(facts) {
                     ToSend::Failed => Poll::Ready(match (written, out.recv_error) {
                         (Poll::Ready(Err(error)), _) => Err(Error::from(error).into()),
-                        // This error is returned even if no write has failed. It takes precedence
-                        // over an earlier error of the stream, which `lost` would return.
+                        // Even if no write has failed, and before an earlier error of the stream,
+                        // which `lost` would return.
                         (_, Some(error)) => Err(Error::from(error).into()),
                         _ if enough && tx.is_closed() => Err(Error::from(SendError::Closed).into()),
                         _ => out.lost(tx),
@@ -497,12 +473,12 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Waits for the deadline on writing. The caller's last write was `Pending`, so this deadline
-    /// runs, unless the other half has since written the bytes or ended the connection. Ready: no
-    /// deadline on writing runs any more, so `poll_flush` must go round its loop again. If the
-    /// deadline has passed, the sender is broken, and `out` has the error.
+    /// The deadline on writing runs, because the caller's last write was `Pending`, unless the
+    /// other half has since written the bytes or ended the connection. Ready: it runs no more, so
+    /// `poll_flush` must go round its loop again. If it has passed, the sender is broken, and `out`
+    /// has the error.
     ///
-    /// The timer belongs to `io`, which both halves share, and wakes both tasks. So the deadline is
+    /// The timer belongs to `io`, which both halves share, and wakes both tasks, so the deadline is
     /// noticed even if this future is dropped. A thread does not wait here: `write_out` asks for
     /// this deadline, and the thread waits with its own handle.
     fn poll_stall(&self) -> Poll<()> {
@@ -516,8 +492,8 @@ impl<W: Output, H> Writer<W, H> {
                     ready!(io.poll_sleep(at, cx));
                 } else {
                     // Until the first `handle_timeout` starts the deadline, `poll_timeout` returns
-                    // a past time. After a passed deadline nothing is left to write, so
-                    // `poll_timeout` returns `None`, and the loop ends.
+                    // a past time. After it has passed nothing is left to write, so that is `None`,
+                    // and the loop ends.
                     out.handle_timeout(None, tx, now);
                 }
             }

@@ -1,6 +1,5 @@
-//! The locks and the clock of a split WebSocket. The locks and the clock come from std, except when
-//! `checks/model` builds this crate to try all interleavings of threads. In that build the locks
-//! are loom's, and the clock stands still.
+//! The locks and the clock of a split WebSocket: std's, except in `checks/model`, which tries all
+//! interleavings of threads, where the locks are loom's, and the clock stands still.
 #[cfg(not(tickwire_model))]
 pub(crate) use std::{
     sync::{
@@ -23,7 +22,7 @@ pub(crate) use {
     },
 };
 
-/// Locks a mutex. Ignores poisoning, so that a panic in one half causes no panic in the other half.
+/// Ignores poisoning, so that a panic in one half causes none in the other.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

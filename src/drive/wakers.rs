@@ -1,5 +1,3 @@
-//! The wakers of the two halves of a split connection, and the waker of a read that must show who
-//! put it off.
 use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, lock};
 use std::{
     mem,
@@ -7,13 +5,13 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The waker for a read of a task, which notes whether the task was woken.
+/// Notes whether a read of a task has woken it.
 ///
 /// A stream that ends a read early, although it may have bytes, has to wake the task, and does so
-/// before it returns `Pending`. So does our own adapter for futures-io, `drive::io::read` after a
-/// signal, and our `TlsStream`. This is the only way in which a stream of any type can say that it
-/// put the read off. A stream without bytes wakes the task only later. (If it wakes the task at
-/// once, because bytes have just arrived, another read is right too.)
+/// before it returns `Pending`: the only way in which a stream of any type can say that it put the
+/// read off. So do our adapter for futures-io, `drive::io::read` after a signal, and our
+/// `TlsStream`. A stream without bytes wakes the task only later. (If at once, because bytes have
+/// just arrived, another read is right too.)
 pub(super) struct Probe {
     task: Waker,
     woken: AtomicBool,
@@ -40,9 +38,8 @@ impl Wake for Probe {
     }
 }
 
-/// The wakers of the tasks that wait in the two halves. The writing half of the stream wakes both
-/// tasks, and so does the timer of that half. Each half also wakes the other half's task after a
-/// change that the task may wait for.
+/// Of the tasks that wait in the two halves. The writing half of the stream and its timer wake
+/// both. Each half also wakes the other's task after a change that this may wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 
@@ -64,11 +61,10 @@ impl Wakers {
         lock(if side == Side::Reader { reader } else { writer })
     }
 
-    /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker runs code of
-    /// the runtime or the program, and this code may call `park` or `wake`, which take the same
-    /// lock. For example, dropping a task's last waker may drop the task. The task's `Drop` code
-    /// may close the other half, and the close wakes this side. So the waker is cloned and dropped
-    /// outside the lock.
+    /// Until [`wake`](Self::wake). The waker is cloned and dropped outside the lock, because that
+    /// runs code of the runtime or the program, which may call `park` or `wake`: dropping a task's
+    /// last waker may drop the task, for example, whose `Drop` may close the other half, and the
+    /// close wakes this side.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {
@@ -79,13 +75,11 @@ impl Wakers {
         drop(before);
     }
 
-    /// Whether this side has parked a waker, and nobody has woken this side since.
     pub(crate) fn is_parked(&self, side: Side) -> bool {
         self.slot(side).is_some()
     }
 
-    /// Wakes the task of this side, if it has parked a waker. Calls the waker outside the lock: see
-    /// [`park`](Self::park).
+    /// Outside the lock: see [`park`](Self::park).
     pub(crate) fn wake(&self, side: Side) {
         let waker = self.slot(side).take();
         if let Some(waker) = waker {

@@ -1,10 +1,7 @@
-//! The waiting calls of the adapters for tasks, written once.
-//!
-//! [`drive::calls`](crate::drive::calls) gives the reason why the calls are macros. Each module
-//! that invokes a macro of this file imports [`names`].
+//! The waiting calls of the adapters for tasks, written once. [`drive::calls`](crate::drive::calls)
+//! says why they are macros.
 
-/// The names that the bodies of the macros use. They include the
-/// [names](crate::drive::calls::names) of `drive::calls`.
+/// With the [names](crate::drive::calls::names) of `drive::calls`.
 pub(crate) mod names {
     pub(crate) use crate::{
         drive::{
@@ -20,7 +17,6 @@ pub(crate) mod names {
     };
 }
 
-/// The call `send` of a whole connection and of the sending half.
 macro_rules! send {
     () => {
         /// Waits until there is room for the message, feeds it, and writes everything buffered.
@@ -62,7 +58,6 @@ macro_rules! send {
 }
 pub(crate) use send;
 
-/// The calls `ready` and `flush`. (`send` does the work of `ready`, `feed` and `flush`.)
 macro_rules! flushing {
     () => {
         /// Waits until there is room for a message of any length. This call writes if there is no
@@ -99,9 +94,8 @@ macro_rules! flushing {
 }
 pub(crate) use flushing;
 
-/// Implements the calls of an adapter's types, for streams with the traits `$Read` and `$Write`. If
-/// the adapter has no timers of its own, the program passes a value that makes timers, as the
-/// parameter `$timers` of type `$T`.
+/// For streams with the traits `$Read` and `$Write`. If the adapter has no timers of its own, the
+/// program passes a value that makes them, the parameter `$timers` of type `$T`.
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
@@ -164,7 +158,7 @@ macro_rules! adapter {
                 match ready {
                     None => Ok(MessageOrRoom::Room),
                     Some(Ready::End) => self.0.ended::<()>().map(|_| MessageOrRoom::Closed),
-                    // There is always a message here, so `map_or` never returns `Closed`.
+                    // There is always a message here.
                     Some(Ready::Item) => {
                         Ok(self.0.message().map_or(MessageOrRoom::Closed, MessageOrRoom::Message))
                     }
@@ -194,7 +188,7 @@ macro_rules! adapter {
                 R: $Read + Unpin,
                 W: $Write + Unpin,
             {
-                // This split never fails. (`blocking` clones the stream, and this can fail.)
+                // Never fails here. In `blocking` it clones the stream, which can.
                 let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
                     let ((read, write), twin) = (split(io), wait.twin());
                     let (read, write) = (Timed { io: read, wait }, Timed { io: write, wait: twin });

@@ -1,4 +1,3 @@
-//! The server's opening handshake, in a task.
 use super::WebSocket;
 use crate::{
     drive::{Error, Incoming, Output, Source},
@@ -16,8 +15,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Reads an opening request, and accepts every good request. Answers a bad request with the HTTP
-/// status for the error, and returns the error. After every error the stream is dropped.
+/// Answers a bad request with the HTTP status for the error, and returns that. After every error
+/// the stream is dropped.
 pub(crate) async fn accept<I: Source + Output>(
     io: I,
     config: &Config,
@@ -35,8 +34,8 @@ pub(crate) async fn accept<I: Source + Output>(
     }
 }
 
-/// The states of [`accept`], except the answer to a bad request. This enum replaces an `async fn`,
-/// whose future would hold memory for both the handshake and the connection while the task lives.
+/// [`accept`] without the answer to a bad request. Not an `async fn`, whose future would hold
+/// memory for both the handshake and the connection while the task lives.
 #[allow(clippy::large_enum_variant)] // the variants share memory: the purpose of this type
 enum Accepting<I> {
     /// `None` while the handshake becomes a connection, and afterwards if `accept_corked` failed.
@@ -45,7 +44,6 @@ enum Accepting<I> {
 }
 
 impl<I: Source + Output> Accepting<I> {
-    /// Ready once the response is written, or the request is found bad.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         if let Self::Reading(reading) = self
             && let Some(handshake) = reading
@@ -55,8 +53,8 @@ impl<I: Source + Output> Accepting<I> {
             }
             if let Some(handshake) = reading.take() {
                 let ws = handshake.accept_corked(Accept::default())?;
-                // `forget` is harmless, because the old `Reading(None)` owns nothing. A plain
-                // assignment would run code to drop the old value, and would move `ws` once more.
+                // The old `Reading(None)` owns nothing. A plain assignment would run code to drop
+                // it, and would move `ws` once more.
                 core::mem::forget(core::mem::replace(self, Self::Writing(ws)));
             }
         }
@@ -68,7 +66,6 @@ impl<I: Source + Output> Accepting<I> {
 }
 
 impl<I: Source + Output> Incoming<I> {
-    /// Reads a request. Answers a bad request as `reject_bad` does, and returns the error.
     pub(crate) async fn read_good(mut self) -> Result<Self, Error> {
         match self.fill().await? {
             Ok(()) => Ok(self),
@@ -76,8 +73,7 @@ impl<I: Source + Output> Incoming<I> {
         }
     }
 
-    /// Answers a bad request with the HTTP status for `error`, and returns `error`. The future is
-    /// boxed, so that it takes no memory in the tasks of good requests.
+    /// Boxed, so that it takes no memory in the tasks of good requests.
     fn reject_bad(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
         Box::pin(async move {
             // The error of the request is the result, even if the answer cannot be written.
@@ -86,12 +82,10 @@ impl<I: Source + Output> Incoming<I> {
         })
     }
 
-    /// Reads a request, and returns the result of [`poll_request`](Self::poll_request).
     pub(crate) async fn fill(&mut self) -> Result<Result<(), HandshakeError>, Error> {
         poll_fn(|cx| self.poll_request(cx)).await
     }
 
-    /// Does the work of `Incoming::reject` of the adapters.
     pub(crate) async fn rejected(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         self.answer(rejection.into()).await?;
         self.linger().await;

@@ -1,8 +1,5 @@
 //! The asynchronous WebSocket, whole and split, and its handshakes, written once over any
-//! [`Source`] and [`Output`].
-//!
-//! The adapters `tokio` and `futures_io` implement [`Source`] and [`Output`] for their streams: how
-//! to read, how to write, and how to wait for a deadline.
+//! [`Source`] and [`Output`]: how to read, how to write, and how to wait for a deadline.
 pub(crate) mod calls;
 mod handshake;
 pub(crate) mod output;
@@ -21,12 +18,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// A WebSocket over an `I`.
 pub(crate) type WebSocket<I> = Socket<Whole, I>;
 
 impl<I: Source + Output> WebSocket<I> {
-    /// Whether a message can be fed, and fewer than `below` bytes are unsent. A `below` of 0 counts
-    /// as 1, because the number of unsent bytes is never below 0.
+    /// `below` of 0 counts as 1, because the number of unsent bytes is never below 0.
     pub(crate) fn has_room_below(&self, below: usize) -> bool {
         let tx = self.core.conn.sender();
         self.has_room() && tx.buffered_amount() < below.max(1)
@@ -34,9 +29,8 @@ impl<I: Source + Output> WebSocket<I> {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Waits until there is room for an answer. Then waits for a message. Each poll checks the room
-    /// anew, because the program may have dropped a future, fed messages, and then polled a new
-    /// future.
+    /// Each poll checks the room anew, because the program may have dropped a future, fed messages,
+    /// and then polled a new one.
     #[inline(never)] // keeps the fast path of `RecvToReply` small
     fn poll_to_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         ready!(C::poll_answerable(self, cx));
@@ -48,7 +42,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls for the next message, by the fast path if possible, otherwise by `poll_more`.
     #[inline(always)]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {
@@ -57,13 +50,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Drives the connection to its end, after [`begin_leave`](Self::begin_leave). Discards the
-    /// messages that are received until then.
+    /// After [`begin_leave`](Self::begin_leave). Discards the messages that are received until the
+    /// end.
     ///
     /// Even a stream with room refuses bytes if the task has used up its runtime's budget, or if
     /// the runtime has not yet asked the operating system about a new stream. Once a timer is
-    /// ready, both reasons are gone. So, if the stream refuses our Close, this call waits for a
-    /// timer, even if `begin_leave` got a `within` of zero, and then writes again.
+    /// ready, both reasons are gone: so, if the stream refuses our Close, this waits for one, even
+    /// if `begin_leave` got a `within` of zero, and then writes again.
     pub(crate) async fn leave(&mut self) {
         let began = self.io.now();
         let written = poll_fn(|cx| match self.write(cx) {
@@ -75,7 +68,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let _ = self.ended::<()>(); // drops the stored error: later calls get it from the core
     }
 
-    /// Returns the message that the last step reached; `None` if that step reached no message.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         self.core.inbound().receiver().message()
@@ -95,9 +87,9 @@ pub enum MessageOrRoom<'a> {
     Closed,
 }
 
-/// The future of `recv`. It is only a pointer. The future of an `async fn` would also store its own
-/// state and the states of all futures inside. `poll` is always inlined, because otherwise the
-/// result of `poll` would pass through memory, which costs 7 ns per message.
+/// The future of `recv`: only a pointer, where that of an `async fn` would also store its own state
+/// and the states of all futures inside. `poll` is always inlined, because otherwise its result
+/// would pass through memory, which costs 7 ns per message.
 pub(crate) struct Recv<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {
@@ -115,7 +107,7 @@ impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {
     }
 }
 
-/// The future of `recv_to_reply`; only a pointer, like [`Recv`].
+/// Only a pointer, like [`Recv`].
 pub(crate) struct RecvToReply<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
@@ -126,9 +118,8 @@ impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
         let Some(drive) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        // If `is_free` is `true`, calling `poll_message` directly saves one call. Unlike
-        // `poll_to_reply`, `poll_message` discards no message. That is right, because no Close is
-        // queued yet, and if this poll queues our Close, no message follows.
+        // If `is_free`, this saves one call. That `poll_message` discards no message is right: no
+        // Close is queued yet, and if this poll queues ours, no message follows.
         let free = drive.core.is_free();
         let polled = if free { drive.poll_message(cx) } else { drive.poll_to_reply(cx) };
         if ready!(polled) == Ready::End {

@@ -1,8 +1,6 @@
-//! Writes to streams. One macro serves the streams of all adapters for tasks.
-
-/// Implements `Output` for an adapter's streams. `$wait` is the adapter's type for waiting,
-/// `$close` is the call that ends a stream, and `$vectored` says whether `$stream` has vectored
-/// writes. `sigpipe.rs` says why only writes of several slices need `without_sigpipe`.
+/// `$wait` is the adapter's type for waiting, `$close` the call that ends a stream, and `$vectored`
+/// says whether `$stream` has vectored writes. `sigpipe.rs` says why only writes of several slices
+/// need `without_sigpipe`.
 macro_rules! output {
     ([$($generics:tt)*] $wait:ty, $close:ident, |$stream:ident| $vectored:expr) => {
         impl<$($generics)*> $crate::drive::Output for $crate::drive::Timed<S, $wait> {

@@ -1,9 +1,9 @@
-//! Receiving by polls, and the waking of two tasks that share one WebSocket.
+//! Receiving by polls, and the waking of two tasks that share one whole WebSocket. (The halves of
+//! `into_split` wake each other through `Wakers`.)
 //!
-//! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each side
-//! polls the stream with a waker that wakes both tasks. If a poll of one side changes something
-//! that the task of the other side waits for, this poll also wakes that task. All this is for a
-//! whole WebSocket, because the halves of `into_split` wake each other through `Wakers`.
+//! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each polls
+//! the stream with a waker that wakes both, and wakes the other task if it changes something that
+//! this waits for.
 use crate::{
     drive::{Core, Ready, Socket, Source, Want, wakers::Side},
     proto::connection::Step,
@@ -11,8 +11,7 @@ use crate::{
 use std::task::{Context, Poll};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Polls the receiving side. The fast path wakes nobody, because it changes nothing that the
-    /// other side waits for.
+    /// The fast path wakes nobody, because it changes nothing that the other side waits for.
     pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         match self.quick() {
             Some(Step::Message) => Poll::Ready(Ready::Item),
@@ -20,9 +19,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls one side. Wakes the task of the other side if the outlook has changed since a poll
-    /// last stored it, and if the change matters to that task. Calls that are not polls, such as
-    /// `feed`, change the outlook too; the next poll notices this.
+    /// Wakes the task of the other side if the outlook has changed since it was last stored, and if
+    /// that matters. Calls that are not polls, such as `feed`, change it too; the next poll
+    /// notices.
     #[inline]
     pub(crate) fn poll_side<T>(
         &mut self,
@@ -38,8 +37,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             false => self.poll_by_another(side, cx, poll),
         };
         // If nobody has polled the other side, there is nobody to wake, so a ready poll need not
-        // store the outlook. After a `Pending` poll this task waits. The outlook is then stored, so
-        // that a later poll of the other side finds what has changed since.
+        // store the outlook. A `Pending` one has to, so that a later poll of the other side finds
+        // what has changed since.
         if let Some(polled) = &mut self.polled
             && (!known || result.is_pending() || polled.has_other(side))
         {
@@ -48,7 +47,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         result
     }
 
-    /// Polls one side for a task that did not poll it last, or while two tasks poll the two sides.
     #[inline(never)] // keeps `poll_side` small while one task polls
     fn poll_by_another<T>(
         &mut self,
@@ -56,8 +54,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        // `polled` is taken out of the socket, because `poll` borrows the whole socket. `poll_side`
-        // has just stored a value, so `unwrap_or_default` finds it.
+        // Taken out, because `poll` borrows the whole socket. `poll_side` has just stored a value.
         let mut polled = self.polled.take().unwrap_or_default();
         let result = poll(self, &mut Context::from_waker(polled.waker(side, cx.waker())));
         self.polled = Some(polled);

@@ -1,8 +1,5 @@
 //! The receiving calls of a whole connection and of a reader, in the adapters for tasks.
-//!
-//! Each module that invokes a macro of this file imports the names of [`calls`](super::calls).
 
-/// The call `recv` of a whole connection and of the receiving half.
 macro_rules! recv {
     () => {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
@@ -36,8 +33,7 @@ macro_rules! recv {
 }
 pub(crate) use recv;
 
-/// The other calls of a whole connection and of the receiving half. `$Sender` is the type of the
-/// sending half in [`Received`](crate::Received).
+/// `$Sender` is the type of the sending half in [`Received`](crate::Received).
 macro_rules! receiving {
     ($Sender:ty) => {
         /// Like [`recv`](Self::recv), but with the message's [`info`](crate::Received::info) and

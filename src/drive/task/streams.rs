@@ -1,14 +1,11 @@
-//! Streams and sinks of owned messages and of owned events. They are for code with combinators such
-//! as `StreamExt::forward`, for a `select` of many connections, and for frameworks that expect
-//! `Stream + Sink`.
+//! Streams and sinks of owned messages and events, for combinators such as `StreamExt::forward`,
+//! for a `select` of many connections, and for frameworks that expect `Stream + Sink`.
 //!
-//! Each received message becomes an owned message. (`recv`, in contrast, lends the message.) A
-//! message of up to 4 KiB is copied into memory that several messages share. A longer message
-//! usually keeps the buffer it was received into. The WebSocket's own methods take precedence over
-//! the methods of `SinkExt`: `ws.send("text")` is `WebSocket::send`.
+//! `recv` lends a message; here each becomes owned. One of up to 4 KiB is copied into memory that
+//! several share, a longer one usually keeps the buffer it was received into. The WebSocket's own
+//! methods take precedence over those of `SinkExt`: `ws.send("text")` is `WebSocket::send`.
 //!
-//! `StreamExt::split` lets two tasks share one WebSocket. The documentation of `poll_recv` says
-//! which task may poll.
+//! `StreamExt::split` lets two tasks share one WebSocket. `poll_recv` says which task may poll.
 use super::{Core, Socket, WebSocket};
 use crate::{
     drive::{Error, Output, Ready, Source, Want, Writer, wakers::Side},
@@ -19,7 +16,6 @@ use std::task::{Context, Poll, ready};
 pub(crate) type PolledItem<T> = Poll<Option<Result<T, Error>>>;
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Polls for the next item of a `Stream`.
     #[inline]
     pub(crate) fn poll_owned<T: From<OwnedMessage>>(
         &mut self,
@@ -33,8 +29,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         // After `Ready::Item`, `take` finds an item. Only `Ready::End` leads past this block.
         if ready!(self.poll_item(cx, want)) == Ready::Item {
             let rx = self.core.inbound().receiver_mut();
-            // `take` would find a short message too. But `take_short` is faster, because it is
-            // inlined and its result is returned at once (see the doc of `take_short`).
+            // Faster than `take`, which would find a short message too: see the doc of
+            // `take_short`.
             if let Some(message) = rx.take_short() {
                 return Poll::Ready(Some(Ok(message.into())));
             }
@@ -48,7 +44,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> WebSocket<I> {
-    /// Does the work of `poll_ready` of a `Sink`.
     #[inline]
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.has_room() {
@@ -62,19 +57,16 @@ impl<I: Source + Output> WebSocket<I> {
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx)).map_err(|error| *error)
     }
 
-    /// Does the work of `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_flush(cx, false)).map_err(|error| *error)
     }
 }
 
 impl<W: Output> Writer<W> {
-    /// Does the work of `poll_ready` of a `Sink`.
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_room(cx).map_err(|error| *error)
     }
 
-    /// Does the work of `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_flush(cx, false).map_err(|error| *error)
     }
@@ -134,7 +126,6 @@ pub struct Events<S>(
     pub S,
 );
 
-/// The names that the macros of this file use.
 pub(crate) mod names {
     pub(crate) use super::{Events, PolledItem};
     pub(crate) use crate::proto::{
@@ -146,7 +137,6 @@ pub(crate) mod names {
     pub(crate) use std::pin::Pin;
 }
 
-/// Implements `Stream` for a type that receives, and for [`Events`] of that type.
 macro_rules! stream {
     ([$($generics:tt)*] $Type:ty) => {
         /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error is
@@ -192,7 +182,6 @@ macro_rules! stream {
 }
 pub(crate) use stream;
 
-/// Implements `Sink` for a type that sends, and for [`Events`] of that type.
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
         /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues an item
