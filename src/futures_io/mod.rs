@@ -144,7 +144,6 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
     }
 }
 
-/// A stream with its timers.
 type Over<S, T> = Timed<S, FuturesIo<T>>;
 
 /// An open WebSocket over `S`, with timers made by `T`. A server gets a WebSocket from [`accept`],
@@ -184,7 +183,7 @@ pub use task::MessageOrRoom;
 
 adapter!(AsyncRead, AsyncWrite, timers: T: Timers);
 
-/// Implements `Debug`. A derived `Debug` would require `T: Debug`, which no closure implements.
+/// A derived `Debug` would require `T: Debug`, which no closure implements.
 macro_rules! shown {
     ($($Type:ident<$($S:ident),*>)*) => {$(
         impl<$($S: fmt::Debug,)* T: Timers> fmt::Debug for $Type<$($S,)* T> {
@@ -246,21 +245,20 @@ where
     drive::client(Timed::new(io, timers), request, config).await.map(WebSocket)
 }
 
-/// After this many reads in a row without a wait, the task yields. So other tasks run, even if a
-/// peer sends faster than this task reads. A larger number would let other tasks wait longer. A
-/// smaller number would wake a busy task more often.
+/// In a row without a wait: then the task yields, so that others run, even if a peer sends faster
+/// than this task reads. With more they would wait longer; with fewer, a busy task would be woken
+/// more often.
 const READS_A_TURN: u8 = 64;
 
-/// A clock, and a timer for the next deadline. `timer` is `None` until a call first waits for a
-/// deadline.
+/// `timer` is `None` until a call first waits for a deadline.
 struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
     timer: Option<Pin<Box<T::Sleep>>>,
-    /// The deadline of `timer`. `None` once the timer was ready. Then the next wait sets the timer
-    /// again, because a future that was ready must not be polled again.
+    /// Of `timer`; `None` once that was ready. The next wait then sets it again, because a future
+    /// that was ready must not be polled again.
     due: Option<Time>,
-    /// The number of reads in a row without a wait.
+    /// In a row, without a wait.
     reads: u8,
 }
 
@@ -272,7 +270,6 @@ impl<S, T: Timers> Timed<S, FuturesIo<T>> {
 }
 
 impl<T: Timers> FuturesIo<T> {
-    /// Timers with the same clock, for the other half of a split connection.
     fn twin(&self) -> Self {
         let timers = self.timers.clone();
         Self { timers, epoch: self.epoch, timer: None, due: None, reads: 0 }
@@ -291,7 +288,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Waits at most a year, so that `Instant` does not overflow. An early wake-up does no harm.
+        // At most a year, so that `Instant` does not overflow. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, timer, due, .. } = &mut self.wait;
         let set = || {
@@ -299,8 +296,8 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
             let far = now.saturating_duration_since(*epoch) + FAR;
             timers.at(*epoch + (until - Time::ZERO).min(far))
         };
-        // Each read may put the deadline off. The timer is not set anew for the later deadline,
-        // because an early wake-up now and then costs less than setting the timer at each read.
+        // Each read may put the deadline off. The timer is not set anew for the later one: an early
+        // wake-up now and then costs less than that at each read.
         if due.is_none_or(|due| until < due) {
             match timer {
                 Some(timer) => timer.set(set()),

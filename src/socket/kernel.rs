@@ -13,19 +13,16 @@ use std::{
     time::Duration,
 };
 
-/// Memory for the `cmsg` with the time (64 bytes), and for other `cmsg`s that the program may have
-/// enabled on the socket. The memory is aligned for a `cmsg` header, because nix makes a reference
-/// to the header.
+/// For the `cmsg` with the time (64 bytes), and others that the program may have enabled. Aligned
+/// for a `cmsg` header, because nix makes a reference to it.
 #[repr(align(16))]
 struct Control([u8; 128]);
 
-/// Whether the kernel can stamp reads. (`false` in `no_kernel.rs`.)
+/// `false` in `no_kernel.rs`.
 pub(super) const STAMPS: bool = true;
 
-/// Asks the kernel to stamp reads.
 pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<()> {
-    // `made` selects the stamps that the kernel makes, and `told` selects the stamps that the
-    // kernel returns with each read.
+    // `made` is what the kernel stamps, `told` what it returns with each read.
     let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
     let told = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
@@ -33,7 +30,7 @@ pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<()> {
     Ok(setsockopt(socket, Timestamping, &(made | told))?)
 }
 
-/// Reads once. `waits`: whether a read of a blocking socket waits for bytes.
+/// `waits`: a read of a blocking socket waits for bytes.
 pub(super) fn read<S: AsFd>(
     socket: &S,
     buf: &mut [u8],
@@ -44,14 +41,14 @@ pub(super) fn read<S: AsFd>(
     let slices = &mut [IoSliceMut::new(buf)];
     let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
     let read = recvmsg::<()>(socket, slices, Some(&mut control.0), flags)?;
-    // If not all `cmsg`s fit into `control`, `cmsgs` fails, and this read has no time.
+    // If not all fit into `control`, this fails, and the read has no time.
     let arrived = read.cmsgs().ok().and_then(|mut all| all.find_map(arrived));
     Ok((read.bytes, arrived))
 }
 
 fn arrived(message: ControlMessageOwned) -> Option<Arrival> {
     let ControlMessageOwned::ScmTimestampsns(stamps) = message else { return None };
-    // A time of zero means that the kernel gave no time.
+    // Zero means that the kernel gave no time.
     let time = |stamp: TimeSpec| Some(Duration::from(stamp)).filter(|time| !time.is_zero());
     Some(Arrival { software: time(stamps.system)?, hardware: time(stamps.hw_raw) })
 }

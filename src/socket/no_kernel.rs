@@ -8,7 +8,7 @@ pub(super) fn stamp_reads<S>(_: &S) -> io::Result<()> {
     Ok(())
 }
 
-/// Never called, because `STAMPS` is `false`.
+/// Never called: `STAMPS` is `false`.
 pub(super) fn read<S>(_: &S, _: &mut [u8], _: bool) -> io::Result<(usize, Option<Arrival>)> {
     Err(io::ErrorKind::Unsupported.into())
 }

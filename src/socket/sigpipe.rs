@@ -1,7 +1,5 @@
-//! Writes that raise no SIGPIPE.
-//!
-//! std writes one slice to a socket by `send` with MSG_NOSIGNAL, and mio and tokio call std. But
-//! std writes several slices by `writev`, which cannot take this flag. Hence this module.
+//! Writes that raise no SIGPIPE. std, which mio and tokio call, writes one slice to a socket by
+//! `send` with MSG_NOSIGNAL, but several by `writev`, which cannot take this flag.
 
 /// Runs `call` so that its writes in this thread raise no SIGPIPE.
 ///
@@ -58,12 +56,11 @@ mod blocked {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
     use std::{fs::File, io::Read, sync::OnceLock};
 
-    /// While a `Blocked` lives, SIGPIPE is blocked in the thread that made the `Blocked`.
+    /// While it lives, SIGPIPE is blocked in the thread that made it.
     pub(super) struct Blocked(());
 
     impl Blocked {
-        /// `None` if SIGPIPE need not be blocked. If the action of SIGPIPE is unknown, SIGPIPE is
-        /// blocked.
+        /// If the action of SIGPIPE is unknown, it is blocked.
         #[inline]
         pub(super) fn unless_ignored() -> Option<Self> {
             static IGNORED: OnceLock<bool> = OnceLock::new();
@@ -73,8 +70,8 @@ mod blocked {
             }
         }
 
-        /// `None` if the thread had blocked SIGPIPE before. Then a pending SIGPIPE may be the
-        /// program's own, and `drop` must not remove it.
+        /// `None` if the thread had blocked SIGPIPE before: a pending one may then be the program's
+        /// own, and `drop` must not remove it.
         #[cold]
         fn new() -> Option<Self> {
             let before = pipe().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
@@ -99,17 +96,16 @@ mod blocked {
         SigSet::from(Signal::SIGPIPE)
     }
 
-    /// Whether the process ignores SIGPIPE. This file has no `unsafe`, and no safe call tells the
-    /// action of a signal. So this function reads the 33rd field of proc_pid_stat(5).
+    /// No safe call tells the action of a signal, so we read the 33rd field of proc_pid_stat(5).
     fn is_ignored() -> Option<bool> {
-        // `stat` has room for the first 33 fields: a name of at most 64 bytes, and short numbers.
+        // For 33 fields: a name of at most 64 bytes, and short numbers.
         let mut stat = [0; 2048];
         let len = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut stat)).ok()?;
         let stat = core::str::from_utf8(stat.get(..len)?).ok()?;
         // The second field, a name in parentheses, may have blanks and parentheses of its own.
-        // `rest` begins with the third field, so `nth(30)` is the 33rd field.
+        // `rest` begins with the third, so `nth(30)` is the 33rd.
         let (_, rest) = stat.rsplit_once(')')?;
-        // The field has a bit for each signal. The lowest bit is for signal 1.
+        // A bit for each signal, the lowest for signal 1.
         let ignored: u64 = rest.split_ascii_whitespace().nth(30)?.parse().ok()?;
         Some(ignored >> (Signal::SIGPIPE as i32 - 1) & 1 == 1)
     }

@@ -1,4 +1,3 @@
-//! [`Timestamped`]: a stream whose reads also get the kernel's time of arrival.
 use super::{AsSocket, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
@@ -36,7 +35,6 @@ pub struct Timestamped<S> {
 }
 
 impl<S> Timestamped<S> {
-    /// Wraps a stream for which the kernel was already asked to stamp reads.
     pub(crate) fn wrap(io: S) -> Self {
         Self { io, arrived: None }
     }
@@ -86,8 +84,8 @@ impl<S: AsSocket> Timestamped<S> {
         Ok(Self::wrap(io))
     }
 
-    /// Makes a stamped read if the kernel can stamp, otherwise calls `plain`. `waits`: whether a
-    /// stamped read of a blocking stream waits for bytes.
+    /// Stamped if the kernel can, otherwise `plain`. `waits`: a stamped read of a blocking stream
+    /// waits for bytes.
     #[inline]
     pub(crate) fn read_as(
         &mut self,
@@ -99,8 +97,8 @@ impl<S: AsSocket> Timestamped<S> {
             return plain(&mut self.io, buf);
         }
         let (n, arrived) = kernel::read(&self.io, buf, waits)?;
-        // `self.arrived` is for a caller's own loop, which calls the method `arrived`. An adapter
-        // may see only a stream around this one, so it takes the time that `leave` stores.
+        // `self.arrived` is for a caller's own loop. An adapter may see only a stream around this
+        // one, so it takes the time that `leave` stores.
         self.arrived = arrived;
         arrival::leave(arrived);
         Ok(n)

@@ -1,11 +1,10 @@
-//! The streams of dialed connections. The lowest layer is TCP, or the stream of a connector. TLS to
-//! a proxy comes above the lowest layer, if the proxy's URL is `https`. TLS to the server is the
-//! highest layer, if the server's URL is `wss`. The adapters `tokio` and `blocking` each have their
-//! own `MaybeTls`, because each has its own TLS stream. These macros have the code that both share.
+//! The streams of dialed connections: TCP or the stream of a connector, then TLS to a proxy if its
+//! URL is `https`, then TLS to the server if its URL is `wss`. The adapters `tokio` and `blocking`
+//! each have their own TLS stream, and so their own `MaybeTls`; these macros have the code that
+//! both share.
 
-/// Defines the type `MaybeTls`, its constructors, and its method `get_ref`, which returns the
-/// stream below TLS. That stream must have the traits `$bound`. The module that invokes this macro
-/// imports the `TlsStream` of its adapter.
+/// `get_ref` returns the stream below TLS, which must have the traits `$bound`. The module that
+/// invokes this imports the `TlsStream` of its adapter.
 macro_rules! maybe_tls {
     ($(#[$doc:meta])* [$($bound:tt)*]) => {
         $(#[$doc])*
@@ -22,8 +21,8 @@ macro_rules! maybe_tls {
         }
 
         impl<S: $($bound)*> MaybeTls<S> {
-            /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to the
-            /// proxy; `None` if there is no proxy, or if the proxy's URL asks for no TLS.
+            /// To a server, or to a proxy. `tls` is for TLS to the proxy; `None` without a proxy,
+            /// or if its URL asks for none.
             pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
                 let plain = Self(Layers::Plain(io));
                 match tls {
@@ -32,7 +31,6 @@ macro_rules! maybe_tls {
                 }
             }
 
-            /// Puts TLS around the stream: TLS to the server if `is_server`, otherwise to a proxy.
             #[cfg(feature = "rustls")]
             pub(crate) fn with_tls(
                 self,
@@ -67,7 +65,6 @@ macro_rules! maybe_tls {
 }
 pub(crate) use maybe_tls;
 
-/// Evaluates `$do` for either variant of `$layers`. In `$do`, `$stream` is the variant's stream.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {
         match $layers {

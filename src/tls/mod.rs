@@ -114,8 +114,7 @@ pub use tickwire_tls::{
 use crate::proto::url::Target;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-/// Returns the default configuration of a client. This is never `None`: only the function in
-/// `off.rs`, for builds without TLS, returns `None`.
+/// Never `None`: only in `off.rs`, for builds without TLS.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
 }

@@ -57,9 +57,8 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
     Dial::new(&Request::new(url)?).connect(config).await
 }
 
-/// The future of a connection that is being made. It is boxed as a trait object, so that its body
-/// is compiled once, in this crate. The body of a plain `async fn` is compiled again in each
-/// codegen unit of a program that polls the future.
+/// Boxed as a trait object, so that its body is compiled once, in this crate: that of a plain
+/// `async fn` is compiled again in each codegen unit of a program that polls it.
 type Connecting<'d> =
     Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
 
@@ -139,8 +138,6 @@ impl Dial<'_> {
         self.open(began, config, |to| within(left(), connector(to))).await
     }
 
-    /// Opens the connection over the stream that `connector` makes. `Dial::blocking_connect_with`
-    /// has the same steps.
     async fn open<'d, S, F>(
         &'d self,
         began: Instant,
@@ -151,15 +148,15 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
-        // `client_tls` is called before `made` runs. So nothing is dialed if `client_tls` fails,
-        // and `of_proxy` does not report this failure as an error of the proxy.
+        // Before `made` runs: nothing is dialed if this fails, and `of_proxy` does not report it as
+        // an error of the proxy.
         let tls = self.client_tls()?;
-        // If there is a proxy, every error in `made` means that the proxy has made no tunnel.
+        // If there is a proxy, every error in `made` means that it has made no tunnel.
         let made = async {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::since(began, MaybeTls::new(connector(to).await?, to, tls)?);
             if let Some(proxy) = &self.via_proxy {
-                // The future is boxed, so that it takes no memory in connections without a proxy.
+                // Boxed, so that it takes no memory in connections without a proxy.
                 Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?;
             }
             Ok(io.io)
@@ -178,15 +175,14 @@ impl Dial<'_> {
         self.tcp_to_any(self.attempts(to, found, limit)?, began).await
     }
 
-    /// Polls all attempts together. When one of them has succeeded, the others are dropped, which
-    /// closes their sockets.
+    /// When one of the attempts has succeeded, the others are dropped, which closes their sockets.
     pub(crate) async fn tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,
         began: Instant,
     ) -> io::Result<TcpStream> {
-        // Each attempt is boxed, because `swap_remove` moves the entries, and a polled future must
-        // stay in its place.
+        // Boxed, because `swap_remove` moves the entries, and a polled future must stay in its
+        // place.
         let mut under_way = Vec::new();
         loop {
             let until = match attempts.next(began.elapsed())? {
@@ -196,8 +192,8 @@ impl Dial<'_> {
                 }
                 Step::Wait(until) => until.unwrap_or(Duration::MAX), // `next` always sets a time
             };
-            // `ended` puts even a failed attempt into an `Ok`, so that an `Err` of `within` below
-            // always means that the time has passed.
+            // Even a failed attempt, so that an `Err` of `within` below always means that the time
+            // has passed.
             let ended = poll_fn(|cx| {
                 for (at, (_, attempt)) in under_way.iter_mut().enumerate() {
                     if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
@@ -215,7 +211,7 @@ impl Dial<'_> {
         }
     }
 
-    /// Dials one address. Sets options before `connect`, because some affect the first TCP segment.
+    /// Options are set before `connect`, because some affect the first TCP segment.
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_nodelay(true)?;

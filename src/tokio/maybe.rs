@@ -1,4 +1,3 @@
-//! The stream of a connection that a `connect` call of `tokio` has made.
 #[cfg(feature = "rustls")]
 use super::TlsStream;
 use crate::{

@@ -238,7 +238,6 @@ where
     client_since(Instant::now(), io, request, config).await
 }
 
-/// Makes the opening handshake over a dialed stream. `handshake_timeout` counts from `began`.
 pub(crate) async fn client_since<S>(
     began: Instant,
     io: S,
@@ -260,8 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-/// A clock, and tokio's timer for the next deadline. `sleep` is `None` until a call first waits for
-/// a deadline.
+/// `sleep` is `None` until a call first waits for a deadline.
 #[derive(Debug)]
 pub(crate) struct Tokio {
     epoch: Instant,
@@ -289,21 +287,19 @@ impl<S> drive::Io for Timed<S, Tokio> {
 }
 
 impl Tokio {
-    /// A timer with the same clock, for the other half of a split connection.
     fn twin(&self) -> Self {
         Self { epoch: self.epoch, sleep: Outlined::default() }
     }
 
-    /// This function is not generic over the stream, so it is compiled once for all streams.
+    /// Not generic over the stream, so compiled once for all.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Waits at most a year, so that `Instant` does not overflow. An early wake-up does no harm.
+        // At most a year, so that `Instant` does not overflow. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
         let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        // Each read may put the deadline off. Until the timer is ready, it is not set to the later
-        // deadline, because setting the timer at each read would cost more than some early
-        // wake-ups.
+        // Each read may put the deadline off. Until the timer is ready it is not set to the later
+        // one: at each read that would cost more than some early wake-ups.
         let set = sleep.deadline();
         if at < set || (at > set && sleep.is_elapsed()) {
             sleep.as_mut().reset(at);
@@ -328,16 +324,16 @@ impl<S: AsyncRead + Unpin> drive::Source for Timed<S, Tokio> {
     }
 }
 
-/// The most bytes of a read that has not grown, with the default settings. Each read takes one unit
-/// of the task's budget in tokio. A longer read takes a unit for each `READ` bytes, so that a task
-/// yields after as many bytes, whether or not its reads have grown.
+/// Of a read that has not grown, with the default settings. Each read takes one unit of the task's
+/// budget in tokio; a longer one takes a unit for each `READ` bytes, so that a task yields after as
+/// many bytes, whether or not its reads have grown.
 const READ: usize = (16 << 10) + 14;
 
-/// Takes units of the task's budget, up to all that are left. The next read is then `Pending`.
+/// The next read is `Pending` once all units of the task's budget are spent.
 #[cold]
 fn spend(units: usize, cx: &mut Context<'_>) {
-    // tokio's empty stream takes a unit for each read. `Pending` wakes the task, and the task's
-    // next read does that too.
+    // tokio's empty stream takes a unit for each read. `Pending` wakes the task, and so does its
+    // next read.
     let mut empty = ::tokio::io::empty();
     for _ in 1..units {
         if Pin::new(&mut empty).poll_read(cx, &mut ReadBuf::new(&mut [])).is_pending() {
