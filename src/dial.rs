@@ -51,13 +51,12 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     pub(crate) via_proxy: Option<Proxy>,
-    // Without the feature `rustls` the method `tls` is missing. If this field were named `tls`,
-    // rustc would then report for `dial.tls(..)` that the field `tls` is private, instead of
-    // reporting that the method is missing.
+    // Not `tls`: without the feature `rustls`, rustc would report for `dial.tls(..)` that the field
+    // `tls` is private, instead of that the method is missing.
     tls_config: Option<tls::Client>,
 }
 
-/// The hook that gets each socket before the socket connects.
+/// Gets each socket before it connects.
 #[derive(Clone)]
 struct Prepare<'r>(Arc<dyn Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r>);
 
@@ -126,14 +125,12 @@ impl<'r> Dial<'r> {
         self.request.target()
     }
 
-    /// Returns the configuration for TLS; `None` if the URL is not `wss`.
     pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
         client_tls(self.target(), self.tls_config.as_ref())
     }
 
-    /// Returns the target to dial: the proxy if there is one, otherwise the server. The second
-    /// value is the configuration for TLS to the proxy; `None` if there is no proxy, or if the
-    /// proxy's URL asks for no TLS.
+    /// The proxy if there is one, with the configuration for TLS to it if its URL asks for that,
+    /// otherwise the server.
     pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match &self.via_proxy {
             None => Ok((self.target(), None)),
@@ -141,13 +138,11 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Converts an error of dialing, or of asking the proxy for a tunnel. If there is a proxy,
-    /// wraps the error in an [`Error::Proxy`].
     pub(crate) fn of_proxy(&self, error: Error) -> Error {
         if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
 
-    /// Passes a socket to the hook, if there is a hook. Call this before the socket connects.
+    /// Before the socket connects.
     pub(crate) fn prepare_socket<S: AsSocket>(&self, socket: &S) -> io::Result<()> {
         let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
         #[cfg(not(windows))]
@@ -156,8 +151,8 @@ impl<'r> Dial<'r> {
         return hook(socket.as_socket());
     }
 
-    /// Prepares the attempts to connect to `found`, the addresses of a target. An attempt fails if
-    /// it has not connected within `limit`, counted from the beginning of the call that dials.
+    /// `found` are the addresses of a target. An attempt has `limit` to connect, counted from the
+    /// beginning of the call that dials.
     pub(crate) fn attempts<'t>(
         &self,
         to: &'t Target,
@@ -169,8 +164,7 @@ impl<'r> Dial<'r> {
     }
 }
 
-/// The race of attempts to connect to the addresses of a target. All times count from the beginning
-/// of the call that dials.
+/// All times count from the beginning of the call that dials.
 pub(crate) struct Attempts<'t> {
     to: &'t Target,
     limit: Duration,
@@ -178,11 +172,11 @@ pub(crate) struct Attempts<'t> {
 }
 
 impl Attempts<'_> {
-    /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
-    /// has passed. The error names each address that was dialed, and why its attempt failed.
+    /// Fails once all attempts have failed, or `limit` has passed, with an error that names each
+    /// address that was dialed, and why.
     pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
-        // After the limit, no further attempt begins. The attempts under way count as failed, so
-        // that the final error names them. `to_vec` copies the list, because `failed` changes it.
+        // After the limit, no further attempt begins, and those under way count as failed, so that
+        // the final error names them. `to_vec`, because `failed` changes the list.
         let timed_out = now >= self.limit;
         if timed_out {
             for address in self.race.under_way().to_vec() {
@@ -205,7 +199,7 @@ impl Attempts<'_> {
             format!("{text}{separator}{error}, dialing {to}")
         });
         match failures.pop() {
-            // `text` has all errors. The last error gives the kind and the source of the result.
+            // `text` has all errors; the last gives the kind and the source.
             Some((_, error)) => failed(text, error),
             // No attempt has begun: the lookup took the whole time, or the name has no address.
             None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),
@@ -214,7 +208,6 @@ impl Attempts<'_> {
     }
 }
 
-/// Returns the configuration for TLS to a target; `None` if the URL is neither `wss` nor `https`.
 fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Client>, Error> {
     if !to.secure() {
         return Ok(None);
@@ -226,18 +219,15 @@ fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Clie
     config.map(Some).ok_or(Error::NoTls) // `None` only if the feature `rustls` is off
 }
 
-/// Makes the error of a failed lookup.
 fn unresolved(target: &Target, error: io::Error) -> io::Error {
     failed(format!("{error}, resolving {}:{}", target.host(), target.port()), error)
 }
 
-/// Makes the error of a failed dial. `text` names the target or the addresses.
 fn failed(text: String, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Connecting { text, source })
 }
 
-/// The error of a lookup, or of all attempts. `text` names what failed. `source` is the error of
-/// the lookup or of the last attempt.
+/// `text` names what failed; `source` is the error of the lookup or of the last attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 struct Connecting {

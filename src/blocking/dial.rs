@@ -1,4 +1,3 @@
-//! Connecting to a URL from a thread.
 use super::{MaybeTls, Stream, WebSocket, client_since, wait};
 use crate::{
     dial::{Attempts, Dial},
@@ -105,7 +104,7 @@ impl Dial<'_> {
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?; // `open` of the adapter `tokio` says why this comes first
-        // If there is a proxy, every error in `make` means that the proxy has made no tunnel.
+        // If there is a proxy, every error in `make` means that it has made no tunnel.
         let make = || {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
@@ -121,10 +120,10 @@ impl Dial<'_> {
         client_since(began, stream, self.request, config)
     }
 
-    /// Resolves and dials the target. An IP address needs no lookup, and so no thread.
+    /// An IP address needs no lookup, and so no thread.
     fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
-        // The thread of the lookup may outlive this call, so it needs a `host` of its own.
+        // The thread of the lookup may outlive this call, so it needs its own.
         let (host, port) = (String::from(to.host()), to.port());
         let found = match host.parse::<IpAddr>() {
             Ok(address) => Ok(vec![SocketAddr::new(address, port)].into_iter()),
@@ -136,8 +135,7 @@ impl Dial<'_> {
         self.blocking_tcp_to_any(attempts, began)
     }
 
-    /// Connects to the first address that answers. Before a socket connects, this function sets
-    /// TCP_NODELAY on it, and passes it to the hook of `prepare`.
+    /// Before a socket connects, it gets TCP_NODELAY, and the hook of `prepare`.
     pub(crate) fn blocking_tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,
@@ -160,10 +158,9 @@ impl Dial<'_> {
     }
 }
 
-/// Runs `call` in a thread of its own, because nothing can end `call` early. Waits for the result
-/// of `call` for at most `limit`. After that time the error is `TimedOut`, and the thread goes on
-/// alone. The error is also `TimedOut` if `call` panics. WASI has no threads, so there the limit is
-/// the host's.
+/// In a thread of its own, because nothing can end `call` early: after `limit` the error is
+/// `TimedOut`, as if `call` panics, and the thread goes on alone. WASI has no threads, so there the
+/// limit is the host's.
 fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -52,7 +52,6 @@ pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<We
     client_since(Instant::now(), io, request, config)
 }
 
-/// Like [`client`], for a dialed stream. The handshake's deadline counts from `began`.
 pub(crate) fn client_since<S: Stream>(
     began: Instant,
     io: S,
@@ -151,8 +150,8 @@ impl<S: Stream> Incoming<S> {
     }
 }
 
-/// Runs a future by one poll. One poll is enough, because the poll itself waits, in `poll_wait`. If
-/// the stream is non-blocking or cannot wait, drops the future and returns `WouldBlock`.
+/// By one poll, which itself waits, in `poll_wait`. If the stream is non-blocking or cannot wait,
+/// drops the future and returns `WouldBlock`.
 pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     match pin!(future).poll(&mut context()) {
         Poll::Ready(done) => Ok(done),
@@ -161,7 +160,6 @@ pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
 }
 
 impl<S: Stream> Timed<S, Thread> {
-    /// Joins a stream and a clock, for an opening handshake that began at `began`.
     pub(crate) fn opening(began: Instant, io: S) -> Self {
         let _ = io.set_nodelay(true); // if this fails, small writes may leave later
         Self::new(io, began)

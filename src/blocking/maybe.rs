@@ -1,4 +1,3 @@
-//! The stream of a connection that a `connect` call of `blocking` has made.
 #[cfg(feature = "rustls")]
 use super::TlsStream;
 use super::{Interest, Stream};

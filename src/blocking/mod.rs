@@ -107,7 +107,6 @@ use split::WRITER_WAIT;
 use std::time::Duration;
 use thread::{READ_TIMEOUT, Thread};
 
-/// The call `recv` of a whole connection and of the receiving half.
 macro_rules! recv {
     () => {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
@@ -140,8 +139,7 @@ macro_rules! recv {
 }
 use recv;
 
-/// The other calls of a whole connection and of the receiving half. `$Sender` is the type to which
-/// an answer is fed.
+/// An answer is fed to a `$Sender`.
 macro_rules! receiving {
     ($Sender:ty) => {
         /// Like [`recv`](Self::recv), but also returns the message's
@@ -413,8 +411,8 @@ impl<S: Stream> WebSocket<S> {
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     /// After an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        // The field `reads_time_out` of `wait` keeps the value of the old stream. This does no
-        // harm, because a `Spin` reads in the same way whether a read may block or not.
+        // `wait` keeps the old stream's `reads_time_out`, which does no harm: a `Spin` reads in the
+        // same way whether a read may block or not.
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
@@ -436,18 +434,16 @@ impl<S: Stream> WebSocket<S> {
     /// The errors of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After
     /// an error the connection is lost.
     pub fn into_split(self) -> std::io::Result<(Reader<S>, Writer<S>)> {
-        // Nothing wakes the reader when the writer starts a deadline. So the reader waits for at
-        // most `reader_wait` at a time. It then notices a started deadline before more than about a
-        // quarter of the deadline's duration is over. (`reader_wait` is at least 1 ms, and a read
-        // may be `MARGIN` late.)
+        // Nothing wakes the reader when the writer starts a deadline. With this limit it notices
+        // one before more than about a quarter of its duration is over. (`reader_wait` is at least
+        // 1 ms, and a read may be `MARGIN` late.)
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // The reader waits with `read`, the writer waits with `handle`, and nobody waits with
-            // `write`. So what is noted in `write` has no effect. If the stream refuses bytes, the
-            // reader's `Socket::write` notes this in `read`, and the writer's `write_out` notes
-            // this in `handle`.
+            // The reader waits with `read`, the writer with `handle`, and nobody with `write`, so
+            // what is noted there has no effect. If the stream refuses bytes, the reader's
+            // `Socket::write` notes this in `read`, and the writer's `write_out` in `handle`.
             let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();

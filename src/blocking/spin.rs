@@ -1,8 +1,6 @@
-//! A stream that never sleeps: for the least latency, at the price of a core.
-//!
-//! A `Spin` differs from other streams only in the way it waits. A read tries many times before it
-//! fails with `WouldBlock`. Then the adapter checks its deadlines and calls [`wait`](Stream::wait),
-//! which returns at once. So the adapter reads again.
+//! A stream that never sleeps: for the least latency, at the price of a core. A read tries many
+//! times before it fails with `WouldBlock`; then the adapter checks its deadlines and calls
+//! [`wait`](Stream::wait), which returns at once.
 use super::{Interest, Stream};
 use std::{
     hint::spin_loop,
@@ -10,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-/// The number of tries of one read. The adapter reads the clock between two reads, and not between
-/// two tries. Each try is a system call, so all tries of one read take about 20 µs. A larger number
-/// would make a call notice its deadlines later. A smaller number would read the clock more often.
+/// Of one read, between two of which the adapter reads the clock. Each is a system call, so they
+/// take about 20 µs. With more, a call would notice its deadlines later; with fewer, it would read
+/// the clock more often.
 const TRIES: u32 = 64;
 
 /// A stream whose reads try again and again instead of sleeping. So the operating system need not
@@ -63,8 +61,8 @@ impl<S: Stream> Spin<S> {
     ///
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     pub fn new(io: S) -> io::Result<Self> {
-        // A wait of zero only asks whether the stream can wait. A stream that cannot wait is
-        // refused, because its `try_` calls may block.
+        // A wait of zero only asks whether the stream can wait. One that cannot is refused, because
+        // its `try_` calls may block.
         io.wait(Interest::WRITE, Some(Duration::ZERO))?;
         Ok(Self { io })
     }

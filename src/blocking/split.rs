@@ -1,13 +1,12 @@
-//! The two halves of a WebSocket for two threads. These halves work like the halves for two tasks,
-//! but neither thread can wake the other.
+//! The two halves of a WebSocket for two threads. They work like those for two tasks, but neither
+//! thread can wake the other: while a thread waits in the operating system, only its file
+//! descriptors wake it, so that would take more of them (an eventfd or a pipe), and one more system
+//! call per wake-up. The waits are bounded instead.
 //!
-//! While a thread waits in the operating system, only its file descriptors wake it. To let one
-//! thread wake the other, each split connection would need more file descriptors (an eventfd or a
-//! pipe). Each wake-up would also cost one more system call. So the waits are bounded instead. A
-//! waiting reader usually checks once a second whether a Close was queued or a write timed out. If
-//! the shortest timeout that the writer can start is below four seconds, the reader instead checks
-//! about four times in that timeout, but at most once a millisecond. A writer that waits for the
-//! stream checks every 50 ms whether receiving has failed.
+//! A waiting reader usually checks once a second whether a Close was queued or a write timed out;
+//! if the shortest timeout that the writer can start is below four seconds, about four times in
+//! that, but at most once a millisecond. A writer that waits for the stream checks every 50 ms
+//! whether receiving has failed.
 #[cfg(doc)]
 use super::WebSocket;
 use super::{
@@ -20,8 +19,8 @@ use crate::drive::{
 };
 use std::{io, task::Poll, time::Duration};
 
-/// The longest wait of a writer. After each wait the writer checks whether receiving has failed. A
-/// longer wait would delay this check. A shorter wait would wake a blocked writer more often.
+/// Then the writer checks whether receiving has failed. A longer wait would delay this, a shorter
+/// one would wake a blocked writer more often.
 pub(super) const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving, because receiving calls answer Pings, notice the peer's
@@ -131,9 +130,8 @@ impl<S: Stream> Writer<S> {
         Ok(())
     }
 
-    /// Writes everything. If `enough` is set, stops waiting for the stream once there is room for a
-    /// message. Each wait ends after `WRITER_WAIT` at the latest, so that the next poll notices if
-    /// receiving has failed.
+    /// With `enough`, stops waiting once there is room for a message. Each wait ends after
+    /// `WRITER_WAIT` at the latest, so that the next poll notices if receiving has failed.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         self.0.handle.wait.begin_sending();
         let mut before = self.0.with(|tx| tx.buffered_amount());
@@ -142,9 +140,9 @@ impl<S: Stream> Writer<S> {
                 return done.map_err(|error| *error);
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
-            // If fewer bytes are left than before, a half has written some, so the caller's timeout
-            // begins again. `poll_write` cannot restart the timeout, because it works on the shared
-            // handle, and only the writer's own `self.0.handle` has the timeout.
+            // A half has written some, so the caller's timeout begins again. `poll_write` cannot do
+            // that: it works on the shared handle, and only the writer's own `self.0.handle` has
+            // the timeout.
             if left < before {
                 self.0.handle.wait.begin_sending();
             }

@@ -183,18 +183,14 @@ impl Interest {
     /// Wait until the stream accepts bytes.
     pub const WRITE: Self = Self { read: false, write: true };
 
-    /// Returns the events of both values.
     pub(crate) const fn with(self, other: Self) -> Self {
         Self { read: self.read || other.read, write: self.write || other.write }
     }
 }
 
-/// Whether a failed call can be repeated, because it timed out or would have to wait.
-///
-/// `TimedOut` without an error number comes from a caller's own stream, whose timeout has passed.
-/// On Unix, `TimedOut` with an error number means that the peer is gone. Windows uses one number
-/// for a peer that is gone and for a call that timed out. So on Windows only a deadline, for
-/// example of the heartbeat, detects that the peer is gone.
+/// `TimedOut` without an error number comes from a caller's own stream, whose timeout has passed;
+/// on Unix, with one, the peer is gone. Windows uses one number for both, so there only a deadline,
+/// for example of the heartbeat, detects that the peer is gone.
 pub(crate) fn in_vain(error: &io::Error) -> bool {
     let of_the_peer = !cfg!(windows) && error.raw_os_error().is_some();
     match error.kind() {
@@ -248,8 +244,7 @@ socket!(TcpStream, |tcp, yes| tcp.set_nodelay(yes));
 #[cfg(unix)]
 socket!(std::os::unix::net::UnixStream, |_unix, _yes| Ok(()));
 
-/// Implements the calls that every wrapper forwards to its inner stream. Each wrapper has its own
-/// code for the other calls, which read, write, shut down or clone the stream.
+/// The other calls read, write, shut down or clone the stream, and each wrapper has its own.
 macro_rules! forwarded {
     ($this:ident => $to:expr) => {
         #[inline]

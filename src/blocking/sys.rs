@@ -11,9 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// Waits with `poll(2)`, which on Windows is WSAPoll. Does not return which event occurred, because
-/// the adapter tries its reads and writes again after every wait. A timeout that is too long for
-/// the operating system means no limit.
+/// On Windows by WSAPoll. Not which event occurred, because the adapter tries its reads and writes
+/// again after every wait. A timeout that is too long for the operating system means no limit.
 pub(super) fn poll_socket(
     socket: &impl AsSocket,
     want: Interest,
@@ -24,8 +23,7 @@ pub(super) fn poll_socket(
     flags.set(PollFlags::OUT, want.write);
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match poll(&mut [PollFd::new(socket, flags)], timeout.as_ref()) {
-        // A signal may interrupt even a `poll` with a timeout of zero. This is no error, because a
-        // wait may return early.
+        // A signal may interrupt even a `poll` with a timeout of zero. A wait may return early.
         Err(Errno::INTR) => Ok(()),
         polled => Ok(polled.map(|_| ())?),
     }
@@ -39,11 +37,10 @@ mod calls {
         net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg},
     };
 
-    /// With this flag, a write to a peer that is gone fails without raising SIGPIPE.
+    /// A write to a peer that is gone then fails without SIGPIPE.
     #[cfg(not(target_vendor = "apple"))]
     const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-    /// Apple's systems lack this flag. Instead, std sets the option SO_NOSIGPIPE on each socket
-    /// that it opens.
+    /// Apple's systems lack this flag. Instead, std sets SO_NOSIGPIPE on each socket that it opens.
     #[cfg(target_vendor = "apple")]
     const NO_SIGNAL: SendFlags = SendFlags::empty();
 
@@ -67,10 +64,9 @@ mod calls {
         })
     }
 
-    /// Waits for `want`. But if the user made the socket non-blocking, returns `WouldBlock` at
-    /// once, because the user then wants no call to wait. Each call reads the mode of the socket
-    /// anew, because the user may change it. With a timeout of zero, the call does not wait, and
-    /// ignores the mode.
+    /// If the user made the socket non-blocking, `WouldBlock` at once, because he wants no call to
+    /// wait. The mode is read in each call, because he may change it. A timeout of zero does not
+    /// wait, and ignores the mode.
     pub(in super::super) fn wait(
         socket: &impl AsSocket,
         want: Interest,
@@ -85,9 +81,9 @@ mod calls {
 }
 
 /// Windows and WASI have no MSG_DONTWAIT, so `try_read` and `try_write` make the socket
-/// non-blocking, and the socket stays so. After the first call, even a plain read does not wait, so
-/// the adapter waits in `poll`. Windows does not tell the mode of a socket. So if the user made the
-/// socket non-blocking, the adapter still waits, while on Unix `wait` returns `WouldBlock`.
+/// non-blocking, and it stays so: even a plain read does not wait, and the adapter waits in `poll`.
+/// Windows does not tell the mode of a socket, so if the user made it non-blocking, the adapter
+/// still waits, while on Unix `wait` returns `WouldBlock`.
 #[cfg(any(windows, target_os = "wasi"))]
 mod calls {
     use super::*;

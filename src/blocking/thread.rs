@@ -1,13 +1,12 @@
-//! How a thread waits: the thread polls like a task, and `poll(2)` wakes it.
+//! How a thread waits: it polls like a task, and `poll(2)` wakes it. A poll of
+//! [`drive`](crate::drive) that would have to wait returns `Pending`, and notes the awaited events
+//! and deadlines in a [`Thread`]; [`wait`](Timed::wait) waits for the first of these, and the call
+//! polls again.
 //!
-//! The polls of [`drive`](crate::drive) usually read and write without waiting. A poll that would
-//! have to wait returns `Pending`, and notes the awaited events and deadlines in a [`Thread`]. Then
-//! [`wait`](Timed::wait) waits for the first of these, and the call polls again.
-//!
-//! If each wait were a `poll(2)`, each message would cost one more system call. For messages of 64
-//! bytes, this call takes 12 % of the processor's time. So a blocking read waits instead
-//! ([`may_wait`](Io::may_wait)) if nothing is to be written, the caller has set no time limit, and
-//! no deadline falls into the next second.
+//! If each wait were a `poll(2)`, each message would cost one more system call: for 64 bytes, 12 %
+//! of the processor's time. So a blocking read waits instead ([`may_wait`](Io::may_wait)) if
+//! nothing is to be written, the caller has set no time limit, and no deadline falls into the next
+//! second.
 use super::stream::{Interest, Stream, in_vain};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -20,68 +19,62 @@ use std::{
     time::Duration,
 };
 
-/// The read timeout that a whole connection sets before its first blocking read with a deadline.
-/// The reader of a split connection sets its `longest_wait` instead, which is at most this time. A
-/// read blocks only if no deadline passes within its read timeout plus [`MARGIN`]. A longer time
-/// would let fewer reads block, and each read that must not block costs a `poll(2)`. A shorter time
-/// would wake idle threads more often.
+/// Of a whole connection, set before its first blocking read with a deadline; the reader of a split
+/// one sets its `longest_wait`, which is at most this. A read blocks only if no deadline passes
+/// within it plus [`MARGIN`]. With a longer time fewer reads would block, and each that must not
+/// costs a `poll(2)`; a shorter one would wake idle threads more often.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time by which a blocking read may exceed its timeout: two steps of the operating system's
-/// clock, of at most 10 ms each.
+/// By which a blocking read may exceed its timeout: two steps of the operating system's clock, of
+/// at most 10 ms each.
 const MARGIN: Duration = Duration::from_millis(20);
 
-/// A clock, the state of a call, and the events and deadlines that the last polls would wait for.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(super) epoch: Instant,
-    /// The caller's time limit for a receiving call; `None` for no limit.
+    /// For a receiving call.
     pub(super) read_limit: Option<Duration>,
-    /// The caller's time limit for a sending call, counted anew whenever the stream accepts bytes;
-    /// `None` for no limit.
+    /// For a sending call, counted anew whenever the stream accepts bytes.
     pub(super) write_limit: Option<Duration>,
     call: Call,
     noted: Noted,
-    /// Whether the next read may block. `may_wait` sets this flag, and `poll_read` resets it.
+    /// The next read may block: `may_wait` sets this, and `poll_read` resets it.
     read_waits: bool,
-    /// The longest wait of one half of a split connection. After this time the thread polls again,
-    /// to notice changes by the other half, which cannot wake this thread. `None` for a whole
-    /// connection.
+    /// Of one half of a split connection, which then polls again to notice changes by the other
+    /// half, because that cannot wake this thread.
     pub(super) longest_wait: Option<Duration>,
-    /// Whether the stream accepted a read timeout of `longest_wait`, or of `READ_TIMEOUT` if
-    /// `longest_wait` is `None`. This field is `None` before the first read that needs the read
-    /// timeout.
+    /// The stream accepted a read timeout of `longest_wait`, or else of `READ_TIMEOUT`. `None`
+    /// before the first read that needs one.
     reads_time_out: Option<bool>,
 }
 
-/// The state of a call. Each call that may wait, except the calls of a handshake, begins with
-/// [`begin`](Thread::begin) or [`begin_sending`](Thread::begin_sending).
+/// Each call that may wait, except those of a handshake, begins with [`begin`](Thread::begin) or
+/// [`begin_sending`](Thread::begin_sending).
 #[derive(Debug, Default)]
 struct Call {
-    /// The time at which the caller's time limit ends this call; `None` without a limit.
+    /// By the caller's time limit.
     ends: Option<Time>,
-    /// Whether this call sends. If so, its time limit restarts whenever the stream accepts bytes.
+    /// Then the time limit restarts whenever the stream accepts bytes.
     sends: bool,
-    /// Whether this call has read. A call reads once even if its time limit has passed, so that a
-    /// caller with a short limit still makes progress.
+    /// A call reads once even if its time limit has passed, so that a caller with a short limit
+    /// still makes progress.
     has_read: bool,
 }
 
-/// The events and deadlines to wait for. Each poll adds its events and deadlines, and `wait` takes
-/// all. An entry left from an earlier poll costs only another poll. But if an entry were missing,
-/// the thread would wait for ever. So each poll that returns `Pending` notes an event or a
-/// deadline, or sets `again`.
+/// What to wait for. Each poll adds, and `wait` takes all. A stale entry costs only another poll,
+/// but without one the thread would wait for ever: so each poll that returns `Pending` notes an
+/// event or a deadline, or sets `again`.
 #[derive(Debug, Default)]
 struct Noted {
-    /// The events.
     want: Interest,
     /// The earliest deadline.
     until: Option<Time>,
-    /// Whether a poll returned `Pending`, but not because the stream would block. Either a read was
-    /// put off because the time limit of the call had passed, or a signal or TLS interrupted a call
-    /// of the stream (see `failed`). If this flag is set, `wait` returns at once: the call polls
-    /// again, or fails because its time limit has passed. (In a split connection, both halves write
-    /// to one shared handle of the stream, but each half waits with a handle of its own. So nobody
-    /// reads the flag of the shared handle.)
+    /// A poll returned `Pending`, but not because the stream would block: a read was put off
+    /// because the time limit of the call had passed, or a signal or TLS interrupted a call of the
+    /// stream (see `failed`). `wait` then returns at once: the call polls again, or fails because
+    /// its time limit has passed.
+    ///
+    /// (In a split connection both halves write to a shared handle of the stream, but each waits
+    /// with its own, so nobody reads this flag of the shared one.)
     again: bool,
 }
 
@@ -103,27 +96,24 @@ impl Thread {
         Time::new(self.epoch.elapsed())
     }
 
-    /// Bounds each wait of a half. [`may_wait`](Io::may_wait) sets this bound as the stream's read
-    /// timeout before the next read that may block.
+    /// [`may_wait`](Io::may_wait) sets this bound as the stream's read timeout before the next read
+    /// that may block.
     pub(super) fn set_longest_wait(&mut self, wait: Duration) {
         (self.longest_wait, self.reads_time_out) = (Some(wait), None);
     }
 
-    /// Begins a receiving call.
     #[inline]
     pub(super) fn begin(&mut self) {
         self.begin_call(false, self.read_limit);
     }
 
-    /// Begins a sending call, or starts its time limit anew because the stream accepted bytes.
     #[inline]
     pub(super) fn begin_sending(&mut self) {
         self.begin_call(true, self.write_limit);
     }
 
-    /// Starts the time limit of a call, and forgets what earlier polls noted. `poll_write` calls
-    /// this in the middle of a sending call. Forgetting the notes is safe then, because the sending
-    /// call notes its events again before it waits.
+    /// Also in the middle of a sending call, by `poll_write`. To forget what earlier polls noted is
+    /// safe then, because the call notes its events again before it waits.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
         let ends = limit.map(|limit| self.now() + limit);
@@ -134,8 +124,6 @@ impl Thread {
         self.call.ends.is_some_and(|ends| self.now() >= ends)
     }
 
-    /// Returns the result of a call of the stream. If the call would block, notes `want` and
-    /// returns `Pending`.
     #[inline]
     fn polled<T>(&mut self, done: io::Result<T>, want: Interest) -> Poll<io::Result<T>> {
         match done {
@@ -144,8 +132,6 @@ impl Thread {
         }
     }
 
-    /// Handles a failed call of the stream. `Pending`: the thread must wait for `want` or repeat
-    /// the call.
     #[cold]
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
@@ -155,11 +141,11 @@ impl Thread {
                 }
                 self.noted.want = self.noted.want.with(want);
             }
-            // A signal interrupted the call, or a TLS stream ended the call early. (A TLS call that
-            // may wait reads only once. Other TLS calls stop after `BARREN` bytes without data.) Do
-            // not repeat the call here, because the deadlines must be checked first. Do not note
-            // `want` either: on a stream that cannot wait, the wait for `want` would fail, so a
-            // signal would end the user's call, or drop a handshake.
+            // By a signal, or by a TLS stream that ends the call early. (A TLS call that may wait
+            // reads only once; others stop after `BARREN` bytes without data.) Not repeated here,
+            // because the deadlines must be checked first. Nor is `want` noted: on a stream that
+            // cannot wait, the wait would fail, so a signal would end the user's call, or drop a
+            // handshake.
             ErrorKind::Interrupted => self.noted.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -167,7 +153,7 @@ impl Thread {
     }
 }
 
-/// Returns a context that wakes nothing, because a thread polls again after each wait.
+/// Wakes nothing, because a thread polls again after each wait.
 pub(super) fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
@@ -177,11 +163,10 @@ impl<S: Stream> Timed<S, Thread> {
         Self { io, wait: Thread::new(epoch) }
     }
 
-    /// Waits for the first of the events and deadlines that the last polls noted. `Ok`: poll again;
-    /// the wait may have ended for any reason. `WouldBlock`: the time limit of this call has
-    /// passed, or `Stream::wait` refused, because the user wants no call to wait or the stream
-    /// cannot wait. Any other error comes from the wait itself. The connection does not keep this
-    /// error, so a later call can go on.
+    /// `Ok`: poll again; the wait may have ended for any reason. `WouldBlock`: the time limit of
+    /// this call has passed, or `Stream::wait` refused, because the user wants no call to wait or
+    /// the stream cannot. Any other error is of the wait itself, and not kept, so a later call can
+    /// go on.
     #[inline(never)] // called at several places, and compiled for each type of stream
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
@@ -202,16 +187,14 @@ impl<S: Stream> Timed<S, Thread> {
         }
     }
 
-    /// Waits until the stream accepts bytes, at most until the time `until`.
     pub(super) fn wait_to_write(&mut self, until: Option<Time>) -> Result<(), Error> {
         self.wait.noted = Noted { want: Interest::WRITE, until, again: false };
         self.wait()
     }
 
-    /// Checks that the caller's time limit is valid, and that the stream can keep it. A wait of
-    /// zero only asks whether the stream can wait. The answer is the same for reading and for
-    /// writing. For `None` this function does not ask, because calls without a limit also work on a
-    /// stream that cannot wait. A limit of zero is an error, as for std's sockets.
+    /// Whether the stream can keep it, which a wait of zero only asks, for reading and writing
+    /// alike. Not for `None`, because calls without a limit also work on a stream that cannot wait.
+    /// A limit of zero is an error, as for std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
@@ -242,14 +225,14 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        // The last poll of the stream was `Pending`, so the poll has noted its events or `again`.
-        // In a handshake nothing else notes a time, and the user cannot have set a time limit yet,
-        // so `by` is the only time to wait for.
+        // The last poll of the stream was `Pending`, and has noted its events or `again`. In a
+        // handshake nothing else notes a time, and the user cannot have set a time limit yet, so
+        // `by` is the only one.
         self.wait.noted.until = by;
-        // The result is `Pending` if the stream is non-blocking, or if it cannot wait and its last
-        // call failed with `WouldBlock` or `TimedOut`. The caller then drops the handshake and
-        // returns `WouldBlock`. (`reject` ignores a `Pending` once it has written the response.) If
-        // poll(2) itself fails, the result is also `Pending`, because `poll_wait` returns no error.
+        // `Pending` if the stream is non-blocking, or if it cannot wait and its last call failed
+        // with `WouldBlock` or `TimedOut`: the caller drops the handshake and returns `WouldBlock`.
+        // (`reject` ignores that once it has written the response.) Also if poll(2) itself fails,
+        // because this returns no error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,
@@ -262,10 +245,10 @@ impl<S: Stream> Io for Timed<S, Thread> {
         let Self { io, wait } = self;
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
         let set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
-        // The reads of a connection that is not split may block for ever while it has no deadline.
-        // Other reads need the stream's read timeout, which must pass before the next deadline. If
-        // the caller has set a time limit, no read blocks, because the limit may be shorter than
-        // the stream's read timeout. Then the poll(2) in `Timed::wait` keeps the limit.
+        // A connection that is not split may block for ever while it has no deadline. Other reads
+        // need the stream's read timeout, which must pass before the next deadline. With a time
+        // limit no read blocks, because the limit may be shorter: then the poll(2) in `Timed::wait`
+        // keeps it.
         wait.read_waits = wait.call.ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
@@ -294,9 +277,8 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let Self { io, wait } = self;
         let waits = mem::take(&mut wait.read_waits);
         let has_read = mem::replace(&mut wait.call.has_read, true);
-        // If the call has read before, and its time limit has passed, the call reads no more.
-        // `wait` then returns `WouldBlock` at once. `again` tells `read_blocked` that the stream
-        // may have input.
+        // The call reads no more. `wait` then returns `WouldBlock` at once, and `again` tells
+        // `read_blocked` that the stream may have input.
         if has_read && wait.call_is_over() {
             wait.noted.again = true;
             return Poll::Pending;
@@ -315,8 +297,8 @@ impl<S: Stream> Output for Timed<S, Thread> {
     ) -> Poll<io::Result<usize>> {
         let Self { io, wait } = self;
         let written = io.try_write(slices);
-        // When the stream accepts bytes in a sending call, the caller's time limit for that call
-        // starts anew, if there is one. Nothing restarts the time limit of a receiving call.
+        // In a sending call, the time limit starts anew when the stream accepts bytes. Nothing
+        // restarts that of a receiving call.
         if wait.call.sends && wait.call.ends.is_some() && written.is_ok() {
             wait.begin_sending();
         }

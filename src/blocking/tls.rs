@@ -1,7 +1,6 @@
-//! TLS over a stream that blocks, in handles for two threads.
-//!
-//! The handles share the state of TLS behind one lock, which no thread holds during I/O. So a
-//! thread that waits for the stream keeps no other thread waiting.
+//! TLS over a stream that blocks, in handles for two threads. They share the state of TLS behind
+//! one lock, which no thread holds during I/O, so a thread that waits for the stream keeps no other
+//! waiting.
 use super::{Interest, Stream, stream::in_vain};
 use crate::{
     drive::{
@@ -74,19 +73,17 @@ use tickwire_tls::{
 pub struct TlsStream<S = TcpStream> {
     io: S,
     shared: Arc<Shared>,
-    /// The read timeout of this handle.
+    /// Of this handle.
     read_timeout: Mutex<Option<Duration>>,
-    /// The function that `drop` calls. In the last handle, this function sends our close_notify if
-    /// the session still owes it. The field is a function pointer, because `Drop` cannot require
-    /// that `S` is a `Stream`.
+    /// For `drop`: in the last handle, sends our close_notify if the session still owes it. A
+    /// function pointer, because `Drop` cannot require that `S` is a `Stream`.
     part: fn(&mut Self),
 }
 
-/// The state that all handles of one stream share.
+/// By all handles of one stream.
 struct Shared {
     tls: Mutex<Tls>,
-    /// The number of handles. When the last handle is dropped, it sends a close_notify if the
-    /// session still owes one.
+    /// The last handle sends a close_notify in `drop` if the session still owes one.
     handles: AtomicUsize,
 }
 
@@ -129,9 +126,9 @@ impl<S: Stream> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
         let part = |stream: &mut Self| {
-            // If this checked `Arc::strong_count`, two drops at the same time could both see 2, and
-            // neither would send. The handles of the caller's stream `S` may share state. `AcqRel`
-            // makes the last handle see all changes of that state by other handles.
+            // Not `Arc::strong_count`: two drops at the same time could both see 2, and neither
+            // would send. The handles of the caller's stream `S` may share state; `AcqRel` makes
+            // the last one see all changes of it by others.
             if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
                 stream::part(&mut stream.carrier(false));
             }
@@ -170,7 +167,6 @@ impl<S: Stream> TlsStream<S> {
         Call { io: &mut self.io, tls: &self.shared.tls, waits, put_off: None }
     }
 
-    /// Runs `work`, one call of this stream. `interest`: the events that the call would wait for.
     #[inline]
     fn call<T>(
         &mut self,
@@ -185,11 +181,11 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Returns the error of a call that is `Pending` although the stream below gave no error. Then
-    /// another handle is reading or writing, and may be waiting for the stream. So a call that may
-    /// wait also waits for the stream. The read timeout limits this wait, even in a write, because
-    /// the other handle may take the awaited bytes, and then the stream may stay silent. After the
-    /// wait the error is `Interrupted`, so the caller checks its deadlines, and calls again.
+    /// Of a call that is `Pending` although the stream below gave no error: another handle is
+    /// reading or writing, and may be waiting for the stream. So a call that may wait also waits
+    /// for it, at most for the read timeout, even in a write, because the other handle may take the
+    /// awaited bytes, and then the stream may stay silent. After the wait it is `Interrupted`, so
+    /// the caller checks its deadlines, and calls again.
     #[cold]
     fn blocked(&self, waits: bool, interest: Interest) -> io::Error {
         match waits.then(|| self.io.wait(interest, *lock(&self.read_timeout))) {
@@ -227,20 +223,19 @@ impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
     }
 }
 
-/// One call of a thread, for the functions of `tickwire_tls::stream`.
+/// For the functions of `tickwire_tls::stream`.
 struct Call<'a, S> {
     io: &'a mut S,
     tls: &'a Mutex<Tls>,
-    /// If set, this call uses `read`, `write` and `flush` of the stream below, which may wait.
-    /// Otherwise it uses `try_read`, `try_write` and `try_flush`.
+    /// Uses `read`, `write` and `flush` of the stream below, which may wait, in place of
+    /// `try_read`, `try_write` and `try_flush`.
     waits: bool,
-    /// The last error after which the call can be repeated. The stream below or `go_on` has made
-    /// the error. A `Pending` call returns it, so that its caller learns of a timeout or a signal.
+    /// The last error after which the call can be repeated, of the stream below or `go_on`. A
+    /// `Pending` call returns it, so that its caller learns of a timeout or a signal.
     put_off: Option<io::Error>,
 }
 
 impl<S: Stream> Call<'_, S> {
-    /// Returns `Pending` for an error after which the call can be repeated, and keeps this error.
     #[inline]
     fn polled<T>(&mut self, done: io::Result<T>) -> Poll<io::Result<T>> {
         match done {
@@ -253,7 +248,6 @@ impl<S: Stream> Call<'_, S> {
     }
 }
 
-/// Whether the call that failed with this error can be repeated.
 fn is_passing(error: &io::Error) -> bool {
     in_vain(error) || error.kind() == io::ErrorKind::Interrupted
 }
@@ -280,7 +274,7 @@ impl<S: Stream> Carrier for Call<'_, S> {
             false => self.io.try_write(&[IoSlice::new(bytes.filled())]),
         };
         let written = self.polled(written);
-        // The ciphertext goes back into `tls` first, because `wrote` drops the written bytes there.
+        // Back first, because `wrote` drops the written bytes in `tls`.
         self.with(|tls| {
             tls.restore_output(bytes);
             written.map(|len| tls.wrote(len?))
