@@ -1,15 +1,14 @@
-//! A heap of deadlines, for connections.
 use tickwire::Time;
 
-/// A heap with at most one deadline for each id. Ids are small numbers, so the heap finds a
-/// deadline by its id without a search.
+/// A heap with at most one deadline for each id. Ids are small numbers, so that is found without a
+/// search.
 ///
-/// Invariant: `heap[at]` is never earlier than its parent, which is `heap[(at - 1) / 2]`.
-/// `places[id]` is `at + 1` exactly if `heap[at]` belongs to `id`.
+/// Invariant: `heap[at]` is never earlier than its parent, `heap[(at - 1) / 2]`. `places[id]` is
+/// `at + 1` exactly if `heap[at]` belongs to `id`.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     heap: Vec<(Time, u32)>,
-    /// For each id, the index of its entry in `heap` plus 1, or 0 if it has no deadline.
+    /// By id, the index in `heap` plus 1, or 0 without a deadline.
     places: Vec<u32>,
 }
 
@@ -18,7 +17,6 @@ impl Deadlines {
         self.heap.first().map(|&(time, _)| time)
     }
 
-    /// Removes the earliest deadline if it has passed at `now`, and returns its id.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
         let &(time, id) = self.heap.first()?;
         (time <= now).then(|| {
@@ -27,8 +25,7 @@ impl Deadlines {
         })
     }
 
-    /// Sets the deadline of `id`. If `id` already has an earlier deadline, changes nothing: the
-    /// connection gets a turn at the earlier deadline, and that turn sets the later deadline.
+    /// An earlier deadline stays: the turn that it causes sets the later one.
     pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
         let at = self.place(id).unwrap_or(self.heap.len());
         match self.heap.get_mut(at) {
@@ -63,7 +60,6 @@ impl Deadlines {
         }
     }
 
-    /// Moves the entry at `at` up or down to its place in the heap, and notes this place.
     fn settle(&mut self, mut at: usize) {
         // At most one of the two loops moves the entry.
         while let Some(parent) = at.checked_sub(1).map(|above| above / 2)
@@ -90,8 +86,7 @@ impl Deadlines {
         }
     }
 
-    /// Swaps two entries, and notes the new place of the entry that comes to `a`. The caller notes
-    /// the new place of the other entry.
+    /// The caller notes the new place of the entry that comes to `b`.
     fn swap(&mut self, a: usize, b: usize) {
         self.heap.swap(a, b);
         if let Some(&(_, id)) = self.heap.get(a) {

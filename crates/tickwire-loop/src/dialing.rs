@@ -1,5 +1,3 @@
-//! The turns of a dialed connection until it is open: the lookup, the race to its addresses, TLS,
-//! the request and its response.
 use crate::stage::{Dialing, Open, Stage};
 use crate::system::{Stream, Token, fault};
 use crate::wire::{Pause, Wire, is_passing};
@@ -17,11 +15,6 @@ use tickwire::{
 use tickwire_dial::{Race, Step};
 
 impl<T> Inner<T> {
-    /// Begins to dial.
-    ///
-    /// # Errors
-    ///
-    /// If the loop cannot dial this kind of target, is shutting down, or has no free slot.
     pub(crate) fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
         self.check_not_shutting()?;
         let target = dial.request.target();
@@ -29,8 +22,8 @@ impl<T> Inner<T> {
             return Err(Error::NoTls);
         }
         let (host, port) = (target.host().to_owned(), target.port());
-        // If the application has set addresses, the loop dials them instead of the URL's host. A
-        // host that is an IP address needs no lookup.
+        // Addresses of the application take the place of the URL's host. A host that is an IP
+        // address needs no lookup.
         let known = match host.parse::<IpAddr>() {
             Ok(address) if dial.known.is_empty() => vec![SocketAddr::new(address, port)],
             _ => dial.known.clone(),
@@ -41,7 +34,7 @@ impl<T> Inner<T> {
         let (attempts, handshake) = (Vec::new(), None);
         let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
-        // `take` returns `None` if all 2³¹ slots are in use. `OutOfMemory` comes closest to this.
+        // `OutOfMemory` comes closest to "all 2³¹ slots are in use".
         let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.value = Some(value);
@@ -53,15 +46,14 @@ impl<T> Inner<T> {
         Ok(handle)
     }
 
-    /// Begins the race of each connection whose lookup is done.
     pub(crate) fn take_found(&mut self) {
         while let Some((dials, found)) = self.resolver.found() {
             for handle in dials {
                 let Some(slot) = self.slots.get_mut(handle) else { continue };
                 let Stage::Dialing(dialing) = &mut slot.stage else { continue };
                 let (delay, port) = (dialing.dial.delay, dialing.dial.request.target().port());
-                // `set_port` keeps the zone of a link-local address. A new address, made from
-                // `to.ip()`, would lack the zone.
+                // `set_port` keeps the zone of a link-local address, which one made from `to.ip()`
+                // would lack.
                 let with_port = |mut to: SocketAddr| {
                     to.set_port(port);
                     to
@@ -77,7 +69,6 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Goes on with dialing. Returns the connection if it is open now.
     pub(crate) fn go_on_dialing(
         &mut self,
         handle: Handle,
@@ -93,20 +84,18 @@ impl<T> Inner<T> {
             Ok(conn) => return Some(self.open(handle, conn, dialing.dial.config)),
             Err(Pause::Failed(error)) => error,
             Err(Pause::Wait(until)) => {
-                // The wait also ends at the dial's deadline, if the deadline is before `until`.
+                // At the dial's deadline at the latest.
                 let until = until.into_iter().chain([dialing.deadline()]).min();
                 self.put(handle, Stage::Dialing(dialing), until);
                 return None;
             }
         };
-        // The dial goes back into its slot, so that `finish` also removes it from the resolver.
+        // Back into its slot, so that `finish` also removes it from the resolver.
         self.put(handle, Stage::Dialing(dialing), None);
         self.finish(handle, None, Some(error), handler);
         None
     }
 
-    /// Checks the attempts that are under way, and begins further attempts that are due. Begins the
-    /// opening handshake once an attempt has connected.
     fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
         let timed_out = self.clock.now >= dialing.deadline();
         let target = dialing.dial.request.target();
@@ -134,8 +123,7 @@ impl<T> Inner<T> {
                 }
             }
         }
-        // The deadline is checked after the attempts. So if the loop is late, an attempt that has
-        // connected still wins.
+        // After the attempts, so that one that has connected wins even if the loop is late.
         if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());
@@ -170,8 +158,7 @@ impl<T> Inner<T> {
     ) -> Result<Connection, Pause> {
         let dial = &dialing.dial;
         let secure = dial.request.target().secure();
-        // If one of these calls fails, its error ends the dial, because another address would not
-        // help.
+        // An error of these ends the dial, because another address would not help.
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
         let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
         let (tls, entropy) = (tls.transpose()?, entropy?);
@@ -179,38 +166,34 @@ impl<T> Inner<T> {
         let _ = handshake.reading.handle_timeout(dialing.began); // starts the handshake's deadline
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
-            // The stream may have ended already. Only one `Note` reports the end, and it may have
-            // come during the attempt. So the new wire counts as readable, and the first read finds
-            // the end.
+            // The stream may have ended already, and the only `Note` of that may have come during
+            // the attempt. So it counts as readable, and the first read finds the end.
             slot.wire = Some(Wire::new(stream, tls, true, dial.stamps_reads));
             slot.peer = Some(Peer::new(to, false));
         }
         self.shake_hands(handle, dialing)
     }
 
-    /// Goes on with the opening handshake.
     fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
-        // `begin_handshake` has set the handshake and the wire, so this error is not reached.
+        // Not reached: `begin_handshake` has set both.
         let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
             return Err(io::Error::from(ErrorKind::NotConnected).into());
         };
         let mut spent = 0;
         loop {
-            // Writing comes first, because the peer's next bytes may be the answer to what is
-            // written.
+            // First, because the peer's next bytes may be the answer.
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
                 // A part of a refusal may have arrived. But after a failed write, the rest might
-                // not come before the deadline, so the dial does not wait for the rest.
+                // not come before the deadline, so the dial does not wait for it.
                 Err(error) => return Err(error.into()),
             }
             match handshake.step() {
                 Ok(Progress::Partial) => {}
                 done => {
-                    // The handshake is taken out of `dialing`, because the calls below consume it.
-                    // The `let` above has found the handshake, so `Incomplete` is not reached.
+                    // The calls below consume the handshake, which the `let` above has found.
                     let handshake = dialing.handshake.take().ok_or(HandshakeError::Incomplete)?;
                     let Err(error) = done else { return Ok(handshake.into_connection()?) };
                     return Err(match handshake.into_refusal() {
@@ -221,8 +204,8 @@ impl<T> Inner<T> {
             }
             let spent = (&mut spent, self.settings.turn_bytes);
             match wire.shake(&mut self.system, &mut handshake.reading, self.clock.now, spent) {
-                // If the head of a refusal has arrived, the refusal says more than the error that
-                // ended its body. So the error counts as the end of the stream.
+                // If the head of a refusal has arrived, it says more than the error that ended its
+                // body.
                 Err(Pause::Failed(_)) if handshake.response().is_some() => {
                     handshake.reading.end_of_stream();
                 }
@@ -232,7 +215,6 @@ impl<T> Inner<T> {
     }
 }
 
-/// Returns a stream that is connecting, or has connected.
 fn begin_connect(to: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
     fault("socket")?;
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
@@ -245,13 +227,13 @@ fn begin_connect(to: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether this error means that the connect is under way. Windows returns `WOULDBLOCK`.
+/// Windows returns `WOULDBLOCK`.
 fn is_under_way(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
 }
 
-/// Returns the error of a race that no attempt has won. The error has the texts of all failures,
-/// and the kind of the last failure. A failure at port 0 is a failed lookup.
+/// With the texts of all failures, and the kind of the last. A failure at port 0 is a failed
+/// lookup.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
     let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {

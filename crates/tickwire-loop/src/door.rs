@@ -45,7 +45,6 @@ pub struct Door {
     pub(crate) shares_port: bool,
 }
 
-/// The paths of health checks, and the answer at each path.
 pub(crate) type HealthChecks = Arc<Vec<(String, Rejection)>>;
 
 impl Door {

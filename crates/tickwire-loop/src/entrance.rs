@@ -1,5 +1,5 @@
-//! Decides which connections the loop accepts: the doors, the connections of each address, and the
-//! places for opening handshakes.
+//! Which connections the loop accepts: the doors, the connections of each address, and the places
+//! for opening handshakes.
 use crate::{door::Door, handle::Handle, settings::Settings, system::Listener};
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -8,14 +8,14 @@ use std::{
 };
 use tickwire::Time;
 
-/// For each place for a handshake, this many accepted connections may be silent or wait for a
-/// place. The number is more than one, because a silent connection takes little memory.
+/// For each place for a handshake, so many accepted connections may be silent or wait for one. More
+/// than one, because a silent connection takes little memory.
 const SILENT: usize = 4;
-/// The share of an address is an eighth of the places. But one address may always have this many
-/// connections in their handshake, because with fewer than 8 places its share would be 0.
+/// The share of an address is an eighth of the places, but at least this many: with fewer than 8
+/// places it would be 0.
 const LEAST_SHARE: usize = 8;
 
-/// The phases of an accepted connection that is not open yet.
+/// Of an accepted connection that is not open yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// It has sent nothing.
@@ -31,21 +31,21 @@ pub(crate) enum Phase {
 #[derive(Default)]
 pub(crate) struct Entrance {
     pub(crate) doors: Vec<(Door, Listener)>,
-    /// For each address, the number of its connections, and the number of those that are not open.
+    /// For each address: its connections, and those of them that are not open.
     addresses: HashMap<IpAddr, (usize, usize)>,
-    /// The limits on these two numbers of an address.
+    /// The limits on these two.
     most: (usize, usize),
-    /// The number of accepted connections that exist.
+    /// That exist.
     pub(crate) accepted: usize,
-    /// The number of accepted connections in each phase.
+    /// Accepted connections, in each phase.
     pub(crate) phases: [usize; 4],
-    /// The number of places for handshakes: at least 1, because with 0 no connection could open.
+    /// For handshakes; at least 1, because with 0 no connection could open.
     places: usize,
-    /// The connections that wait for a place, the oldest first. Some of them may have ended.
+    /// For a place, the oldest first. Some may have ended.
     waiting: VecDeque<Handle>,
-    /// Whether the loop has stopped accepting, so that new connections wait in the kernel.
+    /// The loop has stopped accepting, so that new connections wait in the kernel.
     pub(crate) held: bool,
-    /// The time at which the loop accepts again, after a failed accept or a `close_silent`.
+    /// After a failed accept or a `close_silent`.
     pub(crate) accept_at: Option<Time>,
 }
 
@@ -64,7 +64,6 @@ impl Entrance {
         self.phases.get(phase as usize).copied().unwrap_or_default()
     }
 
-    /// Changes the phase of a connection. `None`: it is not counted yet, or its handshake is over.
     pub(crate) fn change(&mut self, phase: &mut Option<Phase>, to: Option<Phase>) {
         if let Some(from) = mem::replace(phase, to).and_then(|of| self.phases.get_mut(of as usize))
         {
@@ -75,8 +74,8 @@ impl Entrance {
         }
     }
 
-    /// Counts a new connection. If its address has too many connections, or too many that are not
-    /// open yet, returns `false` and counts nothing.
+    /// `false`, and nothing counted, if the address has too many connections, or too many that are
+    /// not open yet.
     pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
         if self.most.0 == 0 {
             return false; // the address would get an entry without a connection
@@ -91,7 +90,6 @@ impl Entrance {
         has_room
     }
 
-    /// Counts a handshake as over, because the request was accepted or rejected.
     pub(crate) fn opened(&mut self, address: IpAddr, phase: &mut Option<Phase>) {
         if let Some((_, not_open)) = self.addresses.get_mut(&counted_as(address)) {
             *not_open -= 1;
@@ -99,7 +97,6 @@ impl Entrance {
         self.change(phase, None);
     }
 
-    /// Forgets a connection, whether it is open or not.
     pub(crate) fn leave(&mut self, address: IpAddr, mut phase: Option<Phase>) {
         if let Entry::Occupied(mut entry) = self.addresses.entry(counted_as(address)) {
             entry.get_mut().0 -= 1;
@@ -112,19 +109,16 @@ impl Entrance {
         self.accepted -= 1;
     }
 
-    /// Whether a place is free, and not too many connections are silent or wait for a place.
     pub(crate) fn may_accept(&self) -> bool {
         let not_begun = self.number(Phase::Silent) + self.number(Phase::Waiting);
         self.has_room(Phase::UnderWay) && not_begun < SILENT.saturating_mul(self.places)
     }
 
-    /// Whether one more connection may be in this phase: `UnderWay` or `Deferred`.
     pub(crate) fn has_room(&self, phase: Phase) -> bool {
         self.number(phase) < self.places
     }
 
-    /// Whether the handshake of a connection may go on. `readable`: whether the peer has sent
-    /// bytes. At the first bytes, the connection takes a place, or waits for a place.
+    /// At its first bytes (`readable`), the connection takes a place, or waits for one.
     pub(crate) fn goes_on(
         &mut self,
         handle: Handle,
@@ -132,7 +126,7 @@ impl Entrance {
         readable: bool,
     ) -> bool {
         if *phase == Some(Phase::Silent) && readable {
-            // While other connections wait, a free place goes to the first of them.
+            // While others wait, a free place goes to the first of them.
             let is_free = self.has_room(Phase::UnderWay) && self.number(Phase::Waiting) == 0;
             if !is_free {
                 self.waiting.push_back(handle); // after those that wait already
@@ -142,15 +136,13 @@ impl Entrance {
         *phase != Some(Phase::Waiting)
     }
 
-    /// If a place is free, returns the connection that gets it. The connection may have ended.
     pub(crate) fn next_waiting(&mut self) -> Option<Handle> {
         if self.has_room(Phase::UnderWay) { self.waiting.pop_front() } else { None }
     }
 }
 
-/// Returns the address under which connections count: a whole IPv4 address, or the first 64 bits of
-/// an IPv6 address. All IPv6 addresses with the same first 64 bits usually belong to one customer.
-/// An IPv4 address that is written as an IPv6 address (`::ffff:a.b.c.d`) counts as IPv4.
+/// An IPv4 address, or the first 64 bits of an IPv6 address, which usually belong to one customer.
+/// `::ffff:a.b.c.d` counts as IPv4.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {

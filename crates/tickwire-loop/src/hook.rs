@@ -7,7 +7,6 @@ use std::{io, sync::Arc};
 
 type Function = dyn Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync;
 
-/// The hook of a door or a dial, if it has one.
 #[derive(Clone, Default)]
 pub(crate) struct Hook(Option<Arc<Function>>);
 

@@ -1,5 +1,5 @@
-//! The state of a loop, and the actions that several of its modules share: opening and ending a
-//! connection, writing, and counting queued bytes.
+//! The state of a loop, and what several of its modules share: opening and ending a connection,
+//! writing, and counting queued bytes.
 use crate::settings::{Counts, Settings};
 use crate::stage::{Open, Stage};
 use crate::system::{System, Token, Waker};
@@ -11,18 +11,16 @@ use crate::{
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
 
-/// The least length of the buffer of a connection with unwritten bytes. This length counts as
-/// queued, in addition to the bytes, because the buffer takes memory even if it is mostly unused.
+/// In bytes. Counts as queued for a connection with unwritten bytes, because its buffer takes
+/// memory even if it is mostly unused.
 const BUFFER: usize = 16 << 10;
 
-/// The state of a loop.
 pub(crate) struct Inner<T> {
     pub(crate) settings: Settings,
     pub(crate) system: System,
     pub(crate) waker: Waker,
     pub(crate) slots: Slots<T>,
     pub(crate) entrance: Entrance,
-    /// The deadlines of slots.
     pub(crate) deadlines: Deadlines,
     pub(crate) timers: Timers,
     pub(crate) resolver: Resolver,
@@ -30,21 +28,21 @@ pub(crate) struct Inner<T> {
     pub(crate) current: Current,
     pub(crate) receiving: Receiving,
     pub(crate) buffers: Buffers,
-    /// The counters. [`Net::counts`](crate::Net::counts) adds those that other fields keep.
+    /// [`Net::counts`](crate::Net::counts) adds those that other fields keep.
     pub(crate) counts: Counts,
-    /// The number of connections whose peer did not answer our Close in time, and whose stream is
-    /// read until it ends.
+    /// Connections whose peer did not answer our Close in time, and whose stream is read until it
+    /// ends.
     pub(crate) draining: usize,
     pub(crate) clock: Clock,
-    /// The time at which a shutdown removes the connections that are left.
+    /// Then a shutdown removes the connections that are left.
     pub(crate) shuts_at: Option<Time>,
-    /// Whether the loop ends for good after this round.
+    /// The loop ends for good after this round.
     pub(crate) stops: bool,
 }
 
 impl<T> Inner<T> {
     pub(crate) fn new(mut settings: Settings) -> io::Result<Self> {
-        // With 0 for one of these limits, no turn would read or deliver anything.
+        // With 0, no turn would read or deliver anything.
         settings.turn_messages = settings.turn_messages.max(1);
         settings.turn_bytes = settings.turn_bytes.max(1);
         let (system, waker) = System::new(settings.io_uring)?;
@@ -69,24 +67,20 @@ impl<T> Inner<T> {
         })
     }
 
-    /// Gives a slot a turn in this round or the next. The slot may be free, or have another owner
-    /// than the caller expects, because a needless turn does no harm.
+    /// In this round or the next. The slot may be free, or have another owner: a needless turn does
+    /// no harm.
     pub(crate) fn make_ready(&mut self, at: u32) {
         if let Some(slot) = self.slots.at_mut(at) {
             self.queues.make_ready(at, slot);
         }
     }
 
-    /// Makes sure that the slot gets a turn at `until` or earlier.
     pub(crate) fn arm(&mut self, at: u32, until: Option<Time>) {
         if let Some(until) = until {
             self.deadlines.set_no_later(at, until);
         }
     }
 
-    // A connection's life.
-
-    /// Puts a connection that is not open yet back into its slot. The slot gets a turn at `until`.
     pub(crate) fn put(&mut self, handle: Handle, stage: Stage, until: Option<Time>) {
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.stage = stage;
@@ -94,7 +88,6 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Opens the connection of a slot, after its handshake.
     pub(crate) fn open(
         &mut self,
         handle: Handle,
@@ -107,13 +100,12 @@ impl<T> Inner<T> {
             slot.wire = slot.wire.take().map(|wire| wire.opened(&mut self.system, token, stamps));
             self.counts.open += 1;
         }
-        // The handshake is over. If its deadline stayed set, each wait before the deadline would
-        // arm a timer in the kernel.
+        // If the handshake's deadline stayed set, each wait before it would arm a timer in the
+        // kernel.
         self.deadlines.remove(handle.at);
         self.make_whole(handle, conn)
     }
 
-    /// Frees a slot, and closes its streams. Returns the application's value.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<T> {
         let freed = self.slots.free(handle)?;
         self.counts.open -= usize::from(freed.config.is_some()); // only `open` sets `config`
@@ -140,7 +132,6 @@ impl<T> Inner<T> {
 
     // An open connection outside of its turn.
 
-    /// Takes an open connection out of its slot.
     pub(crate) fn take_open(&mut self, handle: Handle) -> Option<Box<Open>> {
         match &mut self.slots.get_mut(handle)?.stage {
             Stage::Open(open) => open.take(),
@@ -148,8 +139,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Returns the sender of an open connection that does not have its turn. At the end of the
-    /// round, the loop writes what was fed to this sender or to the connection's outbox.
+    /// Of an open connection that does not have its turn. At the end of the round, the loop writes
+    /// what was fed to it or to the connection's outbox.
     pub(crate) fn sender(&mut self, handle: Handle) -> Option<&mut Sender> {
         self.wake(handle); // a dormant connection has no sender
         let slot = self.slots.get_mut(handle)?;
@@ -167,15 +158,14 @@ impl<T> Inner<T> {
         Some(tx)
     }
 
-    /// Takes back the buffers of a connection that is over, and stops counting its received bytes.
     pub(crate) fn forget(&mut self, handle: Handle, open: &mut Open) {
         self.buffers.keep(&mut open.conn);
         self.receiving.count(handle, &mut open.received, 0);
     }
 
-    /// Puts an open connection back into its slot. Gives its empty buffers back, counts its bytes,
-    /// arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the next deadline
-    /// of `open.conn`. This function adds the deadline of the outbox.
+    /// Gives the connection's empty buffers back, counts its bytes, arms its deadline, and gives it
+    /// a turn if `Event::Room` is due. `until` is the next deadline of `open.conn`; that of the
+    /// outbox is added here.
     #[inline(always)] // into the turn, which ends with this call
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.buffers.keep(&mut open.conn); // first: an empty buffer must not count as received
@@ -183,8 +173,8 @@ impl<T> Inner<T> {
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
-            // Once the connection is closed, the outbox's deadline is ignored: messages stay in the
-            // outbox, so the deadline would stay passed, and the loop would spin.
+            // Once the connection is closed, messages stay in the outbox, so its deadline would
+            // stay passed, and the loop would spin.
             if !open.conn.sender().is_closed() {
                 until = until.into_iter().chain(outbox.poll_timeout()).min();
             }
@@ -208,12 +198,11 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Writes all messages that were queued for connections outside of their turns. Skips
-    /// connections that have their turn or are `Accepted`: their own turns write.
+    /// Skips connections that have their turn or are `Accepted`: their own turns write.
     pub(crate) fn write_unwritten(&mut self) {
-        // No slot may join the queue during this loop, because `clear` would drop it from the
-        // queue, and its mark `unwritten` would keep it out for ever. So `write_outside` calls
-        // neither the handler nor `sender`.
+        // No slot may join the queue meanwhile: `clear` would drop it from there, and its mark
+        // `unwritten` would keep it out for ever. So `write_outside` calls neither the handler nor
+        // `sender`.
         for i in 0..self.queues.unwritten.len() {
             let Some(&at) = self.queues.unwritten.get(i) else { break };
             let Some((handle, slot)) = self.slots.entry(at) else { continue };
@@ -223,7 +212,6 @@ impl<T> Inner<T> {
         self.queues.unwritten.clear();
     }
 
-    /// Writes what a connection has to send, outside of its turn.
     pub(crate) fn write_outside(&mut self, handle: Handle) {
         let Some(mut open) = self.take_open(handle) else { return };
         if let Some(slot) = self.slots.get_mut(handle) {

@@ -14,16 +14,16 @@ use tickwire::{
 };
 use tickwire_parts::{Outbox, PushError};
 
-/// The application's handler of events, behind `dyn`. Only the turn of an open connection knows the
-/// type of the closure, so that the compiler can inline the closure there.
+/// Behind `dyn`: only the turn of an open connection knows the type of the closure, which the
+/// compiler can inline there.
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
 /// [`Loop::net`](crate::Loop::net) returns a `Net`. No command calls the handler, and none blocks.
 pub struct Net<'n, T> {
     pub(crate) inner: &'n mut Inner<T>,
-    /// The sender of the connection that has its turn (`Inner::current`). During its turn this
-    /// connection is not in its slot, so that its message can be lent.
+    /// Of the connection that has its turn (`Inner::current`), and is not in its slot meanwhile, so
+    /// that its message can be lent.
     tx: Option<&'n mut Sender>,
 }
 
@@ -75,7 +75,7 @@ impl<'n, T> Net<'n, T> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
-        // If too many connections are silent, `held` makes `fill_places` close silent connections.
+        // If too many connections are silent, `held` makes `fill_places` close some.
         self.inner.entrance.held |= !self.inner.entrance.may_accept();
         self.inner.admit_stream(stream, peer, door);
         Ok(())
@@ -145,8 +145,8 @@ impl<'n, T> Net<'n, T> {
         to: Handle,
         message: impl IntoOutbound<'m>,
     ) -> Result<(), SendError> {
-        // The common case: a reply to the lent message. The bytes of the reply are counted at the
-        // end of the turn. Until then the connection's `high_water` limits them.
+        // The common case: a reply to the lent message. Its bytes are counted at the end of the
+        // turn; until then the connection's `high_water` limits them.
         if self.inner.current.is_direct(to)
             && let Some(tx) = &mut self.tx
         {
@@ -197,8 +197,6 @@ impl<'n, T> Net<'n, T> {
         all
     }
 
-    /// Queues a message, and if that succeeds, counts its bytes. Writes immediately if many
-    /// connections have unwritten messages.
     fn queue(
         &mut self,
         to: Handle,
@@ -231,8 +229,8 @@ impl<'n, T> Net<'n, T> {
         if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
             return Err(tickwire::SendError::Closed.into());
         }
-        // The outbox's policy is for slow peers alone. So before the policy acts, the loop writes
-        // what the stream accepts.
+        // The outbox's policy is for slow peers alone, so before it acts, the loop writes what the
+        // stream accepts.
         if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
             self.drain(to);
         }
@@ -245,7 +243,6 @@ impl<'n, T> Net<'n, T> {
         }?)
     }
 
-    /// Writes from a connection's outbox until it is empty, or the stream accepts no more.
     fn drain(&mut self, of: Handle) {
         let Inner { slots, system, counts, clock, current, .. } = &mut *self.inner;
         let Some(slot) = slots.get_mut(of) else { return };
@@ -264,7 +261,6 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Makes `Event::Room` due if the connection or its outbox had no room for the message.
     #[inline]
     fn note_full(&mut self, to: Handle, sent: Result<(), SendError>) -> Result<(), SendError> {
         if let Err(SendError::Refused(Full { .. }) | SendError::Outbox(PushError::Full)) = sent
@@ -305,7 +301,7 @@ impl<'n, T> Net<'n, T> {
         self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
         // An outbox that has disconnected the connection stays, because the Close may not be queued
-        // yet, and because `Event::Closed` gets the code from the outbox.
+        // yet, and because `Event::Closed` gets the code from it.
         let before = slot.outbox.take_if(|outbox| outbox.disconnected().is_none());
         slot.outbox = slot.outbox.take().or(outbox.into().map(Box::new));
         before.map(|outbox| *outbox)
@@ -396,10 +392,10 @@ impl<'n, T> Net<'n, T> {
         if let Some(tx) = self.sender(of) {
             let frame = frame.into();
             let code = frame.map(|frame| CloseFrame::from(frame.code));
-            // All three calls fail if the connection is closed already.
+            // All three fail if the connection is closed already.
             let _ = tx.close(frame).or_else(|_| tx.close(code)).or_else(|_| tx.close(None));
             if let Some(slot) = self.inner.slots.get_mut(of) {
-                // An outbox that disconnected the connection stays: `Event::Closed` has its code.
+                // One that disconnected the connection stays: `Event::Closed` has its code.
                 slot.outbox.take_if(|outbox| outbox.disconnected().is_none());
             }
         } else {
@@ -488,8 +484,8 @@ impl<'n, T> Net<'n, T> {
     }
 }
 
-/// When this number of connections have unwritten messages, the loop writes them before the end of
-/// the round. Until they are written, each of these connections holds a buffer.
+/// When so many connections have unwritten messages, the loop writes them before the end of the
+/// round: until then, each holds a buffer.
 const MOST_UNWRITTEN: usize = 512;
 
 /// Shows the counts.

@@ -1,5 +1,5 @@
-//! The same names as in `tls.rs`, for builds without the feature `rustls`. No session exists in
-//! these builds, so no method of a session is ever called.
+//! The names of `tls.rs`, for builds without the feature `rustls`. No session exists there, so no
+//! method is ever called.
 use bytes::Buf;
 use std::io;
 use tickwire::{Error, Time, handshake::client::Request};

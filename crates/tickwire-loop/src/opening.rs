@@ -15,15 +15,13 @@ use tickwire::handshake::{
     server::{Accept, Rejection},
 };
 
-/// If too many connections are silent, the loop closes each connection that has been silent for
-/// this time. Honest clients send at once, or within a round trip or two.
+/// If too many connections are silent, those that have been for so long are closed. Honest clients
+/// send at once, or within a round trip or two.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The time for which the loop lets a rejected client read the response, once the response is
-/// written.
+/// For a rejected client to read the response, once that is written.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<T> Inner<T> {
-    /// Goes on with an opening handshake. Returns the connection if it is open now.
     pub(crate) fn open_up(
         &mut self,
         handle: Handle,
@@ -32,8 +30,8 @@ impl<T> Inner<T> {
     ) -> Option<Box<Open>> {
         match self.read_request(handle, &mut opening) {
             Ok(None) => return self.ask(handle, opening, handler),
-            // A health check asks for no WebSocket, so the handshake rejects it. The door may have
-            // an answer for the health check.
+            // A health check asks for no WebSocket, so the handshake rejects it, but the door may
+            // have an answer.
             Ok(Some(rejection)) => match opening.health_check() {
                 Some(answer) => {
                     self.counts.health_checks += 1;
@@ -42,15 +40,13 @@ impl<T> Inner<T> {
                 None => self.refuse(handle, *opening, rejection),
             },
             Err(Pause::Wait(until)) => self.put(handle, Stage::Opening(opening), until),
-            // No event reports this failure, because the application does not know of this
-            // connection yet. Only `Counts::handshakes_failed` shows the failure.
+            // No event, because the application does not know of this connection yet.
+            // `Counts::handshakes_failed` shows it.
             Err(Pause::Failed(_)) => self.fail(handle),
         }
         None
     }
 
-    /// Reads until the request is complete. Returns the rejection if the request has to be
-    /// rejected.
     fn read_request(
         &mut self,
         handle: Handle,
@@ -65,17 +61,17 @@ impl<T> Inner<T> {
             };
         }
         let until = opening.deadline();
-        // A handshake whose deadline has passed needs no place: it goes on, and fails below.
+        // Once its deadline has passed it needs no place: it goes on, and fails below.
         if until.is_none_or(|at| at > now) && !self.has_place(handle) {
             return Err(Pause::Wait(until));
         }
         let handshake = &mut opening.handshake;
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
-        // The error is not reached: a connection in its handshake always has a wire.
+        // Not reached: a connection in its handshake always has a wire.
         let wire = wire.ok_or(io::Error::from(ErrorKind::NotConnected))?;
         let mut spent = 0;
         loop {
-            // This writes the TLS handshake, and ciphertext that is left from an earlier turn.
+            // The TLS handshake, and ciphertext that is left from an earlier turn.
             match wire.send(&mut self.system) {
                 Err(error) if !is_passing(&error) => return Err(error.into()),
                 _ => {}
@@ -90,7 +86,6 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Asks the application about a complete request.
     fn ask(
         &mut self,
         handle: Handle,
@@ -120,7 +115,6 @@ impl<T> Inner<T> {
         None
     }
 
-    /// Accepts a request.
     pub(crate) fn admit(
         &mut self,
         handle: Handle,
@@ -128,8 +122,7 @@ impl<T> Inner<T> {
         accept: Accept<'_>,
         value: T,
     ) -> Option<Box<Open>> {
-        // The configuration is read first, because the handshake consumes `accept` below. If
-        // `accept` has no configuration, the door's configuration applies.
+        // First, because the handshake consumes `accept` below. Without one, the door's applies.
         let config = accept.get_config().cloned().unwrap_or(opening.config);
         let Ok(conn) = opening.handshake.accept(accept) else {
             self.fail(handle); // not reached: the request is complete
@@ -140,14 +133,13 @@ impl<T> Inner<T> {
         Some(self.open(handle, conn, config))
     }
 
-    /// Rejects a request.
     pub(crate) fn refuse(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
         self.counts.handshakes_failed += 1;
         self.answer(handle, opening, rejection);
     }
 
-    /// Ends a connection with a response, and allows `handshake_timeout` for writing it. Before the
-    /// TLS handshake is over, no response can be sealed: the connection then ends at once.
+    /// With `handshake_timeout` for writing the response. Before the TLS handshake is over, none
+    /// can be sealed, so the connection ends at once.
     fn answer(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
         let wire = self.slots.get(handle).and_then(|slot| slot.wire.as_ref());
         if wire.is_none_or(Wire::is_in_tls_handshake) {
@@ -155,15 +147,14 @@ impl<T> Inner<T> {
         }
         self.end_opening(handle); // its place is free for another handshake
         let until = self.clock.now + opening.config.handshake_timeout;
-        // RFC 9110 §6.6.1 requires a Date. A Date that the application has set stays. A system
-        // clock before 1970 counts as 1970.
+        // RFC 9110 §6.6.1 requires a Date. One that the application has set stays. A system clock
+        // before 1970 counts as 1970.
         let rejection = rejection.date(UNIX_EPOCH.elapsed().unwrap_or_default());
         let response = opening.handshake.reject(rejection);
         let rejected = Rejected { response, said: 0, is_shut: false, until };
         self.go_on_rejected(handle, Box::new(rejected));
     }
 
-    /// Goes on with a rejected request: writes the response, and drops bytes that the client sends.
     pub(crate) fn go_on_rejected(&mut self, handle: Handle, mut rejected: Box<Rejected>) {
         let Rejected { response, said, is_shut, until } = &mut *rejected;
         let Inner { slots, system, clock, counts, .. } = self;
@@ -182,7 +173,7 @@ impl<T> Inner<T> {
                 Ok(Got::Bytes(0)) if *is_shut => over = true,
                 Ok(Got::Bytes(0)) => break, // the client may still read, though it sends no more
                 Ok(Got::Blocked) => break,
-                // Bytes were read and are dropped.
+                // Read, and dropped.
                 Ok(Got::Bytes(_) | Got::Again) => again = spent >= self.settings.turn_bytes,
                 Err(_) => over = true,
             }
@@ -195,7 +186,6 @@ impl<T> Inner<T> {
         self.put(handle, Stage::Rejected(rejected), Some(until));
     }
 
-    /// Takes a deferred request out of its slot, to accept or reject it.
     pub(crate) fn take_deferred(&mut self, handle: Handle) -> Option<Opening> {
         let slot = self.slots.get_mut(handle)?;
         match mem::replace(&mut slot.stage, Stage::Turn) {
@@ -207,7 +197,6 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Ends a connection whose opening handshake failed.
     fn fail(&mut self, handle: Handle) {
         self.counts.handshakes_failed += 1;
         self.free(handle);
@@ -227,17 +216,12 @@ impl<T> Inner<T> {
         }
     }
 
-    // The places for handshakes.
-
-    /// Whether the handshake of a connection may go on. At its first bytes, the connection takes a
-    /// place, or waits for a place.
     fn has_place(&mut self, handle: Handle) -> bool {
         let Some(slot) = self.slots.get_mut(handle) else { return false };
         let readable = slot.wire.as_ref().is_some_and(Wire::is_readable);
         self.entrance.goes_on(handle, &mut slot.marks.phase, readable)
     }
 
-    /// Gives free places to waiting connections. If places are left, the doors accept again.
     pub(crate) fn fill_places(&mut self) {
         while let Some(handle) = self.entrance.next_waiting() {
             if self.slots.get(handle).is_some_and(|of| of.marks.phase == Some(Phase::Waiting)) {
@@ -248,8 +232,8 @@ impl<T> Inner<T> {
         if !self.entrance.held || !self.entrance.has_room(Phase::UnderWay) {
             return;
         }
-        // Places are free here. So if nothing may be accepted, too many connections are silent.
-        // While `accept_at` is set, it is too early to close silent connections again.
+        // Places are free here, so if nothing may be accepted, too many connections are silent.
+        // While `accept_at` is set, it is too early to close some again.
         if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
             self.close_silent();
         }
@@ -259,17 +243,16 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Closes the connections that have been silent for `PATIENCE`. The next call comes after
-    /// `RETRY` at the earliest, because each call visits all connections.
+    /// At most once in `RETRY`, because each call visits all connections.
     fn close_silent(&mut self) {
         let now = self.clock.now;
-        // `free` changes the slots, so the handles are collected first.
+        // First, because `free` changes the slots.
         for handle in self.slots.handles().collect::<Vec<_>>() {
             if let Some(slot) = self.slots.get_mut(handle)
                 && let (Stage::Opening(opening), Some(wire)) = (&slot.stage, &mut slot.wire)
                 && slot.marks.phase == Some(Phase::Silent)
                 && opening.began + PATIENCE <= now
-                // The connection's first bytes may be here, although no `Note` has reported them.
+                // The first bytes may be here, although no `Note` has reported them.
                 && wire.find_unread(&mut self.system) == 0
             {
                 self.counts.evicted += 1;

@@ -1,10 +1,9 @@
-//! A pool of buffers. Connections take buffers for their turns; a connection that waits has none.
+//! Connections take buffers for their turns; one that waits has none.
 use tickwire::Connection;
 
-/// The most bytes of memory that the list of a pool keeps.
+/// In the list of a pool, in bytes.
 const MOST: usize = 4 << 20;
 
-/// The buffers that connections use in their turns.
 #[derive(Default)]
 pub(crate) struct Buffers {
     pub(crate) inputs: Pool,
@@ -12,7 +11,6 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Takes back the empty buffers of a connection.
     #[inline]
     pub(crate) fn keep(&mut self, conn: &mut Connection) {
         self.inputs.give(conn.receiver_mut().reclaim());
@@ -20,27 +18,24 @@ impl Buffers {
     }
 }
 
-/// A stack of buffers. The buffer that was given back last is used first, because it is still in
-/// the processor's cache.
+/// A stack: the buffer that was given back last is still in the processor's cache.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// The buffer that was given back last, unless it was taken. Most turns use only this buffer.
+    /// Given back last. Most turns use only this one.
     last: Option<Vec<u8>>,
-    /// The other buffers, a list.
     free: Vec<Vec<u8>>,
-    /// The capacity of all buffers in `free` together, in bytes.
+    /// Of all in `free`, in bytes of capacity.
     bytes: usize,
 }
 
 impl Pool {
-    /// Takes a buffer. If the pool has none, returns an empty vector: then the connection allocates
-    /// a buffer itself.
+    /// Empty if there is none: then the connection allocates one itself.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.last.take().unwrap_or_else(|| self.take_from_list())
     }
 
-    /// Gives a buffer back. A buffer shorter than 4 KiB comes from a handshake, and is freed.
+    /// A buffer shorter than 4 KiB comes from a handshake, and is freed.
     #[inline]
     pub(crate) fn give(&mut self, buffer: Vec<u8>) {
         if buffer.len() >= 4 << 10
@@ -50,10 +45,10 @@ impl Pool {
         }
     }
 
-    /// Takes a buffer for a connection that wants `len` bytes. A buffer of half this length is long
-    /// enough. A buffer of more than twice this length is taken only if it was given back last and
-    /// no other suits, because connections with longer messages have more use for it. If the pool
-    /// has none of these, returns an empty vector: then the connection allocates a buffer itself.
+    /// For a connection that wants `len` bytes, half of which is long enough. One of more than
+    /// twice that is taken only if it was given back last and no other suits, because connections
+    /// with longer messages have more use for it. Empty if there is none of these: then the
+    /// connection allocates one itself.
     #[inline]
     pub(crate) fn take_for(&mut self, len: usize) -> Vec<u8> {
         self.last.take_if(|last| suits(last, len)).unwrap_or_else(|| self.find(len))
@@ -77,7 +72,7 @@ impl Pool {
     }
 
     fn give_to_list(&mut self, buffer: Vec<u8>) {
-        // The limit counts `capacity` and not `len`, because all of the capacity stays allocated.
+        // All of the capacity stays allocated.
         if buffer.capacity() <= MOST - self.bytes {
             self.bytes += buffer.capacity();
             self.free.push(buffer);

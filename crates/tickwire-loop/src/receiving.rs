@@ -1,5 +1,5 @@
-//! The limit on the bytes that all connections together have received and not delivered. The more
-//! bytes all connections hold (from left to right), the fewer connections may read:
+//! The limit on what all connections together have received and not delivered. The more they hold
+//! (from left to right), the fewer may read:
 //!
 //! ```text
 //! all read | those within a fair share read | .. and within 128 KiB | those that hold nothing
@@ -9,47 +9,47 @@
 //! The last 5/16 are for what the limit cannot stop: the first read and the TLS buffer of each
 //! connection, one whole message (see below), and memory that the allocator keeps.
 //!
-//! One of the stopped connections reads in any case: the connection whose message began first. So
-//! the messages of stopped connections end one after the other.
+//! One of the stopped connections reads in any case, the one whose message began first. So the
+//! messages of stopped connections end one after the other.
 use crate::handle::Handle;
 use std::{collections::BTreeMap, mem, time::Duration};
 use tickwire::Time;
 
-/// The least and most bytes that `may_read` expects of a read. In between, it expects as many as
-/// the connection holds, because a full buffer doubles. A long buffer grows by 128 KiB at a time.
+/// What `may_read` expects of a read, at least and at most. In between, as much as the connection
+/// holds, because a full buffer doubles; a long one grows by 128 KiB at a time.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 5/8 of the limit, a connection may hold 128 KiB of a message, and a little more.
 const LITTLE: usize = 129 << 10;
-/// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
-/// half a message and then nothing would keep the others waiting until a deadline passes.
+/// For which `Receiving::first` may receive nothing: otherwise a peer that sends half a message and
+/// then nothing would keep the others waiting until a deadline passes.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// If all connections together hold more than 11/16 of the limit plus this number of bytes, the
-/// connection in `Receiving::first` stays there even if it receives nothing. Then there is no room
-/// to replace it, because a replaced connection may keep almost a whole message.
+/// So much above 11/16 of the limit, the connection in `Receiving::first` stays there even if it
+/// receives nothing: there is no room to replace it, because a replaced one may keep almost a whole
+/// message.
 const ABOVE: usize = 1 << 20;
 
-/// The bytes that an open connection has received and not delivered.
+/// And not delivered, by an open connection.
 #[derive(Default)]
 pub(crate) struct Received {
-    /// The number of bytes received and not delivered, after the connection's last turn.
+    /// After the connection's last turn.
     pub(crate) bytes: usize,
-    /// The number of the connection's unfinished message. Messages are numbered in the order in
-    /// which they began. 0 if the connection holds nothing.
+    /// The number of the connection's unfinished message, in the order in which messages began; 0
+    /// if it holds nothing.
     began: u64,
-    /// The time at which a stopped connection is given up, unless one of its messages ends earlier.
+    /// When a stopped connection is given up, unless one of its messages ends earlier.
     pub(crate) until: Option<Time>,
     /// How long the connection may still wait, noted when its last wait ended. `None` if it has not
     /// waited since its last message ended.
     left: Option<Duration>,
-    /// Whether a message has ended since the last call of `end_message`.
+    /// Since the last `end_message`.
     pub(crate) message_ended: bool,
-    /// Whether the connection is in `Receiving::stopped`.
+    /// In `Receiving::stopped`.
     pub(crate) queued: bool,
 }
 
 impl Received {
-    /// Returns the time at which a connection that does not read is given up. `most`: the time for
-    /// which it may wait until a message ends.
+    /// When a connection that does not read is given up. It may wait for `most` until a message
+    /// ends.
     pub(crate) fn wait(&mut self, now: Time, most: Duration) -> Time {
         *self.until.get_or_insert(now + self.left.unwrap_or(most))
     }
@@ -59,34 +59,33 @@ impl Received {
 #[derive(Clone, Copy)]
 struct First {
     handle: Handle,
-    /// The same as [`Received::bytes`] of this connection.
+    /// Its [`Received::bytes`].
     bytes: usize,
-    /// The same as [`Received::began`] of this connection.
+    /// Its [`Received::began`].
     began: u64,
 }
 
-/// The number of bytes that all open connections hold, and the connections that may not read.
+/// What all open connections hold, and which may not read.
 #[derive(Default)]
 pub(crate) struct Receiving {
-    /// The number of bytes that all connections hold.
+    /// In bytes.
     pub(crate) all: usize,
     limit: usize,
-    /// Half of the limit. While all connections together hold no more bytes than this, every
-    /// connection may read.
+    /// Half of the limit. Below it, every connection may read.
     calm: usize,
-    /// The number of connections that hold received bytes.
+    /// Connections that hold received bytes.
     holders: usize,
-    /// The stopped connections with unread bytes, in the order in which their messages began.
+    /// Those with unread bytes, in the order in which their messages began.
     pub(crate) stopped: BTreeMap<u64, Handle>,
     /// The number of the message that began last.
     last: u64,
-    /// The connection that reads in any case. The limit is for the other connections.
+    /// Reads in any case. The limit is for the others.
     first: Option<First>,
-    /// The connection that was `first` until another replaced it while `is_full` was `true`. Until
-    /// its message ends, the present `first` is not replaced while `is_full` is `true`. Otherwise
-    /// many replaced connections might each keep almost a whole message.
+    /// Was `first` until another replaced it while `is_full`. Until its message ends, the present
+    /// `first` is not replaced while `is_full`: otherwise many replaced connections might each keep
+    /// almost a whole message.
     replaced: Option<Handle>,
-    /// The time at which another connection may become `first`, unless `first` reads before then.
+    /// Then another may become `first`, unless `first` reads before.
     patience: Option<Time>,
     /// The smallest fair share since all stopped connections last tried to read.
     share: usize,
@@ -97,7 +96,6 @@ impl Receiving {
         Self { limit, calm: limit / 2, ..Self::default() }
     }
 
-    /// Sets the number of bytes that a connection holds.
     #[inline]
     pub(crate) fn count(&mut self, of: Handle, held: &mut Received, bytes: usize) {
         if bytes == 0 && held.bytes == 0 {
@@ -116,7 +114,6 @@ impl Receiving {
         }
     }
 
-    /// If a connection's message has ended, forgets the connection's wait and place as the first.
     fn end_message(&mut self, of: Handle, held: &mut Received) {
         if mem::take(&mut held.message_ended) {
             (held.until, held.left) = (None, None);
@@ -124,13 +121,12 @@ impl Receiving {
                 self.stopped.remove(&held.began); // before `began` is cleared
             }
             held.began = 0;
-            // `first` is cleared: otherwise a peer that never pauses would stay the first for ever.
+            // Otherwise a peer that never pauses would stay the first for ever.
             self.first.take_if(|first| first.handle == of);
             self.replaced.take_if(|replaced| *replaced == of);
         }
     }
 
-    /// Returns the number of a connection's message. Gives the message a number if it has none.
     fn number(&mut self, held: &mut Received) -> u64 {
         if held.began == 0 {
             self.last += 1;
@@ -139,8 +135,8 @@ impl Receiving {
         held.began
     }
 
-    /// Notes that the limit stops a connection. A connection without unread bytes (not
-    /// `is_readable`) need not join `stopped`: a `Note` comes with its next bytes.
+    /// Without unread bytes (not `is_readable`) it need not join `stopped`: a `Note` comes with its
+    /// next bytes.
     pub(crate) fn stop(&mut self, of: Handle, held: &mut Received, is_readable: bool) {
         self.end_message(of, held); // in this turn, a message may have ended before the stop
         let began = self.number(held);
@@ -149,28 +145,25 @@ impl Receiving {
         }
     }
 
-    /// Whether a connection may read, however many bytes it holds.
     #[inline]
     pub(crate) fn is_free(&self, of: Handle) -> bool {
         self.all <= self.calm || self.is_first(of)
     }
 
-    /// Whether a connection may read although `is_free` is `false`. `held`: the number of bytes
-    /// that it holds.
     pub(crate) fn may_read(&self, held: usize) -> bool {
-        // Each division comes before its multiplication, because the limit may be `usize::MAX`.
+        // Divided before multiplied, because the limit may be `usize::MAX`.
         let most = match self.others() {
             others if others <= self.calm => return true,
             others if others <= self.limit / 8 * 5 => self.fair_share(),
             others if others <= self.limit / 16 * 11 => self.fair_share().min(LITTLE),
             _ => 0,
         };
-        // Together, the bytes that it holds and the bytes of its next read may be at most `most`.
+        // With its next read, it may hold at most `most`.
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
-    /// Returns the time at which a connection that waits for input needs a turn without a `Note`.
-    /// `read`: whether its turn has read something. `stops`: whether the limit has stopped it.
+    /// When a connection that waits for input needs a turn without a `Note`. `read`: its turn has
+    /// read something. `stops`: the limit has stopped it.
     #[inline]
     pub(crate) fn until(
         &mut self,
@@ -205,7 +198,7 @@ impl Receiving {
         // `Duration::ZERO` has no effect: `first` was stopped before, so `held` has `until` or
         // `left`.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
-        // A read renews `patience`. While there is no room for another `first`, the present `first`
+        // A read renews `patience`. While there is no room for another `first`, the present one
         // stays until its own time to wait is over.
         if read || self.is_full() && until.is_some_and(|at| at > now) {
             self.patience = Some(now + PATIENCE);
@@ -220,7 +213,6 @@ impl Receiving {
         self.first.is_some_and(|first| first.handle == handle)
     }
 
-    /// The number of bytes that all connections except the first hold.
     fn others(&self) -> usize {
         self.all.saturating_sub(self.first.map_or(0, |first| first.bytes))
     }
@@ -229,38 +221,34 @@ impl Receiving {
         self.calm / self.holders.max(1)
     }
 
-    /// Whether all connections together hold more than 11/16 of the limit plus `ABOVE` bytes. Then
-    /// there is no room for another `first`, which may hold a whole message.
+    /// There is no room for another `first`, which may hold a whole message.
     fn is_full(&self) -> bool {
         self.all > (self.limit / 16 * 11).saturating_add(ABOVE)
     }
 
-    /// Whether a connection whose message has this number may become the first. A message that
-    /// began before the message of the present `first` goes first. So later messages that never end
-    /// cannot hold up the earlier message.
+    /// A message that began before that of the present `first` goes first, so that later ones that
+    /// never end cannot hold it up.
     fn goes_first(&self, began: u64) -> bool {
         let may_replace = !self.is_full() || self.replaced.is_none();
         self.first.is_none_or(|first| began < first.began && may_replace)
     }
 
-    /// Returns how many of the stopped connections try again. All try if there is room, or if the
-    /// fair share has grown by 1/8: after less growth, many would soon stop again. Otherwise the
-    /// connection whose message began first tries, if it may become the first.
+    /// All try if there is room, or if the fair share has grown by 1/8: after less, many would soon
+    /// stop again. Otherwise the one whose message began first, if it may become the first.
     pub(crate) fn resumable(&mut self) -> usize {
         let share = self.fair_share();
         if self.others() <= self.calm || share / 9 * 8 > self.share {
             self.share = share;
             return self.stopped.len();
         }
-        // Growth is measured from the smallest share since all connections last tried.
+        // Growth is measured from the smallest share since all last tried.
         self.share = self.share.min(share);
         let eldest = self.stopped.first_key_value();
         usize::from(eldest.is_some_and(|(began, _)| self.goes_first(*began)))
     }
 
-    /// Lets a connection that was taken out of `stopped` try again. Returns `false` if it holds
-    /// nothing. Then it may read anyway. It does not become the first, because it may become
-    /// dormant, and would stay the first for ever.
+    /// It was taken out of `stopped`. `false` if it holds nothing: then it may read anyway, and
+    /// does not become the first, because it may become dormant, and would stay the first for ever.
     pub(crate) fn resume(&mut self, of: Handle, held: &mut Received) -> bool {
         held.queued = false;
         let holds = held.bytes > 0;
@@ -269,8 +257,8 @@ impl Receiving {
                 self.replaced = self.first.map(|first| first.handle).or(self.replaced);
             }
             self.replaced.take_if(|replaced| *replaced == of); // it is the first again
-            // If this connection's next turn reads, `patience` begins anew. If the turn does not
-            // read, another connection may become the first.
+            // If its next turn reads, `patience` begins anew. Otherwise another may become the
+            // first.
             self.first = Some(First { handle: of, bytes: held.bytes, began: held.began });
         }
         holds

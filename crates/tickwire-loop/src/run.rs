@@ -18,21 +18,19 @@ use std::{
 };
 use tickwire::Time;
 
-/// The most connections that one round accepts at a door, so that a storm of new connections does
-/// not keep the open connections waiting. Further connections wait for the next round.
+/// In one round at a door, so that a storm of new connections does not keep the open ones waiting.
 const ACCEPTS: usize = 64;
-/// The most connections that can wait in a listener's queue. The operating system may lower this
-/// number. The listeners come from `Socket`, because std's `bind` makes a queue of only 128 places.
-/// If a queue is full, the client's TCP tries again after a second.
+/// Connections that wait in a listener's queue; the operating system may lower this. By `Socket`,
+/// because std's `bind` makes a queue of only 128. If it is full, the client's TCP tries again
+/// after a second.
 const BACKLOG: i32 = 4096;
-/// A round gives this time to handshakes of accepted connections, and then the same time to
-/// connections whose last turns ended at a limit. Connections of both kinds that get no turn wait
-/// for the next round, which first serves the connections that have become ready. The first step of
-/// a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. Without this limit, a hundred of
-/// these steps and turns in one round would keep open connections waiting for 10 to 30 ms.
+/// In a round, for handshakes of accepted connections, and then again for connections whose last
+/// turns ended at a limit. The others wait for the next round, which first serves those that have
+/// become ready. The first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms: a
+/// hundred of these in one round would keep open connections waiting for 10 to 30 ms.
 const LATE: Duration = Duration::from_micros(250);
-/// The time from a failed accept to the next try. No `Note` reports connections that still wait, so
-/// the loop has to try again. With a shorter time, the failing calls would keep the loop busy.
+/// After a failed accept, because no `Note` reports connections that still wait. With less, the
+/// failing calls would keep the loop busy.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// An event loop: many connections on one thread, servers and clients, with and without TLS.
@@ -42,9 +40,9 @@ pub(crate) const RETRY: Duration = Duration::from_millis(100);
 /// the crate's documentation.
 pub struct Loop<T> {
     pub(crate) inner: Inner<T>,
-    /// The slots that were ready before the first turn of this round. They get the first turns.
+    /// Ready before the first turn of this round.
     round: Vec<u32>,
-    /// The time of the last round that had something to do, for `Waiting::SpinFor`.
+    /// When a round last had something to do, for `Waiting::SpinFor`.
     busy: Time,
 }
 
@@ -119,14 +117,13 @@ impl<T> Loop<T> {
         if self.inner.stops {
             return Ok(false);
         }
-        // These calls come before the wait, because no `Note` reports that places or memory are
-        // free.
+        // Before the wait, because no `Note` reports that places or memory are free.
         self.inner.fill_places();
         self.inner.resume_stopped();
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
-        // This check comes before `expire`, so that a deadline alone does not make `SpinFor` spin.
+        // Before `expire`, so that a deadline alone does not make `SpinFor` spin.
         if woken || !inner.queues.are_idle() {
             self.busy = now;
         }
@@ -141,18 +138,18 @@ impl<T> Loop<T> {
         }
         inner.accept_knocked();
         inner.expire(handler); // before the swap: a due deadline causes a turn in this round
-        // Slots that join `unfinished` in this round wait for the next round, so that no connection
-        // gets two turns in a round.
+        // What joins `unfinished` in this round waits for the next, so that no connection gets two
+        // turns.
         let unfinished = inner.queues.unfinished.len();
-        // Slots that join `ready` from here on get their turns in the next round.
+        // What joins `ready` from here on gets its turn in the next round.
         mem::swap(&mut inner.queues.ready, &mut self.round);
         for at in self.round.drain(..) {
             inner.take_turn(at, handler);
         }
-        // This call may also serve slots that join `opening` while it runs: `LATE` limits the call.
+        // Also for slots that join `opening` meanwhile: `LATE` is the limit.
         inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
         inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
-        // Checks `max_queued` after all replies, and writes before `end_all` may drop messages.
+        // After all replies, and before `end_all` may drop messages.
         inner.relieve();
         if inner.shuts_at.is_some_and(|at| at <= now) {
             inner.end_all(handler);
@@ -161,7 +158,6 @@ impl<T> Loop<T> {
         Ok(!inner.stops)
     }
 
-    /// Returns how long the next wait may take. `None`: the wait has no limit.
     fn timeout(&self, most: Option<Duration>) -> Option<Duration> {
         let inner = &self.inner;
         let spins = match inner.settings.waiting {
@@ -180,7 +176,7 @@ impl<T> Loop<T> {
         due.into_iter().chain(most).min()
     }
 
-    /// Waits, and passes each `Note` to its slot or door. Returns whether a thread woke the loop.
+    /// `true` if a thread woke the loop.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let Inner { system, slots, queues, .. } = &mut self.inner;
         #[cfg(test)]
@@ -197,7 +193,6 @@ impl<T> Loop<T> {
 }
 
 impl<T> Inner<T> {
-    /// Returns an error during a shutdown, because the loop takes no new connections then.
     pub(crate) fn check_not_shutting(&self) -> io::Result<()> {
         let why = "the loop is shutting down";
         self.shuts_at.map_or(Ok(()), |_| Err(io::Error::new(ErrorKind::ConnectionAborted, why)))
@@ -206,9 +201,8 @@ impl<T> Inner<T> {
     pub(crate) fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
         fault("socket")?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // On Unix this option lets a restarted server listen on its port at once, although
-        // connections of the old server are in TIME_WAIT. On Windows the option would let another
-        // program take the port.
+        // On Unix, a restarted server can then listen on its port at once, although connections of
+        // the old one are in TIME_WAIT. On Windows, another program could take the port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
         if door.shares_port {
@@ -234,14 +228,12 @@ impl<T> Inner<T> {
         Ok(address)
     }
 
-    /// Makes the next call of `accept_knocked` accept at all doors.
     pub(crate) fn look_at_doors(&mut self) {
         self.queues.knocked.extend(0..self.entrance.doors.len() as u32);
     }
 
-    /// Accepts the connections that wait, at most `ACCEPTS` at each door.
     fn accept_knocked(&mut self) {
-        // The list is taken out, because this `for` loop adds doors to it for the next round.
+        // Taken out, because this adds doors to it for the next round.
         for at in mem::take(&mut self.queues.knocked) {
             for n in 0.. {
                 if n == ACCEPTS {
@@ -273,8 +265,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives an accepted stream a slot, within the limits. An early return drops the stream, which
-    /// closes it.
+    /// An early return drops the stream, which closes it.
     pub(crate) fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
         self.counts.accepted += 1;
         if self.entrance.accepted >= self.settings.max_connections {
@@ -297,15 +288,14 @@ impl<T> Inner<T> {
             return;
         };
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        // `peer` and `phase` are set before the calls that may fail, because `free` needs them to
-        // undo `enter`.
+        // Before the calls that may fail, because `free` needs both to undo `enter`.
         slot.peer = Some(Peer::new(peer, true));
         slot.marks.phase = phase;
         let token = Token::Slot(handle.at);
         let prepared = door.hook.call(&stream); // before `adopt`, which sets TCP_NODELAY
         match prepared.and_then(|()| self.system.adopt(stream, token, door.stamps_reads)) {
             Ok(stream) => {
-                // `false` for `readable`: a `Note` also reports bytes that arrived before `adopt`.
+                // `false`: a `Note` also reports bytes that arrived before `adopt`.
                 slot.wire = Some(Wire::new(stream, tls, false, door.stamps_reads));
                 self.arm(handle.at, until);
             }
@@ -316,8 +306,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives turns to the slots of a queue, and begins with the slot that has waited the longest.
-    /// Ends after `most` slots, or when `LATE` has passed.
+    /// From the one that has waited the longest, for at most `most` slots, or until `LATE` has
+    /// passed.
     fn give_late_turns(
         &mut self,
         most: usize,
@@ -327,7 +317,7 @@ impl<T> Inner<T> {
         let mut began = None;
         for _ in 0..most {
             let Some(at) = queue(&mut self.queues).pop_front() else { return };
-            // The clock is read only if the queue has a slot.
+            // Only if the queue has a slot.
             let until = *began.get_or_insert_with(|| self.clock.read()) + LATE;
             self.take_turn(at, handler);
             if self.clock.read() >= until {
@@ -336,7 +326,6 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives the connection of a slot its turn.
     fn take_turn(&mut self, at: u32, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
         let Some((handle, slot)) = self.slots.entry(at) else { return };
         slot.marks.ready = false; // first, so that its turn can make it ready again
@@ -353,7 +342,6 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives a turn to a connection that is not open yet. Returns the connection if it is open now.
     fn proceed(&mut self, handle: Handle, handler: &mut Handler<'_, T>) -> Option<Box<Open>> {
         let slot = self.slots.get_mut(handle)?;
         let open = match mem::replace(&mut slot.stage, Stage::Turn) {
@@ -369,8 +357,8 @@ impl<T> Inner<T> {
                 self.finish(handle, None, None, handler);
                 return None;
             }
-            // The connection has ended since its slot was queued. Open connections do not come
-            // here: `take_turn` serves them.
+            // It has ended since its slot was queued. Open connections do not come here:
+            // `take_turn` serves them.
             stage @ (Stage::Free | Stage::Turn | Stage::Open(_) | Stage::Dormant) => {
                 slot.stage = stage;
                 return None;
@@ -379,14 +367,13 @@ impl<T> Inner<T> {
         self.begin(handle, open, handler)
     }
 
-    /// Makes the slots ready whose deadlines have passed, and delivers the timers that are due.
     fn expire(&mut self, handler: &mut Handler<'_, T>) {
         let now = self.clock.now;
         while let Some(at) = self.deadlines.pop_due(now) {
             self.make_ready(at);
         }
-        // Delivers at most as many timers as are set now. Otherwise a handler that sets a new due
-        // timer at each call would keep this `for` loop going.
+        // At most as many timers as are set now: otherwise a handler that sets a new due one at
+        // each call would keep this going.
         for _ in 0..self.timers.len() {
             let Some(number) = self.timers.pop_due(now) else { return };
             handler(&mut Net::new(self), Event::Timer(number));
@@ -394,7 +381,6 @@ impl<T> Inner<T> {
     }
 }
 
-/// Passes a `Note` to its slot or door. Returns whether the `Note` is from the waker.
 #[inline(always)] // a call would take 20 more instructions for each message that comes alone
 fn take_note<T>(slots: &mut Slots<T>, queues: &mut Queues, note: Note) -> bool {
     match note.token {
@@ -423,8 +409,8 @@ fn share_port(_: &Socket) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Whether an accept failed only because its client was gone or a signal came. If so, the next
-/// accept may succeed at once. Under wine, the error is `NotConnected` if the client is gone.
+/// The client was gone or a signal came, so the next accept may succeed at once. Under wine,
+/// `NotConnected` if the client is gone.
 fn is_of_peer(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
     matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | NotConnected)

@@ -140,8 +140,7 @@ pub struct Settings {
     /// KiB if they arrive in one burst.
     pub io_uring: bool,
 
-    // Do not name this field. It makes `..` necessary in each program, so that a later field breaks
-    // no program.
+    // Makes `..` necessary in each program, so that a later field breaks none.
     #[doc(hidden)]
     pub more: (),
 }

@@ -1,4 +1,3 @@
-//! The slots of connections, and the handles that name connections.
 use crate::{
     entrance::Phase, handle::Handle, settings::Counts, stage::Stage, system::System, wire::Wire,
 };
@@ -15,11 +14,11 @@ pub(crate) struct Slot<T> {
     pub(crate) marks: Marks,
     /// `None` until a dialed connection has connected.
     pub(crate) peer: Option<Peer>,
-    /// The connection's part of the loop's queued bytes.
+    /// In the loop's sum.
     pub(crate) queued: usize,
     pub(crate) stage: Stage,
-    /// The state of a dormant connection. It is not in `stage`, because `stage` is moved when a
-    /// connection opens or becomes whole, and has to stay small.
+    /// Not in `stage`, which is moved when a connection opens or becomes whole, and has to stay
+    /// small.
     pub(crate) dormant: Option<Dormant>,
     pub(crate) wire: Option<Wire>,
     pub(crate) value: Option<T>,
@@ -28,14 +27,14 @@ pub(crate) struct Slot<T> {
     pub(crate) config: Option<Arc<Config>>,
 }
 
-/// The other end of a connection. A `SocketAddr` would make each slot 8 bytes longer.
+/// A `SocketAddr` would make each slot 8 bytes longer.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) ip: IpAddr,
     port: u16,
-    /// The scope of an IPv6 address.
+    /// Of an IPv6 address.
     scope: u32,
-    /// Whether the connection was accepted. `Entrance` counts only accepted connections.
+    /// `Entrance` counts only accepted connections.
     pub(crate) is_accepted: bool,
 }
 
@@ -51,43 +50,40 @@ impl Peer {
     pub(crate) fn address(&self) -> SocketAddr {
         match self.ip {
             IpAddr::V4(ip) => SocketAddrV4::new(ip, self.port).into(),
-            // The flow information is 0: it is no part of a peer's address, so no slot keeps it.
+            // The flow information is no part of a peer's address.
             IpAddr::V6(ip) => SocketAddrV6::new(ip, self.port, 0, self.scope).into(),
         }
     }
 }
 
-/// Facts about a slot and its connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
-    /// The slot is in `Queues::ready`, `Queues::opening` or `Queues::unfinished`.
+    /// In `Queues::ready`, `Queues::opening` or `Queues::unfinished`.
     pub(crate) ready: bool,
-    /// The slot is in `Queues::unwritten`.
+    /// In `Queues::unwritten`.
     pub(crate) unwritten: bool,
-    /// The slot is in `Queues::whole`.
+    /// In `Queues::whole`.
     pub(crate) whole: bool,
-    /// The application paused reading.
+    /// By the application.
     pub(crate) paused: bool,
-    /// A message was refused for lack of room, so `Event::Room` is due once there is room.
+    /// A message was refused for lack of room: `Event::Room` is due once there is some.
     pub(crate) wants_room: bool,
-    /// The last turn delivered everything that was read, so the next turn may begin with a read.
+    /// The last turn delivered everything that was read, so the next may begin with a read.
     pub(crate) starved: bool,
-    /// The phase of the opening handshake of an accepted connection, until the request is accepted
-    /// or rejected. While it is `Some`, the connection counts for its address's share of the
-    /// handshakes.
+    /// Until the request is accepted or rejected. While it is `Some`, the connection counts for its
+    /// address's share of the handshakes.
     pub(crate) phase: Option<Phase>,
     /// `Inner::draining` counts the connection.
     pub(crate) drains: bool,
 }
 
-/// The most connections that are drained at a time. A connection is drained if its peer did not
-/// answer our Close within `close_timeout`. Draining may take `close_timeout` once more, and read
-/// up to 16 MiB.
+/// At a time. A connection is drained if its peer did not answer our Close within `close_timeout`,
+/// which may take that once more, and read up to 16 MiB.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
-    /// Whether the loop goes on with a connection that is ending. `false` if the peer did not
-    /// answer our Close in time, and `MOST_DRAINING` other connections are drained already.
+    /// For a connection that is ending: `false` if the peer did not answer our Close in time, and
+    /// `MOST_DRAINING` others are drained already.
     pub(crate) fn may_drain(&mut self, conn: &Connection, draining: &mut usize) -> bool {
         let overdue = conn.closed().is_some_and(|end| end.error == Some(RecvError::CloseTimeout));
         if overdue && !self.drains {
@@ -98,11 +94,11 @@ impl Marks {
     }
 }
 
-/// The number of slots in each block. A block never moves, so new slots cause no copy of the old
-/// slots. A block is an array, so finding a slot in a block needs no check of the block's length.
+/// A block never moves, so new slots cause no copy of the old ones. It is an array, so finding a
+/// slot needs no check of its length.
 const BLOCK: usize = 64;
 
-/// The slots, by number. The slot that was freed last is used first.
+/// By number. The one that was freed last is used first.
 pub(crate) struct Slots<T> {
     blocks: Vec<Box<[Slot<T>; BLOCK]>>,
     free: Vec<u32>,
@@ -115,15 +111,14 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Takes a slot. `None` if all 2³¹ slots are in use. There are no more slots, because a token
-    /// of mio may have only 32 bits, and one of these bits tells slots from doors.
+    /// `None` if all 2³¹ are in use: a token of mio may have only 32 bits, one of which tells slots
+    /// from doors.
     pub(crate) fn take(&mut self, stage: Stage) -> Option<Handle> {
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
                 let at = u32::try_from(self.known()).ok().filter(|at| *at < 1 << 31)?;
-                // The block begins as a vector, because a block of a large `T` may not fit on the
-                // stack.
+                // As a vector first, because a block of a large `T` may not fit on the stack.
                 let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
                 self.blocks.push(block.try_into().ok()?); // does not fail: it has `BLOCK` slots
                 self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest is used first
@@ -135,11 +130,10 @@ impl<T> Slots<T> {
         Some(Handle { at, generation: slot.generation })
     }
 
-    /// Frees a slot, and returns what was in it. From then on its handle names nothing.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<Slot<T>> {
         let slot = self.get_mut(handle)?;
-        // The queues may still have entries for the slot. Without these marks, the slot would be
-        // queued a second time.
+        // The queues may still have entries for the slot. Without these marks, it would be queued a
+        // second time.
         let Marks { ready, unwritten, whole, .. } = slot.marks;
         let marks = Marks { ready, unwritten, whole, ..Marks::default() };
         let free = Slot::free(slot.generation.wrapping_add(1), marks);
@@ -158,29 +152,26 @@ impl<T> Slots<T> {
         self.blocks.get_mut(at as usize / BLOCK)?.get_mut(at as usize % BLOCK)
     }
 
-    /// Returns the slot of a connection. `None` if the connection is gone. Many callers know that
-    /// the connection exists. They return early for `None` only because this crate has no `unwrap`.
+    /// `None` if the connection is gone. Many callers know that it exists, and return early only
+    /// because this crate has no `unwrap`.
     #[inline]
     pub(crate) fn get(&self, handle: Handle) -> Option<&Slot<T>> {
         self.at(handle.at).filter(|slot| slot.is_of(handle))
     }
 
-    /// The same as [`get`](Self::get).
     #[inline]
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut Slot<T>> {
         self.at_mut(handle.at).filter(|slot| slot.is_of(handle))
     }
 
-    /// Returns the slot at `at`, which may be free, and its handle. The handle of a free slot will
-    /// name its next connection. So the caller must not keep the handle, and must not act on a slot
-    /// whose stage is `Free`.
+    /// The slot may be free. Its handle will then name the next connection, so the caller must not
+    /// keep it, and must not act on a slot whose stage is `Free`.
     #[inline]
     pub(crate) fn entry(&mut self, at: u32) -> Option<(Handle, &mut Slot<T>)> {
         let slot = self.at_mut(at)?;
         Some((Handle { at, generation: slot.generation }, slot))
     }
 
-    /// Returns the handles of all connections, in the order of their slots.
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
         (0..self.known() as u32).filter_map(|at| {
             let slot = self.at(at).filter(|slot| !matches!(slot.stage, Stage::Free))?;
@@ -213,7 +204,6 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Writes what the open connection has to send, its outbox and its TLS ciphertext included.
     #[inline(always)] // so a turn with nothing to write makes no call
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
@@ -227,8 +217,8 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Feeds the connection from its outbox. Writes only if messages are left in the outbox. If the
-    /// stream accepts no more, the connection learns it from `pump`, at the end of the turn.
+    /// From the outbox; writes only if messages are left there. If the stream accepts no more, the
+    /// connection learns it from `pump`, at the end of the turn.
     #[cold] // few connections have an outbox
     pub(crate) fn feed(&mut self, system: &mut System, tx: &mut Sender, now: Time) {
         let (Some(outbox), Some(wire)) = (&mut self.outbox, &mut self.wire) else { return };
@@ -238,18 +228,14 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Whether the request of the connection was rejected.
     pub(crate) fn is_rejected(&self) -> bool {
         matches!(self.stage, Stage::Rejected(_))
     }
 
-    /// Sets the connection's part of the loop's queued bytes.
     pub(crate) fn set_queued(&mut self, counts: &mut Counts, queued: usize) {
         counts.queued = counts.queued - mem::replace(&mut self.queued, queued) + queued;
     }
 
-    /// Whether [`Event::Room`](crate::Event::Room) is due: a message was refused, and there is
-    /// room.
     pub(crate) fn owes_room(&self, tx: &Sender) -> bool {
         let has_room = || self.outbox.as_ref().map_or(tx.has_room(), |outbox| outbox.has_room());
         self.marks.wants_room && !tx.is_closed() && has_room()
@@ -257,14 +243,12 @@ impl<T> Slot<T> {
 
     #[inline]
     fn is_of(&self, handle: Handle) -> bool {
-        // A free slot already has the generation of its next connection, so the handles of its
-        // earlier connections have other generations.
+        // A free slot already has the generation of its next connection.
         self.generation == handle.generation
     }
 }
 
-/// Feeds the messages of the outbox to the connection and writes, until the outbox has no more, or
-/// the stream accepts no more. Returns `false` if the stream accepts no more.
+/// Until the outbox has no more, or the stream accepts no more (`false`).
 pub(crate) fn drain_outbox(
     outbox: &mut Outbox,
     wire: &mut Wire,
@@ -279,12 +263,12 @@ pub(crate) fn drain_outbox(
             // A Close without a code takes its place.
             let _ = outbox.feed(now, tx).or_else(|_| tx.abort(None));
         }
-        // Ciphertext that an earlier turn left unsent takes up the connection's room. So even if
-        // this feed fed nothing, the write may make room for the next feed. This `loop` ends when a
-        // feed leaves as many messages waiting as the feed before it.
+        // Ciphertext that an earlier turn left unsent takes up room, so even if this feed fed
+        // nothing, the write may make room for the next. The loop ends when a feed leaves as many
+        // messages waiting as the one before.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
-        // Over io_uring, a stream accepts no more until the copy of its last short output is sent.
-        // `accepts_again` sends the copy.
+        // Over io_uring, a stream accepts no more until the copy of its last short output is sent,
+        // which `accepts_again` does.
         if !wrote && waiting > 0 && wire.accepts_again(system) {
             continue;
         }

@@ -1,4 +1,3 @@
-//! The stages of a slot's connection, and the state that each stage has.
 use crate::{
     dial::Dial,
     door::{Door, HealthChecks},
@@ -15,18 +14,17 @@ use tickwire::{
 };
 use tickwire_dial::Race;
 
-/// An open connection that is not dormant.
+/// And not dormant.
 pub(crate) struct Open {
     pub(crate) conn: Connection,
-    /// The error of the stream, if it failed. Bytes that arrived before the error are delivered
-    /// first.
+    /// Of the stream. Bytes that arrived before it are delivered first.
     pub(crate) error: Option<io::Error>,
     pub(crate) received: Received,
 }
 
 impl Open {
-    /// Gives up receiving, and queues a Close with 1013, because all connections together hold too
-    /// many received bytes. Returns `false` if receiving was over already.
+    /// All connections together hold too many received bytes: Close 1013. `false` if receiving was
+    /// over already.
     pub(crate) fn give_up(&mut self) -> bool {
         const WHY: &str = "too much received, try again later";
         self.received.until = None; // the connection waits no more
@@ -34,37 +32,34 @@ impl Open {
     }
 }
 
-/// The stage of a slot's connection.
 pub(crate) enum Stage {
     Free,
     /// The state is outside of the slot, for example in the turn of a connection that is not open.
     Turn,
     Dialing(Box<Dialing>),
     Opening(Box<Opening>),
-    /// It is open, after a deferred request was accepted. `Event::Open` is not delivered yet.
+    /// Open, after a deferred request was accepted, but `Event::Open` is not delivered yet.
     Accepted(Box<Open>),
-    /// It is open. `None` during its turn, because the turn then owns the connection.
+    /// `None` during its turn, which then owns the connection.
     Open(Option<Box<Open>>),
-    /// It is open and idle. `Slot::dormant` has its state.
+    /// Open and idle. `Slot::dormant` has its state.
     Dormant,
     Rejected(Box<Rejected>),
-    /// It was disconnected because of [`max_queued`](crate::Settings::max_queued). `Event::Closed`
-    /// is not delivered yet.
+    /// Disconnected because of [`max_queued`](crate::Settings::max_queued), but `Event::Closed` is
+    /// not delivered yet.
     OverQueued,
 }
 
-/// A server's opening handshake.
 pub(crate) struct Opening {
     pub(crate) began: Time,
     pub(crate) handshake: server::Handshake,
     pub(crate) config: Arc<Config>,
     health_checks: HealthChecks,
-    /// The time at which a deferred request is rejected. `None` if the request is not deferred.
+    /// For a deferred request, which is rejected then.
     pub(crate) answer_by: Option<Time>,
 }
 
 impl Opening {
-    /// Begins a handshake. Its deadline runs from `now` on.
     pub(crate) fn new(door: &Door, now: Time) -> Box<Self> {
         let mut handshake = server::Handshake::new(&door.config);
         let _ = handshake.reading.handle_timeout(now); // starts the deadline
@@ -72,10 +67,10 @@ impl Opening {
         Box::new(Self { began: now, handshake, config, health_checks, answer_by: None })
     }
 
-    /// Returns the door's answer if the request, which the handshake refuses, is a health check.
+    /// Of a request that the handshake refuses.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
         // For a GET of HTTP/1.1, the handshake has checked Host and body. For other methods and
-        // versions, the handshake ended before these checks. So this function makes these checks.
+        // versions it ended before, so that is done here.
         let Err(error @ (OldHttpVersion | BadMethod | NotUpgrade)) = self.handshake.step() else {
             return None;
         };
@@ -83,8 +78,8 @@ impl Opening {
         let mut hosts = 0;
         for (name, value) in request.headers() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
-            // A client that asks for a WebSocket makes no health check: it has to get the response
-            // that says what is wrong with its request.
+            // Who asks for a WebSocket has to get the response that says what is wrong with the
+            // request.
             let wants_websocket = is("Sec-WebSocket-Key")
                 || is("Upgrade")
                     && value.to_ascii_lowercase().windows(9).any(|w| w == b"websocket");
@@ -95,7 +90,7 @@ impl Opening {
             hosts += u32::from(is("Host"));
         }
         // RFC 9112 §3.2: in HTTP/1.0, Host may be missing. §3.2.2: the target may name the host.
-        // Both then have to agree, byte for byte where the handshake has not compared them itself.
+        // Both then have to agree, byte for byte where the handshake has not compared them.
         let agree =
             |host: &[u8]| request.host().is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(host));
         if !(hosts == 1 || hosts == 0 && error == OldHttpVersion)
@@ -108,40 +103,35 @@ impl Opening {
         found.map(|(_, answer)| answer.clone())
     }
 
-    /// Returns the time by which the peer has to have sent its request.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.handshake.reading.poll_timeout()
     }
 
-    /// Returns the request, if the application deferred it.
     pub(crate) fn deferred(&self) -> Option<server::RequestHead<'_>> {
         self.answer_by.and_then(|_| self.handshake.request())
     }
 }
 
-/// A rejected request. The loop writes the response, and reads and drops the bytes that the client
-/// sends. If the loop left these bytes unread, the operating system would reset the connection, and
-/// the client might not get the response.
+/// The response is written, and what the client sends is read and dropped: left unread, it would
+/// make the operating system reset the connection, and the client might not get the response.
 pub(crate) struct Rejected {
     pub(crate) response: Vec<u8>,
-    /// The number of bytes of `response` that are written.
+    /// Of `response`, in bytes.
     pub(crate) said: usize,
-    /// Whether all bytes are written and the stream is shut for writing.
+    /// All is written and the stream is shut for writing.
     pub(crate) is_shut: bool,
-    /// The time at which the loop closes the stream, whatever is left to do.
+    /// Then the stream is closed, whatever is left to do.
     pub(crate) until: Time,
 }
 
-/// A connection that is being dialed.
 pub(crate) struct Dialing {
     pub(crate) dial: Dial,
     pub(crate) began: Time,
-    /// The race to the addresses, once these are known. Its times count from `began`.
+    /// Once the addresses are known. Its times count from `began`.
     pub(crate) race: Option<Race<io::Error>>,
-    /// The attempts under way. Their streams are not in io_uring yet, so dropping a stream closes
-    /// it.
+    /// Their streams are not in io_uring yet, so dropping one closes it.
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
-    /// The opening handshake, once an attempt has connected.
+    /// Once an attempt has connected.
     pub(crate) handshake: Option<client::Handshake>,
     /// The application closed the connection.
     pub(crate) given_up: bool,

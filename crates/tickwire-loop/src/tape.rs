@@ -1,5 +1,5 @@
-//! Notes what a turn does on the connection's tape, in builds of tests. In other builds a note is
-//! no code. `src/proto/tape.rs` of the crate `tickwire` says what the tape checks.
+//! Notes on the connection's tape, in builds of tests; in others a note is no code.
+//! `src/proto/tape.rs` of the crate `tickwire` says what it checks.
 use crate::{slots::Slot, wire::Wire};
 use tickwire::{Connection, Time};
 
@@ -25,7 +25,7 @@ pub(crate) fn over(conn: &Connection) {
     conn.note_over();
 }
 
-/// The turn ends. A `Note` of the system comes only for what the wire has tried in vain.
+/// A `Note` of the system comes only for what the wire has tried in vain.
 #[inline(always)]
 pub(crate) fn rests(conn: &Connection, wire: &Wire, until: Option<Time>) {
     let _ = (conn, wire, until);

@@ -1,4 +1,3 @@
-//! The application's timers.
 use std::collections::BTreeMap;
 use tickwire::Time;
 
@@ -6,15 +5,14 @@ use tickwire::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer(Key);
 
-/// When the timer is due, and the number of timers that were set before it. This number makes each
-/// key unique.
+/// When the timer is due, and how many were set before it, which makes each key unique.
 type Key = (Time, u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// For each timer that is set, the number that the application gave it.
+    /// With the number that the application gave it.
     set: BTreeMap<Key, u64>,
-    /// The number of timers that were ever set.
+    /// That were ever set.
     next: u64,
 }
 
@@ -26,7 +24,6 @@ impl Timers {
         Timer(key)
     }
 
-    /// Cancels a timer, and returns the application's number. `None` if the timer is no longer set.
     pub(crate) fn cancel(&mut self, timer: Timer) -> Option<u64> {
         self.set.remove(&timer.0)
     }
@@ -39,7 +36,6 @@ impl Timers {
         self.set.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Removes the earliest timer if it is due at `now`, and returns the application's number.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u64> {
         let first = self.set.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())

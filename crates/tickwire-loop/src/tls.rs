@@ -1,4 +1,3 @@
-//! TLS between a connection and its stream.
 use std::io;
 use tickwire::{
     Time,
@@ -8,12 +7,12 @@ use tickwire::{
 
 pub(crate) use tickwire::tls::{Client, Server};
 
-/// A session, and the facts about it that the loop has to remember.
+/// With what the loop has to remember of it.
 pub(crate) struct Tls {
     pub(crate) session: Session,
-    /// Whether the session may hold plaintext that was not read yet.
+    /// The session may hold plaintext that was not read yet.
     pub(crate) holds: bool,
-    /// The time of the last read from the stream, if read times are recorded.
+    /// Of the last read from the stream, if read times are recorded.
     pub(crate) read_at: Option<Time>,
 }
 
@@ -22,8 +21,7 @@ impl Tls {
         Session::server(config.clone()).map(Self::new)
     }
 
-    /// Makes a client's session. Without a `config`, the session trusts the platform's root
-    /// certificates.
+    /// Without a `config`, the session trusts the platform's root certificates.
     pub(crate) fn client(
         config: Option<&Client>,
         request: &Request,
@@ -39,7 +37,6 @@ impl Tls {
         Box::new(Self { session, holds: false, read_at: None })
     }
 
-    /// Reads plaintext. `None` if more ciphertext is needed.
     pub(crate) fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.session.read(to);
         self.holds = matches!(read, Ok(Some(1..))); // after some plaintext, there may be more

@@ -1,8 +1,7 @@
-//! The turn of an open connection. A turn delivers, writes and reads until the stream has no more
-//! bytes, or until the turn has reached a limit of `Settings`.
-//!
-//! During its turn the connection is not in its slot. So the handler can use the whole loop while a
-//! message is lent. `Net` has only the sender of this connection.
+//! The turn of an open connection: delivers, writes and reads until the stream has no more bytes,
+//! or until it has reached a limit of `Settings`. Meanwhile the connection is not in its slot, so
+//! the handler can use the whole loop while a message is lent; `Net` has only the connection's
+//! sender.
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
 use crate::wire::Got;
@@ -11,38 +10,35 @@ use std::{io::ErrorKind, mem};
 use tickwire::order::{Allow, Clock, Facts, Input, Todo, order};
 use tickwire::{Connection, Ending, Report, Step, Time};
 
-/// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. For comparison:
-/// inflating 1 KiB of JSON takes 3 ns for each byte, and a KeyUpdate counts as 1.6 KB.
+/// So long counts as one byte of `turn_bytes`. For comparison: inflating 1 KiB of JSON takes 3 ns
+/// for each byte, and a KeyUpdate counts as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
-/// For each full part of this length, a message counts as one more message of `turn_messages`. The
-/// limit on read bytes is not enough, because an inflated message may be long although the turn has
-/// read few bytes.
+/// For each full part of this length, a message counts as one more of `turn_messages`: the limit on
+/// read bytes is not enough, because an inflated message may be long.
 const LONG: usize = 4 << 10;
 
-/// The most bytes that a read asks for when the turn has almost read its share.
+/// For a read when the turn has almost read its share.
 const READ: usize = 16 << 10;
 
-/// A turn.
 pub(crate) struct Turn<'i, T> {
     inner: &'i mut Inner<T>,
     handle: Handle,
     open: Box<Open>,
-    /// Once this number of bytes of replies is queued, the turn writes before it delivers more.
+    /// With so many bytes of replies queued, the turn writes before it delivers more.
     cork: usize,
-    /// The number of messages that the turn may still deliver.
+    /// That the turn may still deliver.
     messages: i64,
-    /// The larger of two numbers: the bytes that the turn has read, and the bytes that its time
-    /// counts as (see `NANOS_PER_BYTE`).
+    /// The bytes that the turn has read, or those that its time counts as (see `NANOS_PER_BYTE`),
+    /// if more.
     spent: usize,
-    /// Whether the turn goes on with a read.
+    /// The turn goes on with a read.
     reads: bool,
-    /// Whether the turn has checked the next deadline.
+    /// The turn has checked the next deadline.
     looked: bool,
-    /// The time at which the turn, with all input delivered, first found more to read.
+    /// When the turn, with all input delivered, first found more to read.
     since: Option<Time>,
 }
 
-/// Why delivering stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
     /// All input is delivered.
@@ -53,29 +49,26 @@ enum Stop {
     Held,
     /// The queued replies have reached `cork_limit`, so the turn writes them before it goes on.
     Cork,
-    /// The turn has delivered `turn_messages` messages, so other connections come first.
+    /// `turn_messages` are delivered, so other connections come first.
     Share,
 }
 
-/// How a turn goes on after a write.
 enum After {
     Again,
-    /// The turn is over. `until` is the next deadline. `unfinished`: the connection needs a turn in
-    /// the next round, even if no `Note` comes.
+    /// `until` is the next deadline. `unfinished`: the connection needs a turn in the next round,
+    /// even if no `Note` comes.
     Rest {
         unfinished: bool,
         until: Option<Time>,
     },
-    /// The connection is over.
     Ended,
 }
 
 impl<'i, T> Turn<'i, T> {
-    /// Gives a turn to an open connection that was taken out of its slot. The `Turn`, and
-    /// references to its fields, are passed only to functions that are inlined. Otherwise the
-    /// compiler would keep all fields in memory, and each turn would take more instructions. With
-    /// `#[inline]` instead of `#[inline(always)]`, the compiler did not inline all calls in some
-    /// programs. In those programs, a message that comes alone took 7 % more instructions.
+    /// The `Turn`, and references to its fields, are passed only to functions that are inlined:
+    /// otherwise the compiler would keep all fields in memory, and each turn would take more
+    /// instructions. With `#[inline]` instead of `#[inline(always)]`, it did not inline all calls
+    /// in some programs, where a message that comes alone took 7 % more.
     #[inline]
     pub(crate) fn serve(
         inner: &'i mut Inner<T>,
@@ -109,7 +102,6 @@ impl<'i, T> Turn<'i, T> {
         }
     }
 
-    /// Decides whether the turn begins with a read, and delivers `Event::Room` if it is due.
     #[inline(always)]
     fn prepare(&mut self, handler: &mut Handler<'_, T>) {
         let may_read = self.may_read();
@@ -120,12 +112,12 @@ impl<'i, T> Turn<'i, T> {
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
         // If bytes are queued, the sender usually has a buffer already. If only the outbox or TLS
-        // has queued bytes, the sender has none and allocates one: this is rare.
+        // has some, which is rare, it has none and allocates one.
         if nothing_queued {
             conn.sender_mut().lend(self.inner.buffers.outputs.take());
         }
-        // A read comes first only if all earlier input is delivered. If bytes are queued, there may
-        // be no room for replies, so the turn writes before it reads.
+        // Only if all earlier input is delivered. If bytes are queued, there may be no room for
+        // replies, so the turn writes before it reads.
         self.reads = slot.marks.starved && !slot.marks.paused && nothing_queued && may_read;
         if self.reads {
             conn.set_paused(false); // the last turn may have stopped reading: see `write`
@@ -136,13 +128,11 @@ impl<'i, T> Turn<'i, T> {
         }
     }
 
-    /// Whether the limit on received bytes lets the connection read.
     #[inline]
     fn may_read(&mut self) -> bool {
         self.inner.receiving.is_free(self.handle) || self.inner.may_hold_more(&mut self.open)
     }
 
-    /// Reads once.
     #[inline(always)]
     fn read(&mut self) {
         let Inner { slots, system, buffers, clock, settings, .. } = &mut *self.inner;
@@ -153,8 +143,8 @@ impl<'i, T> Turn<'i, T> {
             rx.lend(buffers.inputs.take_for(rx.wanted_len()));
         }
         let mut spent = self.spent; // no reference to a field is passed: see `serve`
-        // However long the connection's reads have grown, the turn exceeds its share by no more
-        // than `READ` bytes.
+        // However long the reads have grown, the turn exceeds its share by no more than `READ`
+        // bytes.
         let most = settings.turn_bytes.saturating_sub(spent).max(READ);
         let received = wire.receive(system, rx, clock.epoch, (&mut spent, most));
         self.spent = spent;
@@ -162,8 +152,7 @@ impl<'i, T> Turn<'i, T> {
             Ok(Got::Bytes(0)) => rx.end_of_stream(),
             Ok(_) => {}
             Err(error) => {
-                // The error ends receiving, but only after the bytes that arrived before it are
-                // delivered.
+                // Ends receiving, but only after the bytes that arrived before it are delivered.
                 match error.kind() {
                     ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS without close_notify
                     _ => {
@@ -171,14 +160,12 @@ impl<'i, T> Turn<'i, T> {
                         self.open.error.get_or_insert(error); // the first error is the cause
                     }
                 }
-                // Sends the TLS alert, if there is one. If this fails too, nothing more can be
-                // done.
+                // The TLS alert, if there is one. If this fails too, nothing more can be done.
                 let _ = wire.send(system);
             }
         }
     }
 
-    /// Delivers the received messages and control frames.
     #[inline]
     fn deliver(&mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) -> Stop {
         let Self { inner, handle, open, cork, messages, .. } = self;
@@ -191,13 +178,13 @@ impl<'i, T> Turn<'i, T> {
                 if slot.marks.paused {
                     return if conn.closed().is_some() { drop_received(conn) } else { Stop::Held };
                 }
-                // The next step may meet a Close, and nothing can follow our answer to it. So
+                // The next step may meet a Close, and nothing can follow our answer to it, so
                 // `feed` comes first. It writes only if `max_unsent` keeps messages in the outbox.
                 slot.feed(&mut inner.system, conn.sender_mut(), inner.clock.now);
             }
             // Before the first message of this call, no new reply is queued, so only a lack of room
-            // stops delivering. Later, `cork` decides. `cork` is at most `high_water`, so below
-            // `cork` there is room.
+            // stops delivering. Later `cork` decides, which is at most `high_water`, so below it
+            // there is room.
             let over = match delivered {
                 true => conn.sender().buffered_amount() >= *cork,
                 false => is_full(conn),
@@ -205,8 +192,8 @@ impl<'i, T> Turn<'i, T> {
             if over {
                 return if is_full(conn) { Stop::Held } else { Stop::Cork };
             }
-            // This check follows the check for room, so that a full connection stops with `Held`
-            // and waits for a `Note`. With `Share`, it would get a turn in each round, for nothing.
+            // After the check for room, so that a full connection stops with `Held` and waits for a
+            // `Note`. With `Share`, it would get a turn in each round, for nothing.
             if *messages <= 0 {
                 return Stop::Share;
             }
@@ -239,14 +226,13 @@ impl<'i, T> Turn<'i, T> {
         }
     }
 
-    /// Writes, and decides how the turn goes on after delivering has stopped. If the handler has
-    /// removed the connection, there is no slot, and `finish` delivers no event. If there is a
-    /// slot, it has a wire: only `disconnect` takes a wire, and never during the turn.
+    /// After delivering has stopped. If the handler has removed the connection, there is no slot,
+    /// and `finish` delivers no event. A slot has a wire: only `disconnect` takes one, and never
+    /// during the turn.
     ///
-    /// The clock is read only if input is left to read, because only then may the turn take long.
-    /// The time read here limits the turn, and has no other use: deadlines are compared with
-    /// `clock.now`, as in all calls of this round. If a deadline passes during the turn, the next
-    /// round finds it.
+    /// The clock is read only if input is left to read, because only then may the turn take long,
+    /// and only to limit it: deadlines are compared with `clock.now`, as in all calls of this
+    /// round. One that passes during the turn is found in the next.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
         // Bytes that count for the limit on received bytes are read only after `Starved`.
@@ -259,8 +245,8 @@ impl<'i, T> Turn<'i, T> {
         let conn = &mut self.open.conn;
         slot.marks.starved = stop == Stop::Starved;
         tape::writes(conn, !matches!(stop, Stop::Starved | Stop::Ended));
-        // Whatever stopped delivering, `order` says to write first. This comes before `is_full`,
-        // because the write may make room.
+        // Whatever stopped delivering, `order` says to write first. Before `is_full`, because this
+        // may make room.
         slot.pump(system, conn, clock.now);
         let Some(wire) = &mut slot.wire else { return After::Ended };
         let held = slot.marks.paused || is_full(conn) || stops;
@@ -276,8 +262,8 @@ impl<'i, T> Turn<'i, T> {
             Stop::Held | Stop::Cork | Stop::Share => Input::New,
         };
         // After `Held`, the write may have made room. After `Cork`, there is room even if the
-        // stream refused bytes: `high_water` limits the room, and `cork` only decides when to
-        // write. After `Share`, the next turns deliver before they look at the deadlines.
+        // stream refused bytes: `high_water` limits that, and `cork` only decides when to write.
+        // After `Share`, the next turns deliver before they look at the deadlines.
         let ends_turn = stop == Stop::Share;
         let allow = Allow { deliver: !held && !ends_turn, read: !held, ends_turn };
         // Once in each turn, deadlines come before more input, so that a flood cannot put them off.
@@ -332,21 +318,20 @@ impl<'i, T> Turn<'i, T> {
 }
 
 impl<T> Inner<T> {
-    /// Whether the limit on received bytes lets a connection read. Called only while
-    /// `Receiving::is_free` is `false`, because otherwise the connection may read anyway.
+    /// Called only while `Receiving::is_free` is `false`.
     #[cold] // few loops come near the limit
     fn may_hold_more(&mut self, open: &mut Open) -> bool {
-        // An empty buffer of the connection goes back first, because it must not count.
+        // An empty buffer must not count, so it goes back first.
         self.buffers.inputs.give(open.conn.receiver_mut().reclaim());
         self.receiving.may_read(open.conn.receiver().buffer_len())
     }
 
-    /// Stops a connection from reading until the limit on received bytes lets it read. Returns
-    /// `true` if the connection's waits add up to `frame_timeout`: the loop then gives it up.
+    /// Until the limit on received bytes lets it read. `true` if its waits add up to
+    /// `frame_timeout`: the loop then gives it up.
     #[cold] // few loops come near the limit
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;
-        // An open connection always has a `wire` and a `config`.
+        // An open connection always has both.
         let Some(Slot { wire: Some(wire), config: Some(config), .. }) = slots.get(handle) else {
             return false;
         };
@@ -356,26 +341,24 @@ impl<T> Inner<T> {
         over
     }
 
-    /// Delivers `Event::Open`. Returns the connection for its first turn.
     pub(crate) fn begin(
         &mut self,
         handle: Handle,
         open: Box<Open>,
         handler: &mut Handler<'_, T>,
     ) -> Option<Box<Open>> {
-        // During the event the connection is in its slot, so that the handler can send to it.
+        // In its slot during the event, so that the handler can send to it.
         self.slots.get_mut(handle)?.stage = Stage::Open(Some(open));
         handler(&mut Net::new(self), Event::Open(handle));
-        // The handler may have sent to other connections. A send may make a dormant connection
-        // whole, and this connection dormant instead: so wake it. Its first turn arms its
-        // deadlines, so none is armed here.
+        // The handler may have sent to other connections, which may make a dormant one whole, and
+        // this one dormant instead. Its first turn arms its deadlines, so none is armed here.
         self.wake(handle);
         self.take_open(handle)
     }
 }
 
-/// Drops the messages that a paused connection received before a deadline ended the connection.
-/// `step` reports the end only after these messages, which a paused connection must not deliver.
+/// A paused connection must not deliver what it received before a deadline ended it, and `step`
+/// reports the end only after that.
 fn drop_received(conn: &mut Connection) -> Stop {
     loop {
         match conn.step() {
@@ -386,8 +369,8 @@ fn drop_received(conn: &mut Connection) -> Stop {
     }
 }
 
-/// Whether the connection has no room for the reply to a message. A connection that is closing
-/// never counts as full, because its turn has to go on until the connection has ended.
+/// For a reply. A connection that is closing never counts as full, because its turn has to go on
+/// until it has ended.
 fn is_full(conn: &Connection) -> bool {
     !conn.sender().has_room() && !conn.sender().is_closed()
 }

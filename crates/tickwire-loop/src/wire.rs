@@ -1,4 +1,3 @@
-//! A connection's stream, plain or under TLS, and whether it is readable and writable.
 use crate::system::{Note, Stream, System, Token};
 use crate::tls::Tls;
 use bytes::Buf;
@@ -9,28 +8,27 @@ use std::{
 use tickwire::order::{Allow, Facts, Input, Todo, order};
 use tickwire::{Connection, Ending, Error, Receiver, Report, Sender, Time, handshake::Reading};
 
-/// A stream that does not block. A `Note` reports a change only once, so the wire remembers the
-/// change until a call would block.
+/// A `Note` reports a change only once, so the wire remembers it until a call would block.
 pub(crate) struct Wire {
     pub(crate) stream: Stream,
     pub(crate) tls: Option<Box<Tls>>,
     readable: bool,
     writable: bool,
-    /// The peer has shut its end, or the stream has failed. After that, no `Note` reports that
-    /// there is something to read.
+    /// The peer has shut its end, or the stream has failed: no `Note` reports any more that there
+    /// is something to read.
     shut: bool,
-    /// The error of a failed write, other than `WouldBlock`. Over io_uring, an accepted write may
-    /// fail later, and a `Note` then brings the error.
+    /// Of a failed write, other than `WouldBlock`. Over io_uring, an accepted write may fail later,
+    /// and a `Note` then brings the error.
     pub(crate) broken: Option<ErrorKind>,
-    /// Whether the times of reads are recorded.
+    /// The times of reads are recorded.
     stamps: bool,
 }
 
-/// What an opening handshake does next, after it has processed all input that was read.
+/// After an opening handshake has processed all input that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NextAction {
     Read,
-    /// Tell the connection the time, because a deadline is due.
+    /// A deadline is due.
     TellTime,
     /// End the turn. `until` is the next deadline. `unfinished`: the connection needs a turn in the
     /// next round, even if no `Note` comes.
@@ -41,8 +39,6 @@ enum NextAction {
 }
 
 impl NextAction {
-    /// Returns what to do next. `readable`: whether there is input. `share_used`: whether the turn
-    /// may read no more. `until` returns the deadline, and is called only if needed.
     fn after(
         readable: bool,
         share_used: bool,
@@ -59,9 +55,9 @@ impl NextAction {
     }
 }
 
-/// The result of a read that has not failed.
+/// Unless it failed.
 pub(crate) enum Got {
-    /// This many bytes; 0 at the end of the stream.
+    /// 0 at the end of the stream.
     Bytes(usize),
     /// Nothing yet, but another call may find bytes: a signal came, or TLS has no plaintext yet.
     Again,
@@ -69,10 +65,9 @@ pub(crate) enum Got {
     Blocked,
 }
 
-/// Why the turn of a connection that is not open yet has stopped.
+/// The turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
-    /// The connection waits for its stream, or until this time. If the time has come, it goes on in
-    /// the next round.
+    /// The connection waits for its stream, or until this time. If it has come, in the next round.
     Wait(Option<Time>),
     Failed(Error),
 }
@@ -84,23 +79,21 @@ impl<E: Into<Error>> From<E> for Pause {
 }
 
 impl Wire {
-    /// Makes the wire of a connected stream. If `readable` is set, the first turn tries to read
-    /// without a `Note`. `stamps`: whether the times of reads are recorded.
+    /// With `readable`, the first turn tries to read without a `Note`. With `stamps`, the times of
+    /// reads are recorded.
     pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
         let (writable, shut, broken) = (true, false, None);
         Self { stream, tls, readable, writable, shut, broken, stamps }
     }
 
-    /// Moves an opened connection's stream to the back end for open connections. There it counts as
-    /// writable at first. If `stamps` is set, the times of reads are recorded, even if the kernel
-    /// records no time of arrival.
+    /// To the back end for open connections, where the stream counts as writable at first. With
+    /// `stamps`, the times of reads are recorded, even if the kernel records no time of arrival.
     pub(crate) fn opened(self, system: &mut System, token: Token, stamps: bool) -> Self {
         let stream = system.opened(self.stream, token);
         Self { stream, writable: true, stamps: stamps || self.stamps, ..self }
     }
 
-    /// Records a `Note`. After `shut` the stream counts as readable and writable, so that calls
-    /// find its end.
+    /// After `shut` the stream counts as readable and writable, so that calls find its end.
     pub(crate) fn note(&mut self, note: &Note) {
         self.shut |= note.shut;
         self.readable |= note.shut || note.readable;
@@ -112,55 +105,51 @@ impl Wire {
         self.readable || self.holds()
     }
 
-    /// Whether a `Note` says when the stream accepts bytes again. Only the tape asks this.
     #[cfg(any(fuzzing, tickwire_tape))]
     pub(crate) fn refuses(&self) -> bool {
         !self.writable
     }
 
-    /// Whether the TLS session may hold plaintext that was not read yet.
     fn holds(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
 
-    /// Whether the TLS handshake is under way, so that nothing can be sealed yet.
+    /// Nothing can be sealed yet.
     pub(crate) fn is_in_tls_handshake(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.session.is_handshaking())
     }
 
-    /// Returns the number of received bytes that are in the TLS session, and not in the connection.
+    /// Received bytes that are in the TLS session, and not in the connection.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         self.tls.as_ref().map_or(0, |tls| tls.session.buffered())
     }
 
-    /// Tells the connection the time. If a deadline on the peer's silence has passed, also tells
-    /// how many bytes are unread. Once the connection has received this number of bytes, it knows
-    /// whether the peer was silent.
+    /// If a deadline on the peer's silence has passed, also tells how many bytes are unread: once
+    /// the connection has received so many, it knows whether the peer was silent.
     pub(crate) fn tell_time(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let _ = conn.handle_timeout(now); // `step` returns the error
         if !conn.must_read() {
             return;
         }
         let unread = self.find_unread(system);
-        // The stream counts ciphertext, and the connection counts plaintext. So over TLS, only the
-        // number 0 means the same for both.
+        // The stream counts ciphertext, and the connection plaintext, so over TLS only 0 means the
+        // same for both.
         if self.tls.is_none() || (unread == 0 && !self.holds()) {
             conn.report(Report::Unread(unread));
         }
     }
 
-    /// Returns how many bytes have arrived and are not read yet. If there are any, the wire counts
-    /// as readable from now on. Perhaps no `Note` has reported these bytes: the loop may be late,
-    /// and no `Note` comes for bytes after an urgent byte of TCP.
+    /// If there are any, the wire counts as readable from now on. Perhaps no `Note` has reported
+    /// them: the loop may be late, and none comes for bytes after an urgent byte of TCP.
     pub(crate) fn find_unread(&mut self, system: &mut System) -> usize {
         let unread = system.unread(&self.stream) as usize;
         self.readable |= unread > 0;
         unread
     }
 
-    /// Reads into a connection's receiver, without TLS at most `most` bytes. Adds to `spent` the
-    /// number of bytes that were read from the stream. The times of reads count from `epoch`.
+    /// Without TLS at most `most` bytes. Adds what was read from the stream to `spent`. The times
+    /// of reads count from `epoch`.
     ///
     /// # Errors
     ///
@@ -193,15 +182,15 @@ impl Wire {
             return Ok(Got::Blocked);
         }
         let read = system.receive(&mut self.stream, to, most);
-        // The recorded time is the time when the read ended. After an error it applies to no bytes.
+        // When the read ended. After an error it applies to no bytes.
         if let Some(epoch) = stamps {
             to.set_read(Some(Time::new(epoch.elapsed())), system.arrived(&self.stream));
         }
         self.count(read, spent)
     }
 
-    /// Like [`receive`](Self::receive), but reads into a slice, and records no time. It serves
-    /// opening handshakes and rejected requests, in which no message is read.
+    /// Into a slice, without a time: for opening handshakes and rejected requests, in which no
+    /// message is read.
     pub(crate) fn read(
         &mut self,
         system: &mut System,
@@ -218,8 +207,8 @@ impl Wire {
         self.count(read, spent)
     }
 
-    /// For an opening handshake, reads once, or tells the handshake the time. `spent` counts the
-    /// bytes that the turn has read; the turn may read `most`.
+    /// Reads once, or tells the handshake the time. `spent` counts the bytes that the turn has
+    /// read; it may read `most`.
     pub(crate) fn shake(
         &mut self,
         system: &mut System,
@@ -245,7 +234,7 @@ impl Wire {
         match self.read(system, reading.spare_mut(), spent) {
             Ok(Got::Bytes(0)) => reading.end_of_stream(),
             Ok(Got::Bytes(n)) => reading.commit(n),
-            // `late`: unread bytes were found after the deadline. But this read got none of them,
+            // `late`: unread bytes were found after the deadline, but this read got none of them,
             // or too few for a TLS record. So the next round reads again.
             Ok(Got::Again | Got::Blocked) if late => return Err(Pause::Wait(Some(now))),
             Ok(Got::Again | Got::Blocked) => {}
@@ -257,7 +246,6 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads and opens TLS records. `stamps`: the epoch, if the time of the read is recorded.
     fn open(
         &mut self,
         system: &mut System,
@@ -267,7 +255,7 @@ impl Wire {
     ) -> io::Result<Got> {
         // Not reached without TLS: the callers check this.
         let Some(tls) = &mut self.tls else { return Ok(Got::Blocked) };
-        // Plaintext that the session may hold comes before a read of the stream.
+        // Before a read of the stream.
         if tls.holds {
             return Ok(tls.read(to)?.map_or(Got::Again, Got::Bytes));
         }
@@ -286,18 +274,17 @@ impl Wire {
                 return nothing;
             }
         }
-        // If only a part of a record has arrived, it makes no plaintext yet. The caller checks the
-        // turn's limits, and calls again.
+        // A part of a record makes no plaintext yet. The caller checks the turn's limits, and calls
+        // again.
         Ok(tls.read(to)?.map_or(Got::Again, Got::Bytes))
     }
 
-    /// Counts the bytes of a read in `spent`, and updates `readable`.
     #[inline]
     fn count(&mut self, read: io::Result<(usize, bool)>, spent: &mut usize) -> io::Result<Got> {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
-                // At the end of the stream, `n` is 0, and nothing follows. After `shut`, no `Note`
+                // At the end of the stream `n` is 0, and nothing follows. After `shut`, no `Note`
                 // comes, so the stream stays readable.
                 self.readable = n > 0 && (!drained || self.shut);
                 Ok(Got::Bytes(n))
@@ -313,8 +300,7 @@ impl Wire {
         }
     }
 
-    /// Writes what a connection has to send. Returns `false` if the stream accepts no more. The
-    /// caller then has to call [`tell`](Self::tell).
+    /// `false` if the stream accepts no more: the caller then has to call [`tell`](Self::tell).
     #[inline]
     pub(crate) fn write(&mut self, system: &mut System, tx: &mut Sender) -> bool {
         if self.tls.is_some() {
@@ -334,8 +320,6 @@ impl Wire {
         self.write(system, tx)
     }
 
-    /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as
-    /// `WouldBlock`, if bytes are left.
     #[inline]
     fn put(&mut self, system: &mut System, out: &mut impl Buf) -> io::Result<()> {
         if !self.writable {
@@ -345,7 +329,7 @@ impl Wire {
         if let Err(error) = &wrote {
             self.writable = false; // until a `Note` comes
             if error.kind() != ErrorKind::WouldBlock {
-                // The first error is the cause of later errors.
+                // The first error is the cause of later ones.
                 self.broken.get_or_insert(error.kind());
             }
         }
@@ -356,15 +340,14 @@ impl Wire {
         loop {
             let sent = self.send(system);
             let Some(tls) = &mut self.tls else { return true }; // not reached: see `write`
-            // The ciphertext counts as unsent bytes, so that `high_water` and `write_timeout` hold
-            // for it.
+            // Ciphertext counts as unsent bytes, so that `high_water` and `write_timeout` hold for
+            // it.
             tx.set_unflushed(tls.session.outgoing().len());
             if sent.is_err() || !tx.has_outgoing() {
                 return sent.is_ok() && self.broken.is_none(); // as in `write`
             }
-            // Seal more only after all ciphertext is written. Until then the rest of the plaintext
-            // stays in the connection, where control frames can overtake it and `high_water` limits
-            // it.
+            // Only after all ciphertext is written. Until then the rest of the plaintext stays in
+            // the connection, where control frames can overtake it and `high_water` limits it.
             match tls.session.write(&mut tx.outgoing()) {
                 // Not reached: the TLS handshake is over, and no ciphertext is left, so the session
                 // accepts bytes. Without this arm, the `loop` might never end.
@@ -379,7 +362,7 @@ impl Wire {
         }
     }
 
-    /// Whether a stream that refused bytes accepts bytes again, though no `Note` has come yet.
+    /// Though no `Note` has come yet.
     pub(crate) fn accepts_again(&mut self, system: &mut System) -> bool {
         // After a failed write, no write succeeds.
         let again = !self.writable && self.broken.is_none() && system.accepts_again(&self.stream);
@@ -387,7 +370,6 @@ impl Wire {
         again
     }
 
-    /// Tells the connection that the stream accepts no bytes for now, or that a write has failed.
     pub(crate) fn tell(&self, conn: &mut Connection) {
         match self.broken {
             Some(_) => conn.report(Report::WriteFailed), // the peer may still say why
@@ -395,13 +377,8 @@ impl Wire {
         }
     }
 
-    /// Writes the ciphertext of the TLS session.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if the stream accepts no more for now; otherwise the stream's error.
     pub(crate) fn send(&mut self, system: &mut System) -> io::Result<()> {
-        // The session is taken out, because `put` borrows the whole wire.
+        // Taken out, because `put` borrows the whole wire.
         let Some(mut tls) = self.tls.take() else { return Ok(()) };
         let mut rest = tls.session.outgoing();
         let all = rest.len();
@@ -413,13 +390,13 @@ impl Wire {
         sent
     }
 
-    /// Writes bytes of an opening handshake. Returns the number of bytes accepted; 0 before the TLS
-    /// handshake is done.
+    /// Bytes of an opening handshake. Returns how many were accepted; 0 before the TLS handshake is
+    /// done.
     ///
     /// # Errors
     ///
-    /// The stream's error, or if it has none, the TLS session's error. Over TLS this call never
-    /// returns `WouldBlock`, because the session keeps the bytes that it accepted.
+    /// The stream's error, or if it has none, the TLS session's. Over TLS never `WouldBlock`,
+    /// because the session keeps what it accepted.
     pub(crate) fn say(&mut self, system: &mut System, mut text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
             // An error is returned below, after `send` has written the TLS alert.
@@ -439,7 +416,7 @@ impl Wire {
         }
     }
 
-    /// Writes a rejection's response from `said` on, then shuts the stream for writing.
+    /// A rejection's response from `said` on, then shuts the stream for writing.
     ///
     /// # Errors
     ///
@@ -451,8 +428,8 @@ impl Wire {
         said: &mut usize,
     ) -> io::Result<()> {
         loop {
-            // As in `write_sealed`, seal more only after all ciphertext is written. Then the TLS
-            // session has room. If the stream refuses ciphertext, this call ends with the error.
+            // As in `write_sealed`, only after all ciphertext is written: then the TLS session has
+            // room. If the stream refuses some, this call ends with the error.
             self.send(system)?;
             let Some(rest @ [_, ..]) = text.get(*said..) else { break };
             *said += match self.say(system, rest)? {
@@ -463,8 +440,7 @@ impl Wire {
         self.shut_down(system).then_some(()).ok_or(ErrorKind::WouldBlock.into())
     }
 
-    /// Shuts the stream for writing. Returns `false` if, for now, the stream does not accept the
-    /// close_notify of TLS or cannot be shut.
+    /// `false` if, for now, the stream does not accept the close_notify of TLS or cannot be shut.
     fn shut_down(&mut self, system: &mut System) -> bool {
         if let Some(tls) = &mut self.tls {
             tls.session.close();
@@ -482,8 +458,8 @@ impl Wire {
         }
     }
 
-    /// Shuts the stream if it is time for that. Returns what is left to do for a connection whose
-    /// receiving has ended.
+    /// If it is time for that. Returns what is left to do for a connection whose receiving has
+    /// ended.
     pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Ending {
         let facts = Facts { input: Input::Ended(conn.ending()), unsent: false, ..Facts::NEW };
         // After a refused shutdown, the next `Note` causes another try. A deadline limits the wait.
@@ -494,7 +470,6 @@ impl Wire {
     }
 }
 
-/// Whether a later call may succeed.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -1,5 +1,5 @@
-//! The back end for builds without io_uring: here `System` is `Mio`. This file adds the methods
-//! that `either.rs` has and `Mio` lacks.
+//! For builds without io_uring: `System` is `Mio`, with the methods that `either.rs` has and it
+//! lacks.
 pub(crate) use super::mio::{Mio as System, Stream};
 use super::{Note, Token, Waker};
 use std::{io, iter};

@@ -1,5 +1,5 @@
-//! The back end over mio, and beside it a ring of io_uring if the loop's settings ask for io_uring.
-//! The streams of open connections move to the ring, unless their reads tell the time of arrival.
+//! mio, and beside it a ring of io_uring if the loop's settings ask for one. The streams of open
+//! connections move to the ring, unless their reads tell the time of arrival.
 mod uring;
 
 use super::{
@@ -16,19 +16,16 @@ use std::{
 };
 use tickwire::{Arrival, Receiver};
 
-/// Waits for all sockets, and makes the calls on them.
 pub(crate) struct System {
     mio: Mio,
     ring: Option<Box<uring::Uring>>,
 }
 
-/// A stream.
 pub(crate) enum Stream {
     Mio(mio::Stream),
     Ring(uring::Stream),
 }
 
-/// Forwards calls on a stream to the back end that has the stream.
 macro_rules! forward {
     ($($call:ident($of:ty $(, $arg:ident: $arg_type:ty)*) -> $out:ty, $none:expr;)*) => {
         impl System {
@@ -57,7 +54,7 @@ forward! {
 }
 
 impl System {
-    /// `io_uring`: whether to use it. If the kernel refuses io_uring, mio is used.
+    /// If the kernel refuses io_uring, mio is used.
     pub(crate) fn new(io_uring: bool) -> io::Result<(Self, Waker)> {
         let ring = if io_uring { uring::Uring::new().ok() } else { None };
         let (mio, waker) = Mio::begin()?;
@@ -92,18 +89,16 @@ impl System {
         }
     }
 
-    /// Moves the stream of an open connection to the ring. If that fails, the stream stays with
-    /// mio.
+    /// If that fails, the stream stays with mio.
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
-            // The stream leaves nonblocking mode, because in that mode io_uring would not wait for
-            // bytes. The mode changes before `deregister`, so that the stream can stay with mio if
-            // the change fails.
+            // In nonblocking mode io_uring would not wait for bytes. Before `deregister`, so that
+            // the stream can stay with mio if this fails.
             (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
                 if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
             {
-                // If this fails, mio goes on sending notes for the stream. This does no harm,
-                // because a `Note` is only a hint.
+                // If this fails, mio goes on sending notes for the stream, which does no harm: a
+                // `Note` is only a hint.
                 let _ = self.mio.poll.registry().deregister(&mut tcp);
                 Stream::Ring(ring.adopt(tcp.into(), token))
             }
@@ -132,12 +127,10 @@ impl System {
         self.mio.notes()
     }
 
-    /// Returns a `Note` for each stream of the ring that became ready or failed.
     pub(crate) fn ring_notes(&mut self) -> impl Iterator<Item = Note> {
         self.ring.iter_mut().flat_map(|ring| ring.notes())
     }
 
-    /// Passes all written bytes on to the operating system.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         self.ring.as_mut().map_or(Ok(()), |ring| ring.submit())
     }

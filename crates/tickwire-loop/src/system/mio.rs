@@ -1,4 +1,4 @@
-//! The back end over mio: epoll, kqueue or IOCP, edge-triggered.
+//! epoll, kqueue or IOCP by mio, edge-triggered.
 use super::{Note, Token, fault, waker::Waker};
 use bytes::Buf;
 use mio::{
@@ -13,37 +13,33 @@ use std::{
 };
 use tickwire::{Arrival, Receiver, Timestamped};
 
-/// The most events that one wait returns. A round records all of them before the first turn. With a
-/// limit of 1,024 events, and 5,000 busy connections, the slots had left the processor's caches
-/// when their turns came. An echo then took 12 % more time than with this limit.
+/// Of one wait. A round records all of them before the first turn: with 1,024, and 5,000 busy
+/// connections, the slots had left the processor's caches when their turns came, and an echo took
+/// 12 % more time.
 const EVENTS: usize = 128;
-/// The most pieces that one call writes. A piece is a shared payload, or the bytes between two
-/// shared payloads.
+/// In one write: shared payloads, or the bytes between two of them.
 const PIECES: usize = 16;
 
-/// Waits for all sockets, and makes the calls on them.
 pub(crate) struct Mio {
     pub(super) poll: Poll,
     pub(super) events: Events,
 }
 
-/// A TCP stream that does not block.
 pub(crate) enum Stream {
     Plain(TcpStream),
-    /// A stream whose reads also tell when the bytes arrived. Boxed to keep `Stream` small, because
-    /// few programs use this variant.
+    /// Its reads also tell when the bytes arrived. Boxed to keep `Stream` small, because few
+    /// programs use this variant.
     Stamped(Box<Timestamped<TcpStream>>),
 }
 
-/// A listener that does not block.
 pub(crate) type Listener = TcpListener;
 
 impl Token {
     const WAKER: usize = usize::MAX;
 
-    /// Slots have even numbers, doors odd numbers. The shift loses no bit, even if `usize` has 32
-    /// bits: [`Slots::take`](crate::slots::Slots::take) gives numbers below 2³¹. Each door has a
-    /// listener, so there are far fewer doors, and none gets the waker's number.
+    /// Slots have even numbers, doors odd ones. The shift loses no bit, even if `usize` has 32:
+    /// [`Slots::take`](crate::slots::Slots::take) gives numbers below 2³¹. Each door has a
+    /// listener, so there are far fewer, and none gets the waker's number.
     fn number(self) -> mio::Token {
         mio::Token(match self {
             Self::Slot(at) => (at as usize) << 1,
@@ -88,8 +84,8 @@ impl Mio {
         Ok((stream.into(), peer))
     }
 
-    /// Registers a stream, which is in nonblocking mode and may still be connecting. `stamps`:
-    /// whether its reads tell the time of arrival.
+    /// The stream is in nonblocking mode and may still be connecting. `stamps`: its reads tell the
+    /// time of arrival.
     pub(crate) fn adopt(
         &mut self,
         stream: net::TcpStream,
@@ -108,7 +104,6 @@ impl Mio {
         })
     }
 
-    /// Whether a stream is connected; `false` while it is connecting. A `Note` reports the outcome.
     pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
         fault("is_connected")?;
         let tcp = stream.tcp();
@@ -120,7 +115,7 @@ impl Mio {
         match tcp.peer_addr() {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-            // macOS and Windows return this error while a socket is connecting.
+            // macOS and Windows return this while a socket is connecting.
             Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
             Err(error) => Err(error),
         }
@@ -128,7 +123,6 @@ impl Mio {
 
     // Waiting.
 
-    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.events.clear(); // `notes` must not return them again if this wait fails
         match fault("wait").and_then(|()| self.poll.poll(&mut self.events, timeout)) {
@@ -138,7 +132,6 @@ impl Mio {
         }
     }
 
-    /// Returns a `Note` for each socket that the last wait found ready, and for a wake.
     #[inline]
     pub(crate) fn notes(&mut self) -> impl Iterator<Item = Note> {
         self.events.iter().map(|event| Note {
@@ -150,22 +143,18 @@ impl Mio {
         })
     }
 
-    /// Whether a stream that refused bytes accepts bytes by now. Always `false` here, because over
-    /// mio a `Note` reports this.
+    /// Always `false`: over mio a `Note` reports this.
     pub(crate) fn accepts_again(&mut self, _: &Stream) -> bool {
         false
     }
 
     // Bytes.
 
-    /// Returns the number of bytes that have arrived and are not read yet, even if no `Note` has
-    /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(stream.tcp())?));
         counted.map_or(0, |n| n as u32) // 0 if this fails: a passed deadline is then believed
     }
 
-    /// Reads into a slice. Returns the number of bytes, and whether the stream has no more for now.
     #[inline]
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         fault("read")?;
@@ -176,7 +165,6 @@ impl Mio {
         Ok((n, is_drained(n, to.len())))
     }
 
-    /// The time of arrival of the last read's bytes, if the stream records these times.
     pub(crate) fn arrived(&self, stream: &Stream) -> Option<Arrival> {
         match stream {
             Stream::Plain(_) => None,
@@ -184,9 +172,8 @@ impl Mio {
         }
     }
 
-    /// Reads at most `most` bytes into a connection's receiver, and otherwise does what
-    /// [`read`](Self::read) does. Returns 0 at the end of the stream. The caller reports this end
-    /// to the receiver.
+    /// At most `most` bytes, and otherwise as [`read`](Self::read). 0 at the end of the stream,
+    /// which the caller reports to the receiver.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -201,12 +188,10 @@ impl Mio {
         Ok(read)
     }
 
-    /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as
-    /// `WouldBlock`, if bytes are left.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {
-            // A single piece, the common case, needs no list of pieces.
+            // A single piece, the common case, needs no list.
             let wrote = fault("write").and_then(|()| match out.chunk() {
                 all if all.len() == out.remaining() => stream.tcp().write(all),
                 _ => stream.write_pieces(out),
@@ -221,13 +206,11 @@ impl Mio {
         Ok(())
     }
 
-    /// Shuts the stream for writing.
     pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
         fault("shut_down")?;
         stream.tcp().shutdown(Shutdown::Write)
     }
 
-    /// Closes a stream at once.
     pub(crate) fn close(&mut self, stream: Stream) {
         drop(stream); // this also removes it from the poll
     }
@@ -248,24 +231,23 @@ impl Stream {
     }
 }
 
-/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE. The signal would
-/// end a program whose `main` is not in Rust: only Rust's `main` ignores the signal.
+/// Raises no SIGPIPE, like std's write of one slice. The signal would end a program whose `main` is
+/// not in Rust: only Rust's ignores it.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
     Ok(sendmsg(tcp, pieces, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
 }
 
-/// Writes several slices. Windows has no SIGPIPE. On Apple's systems, an option of each socket
-/// turns the signal off.
+/// Windows has no SIGPIPE. On Apple's systems, an option of each socket turns it off.
 #[cfg(any(windows, target_vendor = "apple"))]
 fn write_vectored(mut tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     tcp.write_vectored(pieces)
 }
 
-/// Whether a read that returned `n` bytes, of at most `most`, has emptied the socket. If so, a
-/// `Note` reports the next bytes. Always `false` on Windows, where mio reports the next bytes only
-/// after a read that returned `WouldBlock`.
+/// A read of `n` bytes, of at most `most`, has emptied the socket, so a `Note` reports the next
+/// bytes. Always `false` on Windows, where mio does that only after a read that returned
+/// `WouldBlock`.
 fn is_drained(n: usize, most: usize) -> bool {
     cfg!(not(windows)) && n < most
 }

@@ -14,8 +14,8 @@ use std::{
 /// [`std::sync::mpsc`]. Several loops exchange messages in the same way.
 #[derive(Clone)]
 pub struct Waker {
-    /// Whether `Event::Woken` is due. The atomic orderings make sure that the handler of the event
-    /// sees everything that a thread did before its `wake`.
+    /// `Event::Woken` is due. The atomic orderings make sure that its handler sees everything that
+    /// a thread did before its `wake`.
     asked: Arc<AtomicBool>,
     poll: Arc<mio::Waker>,
 }
@@ -39,17 +39,16 @@ impl Waker {
         if self.asked.swap(true, Ordering::AcqRel) {
             return Ok(()); // the call that set `asked` wakes the loop
         }
-        // After an error, `asked` is `false` again, so that the next call tries again.
+        // `false` again, so that the next call tries again.
         self.wake_quietly().inspect_err(|_| self.asked.store(false, Ordering::Release))
     }
 
-    /// Ends the wait without `Event::Woken`.
+    /// Without `Event::Woken`.
     pub(crate) fn wake_quietly(&self) -> io::Result<()> {
         fault("wake")?;
         self.poll.wake()
     }
 
-    /// Returns whether `Event::Woken` is due, and sets `asked` to `false`.
     pub(crate) fn take_asked(&self) -> bool {
         self.asked.swap(false, Ordering::AcqRel)
     }

@@ -1,14 +1,13 @@
-//! Streams over io_uring (Linux 6.1 and later).
+//! Streams over io_uring (Linux 6.1 and later). The ring also reports when mio's poll has an event,
+//! so one wait serves both. Listeners and wakers stay with mio, and so do streams that are
+//! connecting or tell the time of arrival.
 //!
-//! The ring also reports when mio's poll has an event, so one wait serves both. Listeners and
-//! wakers stay with mio, and so do streams that are connecting or tell the time of arrival.
+//! The kernel receives by itself, into buffers that it picks when bytes arrive, and which wait here
+//! until the connection has its turn. Short output is copied, and the next wait sends the copies of
+//! all connections together; long output is sent at once.
 //!
-//! The kernel receives by itself, into buffers that it picks when bytes arrive. The filled buffers
-//! wait here until the connection has its turn. Short output is copied, and the next wait sends the
-//! copies of all connections together. Long output is sent at once.
-//!
-//! A stream keeps its place until the kernel has completed the last of its requests, even if the
-//! loop closes the stream earlier. Until then its descriptor stays open.
+//! A stream keeps its place, and its descriptor stays open, until the kernel has completed the last
+//! of its requests, even if the loop closes it earlier.
 mod bytes;
 mod filled;
 mod ring;
@@ -26,67 +25,65 @@ use std::{
     time::Duration,
 };
 
-/// Output of at most this many bytes is copied. Longer output is sent at once, while it is in the
-/// processor's cache: a copy would cost more than a system call.
+/// In bytes. Longer output is sent at once, while it is in the processor's cache: a copy would cost
+/// more than a system call.
 const SHORT: usize = 4 << 10;
-/// The most copies that may be under way: 1 MiB in all. At this number, short output is also sent
-/// at once.
+/// Under way: 1 MiB in all. Beyond that, short output is also sent at once.
 const COPIES: usize = 256;
-/// The most pieces that one call sends.
+/// In one call.
 const PIECES: usize = 16;
-/// The most unread bytes that a place may hold before the kernel has to stop receiving for it.
+/// In bytes, unread in a place: then the kernel has to stop receiving for it.
 const MOST_FILLED: usize = 64 << 10;
 /// POLLIN of poll(2).
 const IN: u32 = 1;
 /// POLLOUT.
 const OUT: u32 = 4;
 
-/// Waits for its streams and for mio's `Poll`, and reads and writes the streams.
 pub(crate) struct Uring {
     ring: Ring,
     places: Vec<Place>,
     free: Vec<u32>,
-    /// The places whose streams became readable (the first `bool`) or writable (the second), until
-    /// the loop takes their notes.
+    /// Places that became readable (the first `bool`) or writable (the second), until the loop
+    /// takes their notes.
     ready: Vec<(u32, bool, bool)>,
-    /// Empty outside of `work_off`. Kept as a field to reuse its memory.
+    /// Empty outside of `work_off`, and kept for its memory.
     batch: Vec<Completion>,
-    /// Unused buffers to send from.
+    /// Unused, to send from.
     outputs: Vec<Vec<u8>>,
-    /// The number of buffers whose bytes are being sent.
+    /// Buffers whose bytes are being sent.
     copies: usize,
-    /// Whether the kernel is asked to report the next event of mio's poll.
+    /// The kernel is asked to report the next event of mio's poll.
     polls: bool,
-    /// Whether the kernel has reported an event of mio's poll.
+    /// The kernel has reported one.
     polled: bool,
 }
 
-/// A TCP stream: the number of its place.
+/// The number of its place.
 pub(crate) struct Stream(u32);
 
-/// A stream, and its requests to the kernel.
+/// With its requests to the kernel.
 #[derive(Default)]
 struct Place {
     token: Token,
-    /// The stream, in blocking mode: in nonblocking mode the kernel would not wait for bytes.
-    /// `None` if the place is free.
+    /// In blocking mode: in nonblocking mode the kernel would not wait for bytes. `None` if the
+    /// place is free.
     tcp: Option<TcpStream>,
-    /// A bit for each kind of request ([`Of`]), set while a request of this kind is under way.
+    /// A bit for each kind of request ([`Of`]) that is under way.
     asked: u8,
-    /// The number of requests under way. A closed place is free once this is zero.
+    /// Under way. A closed place is free once this is zero.
     requests: u8,
-    /// Whether the owner is gone.
+    /// The owner is gone.
     closed: bool,
-    /// Whether receiving is being cancelled.
+    /// Receiving is being cancelled.
     stopping: bool,
-    /// Whether a write or a shutdown was refused. If so, a `Note` is due when there is room.
+    /// A write or a shutdown was refused, so a `Note` is due when there is room.
     blocked: bool,
-    /// Whether to shut the stream for writing after the send that is under way.
+    /// The stream is shut for writing after the send that is under way.
     shuts: bool,
     received: Filled,
-    /// Set once nothing more will be received: 0 at the stream's end, otherwise an error code.
+    /// Once nothing more will be received: 0 at the stream's end, otherwise an error code.
     end: Option<i32>,
-    /// The error code of a send that failed.
+    /// Of a send.
     failed: Option<i32>,
 }
 
@@ -95,7 +92,6 @@ impl Place {
         self.asked & 1 << of as u8 != 0
     }
 
-    /// Counts a request of this kind. Returns the descriptor for the request.
     fn ask(&mut self, of: Of) -> RawFd {
         self.asked |= 1 << of as u8;
         self.requests += 1;
@@ -107,7 +103,6 @@ impl Place {
     }
 }
 
-/// Returns the descriptor for a request.
 fn descriptor(of: &impl AsRawFd, _kind: Of) -> RawFd {
     #[cfg(test)] // the kernel refuses a request for this descriptor
     if fault(&format!("ask {_kind:?}")).is_err() {
@@ -134,13 +129,12 @@ impl Uring {
         })
     }
 
-    /// Adds a connected stream in blocking mode.
     pub(crate) fn adopt(&mut self, stream: TcpStream, token: Token) -> Stream {
         let at = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             self.places.len() as u32 - 1
         });
-        // All fields are set, because an earlier stream may have had the place.
+        // All fields, because an earlier stream may have had the place.
         if let Some(place) = self.places.get_mut(at as usize) {
             *place = Place { token, tcp: Some(stream), ..Place::default() };
         }
@@ -150,8 +144,6 @@ impl Uring {
 
     // Waiting.
 
-    /// Waits until a stream is ready, `poll` has an event, or `timeout` is over. Returns whether
-    /// `poll` may have events.
     pub(crate) fn wait(
         &mut self,
         poll: &impl AsRawFd,
@@ -162,8 +154,8 @@ impl Uring {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
-        // The kernel checks mio's `poll` when it takes this request. So the kernel also reports
-        // events that an earlier wait of mio has left in `poll`.
+        // The kernel checks mio's `poll` when it takes this request, so it also reports events that
+        // an earlier wait of mio has left there.
         if !mem::replace(&mut self.polls, true) {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }
@@ -174,9 +166,8 @@ impl Uring {
         Ok(mem::take(&mut self.polled))
     }
 
-    /// Returns a `Note` for each stream that became ready or failed. A `Note` is made only now,
-    /// because its stream may have been closed since it became ready, and the next connection may
-    /// have the slot.
+    /// Made only now, because a stream may have been closed since it became ready, and the next
+    /// connection may have the slot.
     pub(super) fn notes(&mut self) -> impl Iterator<Item = Note> {
         let Self { places, ready, .. } = self;
         ready.drain(..).filter_map(|(at, readable, writable)| {
@@ -187,13 +178,12 @@ impl Uring {
         })
     }
 
-    /// Passes all written bytes on to the operating system now, instead of in the next wait.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         self.ring.submit()
     }
 
-    /// Whether a stream that refused bytes accepts bytes by now. Submits the copies that wait,
-    /// because an unsent copy may be the only reason why the stream refuses bytes.
+    /// Submits the copies that wait, because an unsent one may be the only reason why the stream
+    /// refuses bytes.
     pub(crate) fn accepts_again(&mut self, stream: &Stream) -> bool {
         let sends = self.places.get(stream.0 as usize).is_some_and(|of| of.is_asked(Of::Send));
         // If this fails, the copies stay queued: the next wait submits them, or reports the error.
@@ -201,14 +191,13 @@ impl Uring {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
-        // This asks the place, because an earlier call, for another stream, may have processed the
-        // completion of this stream's send.
+        // An earlier call, for another stream, may have processed the completion of this stream's
+        // send.
         self.writable(stream.0).is_ok()
     }
 
-    /// Processes the arrived completions. Notes in `ready` each place that is ready now.
     fn work_off(&mut self) {
-        // The batch is taken out, because `completed` borrows all of `self`.
+        // Taken out, because `completed` borrows all of `self`.
         let mut batch = mem::take(&mut self.batch);
         self.ring.complete(&mut batch);
         for done in batch.drain(..) {
@@ -237,7 +226,7 @@ impl Uring {
                 readable = self.received(at, done.result, done.buffer);
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer),
-            // A failure is treated like success: the next refused write makes another request.
+            // Even on failure: the next refused write makes another request.
             Of::Writable => (place.blocked, writable) = (false, true),
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing to cancel
             Of::Cancel | Of::Poll => {}
@@ -257,7 +246,6 @@ impl Uring {
         self.places.get_mut(at as usize).ok_or(ErrorKind::NotConnected.into())
     }
 
-    /// Frees a place that is closed, after its last completion.
     fn settle(&mut self, at: u32) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if place.closed && place.requests == 0 && place.tcp.take().is_some() {
@@ -265,8 +253,8 @@ impl Uring {
         }
     }
 
-    /// Asks the kernel to receive, unless it is receiving already, the stream has ended, or enough
-    /// bytes wait in the place.
+    /// Unless the kernel is receiving already, the stream has ended, or enough bytes wait in the
+    /// place.
     fn go_on(&mut self, at: u32) {
         let Some(place) = self.places.get(at as usize) else { return };
         if !place.closed && place.end.is_none() && place.received.bytes() <= MOST_FILLED {
@@ -274,8 +262,6 @@ impl Uring {
         }
     }
 
-    /// Submits a request to receive, or a request to report room to write. Does nothing if a
-    /// request of this kind is under way.
     fn ask(&mut self, at: u32, of: Of) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if place.is_asked(of) {

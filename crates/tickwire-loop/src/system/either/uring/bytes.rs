@@ -1,4 +1,3 @@
-//! Receiving and sending: the completions of the kernel, and the calls of the loop.
 use super::{COPIES, MOST_FILLED, PIECES, Place, SHORT, Stream, Uring, fault, ring::Of};
 use bytes::{Buf, BufMut};
 use rustix::{
@@ -15,7 +14,6 @@ use tickwire::Receiver;
 impl Uring {
     // Completions.
 
-    /// Keeps the received bytes. Returns whether there are bytes to read, or the stream has ended.
     pub(super) fn received(
         &mut self,
         at: u32,
@@ -46,8 +44,6 @@ impl Uring {
         true
     }
 
-    /// Handles the completion of a send, and sends the rest of its buffer, if any. Returns whether
-    /// the owner needs a `Note`.
     pub(super) fn sent(
         &mut self,
         at: u32,
@@ -72,8 +68,8 @@ impl Uring {
         }
         self.copies -= 1;
         self.outputs.push(buffer);
-        // A shutdown or a close that has waited for this send is made now. If `shutdown` fails, the
-        // stream is down already.
+        // A shutdown or a close that has waited for this send. If it fails, the stream is down
+        // already.
         if (place.shuts || place.closed)
             && let Ok(tcp) = place.tcp()
         {
@@ -84,8 +80,6 @@ impl Uring {
 
     // Bytes.
 
-    /// Returns the number of bytes that have arrived and are not read yet, even if no `Note` has
-    /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let Ok(place) = self.place(stream.0) else { return 0 };
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(place.tcp()?)?));
@@ -93,8 +87,6 @@ impl Uring {
         (place.received.bytes() as u64 + in_kernel) as u32
     }
 
-    /// Reads TLS records into a slice. Returns the number of bytes, and whether the stream has no
-    /// more for now.
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         fault("read")?;
         match self.place(stream.0)?.received.read(to) {
@@ -106,8 +98,8 @@ impl Uring {
         }
     }
 
-    /// Lends a connection's receiver the next buffer that the kernel filled. Returns 0 at the end
-    /// of the stream. The caller reports this end to the receiver.
+    /// The next buffer that the kernel filled is lent to the receiver. 0 at the end of the stream,
+    /// which the caller reports.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -123,8 +115,8 @@ impl Uring {
         Ok((n, self.took(stream.0)))
     }
 
-    /// Returns 0 if the stream has ended, or `WouldBlock` if there are no bytes yet. If the stream
-    /// failed, returns its error once, and 0 from then on.
+    /// 0 if the stream has ended, `WouldBlock` if there are no bytes yet. A failed stream returns
+    /// its error once, and 0 from then on.
     fn end_of(&mut self, at: u32) -> io::Result<(usize, bool)> {
         let end = &mut self.place(at)?.end;
         match *end {
@@ -140,14 +132,13 @@ impl Uring {
         }
     }
 
-    /// Goes on receiving, because a read made room. Returns whether nothing is left to read.
     fn took(&mut self, at: u32) -> bool {
         self.go_on(at);
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
-    /// Writes as much as the stream accepts, and advances `out`. Copies short output, and the next
-    /// wait sends the copy. Until it is sent, the stream accepts no more.
+    /// As much as the stream accepts. Short output is copied, and until the next wait has sent it,
+    /// the stream accepts no more.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {
@@ -181,8 +172,7 @@ impl Uring {
         }
     }
 
-    /// Returns the place of a stream if a send may begin. During a send, no other send may begin,
-    /// because two sends at once might swap their bytes.
+    /// If a send may begin: two at once might swap their bytes.
     pub(super) fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
         let place = self.place(at)?;
         if let Some(code) = place.failed {
@@ -197,8 +187,8 @@ impl Uring {
 
     fn send_now(&mut self, at: u32, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let place = self.place(at)?;
-        // `tcp` is in blocking mode, so DONTWAIT is necessary. Without NOSIGNAL, a broken stream
-        // would raise SIGPIPE.
+        // DONTWAIT, because `tcp` is in blocking mode; NOSIGNAL, because a broken stream would
+        // raise SIGPIPE.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match sendmsg(place.tcp()?, pieces, &mut SendAncillaryBuffer::default(), flags) {
             Ok(0) => Err(ErrorKind::WriteZero.into()), // the loop in `write` would never end
@@ -214,8 +204,8 @@ impl Uring {
         }
     }
 
-    /// Shuts the stream for writing. While a send is under way, returns `WouldBlock`; the stream is
-    /// shut when the send is complete.
+    /// For writing. While a send is under way, `WouldBlock`, and the stream is shut when that is
+    /// complete.
     pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
         fault("shut_down")?;
         let place = self.place(stream.0)?;
@@ -226,8 +216,7 @@ impl Uring {
         place.tcp()?.shutdown(Shutdown::Write)
     }
 
-    /// Closes a stream. If a send is under way, the bytes for which the operating system has room
-    /// are still sent.
+    /// If a send is under way, the bytes for which the operating system has room are still sent.
     pub(crate) fn close(&mut self, stream: Stream) {
         let Ok(place) = self.place(stream.0) else { return };
         place.closed = true;
@@ -236,10 +225,9 @@ impl Uring {
         } else if place.requests > 0
             && let Ok(tcp) = place.tcp()
         {
-            // This ends the requests. If `shutdown` fails, the stream is down, and they end anyway.
+            // Ends the requests. If it fails, the stream is down, and they end anyway.
             let _ = tcp.shutdown(Shutdown::Both);
         }
-        // Nobody reads these buffers any more.
         while let Some((buffer, _)) = self.place(stream.0).ok().and_then(|at| at.received.pop()) {
             self.ring.put(buffer);
         }

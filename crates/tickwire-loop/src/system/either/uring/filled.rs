@@ -2,12 +2,11 @@
 use super::ring::LEN;
 use std::collections::VecDeque;
 
-/// A queue of buffers. Part of the first buffer may have been read.
 #[derive(Default)]
 pub(super) struct Filled {
-    /// Pairs: a buffer, and how many received bytes it has. These bytes begin at index 0.
+    /// A buffer, and how many received bytes it has, from index 0 on.
     buffers: VecDeque<(Vec<u8>, usize)>,
-    /// The number of bytes of the first buffer that were read.
+    /// How many bytes of the first buffer were read.
     start: usize,
     bytes: usize,
 }
@@ -17,9 +16,8 @@ impl Filled {
         self.bytes
     }
 
-    /// Adds a buffer with `n` bytes. If the last buffer has room for these bytes, copies them there
-    /// and returns `buffer`. So a peer that sends single bytes does not take a buffer for each
-    /// byte.
+    /// If the last buffer has room, copies the bytes there and returns `buffer`, so that a peer
+    /// that sends single bytes does not take a buffer for each.
     pub(super) fn push(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         self.bytes += n;
         if let Some((last, end)) = self.buffers.back_mut()
@@ -34,8 +32,6 @@ impl Filled {
         None
     }
 
-    /// Removes the first buffer, and moves its unread bytes to its start. Returns the buffer, and
-    /// the number of these bytes.
     pub(super) fn pop(&mut self) -> Option<(Vec<u8>, usize)> {
         let (mut buffer, end) = self.buffers.pop_front()?;
         let start = std::mem::take(&mut self.start);
@@ -46,8 +42,6 @@ impl Filled {
         Some((buffer, end - start))
     }
 
-    /// Copies bytes from the first buffer. Returns their number, and also the buffer if all its
-    /// bytes are read now.
     pub(super) fn read(&mut self, to: &mut [u8]) -> (usize, Option<Vec<u8>>) {
         let Some((first, end)) = self.buffers.front() else { return (0, None) };
         let n = (end - self.start).min(to.len());

@@ -1,9 +1,9 @@
 //! The ring, and the memory that the kernel reads and writes: the only unsafe code of this crate.
 //!
 //! From the submission of a request until its last completion, the kernel uses memory of this
-//! process. This module owns that memory: buffers to receive into, from which the kernel picks one
-//! when bytes arrive, and buffers to send from. While the kernel uses these buffers, no code
-//! outside of this module can free or change them.
+//! process. This module owns that: buffers to receive into, from which the kernel picks one when
+//! bytes arrive, and buffers to send from. While the kernel uses them, no code outside can free or
+//! change them.
 #![allow(unsafe_code)]
 use super::fault;
 use io_uring::{
@@ -19,33 +19,30 @@ use std::{
     time::Duration,
 };
 
-/// The number of buffers from which the kernel picks. The kernel accepts only a power of two. A
-/// power of two also keeps `tail % BUFFERS` in `refill` correct when `tail` overflows. The kernel
-/// receives for about 20 connections at a time, so 32 buffers are enough. With more buffers, fewer
-/// of them would be in the processor's cache when they are used.
+/// The kernel accepts only a power of two, which also keeps `tail % BUFFERS` in `refill` correct
+/// when `tail` overflows. It receives for about 20 connections at a time, so 32 are enough; of
+/// more, fewer would be in the processor's cache when they are used.
 const BUFFERS: u16 = 32;
-/// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
-/// with its header. A message in two buffers would have to be copied.
+/// In one buffer. A message or a TLS record of 16 KiB fits with its header; in two buffers, it
+/// would have to be copied.
 pub(super) const LEN: usize = 17 << 10;
-/// The number of bytes that `Receiver::lend_filled` needs after the received bytes.
+/// What `Receiver::lend_filled` needs after the received bytes.
 const BEHIND: usize = 8;
-/// The number of the only group of receive buffers.
+/// The only group of receive buffers.
 const GROUP: u16 = 0;
 const PAGE: usize = 4096;
-/// The most requests that one call submits.
+/// Requests that one call submits.
 const QUEUE: u32 = 1024;
-/// If more sends than this are waiting, a separate call submits them before the wait. If the wait
-/// submitted them, the kernel would receive twice in the wait and run out of buffers. With 512
-/// connections, submitting them in the wait took 7 % more time.
+/// More waiting sends than this are submitted by a separate call before the wait. In the wait, the
+/// kernel would receive twice and run out of buffers: with 512 connections, that took 7 % more
+/// time.
 const FEW: usize = 4;
-/// When a ring is dropped, it waits for its cancelled requests: at most 50 times, and at most 20 ms
-/// each time. This is a second in all.
+/// In `drop`, for cancelled requests: 50 times 20 ms, a second in all.
 const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 
-/// The longest wait, 34 years.
+/// 34 years.
 const LONGEST: Duration = Duration::from_secs(1 << 30);
 
-/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Of {
@@ -62,7 +59,7 @@ pub(super) enum Of {
 impl Of {
     const ALL: [Self; 5] = [Self::Receive, Self::Send, Self::Writable, Self::Poll, Self::Cancel];
 
-    /// Returns the number of a request: `at` in the upper bits, the kind in the lower 3.
+    /// `at` in the upper bits, the kind in the lower 3.
     fn number(self, at: u32) -> u64 {
         u64::from(at) << 3 | self as u64
     }
@@ -72,45 +69,43 @@ impl Of {
     }
 }
 
-/// The kernel's report about a request.
+/// Of the kernel, about a request.
 pub(super) struct Completion {
     pub(super) of: Of,
     pub(super) at: u32,
     /// A number of bytes, or the error code of the operating system.
     pub(super) result: Result<usize, i32>,
-    /// Whether more completions of this request follow.
+    /// More completions of this request follow.
     pub(super) more: bool,
-    /// The buffer that was filled, or the buffer that was sent from.
+    /// That was filled, or was sent from.
     pub(super) buffer: Option<Vec<u8>>,
 }
 
-/// A ring, with the memory that its requests use.
+/// With the memory that its requests use.
 pub(super) struct Ring {
     ring: IoUring,
-    /// Whether the ring is enabled. Only the thread that enabled the ring can submit requests.
+    /// Only the thread that enabled the ring can submit requests.
     enabled: bool,
     /// Requests for which the queue had no room.
     backlog: VecDeque<squeue::Entry>,
-    /// The number of requests whose last completion has not arrived.
+    /// Requests whose last completion has not arrived.
     outstanding: usize,
-    /// The number of sends that are not submitted yet.
+    /// Not submitted yet.
     sends: usize,
-    /// The buffers that are being sent, by place. Invariant: the kernel may read each buffer that
-    /// is not empty.
+    /// By place. Invariant: the kernel may read each buffer that is not empty.
     sending: Vec<Vec<u8>>,
-    /// `BUFFERS` entries, which tell the kernel which buffers it may fill.
+    /// `BUFFERS` of them, which tell the kernel which buffers it may fill.
     entries: Box<[Page]>,
     tail: u16,
-    /// The receive buffers, by number. Invariant: buffers whose numbers are in `missing` are empty,
-    /// and the kernel may write to all others.
+    /// By number. Invariant: those in `missing` are empty, and the kernel may write to all others.
     with_kernel: Vec<Vec<u8>>,
     missing: Vec<u16>,
-    /// Receive buffers that nobody uses. The buffer given back last is taken first, because it is
-    /// still in the processor's cache.
+    /// Used by nobody. The one given back last is taken first, because it is still in the
+    /// processor's cache.
     spare: Vec<Vec<u8>>,
 }
 
-/// A page of memory, which the kernel reads.
+/// Read by the kernel.
 #[repr(C, align(4096))]
 struct Page(UnsafeCell<[u8; PAGE]>);
 const _: () = assert!(BUFFERS as usize * size_of::<BufRingEntry>() <= PAGE);
@@ -123,11 +118,10 @@ impl Ring {
     /// module makes.
     pub(super) fn new() -> io::Result<Self> {
         fault("setup")?;
-        // With these flags, the kernel completes requests only inside calls of the loop's thread,
-        // and does not interrupt the thread. `new` does not enable the ring, because `new` may run
-        // in another thread. One request to receive has many completions, so the queue of
-        // completions is longer than the queue of requests. Both lengths are guesses: a longer
-        // queue costs memory, and a full queue costs calls, but no completion is lost.
+        // The kernel completes requests only inside calls of the loop's thread, and does not
+        // interrupt it. Not enabled yet, because `new` may run in another thread. One request to
+        // receive has many completions, so their queue is longer. Both lengths are guesses: a
+        // longer queue costs memory, and a full one costs calls, but no completion is lost.
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -156,13 +150,12 @@ impl Ring {
         Ok(all)
     }
 
-    // Requests. The last completion of each request has `more` off.
+    // The last completion of each has `more` off.
 
     pub(super) fn receive(&mut self, at: u32, stream: RawFd) {
         self.push(&opcode::RecvMulti::new(Fd(stream), GROUP).build(), Of::Receive, at);
     }
 
-    /// Asks for one report when `fd` has this event of poll(2).
     pub(super) fn poll(&mut self, at: u32, of: Of, fd: RawFd, event: u32) {
         self.push(&opcode::PollAdd::new(Fd(fd), event).build(), of, at);
     }
@@ -173,8 +166,8 @@ impl Ring {
         self.push(&opcode::AsyncCancel::new(of.number(at)).build(), Of::Cancel, at);
     }
 
-    /// Sends a buffer. The completion of the send gives the buffer back. Returns the buffer at once
-    /// if it is empty, or if a send from this place is already under way.
+    /// The completion gives the buffer back. If it is empty, or a send from this place is already
+    /// under way, it is returned at once.
     pub(super) fn send(&mut self, at: u32, stream: RawFd, buffer: Vec<u8>) -> Option<Vec<u8>> {
         const MSG_NOSIGNAL: i32 = 0x4000;
         let place = at as usize;
@@ -191,9 +184,9 @@ impl Ring {
         None
     }
 
-    /// Queues a request, after the backlog if there is one, because the kernel has to get requests
-    /// in the order of these calls. A `Cancel` that came before its send would cancel nothing, and
-    /// the closed stream would keep its place as long as the peer does not read.
+    /// After the backlog if there is one, because the kernel has to get requests in order: a
+    /// `Cancel` that came before its send would cancel nothing, and the closed stream would keep
+    /// its place as long as the peer does not read.
     fn push(&mut self, entry: &squeue::Entry, of: Of, at: u32) {
         let entry = entry.clone().user_data(of.number(at));
         self.outstanding += 1;
@@ -202,20 +195,18 @@ impl Ring {
         }
     }
 
-    /// Returns `false` if the queue is full.
     fn queue(&mut self, entry: &squeue::Entry) -> bool {
         // SAFETY: the memory that requests refer to stays until their last completions. It is in
         // `with_kernel`, and in `sending`, where `send` and `complete` keep the invariant.
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
-    /// Whether sends wait to be submitted.
     pub(super) fn has_sends(&self) -> bool {
         self.sends > 0
     }
 
-    /// Submits all requests. Requests that the kernel does not accept yet stay in `backlog`. The
-    /// backlog may be longer than the queue, so one call of the kernel may not be enough.
+    /// What the kernel does not accept yet stays in `backlog`, which may be longer than the queue,
+    /// so one call may not be enough.
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.enable()?;
         self.sends = 0;
@@ -246,7 +237,6 @@ impl Ring {
 
     // Waiting.
 
-    /// Submits all requests, and waits for a completion, for at most `timeout`.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.enable()?;
         self.refill(); // first, because the kernel may receive in each of the calls below
@@ -255,8 +245,7 @@ impl Ring {
             self.submit()?;
         }
         self.sends = 0; // the wait submits the rest
-        // The kernel adds this time to the time of its clock. If the sum overflowed, the kernel
-        // would not wait.
+        // The kernel adds this to the time of its clock. If the sum overflowed, it would not wait.
         let timeout = timeout.map(|most| Timespec::from(most.min(LONGEST)));
         let mut args = SubmitArgs::new();
         if let Some(timeout) = &timeout {
@@ -266,17 +255,15 @@ impl Ring {
         is_passing(fault("enter").and_then(|()| submitter.submit_with_args(1, &args)))
     }
 
-    /// Adds the arrived completions to `batch`.
     pub(super) fn complete(&mut self, batch: &mut Vec<Completion>) {
         for entry in self.ring.completion() {
             let (result, flags) = (entry.result(), entry.flags());
-            // `push` has made the number from an `Of`, so `named` always finds this `Of`.
+            // `push` has made the number from an `Of`.
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
             self.outstanding -= usize::from(!more);
-            // A buffer of either kind may be taken, because no later completion names it. The
-            // kernel names a receive buffer only to give it back, and a send has only one
-            // completion.
+            // Either kind may be taken, because no later completion names it: the kernel names a
+            // receive buffer only to give it back, and a send has only one completion.
             let buffer = match (of, cqueue::buffer_select(flags)) {
                 (_, Some(id)) => {
                     self.missing.push(id);
@@ -292,8 +279,8 @@ impl Ring {
 
     // Receive buffers.
 
-    /// If there is a buffer, keeps it for later. Frees the buffer instead if enough buffers are
-    /// kept, or if its length shows that the receiver made it.
+    /// For later. Freed instead if enough are kept, or if its length shows that the receiver made
+    /// it.
     pub(super) fn put(&mut self, buffer: impl Into<Option<Vec<u8>>>) {
         if let Some(buffer) = buffer.into()
             && buffer.len() == LEN + BEHIND
@@ -303,8 +290,8 @@ impl Ring {
         }
     }
 
-    /// Gives buffers to the kernel until it has `BUFFERS` of them. In place of a buffer that a
-    /// connection has, the kernel gets a spare buffer or a new buffer.
+    /// Until the kernel has `BUFFERS`. In place of one that a connection has, it gets a spare or a
+    /// new one.
     fn refill(&mut self) {
         while let Some(id) = self.missing.pop() {
             let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; LEN + BEHIND]);
@@ -318,7 +305,8 @@ impl Ring {
             // after the tail, stored below, has passed it.
             let entry = unsafe { &mut *first.add(at) };
             // The buffer has `LEN` bytes or more. It is in `with_kernel`, because `id` comes from
-            // `missing` and so is below `BUFFERS`. Nobody uses it there before the kernel names it.
+            // `missing` and so is below `BUFFERS`, and nobody uses it there before the kernel names
+            // it.
             entry.set_addr(begin);
             entry.set_len(LEN as u32);
             entry.set_bid(id);
@@ -328,7 +316,6 @@ impl Ring {
         }
     }
 
-    /// Cancels all requests, and waits for their completions.
     fn end_all(&mut self) -> io::Result<()> {
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::any().all());
         self.push(&cancel.build(), Of::Cancel, u32::MAX >> 3); // nobody reads this number
@@ -349,27 +336,25 @@ impl Drop for Ring {
     /// thread enabled the ring and another thread drops the ring, the memory leaks, because only
     /// the first thread can cancel the requests.
     fn drop(&mut self) {
-        // Before the ring is enabled, no request is submitted, so the kernel uses no buffer.
+        // Before that no request is submitted, so the kernel uses no buffer.
         let ended = if self.enabled { self.end_all() } else { Ok(()) };
         if ended.is_err() || self.enabled && self.outstanding > 0 {
             let of_kernel = (mem::take(&mut self.sending), mem::take(&mut self.with_kernel));
             mem::forget((of_kernel, mem::take(&mut self.entries)));
             return;
         }
-        // If `new` failed before it registered the entries, this call fails. In that case the
-        // kernel does not know the entries.
+        // Fails if `new` failed before it registered the entries, which the kernel then does not
+        // know.
         let _ = self.ring.submitter().unregister_buf_ring(GROUP);
     }
 }
 
-/// Ignores an error after which the next wait or submission can succeed.
 fn is_passing(submitted: io::Result<usize>) -> io::Result<()> {
     const EINTR: i32 = 4;
     const EAGAIN: i32 = 11;
     const EBUSY: i32 = 16;
     const ETIME: i32 = 62;
-    // These codes mean a signal, no memory for now, too many waiting completions, and the end of
-    // the timeout.
+    // A signal, no memory for now, too many waiting completions, and the end of the timeout.
     match submitted {
         Err(error) if !matches!(error.raw_os_error(), Some(EINTR | EAGAIN | EBUSY | ETIME)) => {
             Err(error)
