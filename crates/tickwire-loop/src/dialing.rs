@@ -1,7 +1,14 @@
 use crate::stage::{Dialing, Open, Stage};
 use crate::system::{Stream, Token, fault};
 use crate::wire::{Pause, Wire, is_passing};
-use crate::{dial::Dial, handle::Handle, inner::Inner, net::Handler, slots::Peer, tls::Tls};
+use crate::{
+    dial::Dial,
+    handle::Handle,
+    inner::Inner,
+    net::Handler,
+    slots::{Origin, Peer},
+    tls::Tls,
+};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -169,7 +176,7 @@ impl<T> Inner<T> {
             // The stream may have ended already, and the only `Note` of that may have come during
             // the attempt. So it counts as readable, and the first read finds the end.
             slot.wire = Some(Wire::new(stream, tls, true, dial.stamps_reads));
-            slot.peer = Some(Peer::new(to, false));
+            slot.peer = Some(Peer::new(to, Origin::Dialed));
         }
         self.shake_hands(handle, dialing)
     }

@@ -5,13 +5,16 @@ use crate::{
 };
 use std::{io, sync::Arc};
 use tickwire::{Config, handshake::server::Rejection};
+use tickwire_dial::Network;
 
 /// How connections of a listener are accepted: over `ws` or `wss`, and with which configuration.
 ///
 /// The limits on the number of connections are in [`Settings`](crate::Settings), because they hold
 /// for all listeners of a loop together. To set options of the listening socket, pass your own
 /// socket to [`Net::listen_on`](crate::Net::listen_on). In this example each subscriber has an
-/// outbox, and only a small send buffer in the operating system:
+/// outbox, and only a small send buffer in the operating system. For snapshots of a game, also set
+/// TCP_NOTSENT_LOWAT: what waits in a socket is as old as its bytes ÷ (message × rate), as
+/// [`Outbox`](tickwire_parts::Outbox) computes.
 ///
 /// ```no_run
 /// use socket2::{Domain, Socket, Type};
@@ -43,6 +46,8 @@ pub struct Door {
     pub(crate) hook: Hook,
     pub(crate) stamps_reads: bool,
     pub(crate) shares_port: bool,
+    /// The addresses whose connections begin with a header of the PROXY protocol.
+    pub(crate) proxies: Arc<[Network]>,
 }
 
 pub(crate) type HealthChecks = Arc<Vec<(String, Rejection)>>;
@@ -57,6 +62,7 @@ impl Door {
             hook: Hook::default(),
             stamps_reads: false,
             shares_port: false,
+            proxies: Arc::default(),
         }
     }
 
@@ -91,6 +97,47 @@ impl Door {
     pub fn health_check(mut self, path: impl Into<String>, answer: Rejection) -> Self {
         Arc::make_mut(&mut self.health_checks).push((path.into(), answer));
         self
+    }
+
+    /// Takes the client's address from the header of the PROXY protocol, version 1 or 2, that a
+    /// balancer sends in front of all else, TLS included (`send-proxy` and `send-proxy-v2` of
+    /// HAProxy, `proxy_protocol on` of nginx's `stream`, and the balancers of the clouds). So
+    /// [`max_per_address`](crate::Settings::max_per_address) and
+    /// [`peer_addr`](crate::Net::peer_addr) are about clients.
+    ///
+    /// `from` is a list of the balancers' addresses and networks, with commas or blanks between
+    /// them. A connection from these addresses has to begin with a header, or gets 400 (over TLS,
+    /// it is closed). A connection from any other address is an ordinary client, whose header is a
+    /// malformed request: anybody could write any address into it.
+    ///
+    /// ```
+    /// use tickwire::Config;
+    /// use tickwire_loop::Door;
+    ///
+    /// let door = Door::new(Config::default()).proxy_protocol("192.0.2.1, 2001:db8:0:1::/64")?;
+    /// # let _ = door;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// The header is a part of the opening handshake: it has to come within
+    /// [`handshake_timeout`](Config::handshake_timeout), and until it has come, the connection
+    /// counts for no address. If it names no client (a balancer's own health check, UNKNOWN, or a
+    /// client at a Unix socket), the connection counts for the balancer's address. A header may
+    /// have 4,096 bytes, with the balancer's own data, which are not read.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if an entry of the list is neither an address nor a network.
+    pub fn proxy_protocol(mut self, from: &str) -> io::Result<Self> {
+        let entries = from.split(|c: char| c == ',' || c.is_ascii_whitespace());
+        let networks = entries.filter(|entry| !entry.is_empty()).map(|entry| {
+            let wrong = |error| {
+                io::Error::new(io::ErrorKind::InvalidInput, format!("{entry:?} is {error}"))
+            };
+            entry.parse().map_err(wrong)
+        });
+        self.proxies = networks.collect::<io::Result<_>>()?;
+        Ok(self)
     }
 
     /// Accepts `wss` connections instead of `ws` connections. In the configuration, set

@@ -75,30 +75,40 @@ impl Entrance {
     }
 
     /// `false`, and nothing counted, if the address has too many connections, or too many that are
-    /// not open yet.
-    pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
-        if self.most.0 == 0 {
-            return false; // the address would get an entry without a connection
-        }
-        let (all, not_open) = self.addresses.entry(counted_as(address)).or_default();
-        let has_room = *all < self.most.0 && *not_open < self.most.1;
+    /// not open yet. `None`: a proxy will name the address.
+    pub(crate) fn enter(&mut self, address: Option<IpAddr>, phase: &mut Option<Phase>) -> bool {
+        let has_room = address.is_none_or(|address| self.count_for(address));
         if has_room {
-            (*all, *not_open) = (*all + 1, *not_open + 1);
             self.accepted += 1;
             self.change(phase, Some(Phase::Silent));
         }
         has_room
     }
 
-    pub(crate) fn opened(&mut self, address: IpAddr, phase: &mut Option<Phase>) {
-        if let Some((_, not_open)) = self.addresses.get_mut(&counted_as(address)) {
+    /// `false`, and nothing counted, if the address has too many.
+    pub(crate) fn count_for(&mut self, address: IpAddr) -> bool {
+        if self.most.0 == 0 {
+            return false; // the address would get an entry without a connection
+        }
+        let (all, not_open) = self.addresses.entry(counted_as(address)).or_default();
+        let has_room = *all < self.most.0 && *not_open < self.most.1;
+        *all += usize::from(has_room);
+        *not_open += usize::from(has_room);
+        has_room
+    }
+
+    pub(crate) fn opened(&mut self, address: Option<IpAddr>, phase: &mut Option<Phase>) {
+        if let Some((_, not_open)) = address.and_then(|of| self.addresses.get_mut(&counted_as(of)))
+        {
             *not_open -= 1;
         }
         self.change(phase, None);
     }
 
-    pub(crate) fn leave(&mut self, address: IpAddr, mut phase: Option<Phase>) {
-        if let Entry::Occupied(mut entry) = self.addresses.entry(counted_as(address)) {
+    pub(crate) fn leave(&mut self, address: Option<IpAddr>, mut phase: Option<Phase>) {
+        if let Some(address) = address
+            && let Entry::Occupied(mut entry) = self.addresses.entry(counted_as(address))
+        {
             entry.get_mut().0 -= 1;
             entry.get_mut().1 -= usize::from(phase.is_some());
             if entry.get().0 == 0 {
@@ -164,16 +174,16 @@ mod tests {
         let mapped = "::ffff:127.0.0.1".parse().unwrap();
         let enter = |of: &mut Entrance, address, all, not_open| {
             of.most = (all, not_open);
-            of.enter(address, &mut None)
+            of.enter(Some(address), &mut None)
         };
         assert!(enter(&mut entrance, here, 2, 2) && enter(&mut entrance, mapped, 2, 2));
-        entrance.opened(mapped, &mut Some(Phase::Silent));
+        entrance.opened(Some(mapped), &mut Some(Phase::Silent));
         assert!(!enter(&mut entrance, here, 2, 2));
         assert!(!enter(&mut entrance, here, 3, 1), "one is not open");
         assert!(enter(&mut entrance, there, 2, 1));
-        entrance.leave(here, None);
+        entrance.leave(Some(here), None);
         assert!(enter(&mut entrance, mapped, 2, 2));
-        entrance.leave(there, Some(Phase::Silent));
+        entrance.leave(Some(there), Some(Phase::Silent));
         assert_eq!(entrance.addresses.len(), 1, "an address without connections takes no memory");
         assert!(enter(&mut entrance, "2001:db8::1".parse().unwrap(), 1, 1));
         assert!(!enter(&mut entrance, "2001:db8::2".parse().unwrap(), 1, 1));

@@ -4,9 +4,19 @@ use crate::settings::{Counts, Settings};
 use crate::stage::{Open, Stage};
 use crate::system::{System, Token, Waker};
 use crate::{
-    clock::Clock, current::Current, deadlines::Deadlines, entrance::Entrance, handle::Handle,
-    pool::Buffers, queues::Queues, receiving::Receiving, resolve::Resolver, slots::Slots, tape,
-    timers::Timers, wire::Wire,
+    clock::Clock,
+    current::Current,
+    deadlines::Deadlines,
+    entrance::Entrance,
+    handle::Handle,
+    pool::Buffers,
+    queues::Queues,
+    receiving::Receiving,
+    resolve::Resolver,
+    slots::{Origin, Slots},
+    tape,
+    timers::Timers,
+    wire::Wire,
 };
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
@@ -124,8 +134,8 @@ impl<T> Inner<T> {
         if let Some(Wire { stream, .. }) = freed.wire {
             self.system.close(stream);
         }
-        if let Some(peer) = freed.peer.filter(|peer| peer.is_accepted) {
-            self.entrance.leave(peer.ip, freed.marks.phase);
+        if let Some(peer) = freed.peer.filter(|peer| peer.origin != Origin::Dialed) {
+            self.entrance.leave(peer.counted_for(), freed.marks.phase);
         }
         freed.value
     }

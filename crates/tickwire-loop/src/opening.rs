@@ -2,6 +2,7 @@
 //! decision.
 use crate::event::{Answer, Decision, Event};
 use crate::net::{Handler, Net};
+use crate::slots::{Origin, Peer};
 use crate::stage::{Open, Opening, Rejected, Stage};
 use crate::wire::{Got, Pause, Wire, is_passing};
 use crate::{entrance::Phase, handle::Handle, inner::Inner, run::RETRY};
@@ -11,9 +12,10 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 use tickwire::handshake::{
-    Progress,
+    HandshakeError, Progress,
     server::{Accept, Rejection},
 };
+use tickwire_parts::{BadProxyHeader, ProxyHeader};
 
 /// If too many connections are silent, those that have been for so long are closed. Honest clients
 /// send at once, or within a round trip or two.
@@ -65,6 +67,7 @@ impl<T> Inner<T> {
         if until.is_none_or(|at| at > now) && !self.has_place(handle) {
             return Err(Pause::Wait(until));
         }
+        self.read_header(handle, opening)?;
         let handshake = &mut opening.handshake;
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
         // Not reached: a connection in its handshake always has a wire.
@@ -84,6 +87,63 @@ impl<T> Inner<T> {
             let spent = (&mut spent, self.settings.turn_bytes);
             wire.shake(&mut self.system, &mut handshake.reading, now, spent)?;
         }
+    }
+
+    /// Reads the header of the PROXY protocol if one is to come, and not a byte more. Then the
+    /// connection counts for the client that the header names. If there is no good header, the
+    /// handshake fails.
+    fn read_header(&mut self, handle: Handle, opening: &mut Opening) -> Result<(), Pause> {
+        let now = self.clock.now;
+        let until = opening.deadline();
+        let reading = &mut opening.handshake.reading;
+        let Some(header) = &mut opening.header else { return Ok(()) };
+        // The early returns are not reached: see `read_request`.
+        let Some(slot) = self.slots.get_mut(handle) else { return Ok(()) };
+        let Some(wire) = &mut slot.wire else { return Ok(()) };
+        let mut spent = 0; // no limit is needed: a header is short
+        let client = loop {
+            let missing = match ProxyHeader::parse(header) {
+                Ok(ProxyHeader::Complete(client)) => break client,
+                Ok(ProxyHeader::Partial { missing }) => missing,
+                Err(BadProxyHeader { what }) => {
+                    reading.fail(HandshakeError::Malformed { what });
+                    return Ok(());
+                }
+            };
+            let read = header.len();
+            header.resize(read + missing, 0);
+            let to = header.get_mut(read..).unwrap_or_default();
+            let got = wire.read_below_tls(&mut self.system, to, &mut spent);
+            header.truncate(read + if let Ok(Got::Bytes(n)) = got { n } else { 0 });
+            match got? {
+                Got::Bytes(0) => {
+                    reading.end_of_stream();
+                    return Ok(());
+                }
+                Got::Bytes(_) | Got::Again => {}
+                // As in `Wire::shake`, input is read before the deadline is checked.
+                Got::Blocked if until.is_none_or(|at| at > now) => {
+                    return Err(Pause::Wait(until));
+                }
+                Got::Blocked if wire.find_unread(&mut self.system) > 0 => {
+                    return Err(Pause::Wait(Some(now)));
+                }
+                Got::Blocked => {
+                    let _ = reading.handle_timeout(now); // the handshake's `step` returns the error
+                    return Ok(());
+                }
+            }
+        };
+        opening.header = None;
+        let Some(balancer) = slot.peer else { return Ok(()) };
+        let address = client.unwrap_or(balancer.address());
+        if !self.entrance.count_for(address.ip()) {
+            self.counts.over_per_address += 1;
+            self.free(handle);
+            return Err(Pause::Wait(None)); // for nothing: the slot is free
+        }
+        slot.peer = Some(Peer::new(address, Origin::Accepted));
+        Ok(())
     }
 
     fn ask(
@@ -206,7 +266,7 @@ impl<T> Inner<T> {
         if let Some(slot) = self.slots.get_mut(handle)
             && let Some(peer) = slot.peer
         {
-            self.entrance.opened(peer.ip, &mut slot.marks.phase);
+            self.entrance.opened(peer.counted_for(), &mut slot.marks.phase);
         }
     }
 

@@ -1,7 +1,7 @@
 //! [`Loop`]: rounds of waiting, turns and writes.
 use crate::net::{Handler, Net};
 use crate::settings::{Settings, Waiting};
-use crate::slots::{Peer, Slots};
+use crate::slots::{Origin, Peer, Slots};
 use crate::stage::{Open, Opening, Stage};
 use crate::system::{Note, Token, fault};
 use crate::{
@@ -272,24 +272,26 @@ impl<T> Inner<T> {
             self.counts.over_connections += 1;
             return;
         }
+        let is_proxy = door.proxies.iter().any(|network| network.contains(peer.ip()));
+        let peer = Peer::new(peer, if is_proxy { Origin::Unnamed } else { Origin::Accepted });
         let mut phase = None;
-        if !self.entrance.enter(peer.ip(), &mut phase) {
+        if !self.entrance.enter(peer.counted_for(), &mut phase) {
             self.counts.over_per_address += 1;
             return;
         }
         let tls = door.tls_config.as_ref().map(Tls::server).transpose();
-        let opening = Opening::new(door, self.clock.now);
+        let opening = Opening::new(door, self.clock.now, is_proxy);
         let until = opening.deadline();
         let taken = tls.ok().and_then(|tls| Some((tls, self.slots.take(Stage::Opening(opening))?)));
         let Some((tls, handle)) = taken else {
             // rustls refuses the configuration, or no slot is free.
             self.counts.handshakes_failed += 1;
-            self.entrance.leave(peer.ip(), phase);
+            self.entrance.leave(peer.counted_for(), phase);
             return;
         };
         let Some(slot) = self.slots.get_mut(handle) else { return };
         // Before the calls that may fail, because `free` needs both to undo `enter`.
-        slot.peer = Some(Peer::new(peer, true));
+        slot.peer = Some(peer);
         slot.marks.phase = phase;
         let token = Token::Slot(handle.at);
         let prepared = door.hook.call(&stream); // before `adopt`, which sets TCP_NODELAY

@@ -46,7 +46,8 @@ pub struct Settings {
     /// as one address, because one customer usually has all of them.
     ///
     /// This limit stops one peer from using up the places of all others. Set it lower if each peer
-    /// has an address of its own. Behind a proxy all peers have one address, so set it to
+    /// has an address of its own. Behind a proxy all peers have one address, so let the proxy name
+    /// them ([`Door::proxy_protocol`](crate::Door::proxy_protocol)), or set the limit to
     /// [`max_connections`](Self::max_connections).
     pub max_per_address: usize,
 

@@ -34,17 +34,31 @@ pub(crate) struct Peer {
     port: u16,
     /// Of an IPv6 address.
     scope: u32,
-    /// `Entrance` counts only accepted connections.
-    pub(crate) is_accepted: bool,
+    pub(crate) origin: Origin,
+}
+
+/// Where a connection comes from. `Entrance` counts only accepted connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Dialed,
+    /// It counts for the peer's address.
+    Accepted,
+    /// It is accepted from a proxy that has not named the client yet, so it counts for no address.
+    Unnamed,
 }
 
 impl Peer {
-    pub(crate) fn new(address: SocketAddr, is_accepted: bool) -> Self {
+    pub(crate) fn new(address: SocketAddr, origin: Origin) -> Self {
         let scope = match address {
             SocketAddr::V4(_) => 0,
             SocketAddr::V6(v6) => v6.scope_id(),
         };
-        Self { ip: address.ip(), port: address.port(), scope, is_accepted }
+        Self { ip: address.ip(), port: address.port(), scope, origin }
+    }
+
+    /// Returns the address for which `Entrance` counts the connection.
+    pub(crate) fn counted_for(&self) -> Option<IpAddr> {
+        (self.origin == Origin::Accepted).then_some(self.ip)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -57,14 +57,18 @@ pub(crate) struct Opening {
     health_checks: HealthChecks,
     /// For a deferred request, which is rejected then.
     pub(crate) answer_by: Option<Time>,
+    /// What was read of the header of the PROXY protocol. `None` if no header is to come.
+    pub(crate) header: Option<Vec<u8>>,
 }
 
 impl Opening {
-    pub(crate) fn new(door: &Door, now: Time) -> Box<Self> {
+    /// `by_proxy`: a header of the PROXY protocol comes first.
+    pub(crate) fn new(door: &Door, now: Time, by_proxy: bool) -> Box<Self> {
         let mut handshake = server::Handshake::new(&door.config);
         let _ = handshake.reading.handle_timeout(now); // starts the deadline
         let (config, health_checks) = (door.config.clone(), door.health_checks.clone());
-        Box::new(Self { began: now, handshake, config, health_checks, answer_by: None })
+        let header = by_proxy.then(Vec::new);
+        Box::new(Self { began: now, handshake, config, health_checks, answer_by: None, header })
     }
 
     /// Of a request that the handshake refuses.

@@ -197,9 +197,19 @@ impl Wire {
         to: &mut [u8],
         spent: &mut usize,
     ) -> io::Result<Got> {
-        if self.tls.is_some() {
-            return self.open(system, to, None, spent);
+        match self.tls {
+            Some(_) => self.open(system, to, None, spent),
+            None => self.read_below_tls(system, to, spent),
         }
+    }
+
+    /// Reads what comes in front of TLS.
+    pub(crate) fn read_below_tls(
+        &mut self,
+        system: &mut System,
+        to: &mut [u8],
+        spent: &mut usize,
+    ) -> io::Result<Got> {
         if !self.readable {
             return Ok(Got::Blocked);
         }

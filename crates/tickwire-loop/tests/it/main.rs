@@ -14,6 +14,7 @@ mod limits;
 mod messages;
 #[cfg(feature = "rustls")]
 mod panics;
+mod proxied;
 mod received;
 mod requests;
 mod room;
