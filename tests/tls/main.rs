@@ -19,5 +19,6 @@ mod panics;
 mod pipe;
 mod proxies;
 mod records;
+mod renewal;
 mod session;
 mod slow;

@@ -8,7 +8,7 @@ use crate::{
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::{Arc, mpsc::channel},
+    sync::{Arc, RwLock, mpsc::channel},
     thread,
     time::Duration,
 };
@@ -19,7 +19,10 @@ use tickwire::{
     tls::rustls::{
         AlertDescription, ClientConfig, ClientConnection, Error as TlsError, RootCertStore,
         ServerConfig, StreamOwned,
+        client::Resumption,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+        server::{ClientHello, ResolvesServerCert},
+        sign::CertifiedKey,
     },
 };
 use tickwire_loop::{Dial, Door, End, Event, Settings};
@@ -387,4 +390,53 @@ fn one_loop_has_both_roles_over_ws_and_wss() {
         assert_eq!(next(&told).as_deref(), Some("hello"));
     }
     assert_eq!(server.counts().open, 4);
+}
+
+/// What the recipe "Renew a certificate" hands to `Door::tls`.
+#[derive(Debug)]
+struct Renewed(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Renewed {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().ok()?.clone())
+    }
+}
+
+#[test]
+fn a_certificate_is_renewed_while_connections_live() {
+    let identity = || {
+        let params = rcgen::CertificateParams::new(["localhost".into()]).unwrap();
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let certificate: CertificateDer<'static> = params.self_signed(&pair).unwrap().into();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let trusting = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let key = PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
+        let builder = ServerConfig::builder();
+        let certified = CertifiedKey::from_der(vec![certificate], key, builder.crypto_provider());
+        (Arc::new(certified.unwrap()), Arc::new(trusting))
+    };
+    let (old, trusts_old) = identity();
+    let (new, trusts_new) = identity();
+    let current = Arc::new(Renewed(RwLock::new(old)));
+    let mut tls = ServerConfig::builder().with_no_client_auth().with_cert_resolver(current.clone());
+    tls.enable_secret_extraction = true;
+    let door = Door::new(Config::default()).tls(Arc::new(tls));
+    let server = echo_at(Settings::default(), door);
+    let mut first = connect(&trusts_old, server.address).unwrap();
+    first.send("before").unwrap();
+    assert_eq!(first.recv().unwrap().unwrap(), Message::Text("before"));
+    assert!(connect(&trusts_new, server.address).is_err());
+
+    *current.0.write().unwrap() = new;
+    let mut second = connect(&trusts_new, server.address).unwrap();
+    second.send("new").unwrap();
+    assert_eq!(second.recv().unwrap().unwrap(), Message::Text("new"));
+    first.send("after").unwrap();
+    assert_eq!(first.recv().unwrap().unwrap(), Message::Text("after"));
+    // A client that has a ticket resumes its session, and sees no certificate. A fresh one does.
+    let mut fresh = (*trusts_old).clone();
+    fresh.resumption = Resumption::disabled();
+    let refused = connect(&Arc::new(fresh), server.address).map(drop);
+    assert!(matches!(&refused, Err(Error::Tls(error)) if error.is_about_certificate()));
 }
