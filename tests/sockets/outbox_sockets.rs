@@ -400,3 +400,73 @@ fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
         }
     });
 }
+
+/// The advice of `Outbox`, "What an outbox cannot see": of a game's snapshots, 60 a second, less
+/// than a tenth of a second waits below the outboxes of two that read 2 a second. In bytes, because
+/// no test can rely on time here. What the peer's own kernel has received is the peer's.
+#[cfg(all(feature = "counters", target_os = "linux"))]
+#[test]
+fn below_the_outboxes_of_two_slow_readers_waits_a_tenth_of_a_second() {
+    use std::{
+        io::{Read, Write},
+        net::SocketAddr,
+    };
+    const RATE: u64 = 60;
+    const LEN: usize = 1000;
+    const FRAME: usize = LEN + 4;
+    const TENTH: usize = RATE as usize * FRAME / 10;
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let listener = listener.unwrap();
+    listener.set_tcp_notsent_lowat(TENTH as u32 / 2).unwrap(); // passed on to what it accepts
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(4).unwrap();
+    let listener = std::net::TcpListener::from(listener);
+    let mut players: Vec<_> = (0..2)
+        .map(|_| {
+            let reader = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let reader = reader.unwrap();
+            reader.set_recv_buffer_size(4096).unwrap();
+            reader.connect(&listener.local_addr().unwrap().into()).unwrap();
+            let mut reader = std::net::TcpStream::from(reader);
+            let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\
+                           \r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                           Sec-WebSocket-Version: 13\r\n\r\n";
+            reader.write_all(request.as_bytes()).unwrap();
+            let ws = blocking::accept(listener.accept().unwrap().0, &Config::default()).unwrap();
+            ws.get_ref().set_nonblocking(true).unwrap();
+            support::proxy::head(&mut reader);
+            let before = ws.sender().counters().wire;
+            let mut outbox = Outbox::new(Overflow::Conflate);
+            outbox.max_unsent = 1; // a message goes to the connection once the last is written
+            (ws, outbox, reader, before, 0)
+        })
+        .collect();
+    let (mut most_bytes, mut most_ticks) = (0, 0);
+    for number in 1..=20 * RATE {
+        let snapshot = tick(0, number, LEN);
+        for (ws, outbox, reader, before, read) in &mut players {
+            outbox.push_keyed(Time::ZERO, 0, &snapshot).unwrap();
+            outbox.feed(Time::ZERO, ws.sender_mut()).unwrap();
+            match ws.flush() {
+                Ok(()) | Err(Error::WouldBlock) => {}
+                Err(error) => panic!("{error}"),
+            }
+            if number % (RATE / 2) == 0 {
+                let mut frame = [0; FRAME];
+                reader.read_exact(&mut frame).unwrap();
+                *read += FRAME;
+                most_ticks = most_ticks.max(number - read_tick(&frame[4..]).1);
+            }
+            let written = (ws.sender().counters().wire - *before) as usize;
+            let arrived = rustix::io::ioctl_fionread(&*reader).unwrap() as usize;
+            let below = written + ws.sender().buffered_amount() - *read - arrived;
+            most_bytes = most_bytes.max(below);
+        }
+    }
+    println!("{most_bytes} of {TENTH} bytes; a snapshot was {most_ticks} ticks old when read");
+    assert!(most_bytes <= TENTH, "{most_bytes} of {TENTH} bytes");
+    // It was more than the sockets take: the rest never left the outboxes.
+    for (_, outbox, ..) in &players {
+        assert!(outbox.counts().conflated > 1000, "{:?}", outbox.counts());
+    }
+}

@@ -178,11 +178,26 @@ pub struct OutboxCounts {
 ///
 /// Bytes that the operating system has accepted count as sent. Linux may accept megabytes, because
 /// a send buffer grows automatically. A subscriber that has stopped reading counts as slow only
-/// once this buffer is full. So set one of two socket options, for example with the crate
-/// `socket2`. `SO_SNDBUF` makes the send buffer small: a few times bandwidth × delay, such as 64
-/// KiB. With `TCP_NOTSENT_LOWAT` (16 KiB) the socket accepts no more bytes while 16 KiB wait to be
-/// sent for the first time. `TCP_NOTSENT_LOWAT` does not limit the bytes in flight, so it costs no
-/// throughput.
+/// once this buffer is full, and what waits there is old:
+///
+/// ```text
+/// age = (bytes in the socket + max_unsent) / (bytes of a message * messages a second)
+/// ```
+///
+/// A game sends 60 snapshots of 400 bytes a second. An `SO_SNDBUF` of 16 KiB, which Linux doubles,
+/// and the default [`max_unsent`](Self::max_unsent) are then 2 s old. So choose the age, compute the
+/// bytes, and set a socket option, for example with the crate `socket2`:
+///
+/// - `TCP_NOTSENT_LOWAT`: the socket accepts no more while so many bytes wait to be sent for the
+///   first time. It does not limit the bytes in flight, so it costs no throughput. For a feed it
+///   may be 16 KiB. For a game, set it to half of the bytes of a tenth of a second, and `max_unsent`
+///   to 1, so that one message at a time leaves the outbox.
+/// - `SO_SNDBUF` limits all bytes, in flight too: a few times bandwidth × delay, such as 64 KiB.
+///   Set it beside the other for peers with large receive windows: Linux fills the segment that it
+///   is about to send up to half of the window, whatever `TCP_NOTSENT_LOWAT` says.
+///
+/// The peer's own receive buffer (`SO_RCVBUF`) holds messages too, and only the peer can limit it.
+/// `tests/sockets/outbox_sockets.rs` asserts the tenth of a second, in bytes.
 pub struct Outbox {
     policy: Overflow,
     /// The bound on the waiting bytes: payloads, and 64 bytes for each message. 1 MiB unless set.
