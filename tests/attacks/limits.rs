@@ -7,7 +7,7 @@ const KIB: usize = 1 << 10;
 
 /// The defaults of what [`Config`] has a method for.
 pub(crate) const READ: usize = 16 * KIB;
-pub(crate) const MAX_READ: usize = 256 * KIB;
+pub(crate) const MAX_READ: usize = 64 * KIB;
 pub(crate) const MESSAGE: usize = 16 << 20;
 pub(crate) const FRAGMENTS: usize = 128 << 10;
 pub(crate) const HIGH_WATER: usize = 1 << 20;

@@ -65,6 +65,7 @@ fn largest(conn: &mut Connection, flood: &mut Flood) -> usize {
 fn reads_that_long_messages_fill_grow_up_to_max_read() {
     for len in [2500, 4 * KIB, 16 * KIB, 20_000, 64 * KIB, 300_000] {
         for (read_buffer, max_read) in [
+            (16 * KIB, 64 * KIB),
             (16 * KIB, 256 * KIB),
             (16 * KIB, 100_000),
             (16 * KIB, 16 * KIB),
@@ -85,8 +86,8 @@ fn reads_that_long_messages_fill_grow_up_to_max_read() {
                 let asked = (0..reads).map(|_| read(&mut conn, &mut flood, usize::MAX)).max();
                 let asked = asked.unwrap();
                 assert!(asked <= most, "{len} {read_buffer} {max_read}: {asked}");
-                // Inside a frame that no read holds, a read asks for no more than is missing.
-                let fits = len + HEADER <= most / 4;
+                // Inside a larger frame, a read asks for no more than is missing.
+                let fits = len + HEADER <= most / 2;
                 // A buffer of half the length that was there before stays.
                 assert!(asked > most * 2 / 5 || !fits, "{len} {read_buffer} {max_read}: {asked}");
             }
@@ -106,7 +107,7 @@ fn small_messages_are_read_as_ever() {
             flood.lens = vec![16 * KIB];
             largest(&mut conn, &mut flood);
             let grown = conn.receiver().wanted_len();
-            assert!(grown > 100 * KIB, "{grown}");
+            assert!(grown > 60 * KIB, "{grown}");
             flood.lens = vec![len];
             for _ in 0..12 {
                 read(&mut conn, &mut flood, usize::MAX);
@@ -123,7 +124,7 @@ fn snapshots_among_small_messages_are_read_as_snapshots() {
         let mut conn = connection(role, &Config::default());
         let mut flood = Flood::of(role, &[64, 16 * KIB, 200, 64, 8 * KIB, 100]);
         let asked: Vec<_> = (0..60).map(|_| read(&mut conn, &mut flood, usize::MAX)).collect();
-        assert!(asked[20..].iter().sum::<usize>() / 40 > 64 * KIB, "{asked:?}");
+        assert!(asked[20..].iter().sum::<usize>() / 40 > 40 * KIB, "{asked:?}");
     }
 }
 
@@ -153,9 +154,9 @@ fn reads_become_short_again_as_soon_as_little_comes() {
 #[test]
 fn a_large_frame_is_one_read_and_lies_where_it_was_read() {
     for (role, mut conn) in connections(&Config::default()) {
-        let mut flood = Flood::of(role, &[100 * KIB]);
+        let mut flood = Flood::of(role, &[50 * KIB]);
         largest(&mut conn, &mut flood);
-        let frame = to(role, BINARY, vec![0; 100 * KIB]).len();
+        let frame = to(role, BINARY, vec![0; 50 * KIB]).len();
         for _ in 0..20 {
             let room = conn.receiver_mut().spare_mut();
             let at = room.as_ptr();

@@ -329,15 +329,16 @@ impl RecvBuffer {
             return 0..self.ask().min(self.room());
         }
         let (base, ask) = (self.base as usize, self.ask());
-        // A buffer from before reads grew goes once little has to move.
-        if self.doubled > 0 && self.bytes.len() < ask / 2 && kept + wire <= ask / 8 {
+        // A buffer from before reads grew goes, unless much has to move: it would hold a part of a
+        // frame at the end of each read, and so never be empty.
+        if self.doubled > 0 && self.bytes.len() < ask && kept + wire <= ask / 2 {
             self.exchange(self.memory.take(ask + SLACK));
         }
         // An ordinary read asks for `ask` bytes, but room for a quarter is enough. Inside a large
         // frame it asks for the missing bytes and the next header, so that no other byte behind the
         // frame has to move. With less than `least`, bytes move or the buffer grows, because short
         // reads would cost more.
-        let large = rest > 0 && rest.saturating_add(kept + wire) > (ask / 4).max(base / 2);
+        let large = rest > 0 && rest.saturating_add(kept + wire) > ask / 2;
         let (want, least) = if large {
             self.unneeded_reads = 0;
             // At once if little has to move, so that few reads bring the rest.
