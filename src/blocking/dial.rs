@@ -124,7 +124,8 @@ impl Dial<'_> {
     fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
         // The thread of the lookup may outlive this call, so it needs its own.
-        let (host, port) = (String::from(to.host()), to.port());
+        let host = String::from(to.host());
+        let port = to.port();
         let found = match host.parse::<IpAddr>() {
             Ok(address) => Ok(vec![SocketAddr::new(address, port)].into_iter()),
             Err(_) => within(limit.saturating_sub(began.elapsed()), move || {

@@ -99,7 +99,8 @@ impl Thread {
     /// [`may_wait`](Io::may_wait) sets this bound as the stream's read timeout before the next read
     /// that may block.
     pub(super) fn set_longest_wait(&mut self, wait: Duration) {
-        (self.longest_wait, self.reads_time_out) = (Some(wait), None);
+        self.longest_wait = Some(wait);
+        self.reads_time_out = None;
     }
 
     #[inline]
@@ -117,7 +118,8 @@ impl Thread {
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
         let ends = limit.map(|limit| self.now() + limit);
-        (self.call, self.noted) = (Call { ends, sends, has_read: false }, Noted::default());
+        self.call = Call { ends, sends, has_read: false };
+        self.noted = Noted::default();
     }
 
     fn call_is_over(&self) -> bool {

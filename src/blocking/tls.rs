@@ -148,7 +148,8 @@ impl<S: Stream> TlsStream<S> {
     /// `io::Error` into an [`Error`], the result is an [`Error::Tls`]. After `WouldBlock` or
     /// `TimedOut` call this again.
     pub fn handshake(&mut self) -> io::Result<()> {
-        let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
+        let began = Instant::now();
+        let limit = *lock(&self.read_timeout);
         loop {
             let agreed = self.call(true, Interest::READ, |call| stream::handshake(call));
             // `stream::handshake` leaves our last handshake messages to this flush.
@@ -384,7 +385,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         }
         let io = self.io.try_clone()?; // if this fails, the new handle must not be counted
         self.shared.handles.fetch_add(1, Ordering::AcqRel);
-        let (shared, read_timeout) = (self.shared.clone(), Mutex::default());
+        let shared = self.shared.clone();
+        let read_timeout = Mutex::default();
         Ok(Self { io, shared, read_timeout, part: self.part })
     }
 

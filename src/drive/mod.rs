@@ -186,7 +186,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         arrival::forget();
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
-            let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
+            let rx = self.core.inbound().receiver_mut();
+            let at = self.io.now();
             // If this read left no stamp, a stream such as TLS had these bytes already: the stamp
             // of that earlier read counts.
             let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);

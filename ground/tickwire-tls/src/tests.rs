@@ -75,7 +75,8 @@ fn hear(server: &mut ServerConnection, client: &mut Session) -> Option<usize> {
 #[test]
 fn no_more_than_2_48_minus_1_key_updates_are_sent() {
     let (mut client, mut server) = ends();
-    let (data, update) = (5 + 1 + 17, 5 + 5 + 17);
+    let data = 5 + 1 + 17;
+    let update = 5 + 5 + 17;
     let Engine::Records(records) = &mut client.engine else { panic!("not in place") };
     records.updates = UPDATES - 1;
     // The client sends its last KeyUpdate, then ignores the peer's other two requests.

@@ -17,7 +17,8 @@ pub(super) fn begin(
 /// port is never left out, because CONNECT has no default port. An IPv6 zone has a meaning only on
 /// this machine, so the host is written without its zone.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
-    let (host, port) = (server.unzoned(), server.port());
+    let host = server.unzoned();
+    let port = server.port();
     let authority = match host.contains(':') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),

@@ -190,8 +190,10 @@ macro_rules! adapter {
             {
                 // Never fails here. In `blocking` it clones the stream, which can.
                 let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
-                    let ((read, write), twin) = (split(io), wait.twin());
-                    let (read, write) = (Timed { io: read, wait }, Timed { io: write, wait: twin });
+                    let (read, write) = split(io);
+                    let twin = wait.twin();
+                    let read = Timed { io: read, wait };
+                    let write = Timed { io: write, wait: twin };
                     Ok::<_, core::convert::Infallible>((read, write, ()))
                 });
                 (Reader(reader), Writer(writer))

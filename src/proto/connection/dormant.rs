@@ -81,7 +81,8 @@ impl Dormant {
     /// Makes the connection active again. `config` has to be the `Config` that the connection had.
     pub fn into_connection(self, config: &Config) -> Connection {
         let Self { counts, tx, timers, negotiated, role } = self;
-        let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));
+        let mut rx = Receiver::new(role, config);
+        let timers = Timers::from_kept(timers, config);
         rx.counts = counts;
         let stamps_reads = config.stamp_reads;
         // The stream of an idle connection was not shut. The old `LoopState` may have known that

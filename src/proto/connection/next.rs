@@ -146,7 +146,8 @@ impl Connection {
         if asked_at == Some(self.inbound.rx.reads()) {
             self.inbound.rx.read_in_vain();
         }
-        let (reads, asked_at) = (reads + 1, Some(self.inbound.rx.reads()));
+        let reads = reads + 1;
+        let asked_at = Some(self.inbound.rx.reads());
         self.loop_state = LoopState { obstacle: Obstacle::Nothing, reads, asked_at };
         self.check(Note::Reads);
         Next::Read(&mut self.inbound.rx)

@@ -217,7 +217,10 @@ impl RecvBuffer {
 
     #[inline]
     fn rewind(&mut self) {
-        (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, 0);
+        self.msg = 0;
+        self.msg_end = 0;
+        self.next = 0;
+        self.end = 0;
         self.spare = 0;
     }
 
@@ -262,7 +265,10 @@ impl RecvBuffer {
             front.copy_from_slice(message);
             back.copy_from_slice(self.wire());
         }
-        (self.msg, self.msg_end, self.next, self.end) = (0, kept, kept, kept + wire);
+        self.msg = 0;
+        self.msg_end = kept;
+        self.next = kept;
+        self.end = kept + wire;
         self.stashed = false;
         self.left_room |= self.spare > 0;
         self.spare = 0;
@@ -321,14 +327,16 @@ impl RecvBuffer {
             self.unneeded_reads = self.unneeded_reads.saturating_add(1);
             // A lent buffer with at least half of `whole` stays. The small one is replaced, because
             // it is only for waits.
-            let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
+            let short = self.bytes.len() < whole / 2;
+            let long = self.bytes.len() > whole;
             if short || self.stashed || (long && self.unneeded_reads >= UNNEEDED_READS) {
                 self.unneeded_reads = 0;
                 self.exchange(self.memory.take(whole));
             }
             return 0..self.ask().min(self.room());
         }
-        let (base, ask) = (self.base as usize, self.ask());
+        let base = self.base as usize;
+        let ask = self.ask();
         // A buffer from before reads grew goes, unless much has to move: it would hold a part of a
         // frame at the end of each read, and so never be empty.
         if self.doubled > 0 && self.bytes.len() < ask && kept + wire <= ask / 2 {
@@ -352,7 +360,10 @@ impl RecvBuffer {
             // As in `widen`, this must free no fewer bytes than it moves (`next >= wire`).
             if kept == 0 && self.next >= wire && !self.stashed && fits_at_front {
                 self.bytes.copy_within(self.next..self.end, 0);
-                (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
+                self.msg = 0;
+                self.msg_end = 0;
+                self.next = 0;
+                self.end = wire;
             } else {
                 self.widen(limit, least);
             }
@@ -371,7 +382,8 @@ impl RecvBuffer {
         if self.next - self.msg_end >= wire {
             // Without moving the message before the gap, which may be long.
             self.bytes.copy_within(self.next..self.end, self.msg_end);
-            (self.next, self.end) = (self.msg_end, self.msg_end + wire);
+            self.next = self.msg_end;
+            self.end = self.msg_end + wire;
         }
         if self.room() < least && self.next - kept >= kept + wire {
             self.compact();
@@ -403,7 +415,10 @@ impl RecvBuffer {
         let (kept, wire) = self.held();
         self.bytes.copy_within(self.msg..self.msg_end, 0);
         self.bytes.copy_within(self.next..self.end, kept);
-        (self.msg, self.msg_end, self.next, self.end) = (0, kept, kept, kept + wire);
+        self.msg = 0;
+        self.msg_end = kept;
+        self.next = kept;
+        self.end = kept + wire;
     }
 
     fn room(&self) -> usize {

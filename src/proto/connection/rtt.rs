@@ -79,7 +79,9 @@ impl Trips {
             self.oldest = self.newest.take();
             probe
         } else if let Some(probe) = matches(&self.newest) {
-            (self.oldest, self.newest) = (None, None); // The Pong answers earlier Pings too.
+            // The Pong answers earlier Pings too.
+            self.oldest = None;
+            self.newest = None;
             probe
         } else {
             return;

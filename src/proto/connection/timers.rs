@@ -104,7 +104,9 @@ impl Timers {
     /// A new adapter's times have a new epoch. Other facts stay. A pause ends, because the new
     /// adapter begins its own.
     pub(super) fn restart(&mut self) {
-        (self.end, self.pause, self.found) = (None, Pause::No, None);
+        self.end = None;
+        self.pause = Pause::No;
+        self.found = None;
         self.completion.restart();
         if let Some(beat) = &mut self.beat {
             beat.restart();

@@ -91,7 +91,8 @@ fn wires(b0: u8, b1: u8, lengths: impl Iterator<Item = u64>) -> impl Iterator<It
 /// payload lengths around each boundary.
 #[test]
 fn all_that_knows_the_layout_of_a_header_agrees() {
-    let (mut legal, mut short) = (0, 0);
+    let mut legal = 0;
+    let mut short = 0;
     for (b0, b1) in heads() {
         for wire in wires(b0, b1, LENGTHS.into_iter()) {
             let drawn = draw(&wire);

@@ -11,11 +11,14 @@ fn a_buffer_knows_only_what_is_so() {
         (random >> 16) as usize % n
     };
     let pieces = ["a", "é", "€", "😀"].map(str::as_bytes);
-    let (mut whole, mut begun, mut neither) = (0, 0, 0);
+    let mut whole = 0;
+    let mut begun = 0;
+    let mut neither = 0;
     for _ in 0..if cfg!(miri) { 200 } else { 20_000 } {
         let mut buffer = Buffer::from(alloc::vec![b'x'; 12]);
         for _ in 0..8 {
-            let (from, to) = (next(12), next(14));
+            let from = next(12);
+            let to = next(14);
             match next(6) {
                 0 => buffer.copy_within(from..12, to.min(from)),
                 1 => buffer.overwrite(from..).unwrap_or_default().fill(b'y'),
@@ -112,7 +115,8 @@ fn source(n: usize) -> Vec<u8> {
 /// Returns pairs of alignment and length. The lengths begin at 0, go far beyond the widest block,
 /// and include the lengths around `ALIGNED`.
 fn cases() -> impl Iterator<Item = (usize, usize)> {
-    let (dense, sparse) = (0..700, 2040..2120);
+    let dense = 0..700;
+    let sparse = 2040..2120;
     (0..33)
         .flat_map(move |at| dense.clone().chain(sparse.clone()).map(move |n| (at, n)))
         .step_by(if cfg!(miri) { 727 } else { 1 })

@@ -41,7 +41,8 @@ enum End {
 fn run(net: &[(SocketAddr, Fate)], limit: u64) -> (Vec<(SocketAddr, u64)>, u64, End) {
     let mut race = Race::new(net.iter().map(|(address, _)| *address), DELAY);
     let fate = |address| net.iter().find(|(other, _)| *other == address).unwrap().1;
-    let (mut now, mut begun) = (Duration::ZERO, vec![]);
+    let mut now = Duration::ZERO;
+    let mut begun = vec![];
     let mut events: Vec<(Duration, SocketAddr, bool)> = vec![];
     let at = |now: Duration| u64::try_from(now.as_millis()).unwrap();
     loop {

@@ -53,7 +53,8 @@ fn every_body_is_parsed_or_refused() {
 #[kani::proof]
 fn a_body_is_never_longer_than_a_control_frame() {
     let bytes = [7; 126];
-    let (first, second) = (kani::any(), kani::any());
+    let first = kani::any();
+    let second = kani::any();
     kani::assume(first <= 126 && second <= 126);
     let control = Control::new([&bytes[..first], &bytes[..second]]);
     assert!(control.is_some() == (first + second <= 125));

@@ -58,7 +58,8 @@ fn the_table_has_one_row_for_each_combination_and_the_code_agrees() {
 
 #[test]
 fn each_phase_has_the_ending_ready_state_and_deadline_of_its_row() {
-    let (table, hour) = (table("phase"), Duration::from_secs(3600));
+    let table = table("phase");
+    let hour = Duration::from_secs(3600);
     for now in all() {
         let phase = now.phase();
         let rows: Vec<_> = table.iter().filter(|row| admits(row[0], phase)).collect();
@@ -66,7 +67,8 @@ fn each_phase_has_the_ending_ready_state_and_deadline_of_its_row() {
         let row = rows[0];
         assert_eq!(row[1], format!("{:?}", phase.ending()), "{phase:?}");
         assert_eq!(row[2], format!("{:?}", phase.ready_state()), "{phase:?}");
-        let (long, short) = (phase.at_most(hour), phase.at_most(LINGER / 2));
+        let long = phase.at_most(hour);
+        let short = phase.at_most(LINGER / 2);
         let bounds = match row[3] {
             "" => [None, None],
             "close_timeout" => [Some(hour), Some(LINGER / 2)],
@@ -117,7 +119,8 @@ fn whatever_happens_next_a_ready_state_never_goes_back() {
     };
     for now in all().filter(seen) {
         for next in all().filter(seen).filter(|&next| later(now, next)) {
-            let (before, after) = (now.phase().ready_state(), next.phase().ready_state());
+            let before = now.phase().ready_state();
+            let after = next.phase().ready_state();
             assert!(before <= after, "{now:?} -> {next:?}");
         }
     }

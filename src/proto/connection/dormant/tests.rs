@@ -67,7 +67,8 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
     let mut ends = [Role::Server, Role::Client].map(|role| End::new(role, config, sleeps));
     let mut now = 0;
     for _ in 0..200 {
-        let (a, what) = ((random(2)) as usize, random(8));
+        let a = (random(2)) as usize;
+        let what = random(8);
         let len = random(300) as usize;
         let step = |conn: &mut Connection| match what {
             0..=2 => format!("{:?}", conn.sender_mut().feed(Message::Binary(&vec![7; len]))),

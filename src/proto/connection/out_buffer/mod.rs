@@ -244,7 +244,9 @@ impl OutBuffer {
             splice.at -= n;
         }
         self.origin = self.origin.wrapping_add(n as u64);
-        (self.mark, self.sent, self.end) = (0, self.sent - n, self.end - n);
+        self.mark = 0;
+        self.sent -= n;
+        self.end -= n;
     }
 
     /// There must be no bytes to write, and no splice.
@@ -254,7 +256,9 @@ impl OutBuffer {
             self.free_if_unneeded();
         }
         self.origin = self.origin.wrapping_add(self.end as u64);
-        (self.mark, self.sent, self.end) = (0, 0, 0);
+        self.mark = 0;
+        self.sent = 0;
+        self.end = 0;
     }
 
     /// `end`, not reset yet, is the number of bytes of the last use.
@@ -307,8 +311,12 @@ impl OutBuffer {
         let written = self.written();
         self.splices.clear();
         self.controls.clear();
-        (self.spliced, self.overtaking, self.controls_sent) = (0, 0, 0);
-        (self.mark, self.sent, self.end) = (0, 0, 0);
+        self.spliced = 0;
+        self.overtaking = 0;
+        self.controls_sent = 0;
+        self.mark = 0;
+        self.sent = 0;
+        self.end = 0;
         self.origin = written;
         self.stall = Stall::No;
     }

@@ -40,7 +40,8 @@ impl Buf for Outgoing<'_> {
         let out = &*self.0;
         let tail = (out.end, &[][..]);
         let stops = out.splices.iter().map(|s| (s.at, out.content(s))).chain([tail]);
-        let (mut from, mut filled) = (out.sent, 0);
+        let mut from = out.sent;
+        let mut filled = 0;
         for (at, spliced) in stops {
             for piece in [out.between(from, at), spliced] {
                 if piece.is_empty() {

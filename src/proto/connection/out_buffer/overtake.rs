@@ -34,7 +34,8 @@ impl OutBuffer {
     /// Walks our headers from `mark` to the first `wanted` frame that begins at `sent` or later, or
     /// else to the end. Moves `mark` forward, at most to `sent`, to shorten later searches.
     fn find(&mut self, wanted: fn(OpCode) -> bool) -> Boundary {
-        let (mut at, mut splices) = (self.mark, 0);
+        let mut at = self.mark;
+        let mut splices = 0;
         loop {
             if at <= self.sent {
                 self.mark = at;

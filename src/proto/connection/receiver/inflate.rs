@@ -107,7 +107,9 @@ impl Inflate {
     /// With context takeover, the next message may refer to this one, so the decompressor stays.
     /// Otherwise other connections may use it.
     fn end(&mut self) {
-        (self.taken, self.kept, self.ending) = (0, 0, None);
+        self.taken = 0;
+        self.kept = 0;
+        self.ending = None;
         if !self.takeover
             && let Some(raw) = self.raw.take()
         {

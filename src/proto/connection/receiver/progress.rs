@@ -69,7 +69,8 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(config: &Config) -> Self {
-        let (max_message, max_frame) = (config.max_message, config.max_frame);
+        let max_message = config.max_message;
+        let max_frame = config.max_frame;
         // `+ 1`, because a payload of exactly the limit is allowed.
         let below = max_message.min(max_frame.unwrap_or(max_message)).saturating_add(1);
         // A message has at least one fragment, so 0 would refuse every message.

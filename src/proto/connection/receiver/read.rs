@@ -18,7 +18,8 @@ impl Receiver {
     /// call this again. Pass `None` for a time that you do not know.
     #[inline]
     pub fn set_read(&mut self, at: Option<Time>, arrived: Option<Arrival>) {
-        (self.read.at, self.read.arrived) = (at, arrived);
+        self.read.at = at;
+        self.read.arrived = arrived;
     }
 
     pub(in crate::proto::connection) fn read_at(&self) -> Option<Time> {

@@ -73,7 +73,8 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
             }
         }
         // A frame may wait anywhere in the buffer.
-        let (small, wire) = (frame(role, OpCode::Binary, 200), frame(role, OpCode::Binary, 900));
+        let small = frame(role, OpCode::Binary, 200);
+        let wire = frame(role, OpCode::Binary, 900);
         let mut rx = receiver(role, &Config { read_buffer: 1000, ..Config::default() });
         read(&mut rx, &[&small[..], &wire[..700]].concat());
         assert_eq!(rx.quick(), Some(Step::Message));
@@ -180,7 +181,8 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
     let mut conn = Connection::server(&config, negotiated);
     let rx = conn.receiver_mut();
     let mut header = Header::new(OpCode::Binary, 1 << 20);
-    (header.rsv1, header.masking_key) = (true, Some([0; 4]));
+    header.rsv1 = true;
+    header.masking_key = Some([0; 4]);
     let (bytes, n) = header.encode();
     read(rx, &bytes[..n]);
     assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::NeedInput));

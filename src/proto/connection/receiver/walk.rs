@@ -126,7 +126,8 @@ impl Receiver {
             (Handing::Whole, &State::Payload { remaining, .. }) => {
                 // If the frame began while the caller asked for chunks, the limits on whole
                 // messages were not checked yet.
-                let (compressed, fragments) = (message.compressed, message.fragments);
+                let compressed = message.compressed;
+                let fragments = message.fragments;
                 let kept = self.kept(compressed);
                 self.limits.check_message(compressed, kept, remaining, fragments)
             }
@@ -221,7 +222,8 @@ impl Receiver {
     }
 
     fn begin(&mut self, header: Header, len: usize) {
-        let (began, rsv1) = (self.stream_position(), header.rsv1);
+        let began = self.stream_position();
+        let rsv1 = header.rsv1;
         self.frame_start = began;
         self.buf.skip(len);
         self.counts.not_data = self.counts.not_data.wrapping_add(len as u64);
@@ -251,7 +253,9 @@ impl Receiver {
         let Some(message) = &self.message else {
             return Ok(None); // This never happens: `begin` has set `message`.
         };
-        let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
+        let kind = message.kind;
+        let compressed = message.compressed;
+        let handing = message.handing;
         let whole = delivery == Delivery::Whole && handing == Handing::Whole;
         let Taken { wire, stop, here } = self.take_data(whole)?;
         let last = stop == Stop::End;

@@ -27,7 +27,8 @@ fn buffer() -> RecvBuffer {
 
 #[test]
 fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
-    let (mut buf, mut head) = (buffer(), RecvBuffer::new(2 << 10, 0));
+    let mut buf = buffer();
+    let mut head = RecvBuffer::new(2 << 10, 0);
     head.spare_mut(LIMIT, 0);
     head.commit(10);
     assert!(buf.take_over(head).is_empty());
@@ -214,7 +215,8 @@ fn a_long_one_grows_where_it_is_by_what_one_read_takes() {
     let limit = 16 << 20;
     let mut buf = buffer();
     buf.lend(vec![0; IN_PLACE]);
-    let (mut place, mut len) = (0, IN_PLACE);
+    let mut place = 0;
+    let mut len = IN_PLACE;
     while place < 10 << 20 {
         let spare = buf.spare_mut(limit, usize::MAX).len();
         assert!((BASE..=MOST).contains(&spare), "{spare} at {place}");

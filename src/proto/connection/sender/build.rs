@@ -33,7 +33,8 @@ impl Sender {
     /// use tickwire::{Config, Connection, DataKind, Negotiated};
     ///
     /// let mut conn = Connection::server(&Config::default(), Negotiated::default());
-    /// let (price, size) = (10842_u32, 5_u16);
+    /// let price = 10842_u32;
+    /// let size = 5_u16;
     /// let tx = conn.sender_mut();
     ///
     /// let mut tick = tx.build(DataKind::Binary)?;
@@ -67,7 +68,8 @@ impl Sender {
     /// `lies` is in the room, with space for the header in front. `filled` adds the frame to the
     /// content, so it comes after everything that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
-        let (b0, len) = (opcode(kind).unfragmented(), lies.len());
+        let b0 = opcode(kind).unfragmented();
+        let len = lies.len();
         // Before it is compressed, so that a refused text leaves no trace in the compressor.
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
             return Err(SendError::BadUtf8);

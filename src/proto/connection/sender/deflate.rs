@@ -65,7 +65,8 @@ impl Sender {
         let Some(deflate) = &mut self.deflate else {
             return false;
         };
-        let (mut out, len) = (ZlibOutput::default(), lies.len());
+        let mut out = ZlibOutput::default();
+        let len = lies.len();
         let done = deflate.compress(self.out.built(lies), &mut out);
         self.frame_output(b0, len, out, done)
     }

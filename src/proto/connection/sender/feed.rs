@@ -34,7 +34,8 @@ impl Sender {
         // may compress or cut.
         match content {
             Content::Borrowed(message) => {
-                let (b0, payload) = (opcode(message.kind()).unfragmented(), message.as_bytes());
+                let b0 = opcode(message.kind()).unfragmented();
+                let payload = message.as_bytes();
                 match self.admits() {
                     true => self.frame(b0, payload),
                     false => self.feed_slow(b0, payload, plain)?,

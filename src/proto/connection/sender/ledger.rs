@@ -91,8 +91,10 @@ impl Ledger {
 
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
         // `ahead` may stay 0: it matters only if it is greater than `out.written()`.
-        (self.data_end, self.control_end) = (data_end, fed);
-        (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
+        self.data_end = data_end;
+        self.control_end = fed;
+        self.first_fed = first_fed;
+        self.flushed = (fed, first_fed);
     }
 
     pub(super) fn first_fed(&mut self, len: usize) -> Position {

@@ -126,8 +126,10 @@ impl Urgent {
     /// only disturb the measuring of later ones. `pinged` and `beat` are reset only to keep the
     /// documentation of these fields true.
     pub(super) fn drop_controls(&mut self) {
-        (self.pongs, self.pinged) = (Vec::new(), 0);
-        (self.ping, self.beat) = (Vec::new(), BeatPing::None);
+        self.pongs = Vec::new();
+        self.pinged = 0;
+        self.ping = Vec::new();
+        self.beat = BeatPing::None;
     }
 
     /// The ledger must have counted the messages as dropped before.

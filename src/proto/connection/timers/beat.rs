@@ -68,7 +68,8 @@ impl Beat {
     /// pause.
     pub(super) fn put_off(&mut self, by: Duration) {
         if let State::Pinged { until, look } = &mut self.state {
-            (*until, *look) = (*until + by, *look + by);
+            *until = *until + by;
+            *look = *look + by;
         }
     }
 

@@ -37,7 +37,8 @@ impl Idle {
 
     pub(super) fn next(&self) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
-        let (look, due) = (last.at + self.after / LOOKS, last.since + self.after);
+        let look = last.at + self.after / LOOKS;
+        let due = last.since + self.after;
         // If an idle message was due but could not be fed, the next look tries again.
         if due > last.at { look.min(due) } else { look }
     }
@@ -56,7 +57,8 @@ impl Idle {
         // If a message was fed since the previous look, the interval begins there.
         let before = core::mem::replace(&mut last.at, now);
         if mark != last.mark {
-            (last.mark, last.since) = (mark, before);
+            last.mark = mark;
+            last.since = before;
         }
         // While the stream is blocked, one waiting idle message is enough.
         let waits = self.fed.is_some_and(|at| !tx.is_written(at));
@@ -69,7 +71,8 @@ impl Idle {
         // It overtakes, because fed messages may wait long for a blocked stream. If it is refused,
         // the next look tries again.
         if let Ok(at) = tx.overtake(&self.message.as_message().into()) {
-            (last.mark, last.since) = (tx.data_mark(), now);
+            last.mark = tx.data_mark();
+            last.since = now;
             self.fed = Some(at);
         }
     }

@@ -39,7 +39,8 @@ impl Silence {
             // If `mark` is `None`, received data may wait for a `step`, so the silence starts anew.
             Some(since) if mark.is_some() && mark == self.mark => now >= since + self.timeout,
             _ => {
-                (self.mark, self.since) = (mark, Some(now));
+                self.mark = mark;
+                self.since = Some(now);
                 false
             }
         }

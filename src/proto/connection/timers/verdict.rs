@@ -65,7 +65,8 @@ pub(super) struct PassedDeadline {
 
 impl PassedDeadline {
     pub(super) fn new(error: RecvError, at: Time, rx: &Receiver) -> Self {
-        let (reads, total) = (rx.reads(), rx.total());
+        let reads = rx.reads();
+        let total = rx.total();
         Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
@@ -77,7 +78,8 @@ impl PassedDeadline {
                 // Even if bytes came between the two reads: otherwise a program that reads seldom,
                 // and finds a Ping each time, would never get the error.
                 self.blocked |= self.doubted;
-                (self.doubted, self.at) = (true, now + AGAIN);
+                self.doubted = true;
+                self.at = now + AGAIN;
             }
             Blocked::Perhaps(_) | Blocked::PutOff => {}
         }

@@ -7,7 +7,8 @@ use super::*;
 /// its length. The function is written from the RFC, not from the code under proof.
 fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>, ()> {
     let bit = |byte: usize, place: u8| wire[byte] >> (7 - place) & 1 == 1;
-    let (fin, control) = (bit(0, 0), bit(0, 4));
+    let fin = bit(0, 0);
+    let control = bit(0, 4);
     let opcode = match wire[0] % 16 {
         0 => OpCode::Continuation,
         1 => OpCode::Text,
@@ -18,7 +19,8 @@ fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>,
         _ if n >= 1 => return Err(()),
         _ => return Ok(None),
     };
-    let (masked, len7) = (bit(1, 0), wire[1] % 128);
+    let masked = bit(1, 0);
+    let len7 = wire[1] % 128;
     // §5.5: control frames are whole and short. §5.5.1: a Close has no body, or at least a code.
     let long = n >= 2 && (len7 > 125 || opcode == OpCode::Close && len7 == 1);
     if n >= 1 && control && (!fin || long) {
@@ -46,7 +48,9 @@ fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>,
         return Ok(None);
     }
     let masking_key = masked.then(|| [wire[at], wire[at + 1], wire[at + 2], wire[at + 3]]);
-    let (rsv1, rsv2, rsv3) = (bit(0, 1), bit(0, 2), bit(0, 3));
+    let rsv1 = bit(0, 1);
+    let rsv2 = bit(0, 2);
+    let rsv3 = bit(0, 3);
     Ok(Some((Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len }, len)))
 }
 

@@ -4,7 +4,8 @@ use super::*;
 
 fn scan(config: &Config, bytes: &[u8], step: usize) -> Result<Option<usize>, HandshakeError> {
     let mut scan = Scan::new(Role::Server, config);
-    let (mut bytes, mut end) = (bytes.to_vec(), 0);
+    let mut bytes = bytes.to_vec();
+    let mut end = 0;
     while end < bytes.len() {
         end = (end + step).min(bytes.len());
         match scan.run(&mut bytes[..end]) {
@@ -88,8 +89,10 @@ fn bytes_are_found_wherever_they_are_and_whatever_is_around_them() {
                 .get((seed >> 16) as usize % 40)
                 .unwrap_or(&b'~');
         }
-        let (from, len) = ((seed >> 8) as usize % 41, (seed >> 20) as usize % 41);
-        let (all, from) = (&bytes[..len], from.min(len));
+        let from = (seed >> 8) as usize % 41;
+        let len = (seed >> 20) as usize % 41;
+        let all = &bytes[..len];
+        let from = from.min(len);
         let slow = all[from..].iter().position(|&b| is_control(b)).map(|i| from + i);
         assert_eq!(find_control(all, from), slow, "{all:x?}");
         assert_eq!(find_byte(all, b'\r'), all.iter().position(|&b| b == b'\r'), "{all:x?}");

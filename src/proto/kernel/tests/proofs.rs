@@ -17,7 +17,8 @@ fn masks<const N: usize>(
     lengths: impl IntoIterator<Item = usize>,
     kernel: impl Fn(&mut [u8], &[u8], [u8; 4]),
 ) {
-    let (payload, key): ([u8; N], [u8; 4]) = (kani::any(), kani::any());
+    let payload: [u8; N] = kani::any();
+    let key: [u8; 4] = kani::any();
     for n in lengths {
         let mut masked = payload;
         kernel(&mut masked[..n], &payload[..n], key);
@@ -29,7 +30,8 @@ fn masks<const N: usize>(
 
 #[kani::proof]
 fn the_key_of_a_piece_is_that_of_its_offset() {
-    let (key, offset): ([u8; 4], usize) = (kani::any(), kani::any());
+    let key: [u8; 4] = kani::any();
+    let offset: usize = kani::any();
     let i = kani::any_where(|&i: &usize| i < 4);
     assert!(turned(key, offset)[i] == key[offset.wrapping_add(i) % 4]);
     // Two rotations add up. So `Masker::apply` may rotate its key by the length of each piece.
@@ -71,7 +73,8 @@ fn each_length_has_its_kernel() {
 #[kani::proof]
 #[kani::unwind(9)]
 fn two_pieces_are_masked_as_one() {
-    let (payload, key): ([u8; 94], [u8; 4]) = (kani::any(), kani::any());
+    let payload: [u8; 94] = kani::any();
+    let key: [u8; 4] = kani::any();
     let at = kani::any_where(|&at: &usize| at < 32);
     let mut masked = payload;
     xor_longer(&mut masked[at..at + 63], key);
@@ -145,7 +148,8 @@ pub(in crate::proto) fn is_valid_by_the_table(bytes: &[u8]) -> bool {
 #[kani::proof]
 #[kani::unwind(6)]
 fn the_table_is_that_of_the_standard_library() {
-    let (bytes, n): ([u8; 4], usize) = (kani::any(), kani::any_where(|&n| n <= 4));
+    let bytes: [u8; 4] = kani::any();
+    let n: usize = kani::any_where(|&n| n <= 4);
     let begun = |e: Utf8Error| e.error_len().is_none();
     let ours = from_utf8(&bytes[..n]).map(drop).map_err(begun);
     assert!(core::str::from_utf8(&bytes[..n]).map(drop).map_err(begun) == ours);
@@ -173,7 +177,9 @@ fn any_buffer() -> Buffer {
 #[kani::unwind(8)]
 fn writing_forgets_text_or_moves_it() {
     let mut buffer = any_buffer();
-    let (from, to, at): (usize, usize, usize) = (kani::any(), kani::any(), kani::any());
+    let from: usize = kani::any();
+    let to: usize = kani::any();
+    let at: usize = kani::any();
     let written = match kani::any() {
         0_u8 => buffer.get_mut(from..to),
         1 => buffer.overwrite(from..),

@@ -26,7 +26,8 @@ fn a_piece_is_checked_in_every_state() {
     let mut v = Utf8Validator { partial: kani::any(), len: kani::any_where(|&n| n <= 3) };
     let before = state(&v);
     kani::assume(before.is_some());
-    let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
+    let bytes: [u8; N] = kani::any();
+    let n: usize = kani::any_where(|&n| n <= N);
     let after = before.and_then(|state| read_all(state, &bytes[..n]));
     assert!(v.push(&bytes[..n]) == after.is_some());
     if after.is_some() {

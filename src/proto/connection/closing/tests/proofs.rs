@@ -144,11 +144,13 @@ impl Facts {
 #[kani::stub(Sender::close_gone, close_gone)]
 #[kani::stub(Sender::close_written, close_written)]
 fn no_event_leads_back() {
-    let (now, next): (Facts, Facts) = (kani::any(), kani::any());
+    let now: Facts = kani::any();
+    let next: Facts = kani::any();
     kani::assume(now.agree() && next.agree() && now.lead_to(next));
     let role = if kani::any() { Role::Client } else { Role::Server };
     let config = Config::default();
-    let (mut rx, tx) = (Receiver::new(role, &config), Sender::new(&config, None));
+    let mut rx = Receiver::new(role, &config);
+    let tx = Sender::new(&config, None);
     let before = now.closing(role, &mut rx, &tx);
     let after = next.closing(role, &mut rx, &tx);
     assert!(after.phase().ready_state() >= before.phase().ready_state());
@@ -160,7 +162,8 @@ fn no_event_leads_back() {
 
 #[kani::proof]
 fn every_phase_ends_by_itself_or_by_the_caller() {
-    let (now, close_timeout): (Closing, Duration) = (kani::any(), kani::any());
+    let now: Closing = kani::any();
+    let close_timeout: Duration = kani::any();
     let phase = now.phase();
     let bounded = phase.at_most(close_timeout);
     assert!(bounded.is_none_or(|most| most <= close_timeout));

@@ -231,12 +231,14 @@ fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
         Message => feed(out, What::Data(true), 0x82),
         Open => {
             feed(out, What::Data(true), 0x02);
-            (out.open, model.open) = (true, true);
+            out.open = true;
+            model.open = true;
         }
         Middle => feed(out, What::Data(false), 0x00),
         Last => {
             feed(out, What::Data(false), 0x80);
-            (out.open, model.open) = (false, false);
+            out.open = false;
+            model.open = false;
         }
         Payload => {
             out.append(&[0x82, 2]);
@@ -291,7 +293,8 @@ fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
 
 /// The bytes to write, in the order in which `advance` removes them.
 fn bytes(out: &OutBuffer) -> Vec<u8> {
-    let (mut from, mut bytes) = (out.sent, Vec::new());
+    let mut from = out.sent;
+    let mut bytes = Vec::new();
     for splice in &out.splices {
         bytes.extend_from_slice(&out.bytes[from..splice.at]);
         bytes.extend_from_slice(out.content(splice));
@@ -341,7 +344,8 @@ fn check(out: &mut OutBuffer, model: &Model) {
 /// Tries every list of up to `most` calls that begins with the calls in `calls`.
 fn try_all(calls: &mut Vec<Call>, most: usize) {
     for call in CALLS {
-        let (mut out, mut model) = (OutBuffer::new(usize::MAX), Model::default());
+        let mut out = OutBuffer::new(usize::MAX);
+        let mut model = Model::default();
         out.lend(vec![0; 8]); // so that the buffer soon grows
         calls.iter().for_each(|&call| make(call, &mut out, &mut model));
         if model.allows(call) {

@@ -8,7 +8,8 @@ impl OutBuffer {
     /// Sets the counts as if `fed` bytes had been fed, and `unwritten` of these bytes were still to
     /// be written. Stores no bytes.
     pub(in crate::proto::connection) fn count(&mut self, fed: u64, unwritten: u64) {
-        (self.origin, self.end) = (fed.wrapping_sub(unwritten), unwritten as usize);
+        self.origin = fed.wrapping_sub(unwritten);
+        self.end = unwritten as usize;
     }
 }
 
@@ -18,7 +19,9 @@ const LEN: usize = 8;
 fn any_out() -> OutBuffer {
     let bytes: [u8; LEN] = kani::any();
     let mut out = OutBuffer { bytes: bytes.to_vec(), ..OutBuffer::new(0) };
-    (out.mark, out.sent, out.end) = (kani::any(), kani::any(), kani::any());
+    out.mark = kani::any();
+    out.sent = kani::any();
+    out.end = kani::any();
     out.origin = kani::any();
     kani::assume(in_order(&out));
     out
@@ -73,7 +76,10 @@ fn a_write_removes_the_first_bytes() {
     let mut out = any_out();
     let n = kani::any_where(|&n: &usize| n <= out.len());
     let at = kani::any_where(|&at: &usize| at <= LEN);
-    let (len, fed, written, kept) = (out.len(), out.fed(), out.written(), byte(&out, n + at));
+    let len = out.len();
+    let fed = out.fed();
+    let written = out.written();
+    let kept = byte(&out, n + at);
     out.advance(n);
     assert!(in_order(&out) && out.len() == len - n && byte(&out, at) == kept);
     assert!(out.fed() == fed && out.written() == written.wrapping_add(n as u64));
@@ -82,9 +88,11 @@ fn a_write_removes_the_first_bytes() {
 #[kani::proof]
 #[kani::unwind(4)]
 fn the_next_slice_has_the_first_bytes() {
-    let (mut out, at) = (any_spliced(), kani::any_where(|&at: &usize| at <= LEN + 2));
+    let mut out = any_spliced();
+    let at = kani::any_where(|&at: &usize| at <= LEN + 2);
     let outgoing = Outgoing(&mut out);
-    let (empty, next) = (outgoing.chunk().is_empty(), outgoing.chunk().get(at).copied());
+    let empty = outgoing.chunk().is_empty();
+    let next = outgoing.chunk().get(at).copied();
     assert!(empty == (out.len() == 0));
     assert!(next.is_none_or(|next| byte(&out, at) == Some(next)));
     core::mem::forget(out);
@@ -96,7 +104,8 @@ fn moving_the_bytes_to_the_front_keeps_them() {
     let mut out = any_spliced();
     kani::assume(out.mark <= out.sent);
     let keep = kani::any_where(|&n: &usize| n <= LEN - out.end);
-    let (at, room) = (kani::any_where(|&at: &usize| at <= LEN + 2), kani::any());
+    let at = kani::any_where(|&at: &usize| at <= LEN + 2);
+    let room = kani::any();
     let built = |out: &OutBuffer| out.built(0..keep).get::<usize>(room).copied();
     // `find` reads the bytes from `mark` on.
     let frame = |out: &OutBuffer| out.between(out.mark, out.end).get(at).copied();

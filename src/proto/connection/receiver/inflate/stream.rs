@@ -80,7 +80,8 @@ impl Inflate {
             return Ok((taken, Stop::Full));
         }
         // From `early` on; `begun` is 0 if no block ended after that.
-        let (taken, begun) = (taken - early, begun.saturating_sub(early));
+        let taken = taken - early;
+        let begun = begun.saturating_sub(early);
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
         Ok((n, Stop::Full))

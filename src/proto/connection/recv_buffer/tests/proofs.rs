@@ -12,13 +12,16 @@ fn any_buffer() -> RecvBuffer {
     let mut buffer = RecvBuffer::new(LEN - SLACK - MAX_HEADER_LEN, LEN);
     let bytes: [u8; LEN] = kani::any();
     buffer.bytes = bytes.to_vec().into();
-    (buffer.msg, buffer.msg_end) = (kani::any(), kani::any());
-    (buffer.next, buffer.end) = (kani::any(), kani::any());
+    buffer.msg = kani::any();
+    buffer.msg_end = kani::any();
+    buffer.next = kani::any();
+    buffer.end = kani::any();
     buffer.spare = kani::any();
     // Depending on `base`, this is a buffer of our own, a longer or shorter lent buffer, or the
     // small buffer.
     buffer.base = kani::any_where(|base| (MAX_HEADER_LEN as u32..=LEN as u32).contains(base));
-    (buffer.unneeded_reads, buffer.stashed) = (kani::any(), kani::any());
+    buffer.unneeded_reads = kani::any();
+    buffer.stashed = kani::any();
     kani::assume(buffer.end <= LEN - SLACK && buffer.spare <= LEN - SLACK);
     kani::assume(in_order(&buffer));
     buffer
@@ -94,7 +97,8 @@ fn a_fragment_joins_the_message() {
 fn join(mut buffer: RecvBuffer) {
     let (kept, wire) = buffer.held();
     let n = kani::any_where(|&n: &usize| n <= wire);
-    let (message, at): (bool, usize) = (kani::any(), kani::any());
+    let message: bool = kani::any();
+    let at: usize = kani::any();
     let byte = place(&buffer, message, at).copied();
     let range = buffer.take_into_message(n);
     assert!(in_order(&buffer) && buffer.held() == (kept + n, wire - n));
@@ -140,7 +144,8 @@ fn another_buffer_gets_every_byte() {
 
 fn move_bytes(mut buffer: RecvBuffer) {
     let (kept, wire) = buffer.held();
-    let (message, at): (bool, usize) = (kani::any(), kani::any());
+    let message: bool = kani::any();
+    let at: usize = kani::any();
     let byte = place(&buffer, message, at).copied();
     match kani::any() {
         0_u8 => buffer.compact(),

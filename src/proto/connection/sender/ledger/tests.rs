@@ -65,7 +65,10 @@ struct Pair {
 /// number of bytes of all data frames, a cut frame included. The last result is whether the last
 /// frame of any kind is cut.
 fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
-    let (mut data, mut sum, mut cut, mut rest) = (BTreeMap::new(), 0, false, wire);
+    let mut data = BTreeMap::new();
+    let mut sum = 0;
+    let mut cut = false;
+    let mut rest = wire;
     while let Some(&b0) = rest.first() {
         let whole = Header::parse(rest)
             .ok()
@@ -158,7 +161,8 @@ impl Pair {
     }
 
     fn write(&mut self, most: usize) {
-        let (tx, wire) = (&mut self.conn.tx, &mut self.wire);
+        let tx = &mut self.conn.tx;
+        let wire = &mut self.wire;
         take(&mut tx.outgoing(), most, wire);
         tx.write_blocked();
     }
@@ -244,7 +248,8 @@ fn control_frames_around_data_that_is_dropped_are_not_counted_with_it() {
 fn a_frame_behind_our_close_is_written_whole_or_not_at_all() {
     for end in [Call::End, Call::Fail] {
         for at in 0..=6 {
-            let (pong, write) = (Call::Pong, Call::Write(at));
+            let pong = Call::Pong;
+            let write = Call::Write(at);
             checked([Call::Close, Call::Write(2), pong.clone(), pong, write, end.clone()]);
             let calls = [Call::Close, Call::Pong, Call::Pong, Call::Write(at), end.clone()];
             checked(calls);

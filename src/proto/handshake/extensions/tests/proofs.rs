@@ -63,10 +63,14 @@ const N: usize = 8;
 #[kani::unwind(10)]
 #[kani::stub(crate::proto::handshake::head::is_tchar, tchar)]
 fn a_parameter_is_that_of_the_grammar() {
-    let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
+    let bytes: [u8; N] = kani::any();
+    let n: usize = kani::any_where(|&n| n <= N);
     let param = param(&bytes[..n]);
     // The ranges of the name and of the value, the state, and the number of bytes read.
-    let (mut name, mut value, mut state, mut end) = (0..0, 0..0, Before, 0);
+    let mut name = 0..0;
+    let mut value = 0..0;
+    let mut state = Before;
+    let mut end = 0;
     while end < n {
         let Some(next) = read(state, bytes[end]) else { break };
         end += 1;
@@ -125,7 +129,8 @@ fn any_param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
 #[kani::stub(param, any_param)]
 #[kani::stub(text, stored)]
 fn an_extension_is_a_name_and_its_parameters() {
-    let (bytes, n): ([u8; M], usize) = (kani::any(), kani::any_where(|&n| n <= M));
+    let bytes: [u8; M] = kani::any();
+    let n: usize = kani::any_where(|&n| n <= M);
     // The name is a token, with blanks around it, before the first semicolon.
     let blank = |at: usize| matches!(bytes[at], b' ' | b'\t');
     let mut begin = 0;

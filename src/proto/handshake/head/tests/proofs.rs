@@ -22,7 +22,8 @@ fn first(bytes: &[u8], byte: u8) -> Option<usize> {
 #[kani::proof]
 #[kani::unwind(66)]
 fn a_byte_is_found_where_a_loop_finds_it() {
-    let (bytes, byte): ([u8; N], u8) = (kani::any(), kani::any());
+    let bytes: [u8; N] = kani::any();
+    let byte: u8 = kani::any();
     let bytes = &bytes[..kani::any_where(|&n: &usize| n <= N)];
     assert!(find_byte(bytes, byte) == first(bytes, byte));
 }
@@ -49,11 +50,14 @@ fn stored(ascii: &[u8]) -> &str {
 #[kani::stub(text, stored)]
 #[kani::stub(trim, untrimmed)]
 fn a_line_is_cut_into_its_name_and_its_value() {
-    let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
+    let bytes: [u8; N] = kani::any();
+    let n: usize = kani::any_where(|&n| n <= N);
     let mut headers = Headers::new(&bytes[..n]);
     let header = headers.next();
     // A line ends at its first CR, and its name at its first colon.
-    let (mut colon, mut end, mut i) = (None, None, 0);
+    let mut colon = None;
+    let mut end = None;
+    let mut i = 0;
     while i < n && end.is_none() {
         colon = if colon.is_none() && bytes[i] == b':' { Some(i) } else { colon };
         end = if bytes[i] == b'\r' { Some(i) } else { None };
@@ -78,7 +82,8 @@ fn a_line_is_cut_into_its_name_and_its_value() {
 #[kani::proof]
 #[kani::unwind(18)]
 fn a_control_character_is_found_in_a_word_and_in_the_tail() {
-    let (bytes, from): ([u8; 11], usize) = (kani::any(), kani::any_where(|&n| n <= 12));
+    let bytes: [u8; 11] = kani::any();
+    let from: usize = kani::any_where(|&n| n <= 12);
     let mut want = None;
     let mut i = bytes.len();
     while i > from {
@@ -91,7 +96,8 @@ fn a_control_character_is_found_in_a_word_and_in_the_tail() {
 #[kani::proof]
 #[kani::unwind(10)]
 fn the_blanks_around_a_value_are_cut_off() {
-    let (bytes, n): ([u8; 8], usize) = (kani::any(), kani::any_where(|&n| n <= 8));
+    let bytes: [u8; 8] = kani::any();
+    let n: usize = kani::any_where(|&n| n <= 8);
     let trimmed = trim(&bytes[..n]);
     let blank = |b: u8| b == b' ' || b == b'\t';
     let ends = trimmed.first().into_iter().chain(trimmed.last());
@@ -119,11 +125,14 @@ fn a_byte_of_a_token_is_that_of_the_rfc() {
 #[kani::stub(find_byte, first)]
 #[kani::stub(trim, untrimmed)]
 fn an_element_is_taken_off_a_list() {
-    let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
+    let bytes: [u8; N] = kani::any();
+    let n: usize = kani::any_where(|&n| n <= N);
     let mut rest = &bytes[..n];
     let element = take_element(&mut rest);
     // An element begins at the first byte that is no comma and no blank. A comma ends the element.
-    let (mut begin, mut end, mut i) = (n, n, 0);
+    let mut begin = n;
+    let mut end = n;
+    let mut i = 0;
     while i < n && end == n {
         begin = if begin == n && !matches!(bytes[i], b',' | b' ' | b'\t') { i } else { begin };
         end = if begin < n && bytes[i] == b',' { i } else { n };

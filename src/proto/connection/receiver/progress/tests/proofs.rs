@@ -25,7 +25,8 @@ fn most(config: &Config, compressed: bool) -> u128 {
 #[kani::proof]
 fn a_frame_is_refused_exactly_above_its_limit() {
     let (limits, config) = any_limits();
-    let (compressed, len): (bool, u64) = (kani::any(), kani::any());
+    let compressed: bool = kani::any();
+    let len: u64 = kani::any();
     let most = config.max_frame.map_or(most(&config, compressed), |most| most as u128);
     assert!(limits.check_frame(compressed, len).is_ok() == (u128::from(len) <= most));
 }
@@ -33,7 +34,8 @@ fn a_frame_is_refused_exactly_above_its_limit() {
 #[kani::proof]
 fn a_message_is_refused_exactly_above_its_limits() {
     let (limits, config) = any_limits();
-    let (compressed, fragments): (bool, u32) = (kani::any(), kani::any());
+    let compressed: bool = kani::any();
+    let fragments: u32 = kani::any();
     // The earlier frames of the message passed this check, so `kept` is within the limit.
     let most = most(&config, compressed);
     let kept = kani::any_where(|&kept: &u64| u128::from(kept) <= most);

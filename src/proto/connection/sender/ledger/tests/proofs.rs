@@ -28,12 +28,17 @@ fn unwritten(frames: [Frame; CALLS], written: u64) -> u64 {
 /// that it accepts.
 #[kani::proof]
 fn what_is_dropped_is_the_data_that_was_not_written() {
-    let (mut ledger, mut out) = (Ledger::default(), OutBuffer::default());
-    let (mut frames, mut fed, mut written, mut closed) = ([Frame::default(); CALLS], 0, 0, false);
+    let mut ledger = Ledger::default();
+    let mut out = OutBuffer::default();
+    let mut frames = [Frame::default(); CALLS];
+    let mut fed = 0;
+    let mut written = 0;
+    let mut closed = false;
     let mut last_end = 0;
     for frame in &mut frames {
         let n = u64::from(kani::any::<u8>());
-        let (start, call): (u64, u8) = (fed, kani::any());
+        let start: u64 = fed;
+        let call: u8 = kani::any();
         let control = call == 1 && written == fed || call == 2 && !closed;
         if control || call == 0 && !closed {
             fed += n;
