@@ -29,7 +29,8 @@ impl Current {
     }
 
     pub(crate) fn change(&mut self) {
-        (self.changed, self.direct) = (true, None);
+        self.changed = true;
+        self.direct = None;
     }
 
     #[inline]

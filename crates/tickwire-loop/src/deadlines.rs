@@ -69,7 +69,8 @@ impl Deadlines {
             at = parent;
         }
         loop {
-            let (left, right) = (2 * at + 1, 2 * at + 2);
+            let left = 2 * at + 1;
+            let right = 2 * at + 2;
             let child = match (self.heap.get(left), self.heap.get(right)) {
                 (Some(l), Some(r)) if r < l => right,
                 (Some(_), _) => left,
@@ -110,7 +111,8 @@ mod tests {
             (seed >> 33) % below
         };
         for _ in 0..20_000 {
-            let (id, time) = (random(50) as u32, Time::new(Duration::from_millis(random(1000))));
+            let id = random(50) as u32;
+            let time = Time::new(Duration::from_millis(random(1000)));
             match random(4) {
                 0 => {
                     deadlines.remove(id);

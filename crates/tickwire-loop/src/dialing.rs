@@ -28,7 +28,8 @@ impl<T> Inner<T> {
         if target.secure() && cfg!(not(feature = "rustls")) {
             return Err(Error::NoTls);
         }
-        let (host, port) = (target.host().to_owned(), target.port());
+        let host = target.host().to_owned();
+        let port = target.port();
         // Addresses of the application take the place of the URL's host. A host that is an IP
         // address needs no lookup.
         let known = match host.parse::<IpAddr>() {
@@ -38,8 +39,8 @@ impl<T> Inner<T> {
         let race = (!known.is_empty()).then(|| Race::new(known, dial.delay));
         let looks_up = race.is_none();
         let began = self.clock.tick(); // the deadlines count from now, not from the last wait
-        let (attempts, handshake) = (Vec::new(), None);
-        let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
+        let dialing =
+            Dialing { dial, began, race, attempts: Vec::new(), handshake: None, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
         // `OutOfMemory` comes closest to "all 2³¹ slots are in use".
         let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
@@ -58,7 +59,8 @@ impl<T> Inner<T> {
             for handle in dials {
                 let Some(slot) = self.slots.get_mut(handle) else { continue };
                 let Stage::Dialing(dialing) = &mut slot.stage else { continue };
-                let (delay, port) = (dialing.dial.delay, dialing.dial.request.target().port());
+                let delay = dialing.dial.delay;
+                let port = dialing.dial.request.target().port();
                 // `set_port` keeps the zone of a link-local address, which one made from `to.ip()`
                 // would lack.
                 let with_port = |mut to: SocketAddr| {
@@ -145,7 +147,8 @@ impl<T> Inner<T> {
                 }
                 Some(Step::Connect(to)) => {
                     let begun = begin_connect(to, &dialing.dial).and_then(|stream| {
-                        let (token, stamps) = (Token::Slot(handle.at), dialing.dial.stamps_reads);
+                        let token = Token::Slot(handle.at);
+                        let stamps = dialing.dial.stamps_reads;
                         self.system.adopt(stream, token, stamps)
                     });
                     match begun {
@@ -168,7 +171,8 @@ impl<T> Inner<T> {
         // An error of these ends the dial, because another address would not help.
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
         let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
-        let (tls, entropy) = (tls.transpose()?, entropy?);
+        let tls = tls.transpose()?;
+        let entropy = entropy?;
         let mut handshake = Handshake::new(&dial.request, &dial.config, entropy);
         let _ = handshake.reading.handle_timeout(dialing.began); // starts the handshake's deadline
         dialing.handshake = Some(handshake);

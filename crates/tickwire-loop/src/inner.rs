@@ -105,7 +105,8 @@ impl<T> Inner<T> {
         config: Arc<Config>,
     ) -> Box<Open> {
         if let Some(slot) = self.slots.get_mut(handle) {
-            let (token, stamps) = (Token::Slot(handle.at), config.stamp_reads);
+            let token = Token::Slot(handle.at);
+            let stamps = config.stamp_reads;
             slot.config = Some(config);
             slot.wire = slot.wire.take().map(|wire| wire.opened(&mut self.system, token, stamps));
             self.counts.open += 1;

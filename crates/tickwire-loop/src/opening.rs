@@ -223,11 +223,15 @@ impl<T> Inner<T> {
         let mut over = false;
         if !*is_shut {
             match wire.say_last(system, response, said) {
-                Ok(()) => (*is_shut, *until) = (true, clock.now + LINGER),
+                Ok(()) => {
+                    *is_shut = true;
+                    *until = clock.now + LINGER;
+                }
                 Err(error) => over = !is_passing(&error),
             }
         }
-        let (mut spent, mut again) = (0, false);
+        let mut spent = 0;
+        let mut again = false;
         while !over && !again {
             match wire.read(system, &mut [0; 4096], &mut spent) {
                 Ok(Got::Bytes(0)) if *is_shut => over = true,

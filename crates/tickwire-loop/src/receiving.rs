@@ -116,7 +116,8 @@ impl Receiving {
 
     fn end_message(&mut self, of: Handle, held: &mut Received) {
         if mem::take(&mut held.message_ended) {
-            (held.until, held.left) = (None, None);
+            held.until = None;
+            held.left = None;
             if mem::take(&mut held.queued) {
                 self.stopped.remove(&held.began); // before `began` is cleared
             }

@@ -44,7 +44,8 @@ impl Resolver {
         if let Some(lookup) = self.lookups.iter_mut().find(|lookup| *lookup.host == *host) {
             lookup.dials.insert(handle);
         } else if self.lookups.len() < NAMES {
-            let (dials, until) = ([handle].into(), now + DEADLINE);
+            let dials = [handle].into();
+            let until = now + DEADLINE;
             self.lookups.push(Lookup { host: host.into(), dials, until, runs: false });
             self.go_on();
         } // otherwise the dial fails in its turn: `deadline` returns `None`
@@ -78,7 +79,8 @@ impl Resolver {
         {
             next.runs = true; // even if no thread starts: the error below goes to `found` too
             let host = next.host.clone();
-            let (found, waker) = (self.found.0.clone(), self.waker.clone());
+            let found = self.found.0.clone();
+            let waker = self.waker.clone();
             let look_up = move || {
                 let resolved =
                     fault(&format!("resolve {host}")).and_then(|()| (&*host, 0).to_socket_addrs());

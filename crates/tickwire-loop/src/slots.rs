@@ -280,7 +280,8 @@ pub(crate) fn drain_outbox(
         // Ciphertext that an earlier turn left unsent takes up room, so even if this feed fed
         // nothing, the write may make room for the next. The loop ends when a feed leaves as many
         // messages waiting as the one before.
-        let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
+        let wrote = wire.write(system, tx);
+        let waiting = outbox.counts().waiting;
         // Over io_uring, a stream accepts no more until the copy of its last short output is sent,
         // which `accepts_again` does.
         if !wrote && waiting > 0 && wire.accepts_again(system) {

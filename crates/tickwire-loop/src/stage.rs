@@ -66,7 +66,8 @@ impl Opening {
     pub(crate) fn new(door: &Door, now: Time, by_proxy: bool) -> Box<Self> {
         let mut handshake = server::Handshake::new(&door.config);
         let _ = handshake.reading.handle_timeout(now); // starts the deadline
-        let (config, health_checks) = (door.config.clone(), door.health_checks.clone());
+        let config = door.config.clone();
+        let health_checks = door.health_checks.clone();
         let header = by_proxy.then(Vec::new);
         Box::new(Self { began: now, handshake, config, health_checks, answer_by: None, header })
     }

@@ -76,10 +76,18 @@ impl<'i, T> Turn<'i, T> {
         open: Box<Open>,
         handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) {
-        // `prepare` sets `cork`.
-        let (cork, messages, spent) = (0, inner.settings.turn_messages.into(), 0);
-        let (reads, looked, since) = (false, false, None);
-        let mut turn = Self { inner, handle, open, cork, messages, spent, reads, looked, since };
+        let messages = inner.settings.turn_messages.into();
+        let mut turn = Self {
+            inner,
+            handle,
+            open,
+            cork: 0, // `prepare` sets it
+            messages,
+            spent: 0,
+            reads: false,
+            looked: false,
+            since: None,
+        };
         turn.prepare(handler);
         let (unfinished, until) = loop {
             if mem::take(&mut turn.reads) {
@@ -123,7 +131,8 @@ impl<'i, T> Turn<'i, T> {
             conn.set_paused(false); // the last turn may have stopped reading: see `write`
         }
         if slot.owes_room(conn.sender()) {
-            (slot.marks.wants_room, self.reads) = (false, false); // the handler may use up the room
+            slot.marks.wants_room = false;
+            self.reads = false; // the handler may use up the room
             handler(&mut Net::in_turn(self.inner, conn.sender_mut()), Event::Room(self.handle));
         }
     }
@@ -169,7 +178,8 @@ impl<'i, T> Turn<'i, T> {
     #[inline]
     fn deliver(&mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) -> Stop {
         let Self { inner, handle, open, cork, messages, .. } = self;
-        let (handle, Open { conn, received, .. }) = (*handle, &mut **open);
+        let handle = *handle;
+        let Open { conn, received, .. } = &mut **open;
         let mut delivered = false;
         loop {
             if inner.current.has_changed() {
@@ -308,7 +318,8 @@ impl<'i, T> Turn<'i, T> {
             tape::rests(conn, wire, until);
         }
         // Without a read, time makes `spent` positive only if bytes are left to read.
-        let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
+        let received = &mut self.open.received;
+        let did = (self.spent > 0, stops);
         let until = match receiving.until(self.handle, received, did, clock.now) {
             None => until, // the common case
             also => until.into_iter().chain(also).min(),

@@ -82,8 +82,7 @@ impl Wire {
     /// With `readable`, the first turn tries to read without a `Note`. With `stamps`, the times of
     /// reads are recorded.
     pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
-        let (writable, shut, broken) = (true, false, None);
-        Self { stream, tls, readable, writable, shut, broken, stamps }
+        Self { stream, tls, readable, writable: true, shut: false, broken: None, stamps }
     }
 
     /// To the back end for open connections, where the stream counts as writable at first. With

@@ -14,7 +14,8 @@ fn dormant(server: &Server) -> Vec<bool> {
 fn the_connection_that_became_whole_first_becomes_dormant_first() {
     let settings = Settings { max_whole: 2, ..Settings::default() };
     let mut server = Server::new(settings, Config::default());
-    let (mut first, mut second) = (server.peer(), server.peer());
+    let mut first = server.peer();
+    let mut second = server.peer();
     server.echoes(&mut first);
     assert_eq!(dormant(&server), [false, false]);
     let _third = server.peer();

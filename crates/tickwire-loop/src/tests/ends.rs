@@ -117,7 +117,8 @@ fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
         if call == "ask Send" && !server.net.net().uses_io_uring() {
             return;
         }
-        let (mut peer, mut other) = (server.peer(), server.peer());
+        let mut peer = server.peer();
+        let mut other = server.peer();
         server.fault(call, 0, ErrorKind::BrokenPipe);
         peer.write_all(HELLO).unwrap();
         server.until(|server| open(server) == 1);
@@ -310,7 +311,8 @@ fn bytes_that_a_stream_accepts_when_the_limit_is_exceeded_disconnect_nobody() {
     if !server.net.net().uses_io_uring() {
         return;
     }
-    let (mut fast, _slow) = (server.peer(), [server.peer(), server.peer()]);
+    let mut fast = server.peer();
+    let _slow = [server.peer(), server.peer()];
     let queued = |server: &Server, of| server.net.inner.slots.get(of).unwrap().queued;
     // Together these two connections have more than 7/8 of the limit queued.
     for of in [server.opened[1], server.opened[2]] {
@@ -347,7 +349,8 @@ fn room_comes_though_the_outbox_that_was_full_is_gone() {
     let _peer = server.peer();
     let handle = server.opened[0];
     let mut outbox = Outbox::new(Overflow::Wait);
-    (outbox.max_bytes, outbox.max_unsent) = (1, 1);
+    outbox.max_bytes = 1;
+    outbox.max_unsent = 1;
     server.net.net().set_outbox(handle, outbox);
     let rooms = |server: &mut Server| server.count(|event| matches!(event, Event::Room(_)));
     loop {

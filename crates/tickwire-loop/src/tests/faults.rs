@@ -246,7 +246,8 @@ fn a_request_to_receive_that_the_kernel_refuses_ends_this_connection_alone() {
 
     // While the connection is paused, the loop tells the kernel to stop receiving. After the pause,
     // the loop asks the kernel to receive again.
-    let (mut open, handle) = (server.peer(), *server.opened.last().unwrap());
+    let mut open = server.peer();
+    let handle = *server.opened.last().unwrap();
     server.net.net().pause(handle, true);
     write_until_full(&mut server, &mut open);
     plan("ask Receive", 0, ErrorKind::OutOfMemory);
@@ -267,7 +268,8 @@ fn a_request_to_receive_that_the_kernel_refuses_ends_this_connection_alone() {
 #[test]
 fn a_cancellation_that_the_kernel_refuses_is_made_again_and_loses_nothing() {
     let Some(mut server) = over_io_uring() else { return };
-    let (mut peer, handle) = (server.peer(), server.opened[0]);
+    let mut peer = server.peer();
+    let handle = server.opened[0];
     server.net.net().pause(handle, true);
     (0..3).for_each(|nth| plan("cancel", nth, ErrorKind::NotFound));
     let sent = write_until_full(&mut server, &mut peer);
@@ -279,7 +281,8 @@ fn a_cancellation_that_the_kernel_refuses_is_made_again_and_loses_nothing() {
 /// Writes until the loop and the kernel take no more. Returns the number of bytes.
 fn write_until_full(server: &mut Server, peer: &mut TcpStream) -> usize {
     let flood = HELLO.repeat(1000);
-    let (mut sent, mut refused) = (0, 0);
+    let mut sent = 0;
+    let mut refused = 0;
     peer.set_nonblocking(true).unwrap();
     while refused < 50 {
         match peer.write(&flood[sent % HELLO.len()..]) {
@@ -296,7 +299,8 @@ fn write_until_full(server: &mut Server, peer: &mut TcpStream) -> usize {
 #[test]
 fn a_request_for_room_that_the_kernel_refuses_is_made_again() {
     let Some(mut server) = over_io_uring() else { return };
-    let (mut peer, handle) = (server.peer(), server.opened[0]);
+    let mut peer = server.peer();
+    let handle = server.opened[0];
     plan("ask Writable", 0, ErrorKind::OutOfMemory);
     let message = vec![b'a'; 16 << 20];
     server.net.net().send(handle, &message[..]).unwrap();

@@ -68,7 +68,8 @@ fn held_and_failed(server: &mut Server) -> (usize, u64) {
 #[test]
 fn a_handshake_of_tls_that_stalls_is_gone_at_its_timeout_with_all_that_it_holds() {
     let (tls, client) = super::tls_configs();
-    let (most, hello) = (usize::MAX, client_hello(client));
+    let most = usize::MAX;
+    let hello = client_hello(client);
     let settings = Settings { max_handshakes: 1, max_per_address: most, ..Settings::default() };
     let config = Config { handshake_timeout: LONG, ..Config::default() };
     let mut server = Server::new(settings, Config::default());
@@ -119,8 +120,8 @@ fn a_client_that_ends_its_stream_in_the_handshake_of_tls_is_gone_at_once() {
 #[test]
 fn a_dial_to_a_server_that_stalls_in_tls_fails_at_its_timeout() {
     let (tls, client) = super::tls_configs();
-    let (listener, mut server) =
-        (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), super::server());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = super::server();
     let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
     for sent in [0, 1, 5, 60, usize::MAX] {
         let config = Config { handshake_timeout: LONG, ..Config::default() };

@@ -128,7 +128,8 @@ impl Server {
 
     /// Runs rounds until the peer has read so many bytes and no more. No connection may end.
     fn reads(&mut self, peer: &mut TcpStream, bytes: usize) -> Vec<u8> {
-        let (mut read, mut n) = (vec![0; bytes + 1], 0);
+        let mut read = vec![0; bytes + 1];
+        let mut n = 0;
         peer.set_nonblocking(true).unwrap();
         self.until(|server| {
             assert_eq!(server.ends, [""; 0]);
@@ -141,7 +142,8 @@ impl Server {
 
     /// Runs five rounds, and counts the events that are so.
     fn count(&mut self, so: fn(&Event<'_, ()>) -> bool) -> usize {
-        let (most, mut count) = (Duration::from_millis(2), 0);
+        let most = Duration::from_millis(2);
+        let mut count = 0;
         for _ in 0..5 {
             self.net.turn(most, |_, event| count += usize::from(so(&event))).unwrap();
         }
@@ -185,7 +187,8 @@ fn server() -> Server {
 fn a_batch_costs_one_read_and_one_write() {
     let mut server = server();
     let mut peer = server.peer();
-    let (reads, writes) = (server.made("read"), server.made("write"));
+    let reads = server.made("read");
+    let writes = server.made("write");
     peer.write_all(&HELLO.repeat(50)).unwrap();
     server.until(|server| server.made("write") > writes);
     server.round().unwrap();

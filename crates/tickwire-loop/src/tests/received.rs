@@ -16,7 +16,8 @@ fn server() -> Server {
 
 /// A masked binary message of `kib` KiB with a key of zeros.
 fn message(kib: usize) -> Vec<u8> {
-    let (len, payload) = (kib * KIB, vec![7; kib * KIB]);
+    let len = kib * KIB;
+    let payload = vec![7; kib * KIB];
     let head = match kib {
         1 => vec![0x82, 0xfe, 4, 0],
         _ => [&[0x82, 0xff], &(len as u64).to_be_bytes()[..]].concat(),
@@ -26,7 +27,8 @@ fn message(kib: usize) -> Vec<u8> {
 
 /// The first part of a message of 1 KiB, and its rest with the first part of the next message.
 fn parts() -> (Vec<u8>, Vec<u8>) {
-    let (first, rest) = (message(1)[..500].to_vec(), message(1)[500..].to_vec());
+    let first = message(1)[..500].to_vec();
+    let rest = message(1)[500..].to_vec();
     let next = [&rest[..], &first].concat();
     (first, next)
 }
@@ -41,7 +43,8 @@ impl Server {
     fn press(&mut self) -> Vec<TcpStream> {
         let mut peers = Vec::new();
         while self.received() < 800 * KIB {
-            let (before, mut peer) = (self.received(), self.peer());
+            let before = self.received();
+            let mut peer = self.peer();
             peer.write_all(&message(64)[..13 * KIB]).unwrap();
             self.until(|server| server.received() > before);
             peers.push(peer);
@@ -133,7 +136,8 @@ fn a_connection_that_holds_nothing_is_neither_stopped_nor_closed() {
     let mut server = server();
     let mut honest = server.peer();
     honest.set_nonblocking(true).unwrap();
-    let (mut pressing, mut pong) = (Vec::new(), [0; 2]);
+    let mut pressing = Vec::new();
+    let mut pong = [0; 2];
     for _ in 0..2 {
         pressing.extend(server.press());
         honest.write_all(&[0x89, 0x80, 0, 0, 0, 0]).unwrap();

@@ -104,7 +104,8 @@ fn bytes_may_have_arrived_that_no_note_has_reported() {
 #[test]
 fn a_deadline_passes_although_the_unread_bytes_cannot_be_counted() {
     let mut server = server(config());
-    let (mut uncounted, mut counted) = (server.peer(), server.peer());
+    let mut uncounted = server.peer();
+    let mut counted = server.peer();
     (0..5).for_each(|_| assert!(server.round().unwrap()));
     for peer in [&mut uncounted, &mut counted] {
         peer.write_all(HELLO).unwrap();

@@ -14,7 +14,8 @@ fn check(door: Door, dial: impl FnOnce(u16) -> Dial) {
     let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     net.net().dial(dial(address.port()), ()).unwrap();
     faults::slow("read", READ);
-    let (mut open, mut seen) = (Vec::new(), 0);
+    let mut open = Vec::new();
+    let mut seen = 0;
     while seen < 2 {
         net.turn(Duration::from_millis(2), |net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
@@ -28,7 +29,8 @@ fn check(door: Door, dial: impl FnOnce(u16) -> Dial) {
                 }
             }
             Event::Message { receiver, .. } => {
-                let (began, read_at) = (net.inner.clock.now, receiver.info().read_at.unwrap());
+                let began = net.inner.clock.now;
+                let read_at = receiver.info().read_at.unwrap();
                 assert!(read_at >= began + READ && read_at <= net.now());
                 seen += 1;
             }

@@ -202,7 +202,10 @@ impl Uring {
         self.ring.complete(&mut batch);
         for done in batch.drain(..) {
             match done.of {
-                Of::Poll => (self.polls, self.polled) = (false, true),
+                Of::Poll => {
+                    self.polls = false;
+                    self.polled = true;
+                }
                 _ => self.completed(done),
             }
         }
@@ -219,7 +222,8 @@ impl Uring {
                 place.asked &= !(1 << done.of as u8);
             }
         }
-        let (mut readable, mut writable) = (false, false);
+        let mut readable = false;
+        let mut writable = false;
         match done.of {
             Of::Receive => {
                 place.stopping &= done.more; // the last completion ends the stopping too
@@ -227,7 +231,10 @@ impl Uring {
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer),
             // Even on failure: the next refused write makes another request.
-            Of::Writable => (place.blocked, writable) = (false, true),
+            Of::Writable => {
+                place.blocked = false;
+                writable = true;
+            }
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing to cancel
             Of::Cancel | Of::Poll => {}
         }

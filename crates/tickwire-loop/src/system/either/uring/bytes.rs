@@ -210,7 +210,8 @@ impl Uring {
         fault("shut_down")?;
         let place = self.place(stream.0)?;
         if place.is_asked(Of::Send) {
-            (place.shuts, place.blocked) = (true, true);
+            place.shuts = true;
+            place.blocked = true;
             return Err(ErrorKind::WouldBlock.into());
         }
         place.tcp()?.shutdown(Shutdown::Write)

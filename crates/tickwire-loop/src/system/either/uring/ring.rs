@@ -257,7 +257,8 @@ impl Ring {
 
     pub(super) fn complete(&mut self, batch: &mut Vec<Completion>) {
         for entry in self.ring.completion() {
-            let (result, flags) = (entry.result(), entry.flags());
+            let result = entry.result();
+            let flags = entry.flags();
             // `push` has made the number from an `Of`.
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
@@ -295,7 +296,8 @@ impl Ring {
     fn refill(&mut self) {
         while let Some(id) = self.missing.pop() {
             let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; LEN + BEHIND]);
-            let (begin, at) = (buffer.as_mut_ptr() as u64, usize::from(self.tail % BUFFERS));
+            let begin = buffer.as_mut_ptr() as u64;
+            let at = usize::from(self.tail % BUFFERS);
             if let Some(place) = self.with_kernel.get_mut(usize::from(id)) {
                 *place = buffer;
             }
