@@ -337,9 +337,8 @@ impl RecvBuffer {
         }
         let base = self.base as usize;
         let ask = self.ask();
-        // A buffer from before reads grew goes, unless much has to move: it would hold a part of a
-        // frame at the end of each read, and so never be empty.
-        if self.doubled > 0 && self.bytes.len() < ask && kept + wire <= ask / 2 {
+        // A buffer from before reads grew goes once little has to move.
+        if self.doubled > 0 && self.bytes.len() < ask / 2 && kept + wire <= ask / 8 {
             self.exchange(self.memory.take(ask + SLACK));
         }
         // An ordinary read asks for `ask` bytes, but room for a quarter is enough. Inside a large

@@ -185,8 +185,8 @@ pub struct OutboxCounts {
 /// ```
 ///
 /// A game sends 60 snapshots of 400 bytes a second. An `SO_SNDBUF` of 16 KiB, which Linux doubles,
-/// and the default [`max_unsent`](Self::max_unsent) are then 2 s old. So choose the age, compute the
-/// bytes, and set a socket option, for example with the crate `socket2`:
+/// and the default [`max_unsent`](Self::max_unsent) are then 2 s old. So choose the age, compute
+/// the bytes, and set a socket option, for example with the crate `socket2`:
 ///
 /// - `TCP_NOTSENT_LOWAT`: the socket accepts no more while so many bytes wait to be sent for the
 ///   first time. It does not limit the bytes in flight, so it costs no throughput. For a feed it

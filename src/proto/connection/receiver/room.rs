@@ -66,8 +66,8 @@ impl Receiver {
     /// The length of the buffer that the next read wants, in bytes: [`lend`](Self::lend) a buffer
     /// of this length, or a longer one. It grows up to about [`max_read`](Config::max_read) while
     /// long messages fill the reads, and shrinks to about [`read_buffer`](Config::read_buffer) when
-    /// the reads become small. The receiver may replace a shorter buffer by one of its own, and
-    /// does so at the next read if a lent buffer has less than half of this length.
+    /// the reads become small. If a lent buffer has less than half of this length, the receiver
+    /// drops it at the next read, and allocates one itself.
     #[inline]
     pub fn wanted_len(&self) -> usize {
         self.buf.ask() + SLACK
