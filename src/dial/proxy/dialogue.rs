@@ -1,11 +1,9 @@
-//! The dialogue with a proxy, without I/O. It asks for a tunnel to the server, by HTTP's CONNECT or
-//! by SOCKS5.
+//! The dialogue with a proxy, without I/O: it asks for a tunnel to the server, by HTTP's CONNECT or
+//! by SOCKS5, before TLS to the server and the opening handshake.
 //!
-//! A [`Dialogue`] comes before TLS to the server and before the opening handshake. A dialogue has
-//! the same limits as an opening handshake: [`max_head`](Config::max_head) and the other limits on
-//! a head apply to the proxy's answer.
-//! [`handshake_timeout`](Config::handshake_timeout) bounds the dialogue too, and counts from the
-//! beginning of the dial.
+//! Its limits are those of an opening handshake: [`max_head`](Config::max_head) and the others on a
+//! head apply to the proxy's answer, and [`handshake_timeout`](Config::handshake_timeout) counts
+//! from the beginning of the dial.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -29,16 +27,16 @@ use crate::proto::{
 use core::fmt;
 use std::vec::Vec;
 
-/// Makes the first bytes to send to a proxy, and the function that parses the proxy's answers.
+/// The first bytes to send to a proxy, and what parses its answers.
 type Begin = fn(Option<&[u8]>, &Target) -> Result<(Vec<u8>, ReadAnswer), HandshakeError>;
 
 /// The address of a proxy, its protocol, and our credentials.
 #[derive(Clone)]
 pub struct Address {
-    /// The function that begins the proxy's protocol. It is a function pointer, so that a program
-    /// without a `Proxy` does not link the code of the protocols.
+    /// A function pointer, so that a program without a `Proxy` does not link the code of the
+    /// protocols.
     begin: Begin,
-    /// The proxy's host, port and credentials. `secure` is set if the proxy's URL asks for TLS.
+    /// `secure` is set if the proxy's URL asks for TLS.
     pub(crate) target: Target,
 }
 
@@ -58,8 +56,7 @@ impl Address {
         if target.resource() != "/" {
             return Err(UrlError::NotProxy); // a proxy has no use for a path or a query
         }
-        // Without this check, `socks5::begin` would silently leave out a login that SOCKS5 cannot
-        // carry.
+        // Otherwise `socks5::begin` would silently leave out a login that SOCKS5 cannot carry.
         if socks5 && target.userinfo().is_some_and(|userinfo| socks5::login(userinfo).is_none()) {
             return Err(UrlError::BadUserinfo);
         }
@@ -78,7 +75,7 @@ impl fmt::Debug for Address {
 pub struct Dialogue {
     /// The bytes received, and the deadline of the dialogue.
     pub reading: Reading,
-    /// The bytes to write now.
+    /// To write now.
     request: Vec<u8>,
     read_answer: ReadAnswer,
     refusal: Option<Body>,
@@ -133,7 +130,7 @@ impl Dialogue {
         if let Some(body) = &mut self.refusal {
             return body.step(&mut self.reading, self.max_head);
         }
-        // Bytes that have arrived by now are not parsed: they cannot answer an unsent request.
+        // Bytes that have arrived by now cannot answer an unsent request.
         if !self.outgoing().is_empty() {
             return Ok(Progress::Partial);
         }

@@ -4,10 +4,9 @@ use crate::proto::url::{Target, UrlError};
 use std::string::String;
 use tickwire_dial::is_bypassed;
 
-/// Returns the proxy for this server: from `HTTPS_PROXY` if it is set, otherwise from `ALL_PROXY`.
-/// A `ws` URL has the same proxy as a `wss` URL, because both need a tunnel. (RFC 6455 §4.1 prefers
-/// a proxy for HTTPS to a proxy for HTTP.) A variable in lower case takes precedence over the same
-/// variable in upper case. An empty value counts as unset. `NO_PROXY` lists exceptions.
+/// From `HTTPS_PROXY` or else `ALL_PROXY`, for `ws` too, because both need a tunnel (RFC 6455 §4.1
+/// prefers a proxy for HTTPS to one for HTTP). A variable in lower case takes precedence, and an
+/// empty value counts as unset. `NO_PROXY` lists exceptions.
 pub(super) fn chosen(
     server: &Target,
     value: impl Fn(&str) -> Result<Option<String>, UrlError>,

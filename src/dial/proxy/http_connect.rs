@@ -13,9 +13,8 @@ pub(super) fn begin(
     Ok((encode(userinfo, server), Box::new(|reading, _| look(reading))))
 }
 
-/// Returns the request. RFC 9110 §9.3.6: the target of the request is the host and the port. The
-/// port is never left out, because CONNECT has no default port. An IPv6 zone has a meaning only on
-/// this machine, so the host is written without its zone.
+/// RFC 9110 §9.3.6: the target is the host and the port, which is never left out, because CONNECT
+/// has no default port. Without a zone, which has a meaning only on this machine.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let host = server.unzoned();
     let port = server.port();
@@ -24,7 +23,7 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
         false => format!("{host}:{port}"),
     };
     let credentials = match userinfo {
-        // RFC 9110 §11.7.2 defines this header.
+        // RFC 9110 §11.7.2.
         Some(userinfo) => format!("Proxy-Authorization: {}\r\n", basic(userinfo)),
         None => String::new(),
     };

@@ -1,4 +1,4 @@
-//! Connecting through a [`Proxy`]. Only `dial` and the exports of `lib.rs` name this module.
+//! Connecting through a [`Proxy`].
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target uses the public items
 pub(crate) mod dialogue;
 mod environment;
@@ -22,15 +22,12 @@ use dialogue::{Address, Dialogue};
 use environment::chosen;
 use std::{boxed::Box, env, future::poll_fn, string::String, vec::Vec};
 
-/// Parses the next answer of the proxy. If this end must send bytes in return, puts them into the
-/// `Vec`, which is empty before the call. If the stream has ended inside the answer, returns
-/// `UnexpectedEof`, not `Partial`.
+/// For the next answer of the proxy. What this end must send in return goes into the `Vec`, which
+/// is empty before. If the stream has ended inside the answer, `UnexpectedEof`, not `Partial`.
 type ReadAnswer =
     Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Answer, HandshakeError> + Send + Sync>;
 
-/// What a proxy's answer means.
 enum Answer {
-    /// More bytes must be written, or read.
     Partial,
     /// The tunnel begins behind the answer.
     Tunnel,
@@ -123,13 +120,11 @@ impl Proxy {
         self
     }
 
-    /// The target to dial: the host and port of the proxy.
     pub(crate) fn target(&self) -> &Target {
         &self.address.target
     }
 
-    /// Asks the proxy for a tunnel to the server. Reads no byte of the tunnel. The
-    /// `handshake_timeout` counts from the epoch of `io`.
+    /// Reads no byte of the tunnel. `handshake_timeout` counts from the epoch of `io`.
     pub(crate) async fn tunnel<I: Source + Output>(
         &self,
         io: &mut I,
@@ -154,10 +149,10 @@ impl Proxy {
                 let refused = dialogue.into_refusal().map(|it| Error::Refused(Box::new(it)));
                 return Err(refused.unwrap_or_else(|| error.into()));
             }
-            // If `step` has made new bytes for the proxy, they are written before the next read.
+            // New bytes for the proxy are written before the next read.
             if dialogue.outgoing().is_empty() {
-                // Before a tunnel each read takes one byte, because the length of the answer is not
-                // known in advance, and the first byte after the answer belongs to the tunnel.
+                // Before a tunnel one byte at a time: the length of the answer is not known in
+                // advance, and the first byte after it belongs to the tunnel.
                 let is_refused = dialogue.is_refused();
                 let most = if is_refused { usize::MAX } else { 1 };
                 match poll_fn(|cx| poll_read(io, &mut dialogue.reading, most, cx)).await {

@@ -22,13 +22,12 @@ pub(super) fn begin(
             };
         };
         reading.skip(len);
-        // If the tunnel has not begun, the proxy waits for the bytes in `next`.
+        // Otherwise the proxy waits for the bytes in `next`.
         Ok(if tunnel { Answer::Tunnel } else { Answer::Partial })
     };
     Ok((greeting, Box::new(look)))
 }
 
-/// Returns the user and the password. `None` if SOCKS5 cannot carry them.
 pub(super) fn login(userinfo: &[u8]) -> Option<Login> {
     let colon = userinfo.iter().position(|&b| b == b':')?;
     let (user, password) = userinfo.split_at_checked(colon)?;
@@ -42,7 +41,7 @@ fn fault(error: SocksError) -> HandshakeError {
         SocksError::Method => HandshakeError::SocksMethod,
         SocksError::Credentials => HandshakeError::SocksCredentials,
         SocksError::Protocol(what) => HandshakeError::Socks { what },
-        // `non_exhaustive` demands this arm. All present variants of `SocksError` are above.
+        // Demanded by `non_exhaustive`; all present variants are above.
         _ => HandshakeError::Socks { what: "unknown fault" },
     }
 }
