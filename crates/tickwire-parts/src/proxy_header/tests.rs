@@ -79,7 +79,8 @@ fn headers_of_version_2_name_the_client() {
     ip6[15] = 7;
     ip6[32..].copy_from_slice(&[0xc3, 0x50, 1, 0xbb]);
     let tlv = [&ip4[..], &[0xee, 0, 3, 1, 2, 3]].concat();
-    let (four, six) = (address("192.0.2.7:50000"), address("[2001:db8::7]:50000"));
+    let four = address("192.0.2.7:50000");
+    let six = address("[2001:db8::7]:50000");
     for (command, family, rest, client) in [
         (0x21, 0x11, &ip4[..], four),
         (0x21, 0x21, &ip6, six),
@@ -210,7 +211,8 @@ proptest! {
 
     #[test]
     fn each_address_comes_back(ip in any::<[u8; 16]>(), port in any::<u16>(), four in any::<bool>()) {
-        let ([a, b, c, d, ..], ip6) = (ip, Ipv6Addr::from(ip));
+        let [a, b, c, d, ..] = ip;
+        let ip6 = Ipv6Addr::from(ip);
         let [high, low] = port.to_be_bytes();
         let (line, header, client): (String, _, _) = match four {
             true => {
