@@ -136,8 +136,8 @@ impl<S: Stream> TlsStream<S> {
         Self { io, shared: Arc::new(shared), read_timeout: Mutex::default(), part }
     }
 
-    /// Completes the TLS handshake, so that you can inspect the [session](Self::with_session) before
-    /// you read. If a read timeout is set on this stream (`Stream::set_read_timeout`), the reads of
+    /// Completes the TLS handshake, so that you can inspect the [session](Self::with_session)
+    /// before you read. If a read timeout is set on this stream (`Stream::set_read_timeout`), the reads of
     /// the whole handshake take at most twice that timeout, even if the peer sends byte by byte.
     /// The read timeout does not bound writes. For writes, the stream below may have a timeout of
     /// its own.

@@ -51,6 +51,7 @@ fn reads() -> Wait {
 #[test]
 fn what_is_delivered_written_and_read_has_an_order() {
     let over = Facts { over: true, done: true, ..whole() };
+    #[allow(clippy::type_complexity)] // a table
     let cases: [(&str, &[Note], Facts, &[Note], Facts); 7] = [
         (
             "nothing is delivered behind the end",

@@ -1,5 +1,5 @@
 //! Headers by the specification, whole, cut, spoilt and too long.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use proptest::prelude::*;
 use std::{format, string::String, vec, vec::Vec};
@@ -210,7 +210,11 @@ proptest! {
     }
 
     #[test]
-    fn each_address_comes_back(ip in any::<[u8; 16]>(), port in any::<u16>(), four in any::<bool>()) {
+    fn each_address_comes_back(
+        ip in any::<[u8; 16]>(),
+        port in any::<u16>(),
+        four in any::<bool>(),
+    ) {
         let [a, b, c, d, ..] = ip;
         let ip6 = Ipv6Addr::from(ip);
         let [high, low] = port.to_be_bytes();
