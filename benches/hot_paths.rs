@@ -1,5 +1,5 @@
-//! What `cargo bench -p benches` measures: the hot paths at 64 B, on every side, in under two minutes.
-//! The other benches have more sizes, and more paths.
+//! What `cargo bench -p benches` measures: the hot paths at 64 B, on every side, in under two
+//! minutes. The other benches have more sizes, and more paths.
 mod floor;
 mod sides;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --all-features --example round_trip -- ws://127.0.0.1:9001
-//! cargo run --release --all-features --example round_trip -- ws://127.0.0.1:9001 --bytes 8192 --seconds 10
+//! cargo run --release --all-features --example round_trip -- ws://127.0.0.1:9001 --bytes 8192
 //! ```
 //!
 //! One thread sends a message and waits for its echo, so only one message is on its way at a time.

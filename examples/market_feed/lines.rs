@@ -263,16 +263,18 @@ impl Session<'_> {
                         }
                     }
                 }
-                () = sleep_until(cut.into()), if self.cut.is_some() => if !exchange.quiet.load(Relaxed) {
+                () = sleep_until(cut.into()), if self.cut.is_some() => {
+                    if exchange.quiet.load(Relaxed) {
+                        self.cut = None;
+                        continue;
+                    }
                     exchange.cuts.fetch_add(1, Relaxed);
                     return match self.cut {
                         // The stream is dropped without a Close.
                         Some((_, n)) if n % 2 == 0 => Ok(()),
                         _ => self.end(CloseCode::GOING_AWAY, "time for another connection").await,
                     };
-                } else {
-                    self.cut = None;
-                },
+                }
                 tick = next(&mut self.ticks) => {
                     let (mut tick, mut fed) = (tick, 0);
                     while let Some(published) = tick {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --all-features --example reconnect
-//! cargo run --release --all-features --example reconnect -- ws://127.0.0.1:9000/feed --topic EURUSD
+//! cargo run --release --all-features --example reconnect -- ws://127.0.0.1:9000/feed --topic EUR
 //! ```
 //!
 //! `Follower` of `tickwire-feed` makes these decisions. `client.rs` has the application's part.

@@ -7,9 +7,9 @@
 //! hello
 //! ```
 //!
-//! (The example `client` has commands of its own with one slash.) Rooms are the application's task: `rooms.rs`
-//! needs only a map of channels. `session.rs` serves one connection, whose outbox decides what
-//! happens to a client that is too slow.
+//! (The example `client` has commands of its own with one slash.) Rooms are the application's task:
+//! `rooms.rs` needs only a map of channels. `session.rs` serves one connection, whose outbox
+//! decides what happens to a client that is too slow.
 //!
 //! Nothing limits its peers: this server is only for the loopback. See the example `bounded`.
 mod rooms;

@@ -137,10 +137,10 @@ impl<S: Stream> TlsStream<S> {
     }
 
     /// Completes the TLS handshake, so that you can inspect the [session](Self::with_session)
-    /// before you read. If a read timeout is set on this stream (`Stream::set_read_timeout`), the reads of
-    /// the whole handshake take at most twice that timeout, even if the peer sends byte by byte.
-    /// The read timeout does not bound writes. For writes, the stream below may have a timeout of
-    /// its own.
+    /// before you read. If a read timeout is set on this stream (`Stream::set_read_timeout`), the
+    /// reads of the whole handshake take at most twice that timeout, even if the peer sends byte by
+    /// byte. The read timeout does not bound writes. For writes, the stream below may have a
+    /// timeout of its own.
     ///
     /// # Errors
     ///

@@ -137,7 +137,8 @@ fn a_refusal_is_the_proxys_and_says_why() {
                 &[b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"],
                 407,
                 None,
-                "407 Who?; it offers NTLM, but not Basic, which user and password in its URL are for",
+                "407 Who?; it offers NTLM, but not Basic, \
+                 which user and password in its URL are for",
             ),
             (
                 &[b"HTTP/1.1 403 No\r\nContent-Length: 8\r\n\r\nnot 9000"],
@@ -153,7 +154,7 @@ fn a_refusal_is_the_proxys_and_says_why() {
                 "429 Slow: !",
             ),
             (
-                &[b"HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"],
+                &[b"HTTP/1.1 302 There\r\nLocation: http://a:1/\r\nContent-Length: 0\r\n\r\n"],
                 302,
                 None,
                 "302 There",

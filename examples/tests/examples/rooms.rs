@@ -54,7 +54,8 @@ async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
         let (mut a, mut b, mut c, mut d) =
             (client(&url).await, client(&url).await, client(&url).await, client(&url).await);
         assert_eq!(ask(&mut a, "/join tea").await, "joined tea, 1 here");
-        assert_eq!(ask(&mut b, "//join tea").await, "joined tea, 2 here"); // as `client`'s users type
+        // As the users of the example `client` type.
+        assert_eq!(ask(&mut b, "//join tea").await, "joined tea, 2 here");
         assert_eq!(ask(&mut c, "/join tea").await, "joined tea, 3 here");
         assert_eq!(ask(&mut d, "/join coffee").await, "joined coffee, 1 here");
         a.send("hello").await.unwrap();

@@ -151,8 +151,9 @@ impl Handshake {
     ///
     /// The first fault found. [`Refused`](HandshakeError::Refused) is returned as soon as the body
     /// or all that is [kept](Refusal::body) of it has arrived, a chunk of the body is invalid, the
-    /// stream has ended, or `handle_timeout` has ended the wait for the body (at most a second). [`response`](Self::response) returns status and headers as soon as
-    /// the head is complete. An error is final: drop the stream.
+    /// stream has ended, or `handle_timeout` has ended the wait for the body (at most a second).
+    /// [`response`](Self::response) returns status and headers as soon as the head is complete. An
+    /// error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {
