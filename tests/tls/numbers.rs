@@ -25,6 +25,7 @@ fn every_rule_of_the_record_layer_has_a_test() {
             "panics",
             "pipe",
             "proxies",
+            "renewal",
             "session",
             "slow",
             "support",

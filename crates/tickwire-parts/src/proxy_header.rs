@@ -50,7 +50,7 @@ use core::{
 /// (`Door::proxy_protocol`), and [a recipe] does it with tokio.
 ///
 /// [PROXY protocol]: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
-/// [a recipe]: tickwire::guide::recipes::browsers#the-proxy-protocol
+/// [a recipe]: https://docs.rs/tickwire/latest/tickwire/guide/recipes/browsers/index.html#the-proxy-protocol
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would never end.
 pub enum ProxyHeader {
