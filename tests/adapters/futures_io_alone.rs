@@ -320,6 +320,15 @@ fn no_other_deadline_waits_for_the_judge_of_silence() {
     let end = ends_in_5_ms(|| once(async { ws.recv().await.map(drop) }), &clock);
     assert_eq!(recv_error(Err::<(), _>(end.unwrap())), RecvError::WriteTimeout);
 
+    // Refused only while the frame is judged.
+    let (mut ws, clock) = over(&impatient);
+    assert!(once(ws.recv()).is_pending());
+    clock.wait();
+    assert!(once(ws.recv()).is_pending());
+    let _ = ws.feed("data").unwrap();
+    let end = ends_in_5_ms(|| once(async { ws.recv().await.map(drop) }), &clock);
+    assert_eq!(recv_error(Err::<(), _>(end.unwrap())), RecvError::WriteTimeout);
+
     // The same through the halves.
     let (ws, clock) = over(&impatient);
     let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
