@@ -11,7 +11,11 @@ use crate::{
 };
 use std::{
     collections::VecDeque,
-    io::{self, ErrorKind::WouldBlock, IoSlice, Read, Write},
+    io::{
+        self,
+        ErrorKind::{Interrupted, WouldBlock},
+        IoSlice, Read, Write,
+    },
     string::ToString,
     time::Duration,
     vec::Vec,
@@ -28,6 +32,9 @@ struct Script {
     outbox: Vec<u8>,
     /// The number of pieces left at the last write, which writes our Close.
     left: usize,
+    /// So many reads are ended by signals first.
+    signals: usize,
+    refuses: bool,
     shut: bool,
 }
 
@@ -35,6 +42,10 @@ impl Read for Script {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.shut {
             return Ok(0);
+        }
+        if let Some(left) = self.signals.checked_sub(1) {
+            self.signals = left;
+            return Err(Interrupted.into());
         }
         let piece = self.inbox.pop_front().ok_or(WouldBlock)?;
         buf[..piece.len()].copy_from_slice(piece);
@@ -57,7 +68,7 @@ impl Stream for Script {
         self.read(buf)
     }
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write(&bufs[0])
+        if self.refuses { Err(WouldBlock.into()) } else { self.write(&bufs[0]) }
     }
     fn shutdown(&mut self) -> io::Result<()> {
         self.shut = true;
@@ -134,6 +145,41 @@ fn data_that_lay_unread_during_a_stall_counts_behind_any_number_of_pings() {
         assert_eq!(ws.receive(), Ok(1), "behind {pongs} Pongs");
         ws.sleep(SECOND * 11);
         assert_eq!(ws.receive(), Err(RecvError::DataTimeout));
+    }
+}
+
+/// Such a read is repeated, and shows no silence: bytes may lie there.
+#[test]
+fn reads_that_signals_end_cut_no_live_peer() {
+    let config = Config { data_timeout: Some(SECOND * 10), ..Config::default() };
+    for signals in 0..5 {
+        let mut ws = WebSocket::scripted(&config);
+        assert_eq!(ws.receive(), Ok(0));
+        ws.get_mut().inbox.push_back(MESSAGE);
+        ws.get_mut().signals = signals;
+        ws.sleep(SECOND * 60);
+        assert_eq!(ws.receive(), Ok(1), "{signals} signals");
+        ws.sleep(SECOND * 11);
+        assert_eq!(ws.receive(), Err(RecvError::DataTimeout));
+    }
+}
+
+/// With `data_timeout`, the clock is looked at after each read.
+#[test]
+fn a_stream_is_written_before_the_deadline_on_writing_is_judged() {
+    let data_timeout = Some(SECOND * 3600);
+    let config = Config { data_timeout, write_timeout: SECOND * 10, ..Config::default() };
+    for calls in 1..5 {
+        let mut ws = WebSocket::scripted(&config);
+        ws.get_mut().refuses = true;
+        let _ = ws.feed("data").unwrap();
+        for _ in 0..calls {
+            assert_eq!(ws.receive(), Ok(0));
+        }
+        ws.get_mut().refuses = false;
+        ws.sleep(SECOND * 60);
+        assert_eq!(ws.receive(), Ok(0), "{calls} calls before");
+        assert!(ws.get_mut().outbox.ends_with(b"data"));
     }
 }
 
