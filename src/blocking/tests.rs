@@ -35,11 +35,20 @@ struct Script {
     /// So many reads are ended by signals first.
     signals: usize,
     refuses: bool,
+    /// Reads that might have blocked.
+    blocking: usize,
     shut: bool,
 }
 
 impl Read for Script {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.blocking += 1;
+        self.try_read(buf)
+    }
+}
+
+impl Stream for Script {
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.shut {
             return Ok(0);
         }
@@ -51,6 +60,19 @@ impl Read for Script {
         buf[..piece.len()].copy_from_slice(piece);
         Ok(piece.len())
     }
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.refuses { Err(WouldBlock.into()) } else { self.write(&bufs[0]) }
+    }
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.shut = true;
+        Ok(())
+    }
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+    fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
+        Err(WouldBlock.into())
+    }
 }
 
 impl Write for Script {
@@ -60,22 +82,6 @@ impl Write for Script {
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Stream for Script {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.refuses { Err(WouldBlock.into()) } else { self.write(&bufs[0]) }
-    }
-    fn shutdown(&mut self) -> io::Result<()> {
-        self.shut = true;
-        Ok(())
-    }
-    fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
-        Err(WouldBlock.into())
     }
 }
 
@@ -181,6 +187,24 @@ fn a_stream_is_written_before_the_deadline_on_writing_is_judged() {
         assert_eq!(ws.receive(), Ok(0), "{calls} calls before");
         assert!(ws.get_mut().outbox.ends_with(b"data"));
     }
+}
+
+/// Nobody would write them until it ends.
+#[test]
+fn no_read_may_block_while_bytes_are_refused() {
+    let mut ws = WebSocket::scripted(&Config::default());
+    assert_eq!(ws.receive(), Ok(0));
+    assert_eq!(ws.get_mut().blocking, 1);
+    ws.get_mut().refuses = true;
+    let _ = ws.feed("data").unwrap();
+    for _ in 0..3 {
+        assert_eq!(ws.receive(), Ok(0));
+    }
+    assert_eq!(ws.get_mut().blocking, 1);
+    ws.get_mut().refuses = false;
+    assert_eq!(ws.receive(), Ok(0));
+    assert!(ws.get_mut().outbox.ends_with(b"data"));
+    assert_eq!(ws.get_mut().blocking, 2);
 }
 
 #[test]
