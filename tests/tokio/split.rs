@@ -17,7 +17,7 @@ use tickwire::{
     tokio::{Reader, Writer},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex},
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex},
     task::yield_now,
     time::{Instant, advance, sleep},
 };
@@ -728,4 +728,56 @@ async fn why_writing_ended_goes_along_with_the_halves() {
     let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
     assert!(matches!(reader.recv().await, Err(Error::Recv(RecvError::CloseTimeout))));
     assert!(matches!(writer.flush().await, Err(Error::Recv(RecvError::CloseTimeout))));
+}
+
+/// Refuses one write, and has room again before the caller knows.
+#[derive(Clone, Default)]
+struct Quick(Arc<Mutex<(bool, Vec<u8>)>>);
+
+polled!(tokio: Quick);
+impl Polled for Quick {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let (has_refused, written) = &mut *self.0.lock().unwrap();
+        if !std::mem::replace(has_refused, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        written.extend(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+}
+
+/// Polls its reader while it is woken, as a task on another thread may.
+struct Eager(Mutex<Reader<Quick, Quick>>);
+
+impl Wake for Eager {
+    fn wake(self: Arc<Self>) {
+        let waker = self.clone().into();
+        let mut reader = self.0.lock().unwrap();
+        let reading = std::pin::pin!(reader.recv());
+        assert!(reading.poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+}
+
+/// The reader is woken, and finds nothing to write, before the writer has noted that its write was
+/// refused. Then the writer's future is dropped.
+#[test]
+#[cfg_attr(tickwire_tape, ignore = "the reader's tape waits for the lock that the writer holds")]
+fn a_write_refused_as_its_future_is_dropped_is_finished_by_a_reader_that_was_too_early() {
+    run(async {
+        let io = Quick::default();
+        let ws = server(io.clone(), &config());
+        let (reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
+        Arc::new(Eager(Mutex::new(reader))).wake(); // it waits, and has parked its waker
+        let _ = writer.feed("data").unwrap();
+        {
+            let flushing = std::pin::pin!(writer.flush());
+            let _ = flushing.poll(&mut Context::from_waker(Waker::noop()));
+        }
+        let written = io.0.lock().unwrap().1.clone(); // unlocked before a failure drops the socket
+        assert_eq!(written, b"\x81\x04data");
+    });
 }
