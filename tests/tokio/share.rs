@@ -66,7 +66,7 @@ async fn long_reads_take_as_much_of_the_budget_as_their_bytes_in_short_ones() {
     let (bytes, longest) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let frame = masked(BINARY, [7; 4 << 10]);
     let io = Flood { frame, at: 0, bytes: bytes.clone(), longest: longest.clone() };
-    let mut ws = server(io, &config());
+    let mut ws = server(io, &Config { max_read: 256 << 10, ..config() });
     let local = tokio::task::LocalSet::new();
     local.spawn_local(async move { while let Ok(Some(_)) = ws.recv().await {} });
     local
