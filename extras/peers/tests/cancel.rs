@@ -4,11 +4,14 @@
 use std::pin::pin;
 use std::task::Poll;
 
+use bytes::Bytes;
 use futures_util::poll;
+use sockudo_ws::{Error, Message};
+use tickwire_peers::peers::sockudo::Sockudo;
 use tickwire_peers::peers::{self, Conn, Peer, Visit};
 use tickwire_peers::wire::{decode, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 
 const MESSAGES: u8 = 100;
@@ -87,13 +90,16 @@ async fn sent<P: Peer>() -> bool {
     !numbers.is_empty() && numbers.is_sorted_by(|a, b| a < b)
 }
 
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 fn kept(name: &str) -> Kept {
     struct Drops;
     impl Visit for Drops {
         type Out = Kept;
         fn visit<P: Peer>(&mut self) -> Kept {
-            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
+            runtime().block_on(async {
                 Kept { received: received::<P>().await, sent: sent::<P>().await }
             })
         }
@@ -119,6 +125,21 @@ fn tokio_websockets_is() {
 #[test]
 fn sockudo_ws_is() {
     assert_eq!(kept("sockudo-ws"), ALL);
+}
+
+/// As its documentation says.
+#[test]
+fn sockudo_ws_ends_a_split_connection_when_a_send_is_dropped() {
+    runtime().block_on(async {
+        let (near, _far) = duplex(LINE);
+        let (_reader, mut writer) = Sockudo::server(near).await.split();
+        let message = || Message::Binary(Bytes::from_static(&[7; 64]));
+        {
+            let mut send = pin!(writer.send(message()));
+            assert!(poll!(send.as_mut()).is_pending());
+        }
+        assert!(matches!(writer.send(message()).await, Err(Error::ConnectionClosed)));
+    });
 }
 
 #[test]
