@@ -1,5 +1,6 @@
 //! Tests of a thread that makes its next call long after a deadline, with a clock that each test
 //! sets.
+#![allow(clippy::unwrap_used)]
 use super::{Interest, Stream, WebSocket};
 use crate::{
     drive::Error,
