@@ -67,8 +67,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// After anything but [`Step::Message`], call [`poll_more`](Self::poll_more), which tries the
-    /// slow path too, writes, and reads.
+    /// After anything but [`Step::Message`], call [`poll_more`](Self::poll_more), which parses what
+    /// this declines, writes, and reads.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()

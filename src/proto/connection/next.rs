@@ -69,7 +69,8 @@ pub(super) struct LoopState {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Obstacle {
-    /// The next read or write may succeed.
+    /// The next read or write may succeed. Only the last call that brought nothing is an obstacle:
+    /// a blocked read takes the place of a refused write.
     #[default]
     Nothing,
     /// The stream refused a write or the shutdown, which `next` asks for again once the obstacle is
