@@ -8,12 +8,13 @@
 //! ```
 //!
 //! `edition` says which cases the project has seen: one of a later edition that fails is a note
-//! until the file names that edition. A line per known failure: its case and the tested role.
+//! until the file names that edition. Without the line it is 1. A line per known failure: its case and the tested role.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::Role;
+use crate::case::EDITION;
 use crate::report::{Report, Row};
 use crate::session::Verdict;
 
@@ -60,7 +61,7 @@ pub enum Standing {
 
 impl Default for Expectations {
     fn default() -> Expectations {
-        Expectations { edition: crate::case::EDITION, failures: BTreeSet::new() }
+        Expectations { edition: EDITION, failures: BTreeSet::new() }
     }
 }
 
@@ -69,7 +70,8 @@ impl Expectations {
     ///
     /// # Errors
     ///
-    /// The first line that is neither empty, a comment, an edition nor a failure of a known case.
+    /// The first line that is neither empty, a comment, a known edition nor a failure of a known
+    /// case.
     pub fn parse(text: &str) -> Result<Expectations, ExpectError> {
         let mut read = Expectations { edition: 1, failures: BTreeSet::new() };
         for (index, line) in text.lines().enumerate() {
@@ -81,6 +83,10 @@ impl Expectations {
                 ["edition", edition] => {
                     read.edition =
                         edition.parse().map_err(|_| error(format!("no edition: {edition}")))?;
+                    if !(1..=EDITION).contains(&read.edition) {
+                        let has = format!("this suite has {EDITION}");
+                        return Err(error(format!("edition {edition} is not known: {has}")));
+                    }
                 }
                 ["fail", id, role] => {
                     let role = match role {
@@ -93,7 +99,11 @@ impl Expectations {
                     }
                     read.failures.insert((id.to_owned(), role));
                 }
-                _ => return Err(error(format!("not understood: {}", line.trim()))),
+                _ => {
+                    let line = line.trim();
+                    let what = format!("not understood: {line}; write: fail CASE server|client");
+                    return Err(error(what));
+                }
             }
         }
         Ok(read)

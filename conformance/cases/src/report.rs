@@ -117,11 +117,13 @@ impl Report {
         }
     }
 
-    /// Adds the row of a session, in its place.
+    /// Adds the row of a session, in its place. A case that is run again takes its own place.
     pub fn add(&mut self, session: &Session) {
         let row = Row::new(session);
-        let place = self.rows.partition_point(|other| other.case < row.case);
-        self.rows.insert(place, row);
+        match self.rows.binary_search_by(|other| other.case.cmp(&row.case)) {
+            Ok(place) => self.rows[place] = row,
+            Err(place) => self.rows.insert(place, row),
+        }
     }
 
     /// How many rows have each verdict: pass, fail, note, skip.

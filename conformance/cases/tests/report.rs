@@ -48,9 +48,17 @@ fn a_file_says_what_is_known() {
     mended.verdict = Verdict::Pass;
     assert_eq!(file.standing(&mended), Standing::Mended);
 
-    for (line, bad) in [(1, "fail X-999 server"), (2, "edition 1\nfails"), (1, "edition one")] {
-        assert_eq!(Expectations::parse(bad).expect_err(bad).line, line);
+    for (line, bad, what) in [
+        (1, "fail X-999 server", "no case X-999 for a server"),
+        (2, "edition 1\nfails", "not understood: fails; write: fail CASE server|client"),
+        (1, "edition one", "no edition: one"),
+        (1, "edition 0", "edition 0 is not known: this suite has 1"),
+        (1, "edition 2", "edition 2 is not known: this suite has 1"),
+    ] {
+        let error = Expectations::parse(bad).expect_err(bad);
+        assert_eq!((error.line, error.what.as_str()), (line, what));
     }
+    assert_eq!(Expectations::parse("# none").expect("a file").edition, 1);
     assert!(Expectations::parse("fail HS-001 client").is_err(), "it tests servers alone");
 }
 

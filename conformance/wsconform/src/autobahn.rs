@@ -4,20 +4,21 @@
 //! too.
 //!
 //! The first cases are those of the probe. A failure is not repeated, because it is the client that
-//! decides what runs.
+//! decides what runs. Each report is of one round: behind it, all is asked for afresh.
 
 use crate::{
-    Error, finish,
+    Error,
     options::Options,
+    output::{Outputs, print, tell},
     run::{self, Pace, Turns},
     stream::{Input, Stream},
     tls,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::TcpListener,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -26,7 +27,6 @@ use std::{
 };
 use wsconform_cases::{
     Case, Env, Group, Probe, Role, Session, Verdict,
-    case::cases,
     judge::{accept::accept, frame::Frame, http::Head},
     report::Report,
 };
@@ -37,37 +37,58 @@ const PROBES: usize = 6;
 /// For the head of a request, and for TLS.
 const HEAD: Duration = Duration::from_secs(20);
 
-/// What is known of a client that calls itself by one name.
+/// How long a report waits for cases that are still open.
+const OPEN: Duration = Duration::from_secs(5);
+
+/// What is known of a client that calls itself by one name, in one round.
 struct Agent {
     probe: Probe,
     pace: Pace,
     report: Report,
+    asked: BTreeSet<usize>,
+    /// How many cases are being run.
+    open: usize,
+}
+
+/// What a client has for its round.
+struct Round {
+    report: Report,
+    /// The numbers that it has asked for, those of the probe too.
+    asked: usize,
 }
 
 struct Suite<'o> {
     options: &'o Options,
     cases: Vec<&'static Case>,
     agents: Mutex<BTreeMap<String, Agent>>,
+    /// A case has ended.
+    ended: Condvar,
 }
 
 /// Serves until the first report, or with `--keep` for ever.
-pub(crate) fn serve(address: &str, options: &Options) -> Result<bool, Error> {
+pub(crate) fn serve(
+    address: &str,
+    options: &Options,
+    outputs: &Outputs<'_>,
+) -> Result<bool, Error> {
+    let is_of_frames = |case: &Case| !matches!(case.group(), Group::Handshake | Group::Http);
+    let mut cases = options.chosen(Role::Client)?;
+    cases.retain(|case| options.handshake || is_of_frames(case));
+    if cases.is_empty() {
+        return Err("only cases of the handshake were chosen: they need --handshake".into());
+    }
     let tls = tls::server(options)?;
     let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
-    let is_of_frames = |case: &Case| !matches!(case.group(), Group::Handshake | Group::Http);
-    let suite = Suite {
-        options,
-        cases: cases()
-            .iter()
-            .filter(|case| case.tests(Role::Client) && options.chooses(case))
-            .filter(|case| options.handshake || is_of_frames(case))
-            .collect(),
-        agents: Mutex::default(),
-    };
+    let suite = Suite { options, cases, agents: Mutex::default(), ended: Condvar::new() };
     let scheme = if tls.is_some() { "wss" } else { "ws" };
-    println!("listening on {scheme}://{}", listener.local_addr()?);
+    let listening = format!("listening on {scheme}://{}\n", listener.local_addr()?);
+    if options.tap {
+        tell(&listening); // a document of TAP begins with its version
+    } else {
+        print(&listening)?;
+    }
     let done = AtomicBool::new(false);
-    let (tell, told) = mpsc::channel();
+    let (done_with, rounds) = mpsc::channel();
     let local = listener.local_addr()?;
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -85,19 +106,23 @@ pub(crate) fn serve(address: &str, options: &Options) -> Result<bool, Error> {
                     })
                 });
                 let Ok(mut stream) = stream else { continue }; // a client that is gone already
-                let (tell, suite) = (tell.clone(), &suite);
+                let done_with = done_with.clone();
+                let suite = &suite;
                 scope.spawn(move || {
-                    if let Some(report) = suite.answer(&mut stream) {
-                        let _ = tell.send(report); // nobody waits once a report was made
+                    if let Some(round) = suite.answer(&mut stream) {
+                        let _ = done_with.send(round); // nobody waits once a report was made
                     }
                 });
             }
         });
         let mut holds = Ok(true);
-        while let Ok(report) = told.recv() {
-            holds = finish(&report, options);
-            if !options.keep || holds.is_err() {
+        while let Ok(round) = rounds.recv() {
+            holds = suite.finish(&round, outputs);
+            if !options.keep {
                 break;
+            }
+            if let Err(error) = &holds {
+                tell(&format!("wsconform: {error}\n"));
             }
         }
         done.store(true, Ordering::Release);
@@ -107,8 +132,26 @@ pub(crate) fn serve(address: &str, options: &Options) -> Result<bool, Error> {
 }
 
 impl Suite<'_> {
-    /// Answers one connection. Returns the report if that is what the client asked for.
-    fn answer(&self, stream: &mut Stream) -> Option<Report> {
+    /// A round in which not all was asked for says nothing of the rest.
+    fn finish(&self, round: &Round, outputs: &Outputs<'_>) -> Result<bool, Error> {
+        let holds = outputs.finish(&round.report)?;
+        let all = self.count();
+        match all - round.asked {
+            0 => Ok(holds),
+            missing => {
+                let agent = &round.report.target;
+                Err(format!("{agent}: {missing} of {all} cases were never asked for").into())
+            }
+        }
+    }
+
+    /// The numbers that a client can ask for.
+    fn count(&self) -> usize {
+        PROBES + self.cases.len()
+    }
+
+    /// Answers one connection. Returns the round if its report is what the client asked for.
+    fn answer(&self, stream: &mut Stream) -> Option<Round> {
         let (head, bytes) = head(stream)?;
         let (_, target, _) = head.request()?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -119,13 +162,14 @@ impl Suite<'_> {
         let agent = value("agent").unwrap_or_else(|| "client".to_owned());
         let number = value("case").and_then(|case| case.parse::<usize>().ok()).unwrap_or(0);
         match path {
-            "/getCaseCount" => say(stream, &head, &(PROBES + self.cases.len()).to_string()),
+            "/getCaseCount" => say(stream, &head, &self.count().to_string()),
             "/getCaseInfo" => say(stream, &head, &self.info(number)),
             "/getCaseStatus" => say(stream, &head, &self.status(&agent, number)),
             "/runCase" => self.run(stream, &head, &bytes, &agent, number),
             "/updateReports" => {
+                let round = self.round(&agent);
                 say(stream, &head, "");
-                return Some(self.agent(&mut self.agents(), &agent).report.clone());
+                return Some(round);
             }
             _ => {
                 let _ = stream.write(
@@ -141,16 +185,46 @@ impl Suite<'_> {
     }
 
     fn agent<'a>(&self, agents: &'a mut BTreeMap<String, Agent>, name: &str) -> &'a mut Agent {
-        agents.entry(name.to_owned()).or_insert_with(|| {
-            let probe = Probe::new(Role::Client, "", "", self.options.seed);
-            let called = self.options.name.as_deref().unwrap_or(name);
-            let report = Report::new(called, Role::Client, probe.peer().clone());
-            Agent { probe, pace: Pace::default(), report }
-        })
+        agents.entry(name.to_owned()).or_insert_with(|| self.fresh(name))
+    }
+
+    fn fresh(&self, name: &str) -> Agent {
+        let probe = Probe::new(Role::Client, "", "", self.options.seed);
+        let called = self.options.name.as_deref().unwrap_or(name);
+        let report = Report::new(called, Role::Client, probe.peer().clone());
+        Agent { probe, pace: Pace::default(), report, asked: BTreeSet::new(), open: 0 }
+    }
+
+    /// Ends the round of a client, once what it has asked for is judged.
+    fn round(&self, name: &str) -> Round {
+        let is_open = |agents: &mut BTreeMap<String, Agent>| {
+            agents.get(name).is_some_and(|agent| agent.open > 0)
+        };
+        let waited = self.ended.wait_timeout_while(self.agents(), OPEN, is_open);
+        let mut agents = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let agent = agents.remove(name).unwrap_or_else(|| self.fresh(name));
+        Round { report: agent.report, asked: agent.asked.len() }
     }
 
     fn run(&self, stream: &mut Stream, head: &Head, bytes: &[u8], name: &str, number: usize) {
-        let Some(number) = number.checked_sub(1) else { return };
+        if !(1..=self.count()).contains(&number) {
+            return;
+        }
+        {
+            let mut agents = self.agents();
+            let agent = self.agent(&mut agents, name);
+            agent.asked.insert(number);
+            agent.open += 1;
+        }
+        self.run_one(stream, head, bytes, name, number - 1);
+        // The round may have ended without it.
+        if let Some(agent) = self.agents().get_mut(name) {
+            agent.open = agent.open.saturating_sub(1);
+        }
+        self.ended.notify_all();
+    }
+
+    fn run_one(&self, stream: &mut Stream, head: &Head, bytes: &[u8], name: &str, number: usize) {
         if number < PROBES {
             self.probe(stream, head, bytes, name);
             return;
@@ -168,7 +242,13 @@ impl Suite<'_> {
         } else {
             say(stream, head, ""); // a case that is skipped
         }
-        self.agent(&mut self.agents(), name).report.add(&session);
+        if self.options.hex {
+            run::hex(&session);
+        }
+        let mut agents = self.agents();
+        if let Some(agent) = agents.get_mut(name).filter(|agent| agent.open > 0) {
+            agent.report.add(&session);
+        }
     }
 
     fn env(&self, probe: &Probe) -> Env {

@@ -31,6 +31,9 @@ struct Client<'a> {
 
 pub(crate) fn test(words: &[String], options: &Options) -> Result<Report, Error> {
     let command = words.join(" ");
+    if !command.contains("{url}") {
+        return Err(format!("no {{url}} in the command: {command}").into());
+    }
     let name = options.name.as_deref().unwrap_or(&command);
     run::test(&Client { words, tls: tls::server(options)? }, name, ("", ""), options)
 }
@@ -59,9 +62,6 @@ impl Target for Client<'_> {
         let url = format!("{scheme}://localhost:{}/", listener.local_addr()?.port());
         let mut words: Vec<String> =
             self.words.iter().map(|word| word.replace("{url}", &url)).collect();
-        if words == self.words {
-            words.push(url);
-        }
         let program = words.remove(0);
         let mut child = Command::new(&program)
             .args(&words)

@@ -4,16 +4,17 @@
 mod autobahn;
 mod client;
 mod options;
+mod output;
 mod run;
 mod server;
 mod stream;
 mod tls;
 
 use options::{Command, Options};
-use std::{fs, io::IsTerminal, process::ExitCode};
+use output::{Outputs, print, tell};
+use std::{fmt::Write as _, fs, process::ExitCode};
 use wsconform_cases::{
     case,
-    expect::Expectations,
     report::{self, Report},
 };
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("wsconform: {error}");
+            tell(&format!("wsconform: {error}\n"));
             ExitCode::from(2)
         }
     }
@@ -34,26 +35,36 @@ fn main() -> ExitCode {
 /// Returns whether no case failed that was not expected to fail.
 fn act(command: Command, options: &Options) -> Result<bool, Error> {
     match command {
-        Command::Help => print!("{}", options::HELP),
-        Command::Version => println!("wsconform {}", env!("CARGO_PKG_VERSION")),
-        Command::List => list(options),
+        Command::Help => print(options::HELP)?,
+        Command::Version => print(&format!("wsconform {}\n", env!("CARGO_PKG_VERSION")))?,
+        Command::List => print(&list(options))?,
         Command::Explain(id) => {
             let found =
                 case::find(&id).ok_or_else(|| format!("there is no case {id}: see --list"))?;
-            print!("{}", found.explain());
+            print(&found.explain())?;
         }
-        Command::Html(files) => html(&files)?,
-        Command::Server(url) => return finish(&server::test(&url, options)?, options),
-        Command::Client(words) => return finish(&client::test(&words, options)?, options),
-        Command::Listen(address) => return autobahn::serve(&address, options),
+        Command::Html(files) => print(&html(&files)?)?,
+        Command::Server(url) => {
+            let outputs = Outputs::new(options)?;
+            return outputs.finish(&server::test(&url, options)?);
+        }
+        Command::Client(words) => {
+            let outputs = Outputs::new(options)?;
+            return outputs.finish(&client::test(&words, options)?);
+        }
+        Command::Listen(address) => {
+            return autobahn::serve(&address, options, &Outputs::new(options)?);
+        }
     }
     Ok(true)
 }
 
-fn list(options: &Options) {
+fn list(options: &Options) -> String {
+    let mut lines = String::new();
     for case in case::cases().iter().filter(|case| options.chooses(case)) {
         let roles: Vec<String> = case.roles.iter().map(ToString::to_string).collect();
-        println!(
+        let _ = writeln!(
+            lines,
             "{} {:?} {} {}: {}",
             case.id,
             case.level,
@@ -62,42 +73,14 @@ fn list(options: &Options) {
             case.title
         );
     }
+    lines
 }
 
-fn html(files: &[String]) -> Result<(), Error> {
+fn html(files: &[String]) -> Result<String, Error> {
     let mut reports = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
         reports.push(Report::from_json(&text).map_err(|error| format!("{file}: {error}"))?);
     }
-    print!("{}", report::to_html(&reports));
-    Ok(())
-}
-
-/// Writes what was asked for, and says whether the results are as expected.
-pub(crate) fn finish(report: &Report, options: &Options) -> Result<bool, Error> {
-    let expect = match &options.expect {
-        Some(file) => {
-            let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-            Expectations::parse(&text).map_err(|error| format!("{file}: {error}"))?
-        }
-        None => Expectations::default(),
-    };
-    for (file, text) in [
-        (&options.json, report.to_json()),
-        (&options.html, report::to_html(std::slice::from_ref(report))),
-    ] {
-        if let Some(file) = file {
-            fs::write(file, text).map_err(|error| format!("{file}: {error}"))?;
-        }
-    }
-    if options.tap {
-        print!("{}", report.to_tap(&expect));
-    } else {
-        print!("{}", report.to_terminal(&expect, std::io::stdout().is_terminal()));
-    }
-    match &report.died {
-        Some(death) => Err(death.to_string().into()),
-        None => Ok(expect.holds(report)),
-    }
+    Ok(report::to_html(&reports))
 }

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use lexopt::prelude::*;
-use wsconform_cases::{Case, Group};
+use wsconform_cases::{Case, Group, Role, case::cases};
 
 pub(crate) const HELP: &str = "\
 Tests a WebSocket server or client against RFC 6455 and RFC 7692.
@@ -21,8 +21,8 @@ What is run:
   --except CASE     not this case, such as one that ends the server; may be repeated
   --no-echo         do not expect the peer to send messages back
   --handshake       with --listen: handshake cases too
-  --keep            with --listen: go on after the first report
-  --jobs N          cases that talk with the peer at one time [8]; with 1, no other is open
+  --keep            with --listen: go on after the first report, afresh
+  --jobs N          cases that talk with the peer at one time, 1 to 64 [8]; with 1, no other is open
   --seed N          of masking keys and drawn data [0]
 
 What comes out:
@@ -87,6 +87,32 @@ impl Options {
         let is_excepted = self.except.iter().any(|start| case.id.starts_with(start));
         by_number && by_group && !is_excepted
     }
+
+    /// The cases that are to run on this role: at least one.
+    pub(crate) fn chosen(&self, role: Role) -> Result<Vec<&'static Case>, Error> {
+        let chosen: Vec<&Case> =
+            cases().iter().filter(|case| case.tests(role) && self.chooses(case)).collect();
+        if chosen.is_empty() {
+            return Err(format!("no case that was chosen tests a {role}").into());
+        }
+        Ok(chosen)
+    }
+
+    /// What cannot be meant, or cannot be done together.
+    fn check(&self) -> Result<(), Error> {
+        for start in self.cases.iter().chain(&self.except) {
+            if !cases().iter().any(|case| case.id.starts_with(start)) {
+                return Err(format!("no case begins with {start}: see --list").into());
+            }
+        }
+        if !(1..=64).contains(&self.jobs) {
+            return Err(format!("--jobs {}: it takes 1 to 64", self.jobs).into());
+        }
+        if self.tap && self.keep {
+            return Err("--tap is one document, and --keep makes many reports".into());
+        }
+        Ok(())
+    }
 }
 
 fn group_name(group: Group) -> String {
@@ -121,7 +147,7 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("no-echo") => options.no_echo = true,
             Long("handshake") => options.handshake = true,
             Long("keep") => options.keep = true,
-            Long("jobs") => options.jobs = parser.value()?.parse::<usize>()?.clamp(1, 64),
+            Long("jobs") => options.jobs = parser.value()?.parse()?,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("json") => options.json = Some(parser.value()?.string()?),
             Long("html") => options.html = Some(parser.value()?.string()?),
@@ -137,6 +163,7 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             other => return Err(other.unexpected().into()),
         }
     }
+    options.check()?;
     if let Some(command) = command {
         return Ok((command, options));
     }

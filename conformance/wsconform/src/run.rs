@@ -8,9 +8,11 @@
 use crate::{
     Error,
     options::Options,
+    output::{print, tell},
     stream::{Input, Stream},
 };
 use std::{
+    io::{self, IsTerminal},
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +22,7 @@ use std::{
 };
 use wsconform_cases::{
     Action, Case, End, Env, Probe, Role, Session, Verdict,
-    case::{cases, find},
+    case::find,
     report::{Death, Report, Row},
 };
 
@@ -178,6 +180,7 @@ pub(crate) fn test<T: Target>(
     options: &Options,
 ) -> Result<Report, Error> {
     let role = target.role();
+    let chosen = options.chosen(role)?;
     let mut probe = Probe::new(role, host, resource, options.seed);
     let mut pace = Pace::default();
     let alone = Turns::new(1);
@@ -199,12 +202,11 @@ pub(crate) fn test<T: Target>(
         traces: Mutex::default(),
         gone: Mutex::new(None),
     };
-    let chosen: Vec<&Case> =
-        cases().iter().filter(|case| case.tests(role) && options.chooses(case)).collect();
     let report = Mutex::new(Report::new(name, role, probe.peer().clone()));
     // With one job, one connection: if the target goes away, it is known behind which case.
     let open = if options.jobs == 1 { 1 } else { T::OPEN };
     let turns = Turns::new(options.jobs);
+    let progress = Progress::new(name, chosen.len(), options);
     beside_each_other(&chosen, open, |case| {
         if let Some(session) = runner.run(case, &turns) {
             lock(&report).add(&session);
@@ -212,15 +214,18 @@ pub(crate) fn test<T: Target>(
                 hex(&session);
             }
         }
+        progress.step();
     });
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     let failing: Vec<&mut Row> =
         report.rows.iter_mut().filter(|row| matches!(row.verdict, Verdict::Fail { .. })).collect();
     let failing: Vec<Mutex<&mut Row>> = failing.into_iter().map(Mutex::new).collect();
+    progress.repeats(failing.len());
     beside_each_other(&failing, open, |row| {
         let row = &mut *lock(row);
         row.verdict = runner.repeated(&row.case, &row.verdict, &alone);
     });
+    progress.end();
     report.died = runner.death();
     let behind = report.died.iter().flat_map(|death| &death.behind);
     for case in behind {
@@ -241,9 +246,47 @@ pub(crate) fn env(host: &str, resource: &str, probe: &Probe, options: &Options) 
     Env::new(host, resource, peer, options.seed)
 }
 
-fn hex(session: &Session) {
-    println!("{} sent     {}", session.case().id, session.sent_hex());
-    println!("{} received {}", session.case().id, session.received_hex());
+/// Prints what went both ways.
+pub(crate) fn hex(session: &Session) {
+    let id = &session.case().id;
+    let lines =
+        format!("{id} sent     {}\n{id} received {}\n", session.sent_hex(), session.received_hex());
+    // Standard output that takes no more is an error of the report behind it.
+    let _ = print(&lines);
+}
+
+/// A line on standard error, so that somebody who waits knows for what. On a terminal it counts.
+struct Progress {
+    all: usize,
+    done: AtomicUsize,
+    counts: bool,
+}
+
+impl Progress {
+    fn new(name: &str, all: usize, options: &Options) -> Progress {
+        tell(&format!("{name}: {all} cases, then each failure three times more\n"));
+        let counts = io::stderr().is_terminal() && !options.hex;
+        Progress { all, done: AtomicUsize::new(0), counts }
+    }
+
+    fn step(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.counts {
+            tell(&format!("\r{done} of {}\x1b[K", self.all));
+        }
+    }
+
+    fn repeats(&self, failures: usize) {
+        if self.counts && failures > 0 {
+            tell(&format!("\r{failures} failures three times more\x1b[K"));
+        }
+    }
+
+    fn end(&self) {
+        if self.counts {
+            tell("\r\x1b[K");
+        }
+    }
 }
 
 /// Calls `act` for each item, in so many threads.

@@ -361,37 +361,214 @@ fn a_good_client_fails_nothing() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
-/// What a driver for the Autobahn TestSuite does.
-#[test]
-fn a_client_that_asks_for_its_cases_gets_them_and_a_report() {
-    let mut running = program()
-        .args(["client", "--listen", "127.0.0.1:0", "--case", "C-", "--case", "D-2"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
-    let first = lines.next().unwrap().unwrap();
-    let address = first.strip_prefix("listening on ws://").unwrap().to_owned();
-    let ask = |target: &str| {
-        let tcp = TcpStream::connect(&address).unwrap();
+/// `wsconform client --listen`, and the lines that it prints.
+struct Listening {
+    process: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    address: String,
+}
+
+impl Listening {
+    fn start(arguments: &[&str]) -> Listening {
+        let mut process = program()
+            .args(["client", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let address = first.strip_prefix("listening on ws://").unwrap().to_owned();
+        Listening { process, lines, address }
+    }
+
+    /// What a driver for the Autobahn TestSuite does.
+    fn ask(&self, target: &str) {
+        let tcp = TcpStream::connect(&self.address).unwrap();
         let mut model = next_model(Role::Client, "");
         let request = String::from_utf8(std::mem::take(&mut model.output)).unwrap();
         model.output = request.replacen("GET / ", &format!("GET {target} "), 1).into_bytes();
         play(tcp, model);
-    };
-    let listed = program().args(["--list", "--case", "C-", "--case", "D-2"]).output().unwrap();
-    let most = text(&listed).lines().count() + 6;
-    ask("/getCaseCount");
-    for number in 1..=most {
-        ask(&format!("/runCase?case={number}&agent=model"));
     }
-    ask("/getCaseStatus?case=7&agent=model");
-    ask("/updateReports?agent=model");
-    let report: Vec<String> = lines.map(Result::unwrap).collect();
-    let status = running.wait().unwrap();
-    assert_eq!(status.code(), Some(0), "{report:?}");
+
+    fn ask_for_cases(&self, numbers: std::ops::RangeInclusive<usize>) {
+        for number in numbers {
+            self.ask(&format!("/runCase?case={number}&agent=model"));
+        }
+        self.ask("/updateReports?agent=model");
+    }
+
+    /// The other lines, the exit code, and what was said on standard error.
+    fn end(mut self) -> (Vec<String>, Option<i32>, String) {
+        let report = self.lines.by_ref().map(Result::unwrap).collect();
+        let code = self.process.wait().unwrap().code();
+        let mut said = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (report, code, said)
+    }
+}
+
+/// How many numbers a driver has to ask for: six of the probe, and these cases.
+fn count(arguments: &[&str]) -> usize {
+    text(&program().arg("--list").args(arguments).output().unwrap()).lines().count() + 6
+}
+
+#[test]
+fn a_client_that_asks_for_its_cases_gets_them_and_a_report() {
+    let chosen = ["--case", "C-", "--case", "D-2"];
+    let suite = Listening::start(&chosen);
+    suite.ask("/getCaseCount");
+    suite.ask("/getCaseStatus?case=7&agent=model");
+    suite.ask_for_cases(1..=count(&chosen));
+    let (report, code, said) = suite.end();
+    assert_eq!(code, Some(0), "{report:?} {said}");
     assert_eq!(report[0], "model (client)");
     assert!(report.last().unwrap().contains(" 0 fail"), "{report:?}");
+}
+
+#[test]
+fn a_client_that_does_not_ask_for_all_is_told() {
+    let chosen = ["--case", "C-00"];
+    let all = count(&chosen);
+    let suite = Listening::start(&chosen);
+    suite.ask_for_cases(1..=1);
+    let (report, code, said) = suite.end();
+    assert_eq!(code, Some(2), "{report:?}");
+    let missing = format!("model: {} of {all} cases were never asked for", all - 1);
+    assert!(said.contains(&missing), "{said}");
+
+    // By the same client under no name.
+    let suite = Listening::start(&chosen);
+    suite.ask("/runCase?case=1&agent=model");
+    suite.ask("/updateReports");
+    let (_, code, said) = suite.end();
+    assert_eq!(code, Some(2));
+    assert!(said.contains(&format!("client: {all} of {all} cases")), "{said}");
+}
+
+#[test]
+fn each_round_has_a_report_of_its_own() {
+    let json = file("rounds.json");
+    let chosen = ["--case", "C-00"];
+    let all = count(&chosen);
+    let mut suite = Listening::start(&[&chosen[..], &["--keep", "--json", &json]].concat());
+    let mut rounds = Vec::new();
+    for asked in [all, all, 7] {
+        suite.ask_for_cases(1..=asked);
+        let last = |line: &String| line.ends_with(" skipped") || line.contains(" pass, 0 fail");
+        let report: Vec<String> =
+            suite.lines.by_ref().map(Result::unwrap).take_while(|line| !last(line)).collect();
+        assert!(!report.is_empty());
+        rounds.push(report_of(&json).rows);
+    }
+    assert_eq!(rounds[0].len(), all - 6);
+    assert_eq!(rounds[0], rounds[1]);
+    assert_eq!(rounds[2][..], rounds[0][..1]);
+    // A case that is asked for twice in a round has one row.
+    suite.ask("/runCase?case=7&agent=model");
+    suite.ask_for_cases(7..=7);
+    suite.process.kill().unwrap();
+    suite.process.wait().unwrap();
+}
+
+/// The line that says the address is no part of the document.
+#[test]
+fn tap_of_a_client_is_a_document() {
+    let mut process = program()
+        .args(["client", "--listen", "127.0.0.1:0", "--case", "C-001", "--tap"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(process.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    let tcp = TcpStream::connect(said.strip_prefix("listening on ws://").unwrap()).unwrap();
+    let mut model = next_model(Role::Client, "");
+    let request = String::from_utf8(std::mem::take(&mut model.output)).unwrap();
+    model.output = request.replacen("GET / ", "GET /updateReports ", 1).into_bytes();
+    play(tcp, model);
+    let output = process.wait_with_output().unwrap();
+    assert!(text(&output).starts_with("TAP version 14\n"), "{}", text(&output));
+}
+
+/// What cannot work is said before somebody waits for it.
+#[test]
+fn outputs_are_checked_before_the_first_connection() {
+    let connections = Arc::new(AtomicU32::new(0));
+    let count = connections.clone();
+    let url = serve_with(move |tcp| {
+        count.fetch_add(1, Ordering::Relaxed);
+        play(tcp, next_model(Role::Server, ""));
+    });
+    let expect = |name: &str, text: &str| {
+        let path = file(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let short = expect("short", "edition 1\nfail C-266\n");
+    let unknown = expect("unknown", "fail Q-1 server\n");
+    let newer = expect("newer", "edition 2\n");
+    let read_only = std::env::temp_dir().display().to_string();
+    for (arguments, why) in [
+        (vec!["--expect", "/no/such/file"], "/no/such/file"),
+        (
+            vec!["--expect", &short],
+            "line 2: not understood: fail C-266; write: fail CASE server|client",
+        ),
+        (vec!["--expect", &unknown], "line 1: no case Q-1 for a server"),
+        (vec!["--expect", &newer], "line 1: edition 2 is not known: this suite has 1"),
+        (vec!["--json", "/no/such/folder/it.json"], "/no/such/folder/it.json"),
+        (vec!["--html", &read_only], &read_only),
+        (vec!["--case", "Q-1"], "no case begins with Q-1: see --list"),
+        (vec!["--case", "F-201", "--except", "Q-1"], "no case begins with Q-1: see --list"),
+        (vec!["--case", "HC-0"], "no case that was chosen tests a server"),
+        (vec!["--case", "F-201", "--except", "F-"], "no case that was chosen tests a server"),
+        (vec!["--jobs", "0"], "--jobs 0: it takes 1 to 64"),
+    ] {
+        let output = program().args(["server", &url]).args(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output).contains(why), "{arguments:?}: {}", text(&output));
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 0);
+
+    // The check leaves nothing behind if the run comes to nothing, and takes nothing away.
+    let json = file("kept.json");
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("ws://{gone}/");
+    let run = || program().args(["server", &nobody, "--json", &json]).output().unwrap();
+    assert_eq!(run().status.code(), Some(2));
+    assert!(!std::path::Path::new(&json).exists());
+    std::fs::write(&json, "of last week").unwrap();
+    assert_eq!(run().status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(&json).unwrap(), "of last week");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_report_that_cannot_be_written_is_printed() {
+    let arguments = ["--case", "F-201", "--json", "/dev/full"];
+    let output = program().args(["server", &serve("")]).args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("1 pass, 0 fail"), "{}", text(&output));
+    assert!(text(&output).contains("/dev/full: "), "{}", text(&output));
+}
+
+/// As `head` does.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let url = serve("");
+    for arguments in [&["--list"][..], &["server", &url, "--case", "F-201", "--hex"]] {
+        let mut running = program()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(running.stdout.take());
+        let output = running.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        assert!(!text(&output).contains("panicked"), "{}", text(&output));
+    }
 }
 
 #[test]
@@ -400,8 +577,12 @@ fn what_cannot_be_done_is_said_and_is_2() {
     for (arguments, why) in [
         (vec!["server", "http://localhost/"], "is no URL of the form ws://"),
         (vec!["server", &format!("ws://{gone}/")], "no connection to"),
-        (vec!["client", "--", "/no/such/program"], "/no/such/program"),
-        (vec!["client", "--", "true"], "did not connect"),
+        (vec!["client", "--", "/no/such/program", "{url}"], "/no/such/program"),
+        (vec!["client", "--", "true", "{url}"], "did not connect"),
+        (vec!["client", "--", "true"], "no {url} in the command"),
+        (vec!["client", "--listen", "127.0.0.1:0", "--case", "HC-0"], "they need --handshake"),
+        (vec!["client", "--listen", "127.0.0.1:0", "--keep", "--tap"], "--keep makes many"),
+        (vec!["--list", "--case", "Q-1"], "no case begins with Q-1: see --list"),
         (vec!["--explain", "Z-9"], "there is no case Z-9"),
         (vec!["--group", "frame"], "there is no group frame"),
         (vec!["frobnicate"], "see --help"),

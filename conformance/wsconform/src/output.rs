@@ -1,0 +1,85 @@
+//! What a run leaves behind: files, and text on standard output.
+
+use crate::{Error, options::Options};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, IsTerminal, Write},
+    path::Path,
+    slice,
+};
+use wsconform_cases::{
+    expect::Expectations,
+    report::{self, Report},
+};
+
+/// The outputs that were asked for, checked before a run that they would otherwise waste.
+pub(crate) struct Outputs<'o> {
+    options: &'o Options,
+    expect: Expectations,
+}
+
+impl<'o> Outputs<'o> {
+    pub(crate) fn new(options: &'o Options) -> Result<Outputs<'o>, Error> {
+        let expect = match &options.expect {
+            Some(file) => {
+                let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+                Expectations::parse(&text).map_err(|error| format!("{file}: {error}"))?
+            }
+            None => Expectations::default(),
+        };
+        for file in [&options.json, &options.html].into_iter().flatten() {
+            writable(file).map_err(|error| format!("{file}: {error}"))?;
+        }
+        Ok(Outputs { options, expect })
+    }
+
+    /// Writes what was asked for, and says whether the results are as expected. A file that cannot
+    /// be written any more takes nothing from the text.
+    pub(crate) fn finish(&self, report: &Report) -> Result<bool, Error> {
+        let mut faults = Vec::new();
+        for (file, text) in [
+            (&self.options.json, report.to_json()),
+            (&self.options.html, report::to_html(slice::from_ref(report))),
+        ] {
+            if let Some(file) = file
+                && let Err(error) = fs::write(file, text)
+            {
+                faults.push(format!("{file}: {error}"));
+            }
+        }
+        if self.options.tap {
+            print(&report.to_tap(&self.expect))?;
+        } else {
+            print(&report.to_terminal(&self.expect, io::stdout().is_terminal()))?;
+        }
+        faults.extend(report.died.iter().map(ToString::to_string));
+        if faults.is_empty() {
+            Ok(self.expect.holds(report))
+        } else {
+            Err(faults.join("; ").into())
+        }
+    }
+}
+
+/// Opens the file as a write would, and leaves what is in it.
+fn writable(file: &str) -> io::Result<()> {
+    let is_new = !Path::new(file).exists();
+    OpenOptions::new().append(true).create(true).open(file)?;
+    if is_new { fs::remove_file(file) } else { Ok(()) }
+}
+
+/// Prints to standard output. A reader that has gone, such as `head`, has seen enough.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output: {error}").into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says something to the person who waits. Nothing depends on it.
+pub(crate) fn tell(text: &str) {
+    let _ = write!(io::stderr(), "{text}");
+}
