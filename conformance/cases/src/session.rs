@@ -348,6 +348,9 @@ impl Session {
                 return action;
             }
             match self.phase {
+                Phase::Late if matches!(self.plan.expect, Expect::NoClose(_)) => {
+                    self.conclude(Outcome::Good);
+                }
                 Phase::Late => {
                     let close = self.frame(0x88, &1000u16.to_be_bytes());
                     self.send(close);
@@ -465,7 +468,11 @@ impl Session {
         let marker = self.marker.clone();
         let ping = self.frame(0x89, &marker);
         match self.plan.expect {
-            Expect::Fail(_) | Expect::Refuse(_) | Expect::Either | Expect::Swallow
+            Expect::Fail(_)
+            | Expect::Refuse(_)
+            | Expect::Either
+            | Expect::Swallow
+            | Expect::NoClose(_)
                 if !self.plan.head_is_cut =>
             {
                 self.send(ping);
@@ -500,7 +507,7 @@ impl Session {
     fn judge_markers(&mut self) {
         let pong = self.seen.pongs.contains(&self.marker);
         match self.plan.expect.clone() {
-            Expect::Fail(_) if pong => {
+            Expect::Fail(_) | Expect::NoClose(_) if pong => {
                 self.actions.push_back(Action::Pause(Wait::LATE));
                 self.phase = Phase::Late;
             }
@@ -621,7 +628,8 @@ impl Session {
 
     /// The peer sends what no peer may send.
     fn violation(&mut self, violation: Violation) {
-        let why = format!("the peer sends {}", violation.what);
+        let Violation { section, what, .. } = &violation;
+        let why = format!("what the {} itself sends breaks {section}: {what}", self.role);
         match self.plan.expect {
             // Before a handshake that has to fail, bytes need not be frames.
             Expect::Refuse(_) => {}
@@ -645,7 +653,11 @@ impl Session {
             Expect::Accept => {
                 self.not_taken(&format!("the peer ends the connection: Close {named}"));
             }
-            Expect::Lost | Expect::Swallow | Expect::Refuse(_) | Expect::Learn => {
+            Expect::Lost
+            | Expect::Swallow
+            | Expect::NoClose(_)
+            | Expect::Refuse(_)
+            | Expect::Learn => {
                 self.conclude(Outcome::Good);
             }
         }
@@ -733,7 +745,7 @@ impl Session {
             (Expect::Fail(_), false) if self.phase == Phase::SecondChance => {
                 self.bad("the violation passes: the Ping behind it is answered");
             }
-            (Expect::Swallow, _) if open => self.conclude(Outcome::Good),
+            (Expect::Swallow | Expect::NoClose(_), _) if open => self.conclude(Outcome::Good),
             (Expect::Refuse(_) | Expect::Lost, _) => {
                 if !ended {
                     self.remarks.push(what);
@@ -770,6 +782,12 @@ impl Session {
         if size > largest {
             let cause = format!("the longest message that came back has {largest} bytes");
             self.conclude(Outcome::Skip(cause));
+        } else if self.case.rule.id == "http.chunks" {
+            let what = match self.peer.echoes() {
+                true => "the text behind the body does not come back",
+                false => "the Ping behind the body is not answered",
+            };
+            self.bad(&format!("{what}: {why}"));
         } else {
             self.bad(why);
         }

@@ -123,3 +123,88 @@ fn an_unreadable_head_fails_where_the_head_is_judged() {
     ));
     assert!(matches!(verdict("U-273", response), Verdict::Skip { .. }));
 }
+
+const UPGRADE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// The verdict on a server that upgrades, sends these bytes, and ends the stream.
+fn verdict_behind(id: &str, bytes: &[u8]) -> Verdict {
+    let env = Env::new("localhost", "/", Peer::capable(), 0);
+    let mut session = Session::new(find(id).expect("a case"), Role::Server, &env);
+    session.next_action();
+    session.received(UPGRADE.as_bytes());
+    while let Action::Send(_) = session.next_action() {}
+    session.received(bytes);
+    session.ended(End::Fin);
+    session.verdict().clone()
+}
+
+#[test]
+fn a_title_is_what_is_sent() {
+    let case = find("HS-319").expect("a case");
+    assert_eq!(case.title, "Host: a,b@c");
+    assert!(case.explain().contains("a,b@c\\r\\n"), "{}", case.explain());
+}
+
+#[test]
+fn of_a_close_that_must_not_be_sent_only_its_code_is_judged() {
+    for (id, code) in [("C-266", 1005u16), ("C-267", 1006), ("C-268", 1015)] {
+        let page = find(id).expect("a case").explain();
+        assert!(page.contains(&format!("expect   no Close with {code}\n")), "{page}");
+        assert!(page.contains("RFC 6455 7.4.1"), "{page}");
+        let [high, low] = code.to_be_bytes();
+        let Verdict::Fail { why, section, .. } = verdict_behind(id, &[0x88, 2, high, low]) else {
+            panic!("{id} passes");
+        };
+        assert_eq!(section, "RFC 6455 7.4.1");
+        assert!(why.contains(&format!("Close code {code}")), "{why}");
+        for other in [&[][..], &[0x88, 0], &[0x88, 2, 0x03, 0xea], &[0x88, 2, 0x03, 0xe8]] {
+            assert_eq!(verdict_behind(id, other), Verdict::Pass, "{id} {other:?}");
+        }
+    }
+    // The Ping behind the Close is answered.
+    let env = Env::new("localhost", "/", Peer::capable(), 0);
+    let mut session = Session::new(find("C-266").expect("a case"), Role::Server, &env);
+    session.next_action();
+    session.received(UPGRADE.as_bytes());
+    let mut frames = Vec::new();
+    while let Action::Send(bytes) = session.next_action() {
+        frames = bytes;
+    }
+    let (key, payload) = frames[2..].split_at(4);
+    let mut pong = vec![0x8a, payload.len() as u8];
+    pong.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    session.received(&pong);
+    while session.next_action() != Action::Done {}
+    assert_eq!(session.verdict(), &Verdict::Pass);
+}
+
+/// 4.2.1 has each server stop at what breaks the grammar of the handshake's parts.
+#[test]
+fn malformed_extensions_bind_each_server() {
+    let numbers = (167..=183).chain(320..=326);
+    for id in numbers.map(|number| format!("HS-{number}")) {
+        let case = find(&id).expect("a case");
+        assert_eq!(case.level, Level::R, "{id}");
+        let page = case.explain();
+        assert!(page.contains("RFC 6455 9.1") && page.contains("RFC 6455 4.2.1"), "{page}");
+    }
+}
+
+#[test]
+fn a_body_that_is_read_as_frames_says_what_is_missing() {
+    let Verdict::Fail { why, .. } = verdict_behind("HS-366", &[0x88, 2, 0x03, 0xea]) else {
+        panic!("HS-366 passes");
+    };
+    let begins = "the text behind the body does not come back: the peer ends the connection";
+    assert!(why.starts_with(begins), "{why}");
+}
+
+#[test]
+fn what_a_server_itself_sends_is_named_with_its_section() {
+    let Verdict::Fail { why, section, .. } = verdict_behind("F-035", &[0x83, 0]) else {
+        panic!("F-035 passes");
+    };
+    assert_eq!(section, "RFC 6455 5.2");
+    assert!(why.starts_with("what the server itself sends breaks RFC 6455 5.2: "), "{why}");
+}

@@ -151,6 +151,18 @@ fn the_table_holds() {
     }
 }
 
+/// A peer that checks no mask fails all cases of masks: none of them is found by another check.
+#[test]
+fn masks_are_not_found_by_way_of_text() {
+    for (role, fault) in [(Role::Server, "unmasked-ok"), (Role::Client, "masked-ok")] {
+        let env = probe(role, fault, true);
+        for id in ["F-038", "F-039", "F-043"] {
+            let (verdict, _) = run(find(id).expect("a case"), role, fault, &env);
+            assert!(fails(&verdict), "{id} of a {role}: {verdict:?}");
+        }
+    }
+}
+
 /// Prints the last column anew: `cargo test --test faults -- --ignored --nocapture print`.
 #[test]
 #[ignore = "prints the table; nothing to hold"]

@@ -295,7 +295,11 @@ fn control(opcode: u8, payload: Vec<u8>) -> Result<Event, Violation> {
     }
     let code = u16::from_be_bytes([payload[0], payload[1]]);
     if !may_close_with(code) {
-        return Err(Violation::new("RFC 6455 7.4", 1002, format!("Close code {code}")));
+        let section = match code {
+            1005 | 1006 | 1015 => "RFC 6455 7.4.1", // the three that no endpoint may set
+            _ => "RFC 6455 7.4",
+        };
+        return Err(Violation::new(section, 1002, format!("Close code {code}")));
     }
     match String::from_utf8(payload[2..].to_vec()) {
         Ok(reason) => Ok(Event::Close(Some(code), reason)),

@@ -59,7 +59,7 @@ pub(crate) struct Data {
     /// Steps in the notation of `script`.
     #[serde(default)]
     send: Vec<String>,
-    /// `accept`, `fail 1002`, `either`, `refuse 400`, `lost`, `swallow`.
+    /// `accept`, `fail 1002`, `either`, `refuse 400`, `lost`, `swallow`, `no-close 1005`.
     #[serde(default)]
     expect: String,
 }
@@ -83,6 +83,8 @@ pub(crate) enum Expect {
     Either,
     /// What is announced never comes: a message or a Pong is wrong, all else is a choice.
     Swallow,
+    /// What is sent is a Close with this code; one with the same code must not come back.
+    NoClose(u16),
     /// Our half of the stream ends inside a frame or message.
     Lost,
     /// The opening handshake is refused; the statuses that fit.
@@ -259,6 +261,7 @@ impl Plan {
             Expect::Fail(codes) => format!("the connection fails, best with {codes:?}"),
             Expect::Either => "a note of what happens".to_owned(),
             Expect::Swallow => "nothing behind it is answered".to_owned(),
+            Expect::NoClose(code) => format!("no Close with {code}"),
             Expect::Lost => "nothing comes of what is incomplete".to_owned(),
             Expect::Refuse(statuses) if statuses.is_empty() => "no connection opens".to_owned(),
             Expect::Refuse(statuses) => format!("no connection opens, best with {statuses:?}"),
@@ -476,6 +479,7 @@ fn of_data(plan: &mut Plan, data: &Data, env: &Env) {
         "either" => Expect::Either,
         "lost" => Expect::Lost,
         "swallow" => Expect::Swallow,
+        "no-close" => Expect::NoClose(numbers.first().copied().unwrap_or_default()),
         "refuse" => Expect::Refuse(numbers),
         other => panic!("case {}: no expectation {other}", data.id),
     };
