@@ -174,8 +174,8 @@ impl Flow {
         self.answered = 0;
     }
 
-    /// Writes the rest of its first so many messages, as far as the socket takes it; says with which
-    /// message it began.
+    /// Writes the rest of its first so many messages, as far as the socket takes it. Returns the
+    /// message that it began with.
     fn send(&mut self, messages: u64) -> Option<u64> {
         let len = self.send.len() / CYCLE;
         let nth = self.sent.div_ceil(len) as u64;
