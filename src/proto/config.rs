@@ -59,8 +59,10 @@ pub struct Config {
     ///
     /// When it passes and a read has found nothing, the connection sends Close 1001, waits up to a
     /// second for the peer to end the stream, and fails with
-    /// [`DataTimeout`](crate::RecvError::DataTimeout). So a program that calls late loses nothing:
-    /// what has arrived is read first, in up to 1,024 reads, enough to empty a socket's buffer.
+    /// [`DataTimeout`](crate::RecvError::DataTimeout). Its Close doesn't wait for fed data that the
+    /// stream refuses, as with [`fail`](crate::Connection::fail). A program that calls late loses
+    /// nothing: what has arrived is read first, in up to 1,024 reads, enough to empty a socket's
+    /// buffer.
     ///
     /// | | |
     /// |---|---|
