@@ -39,7 +39,8 @@ TLS:
   --cert FILE --key FILE   with `client`: serve wss
 
 The exit code is 0 if nothing failed but what --expect names, 1 if something did, 2 if the target
-could not be tested, or died before all was done: the report has what was judged until then.
+could not be tested, died before all was done, or did not ask for all: the report has what was
+judged until then.
 ";
 
 /// What to do.
