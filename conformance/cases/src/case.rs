@@ -229,7 +229,8 @@ impl Case {
         page
     }
 
-    /// The steps of the case against `role`, a line each, without the marker behind them.
+    /// The steps of the case against `role`: what is sent, frames in words too, and the marker that
+    /// comes behind.
     pub fn steps(&self, role: Role) -> String {
         let peer = Peer::capable();
         let env = Env::new("example.com", "/", peer, 0);

@@ -1,5 +1,6 @@
 //! Results, and what is made of them. No score, no percentage, no order but by name.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
@@ -126,18 +127,26 @@ impl Report {
         }
     }
 
-    /// How many rows have each verdict: pass, fail, note, skip.
-    fn counts(&self) -> [usize; 4] {
-        let mut counts = [0; 4];
-        for row in &self.rows {
-            match row.verdict {
-                Verdict::Pass => counts[0] += 1,
-                Verdict::Fail { .. } => counts[1] += 1,
-                Verdict::Note { .. } => counts[2] += 1,
-                Verdict::Skip { .. } | Verdict::Waiting => counts[3] += 1,
+    /// How many rows have each verdict. What is known or newer is no failure.
+    fn totals(&self, expect: &Expectations) -> String {
+        let count = |is: &dyn Fn(&Row) -> bool| self.rows.iter().filter(|row| is(row)).count();
+        let stands = |standing| count(&|row| expect.standing(row) == standing);
+        let mut totals = format!(
+            "{} pass, {} fail",
+            count(&|row| row.verdict == Verdict::Pass),
+            stands(Standing::New)
+        );
+        for (number, word) in
+            [(stands(Standing::Known), "known"), (stands(Standing::Newer), "newer")]
+        {
+            if number > 0 {
+                let _ = write!(totals, ", {number} {word}");
             }
         }
-        counts
+        let notes = count(&|row| matches!(row.verdict, Verdict::Note { .. }));
+        let skipped = count(&|row| matches!(row.verdict, Verdict::Skip { .. } | Verdict::Waiting));
+        let _ = write!(totals, ", {notes} notes, {skipped} skipped");
+        totals
     }
 
     /// The report as JSON, with line breaks.
@@ -194,7 +203,7 @@ impl Report {
     }
 
     /// The report for a terminal: failures and notes by group, then what was skipped and why. Cases
-    /// with the same note share a line. `colour` adds escapes.
+    /// that fail for one cause share a line, as those with the same note. `colour` adds escapes.
     pub fn to_terminal(&self, expect: &Expectations, colour: bool) -> String {
         let paint = |code: &str, text: &str| match colour {
             true => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -209,19 +218,35 @@ impl Report {
                 continue;
             }
             let _ = writeln!(text, "\n{}", paint("1", group.title()));
+            let mut failures: Vec<(String, Vec<&Row>)> = Vec::new();
             let mut notes: Vec<(&str, Vec<&Row>)> = Vec::new();
             for row in rows.iter().filter(shown) {
-                let (word, why) = row.words();
-                let Verdict::Fail { section, .. } = &row.verdict else {
-                    among(&mut notes, why, row);
-                    continue;
-                };
-                let word = match expect.standing(row) {
-                    Standing::Known => "known",
-                    Standing::Newer => "newer",
-                    _ => &paint("31", word),
-                };
-                let _ = writeln!(text, "  {word} {} {}: {why} ({section})", row.case, row.title);
+                let (_, why) = row.words();
+                match &row.verdict {
+                    Verdict::Fail { section, .. } => {
+                        among(&mut failures, format!("{why} ({section})"), row);
+                    }
+                    _ => among(&mut notes, why, row),
+                }
+            }
+            for (why, rows) in failures {
+                for (standing, word) in [
+                    (Standing::New, &*paint("31", "FAIL")),
+                    (Standing::Known, "known"),
+                    (Standing::Newer, "newer"),
+                ] {
+                    let rows: Vec<&Row> = rows
+                        .iter()
+                        .copied()
+                        .filter(|row| expect.standing(row) == standing)
+                        .collect();
+                    let _ = match rows[..] {
+                        [] => Ok(()),
+                        [row] => writeln!(text, "  {word} {} {}: {why}", row.case, row.title),
+                        // All of them, since each is a line of a file of known failures.
+                        _ => writeln!(text, "  {word} {}: {why}", all_numbers(&rows)),
+                    };
+                }
             }
             for (why, rows) in notes {
                 let _ = match rows[..] {
@@ -230,7 +255,9 @@ impl Report {
                 };
             }
             let rest = rows.iter().filter(|row| matches!(row.verdict, Verdict::Pass)).count();
-            let _ = writeln!(text, "  {rest} more pass");
+            if rest > 0 {
+                let _ = writeln!(text, "  {rest} more pass");
+            }
         }
         let mut causes: Vec<(&str, Vec<&Row>)> = Vec::new();
         for row in &self.rows {
@@ -250,14 +277,13 @@ impl Report {
         if let Some(death) = &self.died {
             let _ = writeln!(text, "\n{death}. The other cases were not run.");
         }
-        let [pass, fail, note, skip] = self.counts();
-        let _ = writeln!(text, "\n{pass} pass, {fail} fail, {note} notes, {skip} skipped");
+        let _ = writeln!(text, "\n{}", self.totals(expect));
         text
     }
 }
 
 /// Puts a row to those with the same text.
-fn among<'a>(lines: &mut Vec<(&'a str, Vec<&'a Row>)>, text: &'a str, row: &'a Row) {
+fn among<'a, T: PartialEq>(lines: &mut Vec<(T, Vec<&'a Row>)>, text: T, row: &'a Row) {
     match lines.iter_mut().find(|line| line.0 == text) {
         Some(line) => line.1.push(row),
         None => lines.push((text, vec![row])),
@@ -270,8 +296,12 @@ fn numbers(rows: &[&Row]) -> String {
         [first, .., last] if rows.len() > 6 => {
             format!("{} .. {} ({} cases)", first.case, last.case, rows.len())
         }
-        _ => rows.iter().map(|row| row.case.as_str()).collect::<Vec<_>>().join(" "),
+        _ => all_numbers(rows),
     }
+}
+
+fn all_numbers(rows: &[&Row]) -> String {
+    rows.iter().map(|row| row.case.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// One page with the results of several targets beside each other, by name. It needs nothing
@@ -285,35 +315,52 @@ pub fn to_html(reports: &[Report]) -> String {
         let died = report.died.as_ref().map(|death| format!("; {death}")).unwrap_or_default();
         let _ = writeln!(
             page,
-            "<li>{} ({}), edition {} of the cases, suite {}{}</li>",
+            "<li>{} ({}): {}; edition {} of the cases, suite {}{}</li>",
             escaped(&report.target),
             report.role,
+            report.totals(&Expectations::default()),
             report.edition,
             escaped(&report.suite),
             escaped(&died)
         );
     }
     page.push_str("</ul>\n<p>FAIL: the text names this end and says what it MUST do. Note: a choice, or the text binds the sender alone. Notes are not faults.</p>\n");
+    let rows = reports.iter().flat_map(|report| &report.rows);
+    let failing: BTreeSet<&str> = rows
+        .filter(|row| matches!(row.verdict, Verdict::Fail { .. }))
+        .map(|row| row.case.as_str())
+        .collect();
+    html_table(&mut page, "Failures", &reports, |row| failing.contains(row.case.as_str()));
     for group in Group::ALL {
-        let mut ids: Vec<&Row> =
-            reports.iter().flat_map(|r| &r.rows).filter(|row| row.group == group).collect();
-        ids.sort_by(|a, b| a.case.cmp(&b.case));
-        ids.dedup_by(|a, b| a.case == b.case);
-        if ids.is_empty() {
-            continue;
-        }
-        let _ = writeln!(page, "<h2>{}</h2>\n<table>\n<tr><th>case</th>", group.title());
-        for report in &reports {
-            let _ = writeln!(page, "<th>{}</th>", escaped(&report.target));
-        }
-        page.push_str("</tr>\n");
-        for id in ids {
-            html_row(&mut page, id, &reports);
-        }
-        page.push_str("</table>\n");
+        html_table(&mut page, group.title(), &reports, |row| row.group == group);
     }
     page.push_str("</body></html>\n");
     page
+}
+
+/// The cases that are wanted, if there are any.
+fn html_table(
+    page: &mut String,
+    title: &str,
+    reports: &[&Report],
+    is_wanted: impl Fn(&Row) -> bool,
+) {
+    let mut ids: Vec<&Row> =
+        reports.iter().flat_map(|report| &report.rows).filter(|row| is_wanted(row)).collect();
+    ids.sort_by(|a, b| a.case.cmp(&b.case));
+    ids.dedup_by(|a, b| a.case == b.case);
+    if ids.is_empty() {
+        return;
+    }
+    let _ = writeln!(page, "<h2>{title}</h2>\n<table>\n<tr><th>case</th>");
+    for report in reports {
+        let _ = writeln!(page, "<th>{}</th>", escaped(&report.target));
+    }
+    page.push_str("</tr>\n");
+    for id in ids {
+        html_row(page, id, reports);
+    }
+    page.push_str("</table>\n");
 }
 
 fn html_row(page: &mut String, id: &Row, reports: &[&Report]) {

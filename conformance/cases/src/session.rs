@@ -257,7 +257,7 @@ impl Session {
     /// A session of `case` against a peer of this role.
     pub fn new(case: &'static Case, role: Role, env: &Env) -> Session {
         let mut plan = case.plan(role, env);
-        let marker = format!("wsconform {:08x}", plan.keys.number() as u32).into_bytes();
+        let marker = plan.marker();
         let events = plan.events();
         let behind = match case.rule.id.as_str() {
             "failed" => plan.behind_violation(),

@@ -104,6 +104,63 @@ fn equal_notes_share_a_line_of_the_terminal() {
     );
 }
 
+/// Each has its number, for a file of known failures.
+#[test]
+fn failures_of_one_cause_share_a_line_and_known_ones_are_not_counted_with_them() {
+    let mut report = report("it");
+    report.rows.truncate(9);
+    for (row, why) in report.rows.iter_mut().zip(["a", "b", "a", "c", "c", "c", "c", "c", "c"]) {
+        let section = "RFC 6455 8.1".to_owned();
+        row.verdict = Verdict::Fail { why: why.to_owned(), section, evidence: String::new() };
+    }
+    let cases: Vec<String> = report.rows.iter().map(|row| row.case.clone()).collect();
+    let title = report.rows[1].title.clone();
+    let lines = |report: &Report, file: &Expectations| -> Vec<String> {
+        report.to_terminal(file, false).lines().skip(3).map(str::to_owned).collect()
+    };
+    assert_eq!(
+        lines(&report, &Expectations::default()),
+        [
+            format!("  FAIL {} {}: a (RFC 6455 8.1)", cases[0], cases[2]),
+            format!("  FAIL {} {title}: b (RFC 6455 8.1)", cases[1]),
+            format!("  FAIL {}: c (RFC 6455 8.1)", cases[3..].join(" ")),
+            String::new(),
+            "0 pass, 9 fail, 0 notes, 0 skipped".to_owned(),
+        ]
+    );
+
+    let known = format!("fail {} server\nfail {} server", cases[1], cases[2]);
+    let file = Expectations::parse(&known).expect("a file");
+    report.rows.truncate(4);
+    report.rows[3].edition = 2;
+    let title = |at: usize| report.rows[at].title.as_str();
+    assert_eq!(
+        lines(&report, &file),
+        [
+            format!("  FAIL {} {}: a (RFC 6455 8.1)", cases[0], title(0)),
+            format!("  known {} {}: a (RFC 6455 8.1)", cases[2], title(2)),
+            format!("  known {} {}: b (RFC 6455 8.1)", cases[1], title(1)),
+            format!("  newer {} {}: c (RFC 6455 8.1)", cases[3], title(3)),
+            String::new(),
+            "0 pass, 1 fail, 2 known, 1 newer, 0 notes, 0 skipped".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn the_page_begins_with_totals_and_failures() {
+    let mut failing = report("bad");
+    failing.rows.truncate(8);
+    failing.rows[3].verdict = Verdict::Pass;
+    let page = to_html(&[failing.clone(), report("good")]);
+    assert!(page.contains("<li>bad (server): 1 pass, 7 fail, 0 notes, 0 skipped; edition 1"));
+    assert!(page.find("<h2>Failures</h2>") < page.find("<h2>UTF-8</h2>"));
+    for row in &mut failing.rows {
+        row.verdict = Verdict::Pass;
+    }
+    assert!(!to_html(&[failing]).contains("Failures"));
+}
+
 #[test]
 fn the_page_needs_nothing_and_has_no_score() {
     let page = to_html(&[report("zebra <1>"), report("aardvark")]);

@@ -340,6 +340,26 @@ fn one_case_runs_alone_and_shows_its_bytes() {
     assert!(!output.contains("F-201"), "{output}");
 }
 
+/// README's recipe: the bytes that were sent bring the same answer.
+#[test]
+fn the_bytes_can_be_replayed_by_hand() {
+    let url = serve("");
+    let output = program().args(["server", &url, "--case", "F-202", "--hex"]).output().unwrap();
+    let output = text(&output);
+    let bytes = |which: &str| {
+        let line = output.lines().find_map(|line| line.strip_prefix(which)).unwrap();
+        wsconform_cases::vectors::hex(line).unwrap()
+    };
+    let address = url.trim_start_matches("ws://").trim_end_matches('/');
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.write_all(&bytes("F-202 sent     ")).unwrap();
+    tcp.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    tcp.read_to_end(&mut answer).unwrap();
+    let before = bytes("F-202 received ");
+    assert_eq!(answer[..before.len()], before);
+}
+
 /// Not a test: the command of the test below, which finds the URL in its environment.
 #[test]
 fn client_process() {

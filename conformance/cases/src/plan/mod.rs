@@ -14,8 +14,10 @@ use crate::judge::{Event, Kind, Reader};
 use crate::script::{Keys, Step, Writer};
 use crate::session::Env;
 use crate::vectors::{head, hex, joined};
+use words::Words;
 
 pub(crate) mod code;
+mod words;
 
 /// The key of RFC 6455 1.3, which our requests have.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -231,8 +233,32 @@ impl Plan {
         headers
     }
 
+    /// The payload of the Ping behind all of it. The keys of the markers come after its number.
+    pub(crate) fn marker(&mut self) -> Vec<u8> {
+        format!("wsconform {:08x}", self.keys.number() as u32).into_bytes()
+    }
+
+    /// What a session sends behind the steps to see that they have been read.
+    fn marker_in_words(&self) -> Option<String> {
+        let mut plan = self.clone();
+        let marker = String::from_utf8(plan.marker()).unwrap_or_default();
+        let ping = format!("a Ping with {marker:?}");
+        match self.expect {
+            Expect::Accept
+                if self.events().iter().any(|event| matches!(event, Event::Close(..))) =>
+            {
+                None
+            }
+            Expect::Accept | Expect::Learn => Some(format!("{ping}, and a text of the same")),
+            Expect::Lost => None,
+            _ if self.head_is_cut => None,
+            _ => Some(format!("{ping}: its Pong shows that all before it was read")),
+        }
+    }
+
     pub(crate) fn describe(&self) -> String {
         let mut text = String::new();
+        let mut words = Words::default();
         let escaped: String = self.head.iter().map(|&byte| char::from(byte)).collect();
         for line in escaped.split_inclusive('\n') {
             let _ = writeln!(text, "  head     {}", line.escape_debug());
@@ -243,11 +269,14 @@ impl Plan {
         }
         if !self.behind.is_empty() {
             let _ = writeln!(text, "  send     {}", shortened(&self.behind));
+            text += &words.of(&self.behind);
         }
         for step in &self.steps {
             let _ = match step {
                 Step::Send(bytes) if bytes.is_empty() => Ok(()),
-                Step::Send(bytes) => writeln!(text, "  send     {}", shortened(bytes)),
+                Step::Send(bytes) => {
+                    write!(text, "  send     {}\n{}", shortened(bytes), words.of(bytes))
+                }
                 Step::Pause(wait) => writeln!(text, "  pause    {wait}"),
                 Step::AwaitPong(payload) => {
                     writeln!(text, "  await    the Pong with {}", shortened(payload))
@@ -255,6 +284,9 @@ impl Plan {
                 Step::AwaitMessages(count) => writeln!(text, "  await    {count} messages in all"),
                 Step::Shutdown => writeln!(text, "  end      of our half of the stream"),
             };
+        }
+        if let Some(marker) = self.marker_in_words() {
+            let _ = writeln!(text, "  marker   {marker}");
         }
         let expect = match &self.expect {
             Expect::Accept => "all of it is taken".to_owned(),
