@@ -142,23 +142,21 @@ use recv;
 /// An answer is fed to a `$Sender`.
 macro_rules! receiving {
     ($Sender:ty) => {
-        /// Like [`recv`](Self::recv), but also returns the message's
-        /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
-        /// message is alive. Replies leave in one write when no received message is left, or
-        /// earlier once [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
+        /// Like [`recv`](Self::recv), but with the message's [`info`](crate::Received::info) and
+        /// the sending half, so that you can answer while the message is alive. The replies to a
+        /// batch leave in one write, once no received message is left, or earlier, if
+        /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
-        /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are unsent. So, if you feed one reply to
-        /// each message and `high_water` is at least 4 KiB, `feed` never fails with `Full`. (Frames
-        /// that overtake queued messages do not count as unsent here. A Pong that overtakes nothing
-        /// counts, but all Pongs to the Pings of one read together fit into 4 KiB.) If the peer
-        /// does not read, this call stops reading too, until the peer reads again or the write
-        /// timeout ends the connection. (So two ends that answer each message with several messages
-        /// can block each other.) After our own Close, messages up to the peer's Close are
-        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
+        /// | when | what happens |
+        /// |---|---|
+        /// | [`high_water`](crate::Config::high_water) bytes are unsent | no message is handed out: one reply to each never fails with `Full`, if `high_water` is at least 4 KiB |
+        /// | the peer does not read | this call stops reading too, until the peer reads again or the write timeout ends the connection; so two ends that answer each message with several can block each other |
+        /// | our Close is queued | messages up to the peer's Close are discarded |
+        /// | a write has failed | messages are still delivered, but nothing can be fed |
+        /// | this is a `Reader` | as `recv`: it discards nothing, never waits for room, and returns no sending half |
         ///
-        /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
-        /// and returns no sending half.
+        /// (Of what overtakes queued messages nothing counts as unsent here. A Pong that overtakes
+        /// nothing counts, but all Pongs to the Pings of one read fit into 4 KiB.)
         ///
         /// # Errors
         ///
@@ -210,32 +208,33 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
-        /// Leaves the peer within the time `within`, whatever the peer does. Use this call for a
-        /// peer that may be dead, for example when your own check finds a stale feed: `close` would
-        /// wait for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
+        /// Leaves the peer within the time `within`, whatever the peer does. For a peer that may be
+        /// dead, for example when your own check finds a stale feed: `close` would wait up to
+        /// [`close_timeout`](crate::Config::close_timeout) for its answer.
         ///
-        /// Our Close goes out at once. Fed messages that are completely unwritten are dropped, as
-        /// by [`Sender::abort`](crate::Sender::abort). (But if a Close was queued before, it keeps
-        /// its place, and nothing is dropped.) Then the closing handshake goes on as usual, and
-        /// input is discarded. When the closing handshake has ended, or `within` has passed, the
-        /// connection is over: drop the connection together with the stream. With a `within` of
-        /// zero this call waits for nothing: it writes what the stream accepts, and returns.
+        /// Our Close goes out at once. Fed messages that have not begun to leave are dropped, as by
+        /// [`Sender::abort`](crate::Sender::abort), unless a Close was queued before: that one
+        /// keeps its place, and nothing is dropped. The closing handshake goes on as usual, and
+        /// input is discarded. When it has ended, or `within` has passed, drop the connection
+        /// together with the stream.
         ///
-        /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
-        /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
-        /// received. Later receiving calls return `None`, or the error that ended the connection.
-        /// The error is [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before
-        /// our Close was written, or before the peer's Close came. After `leave` of a `Reader`, the
-        /// `Writer` can send nothing more. The timeouts of `set_read_timeout` and
-        /// `set_write_timeout` do not apply to this call.
+        /// | afterwards | |
+        /// |---|---|
+        /// | did the peer answer in time? | [`closed`](Self::closed) |
+        /// | which messages may it have? | [`Sender::is_written`](crate::Sender::is_written) |
+        /// | later receiving calls | `None`, or the error that ended the connection: [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before our Close was written, or before the peer's Close came |
+        /// | the `Writer`, after `leave` of a `Reader` | can send nothing more |
+        ///
+        /// With a `within` of zero this call writes the bytes that the stream accepts, and returns.
+        /// The timeouts of `set_read_timeout` and `set_write_timeout` do not apply. If the stream's
+        /// own calls block, as those of [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) do,
+        /// this call may take longer than `within`.
         ///
         /// # Errors
         ///
         /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
         /// closing handshake is no error here. [`Error::WouldBlock`] if the stream cannot wait, and
-        /// `within`, counted from the first call, has not passed: call again. If the stream's own
-        /// calls block, as the calls of [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) do,
-        /// this call may take longer than `within`.
+        /// `within`, counted from the first call, has not passed: call again.
         pub fn leave<'f>(
             &mut self,
             frame: impl IntoClose<'f>,
@@ -300,14 +299,14 @@ pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
 impl<S: Stream> WebSocket<S> {
     recv!();
 
-    /// Waits for room, feeds a message, and writes everything buffered. When the call returns `Ok`,
-    /// the stream has accepted the message. This call copies a borrowed message.
-    /// [`Outbound`](crate::Outbound) says which messages are not copied.
+    /// Sends one message now. Waits until there is room for the message, feeds it, and writes
+    /// everything buffered: `Ok` means that the stream has accepted the message.
     ///
-    /// This call does not read, which has two consequences. A program that never receives learns of
-    /// the peer's Close only when the stream breaks. Two peers that both send before they receive
-    /// can block each other. To avoid both problems, split the WebSocket, or call `feed` and then a
-    /// receiving call.
+    /// This call does not read. So a program that never receives learns of the peer's Close only
+    /// when the stream breaks, and two peers that both send before they receive can block each
+    /// other. Split the WebSocket, or call `feed` and then a receiving call.
+    ///
+    /// A borrowed message is copied; [`Outbound`](crate::Outbound) says which are not.
     ///
     /// # Errors
     ///
@@ -315,11 +314,13 @@ impl<S: Stream> WebSocket<S> {
     /// [`flush`](Self::flush). After an error of the stream, or after a write timeout, you can
     /// still receive the messages that have arrived.
     ///
-    /// [`Error::WouldBlock`] has two cases. If there was no room, nothing of the message was sent,
-    /// and a message given by value is lost. (To keep the message, call `ready`, then `feed` and
-    /// `flush`.) If there was room, the next flush sends the rest of the message, so do not send
-    /// the message again. To tell the two cases apart, compare [`Sender::fed`] before and after the
-    /// call.
+    /// After [`Error::WouldBlock`], [`Sender::fed`], compared before and after the call, says what
+    /// became of the message:
+    ///
+    /// | `fed` | the message |
+    /// |---|---|
+    /// | is the same | was not sent, because there was no room; given by value, it is lost (to keep it, call `ready`, then `feed` and `flush`) |
+    /// | differs | is queued: the next flush sends the rest, so do not send it again |
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
@@ -328,22 +329,28 @@ impl<S: Stream> WebSocket<S> {
 
     feed!();
 
-    /// Closes the connection. This call sends a Close after everything fed, unless a Close was sent
-    /// before. Then the call discards input up to the peer's Close, and ends the stream as
-    /// [`recv`](Self::recv) does. [`close_timeout`](Config::close_timeout) says how long this may
-    /// take. For a peer that may be dead, use [`leave`](Self::leave).
+    /// Ends the connection when you are done: writes what you fed, then our Close, unless
+    /// one was sent before. For a peer that may be dead, use [`leave`](Self::leave).
     ///
-    /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
-    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a Close without
-    /// a code.
+    /// Then this call discards input up to the peer's Close, and ends the stream as
+    /// [`recv`](Self::recv) does. [`close_timeout`](Config::close_timeout) says how
+    /// long this may take.
+    ///
+    /// | `frame` | sends |
+    /// |---|---|
+    /// | [`CloseCode::NORMAL`](crate::CloseCode::NORMAL), or another code | the code |
+    /// | [`CloseFrame::with_reason`](crate::CloseFrame::with_reason) | a code, and a reason of at most 123 bytes |
+    /// | `None` | a Close without a code |
+    ///
+    /// `Ok` means that the peer's Close was received, or that the peer ended the stream
+    /// after our Close was written, as some servers do: then receiving calls return an
+    /// error. `clean` in [`closed`](Self::closed) says whether our Close was written and
+    /// the peer's Close was received.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a frame that cannot be sent, and the errors of [`recv`](Self::recv).
-    /// `Ok` means that the peer's Close was received, or that the peer ended the stream after our
-    /// Close was written, as some servers do. In the second case, later receiving calls return an
-    /// error. `clean` in [`closed`](Self::closed) says whether our Close was written and the peer's
-    /// Close was received. After [`Error::WouldBlock`] call this again.
+    /// [`Error::Send`] for a frame that cannot be sent; otherwise the errors of
+    /// [`recv`](Self::recv). After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout

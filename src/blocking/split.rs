@@ -60,11 +60,12 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Queues a Close after everything fed, unless a Close was queued before. Then writes
-    /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
-    /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
-    /// when the `Reader` notices our Close. [The module](crate::blocking) says how soon the
-    /// `Reader` notices it. For a peer that may be dead, use [`leave`](Self::leave).
+    /// Starts the end of the connection when you are done: writes what you fed, then our Close,
+    /// unless one was queued before. For a peer that may be dead, use [`leave`](Self::leave).
+    ///
+    /// Keep receiving with the [`Reader`]: it waits for the peer's Close, for at most
+    /// [`close_timeout`](crate::Config::close_timeout) from when it notices our Close, and ends the
+    /// stream. [The module](crate::blocking) says how soon it notices.
     ///
     /// # Errors
     ///

@@ -172,12 +172,10 @@ pub struct Config {
     /// because reading the clock for each read costs about 20 ns.
     pub stamp_reads: bool,
 
-    /// Sends this message whenever no other message was sent for this duration; default: none. The
-    /// message can leave early by up to a fifth of the duration. It can leave late if the program
-    /// rarely makes a receiving call, or if the stream is blocked. Some servers, such as exchanges,
-    /// close a connection on which no *message* arrives. Some of them want the text `ping`, others
-    /// JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat), which costs nothing
-    /// while the peer sends.
+    /// Sends this message whenever no other message was sent for this duration; default: none. For
+    /// servers, such as exchanges, that close a connection on which no *message* arrives: some want
+    /// the text `ping`, others JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat),
+    /// which costs nothing while the peer sends.
     ///
     /// ```
     /// use tickwire::Config;
@@ -188,23 +186,26 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts as sent when it is fed. Because feeding reads no clock, the connection
-    /// checks five times in each interval of this duration whether a message was fed. Control
-    /// frames do not count as messages. The program receives a server's answer to the idle message
-    /// as an ordinary message. This answer also restarts [`data_timeout`](Self::data_timeout).
+    /// The message can leave early by up to a fifth of the duration, and late if the program rarely
+    /// makes a receiving call, or if the stream is blocked. A duration below 5 ms counts as 5 ms.
     ///
-    /// The first interval begins with the first check. The idle message overtakes waiting messages
-    /// ([`feed_first`](crate::Sender::feed_first)), and is not compressed. It is not sent:
+    /// Another message counts as sent when it is fed; control frames don't count. The idle message
+    /// overtakes waiting messages ([`feed_first`](crate::Sender::feed_first)), and is not
+    /// compressed. The server's answer is received as an ordinary message, and restarts
+    /// [`data_timeout`](Self::data_timeout).
     ///
-    /// - after our Close or the peer's,
-    /// - between the chunks of a message (§5.4 forbids it),
-    /// - while [`high_water`](Self::high_water) is reached, or
-    /// - while the previous idle message is unwritten.
+    /// | when | the idle message |
+    /// |---|---|
+    /// | after our Close, or the peer's | is never sent |
+    /// | between the chunks of a message (§5.4 forbids it) | waits for the next check |
+    /// | while [`high_water`](Self::high_water) is reached | waits for the next check |
+    /// | while the previous idle message is unwritten | waits for the next check |
     ///
-    /// In the last three cases the next check tries again.
-    ///
+    /// Feeding reads no clock, so the connection checks five times in each interval of this
+    /// duration whether a message was fed; the first interval begins with the first check.
     /// Receiving calls make the checks, and so does a `send` that waits. On a split connection the
-    /// receiving half makes the checks and sends the message. A duration below 5 ms counts as 5 ms.
+    /// receiving half makes the checks and sends the message.
+    ///
     /// With this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 

@@ -19,20 +19,23 @@ pub(crate) mod names {
 
 macro_rules! send {
     () => {
-        /// Waits until there is room for the message, feeds it, and writes everything buffered.
-        /// When the call returns `Ok`, the stream has accepted the message. This call copies a
-        /// borrowed message. [`Outbound`](crate::Outbound) says which messages are not copied.
+        /// Sends one message now. Waits until there is room for the message, feeds it, and writes
+        /// everything buffered: `Ok` means that the stream has accepted the message.
         ///
-        /// Cancel safe. If you drop the future before there was room, nothing of the message was
-        /// sent, and a message given by value is lost. (To keep the message, call `ready`, then
-        /// `feed` and `flush`.) If you drop the future later, the next flush sends the rest of the
-        /// message, so do not send the message again. To tell the two cases apart, compare
-        /// [`Sender::fed`](crate::Sender::fed) before and after the call.
+        /// This call does not read. So a program that never receives learns of the peer's Close
+        /// only when the stream breaks, and two peers that both send before they receive can block
+        /// each other. Split the WebSocket and receive in another task, or call `feed` and then a
+        /// receiving call.
         ///
-        /// This call does not read, which has two consequences. If a program never receives, it
-        /// learns of the peer's Close only when the stream breaks. If two peers both send before
-        /// they receive, they can block each other. To avoid both problems, split the WebSocket and
-        /// receive in another task, or call `feed` and then a receiving call.
+        /// Cancel safe. If you drop the future, [`Sender::fed`](crate::Sender::fed), compared
+        /// before and after the call, says what became of the message:
+        ///
+        /// | `fed` | the message |
+        /// |---|---|
+        /// | is the same | was not sent, because there was no room; given by value, it is lost (to keep it, call `ready`, then `feed` and `flush`) |
+        /// | differs | is queued: the next flush sends the rest, so do not send it again |
+        ///
+        /// A borrowed message is copied; [`Outbound`](crate::Outbound) says which are not.
         ///
         /// # Errors
         ///
@@ -103,15 +106,23 @@ macro_rules! adapter {
             $crate::drive::task::calls::send!();
             $crate::drive::calls::feed!();
 
-            /// Closes the connection. Unless a Close was sent before, this call sends a Close after
-            /// everything fed. Then the call discards input up to the peer's Close, and ends the
-            /// stream as [`recv`](Self::recv) does. [`close_timeout`](crate::Config::close_timeout)
-            /// says how long this may take. For a peer that may be dead, use
-            /// [`leave`](Self::leave).
+            /// Ends the connection when you are done: writes what you fed, then our Close, unless
+            /// one was sent before. For a peer that may be dead, use [`leave`](Self::leave).
             ///
-            /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
-            /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for
-            /// a Close without a code.
+            /// Then this call discards input up to the peer's Close, and ends the stream as
+            /// [`recv`](Self::recv) does. [`close_timeout`](crate::Config::close_timeout) says how
+            /// long this may take.
+            ///
+            /// | `frame` | sends |
+            /// |---|---|
+            /// | [`CloseCode::NORMAL`](crate::CloseCode::NORMAL), or another code | the code |
+            /// | [`CloseFrame::with_reason`](crate::CloseFrame::with_reason) | a code, and a reason of at most 123 bytes |
+            /// | `None` | a Close without a code |
+            ///
+            /// `Ok` means that the peer's Close was received, or that the peer ended the stream
+            /// after our Close was written, as some servers do: then receiving calls return an
+            /// error. `clean` in [`closed`](Self::closed) says whether our Close was written and
+            /// the peer's Close was received.
             ///
             /// Cancel safe: you can call `close` again. Messages that were discarded before the
             /// future was dropped are lost.
@@ -119,10 +130,7 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// [`Error::Send`] for a frame that cannot be sent; otherwise the errors of
-            /// [`recv`](Self::recv). `Ok` means that the peer's Close was received, or that the
-            /// peer ended the stream after our Close was written, as some servers do. In the second
-            /// case, receiving calls return an error. `clean` in [`closed`](Self::closed) says
-            /// whether our Close was written and the peer's Close was received.
+            /// [`recv`](Self::recv).
             pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
                 begun(self.sender_mut().close(frame))?;
                 while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
@@ -217,10 +225,12 @@ macro_rules! adapter {
         impl<W: $Write + Unpin $(, $T: $Timers)?> Writer<W $(, $T)?> {
             $crate::drive::task::calls::send!();
 
-            /// Unless a Close was queued before, queues a Close after everything fed. Then writes
-            /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for
-            /// at most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a
-            /// peer that may be dead, use [`leave`](Self::leave).
+            /// Starts the end of the connection when you are done: writes what you fed, then our
+            /// Close, unless one was queued before. For a peer that may be dead, use
+            /// [`leave`](Self::leave).
+            ///
+            /// Keep receiving with the [`Reader`]: it waits for the peer's Close, for at most
+            /// [`close_timeout`](crate::Config::close_timeout), and ends the stream.
             ///
             /// Cancel safe: you can call `close` again.
             ///

@@ -40,10 +40,11 @@ impl Leaves {
 }
 
 impl Sender {
-    /// Starts the closing handshake, or answers the peer's Close. The Close goes behind everything
-    /// queued. `None` sends a Close with an empty body. After this call no message is accepted.
-    /// Automatic Pongs go on until the peer's Close comes. For a peer that may be dead, use
+    /// Starts the closing handshake, or answers the peer's Close. For a peer that may be dead, use
     /// [`leave`](Self::leave).
+    ///
+    /// The Close goes behind everything queued; `None` sends one with an empty body. After this
+    /// call no message is accepted. Automatic Pongs go on until the peer's Close comes.
     ///
     /// An unfinished message in chunks stays unfinished, and the peer notices this. Messages of
     /// [`feed_first`](Self::feed_first) that wait for the end of this message are dropped.
