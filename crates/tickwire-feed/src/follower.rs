@@ -170,102 +170,126 @@ impl<T> Settings<T> {
 ///
 /// Give a follower at least one [line](Self::add_line) and one [subscription](Self::subscribe).
 /// Send each [`Say`], and report the exchange's answer. A line has one connection, and for a short
-/// time also the successor of this connection. Each connection of a follower carries all
-/// subscriptions of the follower. If an exchange limits the number of subscriptions on a
-/// connection, divide the subscriptions among several followers that share one [`Attempts`].
+/// time also the successor of this connection. Each connection carries all subscriptions. If an
+/// exchange limits the number of subscriptions on a connection, divide them among several followers
+/// that share one [`Attempts`].
 ///
-/// The time that you pass must not go backwards, as [`Time`] says.
+/// The time that you pass must not go backwards, as [`Time`] says. Before you call `poll`, read all
+/// messages that have arrived: otherwise the arbiter's patience may end, and unread numbers count
+/// as a gap.
 ///
 /// # What it promises
 ///
-/// - **Numbers.** From the first delivered number of a subscription on, each number is either
-///   delivered once, in order, or lies in one [`Action::Gap`]. "Delivered" means [`Verdict::Next`]
-///   or [`Action::Message`]. Numbers that the exchange sent while no connection was open lie in a
-///   gap too. A gap is found when a later number arrives, and reported as soon as all connections
-///   have passed it, or after [`Limits::patience`]. After [`Action::Restart`] the count begins
-///   anew, and after [`resync`](Self::resync) the snapshot replaces all earlier numbers: what an
-///   open connection has passed of the rest is a gap at once.
-/// - **Whose numbers.** A message that waits for its turn belongs to a connection. When that is
-///   over or [silent](State::Silent), and all that was due before is delivered and reported, it
-///   stays only if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an exchange
-///   may count anew after an outage. If it counts anew on *each* connection, set
-///   [`Subscription::per_connection`]: otherwise numbers that catch up within the patience are
-///   dropped as duplicates, and nothing tells you.
-/// - **Snapshots.** With [`Recovery::Snapshot`], each `Gap` and `Restart` leads to one
-///   [`Action::Snapshot`], and the next waits until 0, 1, 2, 4 .. 60 s after the last. The waits
-///   start anew after a snapshot behind which numbers came in order for ten times the patience. In
-///   5 minutes there are at most 12 for a subscription, and for all followers of an address as
-///   many as [`Attempts::snapshots`] allows.
-/// - **Dials.** [`Action::Dial`] comes only after a successful [`Attempts::take`]. A line dials one
-///   connection at a time. An attempt that [reached no server](Cause::reached_no_server) is given
-///   back.
-/// - **After an end.** [`Ended::retry`] decides when the line dials again: with `BackOff` after the
-///   next delay of its `Backoff`, with `Alarm` after the delay of `Backoff::rarely`, with `Stop`
-///   only after [`go_on`](Self::go_on).
-///   - *A quick dial is earned by life.* The delays start anew after a connection that served for
-///     `Backoff::settled_after` (60 s), not counting the time before its login was accepted. Then
-///     the first delay (0 to 0.1 s with `Backoff::trading`) follows any close code but 3000.
-///   - A final code, such as 1000 or 1008, means `Alarm` if the login was not accepted, and at the
-///     third in a row of connections that have not settled: `Backoff::after_close` has the rule.
-///   - After 429, and after 418 with a Retry-After, [`Attempts`] lets no line dial for
-///     [that time](Attempts::refused), and then one first. A Retry-After above its cap is an alarm.
-///   - A server's certificate that has expired or is not valid yet: each other address is tried at
-///     once, then there is an alarm, and the next attempt after 1 to 2 minutes, 2 to 4, up to 15;
-///     at once after [`clock_was_set`](Self::clock_was_set).
-/// - **Addresses.** Line *n* has the address *n* as its own. It leaves that address after an
-///   attempt that failed, a [silence](Cause::is_silence), or Close 1012 or 1013; and only if no
-///   other line of the follower is well, which means that its connection is answered and not
-///   silent. Then it takes the next address in no other line's use, at once if it has not tried all
-///   since a connection last settled. After any other end it dials the same address again. A line
-///   never dials an address where another line is, if there is a free one. Away from its own
-///   address, it tries a successor there after 10 minutes, and every 10 minutes.
-/// - **A quiet market** ends no connection if the exchange answers each login, subscription and
-///   probe, and if [`Subscription::leave_after`] is not set.
-/// - **Silence.** The follower sends a [probe](Say::Probe) after
-///   [`probe_after`](Settings::probe_after) without a message, and repeats a silent subscription
-///   after [`ask_after`](Subscription::ask_after). If no answer comes within
-///   [`answer_within`](Settings::answer_within), the connection is silent; also after
-///   `answer_within` if a login stays unanswered, after twice `answer_within` if a new subscription
-///   with `ask_after` does, and after [`leave_after`](Subscription::leave_after). The pace may
-///   delay these questions, and probes and repeated subscriptions wait until all new subscriptions
-///   are sent.
+/// **Numbers.** From the first delivered number of a subscription on, each number is either
+/// delivered once, in order ([`Verdict::Next`] or [`Action::Message`]), or lies in one
+/// [`Action::Gap`]; so do numbers that the exchange sent while no connection was open. A gap is
+/// found when a later number arrives, and reported as soon as all connections have passed it, or
+/// after [`Limits::patience`]. After [`Action::Restart`] the count begins anew. After
+/// [`resync`](Self::resync) the snapshot replaces all earlier numbers: what an open connection has
+/// passed of the rest is a gap at once.
 ///
-///   A silent connection is not left. The line opens a successor, and the first *data* of the
-///   successor (of the silent subscription, if it is only one) ends the old connection. If the old
-///   one speaks first (any message; for a login, a subscription or its data, that), the successor
-///   goes. A successor that is silent itself is left, and the next one waits for its delay; for a
-///   successor `leave_after` does not count.
+/// **Whose numbers.** A message that waits for its turn belongs to a connection. When that is over
+/// or [silent](State::Silent), and all that was due before is delivered and reported, it stays only
+/// if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an exchange may count anew
+/// after an outage. If it counts anew on *each* connection, set [`Subscription::per_connection`]:
+/// otherwise numbers that catch up within the patience are dropped as duplicates, and nothing tells
+/// you.
 ///
-///   The [heartbeat](tickwire::Config::heartbeat) of the connection finds a dead network earlier,
-///   and ends the connection. With `Subscription::leave_after` you need no
-///   [`data_timeout`](tickwire::Config::data_timeout); set that one only below the longest silence
-///   of *all* subscriptions together, because it ends the connection even in a quiet market.
-/// - **Successors.** The follower does not leave a connection for its planned successor before
-///   every subscription is ready on the successor. A subscription with numbers is ready when it is
-///   [in sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor
-///   has brought its first data of this subscription. A quiet subscription becomes ready too,
-///   `answer_within` after the exchange has answered it on the successor, if neither connection has
-///   brought data of this subscription since that answer. If a subscription never becomes ready,
-///   the older connection stays until the exchange cuts it. Then the successor takes over. After
-///   [`Incoming::Ending`] the successor waits for the line's next delay, so an exchange that says
-///   so on each connection gets no flood of dials.
-/// - **Clocks.** If the time that you pass stands still, nothing becomes due, and each deadline
-///   comes later. `Instant` does stand still while Linux is suspended: then `life` counts from a
-///   moment that is too late, the exchange cuts first, and the server may have forgotten the
-///   connection. So call [`doubt`](Self::doubt) after a wake. If your program stands still, the
-///   time jumps, and messages wait unread. So after a `poll` that comes more than 1 s after the
-///   time of [`Action::Wait`], silence proves nothing until `answer_within` has passed; but not
-///   twice before something was heard. Before you call `poll`, read all messages that have arrived.
-///   Otherwise the arbiter's patience may end, and unread numbers count as a gap.
+/// **Snapshots.** With [`Recovery::Snapshot`], each `Gap` and `Restart` leads to one
+/// [`Action::Snapshot`]. The next waits until 0, 1, 2, 4 .. 60 s after the last; the waits start
+/// anew after a snapshot behind which numbers came in order for ten times the patience. In 5
+/// minutes there are at most 12 for a subscription, and for all followers of an address as many as
+/// [`Attempts::snapshots`] allows.
+///
+/// **A quiet market** ends no connection if the exchange answers each login, subscription and
+/// probe, and if [`Subscription::leave_after`] is not set.
+///
+/// ## Dials
+///
+/// [`Action::Dial`] comes only after a successful [`Attempts::take`]. A line dials one connection
+/// at a time. An attempt that [reached no server](Cause::reached_no_server) is given back.
+///
+/// | after an end | the line dials again |
+/// |---|---|
+/// | [`Ended::retry`] is `BackOff` | after the next delay of its `Backoff` |
+/// | it is `Alarm` | after the delay of `Backoff::rarely` |
+/// | it is `Stop` | only after [`go_on`](Self::go_on) |
+/// | 429, or 418 with a Retry-After | no line dials for [that time](Attempts::refused), and then one first; a Retry-After above its cap is an alarm |
+/// | a final code, such as 1000 or 1008 | as `Alarm`, if the login was not accepted, and at the third in a row of connections that have not settled: `Backoff::after_close` has the rule |
+/// | a server's certificate that has expired or is not valid yet | at once at each other address; then an alarm, and after 1 to 2 minutes, 2 to 4, up to 15; at once after [`clock_was_set`](Self::clock_was_set) |
+///
+/// A quick dial is earned by life. The delays start anew after a connection that served for
+/// `Backoff::settled_after` (60 s), not counting the time before its login was accepted. Then the
+/// first delay (0 to 0.1 s with `Backoff::trading`) follows any close code but 3000.
+///
+/// **Addresses.** Line *n* has the address *n* as its own. It moves on after an attempt that
+/// failed, a [silence](Cause::is_silence), or Close 1012 or 1013, but only if no other line of the
+/// follower is well, which means that its connection is answered and not silent. After any other
+/// end it dials the same address again.
+///
+/// It takes the next address in no other line's use, at once if it has not tried all since a
+/// connection last settled. It never dials an address where another line is, if there is a free
+/// one. Away from its own address, it tries a successor there after 10 minutes, and every 10
+/// minutes.
+///
+/// ## Silence
+///
+/// | question | sent | the connection is silent, if no answer comes within |
+/// |---|---|---|
+/// | a login | first | [`answer_within`](Settings::answer_within) |
+/// | a new subscription with [`ask_after`](Subscription::ask_after) | then, and again after `answer_within` | twice `answer_within` |
+/// | the same subscription again | after `ask_after` without its data or an answer | `answer_within` (data is an answer too) |
+/// | a [probe](Say::Probe) | after [`probe_after`](Settings::probe_after) without a message | `answer_within` |
+/// | none: an answered subscription brings no data | | [`leave_after`](Subscription::leave_after), if set |
+///
+/// The pace may delay these questions. Probes and repeated subscriptions wait until all new
+/// subscriptions are sent.
+///
+/// A silent connection is not left at once. The line opens a successor, and the first *data* of
+/// the successor (of the silent subscription, if it is only one) ends the old connection. If the
+/// old one speaks first (any message; for a login, a subscription or its data, that), the successor
+/// goes. A successor that is silent itself is left, and the next one waits for its delay; for a
+/// successor `leave_after` does not count.
+///
+/// The [heartbeat](tickwire::Config::heartbeat) of the connection finds a dead network earlier, and
+/// ends the connection. With `Subscription::leave_after` you need no
+/// [`data_timeout`](tickwire::Config::data_timeout); set that one only below the longest silence of
+/// *all* subscriptions together, because it ends the connection even in a quiet market.
+///
+/// ## Successors
+///
+/// The follower does not leave a connection for its planned successor before every subscription is
+/// ready on the successor:
+///
+/// | a subscription | is ready |
+/// |---|---|
+/// | with numbers | when it is [in sequence](Arbiter::in_sequence) there |
+/// | without | when the successor has brought its first data of it |
+/// | that is quiet | `answer_within` after the exchange has answered it on the successor, if neither connection has brought data of it since that answer |
+/// | that never becomes ready | never: the older connection stays until the exchange cuts it, and then the successor takes over |
+///
+/// After [`Incoming::Ending`] the successor waits for the line's next delay, so an exchange that
+/// says so on each connection gets no flood of dials.
+///
+/// ## Clocks
+///
+/// | what happens | what follows | what to do |
+/// |---|---|---|
+/// | the time that you pass stands still, as `Instant` does while Linux is suspended | each deadline comes later: `life` counts from a moment that is too late, the exchange cuts first, and the server may have forgotten the connection | call [`doubt`](Self::doubt) after a wake |
+/// | your program stands still: `poll` comes more than 1 s after the time of [`Action::Wait`] | messages wait unread, so silence proves nothing until `answer_within` has passed; but not twice before something was heard | read what has arrived before `poll` |
 ///
 /// # What it holds
 ///
-/// A follower holds at most [`MOST_LINES`](Self::MOST_LINES) lines with two connections each, and
-/// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions. [`Settings::limits`] bounds the
-/// kept messages: 64 MiB by default. On each connection, a subscription waits for at most one
-/// answer. A gap stays in its arbiter until `poll` has reported it. So nothing that a peer sends
-/// makes a follower grow, except kept messages. `Debug` shows the state of each line, but no
-/// message. The follower never holds a login.
+/// | | at most |
+/// |---|---|
+/// | lines, with two connections each | [`MOST_LINES`](Self::MOST_LINES) |
+/// | subscriptions | [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) |
+/// | kept messages | [`Settings::limits`]: 64 MiB by default |
+/// | answers for which a subscription waits, on each connection | one |
+///
+/// A gap stays in its arbiter until `poll` has reported it. So nothing that a peer sends makes a
+/// follower grow, except kept messages. `Debug` shows the state of each line, but no message. The
+/// follower never holds a login.
 pub struct Follower<T> {
     set: Settings<T>,
     runs: Vec<Run>,
