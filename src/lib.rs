@@ -270,27 +270,28 @@
 //!
 //! # Features
 //!
-//! - `std` (default): the `blocking` adapter, `Dial`, `SystemEntropy`, vectored output, CPU
-//!   detection.
-//! - `tokio` (default): the `tokio` adapter.
-//! - `stamps`: on Linux, `Timestamped` gets the kernel's time of arrival for each read.
-//! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two
-//!   adapters, and the module `tls`. In this crate's API, types of rustls 0.23 appear only in
-//!   conversions. The feature brings no cryptographic provider, so enable `ring` too, or let your
-//!   program install a provider at the start of `main`. The module `tls` shows how.
-//! - `ring`: turns on `rustls`, with ring as the provider of programs that install no provider.
-//! - `counters`: counts of the traffic of each connection.
-//! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
-//!   `futures_io` and `tokio` implement `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket
-//!   wrapped in `Events` is a `Stream` and `Sink` of [`OwnedEvent`]s.
-//! - `tracing`: handshakes, Closes and violations as [events](guide::events) of the crate
-//!   `tracing`, and each message at TRACE level.
-//! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
-//!   [`Config`] enables compression and the peer agrees.
+//! | feature | default | gives |
+//! |---|---|---|
+//! | `std` | yes | the `blocking` adapter, `Dial`, masking keys from the operating system's entropy (`SystemEntropy`), vectored output, detection of CPU features |
+//! | `tokio` | yes | the `tokio` adapter |
+//! | `futures` | no | the `futures_io` adapter for smol and other runtimes; `Stream` and `Sink` of [`OwnedMessage`]s for its WebSockets and those of `tokio`, and of [`OwnedEvent`]s for a WebSocket wrapped in `Events` |
+//! | `rustls` | no | `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two adapters, and the module `tls`; by rustls 0.23, whose types the API has only in conversions; without a cryptographic provider |
+//! | `ring` | no | `rustls`, and ring as the provider of programs that install no other; compiles C code |
+//! | `deflate` | no | permessage-deflate (RFC 7692) over `zlib-rs`; a connection compresses only if [`Config`] enables compression and the peer agrees |
+//! | `counters` | no | counts of the messages, bytes, frames, reads, writes, Pings and Pongs of each connection |
+//! | `tracing` | no | handshakes, Closes and violations as [events](guide::events) of the crate `tracing`; at level TRACE, also each message |
+//! | `stamps` | no | on Linux, `Timestamped` gets the kernel's time of arrival for each read |
 //!
-//! With all features off, the crate consists of the core, is `no_std` and needs `alloc`. Features
-//! are additive. The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is
-//! for axum.
+//! `wss` needs a cryptographic provider, and tickwire never installs one. If no other crate of your
+//! program brings one, enable `ring`. Otherwise enable `rustls`, and let `main` begin by installing
+//! a provider, for example by
+//! `rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no other default")`;
+//! the module `tls` shows more. A library built on tickwire should enable `rustls`, not
+//! `ring`.
+//!
+//! Features are additive. Without features, the crate consists of the core, is `no_std` and needs
+//! `alloc`. The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for
+//! axum.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The links above lead to the guide and to all adapters.
