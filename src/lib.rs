@@ -286,8 +286,7 @@
 //! program brings one, enable `ring`. Otherwise enable `rustls`, and let `main` begin by installing
 //! a provider, for example by
 //! `rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no other default")`;
-//! the module `tls` shows more. A library built on tickwire should enable `rustls`, not
-//! `ring`.
+//! the module `tls` shows more. A library built on tickwire should enable `rustls`, not `ring`.
 //!
 //! Features are additive. Without features, the crate consists of the core, is `no_std` and needs
 //! `alloc`. The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for

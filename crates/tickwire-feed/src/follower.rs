@@ -240,7 +240,7 @@ impl<T> Settings<T> {
 /// | a new subscription with [`ask_after`](Subscription::ask_after) | then, and again after `answer_within` | twice `answer_within` |
 /// | the same subscription again | after `ask_after` without its data or an answer | `answer_within` (data is an answer too) |
 /// | a [probe](Say::Probe) | after [`probe_after`](Settings::probe_after) without a message | `answer_within` |
-/// | none: an answered subscription brings no data | | [`leave_after`](Subscription::leave_after), if set |
+/// | none: a subscription brings no data | | [`leave_after`](Subscription::leave_after), if set |
 ///
 /// The pace may delay these questions. Probes and repeated subscriptions wait until all new
 /// subscriptions are sent.
