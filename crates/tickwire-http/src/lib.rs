@@ -1,5 +1,5 @@
 // rustdoc uses the first definition of a link; README.md has those for readers of the repository.
-//! [`tickwire`]: ::tickwire
+//! [`tickwire`]: https://docs.rs/tickwire/latest/tickwire/index.html
 //! [`tickwire-axum`]: https://docs.rs/tickwire-axum/latest/tickwire_axum/index.html
 //!
 #![doc = include_str!("../README.md")]
