@@ -275,6 +275,32 @@ fn a_caller_who_was_slow_has_read_what_lay_there_before_the_deadline_on_data_is_
     }
 }
 
+/// A read that nothing came of need not be reported.
+#[test]
+#[cfg_attr(miri, ignore = "1,024 reads after the deadline")]
+fn a_caller_that_reports_no_read_finds_a_dead_feed_too() {
+    for role in ROLES {
+        let mut end = asked(role, &Config { data_timeout: Some(10 * SECOND), ..Config::default() });
+        end.run();
+        end.now = 10 * SECOND;
+        let mut reads = 0;
+        while end.over.is_none() {
+            match end.conn.next(Time::new(end.now)) {
+                Next::Read(_) => {
+                    reads += 1;
+                    end.now += Duration::from_millis(1);
+                }
+                Next::Wait(wait) => end.now = end.now.max(wait.until.unwrap() - Time::ZERO),
+                Next::Over(why) => end.over = Some(why),
+                _ => assert!(end.turn().is_none(), "a write or the shutdown is asked for again"),
+            }
+            // 1,024 until it is believed, then the second for the peer to end the stream.
+            assert!(reads < 2_100, "{end:?}", end = end.conn);
+        }
+        assert_eq!(end.over, Some(Some(RecvError::DataTimeout)));
+    }
+}
+
 /// A104, as a loop of one's own drains.
 #[test]
 fn behind_an_overdue_close_it_reads_until_the_peer_ends_the_stream() {
