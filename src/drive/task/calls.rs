@@ -166,7 +166,7 @@ macro_rules! adapter {
                 match ready {
                     None => Ok(MessageOrRoom::Room),
                     Some(Ready::End) => self.0.ended::<()>().map(|_| MessageOrRoom::Closed),
-                    // There is always a message here.
+                    // There is always a message here: `Closed` only avoids a panic.
                     Some(Ready::Item) => {
                         Ok(self.0.message().map_or(MessageOrRoom::Closed, MessageOrRoom::Message))
                     }

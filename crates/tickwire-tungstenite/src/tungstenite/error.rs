@@ -92,7 +92,8 @@ fn received(error: tickwire::RecvError) -> Error {
         RecvError::Protocol(broken) => broken,
         // tungstenite counts an end without a Close as a violation, not as a failure of the stream.
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
-        // For deadlines and for `fail`: this crate, like tungstenite, has neither.
+        // For deadlines and for `fail`: this crate, like tungstenite, has neither. No panic: `From`
+        // is public, so a caller may convert one.
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
