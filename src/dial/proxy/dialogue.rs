@@ -79,7 +79,6 @@ pub struct Dialogue {
     request: Vec<u8>,
     read_answer: ReadAnswer,
     refusal: Option<Body>,
-    max_head: usize,
 }
 
 impl Dialogue {
@@ -96,7 +95,6 @@ impl Dialogue {
             request,
             read_answer,
             refusal: None,
-            max_head: config.max_head,
         })
     }
 
@@ -128,7 +126,7 @@ impl Dialogue {
 
     fn look(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(body) = &mut self.refusal {
-            return body.step(&mut self.reading, self.max_head);
+            return body.step(&mut self.reading);
         }
         // Bytes that have arrived by now cannot answer an unsent request.
         if !self.outgoing().is_empty() {
@@ -139,7 +137,7 @@ impl Dialogue {
             Answer::Tunnel => Ok(Progress::Complete),
             Answer::Refused(line) => {
                 let body = Body::behind(&mut self.reading, line, Refuser::Proxy);
-                self.refusal.insert(body).step(&mut self.reading, self.max_head)
+                self.refusal.insert(body).step(&mut self.reading)
             }
         }
     }

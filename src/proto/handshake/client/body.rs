@@ -41,13 +41,10 @@ impl Body {
     }
 
     /// Fails with [`Refused`](HandshakeError::Refused) once as much of the body is read as will be.
-    pub(crate) fn step(
-        &mut self,
-        reading: &mut Reading,
-        max_head: usize,
-    ) -> Result<Progress, HandshakeError> {
+    pub(crate) fn step(&mut self, reading: &mut Reading) -> Result<Progress, HandshakeError> {
         let eof = reading.is_at_end();
-        match self.take(&mut reading.buf, eof, MOST.min(max_head)) {
+        let max = MOST.min(reading.scan.max_head);
+        match self.take(&mut reading.buf, eof, max) {
             true => Err(self.refused()),
             false => Ok(Progress::Partial),
         }

@@ -182,7 +182,7 @@ impl Handshake {
             *self.refusal = Some(Body::behind(&mut self.reading, line, Refuser::Server));
         }
         match &mut *self.refusal {
-            Some(body) => body.step(&mut self.reading, self.config.max_head),
+            Some(body) => body.step(&mut self.reading),
             None => Ok(Progress::Partial), // This never happens: `refusal` is set above.
         }
     }
