@@ -94,7 +94,6 @@ impl<T> Inner<T> {
     /// handshake fails.
     fn read_header(&mut self, handle: Handle, opening: &mut Opening) -> Result<(), Pause> {
         let now = self.clock.now;
-        let until = opening.deadline();
         let reading = &mut opening.handshake.reading;
         let Some(header) = &mut opening.header else { return Ok(()) };
         // The early returns are not reached: see `read_request`.
@@ -110,6 +109,9 @@ impl<T> Inner<T> {
                     return Ok(());
                 }
             };
+            let Some(late) = wire.may_read(&mut self.system, reading, now, false)? else {
+                return Ok(());
+            };
             let read = header.len();
             header.resize(read + missing, 0);
             let to = header.get_mut(read..).unwrap_or_default();
@@ -120,18 +122,8 @@ impl<T> Inner<T> {
                     reading.end_of_stream();
                     return Ok(());
                 }
-                Got::Bytes(_) | Got::Again => {}
-                // As in `Wire::shake`, input is read before the deadline is checked.
-                Got::Blocked if until.is_none_or(|at| at > now) => {
-                    return Err(Pause::Wait(until));
-                }
-                Got::Blocked if wire.find_unread(&mut self.system) > 0 => {
-                    return Err(Pause::Wait(Some(now)));
-                }
-                Got::Blocked => {
-                    let _ = reading.handle_timeout(now); // the handshake's `step` returns the error
-                    return Ok(());
-                }
+                Got::Again | Got::Blocked if late => return Err(Pause::Wait(Some(now))),
+                Got::Bytes(_) | Got::Again | Got::Blocked => {}
             }
         };
         opening.header = None;

@@ -216,6 +216,32 @@ impl Wire {
         self.count(read, spent)
     }
 
+    /// Before a read of a handshake. `Some(true)`: unread bytes were found after the deadline. If
+    /// the read gets none of them, or too few for a TLS record, the next round has to read again.
+    /// `None`: nothing is to be read, because the handshake was told the time; its `step` returns
+    /// the error.
+    ///
+    /// Input is read before the deadline is checked. But once the turn's share is used, the
+    /// deadline comes first.
+    pub(crate) fn may_read(
+        &mut self,
+        system: &mut System,
+        reading: &mut Reading,
+        now: Time,
+        share_used: bool,
+    ) -> Result<Option<bool>, Pause> {
+        match NextAction::after(self.is_readable(), share_used, now, || reading.poll_timeout()) {
+            NextAction::Read => Ok(Some(false)),
+            NextAction::TellTime if !share_used && self.find_unread(system) > 0 => Ok(Some(true)),
+            NextAction::TellTime => {
+                let _ = reading.handle_timeout(now);
+                Ok(None)
+            }
+            NextAction::Rest { unfinished: true, .. } => Err(Pause::Wait(Some(now))),
+            NextAction::Rest { until, .. } => Err(Pause::Wait(until)),
+        }
+    }
+
     /// Reads once, or tells the handshake the time. `spent` counts the bytes that the turn has
     /// read; it may read `most`.
     pub(crate) fn shake(
@@ -225,26 +251,12 @@ impl Wire {
         now: Time,
         (spent, most): (&mut usize, usize),
     ) -> Result<(), Pause> {
-        let share_used = *spent >= most;
-        // Input is read before the deadline is checked. But after `most` bytes of input, the
-        // deadline comes first.
-        let late =
-            match NextAction::after(self.is_readable(), share_used, now, || reading.poll_timeout())
-            {
-                NextAction::Read => false,
-                NextAction::TellTime if !share_used && self.find_unread(system) > 0 => true,
-                NextAction::TellTime => {
-                    let _ = reading.handle_timeout(now); // the handshake's `step` returns the error
-                    return Ok(());
-                }
-                NextAction::Rest { unfinished: true, .. } => return Err(Pause::Wait(Some(now))),
-                NextAction::Rest { until, .. } => return Err(Pause::Wait(until)),
-            };
+        let Some(late) = self.may_read(system, reading, now, *spent >= most)? else {
+            return Ok(());
+        };
         match self.read(system, reading.spare_mut(), spent) {
             Ok(Got::Bytes(0)) => reading.end_of_stream(),
             Ok(Got::Bytes(n)) => reading.commit(n),
-            // `late`: unread bytes were found after the deadline, but this read got none of them,
-            // or too few for a TLS record. So the next round reads again.
             Ok(Got::Again | Got::Blocked) if late => return Err(Pause::Wait(Some(now))),
             Ok(Got::Again | Got::Blocked) => {}
             Err(error) => {
