@@ -229,3 +229,53 @@ fn an_owned_message_keeps_no_long_buffer_alive() {
         }
     }
 }
+
+/// A limit over many connections asks this before a read.
+#[test]
+fn what_a_connection_may_hold_after_the_next_read_is_known_before() {
+    let mut kept = 0;
+    for (read_buffer, max_read) in [(16 * KIB, 64 * KIB), (16 * KIB, 256 * KIB), (512, 2 * KIB)] {
+        let config = Config { read_buffer, max_read, ..Config::default() };
+        for (role, mut conn) in connections(&config) {
+            for (lens, most) in [
+                (&[300 * KIB][..], usize::MAX),
+                (&[100, 40 * KIB, 3, 9000], 700),
+                (&[70 * KIB], 5000),
+            ] {
+                let mut flood = Flood::of(role, lens);
+                for n in 0..400 {
+                    if n % 7 == 0 {
+                        conn.receiver_mut().reclaim();
+                    }
+                    let grown = conn.receiver().grown_len();
+                    let held = conn.receiver().buffer_len();
+                    kept += usize::from(grown == held);
+                    read(&mut conn, &mut flood, most);
+                    let len = conn.receiver().buffer_len();
+                    assert!(len <= grown, "{len} after {held}, {grown} expected");
+                }
+                flood.end(&mut conn);
+            }
+        }
+    }
+    assert!(kept > 1000, "{kept}");
+}
+
+/// `tickwire-loop` lets a connection that holds up to 129 KiB read when memory is short.
+#[test]
+fn a_buffer_that_fits_the_message_is_not_expected_to_grow() {
+    for (role, mut conn) in connections(&Config::default()) {
+        let frame = to(role, BINARY, vec![0; 128 * KIB]);
+        let mut sent = 0;
+        while sent < 120 * KIB {
+            let grown = conn.receiver().grown_len();
+            assert!(grown <= 129 * KIB, "{grown} after {sent} bytes");
+            let room = conn.receiver_mut().spare_mut();
+            let n = room.len().min(5000);
+            room[..n].copy_from_slice(&frame[sent..sent + n]);
+            conn.receiver_mut().commit(n);
+            sent += n;
+            assert_eq!(conn.step(), Ok(Step::NeedInput));
+        }
+    }
+}

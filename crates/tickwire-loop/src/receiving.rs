@@ -13,11 +13,8 @@
 //! messages of stopped connections end one after the other.
 use crate::handle::Handle;
 use std::{collections::BTreeMap, mem, time::Duration};
-use tickwire::Time;
+use tickwire::{Receiver, Time};
 
-/// What `may_read` expects of a read, at least and at most. In between, as much as the connection
-/// holds, because a full buffer doubles; a long one grows by 128 KiB at a time.
-const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 5/8 of the limit, a connection may hold 128 KiB of a message, and a little more.
 const LITTLE: usize = 129 << 10;
 /// For which `Receiving::first` may receive nothing: otherwise a peer that sends half a message and
@@ -151,7 +148,7 @@ impl Receiving {
         self.all <= self.calm || self.is_first(of)
     }
 
-    pub(crate) fn may_read(&self, held: usize) -> bool {
+    pub(crate) fn may_read(&self, receiver: &Receiver) -> bool {
         // Divided before multiplied, because the limit may be `usize::MAX`.
         let most = match self.others() {
             others if others <= self.calm => return true,
@@ -159,8 +156,7 @@ impl Receiving {
             others if others <= self.limit / 16 * 11 => self.fair_share().min(LITTLE),
             _ => 0,
         };
-        // With its next read, it may hold at most `most`.
-        held == 0 || held + held.clamp(READ.0, READ.1) <= most
+        receiver.buffer_len() == 0 || receiver.grown_len() <= most
     }
 
     /// When a connection that waits for input needs a turn without a `Note`. `read`: its turn has

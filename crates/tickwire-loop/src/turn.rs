@@ -334,7 +334,7 @@ impl<T> Inner<T> {
     fn may_hold_more(&mut self, open: &mut Open) -> bool {
         // An empty buffer must not count, so it goes back first.
         self.buffers.inputs.give(open.conn.receiver_mut().reclaim());
-        self.receiving.may_read(open.conn.receiver().buffer_len())
+        self.receiving.may_read(open.conn.receiver())
     }
 
     /// Until the limit on received bytes lets it read. `true` if its waits add up to

@@ -102,12 +102,13 @@ use core::time::Duration;
 /// - [`Sender::set_unflushed`]: a TLS session holds ciphertext, for which the deadline on writing
 ///   and [`high_water`](Config::high_water) hold too.
 ///
-/// Four are about memory, because the loop lends its own buffers to thousands of connections:
+/// Five are about memory, because the loop lends its own buffers to thousands of connections:
 ///
 /// - [`Receiver::lend_filled`]: the kernel has read into a buffer of its choice. Lending that
 ///   buffer saves a copy.
 /// - [`Receiver::has_buffer`]: whether to lend a buffer before the next read.
-/// - [`Receiver::buffer_len`]: what a connection holds, for a limit over all connections.
+/// - [`Receiver::buffer_len`] and [`Receiver::grown_len`]: what a connection holds, and may hold
+///   after the next read, for a limit over all connections.
 /// - [`into_dormant`](Self::into_dormant): an idle connection then takes about an eighth of its
 ///   memory.
 #[derive(Debug)]

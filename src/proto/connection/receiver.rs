@@ -317,7 +317,12 @@ impl Receiver {
     /// message. Use this number to limit the memory that many connections hold together.
     #[inline]
     pub fn buffer_len(&self) -> usize {
-        self.buf.bytes.len() + self.inflate.as_ref().map_or(0, |inflate| inflate.out.buffer_len())
+        self.buf.bytes.len() + self.inflated_len()
+    }
+
+    #[inline]
+    fn inflated_len(&self) -> usize {
+        self.inflate.as_ref().map_or(0, |inflate| inflate.out.buffer_len())
     }
 
     /// The bytes of the event may then be overwritten.

@@ -335,25 +335,21 @@ impl RecvBuffer {
             }
             return 0..self.ask().min(self.room());
         }
-        let base = self.base as usize;
         let ask = self.ask();
         // A buffer from before reads grew goes once little has to move.
         if self.doubled > 0 && self.bytes.len() < ask / 2 && kept + wire <= ask / 8 {
             self.exchange(self.memory.take(ask + SLACK));
         }
-        // An ordinary read asks for `ask` bytes, but room for a quarter is enough. Inside a large
-        // frame it asks for the missing bytes and the next header, so that no other byte behind the
-        // frame has to move. With less than `least`, bytes move or the buffer grows, because short
-        // reads would cost more.
-        let large = rest > 0 && rest.saturating_add(kept + wire) > ask / 2;
-        let (want, least) = if large {
+        // An ordinary read asks for `ask` bytes. Inside a large frame it asks for the missing bytes
+        // and the next header, so that no other byte behind the frame has to move.
+        let large = self.is_large(rest);
+        let want = if large {
             self.unneeded_reads = 0;
-            // At once if little has to move, so that few reads bring the rest.
-            let most = if kept + wire <= base / 8 { ask } else { base };
-            (rest.saturating_add(MAX_HEADER_LEN).min(self.most as usize), rest.min(most))
+            rest.saturating_add(MAX_HEADER_LEN).min(self.most as usize)
         } else {
-            (ask, ask / 4)
+            ask
         };
+        let least = self.least(rest, large);
         if self.stashed || self.room() < least {
             let fits_at_front = wire + least + SLACK <= self.bytes.len();
             // As in `widen`, this must free no fewer bytes than it moves (`next >= wire`).
@@ -370,6 +366,41 @@ impl RecvBuffer {
         let to = self.end + want.min(self.room());
         debug_assert!(to > self.end, "an empty read would look like the end of the stream");
         self.end..to
+    }
+
+    #[inline(always)]
+    fn is_large(&self, rest: usize) -> bool {
+        let (kept, wire) = self.held();
+        rest > 0 && rest.saturating_add(kept + wire) > self.ask() / 2
+    }
+
+    /// With less room than this, bytes move or the buffer grows before the next read, because short
+    /// reads would cost more.
+    #[inline(always)]
+    fn least(&self, rest: usize, large: bool) -> usize {
+        if !large {
+            return self.ask() / 4;
+        }
+        // At once if little has to move, so that few reads bring the rest.
+        let base = self.base as usize;
+        let (kept, wire) = self.held();
+        rest.min(if kept + wire <= base / 8 { self.ask() } else { base })
+    }
+
+    /// The buffer's length after the next `spare_mut`, or more: it may move bytes instead.
+    pub(super) fn grown_len(&self, rest: usize) -> usize {
+        let mut len = self.bytes.len();
+        let mut used = self.end;
+        if self.stashed || len < self.ask() / 2 {
+            let (kept, wire) = self.held();
+            len = (2 * len).max(self.ask() + SLACK);
+            used = kept + wire;
+        }
+        if len.saturating_sub(SLACK + used) >= self.least(rest, self.is_large(rest)) {
+            len
+        } else {
+            len + if len < IN_PLACE { len } else { STEP }
+        }
     }
 
     /// Moves bytes if this frees at least as many as it moves, so that each moves at most once on

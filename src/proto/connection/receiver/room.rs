@@ -24,21 +24,9 @@ impl Receiver {
     pub(super) fn frame_rest(&mut self) -> usize {
         match self.state {
             State::Payload { remaining, .. } => {
-                let here = self.buf.wire_len() as u64;
                 let frame = remaining.saturating_add(self.buf.message().len() as u64);
                 self.buf.adapt(frame, self.read.handed_out);
-                match &self.message {
-                    // Compressed bytes do not stay in the buffer, so it need not grow for them.
-                    Some(message) if message.compressed => 0,
-                    _ => {
-                        // At most `max_message` bytes for a message taken whole, because `step`
-                        // refuses more. A length that does not fit `usize` counts as `limit`.
-                        let limit =
-                            if self.in_chunks() { usize::MAX } else { self.limits.max_message };
-                        usize::try_from(remaining.saturating_sub(here))
-                            .map_or(limit, |n| n.min(limit))
-                    }
-                }
+                self.payload_rest(remaining)
             }
             State::Closed | State::Failed(_) => {
                 self.buf.clear(); // Later input is ignored.
@@ -61,6 +49,32 @@ impl Receiver {
             },
             State::Control { .. } => 0, // At most 125 bytes are missing: an ordinary read has room.
         }
+    }
+
+    #[inline(always)]
+    fn payload_rest(&self, remaining: u64) -> usize {
+        match &self.message {
+            // Compressed bytes do not stay in the buffer, so it need not grow for them.
+            Some(message) if message.compressed => 0,
+            _ => {
+                // At most `max_message` bytes for a message taken whole, because `step` refuses
+                // more. A length that does not fit `usize` counts as `limit`.
+                let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
+                let here = self.buf.wire_len() as u64;
+                usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
+            }
+        }
+    }
+
+    /// What [`buffer_len`](Self::buffer_len) may be after the next read, in bytes: more only if the
+    /// buffer has too little room for that read. What the read inflates may take more, up to
+    /// [`max_message`](Config::max_message).
+    pub fn grown_len(&self) -> usize {
+        let rest = match self.state {
+            State::Payload { remaining, .. } => self.payload_rest(remaining),
+            _ => 0, // an ordinary read has room for it
+        };
+        self.buf.grown_len(rest) + self.inflated_len()
     }
 
     /// The length of the buffer that the next read wants, in bytes: [`lend`](Self::lend) a buffer
