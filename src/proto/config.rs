@@ -124,12 +124,12 @@ pub struct Config {
     /// of these two limits. The buffer grows while a longer message arrives.
     pub read_buffer: usize,
 
-    /// The most bytes that one read asks for, besides the longest frame header; default 64
-    /// KiB. Each read that long messages fill lets the next read ask for twice as many bytes, and
-    /// each read that brings few bytes lets it ask for half. So long messages cost fewer system
-    /// calls. Inside a long frame, a read asks for the rest of the frame. A value below
-    /// [`read_buffer`](Self::read_buffer) counts as `read_buffer`, and a value above 16 MiB as 16
-    /// MiB.
+    /// The most bytes that one read asks for, besides a frame header for each `read_buffer` of
+    /// them; default 64 KiB. Each read that long messages fill lets the next read ask for twice as
+    /// many bytes, and each read that brings few bytes lets it ask for half. So long messages cost
+    /// fewer system calls. Inside a long frame, a read asks for the rest of the frame. A value
+    /// below [`read_buffer`](Self::read_buffer) counts as `read_buffer`, and a value above 16 MiB
+    /// as 16 MiB.
     ///
     /// Without this limit, a peer that fills every read would make the buffer grow without end. A
     /// connection whose peer stops inside a message can keep a buffer of this length. With many

@@ -7,7 +7,9 @@ use alloc::{vec, vec::Vec};
 const BASE: usize = 1000;
 const WHOLE: usize = BASE + SLACK;
 /// The most bytes that one read asks for.
-const MOST: usize = 128 << 10;
+const READ: usize = BASE - MAX_HEADER_LEN;
+/// A header for each `read_buffer`.
+const MOST: usize = (128 << 10) + (128 << 10) / READ * MAX_HEADER_LEN;
 const LIMIT: usize = 1 << 20;
 
 /// Acts as a pool whose buffers are more than twice as long as asked for.
@@ -22,7 +24,7 @@ static WHOLES: Memory =
 
 fn buffer() -> RecvBuffer {
     traffic();
-    RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(BASE - MAX_HEADER_LEN, MOST - MAX_HEADER_LEN) }
+    RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(READ, 128 << 10) }
 }
 
 #[test]
