@@ -105,7 +105,7 @@ use crate::drive::{
 use crate::proto::config::Config;
 use split::WRITER_WAIT;
 use std::time::Duration;
-use thread::{READ_TIMEOUT, Thread};
+use thread::{READ_TIMEOUT, Thread, context};
 
 macro_rules! recv {
     () => {
@@ -306,7 +306,7 @@ impl<S: Stream> WebSocket<S> {
     /// when the stream breaks, and two peers that both send before they receive can block each
     /// other. Split the WebSocket, or call `feed` and then a receiving call.
     ///
-    /// A borrowed message is copied; [`Outbound`](crate::Outbound) says which are not.
+    /// [`Outbound`](crate::Outbound) says which messages are copied.
     ///
     /// # Errors
     ///
@@ -323,7 +323,7 @@ impl<S: Stream> WebSocket<S> {
     /// | differs | is queued: the next flush sends the rest, so do not send it again |
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
-        let _ = self.feed(message)?;
+        self.0.begin_send(&mut context(), message.into())?;
         self.flush()
     }
 

@@ -2,17 +2,17 @@
 //! that end the connection, the loop that writes, and the check of the deadlines.
 use super::{
     error::{Error, Written, again},
-    io::{Output, flush, write},
+    io::{Output, flush, outcome, write},
 };
 use crate::proto::{
-    connection::{Inbound, Sender, Step},
+    connection::{Inbound, Offer, Sender, Step},
     error::{RecvError, SendError},
     outlined::Outlined,
     time::Time,
 };
 use bytes::Buf;
 use std::{
-    io,
+    io::{self, IoSlice},
     task::{Context, Poll, ready},
 };
 
@@ -36,6 +36,35 @@ impl Out {
     /// An earlier `Out` of the connection may have left bytes unflushed.
     pub(super) fn new(tx: &Sender) -> Self {
         Self { unflushed: tx.held_back(), ..Self::default() }
+    }
+
+    /// Writes a message that is not queued without a copy; only what the stream refuses is queued.
+    /// A flush has to follow.
+    #[inline(never)]
+    pub(super) fn feed_offered<W: Output>(
+        &mut self,
+        tx: &mut Sender,
+        io: &mut W,
+        cx: &mut Context<'_>,
+        offer: &Offer<'_>,
+    ) {
+        let slices = [IoSlice::new(offer.head()), IoSlice::new(offer.payload)];
+        let written = match io.poll_write(&slices, cx) {
+            Poll::Ready(written) => outcome(written, cx),
+            Poll::Pending => Poll::Pending, // the flush writes again, and waits
+        };
+        match written {
+            Poll::Ready(Ok(n)) => {
+                tx.feed_offered(offer, n);
+                self.unflushed += n;
+                tx.set_unflushed(self.unflushed);
+            }
+            Poll::Ready(Err(error)) => {
+                tx.feed_offered(offer, 0);
+                let _ = self.write_failed(tx, error); // the flush returns it
+            }
+            Poll::Pending => tx.feed_offered(offer, 0),
+        }
     }
 
     /// Places the waiting urgent frames, writes everything queued, and flushes once the stream

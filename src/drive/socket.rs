@@ -12,6 +12,7 @@ use crate::proto::{
         order::{SendFacts, ToSend, order_sending},
     },
     error::{RecvError, SendError},
+    outbound::Outbound,
     pool,
     tape::{Note, Wait},
 };
@@ -124,6 +125,24 @@ impl<I: Source + Output> Socket<Whole, I> {
     pub(crate) fn has_room(&self) -> bool {
         let tx = self.core.conn.sender();
         tx.has_room() && !tx.is_closed()
+    }
+
+    /// Feeds a message that a flush follows: see [`Out::feed_offered`](super::out::Out).
+    #[inline]
+    pub(crate) fn begin_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outbound<'_>,
+    ) -> Result<(), SendError> {
+        let Self { core, io, .. } = self;
+        let tx = core.conn.sender_mut();
+        match tx.offer(&message) {
+            None => tx.feed(message).map(drop),
+            Some(offer) => {
+                core.out.feed_offered(tx, io, cx, &offer);
+                Ok(())
+            }
+        }
     }
 
     /// If the sender is closed, even by a failed write, the error is `Closed`, as for `feed`. After

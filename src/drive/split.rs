@@ -24,6 +24,7 @@ use crate::proto::{
         order::{SendFacts, ToSend, order_sending},
     },
     error::SendError,
+    outbound::Outbound,
     outlined::Outlined,
     pool,
     tape::{Facts, Note},
@@ -417,6 +418,24 @@ impl<W: Io, H> Writer<W, H> {
 impl<W: Output, H> Writer<W, H> {
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
+    }
+
+    /// Feeds a message that a flush follows: see [`Out::feed_offered`].
+    #[inline]
+    pub(crate) fn begin_send(
+        &mut self,
+        _: &mut Context<'_>,
+        message: Outbound<'_>,
+    ) -> Result<(), SendError> {
+        // The flush parks the waker, and writes again.
+        let cx = &mut Context::from_waker(&self.link.both);
+        self.link.with(|Sending { tx, out, io }| match tx.offer(&message) {
+            None => tx.feed(message).map(drop),
+            Some(offer) => {
+                out.feed_offered(tx, io, cx, &offer);
+                Ok(())
+            }
+        })
     }
 
     /// A part of `leave` in a task: see [`Socket::leave`]. Ready when everything is written, a

@@ -152,9 +152,10 @@ pub struct Config {
     /// payload (`benches/RESULTS.md`). For a fan-out to many slow peers, set a lower value, so that
     /// their queues share payloads.
     ///
-    /// A payload of any length is copied if it is borrowed, if it is compressed and not prepared,
-    /// if a client sends it (a client masks the copy), if [`feed_first`](crate::Sender::feed_first)
-    /// queues it, or if the stream has no vectored writes.
+    /// A payload of any length is copied if it is borrowed (but see [`Outbound`](crate::Outbound)
+    /// for `send`), if it is compressed and not prepared, if a client sends it (a client masks the
+    /// copy), if [`feed_first`](crate::Sender::feed_first) queues it, or if the stream has no
+    /// vectored writes.
     pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each

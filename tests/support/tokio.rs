@@ -243,6 +243,10 @@ impl Polled for Stutter {
         self.output.extend_from_slice(&buf[..n]);
         Poll::Ready(Ok(n))
     }
+    /// A vectored write takes of one slice only.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.stall(2, cx) { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
@@ -275,6 +279,9 @@ impl Polled for Remote {
     }
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.with(|io| Pin::new(io).poll_write(cx, buf))
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
     }
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|io| Pin::new(io).poll_flush(cx))

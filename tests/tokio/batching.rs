@@ -4,7 +4,7 @@ use crate::support::tokio::*;
 use bytes::Bytes;
 use std::{sync::Mutex, task::Poll};
 use tickwire::{
-    Config, Prepared,
+    Config, Error, Prepared, SendError,
     handshake::{accept_key, client::Request, server::Accept},
     tokio::{Incoming, WebSocket, accept},
 };
@@ -401,6 +401,61 @@ fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
                 assert!(message.as_bytes() == vec![i as u8; i * 3]);
             }
         }
+    });
+}
+
+#[test]
+fn a_long_borrowed_message_is_sent_from_where_it_lies() {
+    run(async {
+        let payload = vec![7; 20_000];
+        let (io, calls) = Counted::new(Scripted::new(&[]));
+        let mut ws = server(io, &config());
+        ws.send(&payload).await.unwrap();
+        let seen = counted(&calls);
+        assert_eq!((seen.writes, seen.slices, seen.flushes), (vec![20_004], vec![2], 1));
+        // No buffer of its length was needed.
+        assert!(ws.sender_mut().reclaim().len() < 20_000);
+        // The same from a half, and for a client, which masks a copy.
+        let (_, mut writer) = ws.into_split();
+        writer.send(&payload).await.unwrap();
+        assert_eq!(counted(&calls).slices, [2]);
+        let (io, calls) = Counted::new(Scripted::new(&[]));
+        client(io, &config()).send(&payload).await.unwrap();
+        assert_eq!(counted(&calls).slices, [1]);
+    });
+}
+
+#[test]
+fn what_the_stream_refuses_of_a_borrowed_message_goes_before_all_that_is_fed_later() {
+    run(async {
+        for room in [1, 3, 4, 5, 100, 19_999, 20_003, 20_004] {
+            let (mut near, far) = duplex(room);
+            let mut ws = server(far, &config());
+            let payload: Vec<u8> = (0..20_000).map(|i| (i % 251) as u8).collect();
+            assert!(matches!(once!(ws.send(&payload)), Poll::Pending) == (room < 20_004));
+            ws.sender_mut().ping(b"?").unwrap();
+            let _ = ws.feed("later").unwrap();
+            let _ = ws.sender_mut().feed_first("first").unwrap();
+            let mut wire = vec![0; 20_004 + 3 + 7 + 7];
+            let reading = async { near.read_exact(&mut wire).await.unwrap() };
+            tokio::join!(async { ws.flush().await.unwrap() }, reading);
+            let frames = frames(&wire);
+            let order: Vec<_> = frames.iter().map(|frame| frame.b0).collect();
+            assert_eq!(order, [BINARY, PING, TEXT, TEXT], "{room}");
+            assert!(frames[0].payload == payload && frames[2].payload == b"first");
+        }
+    });
+}
+
+#[test]
+fn a_borrowed_message_that_meets_a_failed_stream_is_lost_and_counted() {
+    run(async {
+        let io = Scripted::new(&[]);
+        io.with(|script| script.broken = true);
+        let mut ws = server(io, &config());
+        assert!(matches!(ws.send(&[7; 20_000]).await, Err(Error::Io(_))));
+        assert_eq!((ws.sender().dropped(), ws.sender().buffered_amount()), (20_004, 0));
+        assert!(matches!(ws.send("x").await, Err(Error::Send(SendError::Closed))));
     });
 }
 

@@ -11,7 +11,15 @@ const STEPS: [usize; 6] = [1, 2, 3, 13, 127, 100_000];
 const COUNT: u8 = 24;
 
 fn config() -> Config {
-    Config { cork_limit: 700, high_water: 2000, read_buffer: 512, ..Config::default() }
+    // Longer messages, owned and borrowed, are written from where they lie.
+    let min_vectored = 200;
+    Config {
+        cork_limit: 700,
+        high_water: 2000,
+        read_buffer: 512,
+        min_vectored,
+        ..Config::default()
+    }
 }
 
 fn message(i: u8) -> OwnedMessage {

@@ -35,7 +35,7 @@ macro_rules! send {
         /// | is the same | was not sent, because there was no room; given by value, it is lost (to keep it, call `ready`, then `feed` and `flush`) |
         /// | differs | is queued: the next flush sends the rest, so do not send it again |
         ///
-        /// A borrowed message is copied; [`Outbound`](crate::Outbound) says which are not.
+        /// [`Outbound`](crate::Outbound) says which messages are copied.
         ///
         /// # Errors
         ///
@@ -50,7 +50,7 @@ macro_rules! send {
                     ready!(self.0.poll_room(cx))?;
                 }
                 if let Some(message) = message.take() {
-                    let _ = self.feed(message).map_err(Error::from)?;
+                    self.0.begin_send(cx, message.into()).map_err(Error::from)?;
                 }
                 self.0.poll_flush(cx, false)
             })

@@ -12,7 +12,9 @@ use prepared::Prepared;
 /// These types convert into an `Outbound`:
 ///
 /// - `&str`, `&[u8]`, `&[u8; N]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
-///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
+///   [`OwnedMessage`]. The payload is copied into the outgoing buffer. But `send` of a server's
+///   adapter writes a long one (the rule for `String` says which) without a copy while nothing else
+///   is queued, and copies only what the stream refuses.
 /// - `String`, `Box<str>`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is not
 ///   compressed, a server copies a payload of less than
 ///   [`min_vectored`](crate::Config::min_vectored) bytes, and sends any other payload without a

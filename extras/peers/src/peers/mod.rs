@@ -95,6 +95,11 @@ pub trait Conn {
     async fn feed_shared(&mut self, payload: &Self::Shared) -> bool;
     async fn flush(&mut self) -> bool;
 
+    /// Write one message now.
+    async fn send_now(&mut self, payload: &[u8]) -> bool {
+        self.feed(payload).await && self.flush().await
+    }
+
     /// Receive a message and send it back, as the crate's own example does.
     async fn echo(&mut self) -> bool;
 

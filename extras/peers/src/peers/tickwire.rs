@@ -231,6 +231,9 @@ impl<S: Io> Conn for adapter::WebSocket<S> {
     async fn flush(&mut self) -> bool {
         adapter::WebSocket::flush(self).await.is_ok()
     }
+    async fn send_now(&mut self, payload: &[u8]) -> bool {
+        adapter::WebSocket::send(self, payload).await.is_ok()
+    }
     async fn echo(&mut self) -> bool {
         match self.recv_to_reply().await {
             Ok(Some(received)) => {
@@ -291,6 +294,9 @@ impl<S: blocking::Stream> Conn for blocking::WebSocket<S> {
     }
     async fn flush(&mut self) -> bool {
         blocking::WebSocket::flush(self).is_ok()
+    }
+    async fn send_now(&mut self, payload: &[u8]) -> bool {
+        blocking::WebSocket::send(self, payload).is_ok()
     }
     async fn echo(&mut self) -> bool {
         match self.recv_to_reply() {

@@ -312,11 +312,11 @@ async fn work<C: Conn>(mut conn: C, task: Task, frames: bool) {
                     return;
                 }
                 for _ in 0..lap {
-                    let fed = match way {
-                        Way::Send => conn.feed(black_box(&want)).await,
-                        _ => conn.feed_shared(black_box(&shared)).await,
+                    let sent = match way {
+                        Way::Send => conn.send_now(black_box(&want)).await,
+                        _ => conn.feed_shared(black_box(&shared)).await && conn.flush().await,
                     };
-                    if !fed || !conn.flush().await {
+                    if !sent {
                         return;
                     }
                 }

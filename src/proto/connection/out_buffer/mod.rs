@@ -304,6 +304,20 @@ impl OutBuffer {
         }
     }
 
+    /// Of a frame that the stream was offered before it was queued, while nothing else was: queues
+    /// what is left behind the first `written` bytes, which are not 0.
+    pub(super) fn append_rest(&mut self, head: &[u8], payload: &[u8], written: usize) {
+        debug_assert!(self.len() == 0, "bytes before this frame are not written yet");
+        self.stall = Stall::No;
+        self.writes.add(written);
+        self.tape.note(Note::Wrote);
+        self.origin = self.origin.wrapping_add(written as u64);
+        let of_payload = written.saturating_sub(head.len());
+        self.append(head.get(written..).unwrap_or_default());
+        self.append(payload.get(of_payload..).unwrap_or_default());
+        self.begin_frames(); // the rest has no header, by which a boundary is found
+    }
+
     /// After a failed write. Nothing is queued afterwards, so `open` and the memory may stay as
     /// they are. `written` does not change, and `fed` now returns the same: so the ledger must
     /// count the dropped bytes before.

@@ -4,8 +4,8 @@ use super::{Position, Sender, State, encoder::encode};
 use crate::proto::config::Config;
 use crate::proto::{
     error::{SendError, shown},
-    frame::{MAX_HEADER_LEN, OpCode},
-    message::{Chunk, DataKind},
+    frame::{MAX_HEADER_LEN, OpCode, store},
+    message::{Chunk, DataKind, Message},
     outbound::{
         Content, IntoOutbound, Outbound,
         prepared::{Prepared, opcode},
@@ -13,6 +13,19 @@ use crate::proto::{
     utf8::Utf8Validator,
 };
 use bytes::Bytes;
+
+/// A frame that is not queued.
+pub(crate) struct Offer<'m> {
+    head: [u8; MAX_HEADER_LEN],
+    head_len: usize,
+    pub(crate) payload: &'m [u8],
+}
+
+impl Offer<'_> {
+    pub(crate) fn head(&self) -> &[u8] {
+        self.head.get(..self.head_len).unwrap_or_default()
+    }
+}
 
 impl Sender {
     /// Queues a message. A payload that is not compressed is copied at most once. A client masks
@@ -193,6 +206,42 @@ impl Sender {
         let before = self.urgent.first.len();
         self.frames_first(opcode(kind).unfragmented(), payload);
         Ok(self.ledger.first_fed(self.urgent.first.len() - before))
+    }
+
+    // Written before it is queued.
+
+    /// `Some` if this message may be written to a stream with vectored writes at once: nothing
+    /// waits before it, and its payload is sent as it is, and too long to be copied. Then call
+    /// [`feed_offered`](Self::feed_offered).
+    #[inline(always)]
+    pub(crate) fn offer<'m>(&self, message: &Outbound<'m>) -> Option<Offer<'m>> {
+        match message.content {
+            Content::Borrowed(message) if message.as_bytes().len() >= self.min_vectored => {
+                self.offer_long(message)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
+    fn offer_long<'m>(&self, message: Message<'m>) -> Option<Offer<'m>> {
+        if self.out.len() > 0 || self.frame_waits() || self.encoder.masks() || !self.admits() {
+            return None;
+        }
+        let payload = message.as_bytes();
+        let mut head = [0; MAX_HEADER_LEN];
+        let b0 = opcode(message.kind()).unfragmented();
+        let head_len = store(&mut head, b0, payload.len() as u64, None);
+        Some(Offer { head, head_len, payload })
+    }
+
+    /// The stream has accepted the first `written` bytes of the frame.
+    pub(crate) fn feed_offered(&mut self, offer: &Offer<'_>, written: usize) {
+        if written == 0 {
+            return self.frame(offer.head[0], offer.payload); // others may still go before it
+        }
+        self.encoder.count(offer.head[0], offer.payload.len());
+        self.out.append_rest(offer.head(), offer.payload, written);
     }
 
     // Admission.

@@ -3,6 +3,8 @@ use crate::proto::{
     close::CloseCode,
     config::{Config, Negotiated},
     connection::{Connection, Next, Report},
+    entropy::Entropy,
+    outbound::Outbound,
 };
 use alloc::vec::Vec;
 use bytes::Buf;
@@ -316,4 +318,85 @@ fn an_empty_payload_is_not_spliced() {
     let mut conn = Connection::server(&config, Negotiated::default());
     assert!(conn.tx.feed(Vec::new()).is_ok());
     assert_eq!(conn.tx.outgoing().single(), Some(&b"\x82\0"[..]));
+}
+
+/// A frame of which the stream took some bytes before it was queued is, for all that comes later,
+/// like one that was queued and then written in part.
+#[test]
+fn a_frame_offered_to_the_stream_is_like_one_that_was_fed() {
+    let payload = [7; 20];
+    let config = Config { min_vectored: 20, high_water: 60, ..Config::default() };
+    for (then, written) in (0..6).flat_map(|then| (0..=22).map(move |n| (then, n))) {
+        let [mut fed, mut offered] =
+            [(); 2].map(|()| Connection::server(&config, Negotiated::default()));
+        for conn in [&mut fed, &mut offered] {
+            assert!(conn.tx.feed("before").is_ok() && wire(&mut conn.tx).len() == 8);
+        }
+        assert!(fed.tx.feed(&payload).is_ok());
+        fed.tx.outgoing().advance(written);
+        let message = Outbound::from(&payload);
+        let offer = offered.tx.offer(&message);
+        assert!(offer.is_some(), "nothing waits");
+        offer.iter().for_each(|offer| offered.tx.feed_offered(offer, written));
+        let ends = [fed, offered].map(|mut conn| {
+            let tx = &mut conn.tx;
+            let end = tx.fed();
+            let mut seen = Vec::new();
+            seen.push((tx.is_written(end), tx.buffered_amount(), 0, tx.has_room()));
+            assert!(tx.offer(&message).is_none() || written == 22);
+            let then = match then {
+                0 => tx.ping(b"?"),
+                1 => tx.feed("behind").map(drop),
+                2 => tx.feed_first("first").map(drop),
+                3 => tx.abort(CloseCode::GOING_AWAY),
+                4 => tx.close(None),
+                _ => {
+                    tx.write_failed();
+                    Ok(())
+                }
+            };
+            assert_eq!(then, Ok(()));
+            let mut bytes = Vec::new();
+            while tx.has_outgoing() {
+                let mut out = tx.outgoing();
+                bytes.push(out.chunk()[0]);
+                out.advance(1);
+                seen.push((tx.is_written(end), tx.buffered_amount(), tx.dropped(), tx.has_room()));
+            }
+            (end, bytes, seen, tx.fed(), tx.dropped())
+        });
+        assert_eq!(ends[0], ends[1], "{then}, {written} written");
+    }
+}
+
+#[test]
+fn only_a_long_borrowed_message_is_offered_and_only_if_it_is_the_next_frame() {
+    struct Zeros;
+    impl Entropy for Zeros {
+        fn fill(&mut self, dest: &mut [u8]) {
+            dest.fill(0);
+        }
+    }
+    let config = Config { min_vectored: 20, ..Config::default() };
+    let long = [7; 20];
+    let is_offered = |tx: &Sender| tx.offer(&(&long).into()).is_some();
+    let mut conn = Connection::server(&config, Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(is_offered(tx));
+    assert!(tx.offer(&(&long[1..]).into()).is_none());
+    assert!(tx.offer(&long.to_vec().into()).is_none()); // spliced
+    assert!(tx.ping(b"?").is_ok() && !is_offered(tx));
+    assert!(wire(tx).len() == 3 && is_offered(tx));
+    assert!(tx.feed("x").is_ok() && !is_offered(tx));
+    assert!(wire(tx).len() == 3 && is_offered(tx));
+    tx.set_flat();
+    assert!(!is_offered(tx));
+    let config = Config { min_vectored: 0, ..config };
+    let mut client = Connection::client(&config, Negotiated::default(), Zeros);
+    assert!(!is_offered(&mut client.tx));
+    let mut closing = Connection::server(&config, Negotiated::default());
+    assert!(closing.tx.close(None).is_ok() && wire(&mut closing.tx).len() == 2);
+    assert!(!is_offered(&closing.tx));
+    let config = Config { max_frame_sent: Some(7), ..config };
+    assert!(!is_offered(&Connection::server(&config, Negotiated::default()).tx));
 }
