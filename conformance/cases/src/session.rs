@@ -938,11 +938,11 @@ impl Session {
     }
 
     /// The sentence is about the answer, or the body, and a server may refuse for reasons of its own.
-    /// The end of the stream is a refusal too.
+    /// The end of the stream is a refusal too, and so is silence.
     fn may_be_refused(&self) -> bool {
         let rule = self.case.rule.id.as_str();
         rule.ends_with(".answer")
-            || matches!(rule, "pmd.decline" | "http.chunks")
+            || matches!(rule, "hs.open" | "pmd.decline" | "http.chunks")
             || self.plan.names_origin_or_subprotocol()
     }
 

@@ -4,11 +4,17 @@ use wsconform_cases::judge::deflate::Parameters;
 use wsconform_cases::judge::http::extensions;
 use wsconform_cases::{Action, End, Env, Level, Peer, Role, Session, Verdict, find};
 
-/// The verdict on a server that answers the handshake of this case so.
-fn verdict(id: &str, response: &str) -> Verdict {
+/// A session with a server that has got the handshake of this case.
+fn session(id: &str) -> Session {
     let env = Env::new("localhost", "/", Peer::capable(), 0);
     let mut session = Session::new(find(id).expect("a case"), Role::Server, &env);
     session.next_action();
+    session
+}
+
+/// The verdict on a server that answers so.
+fn verdict(id: &str, response: &str) -> Verdict {
+    let mut session = session(id);
     session.received(response.as_bytes());
     session.verdict().clone()
 }
@@ -24,7 +30,22 @@ fn another_protocol_is_no_websocket() {
 fn an_origin_or_subprotocols_may_be_refused() {
     let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
     assert!(matches!(verdict("HS-001", refusal), Verdict::Note { .. }));
-    assert!(matches!(verdict("HS-002", refusal), Verdict::Fail { .. }));
+    assert!(matches!(verdict("HS-071", refusal), Verdict::Fail { .. }));
+}
+
+/// RFC 6455 4.2.2 binds a server that accepts.
+#[test]
+fn whoever_does_not_accept_breaks_no_rule_about_the_answer() {
+    let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    let wrong = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
+    for id in ["HS-002", "HS-021", "HS-110"] {
+        let mut silent = session(id);
+        silent.timed_out();
+        assert!(matches!(silent.verdict(), Verdict::Note { .. }), "{:?}", silent.verdict());
+        assert!(matches!(verdict(id, refusal), Verdict::Note { .. }));
+        assert!(matches!(verdict(id, wrong), Verdict::Fail { .. }));
+    }
 }
 
 /// A peer whose limit is 1 MiB to the byte has not failed where a byte more inflates.
@@ -52,10 +73,8 @@ fn a_byte_above_the_longest_message_is_a_limit() {
 
 #[test]
 fn the_end_of_the_stream_is_a_refusal() {
-    let env = Env::new("localhost", "/", Peer::capable(), 0);
     for id in ["HS-001", "HS-146", "HS-366", "D-401"] {
-        let mut session = Session::new(find(id).expect("a case"), Role::Server, &env);
-        session.next_action();
+        let mut session = session(id);
         session.ended(End::Fin);
         assert!(matches!(session.verdict(), Verdict::Note { .. }), "{:?}", session.verdict());
     }
