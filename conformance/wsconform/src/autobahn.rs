@@ -4,7 +4,8 @@
 //! too.
 //!
 //! The first cases are those of the probe. A failure is not repeated, because it is the client that
-//! decides what runs. Each report is of one round: behind it, all is asked for afresh.
+//! decides what runs. Each report is of one round: behind it, all is asked for afresh. A client that
+//! is gone in the middle of its round gets the report of what it has asked for.
 
 use crate::{
     Error,
@@ -63,6 +64,15 @@ struct Suite<'o> {
     agents: Mutex<BTreeMap<String, Agent>>,
     /// A case has ended.
     ended: Condvar,
+    traffic: Mutex<Traffic>,
+}
+
+/// The connections of all clients.
+#[derive(Default)]
+struct Traffic {
+    open: usize,
+    /// When the last one ended.
+    ended: Option<Instant>,
 }
 
 /// Serves until the first report, or with `--keep` for ever.
@@ -79,7 +89,13 @@ pub(crate) fn serve(
     }
     let tls = tls::server(options)?;
     let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
-    let suite = Suite { options, cases, agents: Mutex::default(), ended: Condvar::new() };
+    let suite = Suite {
+        options,
+        cases,
+        agents: Mutex::default(),
+        ended: Condvar::new(),
+        traffic: Mutex::default(),
+    };
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let listening = format!("listening on {scheme}://{}\n", listener.local_addr()?);
     if options.tap {
@@ -108,23 +124,30 @@ pub(crate) fn serve(
                 let Ok(mut stream) = stream else { continue }; // a client that is gone already
                 let done_with = done_with.clone();
                 let suite = &suite;
+                suite.traffic().open += 1;
                 scope.spawn(move || {
                     if let Some(round) = suite.answer(&mut stream) {
                         let _ = done_with.send(round); // nobody waits once a report was made
                     }
+                    let mut traffic = suite.traffic();
+                    traffic.open -= 1;
+                    traffic.ended = Some(Instant::now());
                 });
             }
         });
-        let mut holds = Ok(true);
-        while let Ok(round) = rounds.recv() {
-            holds = suite.finish(&round, outputs);
+        let holds = loop {
+            let holds = match rounds.recv_timeout(suite.patience()) {
+                Ok(round) => suite.finish(&round, outputs),
+                Err(_) if !suite.is_left_alone() => continue,
+                Err(_) => suite.abandon(outputs),
+            };
             if !options.keep {
-                break;
+                break holds;
             }
             if let Err(error) = &holds {
                 tell(&format!("wsconform: {error}\n"));
             }
-        }
+        };
         done.store(true, Ordering::Release);
         let _ = std::net::TcpStream::connect(local); // so that the thread looks at `done`
         holds
@@ -143,6 +166,54 @@ impl Suite<'_> {
                 Err(format!("{agent}: {missing} of {all} cases were never asked for").into())
             }
         }
+    }
+
+    /// How long to wait before a look at whether all clients are gone.
+    fn patience(&self) -> Duration {
+        let traffic = self.traffic();
+        let since = traffic.ended.filter(|_| traffic.open == 0).map(|ended| ended.elapsed());
+        // Where that is over, and nobody is left alone, another look has time.
+        let left = self.options.idle.saturating_sub(since.unwrap_or_default());
+        if left.is_zero() { self.options.idle } else { left }
+    }
+
+    /// Whether a round has begun, and nobody comes any more to end it. With `--keep` nobody needs to
+    /// come between rounds.
+    fn is_left_alone(&self) -> bool {
+        let idle = self.options.idle;
+        let traffic = self.traffic();
+        let is_quiet = traffic.open == 0 && traffic.ended.is_some_and(|at| at.elapsed() >= idle);
+        is_quiet && !(self.options.keep && self.agents().is_empty())
+    }
+
+    /// Ends the rounds of clients that are gone, with what they have asked for.
+    fn abandon(&self, outputs: &Outputs<'_>) -> Result<bool, Error> {
+        let agents: Vec<String> = self.agents().keys().cloned().collect();
+        let mut missing = Vec::new();
+        for name in &agents {
+            let asked = self.agents().get(name).map(|agent| agent.asked.clone());
+            let asked = asked.unwrap_or_default();
+            outputs.finish(&self.round(name).report)?;
+            let count = self.count() - asked.len();
+            let first = (1..=self.count()).find(|number| !asked.contains(number));
+            missing.push(match first {
+                Some(first) => format!(
+                    "{name} did not ask for {count} of {} cases, from number {first} ({}) on",
+                    self.count(),
+                    self.id(first)
+                ),
+                None => format!("{name} asked for all cases, but not for /updateReports"),
+            });
+        }
+        if agents.is_empty() {
+            missing.push("nobody asked for a case".to_owned());
+        }
+        let idle = self.options.idle.as_secs();
+        Err(format!("no connection within {idle} s: {}", missing.join("; ")).into())
+    }
+
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The numbers that a client can ask for.
@@ -270,16 +341,23 @@ impl Suite<'_> {
         agent.report.peer = agent.probe.peer().clone();
     }
 
+    /// `None` for the probe.
+    fn case(&self, number: usize) -> Option<&'static Case> {
+        number.checked_sub(1 + PROBES).and_then(|at| self.cases.get(at)).copied()
+    }
+
+    fn id(&self, number: usize) -> &'static str {
+        self.case(number).map_or("probe", |case| &case.id)
+    }
+
     fn info(&self, number: usize) -> String {
-        let case = number.checked_sub(1 + PROBES).and_then(|at| self.cases.get(at));
-        let (id, title) =
-            case.map_or(("probe", "what the client can do"), |case| (&case.id, &case.title));
-        serde_json::json!({ "id": id, "description": title }).to_string()
+        let title = self.case(number).map_or("what the client can do", |case| &case.title);
+        serde_json::json!({ "id": self.id(number), "description": title }).to_string()
     }
 
     /// In the words of the Autobahn TestSuite, for drivers that look at them.
     fn status(&self, agent: &str, number: usize) -> String {
-        let case = number.checked_sub(1 + PROBES).and_then(|at| self.cases.get(at));
+        let case = self.case(number);
         let agents = self.agents();
         let rows = agents.get(agent).map(|agent| &agent.report.rows);
         let row =

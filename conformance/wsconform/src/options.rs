@@ -2,6 +2,7 @@
 
 use crate::Error;
 use lexopt::prelude::*;
+use std::time::Duration;
 use wsconform_cases::{Case, Group, Role, case::cases};
 
 pub(crate) const HELP: &str = "\
@@ -22,6 +23,7 @@ What is run:
   --no-echo         do not expect the peer to send messages back
   --handshake       with --listen: handshake cases too
   --keep            with --listen: go on after the first report, afresh
+  --idle SECONDS    with --listen: end if so long, in the middle of a round, no client connects [60]
   --jobs N          cases that talk with the peer at one time, 1 to 64 [8]; with 1, no other is open
   --seed N          of masking keys and drawn data [0]
 
@@ -64,6 +66,7 @@ pub(crate) struct Options {
     pub(crate) no_echo: bool,
     pub(crate) handshake: bool,
     pub(crate) keep: bool,
+    pub(crate) idle: Duration,
     pub(crate) jobs: usize,
     pub(crate) seed: u64,
     pub(crate) json: Option<String>,
@@ -106,6 +109,9 @@ impl Options {
                 return Err(format!("no case begins with {start}: see --list").into());
             }
         }
+        if self.idle.is_zero() {
+            return Err("--idle 0: it takes at least 1".into());
+        }
         if !(1..=64).contains(&self.jobs) {
             return Err(format!("--jobs {}: it takes 1 to 64", self.jobs).into());
         }
@@ -125,7 +131,7 @@ fn group_name(group: Group) -> String {
 
 pub(crate) fn read() -> Result<(Command, Options), Error> {
     let mut parser = lexopt::Parser::from_env();
-    let mut options = Options { jobs: 8, ..Options::default() };
+    let mut options = Options { jobs: 8, idle: Duration::from_secs(60), ..Options::default() };
     let mut words: Vec<String> = Vec::new();
     let mut command = None;
     let mut listen = None;
@@ -148,6 +154,7 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("no-echo") => options.no_echo = true,
             Long("handshake") => options.handshake = true,
             Long("keep") => options.keep = true,
+            Long("idle") => options.idle = Duration::from_secs(parser.value()?.parse()?),
             Long("jobs") => options.jobs = parser.value()?.parse()?,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("json") => options.json = Some(parser.value()?.string()?),

@@ -403,6 +403,12 @@ impl Listening {
         Listening { process, lines, address }
     }
 
+    /// A connection without a request. While it is there, no driver is missed, however slow this
+    /// machine is.
+    fn hold(&self) -> TcpStream {
+        TcpStream::connect(&self.address).unwrap()
+    }
+
     /// What a driver for the Autobahn TestSuite does.
     fn ask(&self, target: &str) {
         let tcp = TcpStream::connect(&self.address).unwrap();
@@ -465,6 +471,71 @@ fn a_client_that_does_not_ask_for_all_is_told() {
     let (_, code, said) = suite.end();
     assert_eq!(code, Some(2));
     assert!(said.contains(&format!("client: {all} of {all} cases")), "{said}");
+}
+
+/// A driver that dies in the middle: what it has asked for is judged, and the rest has a name.
+#[test]
+fn a_driver_that_dies_is_not_waited_for() {
+    let chosen = ["--case", "C-00", "--idle", "1"];
+    let all = count(&chosen[..2]);
+    let suite = Listening::start(&chosen);
+    let hold = suite.hold();
+    for number in 1..=7 {
+        suite.ask(&format!("/runCase?case={number}&agent=model"));
+    }
+    drop(hold);
+    let (report, code, said) = suite.end();
+    assert_eq!(code, Some(2), "{report:?}");
+    assert!(report.last().unwrap().starts_with("1 pass, 0 fail"), "{report:?}");
+    let missing = format!(
+        "no connection within 1 s: model did not ask for {} of {all} cases, from number 8 (C-002) on",
+        all - 7
+    );
+    assert!(said.contains(&missing), "{said}");
+}
+
+#[test]
+fn a_driver_that_dies_before_its_first_case_or_its_report_is_not_waited_for() {
+    let suite = Listening::start(&["--case", "C-001", "--idle", "1"]);
+    suite.ask("/getCaseCount");
+    let (_, code, said) = suite.end();
+    assert_eq!(code, Some(2));
+    assert!(said.contains("no connection within 1 s: nobody asked for a case"), "{said}");
+
+    let suite = Listening::start(&["--case", "C-001", "--idle", "1"]);
+    let hold = suite.hold();
+    for number in 1..=7 {
+        suite.ask(&format!("/runCase?case={number}&agent=model"));
+    }
+    drop(hold);
+    let (report, code, said) = suite.end();
+    assert_eq!(code, Some(2), "{report:?}");
+    assert!(said.contains("model asked for all cases, but not for /updateReports"), "{said}");
+}
+
+/// With `--keep` the next driver has a round of its own.
+#[test]
+fn a_driver_that_dies_takes_nothing_from_the_next() {
+    let json = file("next.json");
+    let chosen = ["--case", "C-00"];
+    let all = count(&chosen);
+    let mut suite =
+        Listening::start(&[&chosen[..], &["--idle", "1", "--keep", "--json", &json]].concat());
+    let rows = |suite: &mut Listening| {
+        let last = |line: &String| line.contains(" pass, 0 fail");
+        assert!(suite.lines.by_ref().map(Result::unwrap).any(|line| last(&line)));
+        report_of(&json).rows.len()
+    };
+    let hold = suite.hold();
+    suite.ask("/runCase?case=1&agent=model");
+    suite.ask("/runCase?case=7&agent=model");
+    drop(hold);
+    assert_eq!(rows(&mut suite), 1);
+    let _hold = suite.hold();
+    suite.ask_for_cases(1..=all);
+    assert_eq!(rows(&mut suite), all - 6);
+    suite.process.kill().unwrap();
+    suite.process.wait().unwrap();
 }
 
 #[test]
@@ -544,6 +615,7 @@ fn outputs_are_checked_before_the_first_connection() {
         (vec!["--case", "HC-0"], "no case that was chosen tests a server"),
         (vec!["--case", "F-201", "--except", "F-"], "no case that was chosen tests a server"),
         (vec!["--jobs", "0"], "--jobs 0: it takes 1 to 64"),
+        (vec!["--idle", "0"], "--idle 0: it takes at least 1"),
     ] {
         let output = program().args(["server", &url]).args(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
