@@ -51,6 +51,7 @@ impl Target for Client<'_> {
 
     // Each is a process.
     const OPEN: usize = 32;
+    const STARTS: bool = true;
 
     fn role(&self) -> Role {
         Role::Client

@@ -34,6 +34,9 @@ pub(crate) trait Target: Sync {
     /// How many connections may be open at one time. Most of them wait for a silent target.
     const OPEN: usize;
 
+    /// Whether to connect before the turn: the target takes long for it, and it is no talk.
+    const STARTS: bool;
+
     fn role(&self) -> Role;
     fn connect(&self) -> Result<Self::Connection, Error>;
 }
@@ -49,6 +52,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// How often a failure has to come again, alone, before it is one.
 const REPEATS: usize = 3;
+
+/// How many commands may have started, or do, before it is their turn to talk alone. What they send
+/// first waits for its answer until then, and they don't wait for ever.
+const AHEAD: usize = 4;
 
 /// A target is silent after five round trips, and at least this time.
 const SILENT: Duration = Duration::from_millis(20);
@@ -330,11 +337,14 @@ impl<T: Target> Runner<'_, T> {
             return Some(session);
         }
         let held = self.budget.take(case.weight(role));
+        let start = T::STARTS.then(|| turns.start());
+        let ahead = if T::STARTS { Some(self.connect()?) } else { None };
         let mut turn = turns.next();
-        if lock(&self.gone).is_some() {
-            return None;
-        }
-        let mut connection = self.connect()?;
+        drop(start);
+        let mut connection = match ahead {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
         let connected = Instant::now();
         let driven = drive(&mut session, connection.as_mut(), &self.pace, &mut turn);
         let over = Instant::now();
@@ -353,6 +363,9 @@ impl<T: Target> Runner<'_, T> {
     }
 
     fn connect(&self) -> Option<T::Connection> {
+        if lock(&self.gone).is_some() {
+            return None;
+        }
         match self.target.connect() {
             Ok(connection) => Some(connection),
             Err(error) => {
@@ -383,8 +396,7 @@ impl<T: Target> Runner<'_, T> {
     /// Whether the target is gone, and behind which cases: those that were not answered any more, the
     /// last written first.
     fn death(&self) -> Option<Death> {
-        let is_known = lock(&self.gone).is_some();
-        if !is_known && self.connect().is_some() {
+        if self.connect().is_some() {
             return None;
         }
         let why = lock(&self.gone).clone()?;
@@ -397,42 +409,56 @@ impl<T: Target> Runner<'_, T> {
     }
 }
 
-/// The right to talk with the target.
+/// The rights to talk with the target, and those to start it before.
 pub(crate) struct Turns {
+    talk: Places,
+    start: Places,
+}
+
+struct Places {
     free: Mutex<usize>,
     more: Condvar,
 }
 
-/// One of the turns, or the place of one that was given away.
+/// One of the places, or that of one that was given away.
 pub(crate) struct Turn<'t> {
-    turns: &'t Turns,
+    places: &'t Places,
     is_mine: bool,
 }
 
 impl Turns {
     pub(crate) fn new(count: usize) -> Turns {
-        Turns { free: Mutex::new(count), more: Condvar::new() }
+        let places = |count| Places { free: Mutex::new(count), more: Condvar::new() };
+        Turns { talk: places(count), start: places(count.max(AHEAD)) }
     }
 
     /// Waits for a turn.
     pub(crate) fn next(&self) -> Turn<'_> {
-        let mut turn = Turn { turns: self, is_mine: false };
-        turn.take();
-        turn
+        Turn::of(&self.talk)
+    }
+
+    fn start(&self) -> Turn<'_> {
+        Turn::of(&self.start)
     }
 }
 
 impl Turn<'_> {
+    fn of(places: &Places) -> Turn<'_> {
+        let mut turn = Turn { places, is_mine: false };
+        turn.take();
+        turn
+    }
+
     fn take(&mut self) {
-        let free = self.turns.more.wait_while(lock(&self.turns.free), |free| *free == 0);
+        let free = self.places.more.wait_while(lock(&self.places.free), |free| *free == 0);
         *free.unwrap_or_else(PoisonError::into_inner) -= 1;
         self.is_mine = true;
     }
 
     fn give(&mut self) {
         if self.is_mine {
-            *lock(&self.turns.free) += 1;
-            self.turns.more.notify_one();
+            *lock(&self.places.free) += 1;
+            self.places.more.notify_one();
             self.is_mine = false;
         }
     }

@@ -56,6 +56,7 @@ impl Target for Server {
     type Connection = Stream;
 
     const OPEN: usize = 256;
+    const STARTS: bool = false;
 
     fn role(&self) -> Role {
         Role::Server

@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use support::{Flaw, Model};
 use wsconform_cases::{
@@ -360,14 +360,51 @@ fn the_bytes_can_be_replayed_by_hand() {
     assert_eq!(answer[..before.len()], before);
 }
 
-/// Not a test: the command of the test below, which finds the URL in its environment.
+/// Not a test: the command of the tests below, which finds the URL in its environment. With a folder
+/// there it says in it that it has started; behind the starts of the probe it connects only once three
+/// have.
 #[test]
 fn client_process() {
     let Ok(url) = std::env::var("WSCONFORM_URL") else { return };
+    if let Ok(folder) = std::env::var("WSCONFORM_STARTS") {
+        let probes: usize = std::env::var("WSCONFORM_PROBES").unwrap().parse().unwrap();
+        std::fs::write(format!("{folder}/{}", std::process::id()), "").unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while starts(&folder) > probes && starts(&folder) < probes + 3 {
+            assert!(Instant::now() < until, "no others start beside this one");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
     let address = url.trim_start_matches("ws://localhost:").trim_end_matches('/');
     let tcp = TcpStream::connect(("127.0.0.1", address.parse().unwrap())).unwrap();
     let model = Model::new(Role::Client, "", std::process::id());
     play(tcp, model);
+}
+
+fn starts(folder: &str) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+/// A command that only starts takes no turn from one that talks.
+#[test]
+fn more_commands_start_than_talk() {
+    let this = std::env::current_exe().unwrap().display().to_string();
+    let run = |name: &str, cases: &str, probes: usize| {
+        let folder = file(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let output = program()
+            .args(["client", "--jobs", "2", "--case", cases, "--", "env", "WSCONFORM_URL={url}"])
+            .arg(format!("WSCONFORM_STARTS={folder}"))
+            .arg(format!("WSCONFORM_PROBES={probes}"))
+            .args([&this, "--exact", "client_process"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        starts(&folder)
+    };
+    // Behind the probe and the case one more start asks whether the client is still there.
+    let probes = run("starts-1", "F-205", 1000) - 2;
+    run("starts-2", "F-20", probes);
 }
 
 #[test]
