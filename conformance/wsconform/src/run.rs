@@ -377,20 +377,30 @@ impl<T: Target> Runner<'_, T> {
 
     /// The verdict on a case that has failed beside others. A failure that doesn't come each time is
     /// a note: the peer, the network or the suite is unsteady, and nobody can mend what doesn't come
-    /// again.
+    /// again. A run that comes to nothing, since no connection opened, says nothing.
     fn repeated(&self, case: &str, failure: &Verdict, alone: &Turns) -> Verdict {
         let Verdict::Fail { why, .. } = failure else { return failure.clone() };
-        for run in 1..=REPEATS {
+        let mut failed = 0;
+        for run in 1..=2 * REPEATS {
             let Some(session) = find(case).and_then(|case| self.run(case, alone)) else {
                 let why = format!("failed, and the target died before it was repeated: {why}");
                 return Verdict::Note { why };
             };
-            if !matches!(session.verdict(), Verdict::Fail { .. }) {
-                let why = format!("failed beside other cases, but not in run {run} alone: {why}");
-                return Verdict::Note { why };
+            match session.verdict() {
+                Verdict::Fail { .. } => failed += 1,
+                Verdict::Skip { .. } => {}
+                _ => {
+                    let why =
+                        format!("failed beside other cases, but not in run {run} alone: {why}");
+                    return Verdict::Note { why };
+                }
+            }
+            if failed == REPEATS {
+                return failure.clone();
             }
         }
-        failure.clone()
+        let why = format!("failed {} times, and often no connection opened: {why}", failed + 1);
+        Verdict::Note { why }
     }
 
     /// Whether the target is gone, and behind which cases: those that were not answered any more, the

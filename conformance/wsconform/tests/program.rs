@@ -207,6 +207,41 @@ fn a_failure_that_does_not_come_again_is_a_note() {
     assert_eq!(asked, 3);
 }
 
+/// The verdict on a server that checks no mask, if it is busy for so many connections behind the
+/// first of the case; and how many connections there were.
+fn unmasked_beside_busy(probes: usize, busy: usize) -> (Verdict, usize) {
+    let count = Arc::new(AtomicU32::new(0));
+    let all = count.clone();
+    let url = serve_with(move |mut tcp| {
+        let number = count.fetch_add(1, Ordering::Relaxed) as usize;
+        if number <= probes || number > probes + busy {
+            return play(tcp, next_model(Role::Server, "any-mask"));
+        }
+        let _ = tcp.read(&mut [0; 4096]);
+        tcp.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let json = file(&format!("busy-{busy}.json"));
+    let run = program().args(["server", &url, "--case", "F-201", "--json", &json]).output();
+    assert_ne!(run.unwrap().status.code(), Some(2));
+    let verdict = report_of(&json).rows[0].verdict.clone();
+    (verdict, all.load(Ordering::Relaxed) as usize)
+}
+
+#[test]
+fn a_repeat_without_a_connection_says_nothing() {
+    let (verdict, connections) = unmasked_beside_busy(0, 0);
+    assert!(matches!(verdict, Verdict::Fail { .. }), "{verdict:?}");
+    let probes = connections - 4 - 1; // the last asks whether the server is still there
+    let (verdict, connections) = unmasked_beside_busy(probes, 2);
+    assert!(matches!(verdict, Verdict::Fail { .. }), "{verdict:?}");
+    assert_eq!(connections, probes + 7);
+    let (verdict, _) = unmasked_beside_busy(probes, 4);
+    assert!(
+        matches!(&verdict, Verdict::Note { why } if why.contains("no connection opened")),
+        "{verdict:?}"
+    );
+}
+
 /// Not a test: a server that dies of a request of HTTP/1.0, as a process of its own.
 #[test]
 fn server_process() {
