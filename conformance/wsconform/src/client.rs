@@ -19,7 +19,7 @@ use std::{
 use wsconform_cases::{Role, report::Report};
 
 /// How long a command may take until it connects.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// How long a command may take to end by itself once its connection is over.
 const END: Duration = Duration::from_millis(500);

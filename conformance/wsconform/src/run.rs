@@ -72,12 +72,13 @@ impl Pace {
         self.0.sort_unstable();
     }
 
-    /// Until something is known, that of a slow peer: it only bounds waits for an answer.
+    /// Until something is known, that of a peer that has just started on a busy machine: it only
+    /// bounds waits for an answer.
     fn round_trip(&self, sent: usize) -> Duration {
         let size = self.0.iter().map(|known| known.0).find(|&size| size >= sent);
         let known = self.0.iter().filter(|known| size.is_none_or(|size| known.0 <= size));
         let slowest = known.map(|known| known.1).max();
-        slowest.unwrap_or(Duration::from_millis(100)).max(Duration::from_millis(1))
+        slowest.unwrap_or(Duration::from_millis(500)).max(Duration::from_millis(1))
     }
 }
 
