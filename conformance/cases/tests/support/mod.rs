@@ -9,7 +9,7 @@ use wsconform_cases::judge::http::{self, Extension, Head};
 use wsconform_cases::judge::inflate::Inflater;
 use wsconform_cases::{Action, Case, End, Env, Level, Need, Peer, Probe, Role, Session, Verdict};
 
-/// Ways to be wrong, one at a time.
+/// A way to be wrong, or several with `+` between them.
 pub type Flaw = &'static str;
 
 /// An echo peer: bytes in, bytes out.
@@ -80,7 +80,7 @@ impl Model {
     }
 
     fn is(&self, flaw: &str) -> bool {
-        self.flaw == flaw
+        self.flaw.split('+').any(|one| one == flaw)
     }
 
     /// A flawed model takes less, so that the tests take less time.
