@@ -1,16 +1,17 @@
 //! The clients: so many connections at once, each replaced by a new one when its time has come.
 use crate::{
     mix::{Dice, Ending, Exchange, Kind, LONGEST},
-    server::{Failure, closed, drain, unanswered},
+    on_tokio::{closed, drain, unanswered},
+    server::{Failure, config},
+    tally::{Counts, Tally},
 };
 use std::{
-    collections::BTreeMap,
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseCode, Config, DataKind, Error, Event, Message, RecvError,
+    Chunk, CloseCode, Config, DataKind, Error, Event, Heartbeat, Message, RecvError,
     handshake::client::Request,
     tokio::{WebSocket, client},
 };
@@ -26,9 +27,6 @@ type Ws = WebSocket<TcpStream>;
 /// So many may connect at the same time.
 const CONNECTING: usize = 256;
 
-/// So many errors are told; the others are only counted.
-const TOLD: u64 = 20;
-
 pub(crate) struct Load {
     pub(crate) connections: usize,
     /// Ends, and connects, a second.
@@ -38,48 +36,45 @@ pub(crate) struct Load {
     pub(crate) rate: f64,
     /// How many of a hundred offer permessage-deflate.
     pub(crate) deflate: usize,
-    pub(crate) plain: Config,
-    pub(crate) compressed: Config,
+    pub(crate) heartbeat: Heartbeat,
 }
 
-/// What has come of it so far.
-#[derive(Default)]
-pub(crate) struct Tally {
-    pub(crate) open: u64,
-    pub(crate) connects: u64,
-    pub(crate) messages: u64,
-    pub(crate) errors: u64,
-    /// How many exchanges there were of each kind, and how many ends.
-    pub(crate) exchanges: BTreeMap<&'static str, u64>,
-    pub(crate) ended: BTreeMap<&'static str, u64>,
+impl Load {
+    pub(crate) fn config(&self, deflate: bool) -> Config {
+        Config { heartbeat: Some(self.heartbeat), ..config(deflate) }
+    }
 }
 
 pub(crate) struct Clients {
     load: Load,
+    plain: Config,
+    compressed: Config,
     requests: Vec<(u16, Request)>,
     began: Instant,
     connecting: Semaphore,
-    tally: Mutex<Tally>,
+    tally: Arc<Tally>,
     /// Connections of which one end has gone silent: nobody waits for them but the end.
     silent: Mutex<JoinSet<()>>,
 }
 
 impl Clients {
-    pub(crate) fn new(load: Load, ports: &[u16]) -> Result<Arc<Self>, Failure> {
+    pub(crate) fn new(load: Load, ports: &[u16], tally: Arc<Tally>) -> Result<Arc<Self>, Failure> {
         let request = |&port| Ok((port, Request::new(&format!("ws://127.0.0.1:{port}/"))?));
         let requests = ports.iter().map(request).collect::<Result<_, Failure>>()?;
         Ok(Arc::new(Self {
+            plain: load.config(false),
+            compressed: load.config(true),
             load,
             requests,
             began: Instant::now(),
             connecting: Semaphore::new(CONNECTING),
-            tally: Mutex::default(),
+            tally,
             silent: Mutex::default(),
         }))
     }
 
-    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tally(&self) -> MutexGuard<'_, Counts> {
+        self.tally.lock()
     }
 
     fn silent(&self) -> MutexGuard<'_, JoinSet<()>> {
@@ -88,11 +83,6 @@ impl Clients {
 
     fn until(&self) -> Instant {
         self.began + self.load.duration
-    }
-
-    /// How many connections should have ended before the last ones.
-    pub(crate) fn asked(&self) -> f64 {
-        self.load.churn * self.load.duration.as_secs_f64()
     }
 
     /// Connects, sends and ends, for as long as the load lasts and the last connections take to
@@ -124,16 +114,10 @@ impl Clients {
         let last = end == self.until();
         let way = if last { None } else { Ending::draw(dice) }.unwrap_or(Ending::Client);
         let lived = self.connection(place, end, way, dice).await;
-        let mut tally = self.tally();
         match lived {
             Ok(()) if last => {}
-            Ok(()) => *tally.ended.entry(way.name()).or_default() += 1,
-            Err(error) => {
-                tally.errors += 1;
-                if tally.errors <= TOLD {
-                    eprintln!("client: {}: {error}", way.name());
-                }
-            }
+            Ok(()) => *self.tally().ended.entry(way.name()).or_default() += 1,
+            Err(error) => self.tally.fail(format_args!("{}: {error}", way.name())),
         }
     }
 
@@ -158,7 +142,7 @@ impl Clients {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await?;
         stream.set_nodelay(true)?;
         let deflates = place % 100 < self.load.deflate;
-        let config = if deflates { &self.load.compressed } else { &self.load.plain };
+        let config = if deflates { &self.compressed } else { &self.plain };
         let ws = client(stream, request, config).await?;
         if ws.connection().negotiated().deflate.is_some() != deflates {
             return Err("not compressed as agreed".into());
@@ -195,8 +179,10 @@ impl Clients {
             Exchange::Small => {
                 let len = 16 + dice.roll(257);
                 let message = dice.bytes(len);
+                let began = Instant::now();
                 ws.send(&message).await?;
                 echoed(ws, (&message).into()).await?;
+                self.tally().times.record(began.elapsed());
             }
             Exchange::Text => {
                 let len = 100 + dice.roll(1001);
@@ -288,8 +274,7 @@ impl Clients {
         while silent.try_join_next().is_some() {}
         silent.spawn(async move {
             if let Err(error) = rest.await {
-                clients.tally().errors += 1;
-                eprintln!("client: {}: {error}", way.name());
+                clients.tally.fail(format_args!("{}: {error}", way.name()));
             }
         });
         Ok(())

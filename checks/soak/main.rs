@@ -5,37 +5,61 @@
 //! cargo run --release -p soak
 //! ```
 //!
-//! A server in one process, clients in another, on the loopback interface. The clients send and
-//! receive a mix of messages on all connections and check each echo; connections end in every way
-//! there is and are replaced. Each ten seconds there is a line, in the end a summary and the
-//! verdict, which is also the exit code: no error; memory flat after the first minute (in the last
-//! third of the rest at most 4 MiB and 5 % of what is in use of the heap above the first third; 20
-//! % of what is resident); all descriptors given back; nine tenths of the connections that were
-//! asked for held, and ended. On a machine so busy that a process stands still for longer than
-//! `--heartbeat`, its peers are right to give it up.
+//! A server in one process, clients in another, on the loopback interface. Three products:
+//!
+//! | `--product` | the server | the clients |
+//! |---|---|---|
+//! | `tokio`    | echoes, under tokio (`on_tokio`) | tasks that send a mix of messages and check each echo (`client`) |
+//! | `loop`     | the same, on `tickwire-loop` (`on_loop`) | the same |
+//! | `follower` | publishes a numbered feed (`feed`) | `Follower`s of two lines each, on `tickwire-loop`, that check each number (`follow`) |
+//!
+//! Connections end in every way there is, and are replaced. Each ten seconds there is a line, in
+//! the end a summary and the verdict, which is also the exit code. A run is sound if
+//!
+//! - there was no error: nothing was lost, repeated or out of order;
+//! - memory and descriptors stayed flat: after the first minute, the median of the last third is at
+//!   most 5 % and 512 KiB of heap, or 16 descriptors, above that of the first; 20 % and 4 MiB of
+//!   what is resident;
+//! - a round trip (of the follower: the way from the server to the program) stayed as quick: its
+//!   p99, in the median of the last third, is at most five times that of the first, or as much
+//!   more as bare TCP between the two processes took longer, and never told below 5 ms;
+//! - all descriptors were given back, and nine tenths of the connections that were asked for held,
+//!   and ended.
+//!
+//! A run shorter than four minutes settles for a quarter of its time. On a machine so busy that a
+//! process stands still for longer than `--heartbeat`, its peers are right to give it up.
 //!
 //! Needs Linux, for what it knows about the processes.
 #[path = "../../tests/support/alloc.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod alloc;
+mod bare;
 mod client;
+mod feed;
+mod follow;
 mod mix;
+mod on_loop;
+mod on_tokio;
 mod server;
+mod tally;
 mod verdict;
 
 use arguments::Arguments;
+use bare::Bare;
 use client::{Clients, Load};
 use server::{Failure, Line};
 use std::{
     env,
     io::{self, BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Command, ExitCode, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
-use tickwire::{Config, Heartbeat};
+use tally::{Counts, Tally};
+use tickwire::Heartbeat;
 use tokio::runtime::{Builder, Runtime};
-use verdict::{History, Run, Usage};
+use verdict::{History, Measure, Run, Usage, Window};
 
 /// Counts what is in use of the heap. Resident memory has the holes between that too, which come
 /// and go with no leak.
@@ -47,11 +71,12 @@ Many connections, coming and going, for a long time: does anything fail, leak or
 
 Usage: soak [OPTION]...
 
+  --product NAME    tokio, loop or follower [tokio]
   --connections N   how many at once [10000]; each process needs as many descriptors and
                     a fifth more
   --churn N         how many end, and are replaced, a second [500]
   --seconds N       how long [600]
-  --rate N          exchanges a second on each connection [1]
+  --rate N          exchanges a second on each connection, or messages of the feed [1]
   --deflate PERCENT how many compress [10]
   --heartbeat N     seconds without a byte until a Ping, and until it is too late [20]
   --report N        seconds between lines [10]
@@ -59,7 +84,16 @@ Usage: soak [OPTION]...
   --help            this text
 ";
 
+/// What is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Product {
+    Tokio,
+    Loop,
+    Follower,
+}
+
 struct Options {
+    product: Product,
     connections: usize,
     churn: f64,
     seconds: f64,
@@ -74,7 +108,10 @@ struct Options {
 fn options() -> Options {
     let args = Arguments::read(HELP);
     let sane = |name| args.number(name, 0.001..=1e6);
+    let products =
+        [("tokio", Product::Tokio), ("loop", Product::Loop), ("follower", Product::Follower)];
     Options {
+        product: args.one_of("--product", &products),
         connections: args.number("--connections", 1..=1_000_000),
         churn: sane("--churn"),
         seconds: sane("--seconds"),
@@ -94,14 +131,21 @@ impl Options {
             duration: Duration::from_secs_f64(self.seconds),
             rate: self.rate,
             deflate: self.deflate,
-            plain: Config { heartbeat: Some(self.beat()), ..server::config(false) },
-            compressed: Config { heartbeat: Some(self.beat()), ..server::config(true) },
+            heartbeat: {
+                let time = Duration::from_secs_f64(self.heartbeat);
+                Heartbeat::new(time, time)
+            },
         }
     }
 
-    fn beat(&self) -> Heartbeat {
-        let time = Duration::from_secs_f64(self.heartbeat);
-        Heartbeat::new(time, time)
+    /// What the server's process needs to know of them.
+    fn for_server(&self) -> Vec<String> {
+        let Self { product, churn, rate, heartbeat, .. } = self;
+        let product = format!("{product:?}").to_lowercase();
+        format!("--serve --product {product} --churn {churn} --rate {rate} --heartbeat {heartbeat}")
+            .split(' ')
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -121,7 +165,7 @@ struct Server {
 impl Server {
     fn start(options: &Options) -> Result<Self, Failure> {
         let mut child = Command::new(env::current_exe()?)
-            .args(["--serve", "--heartbeat", &options.heartbeat.to_string()])
+            .args(options.for_server())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -144,9 +188,9 @@ impl Server {
     }
 }
 
-/// What both ends are at, and have done so far: one line each few seconds.
-fn report(at: Duration, tally: &client::Tally, server: &Line, own: &Usage) {
-    let client::Tally { open, connects, messages, errors, .. } = tally;
+/// What both ends are at, and have done so far: some lines each few seconds.
+fn report(at: Duration, counts: &Counts, server: &Line, own: &Usage, window: &Window) {
+    let Counts { open, connects, messages, errors, .. } = counts;
     println!(
         "{:>5.0} s: {open} open, {connects} connects, {messages} messages, {} errors",
         at.as_secs_f64(),
@@ -154,6 +198,9 @@ fn report(at: Duration, tally: &client::Tally, server: &Line, own: &Usage) {
     );
     for (name, Usage { heap, rss, descriptors }) in [("server", &server.usage), ("clients", own)] {
         println!("    {name}: heap {heap} KiB, RSS {rss} KiB, {descriptors} descriptors");
+    }
+    if let (Some([p50, p99]), Some([bare50, bare99])) = (window.ours, window.bare) {
+        println!("    p50 {p50} µs, p99 {p99} µs; over bare TCP {bare50} µs, {bare99} µs");
     }
 }
 
@@ -167,24 +214,47 @@ fn run(options: &Options) -> Result<Vec<String>, Failure> {
     }
     let runtime = runtime()?;
     let mut server = Server::start(options)?;
+    let (bare_port, ports) = server.ports.split_first().ok_or("the server has no port")?;
+    let bare = Bare::connect(*bare_port)?;
+    let ports = ports.to_vec();
     let start = server.line()?.usage;
     let own = Usage::now()?;
     let history =
         |name, usage| History { name, before: usage, during: Vec::new(), after: usage, errors: 0 };
     let mut processes = [history("server", start), history("clients", own)];
     let began = Instant::now();
-    let clients = Clients::new(options.load(), &server.ports)?;
-    let task = runtime.spawn(clients.clone().run());
-    let (mut ended, mut held, mut lines) = (None, Vec::new(), 0_u64);
+    let tally = Arc::new(Tally::new()?);
+    let load = options.load();
+    let task = match options.product {
+        Product::Follower => {
+            let tally = tally.clone();
+            thread::spawn(move || follow::run(&load, &ports, &tally))
+        }
+        Product::Tokio | Product::Loop => {
+            let clients = Clients::new(load, &ports, tally.clone())?;
+            let handle = runtime.handle().clone();
+            thread::spawn(move || {
+                handle.block_on(clients.run());
+                Ok(())
+            })
+        }
+    };
+    let mut ended = None;
+    let mut held = Vec::new();
+    let mut windows = Vec::new();
+    let mut lines = 0_u64;
     let line = loop {
         let line = server.line()?;
         let (at, own) = (began.elapsed(), Usage::now()?);
         if (verdict::settled(options.seconds)..options.seconds).contains(&at.as_secs_f64()) {
-            held.push(clients.tally().open as f64);
+            held.push(tally.lock().open as f64);
         }
         lines += 1;
         if lines.is_multiple_of(options.report) {
-            report(at, &clients.tally(), &line, &own);
+            let mut counts = tally.lock();
+            let window = Window { ours: counts.times.take(), bare: bare.take() };
+            report(at, &counts, &line, &own, &window);
+            windows.push((at.as_secs_f64(), window));
         }
         for (process, usage) in processes.iter_mut().zip([line.usage, own]) {
             process.after = usage;
@@ -199,29 +269,30 @@ fn run(options: &Options) -> Result<Vec<String>, Failure> {
         }
     };
     server.stop()?;
-    runtime.block_on(task)?;
-    let tally = clients.tally();
+    task.join().map_err(|_| "the clients have panicked")??;
+    let tally = tally.lock();
     processes[0].errors = line.errors;
     processes[1].errors = tally.errors;
     let run = Run {
         seconds: options.seconds,
         connections: options.connections as f64,
         held: held.iter().sum::<f64>() / held.len().max(1) as f64,
-        asked: clients.asked(),
+        asked: options.churn * options.seconds,
         ended: tally.ended.values().sum(),
         left: line.open,
         processes,
+        windows,
     };
     summary(&run, &tally, &line);
     Ok(run.complaints())
 }
 
-fn summary(run: &Run, tally: &client::Tally, line: &Line) {
+fn summary(run: &Run, tally: &Counts, line: &Line) {
     let Run { seconds, ended, held, .. } = run;
     println!();
     println!("{held:.0} connections held, in the mean after {:.0} s", verdict::settled(*seconds));
-    println!("{} connects, {} messages echoed", tally.connects, tally.messages);
-    println!("{} messages seen by the server, in all", line.messages);
+    println!("{} connects, {} messages received", tally.connects, tally.messages);
+    println!("{} messages of the server, in all", line.messages);
     println!("{ended} connections ended in {seconds} s, {:.1} a second:", *ended as f64 / seconds);
     for (way, count) in &tally.ended {
         println!("  {way:<14} {count:>9}");
@@ -235,21 +306,30 @@ fn summary(run: &Run, tally: &client::Tally, line: &Line) {
             "{name}: {errors} errors; {} descriptors before, {} after",
             before.descriptors, after.descriptors
         );
-        for memory in &verdict::MEMORY {
-            let (first, last) = process.peaks(*seconds, memory).unwrap_or_default();
+        for measure in &verdict::MEASURES {
+            let Measure { name, unit, of, .. } = measure;
+            let [first, last] = process.medians(*seconds, measure).unwrap_or_default();
             println!(
-                "  {}: at most {first} KiB after {:.0} s, {last} KiB in the last third, {} KiB \
-                 in the end",
-                memory.name,
+                "  {name}: {first}{unit} after {:.0} s, {last}{unit} in the last third, {}{unit} in \
+                 the end",
                 verdict::settled(*seconds),
-                (memory.of)(after)
+                of(after)
             );
         }
+    }
+    if let Some([ours, bare]) = run.p99s() {
+        println!("p99: {ours:?} µs in the first and the last third, over bare TCP {bare:?} µs");
     }
 }
 
 fn serve(options: &Options) -> Result<(), Failure> {
-    server::run(&runtime()?, Config { heartbeat: Some(options.beat()), ..server::config(true) })
+    let runtime = runtime()?;
+    let config = options.load().config(true);
+    server::run(|counts| match options.product {
+        Product::Tokio => on_tokio::run(&runtime, config, counts),
+        Product::Loop => on_loop::run(config, counts),
+        Product::Follower => feed::run(&runtime, config, [options.rate, options.churn], counts),
+    })
 }
 
 fn main() -> ExitCode {

@@ -1,8 +1,11 @@
-//! Whether a run was sound: no error, memory flat, no descriptor left over, the load delivered.
+//! Whether a run was sound: no error; memory, descriptors and p99 flat; the load delivered.
 //!
 //! What is in use of the heap shows a leak. Resident memory has the holes between that as well:
 //! with connections that come and go the allocator has more of them from one generation to the
 //! next, for some ten generations, after which it is flat too.
+
+/// Something, and the seconds since the load began.
+pub(crate) type Sample<T> = (f64, T);
 
 /// What a process has in use at a moment.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +23,7 @@ pub(crate) struct History {
     pub(crate) name: &'static str,
     /// Before the first connection.
     pub(crate) before: Usage,
-    /// With the seconds since the load began.
-    pub(crate) during: Vec<(f64, Usage)>,
+    pub(crate) during: Vec<Sample<Usage>>,
     /// After the last connection.
     pub(crate) after: Usage,
     pub(crate) errors: u64,
@@ -41,39 +43,77 @@ pub(crate) struct Run {
     /// Connections that the server still had when all should have ended.
     pub(crate) left: u64,
     pub(crate) processes: [History; 2],
+    pub(crate) windows: Vec<Sample<Window>>,
 }
 
-/// What memory may grow by in any case, in KiB: a thread's pool of buffers.
-const SLACK: u64 = 4096;
+/// What a message took between two reports, in µs: the median and the 99th percentile. `None` if
+/// there was none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) ours: Option<[u64; 2]>,
+    /// Over bare TCP.
+    pub(crate) bare: Option<[u64; 2]>,
+}
 
-pub(crate) struct Memory {
+pub(crate) struct Measure {
     pub(crate) name: &'static str,
+    pub(crate) unit: &'static str,
     pub(crate) of: fn(&Usage) -> u64,
-    /// By so much of itself it may grow, beside [`SLACK`].
+    /// By so much of itself it may grow, beside `slack`.
     growth: f64,
+    slack: f64,
 }
 
-pub(crate) const MEMORY: [Memory; 2] = [
-    Memory { name: "heap", of: |usage| usage.heap, growth: 0.05 },
-    Memory { name: "resident memory", of: |usage| usage.rss, growth: 0.2 },
+impl Measure {
+    const fn new(name: &'static str, unit: &'static str, of: fn(&Usage) -> u64) -> Self {
+        Self { name, unit, of, growth: 0.05, slack: 16.0 }
+    }
+}
+
+pub(crate) const MEASURES: [Measure; 3] = [
+    // A thread's pool of buffers comes late.
+    Measure { slack: 512.0, ..Measure::new("heap", " KiB", |usage| usage.heap) },
+    Measure {
+        growth: 0.2,
+        slack: 4096.0,
+        ..Measure::new("resident memory", " KiB", |usage| usage.rss)
+    },
+    Measure::new("descriptors", "", |usage| usage.descriptors),
 ];
+
+/// So many times the p99 may become what it was, as far as that of bare TCP has not risen too. Less
+/// tells nothing beside other programs.
+const SLOWER: f64 = 5.0;
+
+/// A p99 below this, in µs, counts as this.
+const QUICK: u64 = 1000;
 
 /// For how long memory may grow: a minute, or a quarter of a run shorter than four.
 pub(crate) fn settled(seconds: f64) -> f64 {
     (seconds / 4.0).min(60.0)
 }
 
+/// The medians of something in the first third of what is left after [`settled`], and in the last.
+/// `None` if one of them has nothing.
+fn medians<T>(
+    samples: &[Sample<T>],
+    seconds: f64,
+    of: impl Fn(&T) -> Option<u64>,
+) -> Option<[u64; 2]> {
+    let from = settled(seconds);
+    let third = (seconds - from) / 3.0;
+    let median = |from: f64, to: f64| {
+        let within = samples.iter().filter(|(at, _)| (from..=to).contains(at));
+        let mut values: Vec<u64> = within.filter_map(|(_, sample)| of(sample)).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).copied()
+    };
+    Some([median(from, from + third)?, median(seconds - third, seconds)?])
+}
+
 impl History {
-    /// The most of some memory in the first third of what is left after [`settled`], and in the
-    /// last.
-    pub(crate) fn peaks(&self, seconds: f64, memory: &Memory) -> Option<(u64, u64)> {
-        let from = settled(seconds);
-        let third = (seconds - from) / 3.0;
-        let peak = |from: f64, to: f64| {
-            let within = |(at, _): &&(f64, Usage)| (from..=to).contains(at);
-            self.during.iter().filter(within).map(|(_, usage)| (memory.of)(usage)).max()
-        };
-        Some((peak(from, from + third)?, peak(seconds - third, seconds)?))
+    pub(crate) fn medians(&self, seconds: f64, measure: &Measure) -> Option<[u64; 2]> {
+        medians(&self.during, seconds, |usage| Some((measure.of)(usage)))
     }
 
     fn complaints(&self, seconds: f64, complain: &mut impl FnMut(String)) {
@@ -81,14 +121,11 @@ impl History {
         if *errors > 0 {
             complain(format!("{name}: {errors} errors"));
         }
-        for memory in &MEMORY {
-            let Memory { name: what, growth, .. } = memory;
-            match self.peaks(seconds, memory) {
-                Some((first, last))
-                    if last as f64 > first as f64 * (1.0 + growth) + SLACK as f64 =>
-                {
-                    let [first, last] = [first, last].map(|kib| kib / 1024);
-                    complain(format!("{name}: {what} grew from {first} to {last} MiB"));
+        for measure in &MEASURES {
+            let Measure { name: what, unit, growth, slack, .. } = measure;
+            match self.medians(seconds, measure) {
+                Some([first, last]) if last as f64 > first as f64 * (1.0 + growth) + slack => {
+                    complain(format!("{name}: {what} grew from {first} to {last}{unit}"));
                 }
                 Some(_) => {}
                 None => complain(format!("{name}: too short to judge {what}")),
@@ -102,12 +139,33 @@ impl History {
 }
 
 impl Run {
+    /// The p99 at first and at last: ours, and that of bare TCP.
+    pub(crate) fn p99s(&self) -> Option<[[u64; 2]; 2]> {
+        Some([self.p99(|window| window.ours)?, self.p99(|window| window.bare)?])
+    }
+
+    fn p99(&self, of: impl Fn(&Window) -> Option<[u64; 2]>) -> Option<[u64; 2]> {
+        medians(&self.windows, self.seconds, |window| Some(of(window)?[1]))
+    }
+
     /// What was wrong; nothing, if the run was sound.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         let mut complain = |text| complaints.push(text);
         for process in &self.processes {
             process.complaints(self.seconds, &mut complain);
+        }
+        match self.p99s() {
+            Some([[first, last], [bare_first, bare_last]]) => {
+                let machine = (bare_last as f64 / bare_first.max(1) as f64).max(1.0);
+                if last as f64 > SLOWER * first.max(QUICK) as f64 * machine {
+                    complain(format!(
+                        "p99 rose from {first} to {last} µs, over bare TCP from {bare_first} to \
+                         {bare_last} µs"
+                    ));
+                }
+            }
+            None => complain("too short to judge p99".into()),
         }
         if self.left > 0 {
             complain(format!("the server still has {} connections", self.left));
