@@ -1,6 +1,9 @@
 //! A byte to and fro between the two processes, over TCP and on threads of their own: how long a
 //! round trip takes here at the moment, whatever is measured.
-use crate::{server::Failure, tally::Times};
+use crate::{
+    server::{Counts, Failure},
+    tally::{Tally, Times},
+};
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
@@ -13,7 +16,7 @@ use std::{
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Sends back what comes, until it ends.
-pub(crate) fn echo(listener: TcpListener) -> io::Result<()> {
+pub(crate) fn echo(listener: TcpListener, counts: Arc<Counts>) -> io::Result<()> {
     let mut stream = listener.accept()?.0;
     drop(listener);
     stream.set_nodelay(true)?;
@@ -21,6 +24,7 @@ pub(crate) fn echo(listener: TcpListener) -> io::Result<()> {
         let mut byte = [0];
         loop {
             stream.read_exact(&mut byte)?;
+            counts.watch.tick();
             stream.write_all(&byte)?;
         }
     });
@@ -31,7 +35,7 @@ pub(crate) fn echo(listener: TcpListener) -> io::Result<()> {
 pub(crate) struct Bare(Arc<Mutex<Times>>);
 
 impl Bare {
-    pub(crate) fn connect(port: u16) -> Result<Self, Failure> {
+    pub(crate) fn connect(port: u16, tally: Arc<Tally>) -> Result<Self, Failure> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_nodelay(true)?;
         let times = Arc::new(Mutex::new(Times::new()?));
@@ -39,6 +43,7 @@ impl Bare {
         thread::spawn(move || -> io::Result<()> {
             let mut byte = [0];
             loop {
+                tally.watch.tick();
                 let began = Instant::now();
                 stream.write_all(&byte)?;
                 stream.read_exact(&mut byte)?;

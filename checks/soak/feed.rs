@@ -35,7 +35,7 @@ use tokio::{
         broadcast::{self, error::RecvError as Missed},
         mpsc,
     },
-    time::{Instant, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 /// Of each client.
@@ -141,6 +141,7 @@ impl Feed {
 
     async fn publish(self: Arc<Self>, every: Duration) {
         let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay); // no burst after a standstill
         for number in 1.. {
             ticks.tick().await;
             let text = format!("{number} {}", micros());

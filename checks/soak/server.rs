@@ -1,5 +1,5 @@
 //! The server's process: its counts, and what it tells of itself.
-use crate::{alloc, bare, mix::LONGEST, tally::TOLD, verdict::Usage};
+use crate::{alloc, bare, mix::LONGEST, tally::TOLD, verdict::Usage, watch::Watch};
 use std::{
     error::Error,
     fs,
@@ -23,15 +23,19 @@ pub(crate) type Served = Result<Vec<u16>, Failure>;
 /// On so many ports: a closed connection keeps its pair of ports for a minute.
 pub(crate) const LISTENERS: usize = 8;
 
-#[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) open: AtomicU64,
     pub(crate) messages: AtomicU64,
     pub(crate) errors: AtomicU64,
+    pub(crate) watch: Watch,
 }
 
 impl Counts {
     pub(crate) fn fail(&self, what: &str, error: &Failure) {
+        if self.watch.excuses() {
+            eprintln!("server, after a standstill: {what}: {error}");
+            return;
+        }
         if self.errors.fetch_add(1, Relaxed) < TOLD {
             eprintln!("server: {what}: {error}");
         }
@@ -72,14 +76,19 @@ pub(crate) fn config(deflate: bool) -> Config {
 
 /// Serves until stdin ends. The first line of stdout has the ports: that of [`bare::echo`], and the
 /// server's.
-pub(crate) fn run(serve: impl FnOnce(&Arc<Counts>) -> Served) -> Result<(), Failure> {
-    let counts = Arc::new(Counts::default());
+pub(crate) fn run(watch: Watch, serve: impl FnOnce(&Arc<Counts>) -> Served) -> Result<(), Failure> {
+    let counts = Arc::new(Counts {
+        open: AtomicU64::new(0),
+        messages: AtomicU64::new(0),
+        errors: AtomicU64::new(0),
+        watch,
+    });
     let bare = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut ports = vec![bare.local_addr()?.port()];
     ports.extend(serve(&counts)?);
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
     println!("{}", ports.join(" "));
-    bare::echo(bare)?; // before the first report, of which this connection is a part
+    bare::echo(bare, counts.clone())?; // before the first report, of which this connection is a part
     thread::spawn(move || while report(&counts).is_ok() {});
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())

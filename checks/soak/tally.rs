@@ -1,4 +1,5 @@
 //! What the clients have done so far, and how long it took.
+use crate::watch::Watch;
 use hdrhistogram::{CreationError, Histogram};
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,10 @@ use std::{
 pub(crate) const TOLD: u64 = 20;
 
 /// Shared by the clients and whoever reports.
-pub(crate) struct Tally(Mutex<Counts>);
+pub(crate) struct Tally {
+    counts: Mutex<Counts>,
+    pub(crate) watch: Watch,
+}
 
 pub(crate) struct Counts {
     pub(crate) open: u64,
@@ -24,8 +28,8 @@ pub(crate) struct Counts {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Result<Self, CreationError> {
-        Ok(Self(Mutex::new(Counts {
+    pub(crate) fn new(watch: Watch) -> Result<Self, CreationError> {
+        let counts = Counts {
             open: 0,
             connects: 0,
             messages: 0,
@@ -33,14 +37,19 @@ impl Tally {
             exchanges: BTreeMap::new(),
             ended: BTreeMap::new(),
             times: Times::new()?,
-        })))
+        };
+        Ok(Self { counts: Mutex::new(counts), watch })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn fail(&self, error: impl std::fmt::Display) {
+        if self.watch.excuses() {
+            eprintln!("client, after a standstill: {error}");
+            return;
+        }
         let mut counts = self.lock();
         counts.errors += 1;
         if counts.errors <= TOLD {

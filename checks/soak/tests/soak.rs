@@ -6,10 +6,14 @@
 mod mix;
 #[path = "../verdict.rs"]
 mod verdict;
+#[path = "../watch.rs"]
+#[allow(dead_code)]
+mod watch;
 
 use self::mix::{Dice, Ending, Exchange, Kind};
 use self::verdict::{History, Run, Usage, Window};
-use std::process::Command;
+use self::watch::Watch;
+use std::{process::Command, thread, time::Duration};
 
 /// Memory, times and the number of connections that a machine keeps up with are not for such a
 /// short run to judge; errors and descriptors are.
@@ -91,7 +95,7 @@ fn windows(ours: impl Fn(u64) -> u64, bare: impl Fn(u64) -> u64) -> Vec<(f64, Wi
 #[test]
 fn memory_may_grow_for_a_minute_and_then_by_a_twentieth() {
     assert_eq!(run(|at| 100 + at.min(60)).complaints(), [""; 0]);
-    assert_eq!(run(|at| 100 + 4 * at / 600).complaints(), [""; 0]);
+    assert_eq!(run(|at| 100 + 9 * at / 600).complaints(), [""; 0]);
     assert_eq!(run(|at| 200 - at / 10).complaints(), [""; 0]);
     // A long message now and then is no leak.
     assert_eq!(run(|at| if at % 3 == 0 { 150 } else { 100 }).complaints(), [""; 0]);
@@ -160,6 +164,20 @@ fn errors_and_what_is_left_are_told() {
             "899 connections ended of 1000: too much for this machine",
         ]
     );
+}
+
+#[test]
+fn errors_are_excused_while_nobody_ticks_and_for_a_while_after_that() {
+    let beat = Duration::from_millis(100);
+    let watch = Watch::new(beat);
+    watch.tick();
+    thread::sleep(beat + beat / 2);
+    assert!(watch.excuses()); // even before the tick
+    watch.tick();
+    assert!(watch.excuses());
+    let hour = Watch::new(Duration::from_secs(3600));
+    hour.tick();
+    assert!(!hour.excuses());
 }
 
 #[test]
