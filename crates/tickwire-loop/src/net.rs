@@ -365,7 +365,8 @@ impl<'n, T> Net<'n, T> {
     /// connection. [`close`](Self::close) and [`shut_down`](Self::shut_down) do not resume reading:
     /// the answer to the Close stays unread, and `close_timeout` ends the connection with
     /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases, received messages
-    /// that are not delivered yet are dropped.
+    /// that are not delivered yet are dropped. If the dropped bytes violate the protocol, the
+    /// connection ends with this error, although the messages before it were not delivered.
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;

@@ -1,6 +1,6 @@
 //! How connections end.
 use super::{HELLO, LONG, REQUEST, Server, server};
-use crate::{Dial, Door, Event, Handle, Net, SendError, Settings};
+use crate::{Dial, Door, End, Event, Handle, Net, SendError, Settings};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -279,6 +279,32 @@ fn a_paused_connection_finds_its_peer_gone_only_when_it_writes_or_closes() {
         });
         assert_eq!(server.ends, [end], "{act}");
     }
+}
+
+/// The second message and the violation come in the read that brought the first message.
+#[test]
+fn a_violation_among_the_bytes_that_a_pause_drops_is_the_end() {
+    let mut server = server();
+    let mut peer = server.peer();
+    peer.write_all(&[HELLO, HELLO, b"\x83\x80\0\0\0\0"].concat()).unwrap();
+    let mut messages = 0;
+    let mut code = None;
+    while code.is_none() {
+        let turn = server.net.turn(Duration::from_millis(2), |net, event| match event {
+            Event::Message { from, .. } => {
+                messages += 1;
+                net.pause(from, true);
+                net.close(from, CloseCode::NORMAL);
+            }
+            Event::Closed { end: End::Closed(closed), .. } => {
+                code = closed.error.unwrap().close_code();
+            }
+            other => panic!("{other:?}"),
+        });
+        assert!(turn.unwrap());
+        server.net.inner.clock.epoch -= Duration::from_secs(10);
+    }
+    assert_eq!((messages, code), (1, Some(CloseCode::PROTOCOL_ERROR)));
 }
 
 /// The peers read nothing. The replies to a peer are counted only at the end of its turn.
