@@ -8,7 +8,7 @@ use bytes::Buf;
 use std::{fmt::Write as _, io::IoSlice, time::Duration};
 use tickwire::{
     Chunk, CloseCode, Connection, DataKind, Ending, Entropy, Event, Negotiated, Position,
-    ReadyState, RecvError, Report, Role, SendError, Step,
+    ReadyState, RecvError, Report, Role, SendError, Step, order,
 };
 
 /// What an application does next.
@@ -122,15 +122,14 @@ pub(crate) struct Facts {
     pub(crate) out: Wire,
     pub(crate) delivered: Vec<Vec<u8>>,
     pub(crate) stopped: Stopped,
-    pub(crate) end_due: Option<Ending>,
+    /// As the decision has it; of an end that dropped the stream, `Starved`.
+    pub(crate) input: order::Input,
     pub(crate) deadline: Option<Duration>,
     pub(crate) next_op: Option<Op>,
     pub(crate) closing: bool,
     /// The peer's Close came, and the application has not answered it.
     pub(crate) unanswered: bool,
     pub(crate) outgoing: bool,
-    pub(crate) reads: bool,
-    pub(crate) dirty: bool,
     pub(crate) eof: bool,
     pub(crate) gone: bool,
     pub(crate) killed: bool,
@@ -141,9 +140,22 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Something came in that was not stepped over.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.input == order::Input::New
+    }
+
+    /// What is to be done with the stream, if anything but reading and writing.
+    pub(crate) fn end_due(&self) -> Option<Ending> {
+        match self.input {
+            order::Input::Ended(due @ (Ending::ShutDown | Ending::Done)) => Some(due),
+            _ => None,
+        }
+    }
+
     /// Whether it has something to do without the stream.
     pub(crate) fn is_busy(&self) -> bool {
-        self.dirty || self.end_due.is_some()
+        self.is_dirty() || self.end_due().is_some()
     }
 }
 
@@ -198,14 +210,12 @@ impl End {
             out: self.out.clone(),
             delivered: delivered.cloned().collect(),
             stopped: if self.killed { Stopped::NeedInput } else { self.stopped },
-            end_due: self.end_due(),
+            input: if here { self.input() } else { order::Input::Starved },
             deadline: self.deadline(),
             next_op: self.next_op(),
             closing: self.conn.ready_state() != ReadyState::Open || self.gone,
             unanswered: here && self.is_unanswered(),
             outgoing: here && self.conn.sender().has_outgoing(),
-            reads: self.reads(),
-            dirty: here && self.dirty,
             eof: here && self.eof,
             gone: self.gone,
             killed: self.killed,
@@ -221,26 +231,17 @@ impl End {
         (!self.gone && (op != Op::Violate || at_boundary)).then_some(op)
     }
 
-    /// Whether its loop would read.
-    fn reads(&self) -> bool {
-        let open = self.stopped == Stopped::NeedInput || self.conn.ending() == Ending::Discard;
-        !self.gone && !self.dirty && open
-    }
-
     fn is_unanswered(&self) -> bool {
         self.stopped == Stopped::Closed && !self.conn.sender().is_closed()
     }
 
-    /// What is to be done with the stream, if anything but reading and writing.
-    fn end_due(&self) -> Option<Ending> {
-        if self.gone || self.dirty || self.stopped == Stopped::NeedInput {
-            return None;
-        }
-        match self.conn.ending() {
-            Ending::Done if self.is_unanswered() => None,
-            Ending::ShutDown if self.shut => None,
-            ending @ (Ending::ShutDown | Ending::Done) => Some(ending),
-            Ending::Flush | Ending::Discard => None,
+    /// While the application has not answered the peer's Close, the end is not over.
+    fn input(&self) -> order::Input {
+        match (self.stopped, self.conn.ending()) {
+            _ if self.dirty => order::Input::New,
+            (Stopped::NeedInput, _) => order::Input::Starved,
+            (_, Ending::Done) if self.is_unanswered() => order::Input::Ended(Ending::Flush),
+            (_, ending) => order::Input::Ended(ending),
         }
     }
 

@@ -13,8 +13,8 @@ pub(crate) const BRIEF: Duration = Duration::from_secs(1);
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// As the adapters do: what the end has to do comes first, and the stream takes what is written
-    /// at once, unless it refuses everything.
+    /// As `order` says: what the end has to do comes first, and the stream takes what is written at
+    /// once, unless it refuses everything.
     Prompt,
     /// Messages may be fed, and bytes read, before the stream takes what was fed earlier.
     Loose,

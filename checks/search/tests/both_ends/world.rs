@@ -6,7 +6,10 @@ use crate::{
     wire::{CLOSE, Mode, Stream},
 };
 use std::time::Duration;
-use tickwire::{Ending, Role};
+use tickwire::{
+    Ending, Role,
+    order::{self, Allow, Clock, Todo, order},
+};
 
 pub(crate) const CLIENT: usize = 0;
 pub(crate) const SERVER: usize = 1;
@@ -125,10 +128,24 @@ impl Pair {
         let (ends, pace) = (self.both(world), self.scenario.pace);
         ENDS.into_iter().find(|&e| {
             let end = ends[e];
-            let due = end.deadline.is_some_and(|at| at <= world.rest.now);
-            let told = due && !end.is_busy() && !end.outgoing && pace == Pace::Prompt;
-            (end.dirty || told) && pace != Pace::Lazy && end.next_op != Some(Op::Violate)
+            let told = !end.outgoing && self.todo(end, &world.rest) == Some(Todo::Clock);
+            (end.is_dirty() || told) && pace != Pace::Lazy && end.next_op != Some(Op::Violate)
         })
+    }
+
+    /// What `order` says to a prompt end. How many reads were made since the last look at the clock
+    /// is no part of a state: a due deadline counts as an old clock, which is looked at before the
+    /// next read. The other paces also read before the look.
+    fn todo(&self, end: &Facts, rest: &Rest) -> Option<Todo> {
+        let due = end.deadline.is_some_and(|at| at <= rest.now);
+        let facts = order::Facts {
+            input: end.input,
+            unsent: end.outgoing,
+            refused: end.outgoing && end.blocked,
+            dry: false,
+            clock: if due { Clock::Old } else { Clock::Seen },
+        };
+        (!end.gone && self.scenario.pace == Pace::Prompt).then(|| order(facts, Allow::ALL))
     }
 
     fn actions_of(&self, e: usize, ends: [&Facts; 2], rest: &Rest, all: &mut Vec<Action>) {
@@ -137,23 +154,27 @@ impl Pair {
         if end.gone {
             return;
         }
-        if end.dirty {
+        let todo = self.todo(end, rest);
+        let may = |what, otherwise| todo.map_or(otherwise, |todo| todo == what);
+        let lazy = self.scenario.pace == Pace::Lazy;
+        let writes = end.outgoing && !end.blocked;
+        if may(Todo::Item, end.is_dirty()) {
             of(Input::Step, 0);
         }
-        match end.end_due {
-            Some(Ending::ShutDown) => of(Input::ShutDown, 0),
-            Some(_) => of(Input::Drop, 0),
-            None => {}
+        if may(Todo::ShutDown, end.end_due() == Some(Ending::ShutDown)) {
+            of(Input::ShutDown, 0);
         }
-        let (prompt, lazy) = (self.scenario.pace == Pace::Prompt, self.scenario.pace == Pace::Lazy);
-        let writes = end.outgoing && !end.blocked;
-        if end.next_op.is_some() && !(prompt && writes) {
+        if may(Todo::Over, end.end_due() == Some(Ending::Done)) {
+            of(Input::Drop, 0);
+        }
+        if end.next_op.is_some() && !(todo.is_some() && writes) {
             of(Input::App, 0);
         }
-        if end.is_busy() && !lazy {
+        let busy = |todo| matches!(todo, Todo::Item | Todo::ShutDown | Todo::Over);
+        if todo.map_or(end.is_busy() && !lazy, busy) {
             return;
         }
-        if end.outgoing {
+        if may(Todo::Write, end.outgoing) || end.blocked && end.outgoing {
             if !rest.reset {
                 of(Input::Write { inside: false }, 0);
                 if rest.cuts > 0 && end.out.at_boundary() {
@@ -167,14 +188,12 @@ impl Pair {
                 of(Input::FailWrite, 0);
             }
         }
-        if prompt && writes {
-            return;
-        }
-        let due = !end.dirty && end.deadline.is_some_and(|at| at <= rest.now);
-        if due && (lazy || !writes) {
+        let due = end.deadline.is_some_and(|at| at <= rest.now);
+        if may(Todo::Clock, !end.is_dirty() && due && (lazy || !writes)) {
             of(Input::Tell(rest.now), 0);
         }
-        if end.reads && !(prompt && due) {
+        let reads = order::Facts { input: end.input, ..order::Facts::NEW }.reads(Allow::ALL);
+        if may(Todo::Read, reads && !end.is_dirty()) {
             let stream = rest.streams[1 - e];
             let here = stream.here(&peer.out);
             let (n, begun) = stream.next(&peer.out);
