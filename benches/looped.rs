@@ -65,8 +65,9 @@ pub fn sides_over_tls(batch: usize, does: Does, all: usize) -> Sides {
             tls.write_tls(&mut stream).expect("room");
         }
         turn(&mut net, SOON, |_, event| matches!(event, Event::Open(_)));
-        if let Err(error) = tls.read_tls(&mut stream) {
-            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        match tls.read_tls(&mut stream) {
+            Ok(read) => assert!(read > 0, "the loop has ended the connection"),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
         }
         tls.process_new_packets().expect("a server");
         read += tls.reader().read(&mut head[read..]).unwrap_or(0);
