@@ -68,26 +68,17 @@ impl<I: Source + Output> Socket<Whole, I> {
                 return Poll::Ready(core.out.lost(core.conn.sender()));
             }
             let written = core.out.poll_drain(core.conn.sender_mut(), io, cx);
+            let written = written.map_err(|error| Box::new(Error::from(error)))?;
             let refused = written.is_pending();
-            let facts = SendFacts {
-                asked: true,
-                refused,
-                has_room: refused && enough && core.conn.sender().has_room(),
-                failed: matches!(written, Poll::Ready(Err(_))),
-            };
-            match (order_sending(facts), written) {
-                (ToSend::Failed, Poll::Ready(Err(error))) => {
-                    return Poll::Ready(Err(Error::from(error).into()));
+            let has_room = refused && enough && core.conn.sender().has_room();
+            let facts = SendFacts { asked: true, refused, has_room, failed: false };
+            if order_sending(facts) == ToSend::Done {
+                if !I::WAITS
+                    && let Some(unused) = core.conn.sender_mut().unused()
+                {
+                    pool::give(unused); // a thread keeps its buffers: see `Io::WAITS`
                 }
-                (ToSend::Done, _) => {
-                    if !I::WAITS
-                        && let Some(unused) = core.conn.sender_mut().unused()
-                    {
-                        pool::give(unused); // a thread keeps its buffers: see `Io::WAITS`
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                _ => {}
+                return Poll::Ready(Ok(()));
             }
             core.conn.set_paused(true);
             if self.poll_alarm(cx).is_ready() {
