@@ -232,14 +232,12 @@ impl Behind {
         Self { name, flood, trips, frames, at: 0, short, _server: server }
     }
 
-    /// Writes as much as the first connection takes.
+    /// Writes what the first connection takes at once. Not until it refuses: it may never do so.
     fn pour(&mut self) {
-        loop {
-            match self.flood.write(&self.frames[self.at..]) {
-                Ok(n) => self.at = (self.at + n) % self.frames.len(),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => panic!("{error}"),
-            }
+        match self.flood.write(&self.frames[self.at..]) {
+            Ok(n) => self.at = (self.at + n) % self.frames.len(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
         }
     }
 
