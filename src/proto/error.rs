@@ -112,7 +112,7 @@ pub enum RecvError {
     /// peer's Close did not arrive in time. (This end waits for the peer's Close after our Close,
     /// and after a failed write.) [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether
     /// the peer ended the stream afterwards.
-    #[error("closing handshake not finished within the close timeout (close_timeout)")]
+    #[error("closing handshake not finished in time (close_timeout, or that of leave)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that
     /// [`frame_timeout`](crate::Config::frame_timeout) gives it.

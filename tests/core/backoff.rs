@@ -319,7 +319,7 @@ fn a_restart_takes_5_to_30_s_and_an_overload_half_the_longest_delay_at_least() {
     for (code, longest, from, to) in [
         (1012, 60, 5.0, 30.0),
         (1012, 5, 5.0, 30.0),
-        (1012, 4, 4.0, 4.0),
+        (1012, 4, 2.0, 4.0),
         (1013, 60, 30.0, 60.0),
         (1013, 600, 300.0, 600.0),
         (1001, 60, 0.0, 0.0),

@@ -216,9 +216,9 @@ impl Backoff {
     ///
     /// After 1012 (service restart), the delay is at least a random time from 5 to 30 s, as in the
     /// IANA registry, even if `max_delay` is shorter. But a `max_delay` below 5 s says that the
-    /// server is your own: then the delay is `max_delay`. After 1013 (try again later), the delay
-    /// is at least a random time from half the longest delay to the longest delay. Both codes mean
-    /// the address: if the server has another one, dial that at once.
+    /// server is your own: then it is as after 1013 (try again later), at least a random time from
+    /// half of `max_delay` to `max_delay`. Both codes mean the address: if the server has another
+    /// one, dial that at once.
     pub fn after_close(&mut self, code: u16, lived: Duration) -> Option<Duration> {
         self.connected_for(lived);
         let code = CloseCode::new(code);
@@ -236,8 +236,9 @@ impl Backoff {
         let due = self.next()?;
         let (least, most) = match code {
             Some(CloseCode::SERVICE_RESTART) if self.max_delay >= RESTART.0 => RESTART,
-            Some(CloseCode::SERVICE_RESTART) => (self.max_delay, self.max_delay),
-            Some(CloseCode::TRY_AGAIN_LATER) => (self.max_delay / 2, self.max_delay),
+            Some(CloseCode::SERVICE_RESTART | CloseCode::TRY_AGAIN_LATER) => {
+                (self.max_delay / 2, self.max_delay)
+            }
             _ => return Some(due),
         };
         Some(self.between(least, most).max(due))
