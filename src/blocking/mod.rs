@@ -323,7 +323,7 @@ impl<S: Stream> WebSocket<S> {
     /// | differs | is queued: the next flush sends the rest, so do not send it again |
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
-        self.0.begin_send(&mut context(), message.into())?;
+        self.0.begin_send(&mut context(), message.into()).map_err(|error| *error)?;
         self.flush()
     }
 

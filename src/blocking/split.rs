@@ -56,7 +56,7 @@ impl<S: Stream> Writer<S> {
     /// The errors of [`WebSocket::send`].
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
-        self.0.begin_send(&mut context(), message.into())?;
+        self.0.begin_send(&mut context(), message.into()).map_err(|error| *error)?;
         self.flush()
     }
 

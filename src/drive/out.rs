@@ -39,7 +39,7 @@ impl Out {
     }
 
     /// Writes a message that is not queued without a copy; only what the stream refuses is queued.
-    /// A flush has to follow.
+    /// A flush has to follow. `Err`: as of [`poll_drain`](Self::poll_drain).
     #[inline(never)]
     pub(super) fn feed_offered<W: Output>(
         &mut self,
@@ -47,7 +47,7 @@ impl Out {
         io: &mut W,
         cx: &mut Context<'_>,
         offer: &Offer<'_>,
-    ) {
+    ) -> io::Result<()> {
         let slices = [IoSlice::new(offer.head()), IoSlice::new(offer.payload)];
         let written = match io.poll_write(&slices, cx) {
             Poll::Ready(written) => outcome(written, cx),
@@ -61,10 +61,11 @@ impl Out {
             }
             Poll::Ready(Err(error)) => {
                 tx.feed_offered(offer, 0);
-                let _ = self.write_failed(tx, error); // the flush returns it
+                return Err(self.write_failed(tx, error));
             }
             Poll::Pending => tx.feed_offered(offer, 0),
         }
+        Ok(())
     }
 
     /// Places the waiting urgent frames, writes everything queued, and flushes once the stream
@@ -96,7 +97,7 @@ impl Out {
                 // written.
                 tx.set_unflushed(self.unflushed);
                 if let Err(error) = ready!(flushed) {
-                    return self.write_failed(tx, error);
+                    return Poll::Ready(Err(self.write_failed(tx, error)));
                 }
             }
             if done {
@@ -108,7 +109,9 @@ impl Out {
                     out.advance(n);
                     self.unflushed += n;
                 }
-                Poll::Ready(Err(error)) => return self.write_failed(tx, error),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(self.write_failed(tx, error)));
+                }
                 Poll::Pending if self.unflushed == 0 => {
                     tx.write_blocked();
                     return Poll::Pending;
@@ -123,11 +126,11 @@ impl Out {
     /// Not for a passed deadline, which may close the sender too: the stream may still work and
     /// flush what it has accepted, so `unflushed` must keep its value.
     #[cold]
-    fn write_failed(&mut self, tx: &mut Sender, error: io::Error) -> Poll<io::Result<()>> {
+    fn write_failed(&mut self, tx: &mut Sender, error: io::Error) -> io::Error {
         tx.write_failed();
         self.unflushed = 0; // otherwise later rounds would flush the stream that has failed
         self.io_failed(again(&error));
-        Poll::Ready(Err(error))
+        error
     }
 
     #[cold]

@@ -120,20 +120,14 @@ impl<I: Source + Output> Socket<Whole, I> {
 
     /// Feeds a message that a flush follows: see [`Out::feed_offered`](super::out::Out).
     #[inline]
-    pub(crate) fn begin_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: Outbound<'_>,
-    ) -> Result<(), SendError> {
+    pub(crate) fn begin_send(&mut self, cx: &mut Context<'_>, message: Outbound<'_>) -> Written {
         let Self { core, io, .. } = self;
         let tx = core.conn.sender_mut();
         match tx.offer(&message) {
-            None => tx.feed(message).map(drop),
-            Some(offer) => {
-                core.out.feed_offered(tx, io, cx, &offer);
-                Ok(())
-            }
+            None => tx.feed(message).map(drop).map_err(Error::from)?,
+            Some(offer) => core.out.feed_offered(tx, io, cx, &offer).map_err(Error::from)?,
         }
+        Ok(())
     }
 
     /// If the sender is closed, even by a failed write, the error is `Closed`, as for `feed`. After

@@ -422,19 +422,15 @@ impl<W: Output, H> Writer<W, H> {
 
     /// Feeds a message that a flush follows: see [`Out::feed_offered`].
     #[inline]
-    pub(crate) fn begin_send(
-        &mut self,
-        _: &mut Context<'_>,
-        message: Outbound<'_>,
-    ) -> Result<(), SendError> {
+    pub(crate) fn begin_send(&mut self, _: &mut Context<'_>, message: Outbound<'_>) -> Written {
         // The flush parks the waker, and writes again.
         let cx = &mut Context::from_waker(&self.link.both);
-        self.link.with(|Sending { tx, out, io }| match tx.offer(&message) {
-            None => tx.feed(message).map(drop),
-            Some(offer) => {
-                out.feed_offered(tx, io, cx, &offer);
-                Ok(())
+        self.link.with(|Sending { tx, out, io }| {
+            match tx.offer(&message) {
+                None => tx.feed(message).map(drop).map_err(Error::from)?,
+                Some(offer) => out.feed_offered(tx, io, cx, &offer).map_err(Error::from)?,
             }
+            Ok(())
         })
     }
 

@@ -2,7 +2,11 @@
 //! more pieces than it has to.
 use crate::support::tokio::*;
 use bytes::Bytes;
-use std::{sync::Mutex, task::Poll};
+use std::{
+    io,
+    sync::Mutex,
+    task::{Context, Poll},
+};
 use tickwire::{
     Config, Error, Prepared, SendError,
     handshake::{accept_key, client::Request, server::Accept},
@@ -456,6 +460,31 @@ fn a_borrowed_message_that_meets_a_failed_stream_is_lost_and_counted() {
         assert!(matches!(ws.send(&[7; 20_000]).await, Err(Error::Io(_))));
         assert_eq!((ws.sender().dropped(), ws.sender().buffered_amount()), (20_004, 0));
         assert!(matches!(ws.send("x").await, Err(Error::Send(SendError::Closed))));
+    });
+}
+
+/// Copies of it have only its kind.
+#[test]
+fn a_long_borrowed_message_gets_the_streams_own_error() {
+    struct Fails;
+    polled!(tokio: Fails);
+    impl Polled for Fails {
+        fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::Error::other("the link is down")))
+        }
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+    }
+    run(async {
+        for len in [5, 20_000] {
+            let whole = server(Fails, &config()).send(&vec![7; len]).await;
+            let (_reader, mut writer) = server(Fails, &config()).into_split();
+            for sent in [whole, writer.send(&vec![7; len]).await] {
+                assert_eq!(sent.unwrap_err().to_string(), "the link is down", "{len}");
+            }
+            assert_eq!(writer.dropped() as usize, if len == 5 { 7 } else { 20_004 });
+        }
     });
 }
 

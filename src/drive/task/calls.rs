@@ -50,7 +50,7 @@ macro_rules! send {
                     ready!(self.0.poll_room(cx))?;
                 }
                 if let Some(message) = message.take() {
-                    self.0.begin_send(cx, message.into()).map_err(Error::from)?;
+                    self.0.begin_send(cx, message.into())?;
                 }
                 self.0.poll_flush(cx, false)
             })
