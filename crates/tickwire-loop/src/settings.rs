@@ -101,7 +101,9 @@ pub struct Settings {
     /// [`frame_timeout`](tickwire::Config::frame_timeout) in all before its message ends, the loop
     /// closes the connection with 1013. With these rules, all connections together exceed 11/16 of
     /// the limit by at most two messages, and a read of 16 KiB for each connection (17 KiB over
-    /// io_uring). Over TLS, partial records take up to 32 KiB more for each connection.
+    /// io_uring). A connection whose earlier messages were long may read up to
+    /// [`max_read`](tickwire::Config::max_read) at once, and so hold about as much in place of the
+    /// 16 KiB. Over TLS, partial records take up to 32 KiB more for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.

@@ -390,7 +390,7 @@ impl RecvBuffer {
         rest.min(if kept + wire <= base / 8 { self.ask() } else { base })
     }
 
-    /// The buffer's length after the next `spare_mut`, or more: it may move bytes instead.
+    /// The buffer's length after the next `spare_mut`, unless `adapt` makes that ask for more.
     pub(super) fn grown_len(&self, rest: usize) -> usize {
         let mut len = self.bytes.len();
         let mut used = self.end;

@@ -66,9 +66,10 @@ impl Receiver {
         }
     }
 
-    /// What [`buffer_len`](Self::buffer_len) may be after the next read, in bytes: more only if the
-    /// buffer has too little room for that read. What the read inflates may take more, up to
-    /// [`max_message`](Config::max_message).
+    /// What [`buffer_len`](Self::buffer_len) will be after the next read, in bytes: more only if
+    /// the buffer has too little room for that read. If that read is one that [asks for more than
+    /// the last](Config::max_read), the buffer may become twice as long, and what the read inflates
+    /// may take up to [`max_message`](Config::max_message).
     pub fn grown_len(&self) -> usize {
         let rest = match self.state {
             State::Payload { remaining, .. } => self.payload_rest(remaining),
