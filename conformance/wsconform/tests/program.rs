@@ -504,10 +504,15 @@ impl Listening {
     }
 
     fn ask_for_cases(&self, numbers: std::ops::RangeInclusive<usize>) {
+        self.ask_for_cases_and_die(numbers);
+        self.ask("/updateReports?agent=model");
+    }
+
+    fn ask_for_cases_and_die(&self, numbers: std::ops::RangeInclusive<usize>) {
+        let _hold = self.hold();
         for number in numbers {
             self.ask(&format!("/runCase?case={number}&agent=model"));
         }
-        self.ask("/updateReports?agent=model");
     }
 
     /// The other lines, the exit code, and what was said on standard error.
@@ -564,11 +569,7 @@ fn a_driver_that_dies_is_not_waited_for() {
     let chosen = ["--case", "C-00", "--idle", "1"];
     let all = count(&chosen[..2]);
     let suite = Listening::start(&chosen);
-    let hold = suite.hold();
-    for number in 1..=7 {
-        suite.ask(&format!("/runCase?case={number}&agent=model"));
-    }
-    drop(hold);
+    suite.ask_for_cases_and_die(1..=7);
     let (report, code, said) = suite.end();
     assert_eq!(code, Some(2), "{report:?}");
     assert!(report.last().unwrap().starts_with("1 pass, 0 fail"), "{report:?}");
@@ -588,11 +589,7 @@ fn a_driver_that_dies_before_its_first_case_or_its_report_is_not_waited_for() {
     assert!(said.contains("no connection within 1 s: nobody asked for a case"), "{said}");
 
     let suite = Listening::start(&["--case", "C-001", "--idle", "1"]);
-    let hold = suite.hold();
-    for number in 1..=7 {
-        suite.ask(&format!("/runCase?case={number}&agent=model"));
-    }
-    drop(hold);
+    suite.ask_for_cases_and_die(1..=7);
     let (report, code, said) = suite.end();
     assert_eq!(code, Some(2), "{report:?}");
     assert!(said.contains("model asked for all cases, but not for /updateReports"), "{said}");
