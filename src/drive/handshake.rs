@@ -5,7 +5,7 @@
 use super::{
     core::{Socket, Whole},
     error::Error,
-    io::{Output, Source, flush, outcome, read, shutdown},
+    io::{Output, Source, flush, read, shutdown, write_slices},
 };
 use crate::proto::{
     config::Config,
@@ -196,7 +196,7 @@ pub(crate) async fn write_all<I: Source + Output>(
 ) -> io::Result<bool> {
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
-            let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
+            let n = ready!(write_slices(io, &[IoSlice::new(bytes)], cx))?;
             // Does not panic, even if a faulty stream returns more than `bytes.len()`.
             bytes = bytes.get(n..).unwrap_or_default();
         }

@@ -124,11 +124,19 @@ pub(super) fn write<I: Output>(
     out: &Outgoing<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let written = match out.single() {
-        Some(bytes) => io.poll_write(&[IoSlice::new(bytes)], cx),
-        None => with_many(out, &mut |slices| io.poll_write(slices, cx)),
-    };
-    outcome(ready!(written), cx)
+    match out.single() {
+        Some(bytes) => write_slices(io, &[IoSlice::new(bytes)], cx),
+        None => with_many(out, &mut |slices| write_slices(io, slices, cx)),
+    }
+}
+
+#[inline]
+pub(super) fn write_slices<I: Output>(
+    io: &mut I,
+    slices: &[IoSlice<'_>],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    outcome(ready!(io.poll_write(slices, cx)), cx)
 }
 
 /// The caller writes the bytes that are left in `out` next. `write` is `dyn`, so that this is

@@ -2,11 +2,12 @@
 //! that end the connection, the loop that writes, and the check of the deadlines.
 use super::{
     error::{Error, Written, again},
-    io::{Output, flush, outcome, write},
+    io::{Output, flush, write, write_slices},
 };
 use crate::proto::{
     connection::{Inbound, Offer, Sender, Step},
     error::{RecvError, SendError},
+    outbound::Outbound,
     outlined::Outlined,
     time::Time,
 };
@@ -38,10 +39,26 @@ impl Out {
         Self { unflushed: tx.held_back(), ..Self::default() }
     }
 
-    /// Writes a message that is not queued without a copy; only what the stream refuses is queued.
-    /// A flush has to follow. `Err`: as of [`poll_drain`](Self::poll_drain).
+    /// Feeds a message that a flush follows. A long borrowed one is written from where it lies, and
+    /// only what the stream refuses is queued. An error of the stream is as of
+    /// [`poll_drain`](Self::poll_drain).
+    #[inline]
+    pub(super) fn begin_send<W: Output>(
+        &mut self,
+        tx: &mut Sender,
+        io: &mut W,
+        cx: &mut Context<'_>,
+        message: Outbound<'_>,
+    ) -> Written {
+        match tx.offer(&message) {
+            None => tx.feed(message).map(drop).map_err(Error::from)?,
+            Some(offer) => self.feed_offered(tx, io, cx, &offer).map_err(Error::from)?,
+        }
+        Ok(())
+    }
+
     #[inline(never)]
-    pub(super) fn feed_offered<W: Output>(
+    fn feed_offered<W: Output>(
         &mut self,
         tx: &mut Sender,
         io: &mut W,
@@ -49,11 +66,7 @@ impl Out {
         offer: &Offer<'_>,
     ) -> io::Result<()> {
         let slices = [IoSlice::new(offer.head()), IoSlice::new(offer.payload)];
-        let written = match io.poll_write(&slices, cx) {
-            Poll::Ready(written) => outcome(written, cx),
-            Poll::Pending => Poll::Pending, // the flush writes again, and waits
-        };
-        match written {
+        match write_slices(io, &slices, cx) {
             Poll::Ready(Ok(n)) => {
                 tx.feed_offered(offer, n);
                 self.unflushed += n;
@@ -63,7 +76,7 @@ impl Out {
                 tx.feed_offered(offer, 0);
                 return Err(self.write_failed(tx, error));
             }
-            Poll::Pending => tx.feed_offered(offer, 0),
+            Poll::Pending => tx.feed_offered(offer, 0), // the flush writes again, and waits
         }
         Ok(())
     }

@@ -118,16 +118,11 @@ impl<I: Source + Output> Socket<Whole, I> {
         tx.has_room() && !tx.is_closed()
     }
 
-    /// Feeds a message that a flush follows: see [`Out::feed_offered`](super::out::Out).
+    /// See [`Out::begin_send`](super::out::Out::begin_send).
     #[inline]
     pub(crate) fn begin_send(&mut self, cx: &mut Context<'_>, message: Outbound<'_>) -> Written {
         let Self { core, io, .. } = self;
-        let tx = core.conn.sender_mut();
-        match tx.offer(&message) {
-            None => tx.feed(message).map(drop).map_err(Error::from)?,
-            Some(offer) => core.out.feed_offered(tx, io, cx, &offer).map_err(Error::from)?,
-        }
-        Ok(())
+        core.out.begin_send(core.conn.sender_mut(), io, cx, message)
     }
 
     /// If the sender is closed, even by a failed write, the error is `Closed`, as for `feed`. After

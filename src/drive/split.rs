@@ -420,18 +420,12 @@ impl<W: Output, H> Writer<W, H> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Feeds a message that a flush follows: see [`Out::feed_offered`].
+    /// See [`Out::begin_send`].
     #[inline]
     pub(crate) fn begin_send(&mut self, _: &mut Context<'_>, message: Outbound<'_>) -> Written {
         // The flush parks the waker, and writes again.
         let cx = &mut Context::from_waker(&self.link.both);
-        self.link.with(|Sending { tx, out, io }| {
-            match tx.offer(&message) {
-                None => tx.feed(message).map(drop).map_err(Error::from)?,
-                Some(offer) => out.feed_offered(tx, io, cx, &offer).map_err(Error::from)?,
-            }
-            Ok(())
-        })
+        self.link.with(|Sending { tx, out, io }| out.begin_send(tx, io, cx, message))
     }
 
     /// A part of `leave` in a task: see [`Socket::leave`]. Ready when everything is written, a

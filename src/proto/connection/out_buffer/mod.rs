@@ -308,9 +308,7 @@ impl OutBuffer {
     /// what is left behind the first `written` bytes, which are not 0.
     pub(super) fn append_rest(&mut self, head: &[u8], payload: &[u8], written: usize) {
         debug_assert!(self.len() == 0, "bytes before this frame are not written yet");
-        self.stall = Stall::No;
-        self.writes.add(written);
-        self.tape.note(Note::Wrote);
+        self.wrote(written);
         self.origin = self.origin.wrapping_add(written as u64);
         let of_payload = written.saturating_sub(head.len());
         self.append(head.get(written..).unwrap_or_default());
@@ -359,9 +357,7 @@ impl OutBuffer {
         if n == 0 {
             return; // A stall goes on, because there is no progress.
         }
-        self.stall = Stall::No;
-        self.writes.add(n);
-        self.tape.note(Note::Wrote);
+        self.wrote(n);
         if self.splices.is_empty() {
             self.sent += n;
             if self.sent == self.end {
@@ -370,6 +366,13 @@ impl OutBuffer {
         } else {
             self.advance_spliced(n);
         }
+    }
+
+    #[inline(always)]
+    fn wrote(&mut self, n: usize) {
+        self.stall = Stall::No;
+        self.writes.add(n);
+        self.tape.note(Note::Wrote);
     }
 
     /// In the order of `Outgoing::chunks_vectored`. `n` must be at most `len()`: then each round
