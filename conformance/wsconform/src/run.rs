@@ -324,7 +324,8 @@ struct Runner<'t, T> {
 /// What a session says of a target that is gone.
 struct Trace {
     case: &'static str,
-    connected: Instant,
+    /// Before the target took its connection.
+    asked: Instant,
     driven: Driven,
     over: Instant,
 }
@@ -342,14 +343,13 @@ impl<T: Target> Runner<'_, T> {
         let ahead = if T::STARTS { Some(self.connect()?) } else { None };
         let mut turn = turns.next();
         drop(start);
-        let mut connection = match ahead {
-            Some(connection) => connection,
+        let (asked, mut connection) = match ahead {
+            Some(connected) => connected,
             None => self.connect()?,
         };
-        let connected = Instant::now();
         let driven = drive(&mut session, connection.as_mut(), &self.pace, &mut turn);
         let over = Instant::now();
-        lock(&self.traces).push(Trace { case: &case.id, connected, driven, over });
+        lock(&self.traces).push(Trace { case: &case.id, asked, driven, over });
         turn.give();
         if held.bytes > SMALL {
             // The target lets go of what it holds when it sees the end.
@@ -363,12 +363,14 @@ impl<T: Target> Runner<'_, T> {
         Some(session)
     }
 
-    fn connect(&self) -> Option<T::Connection> {
+    /// A connection, and when it was asked for.
+    fn connect(&self) -> Option<(Instant, T::Connection)> {
         if lock(&self.gone).is_some() {
             return None;
         }
+        let asked = Instant::now();
         match self.target.connect() {
-            Ok(connection) => Some(connection),
+            Ok(connection) => Some((asked, connection)),
             Err(error) => {
                 lock(&self.gone).get_or_insert(error.to_string());
                 None
@@ -412,8 +414,10 @@ impl<T: Target> Runner<'_, T> {
         }
         let why = lock(&self.gone).clone()?;
         let mut traces = lock(&self.traces);
-        // It was still there when it took the last connection.
-        let last = traces.iter().map(|trace| trace.connected).max();
+        // It was still there when the last connection was asked for that it answered. The system
+        // takes connections for a target that dies.
+        let answered = traces.iter().filter(|trace| trace.driven.heard.is_some());
+        let last = answered.map(|trace| trace.asked).max();
         traces.retain(|trace| trace.driven.is_silent && Some(trace.over) > last);
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.driven.wrote));
         Some(Death { why, behind: traces.iter().map(|trace| trace.case.to_owned()).collect() })

@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -249,16 +249,28 @@ fn server_process() {
     if std::env::var("WSCONFORM_SERVES").is_err() {
         return;
     }
-    let url = serve_with(|tcp| {
-        if asks(&tcp, "HTTP/1.0") {
-            std::process::exit(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    println!("at ws://{address}/");
+    let dies = Arc::new(AtomicBool::new(false));
+    for tcp in listener.incoming() {
+        if dies.load(Ordering::SeqCst) {
+            break;
         }
-        play(tcp, next_model(Role::Server, "two-hosts"));
-    });
-    println!("at {url}");
-    loop {
-        thread::park();
+        let dies = dies.clone();
+        thread::spawn(move || {
+            let tcp = tcp.unwrap();
+            if asks(&tcp, "HTTP/1.0") {
+                dies.store(true, Ordering::SeqCst);
+                let _ = TcpStream::connect(address); // wakes the listener
+                return thread::park();
+            }
+            play(tcp, next_model(Role::Server, "two-hosts"));
+        });
     }
+    // The listener goes first: no connection opens behind the one that is the reason.
+    drop(listener);
+    std::process::exit(0);
 }
 
 struct DyingServer {
