@@ -278,6 +278,74 @@ fn what_a_connection_may_hold_after_the_next_read_is_known_before() {
     assert!(kept > 1000, "{kept}");
 }
 
+/// Also if the next read is the first to ask for more, or follows a lent buffer.
+#[test]
+fn no_read_lets_a_connection_hold_more_than_was_known_before() {
+    let mut dice = 76u64;
+    let mut roll = |sides: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (dice >> 33) as usize % sides
+    };
+    let mut reads = 0;
+    let mut exact = 0;
+    for (read_buffer, max_read, max_message) in [
+        (16 * KIB, 64 * KIB, 16 << 20),
+        (512, 100_000, 300 * KIB),
+        (4000, 0, 100_000),
+        (20_000, 64 * KIB, 40_000),
+    ] {
+        let config = Config { read_buffer, max_read, max_message, ..Config::default() };
+        for (role, mut conn) in connections(&config) {
+            let longest = max_message.min(200_000);
+            let mut lens = vec![];
+            for _ in 0..7 {
+                let below = [200, 30_000, longest][roll(3)];
+                lens.push(roll(below));
+            }
+            let mut flood = Flood::of(role, &lens);
+            for _ in 0..300 {
+                if roll(8) == 0 {
+                    conn.receiver_mut().reset_reads();
+                }
+                let rx = conn.receiver();
+                let grown = rx.grown_len();
+                let wanted = rx.wanted_len();
+                if !rx.has_buffer() && roll(2) == 0 {
+                    let len = wanted - roll(wanted / 2);
+                    conn.receiver_mut().lend(vec![0; len]);
+                }
+                let most = if roll(3) == 0 { 1 + roll(20_000) } else { usize::MAX };
+                read(&mut conn, &mut flood, most);
+                let len = conn.receiver().buffer_len();
+                assert!(len <= grown, "{len}, {grown} expected; {lens:?} {config:?}");
+                reads += 1;
+                exact += usize::from(len == grown);
+                if roll(3) == 0 {
+                    conn.receiver_mut().reclaim();
+                }
+            }
+        }
+    }
+    assert!(exact > reads * 9 / 10, "{exact} of {reads}");
+}
+
+#[test]
+fn reads_that_are_reset_are_short_and_grow_again() {
+    for (role, mut conn) in connections(&Config::default()) {
+        let mut flood = Flood::of(role, &[16 * KIB]);
+        for _ in 0..2 {
+            let asked = largest(&mut conn, &mut flood);
+            assert!(asked > 60 * KIB, "{asked}");
+            flood.end(&mut conn);
+            conn.receiver_mut().reclaim();
+            conn.receiver_mut().reset_reads();
+            assert_eq!(conn.receiver().wanted_len(), 16 * KIB + HEADER + SLACK);
+            assert_eq!(conn.receiver().grown_len(), 16 * KIB + HEADER + SLACK);
+            assert_eq!(read(&mut conn, &mut flood, usize::MAX), 16 * KIB + HEADER);
+        }
+    }
+}
+
 /// `tickwire-loop` lets a connection that holds up to 129 KiB read when memory is short.
 #[test]
 fn a_buffer_that_fits_the_message_is_not_expected_to_grow() {

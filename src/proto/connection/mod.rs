@@ -103,13 +103,14 @@ use core::time::Duration;
 /// - [`Sender::set_unflushed`]: a TLS session holds ciphertext, for which the deadline on writing
 ///   and [`high_water`](Config::high_water) hold too.
 ///
-/// Five are about memory, because the loop lends its own buffers to thousands of connections:
+/// Six are about memory, because the loop lends its own buffers to thousands of connections:
 ///
 /// - [`Receiver::lend_filled`]: the kernel has read into a buffer of its choice. Lending that
 ///   buffer saves a copy.
 /// - [`Receiver::has_buffer`]: whether to lend a buffer before the next read.
 /// - [`Receiver::buffer_len`] and [`Receiver::grown_len`]: what a connection holds, and may hold
-///   after the next read, for a limit over all connections.
+///   after the next read, for a limit over all connections. Near that limit,
+///   [`Receiver::reset_reads`] makes reads short.
 /// - [`into_dormant`](Self::into_dormant): an idle connection then takes about an eighth of its
 ///   memory.
 #[derive(Debug)]

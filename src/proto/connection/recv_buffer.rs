@@ -345,14 +345,13 @@ impl RecvBuffer {
         }
         // An ordinary read asks for `ask` bytes. Inside a large frame it asks for the missing bytes
         // and the next header, so that no other byte behind the frame has to move.
-        let large = self.is_large(rest);
-        let want = if large {
+        let want = if self.is_large(ask, rest) {
             self.unneeded_reads = 0;
             rest.saturating_add(MAX_HEADER_LEN).min(self.most as usize)
         } else {
             ask
         };
-        let least = self.least(rest, large);
+        let least = self.least(ask, rest);
         if self.stashed || self.room() < least {
             let fits_at_front = wire + least + SLACK <= self.bytes.len();
             // As in `widen`, this must free no fewer bytes than it moves (`next >= wire`).
@@ -372,38 +371,22 @@ impl RecvBuffer {
     }
 
     #[inline(always)]
-    fn is_large(&self, rest: usize) -> bool {
+    fn is_large(&self, ask: usize, rest: usize) -> bool {
         let (kept, wire) = self.held();
-        rest > 0 && rest.saturating_add(kept + wire) > self.ask() / 2
+        rest > 0 && rest.saturating_add(kept + wire) > ask / 2
     }
 
     /// With less room than this, bytes move or the buffer grows before the next read, because short
     /// reads would cost more.
     #[inline(always)]
-    fn least(&self, rest: usize, large: bool) -> usize {
-        if !large {
-            return self.ask() / 4;
+    fn least(&self, ask: usize, rest: usize) -> usize {
+        if !self.is_large(ask, rest) {
+            return ask / 4;
         }
         // At once if little has to move, so that few reads bring the rest.
         let base = self.base as usize;
         let (kept, wire) = self.held();
-        rest.min(if kept + wire <= base / 8 { self.ask() } else { base })
-    }
-
-    /// The buffer's length after the next `spare_mut`, unless `adapt` makes that ask for more.
-    pub(super) fn grown_len(&self, rest: usize) -> usize {
-        let mut len = self.bytes.len();
-        let mut used = self.end;
-        if self.stashed || len < self.ask() / 2 {
-            let (kept, wire) = self.held();
-            len = (2 * len).max(self.ask() + SLACK);
-            used = kept + wire;
-        }
-        if len.saturating_sub(SLACK + used) >= self.least(rest, self.is_large(rest)) {
-            len
-        } else {
-            len + if len < IN_PLACE { len } else { STEP }
-        }
+        rest.min(if kept + wire <= base / 8 { ask } else { base })
     }
 
     /// Moves bytes if this frees at least as many as it moves, so that each moves at most once on
@@ -411,7 +394,6 @@ impl RecvBuffer {
     /// that length and no room at all, bytes move anyway.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
-        let base = self.base as usize;
         if self.next - self.msg_end >= wire {
             // Without moving the message before the gap, which may be long.
             self.bytes.copy_within(self.next..self.end, self.msg_end);
@@ -421,17 +403,15 @@ impl RecvBuffer {
         if self.room() < least && self.next - kept >= kept + wire {
             self.compact();
         }
-        let most = limit.saturating_add(base).saturating_add(SLACK);
+        let most = self.longest(limit);
         if self.stashed || (self.room() < least && self.bytes.len() < most) {
             self.unneeded_reads = 0;
+            let len = self.longer(self.bytes.len(), self.ask(), most);
             // The small buffer is replaced, not lengthened: it is never given up at a wait, so a
             // peer that sends a byte at a time would lengthen it by 128 KiB at each read.
             if self.bytes.len() >= IN_PLACE && !self.stashed {
-                self.bytes.lengthen((self.bytes.len() + STEP).min(most), most);
+                self.bytes.lengthen(len, most);
             } else {
-                // `base / 4` is room for an ordinary read, so `len` may exceed `most`.
-                let double = (2 * self.bytes.len()).max(base + SLACK);
-                let len = double.min(most).max(kept + wire + base / 4 + SLACK);
                 self.exchange(self.memory.take(len));
             }
         }
@@ -441,6 +421,74 @@ impl RecvBuffer {
         if self.room() == 0 {
             // Moving has freed nothing: the caller commits repeatedly without a `step`.
             self.exchange(self.memory.take(2 * self.bytes.len()));
+        }
+    }
+
+    /// The length that the longest message needs.
+    fn longest(&self, limit: usize) -> usize {
+        limit.saturating_add(self.base as usize).saturating_add(SLACK)
+    }
+
+    /// The length to which a buffer of `len` bytes grows: at least that of a read.
+    fn longer(&self, len: usize, ask: usize, most: usize) -> usize {
+        if len >= IN_PLACE {
+            return (len + STEP).min(most);
+        }
+        let whole = ask + SLACK;
+        let (kept, wire) = self.held();
+        // `base / 4` is room for an ordinary read, so the result may exceed `most`.
+        let least = kept + wire + self.base as usize / 4 + SLACK;
+        if len < whole { whole } else { 2 * len }.min(most).max(least)
+    }
+
+    /// The most that the buffer's length can be after the next `spare_mut`: what `adapt`, for a
+    /// `partial` frame of this length that lacks so much, then `make_room` and `widen` would do. A
+    /// buffer lent before that may have `ask() + SLACK` bytes.
+    pub(super) fn grown_len(
+        &self,
+        limit: usize,
+        partial: Option<(u64, usize)>,
+        messages: u32,
+    ) -> usize {
+        let doubled = partial.map_or(self.doubled, |(frame, _)| self.adapted(frame, messages));
+        let rest = partial.map_or(0, |(_, rest)| rest);
+        let ask = self.ask_of(doubled);
+        let whole = ask + SLACK;
+        let most = self.longest(limit);
+        let (kept, wire) = self.held();
+        let held = kept + wire;
+        let mut len = self.bytes.len();
+        if held == 0 {
+            return if self.stashed || len < whole / 2 { whole } else { len };
+        }
+        let least = self.least(ask, rest);
+        let mut end = self.end;
+        if self.stashed {
+            len = self.longer(len, ask, most).max(whole);
+            end = held;
+        } else if doubled > 0 && len < ask / 2 && held <= ask / 8 {
+            len = whole;
+            end = held;
+        } else if kept == 0 && self.next >= wire && wire + least + SLACK <= len {
+            end = held;
+        } else {
+            let mut next = self.next;
+            if next - self.msg_end >= wire {
+                next = self.msg_end;
+                end = next + wire;
+            }
+            if next - kept >= held {
+                end = held;
+            }
+        }
+        if len.saturating_sub(SLACK + end) >= least {
+            len
+        } else if len < most {
+            self.longer(len, ask, most)
+        } else if len > held + SLACK {
+            len
+        } else {
+            2 * len
         }
     }
 

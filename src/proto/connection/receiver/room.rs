@@ -13,41 +13,49 @@ impl Receiver {
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
         // Without a partial frame, `frame_rest` would return 0. Not calling it saves time.
-        let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
-        let rest = if partial { self.frame_rest() } else { 0 };
+        let rest = if self.is_partial() { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
+    }
+
+    #[inline]
+    fn is_partial(&self) -> bool {
+        self.quick_below == 0 || self.buf.wire_len() > 0
     }
 
     /// The missing bytes of the frame in progress for which the buffer may need room. Also tells
     /// the buffer how long the frame is, so that it can adapt its reads.
     #[inline(never)] // keeps `spare_mut` short
     pub(super) fn frame_rest(&mut self) -> usize {
+        if self.ended() {
+            self.buf.clear(); // Later input is ignored.
+        }
+        let Some((frame, rest)) = self.in_progress() else { return 0 };
+        self.buf.adapt(frame, self.read.handed_out);
+        rest
+    }
+
+    /// The length of the frame in progress, and the missing bytes for which the buffer may need
+    /// room.
+    fn in_progress(&self) -> Option<(u64, usize)> {
         match self.state {
             State::Payload { remaining, .. } => {
                 let frame = remaining.saturating_add(self.buf.message().len() as u64);
-                self.buf.adapt(frame, self.read.handed_out);
-                self.payload_rest(remaining)
-            }
-            State::Closed | State::Failed(_) => {
-                self.buf.clear(); // Later input is ignored.
-                0
+                Some((frame, self.payload_rest(remaining)))
             }
             State::Header => match Header::parse(self.buf.wire()) {
-                Ok(Some((header, len))) if self.waits(&header, len) => {
-                    self.buf.adapt(header.payload_len, self.read.handed_out);
-                    // `waits` has checked that the frame fits into one read and is incomplete, so
-                    // nothing overflows.
-                    len + header.payload_len as usize - self.buf.wire_len()
+                // It fits into one read and is incomplete, so nothing overflows.
+                Ok(Some((header, len))) if self.may_wait(&header, len) => {
+                    let rest = len + header.payload_len as usize - self.buf.wire_len();
+                    Some((header.payload_len, rest))
                 }
                 // Nothing is known of the next message: it counts as long as the last.
                 Ok(None) if self.read.handed_out > 0 => {
-                    let last = (self.view.1 - self.view.0) as u64;
-                    self.buf.adapt(last, self.read.handed_out);
-                    0
+                    Some(((self.view.1 - self.view.0) as u64, 0))
                 }
-                _ => 0,
+                _ => None,
             },
-            State::Control { .. } => 0, // At most 125 bytes are missing: an ordinary read has room.
+            // Of a control frame at most 125 bytes are missing: an ordinary read has room.
+            State::Control { .. } | State::Closed | State::Failed(_) => None,
         }
     }
 
@@ -66,16 +74,22 @@ impl Receiver {
         }
     }
 
-    /// What [`buffer_len`](Self::buffer_len) will be after the next read, in bytes: more only if
-    /// the buffer has too little room for that read. If that read is one that [asks for more than
-    /// the last](Config::max_read), the buffer may become twice as long, and what the read inflates
-    /// may take up to [`max_message`](Config::max_message).
+    /// The most that [`buffer_len`](Self::buffer_len) can be after the next read, in bytes, unless
+    /// the read inflates: that takes up to [`max_message`](Config::max_message). Call it after
+    /// [`step`](crate::Connection::step) has returned [`NeedInput`](crate::Step::NeedInput). A
+    /// buffer that you lend before the read may have up to [`wanted_len`](Self::wanted_len) bytes.
     pub fn grown_len(&self) -> usize {
-        let rest = match self.state {
-            State::Payload { remaining, .. } => self.payload_rest(remaining),
-            _ => 0, // an ordinary read has room for it
-        };
-        self.buf.grown_len(rest) + self.inflated_len()
+        let partial = if self.is_partial() { self.in_progress() } else { None };
+        let messages = self.read.handed_out;
+        self.buf.grown_len(self.limits.max_message, partial, messages) + self.inflated_len()
+    }
+
+    /// Makes the reads as short again as those of a new connection: the next asks for about
+    /// [`read_buffer`](Config::read_buffer) bytes, and from there they may grow again. For a limit
+    /// over many connections that is almost reached, before you ask for
+    /// [`grown_len`](Self::grown_len) or [`wanted_len`](Self::wanted_len).
+    pub fn reset_reads(&mut self) {
+        self.buf.reset_ask();
     }
 
     /// The length of the buffer that the next read wants, in bytes: [`lend`](Self::lend) a buffer

@@ -197,6 +197,12 @@ impl Receiver {
     /// if it is masked, because masked bytes can be checked only after they are taken, or if its
     /// received part cannot begin valid UTF-8, because `walk` has to fail at once.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
+        self.may_wait(header, len)
+            && (header.rsv1 || header.opcode != OpCode::Text || self.begins_text(len))
+    }
+
+    /// Whether the frame waits, if it is no text that has to be checked at once.
+    pub(super) fn may_wait(&self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
                 let all = len.saturating_add(n); // `n` is not checked yet, and may be huge.
@@ -204,14 +210,9 @@ impl Receiver {
                     && self.buf.holds(all)
                     && self.buf.wire_len() < all
             })
-            && match header.opcode {
-                _ if header.rsv1 => true,
-                OpCode::Binary => true,
-                OpCode::Text => self.begins_text(len),
-                // A continuation belongs to a message in several frames, which `quick` declines. A
-                // control frame waits in `State::Control`.
-                _ => false,
-            }
+            // A continuation belongs to a message in several frames, which `quick` declines. A
+            // control frame waits in `State::Control`.
+            && (header.rsv1 || matches!(header.opcode, OpCode::Text | OpCode::Binary))
     }
 
     /// Of the received part after `header` bytes. `false` for a masked text, which cannot be
