@@ -190,6 +190,8 @@ impl<W> Shared<W> {
     /// The writer calls this before each write, outside the lock. Its other calls do not yield:
     /// they call no stream, and hold the lock only briefly.
     fn let_reader_pass(&self) {
+        #[cfg(test)]
+        tests::let_pass();
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
                 return;
@@ -423,6 +425,7 @@ impl<W: Output, H> Writer<W, H> {
     /// See [`Out::begin_send`].
     #[inline]
     pub(crate) fn begin_send(&mut self, _: &mut Context<'_>, message: Outbound<'_>) -> Written {
+        self.link.let_reader_pass();
         // The flush parks the waker, and writes again.
         let cx = &mut Context::from_waker(&self.link.both);
         self.link.with(|Sending { tx, out, io }| out.begin_send(tx, io, cx, message))

@@ -1,10 +1,12 @@
-//! How often the receiving half locks the sending side. Each lock may wait for a writer.
+//! How often the receiving half locks the sending side, and the writer lets it go first. Each lock
+//! may wait for a writer.
 use super::*;
 use crate::{
     drive::{Ready, Want},
     proto::{
         config::{Config, Heartbeat, Negotiated},
         connection::Connection,
+        message::Message,
     },
 };
 use core::cell::{Cell, RefCell};
@@ -12,10 +14,15 @@ use std::{collections::VecDeque, io::IoSlice, rc::Rc};
 
 std::thread_local! {
     static LOCKS: Cell<u32> = const { Cell::new(0) };
+    static PASSES: Cell<u32> = const { Cell::new(0) };
 }
 
 pub(super) fn locked() {
     LOCKS.set(LOCKS.get() + 1);
+}
+
+pub(super) fn let_pass() {
+    PASSES.set(PASSES.get() + 1);
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,6 +37,7 @@ struct Script(Rc<Line>);
 struct Line {
     inbox: RefCell<VecDeque<&'static [u8]>>,
     refuses: Cell<bool>,
+    writes: Cell<u32>,
     now: Cell<Duration>,
 }
 
@@ -56,6 +64,7 @@ impl Source for Script {
 
 impl Output for Script {
     fn poll_write(&mut self, out: &[IoSlice<'_>], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.0.writes.set(self.0.writes.get() + 1);
         match self.0.refuses.get() {
             true => Poll::Pending,
             false => Poll::Ready(Ok(out.iter().map(|slice| slice.len()).sum())),
@@ -78,7 +87,7 @@ impl Output for Script {
 struct Halves {
     line: Rc<Line>,
     reader: Socket<Half<Script>, Script>,
-    _writer: Writer<Script>,
+    writer: Writer<Script>,
 }
 
 impl Halves {
@@ -90,7 +99,7 @@ impl Halves {
         let whole = Socket::new(Whole::new(conn, true), io);
         let split = |io: Script| Ok::<_, ()>((io.clone(), io, ()));
         let Ok((reader, writer)) = whole.into_halves(split) else { unreachable!() };
-        let mut halves = Self { line, reader, _writer: writer };
+        let mut halves = Self { line, reader, writer };
         halves.reads(&[]);
         halves
     }
@@ -143,4 +152,23 @@ fn a_deadline_costs_a_lock_before_each_wait() {
     let mut halves = Halves::new(&Config { heartbeat, ..Config::default() });
     assert_eq!(halves.reads(&[]), (0, 2));
     assert_eq!(halves.reads(&[MESSAGE; 50]), (50, 1));
+}
+
+/// Also a long message, which is written before it is queued.
+#[test]
+fn a_writer_lets_the_reader_pass_before_each_write() {
+    let mut halves = Halves::new(&Config::default());
+    let cx = &mut Context::from_waker(Waker::noop());
+    for len in [10, 1 << 16] {
+        PASSES.set(0);
+        halves.line.writes.set(0);
+        for _ in 0..3 {
+            let message = Message::Binary(&[7; 1 << 16][..len]);
+            halves.writer.begin_send(cx, message.into()).unwrap();
+            assert!(PASSES.get() >= halves.line.writes.get(), "{len}");
+            assert!(halves.writer.poll_flush(cx, false).is_ready());
+            assert!(PASSES.get() >= halves.line.writes.get(), "{len}");
+        }
+        assert_eq!(halves.line.writes.get(), 3);
+    }
 }

@@ -308,12 +308,17 @@ impl OutBuffer {
     /// what is left behind the first `written` bytes, which are not 0.
     pub(super) fn append_rest(&mut self, head: &[u8], payload: &[u8], written: usize) {
         debug_assert!(self.len() == 0, "bytes before this frame are not written yet");
+        let all = head.len() + payload.len();
+        assert!(written <= all, "advanced past the end"); // as `advance`
         self.wrote(written);
         self.origin = self.origin.wrapping_add(written as u64);
         let of_payload = written.saturating_sub(head.len());
         self.append(head.get(written..).unwrap_or_default());
         self.append(payload.get(of_payload..).unwrap_or_default());
         self.begin_frames(); // the rest has no header, by which a boundary is found
+        if written == all {
+            self.rewind(); // a use of nothing: otherwise a long buffer would never be freed
+        }
     }
 
     /// After a failed write. Nothing is queued afterwards, so `open` and the memory may stay as

@@ -189,6 +189,26 @@ fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     assert_eq!(traffic(), (vec![LARGE], vec![]));
 }
 
+/// The stream takes all of a frame before it is queued.
+#[test]
+fn a_large_buffer_that_no_frame_needs_is_given_up_too() {
+    let mut out = buffer();
+    out.append(&[0; LARGE + 1]);
+    write(&mut out, LARGE + 1);
+    (1..SMALL_USES).for_each(|_| out.append_rest(b"head", b"payload", 11));
+    assert_eq!(traffic(), (vec![LARGE + 1], vec![]));
+    out.append_rest(b"head", b"payload", 11);
+    assert_eq!(traffic(), (vec![], vec![LARGE + 1]));
+    assert_eq!(out.fed(), LARGE as u64 + 1 + u64::from(SMALL_USES) * 11);
+}
+
+/// As of frames that were queued.
+#[test]
+#[should_panic(expected = "advanced past the end")]
+fn a_stream_that_took_more_than_it_was_offered_panics() {
+    buffer().append_rest(b"head", b"payload", 12);
+}
+
 #[test]
 fn a_longer_buffer_may_be_lent_and_an_empty_one_be_had_back() {
     let mut out = buffer();
