@@ -45,10 +45,8 @@ impl Pool {
         }
     }
 
-    /// For a connection that wants `len` bytes, half of which is long enough. One of more than
-    /// twice that is taken only if it was given back last and no other suits, because connections
-    /// with longer messages have more use for it. Empty if there is none of these: then the
-    /// connection allocates one itself.
+    /// For a connection that wants `len` bytes: half of that is long enough, and with more it would
+    /// hold more than it reads. Empty if there is none: then the connection allocates one itself.
     #[inline]
     pub(crate) fn take_for(&mut self, len: usize) -> Vec<u8> {
         self.last.take_if(|last| suits(last, len)).unwrap_or_else(|| self.find(len))
@@ -56,13 +54,12 @@ impl Pool {
 
     #[cold]
     fn find(&mut self, len: usize) -> Vec<u8> {
-        let free = &self.free;
-        if let Some(at) = free.iter().rposition(|buffer| suits(buffer, len)) {
+        let found = self.free.iter().rposition(|buffer| suits(buffer, len));
+        found.map_or_else(Vec::new, |at| {
             let buffer = self.free.remove(at);
             self.bytes -= buffer.capacity();
-            return buffer;
-        }
-        self.last.take_if(|last| last.len() >= len).unwrap_or_default()
+            buffer
+        })
     }
 
     fn take_from_list(&mut self) -> Vec<u8> {
@@ -82,7 +79,7 @@ impl Pool {
 
 #[inline]
 fn suits(buffer: &[u8], len: usize) -> bool {
-    (len / 2..=2 * len).contains(&buffer.len())
+    (len / 2..=len).contains(&buffer.len())
 }
 
 #[cfg(test)]

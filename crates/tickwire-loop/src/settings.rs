@@ -100,10 +100,11 @@ pub struct Settings {
     /// connection reads. If the limit stops a connection for its
     /// [`frame_timeout`](tickwire::Config::frame_timeout) in all before its message ends, the loop
     /// closes the connection with 1013. With these rules, all connections together exceed 11/16 of
-    /// the limit by at most two messages, and a read of 16 KiB for each connection (17 KiB over
-    /// io_uring). A connection whose earlier messages were long may read up to
-    /// [`max_read`](tickwire::Config::max_read) at once, and so hold about as much in place of the
-    /// 16 KiB. Over TLS, partial records take up to 32 KiB more for each connection.
+    /// the limit by at most two messages, and for each connection about
+    /// [`read_buffer`](tickwire::Config::read_buffer) bytes (17 KiB over io_uring), however long
+    /// its reads were before. Over TLS, partial records take up to 32 KiB more for each connection.
+    /// A read of compressed bytes may inflate to
+    /// [`max_message`](tickwire::Config::max_message).
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.

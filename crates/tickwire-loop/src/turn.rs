@@ -332,9 +332,12 @@ impl<T> Inner<T> {
     /// Called only while `Receiving::is_free` is `false`.
     #[cold] // few loops come near the limit
     fn may_hold_more(&mut self, open: &mut Open) -> bool {
+        let rx = open.conn.receiver_mut();
         // An empty buffer must not count, so it goes back first.
-        self.buffers.inputs.give(open.conn.receiver_mut().reclaim());
-        self.receiving.may_read(open.conn.receiver())
+        self.buffers.inputs.give(rx.reclaim());
+        // Each connection that holds nothing may read: not as much as long messages made it.
+        rx.reset_reads();
+        self.receiving.may_read(rx)
     }
 
     /// Until the limit on received bytes lets it read. `true` if its waits add up to

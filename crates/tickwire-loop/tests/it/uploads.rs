@@ -241,3 +241,55 @@ fn a105_short_messages_are_echoed_during_a_flood_of_half_messages() {
         assert!(!server.ended.contains(&honest) && server.most > limit);
     });
 }
+
+/// Long messages before have made the reads of most connections as long as they get, and left long
+/// buffers to the others.
+#[test]
+fn a105_reads_that_have_grown_stay_within_the_limit_too() {
+    const PEERS: usize = 100;
+    const LONG_MESSAGES: usize = 16;
+    for tls in [false, true] {
+        let limit = 2 * MIB;
+        let settings = Settings { max_received: limit, ..Settings::default() };
+        let mut server = Server::new(settings, Config::default(), tls);
+        for _ in 0..PEERS {
+            server.peer(&[], None);
+        }
+        let whole = frame(&vec![7; 16 * KIB]);
+        let grown = PEERS - PEERS / 4;
+        for peer in &mut server.peers[..grown] {
+            (0..LONG_MESSAGES).for_each(|_| peer.bytes.extend(&whole));
+        }
+        let messages = grown * LONG_MESSAGES;
+        server.until("messages", |server, _| server.messages.len() == messages);
+        server.most = 0;
+        let long = frame(&vec![7; 70_000]);
+        let half = long.len() - 2000;
+        server.peers.iter_mut().for_each(|peer| peer.bytes.extend(&long[..half]));
+        let mut rounds = 0;
+        server.until("the limit, and then nothing more", |_, counts| {
+            rounds += usize::from(counts.received > limit / 16 * 11);
+            rounds > 100
+        });
+        // A buffer of io_uring has 17 KiB.
+        let read = 17 * KIB + if tls { 32 * KIB } else { 0 };
+        let promised = limit / 16 * 11 + 2 * long.len() + PEERS * read;
+        assert!(server.most <= promised, "{tls}: {} of {promised}", server.most);
+        // All of them arrive in the end, one after the other.
+        server.peers.iter_mut().for_each(|peer| peer.bytes.extend(&long[half..]));
+        server.until("the rest", |server, _| server.messages.len() == messages + PEERS);
+    }
+}
+
+/// Alone, a connection is never stopped for longer than it takes to become the first: neither one
+/// whose reads have grown, nor one whose message is longer than the limit.
+#[test]
+fn a105_a_connection_alone_uploads_more_than_the_limit() {
+    each(|tls, turn_bytes| {
+        let settings = Settings { max_received: 256 * KIB, turn_bytes, ..Settings::default() };
+        let mut server = Server::new(settings, Config::default(), tls);
+        let upload = [&frame(&[7; 16 * KIB]).repeat(16)[..], &frame(&vec![7; MIB])].concat();
+        let honest = server.peer(&upload, None);
+        server.until_arrived(honest, MIB);
+    });
+}
