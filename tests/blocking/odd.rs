@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Config, Error, RecvError,
+    CloseCode, Config, Error, RecvError,
     blocking::{self, Interest, Stream, WithoutTimeouts, accept},
     handshake::client::Request,
 };
@@ -97,6 +97,19 @@ fn a_flood_does_not_put_off_the_deadline_on_writing() {
             }
         };
         assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+    });
+}
+
+/// Unlike a peer that sends each few milliseconds, a stream that always has more leaves no gap in
+/// which a timeout that begins anew can pass, however busy the machine is.
+#[test]
+fn a_flood_that_close_discards_does_not_put_off_the_callers_read_timeout() {
+    bounded(|| {
+        let io = Scripted::new([]);
+        io.script().endless = masked(TEXT, b"still here");
+        let mut ws = server(io, &patient());
+        ws.set_read_timeout(Some(ms(50))).unwrap();
+        assert!(matches!(ws.close(CloseCode::NORMAL), Err(Error::WouldBlock)));
     });
 }
 
