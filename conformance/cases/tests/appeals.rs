@@ -219,6 +219,28 @@ fn a_body_that_is_read_as_frames_says_what_is_missing() {
     assert!(why.starts_with(begins), "{why}");
 }
 
+/// A server that fails the connection, and then sends back what stands behind the violation.
+#[test]
+fn what_comes_of_the_data_behind_a_violation_counts_behind_the_close_too() {
+    for id in ["F-035", "F-381", "F-383", "F-385"] {
+        for between in [&[][..], &[0x8a, 1, b'x']] {
+            let mut session = session(id);
+            session.received(UPGRADE.as_bytes());
+            while let Action::Send(_) = session.next_action() {}
+            session.received(&[0x88, 2, 0x03, 0xea]);
+            assert_eq!(session.verdict(), &Verdict::Waiting, "{id}");
+            assert!(matches!(session.next_action(), Action::Send(_)), "{id}: our Close");
+            let mut quiet = session.clone();
+            quiet.ended(End::Fin);
+            assert_eq!(quiet.verdict(), &Verdict::Pass, "{id}");
+            session.received(between);
+            session.received(b"\x81\x06behind");
+            let Verdict::Fail { section, .. } = session.verdict() else { panic!("{id} passes") };
+            assert_eq!(section, "RFC 6455 5.5.1");
+        }
+    }
+}
+
 #[test]
 fn what_a_server_itself_sends_is_named_with_its_section() {
     let Verdict::Fail { why, section, .. } = verdict_behind("F-035", &[0x83, 0]) else {

@@ -4,8 +4,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use support::{Flaw, run};
-use wsconform_cases::{Role, Verdict};
+use support::{Flaw, failures, run, run_some};
+use wsconform_cases::{Case, Role, Verdict};
 
 /// The rules whose cases fail on a peer with this flaw.
 fn found(role: Role, flaw: Flaw) -> BTreeMap<String, usize> {
@@ -105,6 +105,20 @@ fn servers_with_wrong_text_and_close() {
             ("keeps-tcp", "close.tcp"),
         ],
     );
+}
+
+/// It comes in whatever read, so each end is read to the end of TCP.
+#[test]
+fn data_behind_a_close_is_found_in_all_pieces() {
+    let about = ["C-215", "C-216", "C-222", "C-001"];
+    for role in [Role::Server, Role::Client] {
+        for piece in [1, 7, 1 << 20] {
+            let chosen = |case: &Case| about.contains(&case.id.as_str());
+            let found = failures(&run_some(role, "data-after-close", piece, chosen));
+            assert_eq!(found.len(), about.len(), "{role}, in pieces of {piece}: {found:?}");
+            assert!(found.iter().all(|failure| failure.contains("RFC 6455 5.5.1")), "{found:?}");
+        }
+    }
 }
 
 #[test]
