@@ -55,6 +55,7 @@ pub(crate) fn none_failed(end: &str, sessions: &[Session]) {
             Verdict::Fail { why, section, evidence } => {
                 failed.push(format!("{end}, {role}: {id} {title}: {why} ({section}); {evidence}"));
             }
+            Verdict::Untested { why } => failed.push(format!("{end}, {role}: {id} {title}: {why}")),
             Verdict::Waiting => failed.push(format!("{end}, {role}: {id} {title}: not over")),
         }
     }

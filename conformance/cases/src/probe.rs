@@ -118,6 +118,11 @@ impl Probe {
         None
     }
 
+    /// The first session again: whether the peer is still there.
+    pub fn opening(&self) -> Session {
+        Session::new(&crate::plan::code::probes()[0], self.role, &self.env)
+    }
+
     fn has(&self, need: Need) -> bool {
         let peer = &self.env.peer;
         peer.lacks(need, self.role).is_none() && need.size() <= peer.largest

@@ -26,23 +26,24 @@ pub struct Report {
     pub peer: Peer,
     /// A row for each case that was run, by number.
     pub rows: Vec<Row>,
-    /// Set if the target went away before all was done.
+    /// Set if the run ended before all was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub died: Option<Death>,
+    pub stopped: Option<Stop>,
 }
 
-/// The end of a target that did not last as long as the run. Cases that were not run have no row.
+/// The early end of a run: the target fell silent, say, or somebody has pressed Ctrl-C. Cases that
+/// were not run have no row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Death {
-    /// How it was noticed.
+pub struct Stop {
+    /// What happened.
     pub why: String,
-    /// The cases that were not answered any more, the last first: it died behind one of them.
+    /// The cases that were not answered any more, the last first: it happened behind one of them.
     pub behind: Vec<String>,
 }
 
-impl fmt::Display for Death {
+impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the target died: {}", self.why)?;
+        f.write_str(&self.why)?;
         match &self.behind[..] {
             [] => Ok(()),
             [case] => write!(f, ", behind {case}"),
@@ -99,6 +100,7 @@ impl Row {
             Verdict::Fail { why, .. } => ("FAIL", why),
             Verdict::Note { why } => ("note", why),
             Verdict::Skip { cause } => ("skip", cause),
+            Verdict::Untested { why } => ("untested", why),
             Verdict::Waiting => ("open", "the session was not finished"),
         }
     }
@@ -114,13 +116,17 @@ impl Report {
             role,
             peer,
             rows: Vec::new(),
-            died: None,
+            stopped: None,
         }
     }
 
-    /// Adds the row of a session, in its place. A case that is run again takes its own place.
+    /// Adds the row of a session.
     pub fn add(&mut self, session: &Session) {
-        let row = Row::new(session);
+        self.put(Row::new(session));
+    }
+
+    /// Adds a row, in its place. A case that is run again takes its own place.
+    pub fn put(&mut self, row: Row) {
         match self.rows.binary_search_by(|other| other.case.cmp(&row.case)) {
             Ok(place) => self.rows[place] = row,
             Err(place) => self.rows.insert(place, row),
@@ -146,6 +152,10 @@ impl Report {
         let notes = count(&|row| matches!(row.verdict, Verdict::Note { .. }));
         let skipped = count(&|row| matches!(row.verdict, Verdict::Skip { .. } | Verdict::Waiting));
         let _ = write!(totals, ", {notes} notes, {skipped} skipped");
+        let untested = count(&|row| matches!(row.verdict, Verdict::Untested { .. }));
+        if untested > 0 {
+            let _ = write!(totals, ", {untested} untested");
+        }
         totals
     }
 
@@ -176,6 +186,7 @@ impl Report {
             };
             let directive = match (&row.verdict, standing) {
                 (Verdict::Skip { cause }, _) => format!(" # SKIP {cause}"),
+                (Verdict::Untested { why }, _) => format!(" # SKIP untested: {why}"),
                 (_, Standing::Known) => " # TODO known failure".to_owned(),
                 _ => String::new(),
             };
@@ -196,13 +207,14 @@ impl Report {
                 let _ = writeln!(tap, "# note {}: {why}", row.case);
             }
         }
-        if let Some(death) = &self.died {
-            let _ = writeln!(tap, "Bail out! {death}");
+        if let Some(stop) = &self.stopped {
+            let _ = writeln!(tap, "Bail out! {stop}");
         }
         tap
     }
 
-    /// The report for a terminal: failures and notes by group, then what was skipped and why. Cases
+    /// The report for a terminal: failures and notes by group, then what was skipped or not tested,
+    /// and why. Cases
     /// that fail for one cause share a line, as those with the same note. `colour` adds escapes.
     pub fn to_terminal(&self, expect: &Expectations, colour: bool) -> String {
         let paint = |code: &str, text: &str| match colour {
@@ -259,23 +271,32 @@ impl Report {
                 let _ = writeln!(text, "  {rest} more pass");
             }
         }
-        let mut causes: Vec<(&str, Vec<&Row>)> = Vec::new();
+        let mut skipped: Vec<(&str, Vec<&Row>)> = Vec::new();
+        let mut untested: Vec<(&str, Vec<&Row>)> = Vec::new();
         for row in &self.rows {
-            if let Verdict::Skip { cause } = &row.verdict {
-                among(&mut causes, cause, row);
+            match &row.verdict {
+                Verdict::Skip { cause } => among(&mut skipped, cause, row),
+                Verdict::Untested { why } => among(&mut untested, why, row),
+                _ => {}
             }
         }
-        if !causes.is_empty() {
-            let _ = writeln!(text, "\n{}", paint("1", "Skipped"));
-        }
-        for (cause, rows) in causes {
-            let _ = writeln!(text, "  {}: {cause}", numbers(&rows));
+        let heading = match self.stopped {
+            None => "Untested, though the target is there",
+            Some(_) => "Untested",
+        };
+        for (heading, causes) in [("Skipped", skipped), (heading, untested)] {
+            if !causes.is_empty() {
+                let _ = writeln!(text, "\n{}", paint("1", heading));
+            }
+            for (cause, rows) in causes {
+                let _ = writeln!(text, "  {}: {cause}", numbers(&rows));
+            }
         }
         for row in self.rows.iter().filter(|row| expect.standing(row) == Standing::Mended) {
             let _ = writeln!(text, "\n{} passes now: its line of the file can go", row.case);
         }
-        if let Some(death) = &self.died {
-            let _ = writeln!(text, "\n{death}. The other cases were not run.");
+        if let Some(stop) = &self.stopped {
+            let _ = writeln!(text, "\n{stop}. The other cases were not run.");
         }
         let _ = writeln!(text, "\n{}", self.totals(expect));
         text
@@ -312,7 +333,7 @@ pub fn to_html(reports: &[Report]) -> String {
     let mut page = String::from(HTML_START);
     page.push_str("<h1>wsconform</h1>\n<ul>\n");
     for report in &reports {
-        let died = report.died.as_ref().map(|death| format!("; {death}")).unwrap_or_default();
+        let stopped = report.stopped.as_ref().map(|stop| format!("; {stop}")).unwrap_or_default();
         let _ = writeln!(
             page,
             "<li>{} ({}): {}; edition {} of the cases, suite {}{}</li>",
@@ -321,7 +342,7 @@ pub fn to_html(reports: &[Report]) -> String {
             report.totals(&Expectations::default()),
             report.edition,
             escaped(&report.suite),
-            escaped(&died)
+            escaped(&stopped)
         );
     }
     page.push_str("</ul>\n<p>FAIL: the text names this end and says what it MUST do. Note: a choice, or the text binds the sender alone. Notes are not faults.</p>\n");
@@ -415,6 +436,6 @@ td, th { border: 1px solid #ccc; padding: .2em .5em; vertical-align: top; text-a
 th { position: sticky; top: 0; background: #eee }
 pre { white-space: pre-wrap; word-break: break-all; max-width: 50em; font-size: 12px }
 i { color: #777 }
-.fail { background: #fbd5d0 } .note { background: #fdf3c8 } .skip { color: #888 }
+.fail { background: #fbd5d0 } .note { background: #fdf3c8 } .skip { color: #888 } .untested { background: #ddd }
 </style></head><body>
 ";

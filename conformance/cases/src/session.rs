@@ -112,6 +112,11 @@ pub enum Verdict {
         /// Why not.
         cause: String,
     },
+    /// The case fits, and yet says nothing: no connection opened, or nobody was there any more.
+    Untested {
+        /// What happened.
+        why: String,
+    },
     /// The session isn't over.
     Waiting,
 }
@@ -200,6 +205,7 @@ enum Outcome {
     Bad { why: String, section: String },
     Note(String),
     Skip(String),
+    Untested(String),
 }
 
 /// One connection of one case.
@@ -523,8 +529,9 @@ impl Session {
             Expect::Accept => self.judge_accepted(pong),
             Expect::Learn => {
                 let echo = self.seen.messages.iter().any(|message| message.1 == self.marker);
-                let asks = self.case.id == "PROBE-1" || self.peer.echoes();
-                if pong && (echo || !asks) {
+                // Before the first answer nobody knows.
+                let may_echo = !self.peer.opens || self.peer.echoes();
+                if pong && (echo || !may_echo) {
                     self.conclude(Outcome::Good);
                 }
             }
@@ -834,6 +841,7 @@ impl Session {
             Outcome::Good => Verdict::Pass,
             Outcome::Note(why) => Verdict::Note { why },
             Outcome::Skip(cause) => Verdict::Skip { cause },
+            Outcome::Untested(why) => Verdict::Untested { why },
             Outcome::Bad { why, section } if self.case.level == Level::R => {
                 Verdict::Fail { why, section, evidence: self.evidence() }
             }
@@ -860,7 +868,7 @@ impl Session {
             Expect::Learn => self.conclude(Outcome::Note(violation.what)),
             // A case about something else has nothing to say.
             _ if !matches!(self.case.group(), Group::Handshake | Group::Http) => {
-                self.conclude(Outcome::Skip(format!("no connection: {}", violation.what)));
+                self.conclude(Outcome::Untested(format!("no connection: {}", violation.what)));
             }
             _ => self.conclude(Outcome::Bad {
                 why: violation.what,
@@ -961,7 +969,7 @@ impl Session {
         match self.case.group() {
             _ if self.may_be_refused() => self.conclude(Outcome::Note(why.to_owned())),
             Group::Handshake | Group::Http => self.bad(why),
-            _ => self.conclude(Outcome::Skip(format!("no connection: {why}"))),
+            _ => self.conclude(Outcome::Untested(format!("no connection: {why}"))),
         }
     }
 

@@ -140,7 +140,7 @@ fn an_unreadable_head_fails_where_the_head_is_judged() {
         verdict("HS-002", response),
         Verdict::Fail { section, .. } if section == "RFC 9110 2.2"
     ));
-    assert!(matches!(verdict("U-273", response), Verdict::Skip { .. }));
+    assert!(matches!(verdict("U-273", response), Verdict::Untested { .. }));
 }
 
 const UPGRADE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\

@@ -12,6 +12,7 @@ use crate::{
     options::Options,
     output::{Outputs, print, tell},
     run::{self, Pace, Turns},
+    signals::Interrupts,
     stream::{Input, Stream},
     tls,
 };
@@ -29,7 +30,7 @@ use std::{
 use wsconform_cases::{
     Case, Env, Group, Probe, Role, Session, Verdict,
     judge::{accept::accept, frame::Frame, http::Head},
-    report::Report,
+    report::{Report, Stop},
 };
 
 /// How many numbers the probe has. It may use fewer: the others end at once, in good order.
@@ -38,7 +39,7 @@ const PROBES: usize = 6;
 /// For the head of a request, and for TLS.
 const HEAD: Duration = Duration::from_secs(20);
 
-/// How long a report waits for cases that are still open.
+/// How long a report waits for cases that are still open, unless the client is gone.
 const OPEN: Duration = Duration::from_secs(5);
 
 /// What is known of a client that calls itself by one name, in one round.
@@ -49,13 +50,15 @@ struct Agent {
     asked: BTreeSet<usize>,
     /// How many cases are being run.
     open: usize,
+    /// Cases that silence has decided, and nothing has been asked for since.
+    silent: Vec<&'static str>,
 }
 
 /// What a client has for its round.
 struct Round {
     report: Report,
     /// The numbers that it has asked for, those of the probe too.
-    asked: usize,
+    asked: BTreeSet<usize>,
 }
 
 struct Suite<'o> {
@@ -89,6 +92,7 @@ pub(crate) fn serve(
     }
     let tls = tls::server(options)?;
     let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    let interrupts = Interrupts::new()?;
     let suite = Suite {
         options,
         cases,
@@ -135,11 +139,20 @@ pub(crate) fn serve(
                 });
             }
         });
+        let mut last = None;
         let holds = loop {
-            let holds = match rounds.recv_timeout(suite.patience()) {
-                Ok(round) => suite.finish(&round, outputs),
+            let holds = match rounds.recv_timeout(Interrupts::LOOK) {
+                Ok(round) => suite.finish(round, outputs),
+                Err(_) if interrupts.came() => {
+                    let is_between = suite.agents().is_empty();
+                    let last = last.take().filter(|_| is_between);
+                    crate::exit(&last.unwrap_or_else(|| suite.abandon("interrupted", outputs)));
+                }
                 Err(_) if !suite.is_left_alone() => continue,
-                Err(_) => suite.abandon(outputs),
+                Err(_) => {
+                    let idle = options.idle.as_secs();
+                    suite.abandon(&format!("no connection within {idle} s"), outputs)
+                }
             };
             if !options.keep {
                 break holds;
@@ -147,6 +160,7 @@ pub(crate) fn serve(
             if let Err(error) = &holds {
                 tell(&format!("wsconform: {error}\n"));
             }
+            last = Some(holds);
         };
         done.store(true, Ordering::Release);
         let _ = std::net::TcpStream::connect(local); // so that the thread looks at `done`
@@ -156,25 +170,15 @@ pub(crate) fn serve(
 
 impl Suite<'_> {
     /// A round in which not all was asked for says nothing of the rest.
-    fn finish(&self, round: &Round, outputs: &Outputs<'_>) -> Result<bool, Error> {
-        let holds = outputs.finish(&round.report)?;
+    fn finish(&self, mut round: Round, outputs: &Outputs<'_>) -> Result<bool, Error> {
         let all = self.count();
-        match all - round.asked {
-            0 => Ok(holds),
-            missing => {
-                let agent = &round.report.target;
-                Err(format!("{agent}: {missing} of {all} cases were never asked for").into())
-            }
+        let missing = all - round.asked.len();
+        if missing > 0 {
+            let agent = &round.report.target;
+            let why = format!("{agent}: {missing} of {all} cases were never asked for");
+            round.report.stopped = Some(Stop { why, behind: Vec::new() });
         }
-    }
-
-    /// How long to wait before a look at whether all clients are gone.
-    fn patience(&self) -> Duration {
-        let traffic = self.traffic();
-        let since = traffic.ended.filter(|_| traffic.open == 0).map(|ended| ended.elapsed());
-        // Where that is over, and nobody is left alone, another look has time.
-        let left = self.options.idle.saturating_sub(since.unwrap_or_default());
-        if left.is_zero() { self.options.idle } else { left }
+        outputs.finish(&round.report)
     }
 
     /// Whether a round has begun, and nobody comes any more to end it. With `--keep` nobody needs to
@@ -186,30 +190,40 @@ impl Suite<'_> {
         is_quiet && !(self.options.keep && self.agents().is_empty())
     }
 
-    /// Ends the rounds of clients that are gone, with what they have asked for.
-    fn abandon(&self, outputs: &Outputs<'_>) -> Result<bool, Error> {
-        let agents: Vec<String> = self.agents().keys().cloned().collect();
-        let mut missing = Vec::new();
-        for name in &agents {
-            let asked = self.agents().get(name).map(|agent| agent.asked.clone());
-            let asked = asked.unwrap_or_default();
-            outputs.finish(&self.round(name).report)?;
-            let count = self.count() - asked.len();
-            let first = (1..=self.count()).find(|number| !asked.contains(number));
-            missing.push(match first {
+    /// Ends the rounds of all clients, with what they have asked for. The last silence of one that
+    /// comes no more says nothing.
+    fn abandon(&self, why: &str, outputs: &Outputs<'_>) -> Result<bool, Error> {
+        let agents = std::mem::take(&mut *self.agents());
+        let mut ends = Vec::new();
+        for (name, agent) in agents {
+            let mut report = agent.report;
+            for row in report.rows.iter_mut().filter(|row| agent.silent.contains(&&*row.case)) {
+                let why = "the client asked for nothing any more".to_owned();
+                row.verdict = Verdict::Untested { why };
+            }
+            let count = self.count() - agent.asked.len();
+            let first = (1..=self.count()).find(|number| !agent.asked.contains(number));
+            let missing = match first {
                 Some(first) => format!(
                     "{name} did not ask for {count} of {} cases, from number {first} ({}) on",
                     self.count(),
                     self.id(first)
                 ),
                 None => format!("{name} asked for all cases, but not for /updateReports"),
-            });
+            };
+            ends.push((report, missing, agent.silent));
         }
-        if agents.is_empty() {
-            missing.push("nobody asked for a case".to_owned());
+        if ends.is_empty() {
+            let report = self.fresh("client").report;
+            ends.push((report, "nobody asked for a case".to_owned(), Vec::new()));
         }
-        let idle = self.options.idle.as_secs();
-        Err(format!("no connection within {idle} s: {}", missing.join("; ")).into())
+        let mut faults = Vec::new();
+        for (mut report, missing, silent) in ends {
+            let behind = silent.into_iter().map(str::to_owned).collect();
+            report.stopped = Some(Stop { why: format!("{why}: {missing}"), behind });
+            faults.extend(outputs.finish(&report).err().map(|error| error.to_string()));
+        }
+        Err(faults.join("; ").into())
     }
 
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
@@ -263,7 +277,14 @@ impl Suite<'_> {
         let probe = Probe::new(Role::Client, "", "", self.options.seed);
         let called = self.options.name.as_deref().unwrap_or(name);
         let report = Report::new(called, Role::Client, probe.peer().clone());
-        Agent { probe, pace: Pace::default(), report, asked: BTreeSet::new(), open: 0 }
+        Agent {
+            probe,
+            pace: Pace::default(),
+            report,
+            asked: BTreeSet::new(),
+            open: 0,
+            silent: Vec::new(),
+        }
     }
 
     /// Ends the round of a client, once what it has asked for is judged.
@@ -274,7 +295,7 @@ impl Suite<'_> {
         let waited = self.ended.wait_timeout_while(self.agents(), OPEN, is_open);
         let mut agents = waited.unwrap_or_else(PoisonError::into_inner).0;
         let agent = agents.remove(name).unwrap_or_else(|| self.fresh(name));
-        Round { report: agent.report, asked: agent.asked.len() }
+        Round { report: agent.report, asked: agent.asked }
     }
 
     fn run(&self, stream: &mut Stream, head: &Head, bytes: &[u8], name: &str, number: usize) {
@@ -286,6 +307,7 @@ impl Suite<'_> {
             let agent = self.agent(&mut agents, name);
             agent.asked.insert(number);
             agent.open += 1;
+            agent.silent.clear();
         }
         self.run_one(stream, head, bytes, name, number - 1);
         // The round may have ended without it.
@@ -307,9 +329,11 @@ impl Suite<'_> {
             (self.env(&agent.probe), agent.pace.clone())
         };
         let mut session = Session::new(case, Role::Client, &env);
+        let mut is_silent = false;
         if *session.verdict() == Verdict::Waiting {
             session.received(bytes);
-            run::drive(&mut session, stream, &pace, &mut Turns::new(1).next());
+            let driven = run::drive(&mut session, stream, &pace, &mut Turns::new(1).next());
+            is_silent = driven.is_silent;
         } else {
             say(stream, head, ""); // a case that is skipped
         }
@@ -319,6 +343,7 @@ impl Suite<'_> {
         let mut agents = self.agents();
         if let Some(agent) = agents.get_mut(name).filter(|agent| agent.open > 0) {
             agent.report.add(&session);
+            agent.silent.extend(is_silent.then_some(&*case.id));
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     Error,
     options::Options,
+    output::Outputs,
     run::{self, Target},
     stream::Stream,
     tls,
@@ -12,11 +13,11 @@ use std::{
     io,
     net::TcpListener,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
-use wsconform_cases::{Role, report::Report};
+use wsconform_cases::Role;
 
 /// How long a command may take until it connects.
 const START: Duration = Duration::from_secs(60);
@@ -27,24 +28,33 @@ const END: Duration = Duration::from_millis(500);
 struct Client<'a> {
     words: &'a [String],
     tls: Option<Arc<ServerConfig>>,
+    started: Mutex<Vec<Weak<Mutex<Child>>>>,
 }
 
-pub(crate) fn test(words: &[String], options: &Options) -> Result<Report, Error> {
+pub(crate) fn test(
+    words: &[String],
+    options: &Options,
+    outputs: &Outputs<'_>,
+) -> Result<bool, Error> {
     let command = words.join(" ");
     if !command.contains("{url}") {
         return Err(format!("no {{url}} in the command: {command}").into());
     }
     let name = options.name.as_deref().unwrap_or(&command);
-    run::test(&Client { words, tls: tls::server(options)? }, name, ("", ""), options)
+    let client = Client { words, tls: tls::server(options)?, started: Mutex::default() };
+    run::test(&client, name, ("", ""), options, outputs)
 }
 
 /// A connection, and the command at its other end.
 pub(crate) struct Run {
     stream: Stream,
-    child: Child,
+    command: Started,
     // Nobody else gets the port while the command runs: it may connect again.
     _listener: TcpListener,
 }
+
+/// Kills the command if it is still there.
+struct Started(Arc<Mutex<Child>>);
 
 impl Target for Client<'_> {
     type Connection = Run;
@@ -64,26 +74,46 @@ impl Target for Client<'_> {
         let mut words: Vec<String> =
             self.words.iter().map(|word| word.replace("{url}", &url)).collect();
         let program = words.remove(0);
-        let mut child = Command::new(&program)
+        let child = Command::new(&program)
             .args(&words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("{program}: {error}"))?;
-        match self.accept(&listener, &mut child) {
-            Ok(stream) => Ok(Run { stream, child, _listener: listener }),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(format!("{program}: {error}").into())
-            }
+        let command = Started(Arc::new(Mutex::new(child)));
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.retain(|command| command.strong_count() > 0);
+        started.push(Arc::downgrade(&command.0));
+        drop(started);
+        match self.accept(&listener, &command) {
+            Ok(stream) => Ok(Run { stream, command, _listener: listener }),
+            Err(error) => Err(format!("{program}: {error}").into()),
         }
+    }
+
+    fn abandon(&self) {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.iter().filter_map(Weak::upgrade).for_each(|command| drop(Started(command)));
+    }
+}
+
+impl Started {
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let mut child = self.child();
+        let _ = child.kill(); // it may have ended
+        let _ = child.wait();
     }
 }
 
 impl Client<'_> {
-    fn accept(&self, listener: &TcpListener, child: &mut Child) -> Result<Stream, Error> {
+    fn accept(&self, listener: &TcpListener, command: &Started) -> Result<Stream, Error> {
         listener.set_nonblocking(true)?;
         let until = Instant::now() + START;
         loop {
@@ -101,7 +131,7 @@ impl Client<'_> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
-            if let Some(status) = child.try_wait()? {
+            if let Some(status) = command.child().try_wait()? {
                 return Err(format!("the command ended ({status}) and did not connect").into());
             }
             if Instant::now() > until {
@@ -126,12 +156,10 @@ impl Drop for Run {
         self.stream.close();
         let until = Instant::now() + END;
         while Instant::now() < until {
-            if !matches!(self.child.try_wait(), Ok(None)) {
+            if !matches!(self.command.child().try_wait(), Ok(None)) {
                 return;
             }
             thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

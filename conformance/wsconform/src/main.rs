@@ -7,12 +7,13 @@ mod options;
 mod output;
 mod run;
 mod server;
+mod signals;
 mod stream;
 mod tls;
 
 use options::{Command, Options};
 use output::{Outputs, print, tell};
-use std::{fmt::Write as _, fs, process::ExitCode};
+use std::{fmt::Write as _, fs, process};
 use wsconform_cases::{
     case,
     report::{self, Report},
@@ -21,15 +22,19 @@ use wsconform_cases::{
 /// What the program could not do, in a sentence for the person at the terminal.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-fn main() -> ExitCode {
-    match options::read().and_then(|(command, options)| act(command, &options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+fn main() {
+    exit(&options::read().and_then(|(command, options)| act(command, &options)));
+}
+
+pub(crate) fn exit(result: &Result<bool, Error>) -> ! {
+    process::exit(match result {
+        Ok(true) => 0,
+        Ok(false) => 1,
         Err(error) => {
             tell(&format!("wsconform: {error}\n"));
-            ExitCode::from(2)
+            2
         }
-    }
+    })
 }
 
 /// Returns whether no case failed that was not expected to fail.
@@ -44,14 +49,8 @@ fn act(command: Command, options: &Options) -> Result<bool, Error> {
             print(&found.explain())?;
         }
         Command::Html(files) => print(&html(&files)?)?,
-        Command::Server(url) => {
-            let outputs = Outputs::new(options)?;
-            return outputs.finish(&server::test(&url, options)?);
-        }
-        Command::Client(words) => {
-            let outputs = Outputs::new(options)?;
-            return outputs.finish(&client::test(&words, options)?);
-        }
+        Command::Server(url) => return server::test(&url, options, &Outputs::new(options)?),
+        Command::Client(words) => return client::test(&words, options, &Outputs::new(options)?),
         Command::Listen(address) => {
             return autobahn::serve(&address, options, &Outputs::new(options)?);
         }

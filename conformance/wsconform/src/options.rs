@@ -24,6 +24,7 @@ What is run:
   --handshake       with --listen: handshake cases too
   --keep            with --listen: go on after the first report, afresh
   --idle SECONDS    with --listen: end if so long, in the middle of a round, no client connects [60]
+  --wait SECONDS    how long the first connection is tried [0]
   --jobs N          cases that talk with the peer at one time, 1 to 64 [8]; with 1, no other is open
   --seed N          of masking keys and drawn data [0]
 
@@ -41,8 +42,8 @@ TLS:
   --cert FILE --key FILE   with `client`: serve wss
 
 The exit code is 0 if nothing failed but what --expect names, 1 if something did, 2 if the target
-could not be tested, died before all was done, or did not ask for all: the report has what was
-judged until then.
+could not be tested, fell silent before all was done, or did not ask for all, or at Ctrl-C: the
+report has what was judged until then.
 ";
 
 /// What to do.
@@ -67,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) handshake: bool,
     pub(crate) keep: bool,
     pub(crate) idle: Duration,
+    pub(crate) wait: Duration,
     pub(crate) jobs: usize,
     pub(crate) seed: u64,
     pub(crate) json: Option<String>,
@@ -155,6 +157,7 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("handshake") => options.handshake = true,
             Long("keep") => options.keep = true,
             Long("idle") => options.idle = Duration::from_secs(parser.value()?.parse()?),
+            Long("wait") => options.wait = Duration::from_secs(parser.value()?.parse()?),
             Long("jobs") => options.jobs = parser.value()?.parse()?,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("json") => options.json = Some(parser.value()?.string()?),

@@ -52,7 +52,7 @@ impl<'o> Outputs<'o> {
         } else {
             print(&report.to_terminal(&self.expect, io::stdout().is_terminal()))?;
         }
-        faults.extend(report.died.iter().map(ToString::to_string));
+        faults.extend(report.stopped.iter().map(ToString::to_string));
         if faults.is_empty() {
             Ok(self.expect.holds(report))
         } else {

@@ -1,14 +1,19 @@
-//! Runs sessions: the probe first, then the cases beside each other, then each failure three times
-//! alone.
+//! Runs sessions: the probe first, then the cases beside each other, then alone those that got no
+//! answer, then each failure three times alone.
 //!
 //! A session has a turn while it talks with the target, and gives it away while the target is silent.
 //! So many that wait cost no more time than one, and yet a failure is repeated while nobody else
 //! talks.
+//!
+//! Silence can be what a case wants, and can be a target that is gone. So whoever gets no answer
+//! asks for a plain opening. Without one the target is in doubt, and no case starts any more; alone
+//! it has another chance ([`Runner::is_there`]).
 
 use crate::{
     Error,
     options::Options,
-    output::{print, tell},
+    output::{Outputs, print, tell},
+    signals::Interrupts,
     stream::{Input, Stream},
 };
 use std::{
@@ -16,14 +21,15 @@ use std::{
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{RecvTimeoutError, channel},
     },
     thread,
     time::{Duration, Instant},
 };
 use wsconform_cases::{
-    Action, Case, End, Env, Probe, Role, Session, Verdict,
+    Action, Case, End, Env, Peer, Probe, Role, Session, Verdict,
     case::find,
-    report::{Death, Report, Row},
+    report::{Report, Row, Stop},
 };
 
 /// Somebody to test: one connection for each session.
@@ -39,6 +45,8 @@ pub(crate) trait Target: Sync {
 
     fn role(&self) -> Role;
     fn connect(&self) -> Result<Self::Connection, Error>;
+    /// Leaves nothing behind, though connections are still held.
+    fn abandon(&self) {}
 }
 
 /// The bytes that the cases of one moment may make the target hold together.
@@ -56,6 +64,12 @@ const REPEATS: usize = 3;
 /// How many commands may have started, or do, before it is their turn to talk alone. What they send
 /// first waits for its answer until then, and they don't wait for ever.
 const AHEAD: usize = 4;
+
+/// How long a target that is in doubt is asked for an opening again and again.
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// Between two attempts to connect.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// A target is silent after five round trips, and at least this time.
 const SILENT: Duration = Duration::from_millis(20);
@@ -89,8 +103,8 @@ pub(crate) struct Driven {
     slowest: Duration,
     wrote: Option<Instant>,
     heard: Option<Instant>,
-    /// The session ended with the end of the stream, or without an answer.
-    is_silent: bool,
+    /// The end of the stream, or no answer in time, has decided what became of the session.
+    pub(crate) is_silent: bool,
 }
 
 /// Drives one session to its end.
@@ -138,7 +152,10 @@ pub(crate) fn drive(
                 }
             }
             Action::Shutdown => stream.shut_down(),
-            Action::Done => return driven,
+            Action::Done => {
+                driven.is_silent &= session.observed().close.is_none();
+                return driven;
+            }
         }
     }
 }
@@ -179,69 +196,120 @@ impl Driven {
     }
 }
 
-/// Tests a target. `name` is what the report calls it; `host` and `resource` are those of requests to a
-/// tested server.
+/// Tests a target and writes its report, also at an interrupt. `name` is what the report calls it;
+/// `host` and `resource` are those of requests to a tested server.
 pub(crate) fn test<T: Target>(
     target: &T,
     name: &str,
-    (host, resource): (&str, &str),
+    place: (&str, &str),
     options: &Options,
+    outputs: &Outputs<'_>,
+) -> Result<bool, Error> {
+    let chosen = options.chosen(target.role())?;
+    let interrupts = Interrupts::new()?;
+    let live = Live::new(Report::new(name, target.role(), Peer::default()));
+    let live = &live;
+    let (done, ended) = channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let _ = done.send(run(target, place, chosen, options, live));
+        });
+        loop {
+            match ended.recv_timeout(Interrupts::LOOK) {
+                Ok(report) => return outputs.finish(&report?),
+                Err(RecvTimeoutError::Timeout) if interrupts.came() => {
+                    target.abandon();
+                    Progress::end();
+                    let report = live.stopped("interrupted".to_owned(), false);
+                    crate::exit(&outputs.finish(&report));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err("the run has panicked".into()),
+            }
+        }
+    })
+}
+
+/// The probe and the cases.
+fn run<T: Target>(
+    target: &T,
+    (host, resource): (&str, &str),
+    chosen: Vec<&'static Case>,
+    options: &Options,
+    live: &Live,
 ) -> Result<Report, Error> {
-    let role = target.role();
-    let chosen = options.chosen(role)?;
-    let mut probe = Probe::new(role, host, resource, options.seed);
+    let name = live.report().target;
+    let mut probe = Probe::new(target.role(), host, resource, options.seed);
     let mut pace = Pace::default();
     let alone = Turns::new(1);
+    let until = Instant::now() + options.wait;
     while let Some(mut session) = probe.next_session() {
-        let mut connection = target.connect()?;
+        let mut connection = loop {
+            match target.connect() {
+                Err(_) if Instant::now() < until => thread::sleep(AGAIN),
+                connected => break connected?,
+            }
+        };
         let driven = drive(&mut session, connection.as_mut(), &pace, &mut alone.next());
         pace.learn(&driven);
         probe.learn(&session);
+        lock(&live.report).peer = probe.peer().clone();
     }
     if !probe.peer().opens {
         let fault = probe.peer().fault.as_deref().unwrap_or("no answer");
         return Err(format!("{name} did not open a WebSocket: {fault}").into());
     }
+    let progress = Progress::new(&name, chosen.len(), options);
     let runner = Runner {
         target,
         env: env(host, resource, &probe, options),
+        probe,
         pace,
         budget: Budget { free: Mutex::new(MOST), more: Condvar::new() },
-        traces: Mutex::default(),
-        gone: Mutex::new(None),
+        alone,
+        live,
+        presence: Mutex::new(Presence::There),
+        asking: Mutex::new(()),
+        failing: Mutex::default(),
     };
-    let report = Mutex::new(Report::new(name, role, probe.peer().clone()));
     // With one job, one connection: if the target goes away, it is known behind which case.
     let open = if options.jobs == 1 { 1 } else { T::OPEN };
-    let turns = Turns::new(options.jobs);
-    let progress = Progress::new(name, chosen.len(), options);
-    beside_each_other(&chosen, open, |case| {
-        if let Some(session) = runner.run(case, &turns) {
-            lock(&report).add(&session);
-            if options.hex {
-                hex(&session);
+    let beside = Turns::new(options.jobs);
+    let mut left = chosen;
+    let mut turns = &beside;
+    let mut is_first = true;
+    while !left.is_empty() && runner.is_there() {
+        let again = Mutex::new(Vec::new());
+        beside_each_other(&left, open, |case| {
+            let ran = runner.run(case, turns);
+            if runner.is_done(case, &ran, is_first) {
+                if let Ok(Ran { session, .. }) = &ran
+                    && options.hex
+                {
+                    hex(session);
+                }
+                progress.step();
+            } else {
+                lock(&again).push(*case);
             }
-        }
-        progress.step();
-    });
-    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let failing: Vec<&mut Row> =
-        report.rows.iter_mut().filter(|row| matches!(row.verdict, Verdict::Fail { .. })).collect();
-    let failing: Vec<Mutex<&mut Row>> = failing.into_iter().map(Mutex::new).collect();
+        });
+        left = again.into_inner().unwrap_or_else(PoisonError::into_inner);
+        turns = &runner.alone;
+        is_first = false;
+    }
+    let failing = std::mem::take(&mut *lock(&runner.failing));
     progress.repeats(failing.len());
     beside_each_other(&failing, open, |row| {
-        let row = &mut *lock(row);
-        row.verdict = runner.repeated(&row.case, &row.verdict, &alone);
-    });
-    progress.end();
-    report.died = runner.death();
-    let behind = report.died.iter().flat_map(|death| &death.behind);
-    for case in behind {
-        for row in report.rows.iter_mut().filter(|row| row.case == *case) {
-            row.verdict = Verdict::Skip { cause: "the target died meanwhile".to_owned() };
+        if let Some(verdict) = runner.repeated(row) {
+            live.put(Row { verdict, ..row.clone() });
         }
-    }
-    Ok(report)
+    });
+    let end = runner.end();
+    Progress::end();
+    Ok(match end {
+        Presence::Gone(why) => live.stopped(why, true),
+        _ => live.report(),
+    })
 }
 
 /// The environment of the cases; with `--no-echo` that of a peer that sends nothing back.
@@ -290,8 +358,8 @@ impl Progress {
         }
     }
 
-    fn end(&self) {
-        if self.counts {
+    fn end() {
+        if io::stderr().is_terminal() {
             tell("\r\x1b[K");
         }
     }
@@ -311,45 +379,144 @@ fn beside_each_other<I: Sync>(items: &[I], threads: usize, act: impl Fn(&I) + Sy
     });
 }
 
+/// What a run has shown so far.
+struct Live {
+    report: Mutex<Report>,
+    traces: Mutex<Traces>,
+}
+
+#[derive(Default)]
+struct Traces {
+    /// When the last connection was asked for that the target has answered. The system takes
+    /// connections for a target that is gone.
+    answered: Option<Instant>,
+    /// The same of the last that became a WebSocket.
+    opened: Option<Instant>,
+    /// The target is seen to refuse whatever it is asked.
+    refuses: bool,
+    doubtful: Vec<Trace>,
+}
+
+/// A session that was refused, or that silence or the end of the stream has decided.
+struct Trace {
+    case: &'static str,
+    wrote: Option<Instant>,
+    over: Instant,
+    is_silent: bool,
+}
+
+impl Live {
+    fn new(report: Report) -> Live {
+        Live { report: Mutex::new(report), traces: Mutex::default() }
+    }
+
+    fn put(&self, row: Row) {
+        lock(&self.report).put(row);
+    }
+
+    fn report(&self) -> Report {
+        lock(&self.report).clone()
+    }
+
+    /// Takes down a session, for which a connection was asked for at `asked`.
+    fn trace(&self, session: &Session, asked: Instant, driven: &Driven) {
+        let mut traces = lock(&self.traces);
+        let is_open = session.observed().opened;
+        if driven.heard.is_some() {
+            traces.answered = traces.answered.max(Some(asked));
+        }
+        if is_open {
+            traces.opened = traces.opened.max(Some(asked));
+        }
+        if driven.is_silent || !is_open {
+            traces.doubtful.push(Trace {
+                case: &session.case().id,
+                wrote: driven.wrote,
+                over: Instant::now(),
+                is_silent: driven.is_silent,
+            });
+        }
+    }
+
+    fn has_answered_since(&self, time: Instant) -> bool {
+        lock(&self.traces).answered > Some(time)
+    }
+
+    /// The report of a run that ends early. Silence says something only of a target that has
+    /// answered somebody else later, and where it refuses all, so does a refusal.
+    fn stopped(&self, why: String, names: bool) -> Report {
+        let mut report = self.report();
+        let mut traces = lock(&self.traces);
+        let refuses = traces.refuses;
+        let proof = if refuses { traces.opened } else { traces.answered };
+        traces.doubtful.retain(|trace| Some(trace.over) > proof && (refuses || trace.is_silent));
+        traces.doubtful.sort_by_key(|trace| std::cmp::Reverse(trace.wrote));
+        let mut behind = Vec::new();
+        for trace in &traces.doubtful {
+            for row in report.rows.iter_mut().filter(|row| row.case == trace.case) {
+                let why = "the run ended before the target had answered again".to_owned();
+                row.verdict = Verdict::Untested { why };
+                if names && !behind.contains(&row.case) {
+                    behind.push(row.case.clone());
+                }
+            }
+        }
+        report.stopped = Some(Stop { why, behind });
+        report
+    }
+}
+
+/// Whether the target is there.
+#[derive(Clone)]
+enum Presence {
+    There,
+    Doubted,
+    Gone(String),
+}
+
+/// A session that is over.
+struct Ran {
+    session: Session,
+    is_answered: bool,
+}
+
+/// Why there was no session.
+enum Unconnected {
+    Failed(String),
+    /// The target was in doubt.
+    NotTried,
+}
+
 struct Runner<'t, T> {
     target: &'t T,
     env: Env,
+    probe: Probe,
     pace: Pace,
     budget: Budget,
-    traces: Mutex<Vec<Trace>>,
-    /// Why there is no connection any more.
-    gone: Mutex<Option<String>>,
-}
-
-/// What a session says of a target that is gone.
-struct Trace {
-    case: &'static str,
-    /// Before the target took its connection.
-    asked: Instant,
-    driven: Driven,
-    over: Instant,
+    alone: Turns,
+    live: &'t Live,
+    presence: Mutex<Presence>,
+    /// Held by the one who asks whether the target is there.
+    asking: Mutex<()>,
+    /// What has failed beside others.
+    failing: Mutex<Vec<Row>>,
 }
 
 impl<T: Target> Runner<'_, T> {
-    /// `None` once the target is gone.
-    fn run(&self, case: &'static Case, turns: &Turns) -> Option<Session> {
+    fn run(&self, case: &'static Case, turns: &Turns) -> Result<Ran, Unconnected> {
         let role = self.target.role();
         let mut session = Session::new(case, role, &self.env);
         if *session.verdict() != Verdict::Waiting {
-            return Some(session);
+            return Ok(Ran { session, is_answered: true });
         }
         let held = self.budget.take(case.weight(role));
         let start = T::STARTS.then(|| turns.start());
-        let ahead = if T::STARTS { Some(self.connect()?) } else { None };
+        let ahead = T::STARTS.then(|| self.connect());
         let mut turn = turns.next();
         drop(start);
-        let (asked, mut connection) = match ahead {
-            Some(connected) => connected,
-            None => self.connect()?,
-        };
+        let (asked, mut connection) = ahead.unwrap_or_else(|| self.connect())?;
         let driven = drive(&mut session, connection.as_mut(), &self.pace, &mut turn);
         let over = Instant::now();
-        lock(&self.traces).push(Trace { case: &case.id, asked, driven, over });
         turn.give();
         if held.bytes > SMALL {
             // The target lets go of what it holds when it sees the end.
@@ -360,67 +527,148 @@ impl<T: Target> Runner<'_, T> {
             {
             }
         }
-        Some(session)
+        drop(connection);
+        self.live.trace(&session, asked, &driven);
+        let is_answered = driven.heard.is_some();
+        if !is_answered {
+            self.doubt(over);
+        }
+        Ok(Ran { session, is_answered })
     }
 
     /// A connection, and when it was asked for.
-    fn connect(&self) -> Option<(Instant, T::Connection)> {
-        if lock(&self.gone).is_some() {
-            return None;
+    fn connect(&self) -> Result<(Instant, T::Connection), Unconnected> {
+        if !matches!(*lock(&self.presence), Presence::There) {
+            return Err(Unconnected::NotTried);
         }
         let asked = Instant::now();
         match self.target.connect() {
-            Ok(connection) => Some((asked, connection)),
+            Ok(connection) => Ok((asked, connection)),
             Err(error) => {
-                lock(&self.gone).get_or_insert(error.to_string());
-                None
+                self.doubted();
+                Err(Unconnected::Failed(error.to_string()))
             }
         }
     }
 
-    /// The verdict on a case that has failed beside others. A failure that doesn't come each time is
-    /// a note: the peer, the network or the suite is unsteady, and nobody can mend what doesn't come
-    /// again. A run that comes to nothing, since no connection opened, says nothing.
-    fn repeated(&self, case: &str, failure: &Verdict, alone: &Turns) -> Verdict {
-        let Verdict::Fail { why, .. } = failure else { return failure.clone() };
+    fn doubted(&self) {
+        let mut presence = lock(&self.presence);
+        if let Presence::There = *presence {
+            *presence = Presence::Doubted;
+        }
+    }
+
+    /// Doubts the target if it has answered nobody since `silent`, and opens no connection.
+    fn doubt(&self, silent: Instant) {
+        let _alone = lock(&self.asking);
+        let is_there = matches!(*lock(&self.presence), Presence::There);
+        if is_there && !self.live.has_answered_since(silent) && self.open().is_err() {
+            self.doubted();
+        }
+    }
+
+    /// Asks for a plain opening; says why there is none.
+    fn open(&self) -> Result<(), String> {
+        let mut turn = self.alone.next();
+        let mut session = self.probe.opening();
+        let asked = Instant::now();
+        lock(&self.live.traces).refuses = false;
+        let silent = |why: &dyn std::fmt::Display| format!("the target fell silent: {why}");
+        let mut connection = self.target.connect().map_err(|error| silent(&error))?;
+        let driven = drive(&mut session, connection.as_mut(), &self.pace, &mut turn);
+        self.live.trace(&session, asked, &driven);
+        if session.observed().opened {
+            return Ok(());
+        }
+        let why = match session.verdict() {
+            Verdict::Note { why } => why,
+            _ => "no answer",
+        };
+        if driven.heard.is_none() {
+            return Err(silent(&why));
+        }
+        lock(&self.live.traces).refuses = true;
+        Err(format!("the target opens no connection any more: {why}"))
+    }
+
+    /// Whether the target, if it was in doubt, opens a connection while nobody else talks.
+    fn is_there(&self) -> bool {
+        let _alone = lock(&self.asking);
+        let presence = || lock(&self.presence);
+        let until = Instant::now() + DOUBT;
+        while matches!(*presence(), Presence::Doubted) {
+            match self.open() {
+                Ok(()) => *presence() = Presence::There,
+                Err(why) if Instant::now() > until => *presence() = Presence::Gone(why),
+                Err(_) => thread::sleep(AGAIN),
+            }
+        }
+        matches!(*presence(), Presence::There)
+    }
+
+    /// The last look at the target, which proves what silence has decided before.
+    fn end(&self) -> Presence {
+        self.doubted();
+        self.is_there();
+        lock(&self.presence).clone()
+    }
+
+    /// Takes down what became of a case. Returns whether that is all: who has got no answer beside
+    /// others has another chance alone.
+    fn is_done(&self, case: &'static Case, ran: &Result<Ran, Unconnected>, is_first: bool) -> bool {
+        match ran {
+            Err(Unconnected::NotTried) => false,
+            Err(Unconnected::Failed(_)) if is_first => false,
+            Err(Unconnected::Failed(why)) => {
+                let mut row = Row::new(&Session::new(case, self.target.role(), &self.env));
+                row.verdict = Verdict::Untested { why: why.clone() };
+                self.live.put(row);
+                true
+            }
+            Ok(Ran { session, is_answered }) => {
+                let mut row = Row::new(session);
+                let is_done = *is_answered || !is_first;
+                if let Verdict::Fail { why, .. } = &row.verdict {
+                    let why = format!("failed, and the run ended before that came again: {why}");
+                    if is_done {
+                        lock(&self.failing).push(row.clone());
+                    }
+                    row.verdict = Verdict::Note { why };
+                }
+                self.live.put(row);
+                is_done
+            }
+        }
+    }
+
+    /// The verdict on a case that has failed beside others; `None` if the target is gone. A failure
+    /// that doesn't come each time is a note: the peer, the network or the suite is unsteady, and
+    /// nobody can mend what doesn't come again. A run that comes to nothing, since no connection
+    /// opened, says nothing.
+    fn repeated(&self, row: &Row) -> Option<Verdict> {
+        let Verdict::Fail { why, .. } = &row.verdict else { return None };
+        let case = find(&row.case)?;
         let mut failed = 0;
         for run in 1..=2 * REPEATS {
-            let Some(session) = find(case).and_then(|case| self.run(case, alone)) else {
-                let why = format!("failed, and the target died before it was repeated: {why}");
-                return Verdict::Note { why };
-            };
+            if !self.is_there() {
+                return None;
+            }
+            let Ok(Ran { session, .. }) = self.run(case, &self.alone) else { continue };
             match session.verdict() {
                 Verdict::Fail { .. } => failed += 1,
-                Verdict::Skip { .. } => {}
+                Verdict::Skip { .. } | Verdict::Untested { .. } => {}
                 _ => {
                     let why =
                         format!("failed beside other cases, but not in run {run} alone: {why}");
-                    return Verdict::Note { why };
+                    return Some(Verdict::Note { why });
                 }
             }
             if failed == REPEATS {
-                return failure.clone();
+                return Some(row.verdict.clone());
             }
         }
         let why = format!("failed {} times, and often no connection opened: {why}", failed + 1);
-        Verdict::Note { why }
-    }
-
-    /// Whether the target is gone, and behind which cases: those that were not answered any more, the
-    /// last written first.
-    fn death(&self) -> Option<Death> {
-        if self.connect().is_some() {
-            return None;
-        }
-        let why = lock(&self.gone).clone()?;
-        let mut traces = lock(&self.traces);
-        // It was still there when the last connection was asked for that it answered. The system
-        // takes connections for a target that dies.
-        let answered = traces.iter().filter(|trace| trace.driven.heard.is_some());
-        let last = answered.map(|trace| trace.asked).max();
-        traces.retain(|trace| trace.driven.is_silent && Some(trace.over) > last);
-        traces.sort_by_key(|trace| std::cmp::Reverse(trace.driven.wrote));
-        Some(Death { why, behind: traces.iter().map(|trace| trace.case.to_owned()).collect() })
+        Some(Verdict::Note { why })
     }
 }
 

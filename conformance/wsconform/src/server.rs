@@ -3,21 +3,26 @@
 use crate::{
     Error,
     options::Options,
+    output::Outputs,
     run::{self, Target},
     stream::Stream,
     tls,
 };
 use rustls::ClientConfig;
 use std::{
+    io::ErrorKind,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     sync::Arc,
     thread,
     time::Duration,
 };
-use wsconform_cases::{Role, report::Report};
+use wsconform_cases::Role;
 
-/// For TCP, and for TLS.
-const CONNECT: Duration = Duration::from_secs(10);
+/// For TCP: the system answers, unless the queue of a server that takes none is full.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// For TLS.
+const SHAKE: Duration = Duration::from_secs(10);
 
 struct Server {
     host: String,
@@ -25,7 +30,7 @@ struct Server {
     tls: Option<Arc<ClientConfig>>,
 }
 
-pub(crate) fn test(url: &str, options: &Options) -> Result<Report, Error> {
+pub(crate) fn test(url: &str, options: &Options, outputs: &Outputs<'_>) -> Result<bool, Error> {
     let bad = || format!("{url} is no URL of the form ws://HOST[:PORT][/PATH] or wss://..");
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
     let secure = match scheme {
@@ -46,10 +51,11 @@ pub(crate) fn test(url: &str, options: &Options) -> Result<Report, Error> {
     if host.is_empty() {
         return Err(bad().into());
     }
-    let addresses: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs()?.collect();
+    let found = (host.as_str(), port).to_socket_addrs();
+    let addresses = found.map_err(|error| format!("no address of {host}: {error}"))?.collect();
     let tls = if secure { Some(tls::client(options)?) } else { None };
     let name = options.name.as_deref().unwrap_or(url);
-    run::test(&Server { host, addresses, tls }, name, (authority, &resource), options)
+    run::test(&Server { host, addresses, tls }, name, (authority, &resource), options, outputs)
 }
 
 impl Target for Server {
@@ -64,15 +70,21 @@ impl Target for Server {
 
     fn connect(&self) -> Result<Stream, Error> {
         let mut last = None;
-        // A server that restarts, or whose queue is full, has a second.
+        // A server that restarts has a second; one that says nothing has had its time.
         for attempt in 0..5 {
+            let mut is_silent = false;
             thread::sleep(Duration::from_millis(attempt * 100));
             for address in &self.addresses {
                 let connected = TcpStream::connect_timeout(address, CONNECT).and_then(Stream::new);
-                match connected {
+                let error = match connected {
                     Ok(stream) => return self.secured(stream),
-                    Err(error) => last = Some(format!("no connection to {address}: {error}")),
-                }
+                    Err(error) => error,
+                };
+                is_silent = error.kind() == ErrorKind::TimedOut;
+                last = Some(format!("no connection to {address}: {error}"));
+            }
+            if is_silent {
+                break;
             }
         }
         Err(last.unwrap_or_else(|| format!("{} has no address", self.host)).into())
@@ -83,7 +95,7 @@ impl Server {
     fn secured(&self, stream: Stream) -> Result<Stream, Error> {
         match &self.tls {
             Some(config) => {
-                Ok(stream.with_client_tls(tls::client_session(config, &self.host)?, CONNECT)?)
+                Ok(stream.with_client_tls(tls::client_session(config, &self.host)?, SHAKE)?)
             }
             None => Ok(stream),
         }

@@ -243,6 +243,161 @@ fn a_repeat_without_a_connection_says_nothing() {
     );
 }
 
+/// A server that answers nothing to HS-167, so that no run of that is soon over.
+#[cfg(unix)]
+fn serve_quietly(flaw: Flaw) -> String {
+    serve_with(move |tcp| {
+        let mut head = [0; 1024];
+        let length = tcp.peek(&mut head).unwrap_or(0);
+        match String::from_utf8_lossy(&head[..length]).contains("Extensions: a;") {
+            true => says_nothing(tcp),
+            false => play(tcp, next_model(Role::Server, flaw)),
+        }
+    })
+}
+
+/// Runs the program until it has said so many lines, interrupts it, and returns what it said on
+/// standard output from then on.
+#[cfg(unix)]
+fn interrupted(name: &str, arguments: &[&str], lines: usize) -> (Vec<String>, Report) {
+    let json = file(&format!("interrupted-{name}.json"));
+    let mut suite = program()
+        .args(arguments)
+        .args(["--json", &json])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shown = BufReader::new(suite.stdout.take().unwrap()).lines();
+    for _ in 0..lines {
+        shown.next().unwrap().unwrap();
+    }
+    signal(&suite, if lines == 3 { "-INT" } else { "-TERM" });
+    let shown: Vec<String> = shown.map(Result::unwrap).collect();
+    assert_eq!(suite.wait().unwrap().code(), Some(2), "{shown:?}");
+    let mut said = String::new();
+    suite.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("wsconform: interrupted"), "{said}");
+    let report = report_of(&json);
+    let stop = report.stopped.as_ref().unwrap();
+    assert!(stop.why.starts_with("interrupted"), "{stop:?}");
+    (shown, report)
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_has_a_report() {
+    let cases = ["--case", "F-20", "--case", "HS-167", "--hex"];
+    let url = serve_quietly("");
+    for (name, tap) in [("text", &[][..]), ("tap", &["--tap"])] {
+        let arguments = [&["server", &url][..], &cases, tap].concat();
+        let (shown, report) = interrupted(name, &arguments, 3);
+        let find = |what: &str| shown.iter().any(|line| line.contains(what));
+        assert!(report.rows.iter().any(|row| row.verdict == Verdict::Pass), "{report:?}");
+        match name {
+            "tap" => assert!(find("TAP version 14") && find("Bail out! interrupted"), "{shown:?}"),
+            _ => assert!(find("interrupted. The other cases were not run."), "{shown:?}"),
+        }
+    }
+}
+
+/// What has failed once is no failure yet.
+#[test]
+#[cfg(unix)]
+fn a_failure_before_an_interrupt_is_a_note() {
+    let url = serve_quietly("any-mask");
+    let cases = ["--case", "F-20", "--case", "HS-167", "--hex"];
+    let (_, report) = interrupted("failing", &[&["server", &url][..], &cases].concat(), 18);
+    let why = "failed, and the run ended before that came again: ";
+    let is_note =
+        |row: &Row| matches!(&row.verdict, Verdict::Note { why: it } if it.starts_with(why));
+    assert!(report.rows.iter().any(is_note), "{report:?}");
+    assert!(report.rows.iter().all(|row| !matches!(row.verdict, Verdict::Fail { .. })));
+}
+
+/// From the first connection on: in the probe, and beside a command that does not connect.
+#[test]
+#[cfg(unix)]
+fn a_run_is_interrupted_wherever_it_is() {
+    let (asks, asked) = std::sync::mpsc::channel();
+    let asks = Mutex::new(asks);
+    let url = serve_with(move |tcp| {
+        asks.lock().unwrap().send(()).unwrap();
+        says_nothing(tcp);
+    });
+    let started = file("started");
+    let touch = format!("echo $$ >{started}; echo {{url}}; exec sleep 1000");
+    for arguments in [&["server", &url][..], &["client", "--", "sh", "-c", &touch]] {
+        let json = file(&format!("early-{}.json", arguments[0]));
+        let mut suite = program()
+            .args([arguments[0], "--json", &json])
+            .args(&arguments[1..])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        match arguments[0] {
+            "server" => asked.recv().unwrap(),
+            _ => while std::fs::read_to_string(&started).unwrap_or_default().is_empty() {},
+        }
+        signal(&suite, "-INT");
+        let mut shown = String::new();
+        suite.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+        assert_eq!(suite.wait().unwrap().code(), Some(2), "{shown}");
+        assert!(shown.contains("interrupted. The other cases"), "{shown}");
+        assert_eq!(report_of(&json).rows, []);
+    }
+    // The command is not left behind.
+    let id = std::fs::read_to_string(&started).unwrap();
+    let is_there = Command::new("kill").args(["-0", id.trim()]).stderr(Stdio::null()).status();
+    assert!(!is_there.unwrap().success());
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_round_has_a_report() {
+    let json = file("interrupted-round.json");
+    let mut suite = Listening::start(&["--case", "C-00", "--json", &json]);
+    suite.ask_for_cases_and_die(1..=8);
+    signal(&suite.process, "-INT");
+    let report: Vec<String> = suite.lines.by_ref().map(Result::unwrap).collect();
+    let (_, code, said) = suite.end();
+    assert_eq!(code, Some(2), "{report:?} {said}");
+    assert!(said.contains("interrupted: model did not ask for"), "{said}");
+    assert_eq!(report_of(&json).rows.len(), 2);
+
+    // Between two rounds there is nothing to interrupt.
+    let chosen = ["--case", "C-001"];
+    let mut suite = Listening::start(&[&chosen[..], &["--keep", "--json", &json]].concat());
+    suite.ask_for_cases(1..=count(&chosen));
+    assert!(suite.lines.by_ref().any(|line| line.unwrap().starts_with("1 pass")));
+    signal(&suite.process, "-TERM");
+    let (_, code, said) = suite.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(report_of(&json).stopped, None);
+}
+
+/// Nobody reads what is printed, so the first interrupt cannot be answered.
+#[test]
+#[cfg(unix)]
+fn the_second_interrupt_ends_at_once() {
+    let url = serve("");
+    let mut suite = program()
+        .args(["server", &url, "--hex", "--case", "F-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(suite.stderr.take().unwrap());
+    said.read_line(&mut String::new()).unwrap(); // the probe is over
+    thread::sleep(Duration::from_millis(500)); // more than a pipe holds is printed meanwhile
+    signal(&suite, "-INT");
+    thread::sleep(Duration::from_millis(300));
+    assert!(suite.try_wait().unwrap().is_none(), "it has printed all");
+    signal(&suite, "-INT");
+    assert_eq!(suite.wait().unwrap().code(), Some(2));
+}
+
 /// Not a test: a server that dies of a request of HTTP/1.0, as a process of its own.
 #[test]
 fn server_process() {
@@ -312,22 +467,209 @@ fn a_server_that_dies_gets_a_report() {
     let output = run(&["--jobs", "1"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     let report = report_of(&json);
-    assert_eq!(report.died.unwrap().behind, ["HS-014"]);
+    assert_eq!(report.stopped.unwrap().behind, ["HS-014"]);
     // What came before it is judged; its own answer says nothing.
     assert!(report.rows.iter().any(|row| row.verdict == Verdict::Pass));
     let last = report.rows.last().unwrap();
     assert_eq!(last.case, "HS-014");
-    assert!(matches!(last.verdict, Verdict::Skip { .. }), "{last:?}");
-    assert!(text(&output).contains("the target died: no connection to"), "{}", text(&output));
+    assert!(matches!(last.verdict, Verdict::Untested { .. }), "{last:?}");
+    assert!(
+        text(&output).contains("the target fell silent: no connection to"),
+        "{}",
+        text(&output)
+    );
 
     let output = run(&["--except", "HS-014"]);
     assert_ne!(output.status.code(), Some(2), "{}", text(&output));
-    assert_eq!(report_of(&json).died, None);
+    assert_eq!(report_of(&json).stopped, None);
 
     let output = run(&["--tap"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-    assert!(text(&output).contains("\nBail out! the target died"), "{}", text(&output));
-    assert!(report_of(&json).died.unwrap().behind.contains(&"HS-014".to_owned()));
+    assert!(text(&output).contains("\nBail out! the target fell silent"), "{}", text(&output));
+    assert!(report_of(&json).stopped.unwrap().behind.contains(&"HS-014".to_owned()));
+}
+
+/// A server of which `act` serves the connections behind the first so many.
+fn serve_then(
+    many: u32,
+    act: impl Fn(TcpStream, u32) + Send + Sync + 'static,
+) -> (String, Arc<AtomicU32>) {
+    let count = Arc::new(AtomicU32::new(0));
+    let all = count.clone();
+    let url = serve_with(move |tcp| match count.fetch_add(1, Ordering::SeqCst) {
+        number if number < many => play(tcp, next_model(Role::Server, "")),
+        number => act(tcp, number - many),
+    });
+    (url, all)
+}
+
+/// How many connections the probe makes with a good server.
+fn probes() -> u32 {
+    let (url, count) = serve_then(u32::MAX, |_, _| {});
+    let output = program().args(["server", &url, "--case", "F-202"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    count.load(Ordering::SeqCst) - 2 // the case, and the last look at the server
+}
+
+fn says_nothing(tcp: TcpStream) {
+    thread::park();
+    drop(tcp);
+}
+
+/// Cases to which silence is an answer, and others.
+const SILENT: [&str; 10] =
+    ["--case", "HS-167", "--case", "HS-071", "--case", "F-39", "--case", "C-26", "--case", "F-20"];
+
+/// What became of a target that changes behind the probe and so many cases.
+fn changed(name: &str, url: &str, arguments: &[&str]) -> (Report, String) {
+    let json = file(&format!("changed-{name}.json"));
+    let output = program()
+        .args(["server", url, "--json", &json])
+        .args(SILENT)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{name}: {}", text(&output));
+    (report_of(&json), text(&output))
+}
+
+fn is_untested(row: &Row) -> bool {
+    matches!(row.verdict, Verdict::Untested { .. })
+}
+
+/// Wherever it happens, and however many cases are beside each other: nothing passes by silence.
+#[test]
+fn a_server_that_falls_silent_gets_a_report() {
+    let probes = probes();
+    thread::scope(|scope| {
+        for answered in [0, 1, 7] {
+            for jobs in ["1", "8"] {
+                scope.spawn(move || {
+                    let (url, _) = serve_then(probes + answered, |tcp, _| says_nothing(tcp));
+                    let name = format!("silent-{answered}-{jobs}");
+                    let (report, text) = changed(&name, &url, &["--jobs", jobs]);
+                    assert!(text.contains("the target fell silent: no answer to the"), "{text}");
+                    let judged = report.rows.iter().filter(|row| !is_untested(row)).count();
+                    assert!(judged <= answered as usize, "{:?}", report.rows);
+                    assert!(report.rows.iter().any(is_untested), "{:?}", report.rows);
+                    assert!(!report.stopped.unwrap().behind.is_empty());
+                });
+            }
+        }
+    });
+}
+
+/// What stands between us and a server that is gone may end each connection, or refuse it.
+#[test]
+fn a_server_that_is_gone_behind_a_proxy_gets_a_report() {
+    let many = probes() + 3;
+    let (url, _) = serve_then(many, |tcp, _| drop(tcp));
+    let (report, text) = changed("proxy-ends", &url, &[]);
+    assert!(text.contains("the target fell silent: "), "{text}");
+    assert!(report.rows.iter().filter(|row| !is_untested(row)).count() <= 3, "{:?}", report.rows);
+
+    let (url, _) = serve_then(many, |mut tcp, _| {
+        let _ = tcp.read(&mut [0; 4096]);
+        tcp.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let (report, text) = changed("proxy-refuses", &url, &[]);
+    let why = "the target opens no connection any more: the server refuses with status 502";
+    assert!(text.contains(why), "{text}");
+    assert!(report.rows.iter().filter(|row| row.verdict == Verdict::Pass).count() <= 3);
+}
+
+#[cfg(unix)]
+fn signal(process: &Child, name: &str) {
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_server_that_is_stopped_gets_a_report() {
+    let stopped = |lines| {
+        let json = file(&format!("stopped-{lines}.json"));
+        let server = DyingServer::start();
+        let mut suite = program()
+            .args(["server", &server.url, "--json", &json, "--hex"])
+            .args(["--case", "HS-0", "--case", "F-", "--case", "C-"])
+            .args(["--except", "HS-014"]) // it dies of that
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(suite.stderr.take().unwrap());
+        said.read_line(&mut String::new()).unwrap(); // the probe is over
+        let mut shown = BufReader::new(suite.stdout.take().unwrap()).lines();
+        for _ in 0..lines {
+            shown.next().unwrap().unwrap();
+        }
+        signal(&server.process, "-STOP");
+        let shown: Vec<String> = shown.map(Result::unwrap).collect();
+        assert_eq!(suite.wait().unwrap().code(), Some(2), "{shown:?}");
+        signal(&server.process, "-CONT"); // so that it can be ended
+        let report = report_of(&json);
+        assert!(report.rows.iter().any(is_untested), "{shown:?}");
+        assert!(report.rows.iter().all(|row| !matches!(row.verdict, Verdict::Fail { .. })));
+        let end = shown.iter().any(|line| line.starts_with("the target fell silent: no "));
+        assert!(end, "{shown:?}");
+    };
+    thread::scope(|scope| {
+        for lines in [0, 40] {
+            scope.spawn(move || stopped(lines));
+        }
+    });
+}
+
+/// A machine that is busy for a while is no server that is gone.
+#[test]
+fn who_gets_no_answer_beside_others_is_asked_alone() {
+    let (url, _) = serve_then(probes(), |tcp, number| match number {
+        0..6 => says_nothing(tcp),
+        _ => play(tcp, next_model(Role::Server, "")),
+    });
+    let json = file("alone.json");
+    let mut run = program();
+    let output = run.args(["server", &url, "--json", &json]).args(SILENT).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let rows = report_of(&json).rows;
+    assert!(rows.len() > 10);
+    let is_judged = |row: &Row| matches!(row.verdict, Verdict::Pass | Verdict::Note { .. });
+    assert!(rows.iter().all(is_judged), "{rows:?}");
+}
+
+/// To a live server that answers nothing here: where it may refuse, it has.
+#[test]
+fn silence_of_a_live_server_is_its_answer() {
+    let connections = Arc::new(AtomicU32::new(0));
+    let count = connections.clone();
+    let url = serve_with(move |tcp| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let mut head = [0; 1024];
+        let length = tcp.peek(&mut head).unwrap_or(0);
+        let head = String::from_utf8_lossy(&head[..length]);
+        if ["a;", "server_max_window_bits=9"].iter().any(|offer| head.contains(offer)) {
+            return says_nothing(tcp);
+        }
+        play(tcp, next_model(Role::Server, ""));
+    });
+    let json = file("quiet.json");
+    let cases = ["--case", "HS-167", "--case", "D-24", "--case", "F-202"];
+    let mut run = program();
+    let output = run.args(["server", &url, "--json", &json]).args(cases).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let rows = report_of(&json).rows;
+    let find = |case: &str| rows.iter().find(|row| row.case == case).unwrap();
+    assert_eq!(find("HS-167").verdict, Verdict::Pass);
+    assert_eq!(find("F-202").verdict, Verdict::Pass);
+    let untested: Vec<&Row> = rows.iter().filter(|row| is_untested(row)).collect();
+    assert!(!untested.is_empty(), "{rows:?}");
+    assert!(
+        text(&output).contains("\nUntested, though the target is there\n"),
+        "{}",
+        text(&output)
+    );
+    assert!(text(&output).contains(&format!(", {} untested\n", untested.len())));
 }
 
 /// Before a failure could be repeated, it is none.
@@ -437,8 +779,33 @@ fn client_process() {
     }
     let address = url.trim_start_matches("ws://localhost:").trim_end_matches('/');
     let tcp = TcpStream::connect(("127.0.0.1", address.parse().unwrap())).unwrap();
+    if let Ok(folder) = std::env::var("WSCONFORM_HANGS") {
+        std::fs::write(format!("{folder}/{}", std::process::id()), "").unwrap();
+        if starts(&folder) > 8 {
+            return says_nothing(tcp);
+        }
+    }
     let model = Model::new(Role::Client, "", std::process::id());
     play(tcp, model);
+}
+
+#[test]
+fn a_command_that_falls_silent_gets_a_report() {
+    let this = std::env::current_exe().unwrap().display().to_string();
+    let json = file("hangs.json");
+    let folder = file("hangs");
+    std::fs::create_dir_all(&folder).unwrap();
+    let output = program()
+        .args(["client", "--json", &json, "--case", "F-20", "--case", "F-39", "--case", "HC-00"])
+        .args(["--", "env", "WSCONFORM_URL={url}", &format!("WSCONFORM_HANGS={folder}")])
+        .args([&this, "--exact", "client_process"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("the target fell silent: no answer"), "{}", text(&output));
+    let rows = report_of(&json).rows;
+    assert!(rows.iter().filter(|row| !is_untested(row)).count() <= 8, "{rows:?}");
+    assert!(rows.iter().any(is_untested));
 }
 
 fn starts(folder: &str) -> usize {
@@ -590,6 +957,24 @@ fn a_driver_that_dies_is_not_waited_for() {
         all - 7
     );
     assert!(said.contains(&missing), "{said}");
+}
+
+/// A client that hangs where silence would do.
+#[test]
+fn the_last_silence_of_a_driver_is_no_pass() {
+    let json = file("hanging.json");
+    let suite = Listening::start(&["--case", "F-390", "--idle", "1", "--json", &json]);
+    suite.ask_for_cases_and_die(1..=6);
+    let mut tcp = suite.hold();
+    let request = String::from_utf8(next_model(Role::Client, "").output).unwrap();
+    let request = request.replacen("GET / ", "GET /runCase?case=7&agent=model ", 1);
+    tcp.write_all(request.as_bytes()).unwrap();
+    tcp.read_to_end(&mut Vec::new()).unwrap();
+    drop(tcp);
+    let (report, code, said) = suite.end();
+    assert_eq!(code, Some(2), "{report:?}");
+    assert!(said.contains("not for /updateReports, behind F-390"), "{said}");
+    assert!(report_of(&json).rows.iter().all(is_untested), "{report:?}");
 }
 
 #[test]
