@@ -123,12 +123,34 @@ fn an_absolute_target_names_the_server_under_test() {
 
 #[test]
 fn what_the_text_leaves_to_a_server_or_a_reader_of_lines_is_a_choice() {
-    for id in ["HS-031", "HS-032", "HS-033", "HS-077", "HS-078", "HC-044"] {
+    for id in ["HS-031", "HS-032", "HS-033", "HS-077", "HS-078", "HC-044", "U-018", "U-213"] {
         assert_eq!(find(id).expect("a case").level, Level::C, "{id}");
     }
     let both = ["HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP/1.1 421 Misdirected Request\r\n\r\n"];
     for response in both {
         assert!(matches!(verdict("HS-032", response), Verdict::Note { .. }));
+    }
+}
+
+/// HS-006 has both.
+#[test]
+fn the_blanks_around_a_value_are_two_cases() {
+    for (id, line, section) in [
+        ("HS-368", "Upgrade:websocket\\r", "RFC 9110 2.2"),
+        ("HS-369", "Upgrade: websocket\\t\\r", "RFC 9110 5.5"),
+    ] {
+        let case = find(id).expect("a case");
+        assert_eq!(case.edition, 2);
+        let page = case.explain();
+        assert!(page.contains(line) && page.contains(section), "{page}");
+    }
+}
+
+#[test]
+fn a_length_that_is_read_as_another_breaks_the_frame() {
+    for number in 390..=394 {
+        let case = find(&format!("F-{number}")).expect("a case");
+        assert_eq!(case.rule.section, "RFC 6455 5.2");
     }
 }
 
