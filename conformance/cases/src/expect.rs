@@ -97,7 +97,9 @@ impl Expectations {
                     if !crate::case::find(id).is_some_and(|case| case.tests(role)) {
                         return Err(error(format!("no case {id} for a {role}")));
                     }
-                    read.failures.insert((id.to_owned(), role));
+                    if !read.failures.insert((id.to_owned(), role)) {
+                        return Err(error(format!("fail {id} {role} stands there twice")));
+                    }
                 }
                 _ => {
                     let line = line.trim();

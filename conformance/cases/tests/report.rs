@@ -51,6 +51,7 @@ fn a_file_says_what_is_known() {
     for (line, bad, what) in [
         (1, "fail X-999 server", "no case X-999 for a server"),
         (2, "edition 1\nfails", "not understood: fails; write: fail CASE server|client"),
+        (2, "fail HS-001 server\nfail HS-001 server", "fail HS-001 server stands there twice"),
         (1, "edition one", "no edition: one"),
         (1, "edition 0", "edition 0 is not known: this suite has 2"),
         (1, "edition 3", "edition 3 is not known: this suite has 2"),

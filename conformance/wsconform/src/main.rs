@@ -79,7 +79,8 @@ fn html(files: &[String]) -> Result<String, Error> {
     let mut reports = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-        reports.push(Report::from_json(&text).map_err(|error| format!("{file}: {error}"))?);
+        let report = Report::from_json(&text);
+        reports.push(report.map_err(|error| format!("{file} is no report: {error}"))?);
     }
     Ok(report::to_html(&reports))
 }

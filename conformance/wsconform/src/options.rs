@@ -2,7 +2,7 @@
 
 use crate::Error;
 use lexopt::prelude::*;
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 use wsconform_cases::{Case, Group, Role, case::cases};
 
 pub(crate) const HELP: &str = "\
@@ -142,10 +142,10 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("help") | Short('h') => command = Some(Command::Help),
             Long("version") | Short('V') => command = Some(Command::Version),
             Long("list") => command = Some(Command::List),
-            Long("explain") => command = Some(Command::Explain(parser.value()?.string()?)),
+            Long("explain") => command = Some(Command::Explain(case(&mut parser)?)),
             Long("listen") => listen = Some(parser.value()?.string()?),
-            Long("case") => options.cases.push(parser.value()?.string()?),
-            Long("except") => options.except.push(parser.value()?.string()?),
+            Long("case") => options.cases.push(case(&mut parser)?),
+            Long("except") => options.except.push(case(&mut parser)?),
             Long("group") => {
                 let name = parser.value()?.string()?;
                 if !Group::ALL.iter().any(|&group| group_name(group) == name) {
@@ -156,10 +156,10 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("no-echo") => options.no_echo = true,
             Long("handshake") => options.handshake = true,
             Long("keep") => options.keep = true,
-            Long("idle") => options.idle = Duration::from_secs(parser.value()?.parse()?),
-            Long("wait") => options.wait = Duration::from_secs(parser.value()?.parse()?),
-            Long("jobs") => options.jobs = parser.value()?.parse()?,
-            Long("seed") => options.seed = parser.value()?.parse()?,
+            Long("idle") => options.idle = Duration::from_secs(number(&mut parser, "--idle")?),
+            Long("wait") => options.wait = Duration::from_secs(number(&mut parser, "--wait")?),
+            Long("jobs") => options.jobs = number(&mut parser, "--jobs")?,
+            Long("seed") => options.seed = number(&mut parser, "--seed")?,
             Long("json") => options.json = Some(parser.value()?.string()?),
             Long("html") => options.html = Some(parser.value()?.string()?),
             Long("tap") => options.tap = true,
@@ -178,9 +178,8 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
     if let Some(command) = command {
         return Ok((command, options));
     }
-    let unknown = || Error::from("a command is missing or has too few words: see --help");
     if words.is_empty() {
-        return Err(unknown());
+        return Err("a command is missing: server, client or html; see --help".into());
     }
     let first = words.remove(0);
     let command = match (first.as_str(), listen) {
@@ -188,7 +187,23 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
         ("client", None) if !words.is_empty() => Command::Client(words),
         ("client", Some(address)) if words.is_empty() => Command::Listen(address),
         ("html", None) if !words.is_empty() => Command::Html(words),
-        _ => return Err(unknown()),
+        ("server", None) if words.is_empty() => return Err("server: its URL is missing".into()),
+        ("server", None) => return Err(format!("server takes one URL, not {words:?}").into()),
+        ("client", None) => return Err("client: -- COMMAND or --listen is missing".into()),
+        ("client", Some(_)) => return Err(format!("--listen takes no command: {words:?}").into()),
+        ("html", None) => return Err("html: no REPORT.json is named".into()),
+        ("server" | "html", Some(_)) => return Err("--listen is for client alone".into()),
+        _ => return Err(format!("{first} is no command: server, client or html").into()),
     };
     Ok((command, options))
+}
+
+/// The number of a case, in capitals.
+fn case(parser: &mut lexopt::Parser) -> Result<String, Error> {
+    Ok(parser.value()?.string()?.to_ascii_uppercase())
+}
+
+fn number<N: FromStr>(parser: &mut lexopt::Parser, option: &str) -> Result<N, Error> {
+    let value = parser.value()?.string()?;
+    value.parse().map_err(|_| format!("{option} {value}: it takes a number").into())
 }

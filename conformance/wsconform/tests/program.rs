@@ -1114,6 +1114,27 @@ fn outputs_are_checked_before_the_first_connection() {
     assert_eq!(std::fs::read_to_string(&json).unwrap(), "of last week");
 }
 
+/// CI starts the server in the background.
+#[test]
+fn a_server_that_does_not_listen_yet_is_waited_for() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("ws://{address}/");
+    let mut suite = program()
+        .args(["server", &url, "--wait", "100", "--case", "F-202"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_millis(1200)); // more than one connection tries by itself
+    assert!(suite.try_wait().unwrap().is_none());
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for tcp in listener.incoming() {
+            thread::spawn(move || play(tcp.unwrap(), next_model(Role::Server, "")));
+        }
+    });
+    assert_eq!(suite.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_report_that_cannot_be_written_is_printed() {
@@ -1156,7 +1177,16 @@ fn what_cannot_be_done_is_said_and_is_2() {
         (vec!["--list", "--case", "Q-1"], "no case begins with Q-1: see --list"),
         (vec!["--explain", "Z-9"], "there is no case Z-9"),
         (vec!["--group", "frame"], "there is no group frame"),
-        (vec!["frobnicate"], "see --help"),
+        (vec![], "a command is missing"),
+        (vec!["frobnicate"], "frobnicate is no command"),
+        (vec!["server"], "server: its URL is missing"),
+        (vec!["server", "ws://a/", "ws://b/"], "server takes one URL, not"),
+        (vec!["client"], "-- COMMAND or --listen is missing"),
+        (vec!["server", "ws://a/", "--listen", "x"], "--listen is for client alone"),
+        (vec!["html"], "html: no REPORT.json"),
+        (vec!["html", "Cargo.toml"], "Cargo.toml is no report: "),
+        (vec!["--list", "--seed", "x"], "--seed x: it takes a number"),
+        (vec!["server", "ws://nowhere.invalid/"], "no address of nowhere.invalid: "),
         (vec!["html", "/no/such/file"], "/no/such/file"),
     ] {
         let output = program().args(&arguments).output().unwrap();
@@ -1165,6 +1195,6 @@ fn what_cannot_be_done_is_said_and_is_2() {
     }
     let help = program().arg("--help").output().unwrap();
     assert_eq!(help.status.code(), Some(0));
-    let page = program().args(["--explain", "F-201"]).output().unwrap();
+    let page = program().args(["--explain", "f-201"]).output().unwrap();
     assert!(text(&page).contains("RFC 6455 5.1"));
 }
