@@ -275,9 +275,16 @@ fn the_program_finds_nothing_in_a_good_server() -> Result<(), Box<dyn Error>> {
 #[test]
 fn the_program_finds_a_head_that_is_read_once() -> Result<(), Box<dyn Error>> {
     let url = server("head-one-read")?;
-    let (text, is_good) = output(wsconform().args(["server", &url, "--case", "HS-364"]))?;
-    assert!(!is_good && text.contains("HS-364"), "{text}");
-    Ok(())
+    let mut text = String::new();
+    // A busy server has all pieces in its one read, and no fault to be seen.
+    for _ in 0..50 {
+        let run = output(wsconform().args(["server", &url, "--case", "HS-364"]))?;
+        if !run.1 && run.0.contains("HS-364") {
+            return Ok(());
+        }
+        text = run.0;
+    }
+    Err(text.into())
 }
 
 #[test]
