@@ -117,6 +117,7 @@ fn both_ends_may_close_at_once<E: End>() {
     }
 }
 
+// P072
 /// And a megabyte behind it that nobody looks at does not take the Close away (P072).
 fn a_violation_is_told_to_the_peer_behind_what_came_before_it<E: End>() {
     for role in ROLES {

@@ -373,9 +373,9 @@ fn what_a_large_message_took_is_given_back() {
     }
 }
 
+// A20, A21, P208
 #[test]
 fn a_ping_flood_and_a_pong_flood_keep_nothing() {
-    // A20, A21, P208
     for role in ROLES {
         let floods = [to(role, PING, [1; 125]), to(role, PONG, [2; 125])].concat().repeat(50);
         let mut conn = connection(role, &Config::default());
@@ -394,9 +394,9 @@ fn a_ping_flood_and_a_pong_flood_keep_nothing() {
     }
 }
 
+// A17, A23
 #[test]
 fn empty_messages_and_many_fragments_take_no_memory_each() {
-    // A17, A23
     for (role, mut conn) in connections(&Config::default()) {
         let empty = to(role, TEXT, "").repeat(2000);
         pump(&mut conn, &empty);

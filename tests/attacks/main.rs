@@ -40,7 +40,6 @@ mod harness;
 mod injection;
 mod limits;
 mod masking;
-mod numbers;
 mod opening;
 #[cfg(feature = "tokio")]
 mod proxies;

@@ -190,6 +190,7 @@ fn the_first_retry_can_be_at_once_and_those_behind_it_still_wait() {
     assert_eq!(none.after_close(1012, SECOND), Some(Duration::ZERO));
 }
 
+// P203
 /// Whatever may pass by itself is tried again: rarely, if a person should look at it. Whatever does
 /// harm is not.
 #[test]

@@ -10,9 +10,9 @@ fn over(role: Role) -> usize {
     if role == Role::Client { 6 } else { 2 }
 }
 
+// A24, P207
 #[test]
 fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole() {
-    // A24, P207
     for (role, mut conn) in connections(&Config { high_water: 100, ..Config::default() }) {
         let tx = conn.sender_mut();
         assert!(tx.has_room());

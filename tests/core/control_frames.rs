@@ -2,6 +2,7 @@
 use crate::support::wire::*;
 use tickwire::{Chunk, CloseCode, CloseFrame, Config, DataKind, Report};
 
+// A20, P208
 #[test]
 fn a_ping_flood_with_a_blocked_writer_is_bounded() {
     // A20, P208: 125-byte pings from a peer that never reads.
@@ -71,9 +72,9 @@ fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
     ]
 }
 
+// P031, P042, P211
 #[test]
 fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
-    // P031, P042, P211
     let config = Config { min_vectored: 32, ..Config::default() };
     for (role, mut probe) in connections(&config) {
         load(&mut probe);

@@ -37,9 +37,9 @@ fn pieces(role: Role, config: &Config, lens: &[usize], error: Option<(RecvError,
     }
 }
 
+// P014, P015, P032, P206, A02, A05, A17
 #[test]
 fn each_limit_is_exact_in_one_frame_and_in_several() {
-    // P014, P015, P032, P206, A02, A05, A17
     let big = |limit| Some((RecvError::MessageTooBig { limit }, 1009));
     let message = |max_message| Config { max_message, ..Config::default() };
     let frame = |limit| Config { max_frame: Some(limit), ..Config::default() };

@@ -150,9 +150,9 @@ fn close_codes_and_frames_show_the_number_and_the_escaped_reason() {
     assert_eq!(Option::<CloseFrame<'_>>::from(code), Some(CloseFrame { code, reason: "" }));
 }
 
+// P048, P051
 #[test]
 fn close_frames_are_parsed_from_what_a_peer_sends() {
-    // P048, P051
     use tickwire::ProtocolError::{BadClose, BadUtf8, ShortClose};
     let frame = |code, reason| Ok(Some(CloseFrame { code, reason }));
     assert_eq!(CloseFrame::parse(b""), Ok(None));

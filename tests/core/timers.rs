@@ -371,6 +371,7 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
     }
 }
 
+// P208
 #[test]
 fn a_stream_that_refuses_every_byte_is_given_up() {
     let config = Config { write_timeout: 10 * SECOND, ..Config::default() };
@@ -448,6 +449,7 @@ fn the_peer_has_to_answer_our_close_in_time() {
     }
 }
 
+// P071, P075
 #[test]
 fn the_last_phases_are_bounded_too() {
     // P071, P075: peers that do not read our Close, or do not end the stream.
@@ -659,9 +661,9 @@ fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
     }
 }
 
+// A86
 #[test]
 fn huge_durations_never_come() {
-    // A86
     let config = Config {
         frame_timeout: Duration::MAX,
         write_timeout: Duration::MAX,

@@ -3,7 +3,7 @@
 //! adapters are tested in `tests/adapters`.
 //!
 //! The checklist has more to say on each number; the tests of this crate by subject, which these
-//! do not repeat, cite the numbers too. `numbers` checks that none is left out.
+//! do not repeat, cite the numbers too. `tests/source` checks that none is left out.
 // `feed(&payload)` copies, `feed(payload)` may write it from where it lies: both are meant.
 #![allow(clippy::needless_borrows_for_generic_args)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -27,7 +27,6 @@ mod framing;
 mod limits;
 mod masking;
 mod negotiation;
-mod numbers;
 mod server_handshake;
 mod text;
 mod urls;

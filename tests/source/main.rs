@@ -3,6 +3,8 @@
 
 mod architecture;
 #[cfg(feature = "std")]
+mod checklists;
+#[cfg(feature = "std")]
 mod documents;
 #[cfg(feature = "std")]
 mod security;

@@ -7,7 +7,7 @@ use std::{
 };
 use tickwire::Config;
 
-use crate::architecture::rust_files;
+use crate::{architecture::rust_files, checklists::tested};
 
 const PAGE: &str = include_str!("../../SECURITY.md");
 const LIMITS: &str = include_str!("../../docs/LIMITS.md");
@@ -142,7 +142,7 @@ fn the_fixed_limits_are_as_said() {
 }
 
 /// All Rust sources below a directory.
-fn sources(directory: &str) -> Vec<PathBuf> {
+pub(crate) fn sources(directory: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![root().join(directory)];
     while let Some(directory) = waiting.pop() {
@@ -217,29 +217,18 @@ fn numbers(text: &str, letter: char, digits: usize) -> BTreeSet<u16> {
     found
 }
 
-/// The numbers that the tests below a directory have in their names.
-fn tested(directory: &str, letter: char, digits: usize) -> BTreeSet<u16> {
-    let mut found = BTreeSet::new();
-    for path in sources(directory) {
-        for name in tests(&fs::read_to_string(path).unwrap()) {
-            found.extend(numbers(&name.to_ascii_uppercase().replace('_', " "), letter, digits));
-        }
-    }
-    found
-}
-
 #[test]
 fn every_attack_is_in_a_class_and_every_number_that_is_named_has_a_test() {
     let attacks = numbers(PAGE, 'A', 2);
     assert_eq!(attacks, (1..=99).collect(), "each of the list, and no others");
     let none: BTreeSet<u16> = (87..=90).chain([99]).collect();
-    let bare: Vec<_> = attacks.difference(&tested("tests/attacks", 'A', 2)).copied().collect();
+    let bare: Vec<_> = attacks.difference(&tested('A')).copied().collect();
     let bare: Vec<_> = bare.into_iter().filter(|number| !none.contains(number)).collect();
     assert_eq!(bare, [0; 0], "attacks without a test");
 
     let requirements = numbers(PAGE, 'P', 3);
     assert!(requirements.len() > 20, "{requirements:?}");
-    let bare = &requirements - &tested("tests/protocol", 'P', 3);
+    let bare = &requirements - &tested('P');
     assert!(bare.is_empty(), "requirements without a test: {bare:?}");
 }
 

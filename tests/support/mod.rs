@@ -19,7 +19,6 @@ pub(crate) mod fuse;
 pub(crate) mod heads;
 #[cfg(feature = "rustls")]
 pub(crate) mod hostile;
-pub(crate) mod numbers;
 #[cfg(feature = "tokio")]
 pub(crate) mod polled;
 #[cfg(feature = "rustls")]

@@ -14,7 +14,6 @@ mod connectors;
 mod empty_records;
 mod hello;
 mod leaving;
-mod numbers;
 mod panics;
 mod pipe;
 mod proxies;

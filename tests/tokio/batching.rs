@@ -145,10 +145,10 @@ fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
     });
 }
 
+// P042
 #[test]
 fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
     run(async {
-        // P042
         let mut input = vec![];
         for i in 0..20 {
             input.extend(masked(BINARY, [i; 10]));
@@ -505,10 +505,10 @@ fn send_is_one_write_and_one_flush_of_the_stream() {
     });
 }
 
+// P105, A65
 #[test]
 fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
     run(async {
-        // P105, A65
         let (near, mut far) = duplex(1 << 16);
         let (near, calls) = Counted::new(near);
         let serving = async {

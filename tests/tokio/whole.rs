@@ -242,10 +242,10 @@ fn close_is_bounded_whatever_the_peer_does() {
     });
 }
 
+// P065
 #[test]
 fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
     run_paused(async {
-        // P065
         let mut input = vec![];
         for i in 0..20 {
             input.extend(masked(BINARY, [i; 500]));
@@ -270,10 +270,10 @@ fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
     });
 }
 
+// P071
 #[test]
 fn a_client_waits_for_the_servers_fin_for_a_second_at_most() {
     run_paused(async {
-        // P071
         let io = Scripted::new(&plain(CLOSE, close_body(1000, "")));
         let mut ws = client(io.clone(), &config());
         let began = Instant::now();
