@@ -1,77 +1,9 @@
-//! The most that each kind of attack may take of the heap, in terms of the limits that are
-//! configured, here at their defaults. docs/LIMITS.md states the same.
-use crate::harness::*;
-use tickwire::{Config, Error, handshake::HandshakeError};
-
-const KIB: usize = 1 << 10;
-
-/// The defaults of what [`Config`] has a method for.
-pub(crate) const READ: usize = 16 * KIB;
-pub(crate) const MAX_READ: usize = 64 * KIB;
-pub(crate) const MESSAGE: usize = 16 << 20;
-pub(crate) const FRAGMENTS: usize = 128 << 10;
-pub(crate) const HIGH_WATER: usize = 1 << 20;
-pub(crate) const HEAD: usize = 64 * KIB;
-
-/// What a connection has besides what it received and what waits to be sent: its state, the first
-/// buffer that it writes from (16 KiB), the runtime's entry for its socket, what a handshake keeps.
-pub(crate) const STATE: usize = 32 * KIB;
-
-/// What is enough where nothing has to be kept.
-pub(crate) const SMALL: usize = READ + STATE;
-
-/// What a thread keeps of buffers for all its connections, where they are of the tokio adapter or
-/// compress.
-pub(crate) const POOL: usize = 4 << 20;
-
-/// A decompressor, and the first buffer that it writes to.
-pub(crate) const INFLATE: usize = 96 * KIB;
-
-/// Of buffers that were left for larger ones, the thread's pool keeps no more than their sum, which
-/// is no more than the last one, and no more than it keeps at all.
-const fn left(last: usize) -> usize {
-    if last < POOL { last } else { POOL }
-}
-
-/// What reads take that messages of more than 2 KiB have filled: a read that has grown, and, while
-/// the buffer is replaced, the one before, which may be the longer of the two.
-pub(crate) const GROWN: usize = 2 * MAX_READ + left(MAX_READ);
-
-/// What a message that is not complete takes, by what came of it: twice that to grow into, and the
-/// half of it while it moves.
-pub(crate) const fn partial(received: usize) -> usize {
-    3 * (received + READ) + left(received + READ) + STATE
-}
-
-/// What the longest message takes, which is the most that a peer can have kept: itself and a read,
-/// and, while the buffer grows to that, the one before.
-pub(crate) const fn largest(max_message: usize) -> usize {
-    2 * (max_message + READ) + left(max_message) + STATE
-}
-
-/// The same for what a compressed message becomes.
-pub(crate) const fn largest_inflated(max_message: usize) -> usize {
-    largest(max_message) + INFLATE
-}
-
-/// A message in as many fragments of one byte as are allowed.
-pub(crate) const ONE_BYTE_FRAGMENTS: usize = partial(FRAGMENTS);
-
-/// Pongs of 17 Pings, whatever is configured.
-pub(crate) const PING_FLOOD: usize = SMALL;
-
-/// What waits for a peer that does not read: what is fed below the limit, and one message that goes
-/// beyond; in front of it as much again that was written and is not let go yet; in a buffer of
-/// twice the length at most, that moves from one of half of that.
-pub(crate) const fn unread(message: usize) -> usize {
-    let waiting = HIGH_WATER + message;
-    6 * waiting + left(2 * waiting) + SMALL
-}
-
-/// A head, in a buffer of twice its length at most that moves from one of half of that.
-pub(crate) const fn longest_head(max_head: usize) -> usize {
-    3 * max_head + left(max_head) + SMALL
-}
+//! The bounds on memory that docs/LIMITS.md states.
+use crate::{
+    harness::*,
+    support::{alloc::uncounted, bounds::KIB},
+};
+use tickwire::{Config, Error, Role, handshake::HandshakeError};
 
 /// The rows of the table in docs/LIMITS.md: what is attacked, what the bound is there, and the test
 /// that holds against it.
@@ -138,5 +70,23 @@ fn a04_to_a53_the_documented_bounds_are_those_that_are_tested() {
         assert!(cells[5].starts_with(&number), "{attack}: {}", cells[5]);
         let named = format!("\nfn {test}");
         assert!(sources.iter().any(|source| source.contains(&named)), "{attack}: {test}");
+    }
+}
+
+#[test]
+fn what_a_victim_notes_is_not_counted_and_what_it_takes_is() {
+    for &adapter in ADAPTERS {
+        let defend = |_: Door| {
+            let noted = uncounted(|| vec![0u8; 100_000]);
+            drop(vec![0u8; 3000]);
+            noted.len()
+        };
+        let (noted, (), heap) = duel(adapter, defend, |_| ());
+        assert_eq!(noted, 100_000);
+        assert!((3000..5000).contains(&heap.peak), "{heap:?}");
+        assert!(heap.kept < 1000, "{heap:?}");
+        let accept = |door: Door| drop(door.accept(&Config::default()).unwrap());
+        let ((), (), heap) = duel(adapter, accept, |io| Foe::new(Role::Server, io).shake());
+        assert!((2048..STATE).contains(&heap.peak), "{heap:?}");
     }
 }

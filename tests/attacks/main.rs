@@ -36,7 +36,6 @@ mod deflate;
 mod fragments;
 mod frames;
 mod handshake;
-mod harness;
 mod injection;
 mod limits;
 mod masking;
@@ -47,6 +46,8 @@ mod state;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod tls;
 mod utf8;
+
+use support::harness;
 
 #[global_allocator]
 static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;

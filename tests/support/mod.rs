@@ -6,6 +6,8 @@ pub(crate) mod alloc;
 pub(crate) mod blocking;
 #[cfg(feature = "tokio")]
 pub(crate) mod bounded;
+#[cfg(feature = "std")]
+pub(crate) mod bounds;
 pub(crate) mod carriers;
 #[cfg(feature = "deflate")]
 pub(crate) mod deflate;
@@ -16,6 +18,8 @@ pub(crate) mod endless;
 pub(crate) mod ends;
 #[cfg(feature = "rustls")]
 pub(crate) mod fuse;
+#[cfg(all(feature = "std", not(miri)))]
+pub(crate) mod harness;
 pub(crate) mod heads;
 #[cfg(feature = "rustls")]
 pub(crate) mod hostile;
@@ -36,6 +40,7 @@ pub(crate) mod tls;
 pub(crate) mod tokio;
 #[cfg(feature = "std")]
 pub(crate) mod tries;
+pub(crate) mod verdicts;
 pub(crate) mod wire;
 
 use proptest::test_runner::Config as ProptestConfig;

@@ -29,7 +29,7 @@ use tickwire::{
     },
 };
 
-pub(crate) use crate::limits::*;
+pub(crate) use crate::support::bounds::*;
 
 pub(crate) use crate::support::blocking::PATIENCE;
 
@@ -630,22 +630,4 @@ pub(crate) fn sockets() -> (TcpStream, TcpStream) {
         io.set_write_timeout(Some(PATIENCE)).unwrap();
     }
     (near, far)
-}
-
-#[test]
-fn what_a_victim_notes_is_not_counted_and_what_it_takes_is() {
-    for &adapter in ADAPTERS {
-        let defend = |_: Door| {
-            let noted = uncounted(|| vec![0u8; 100_000]);
-            drop(vec![0u8; 3000]);
-            noted.len()
-        };
-        let (noted, (), heap) = duel(adapter, defend, |_| ());
-        assert_eq!(noted, 100_000);
-        assert!((3000..5000).contains(&heap.peak), "{heap:?}");
-        assert!(heap.kept < 1000, "{heap:?}");
-        let accept = |door: Door| drop(door.accept(&Config::default()).unwrap());
-        let ((), (), heap) = duel(adapter, accept, |io| Foe::new(Role::Server, io).shake());
-        assert!((2048..STATE).contains(&heap.peak), "{heap:?}");
-    }
 }
