@@ -45,28 +45,6 @@ fn pieces_are_handed_out_as_they_arrive() {
 }
 
 #[test]
-fn a_piece_of_text_may_end_inside_a_character_but_not_be_impossible() {
-    for role in ROLES {
-        let wire = to(role, TEXT, "a😀");
-        let mut conn = connection(role, &Config::default());
-        let (front, back) = wire.split_at(wire.len() - 2);
-        feed(&mut conn, front);
-        let piece = |data: &[u8], last| Seen::Chunk(DataKind::Text, data.to_vec(), last);
-        assert_eq!(chunks(&mut conn), [piece(b"a\xf0\x9f", false)]);
-        feed(&mut conn, back);
-        assert_eq!(chunks(&mut conn), [piece(b"\x98\x80", true)]);
-        let failed = Seen::Failed(ProtocolError::BadUtf8.into());
-        feed(&mut conn, &to(role, TEXT_OPEN, b"ok\xf0\x9f"));
-        assert_eq!(chunks(&mut conn), [piece(b"ok\xf0\x9f", false)]);
-        feed(&mut conn, &to(role, CONT_OPEN, b"no"));
-        assert_eq!(chunks(&mut conn), vec![failed.clone()]);
-        let mut conn = connection(role, &Config::default());
-        feed(&mut conn, &[to(role, TEXT_OPEN, b"\xc3"), to(role, CONT, b"")].concat());
-        assert_eq!(chunks(&mut conn), [piece(b"\xc3", false), failed]);
-    }
-}
-
-#[test]
 fn limits_on_messages_do_not_hold_for_chunks_and_that_on_frames_does() {
     let config =
         Config { max_message: 10, max_frame: Some(20), max_fragments: 2, ..Config::default() };

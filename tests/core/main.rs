@@ -36,6 +36,5 @@ mod reads;
 mod rfc_examples;
 mod rtt;
 mod silence;
-mod text;
 mod timers;
 mod zero_copy;

@@ -28,7 +28,6 @@ mod limits;
 mod masking;
 mod negotiation;
 mod server_handshake;
-mod text;
 mod urls;
 mod vectors;
 

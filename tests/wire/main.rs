@@ -1,0 +1,18 @@
+//! What a connection makes of the bytes that come, and what it sends: by subject, in memory through
+//! the core and the adapters. What is `over_sockets` crosses a socket of this machine, and counts
+//! the heap.
+// `feed(&payload)` copies, `feed(payload)` may write it from where it lies: both are meant.
+#![allow(clippy::needless_borrows_for_generic_args)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod text;
+
+#[cfg(all(feature = "std", not(miri)))]
+use support::harness;
+use support::verdicts::*;
+
+#[global_allocator]
+static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;

@@ -1,0 +1,292 @@
+//! Text is UTF-8, and fails at the first byte that makes it impossible.
+use crate::{delivers, fails, support::wire::*};
+use tickwire::{Config, DataKind, ProtocolError};
+
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
+
+#[test]
+fn a_piece_of_text_may_end_inside_a_character_but_not_be_impossible() {
+    for role in ROLES {
+        let wire = to(role, TEXT, "a😀");
+        let mut conn = connection(role, &Config::default());
+        let (front, back) = wire.split_at(wire.len() - 2);
+        feed(&mut conn, front);
+        let piece = |data: &[u8], last| Seen::Chunk(DataKind::Text, data.to_vec(), last);
+        assert_eq!(chunks(&mut conn), [piece(b"a\xf0\x9f", false)]);
+        feed(&mut conn, back);
+        assert_eq!(chunks(&mut conn), [piece(b"\x98\x80", true)]);
+        let failed = Seen::Failed(ProtocolError::BadUtf8.into());
+        feed(&mut conn, &to(role, TEXT_OPEN, b"ok\xf0\x9f"));
+        assert_eq!(chunks(&mut conn), [piece(b"ok\xf0\x9f", false)]);
+        feed(&mut conn, &to(role, CONT_OPEN, b"no"));
+        assert_eq!(chunks(&mut conn), vec![failed.clone()]);
+        let mut conn = connection(role, &Config::default());
+        feed(&mut conn, &[to(role, TEXT_OPEN, b"\xc3"), to(role, CONT, b"")].concat());
+        assert_eq!(chunks(&mut conn), [piece(b"\xc3", false), failed]);
+    }
+}
+
+const INVALID: &[&[u8]] = &[
+    b"\xff",
+    b"\xfe",
+    b"\x80",
+    b"\xbf",
+    b"\xc0\x80", // overlong (P079)
+    b"\xc1\xbf",
+    b"\xe0\x80\x80",
+    b"\xe0\x9f\xbf",
+    b"\xf0\x80\x80\x80",
+    b"\xf0\x8f\xbf\xbf",
+    b"\xed\xa0\x80", // surrogates (P080)
+    b"\xed\xbf\xbf",
+    b"\xf4\x90\x80\x80", // above U+10FFFF (P081)
+    b"\xf5\x80\x80\x80",
+    b"\xc3(",
+    b"\xe2\x82(",
+    b"\xf0\x9f\x98(",
+];
+
+fn failed() -> [Seen; 1] {
+    [Seen::Failed(ProtocolError::BadUtf8.into())]
+}
+
+/// How many bytes of `payload` can be the beginning of a text, by the standard library.
+fn possible(payload: &[u8]) -> usize {
+    (0..=payload.len())
+        .rfind(|&n| {
+            std::str::from_utf8(&payload[..n]).err().is_none_or(|e| e.error_len().is_none())
+        })
+        .unwrap()
+}
+
+// P083
+#[test]
+fn an_impossible_byte_is_refused_before_the_frame_is_all_here() {
+    // P083: Autobahn 6.4, inside a frame and inside a message.
+    for (role, bad) in product(ROLES, INVALID.iter().step_by(every(5))) {
+        for front in
+            ["", "κόσμε", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]
+        {
+            let payload = [front.as_bytes(), bad, b"tail that never comes"].concat();
+            let at = possible(&payload);
+            for b0 in [TEXT, TEXT_OPEN] {
+                let wire = to(role, b0, &payload);
+                let header = wire.len() - payload.len();
+                let mut conn = connection(role, &Config::default());
+                assert_eq!(receive(&mut conn, &wire[..header + at]), [], "{bad:02x?}");
+                assert_eq!(receive(&mut conn, &wire[header + at..][..1]), failed());
+                assert!(conn.sender().is_closed());
+            }
+            // In a later fragment, found when its first byte comes.
+            let mut conn = connection(role, &Config::default());
+            receive(&mut conn, &to(role, TEXT_OPEN, &payload[..at]));
+            let next = to(role, CONT_OPEN, &payload[at..]);
+            let header = next.len() - (payload.len() - at);
+            assert_eq!(receive(&mut conn, &next[..header]), []);
+            assert_eq!(receive(&mut conn, &next[header..=header]), failed());
+        }
+    }
+}
+
+#[test]
+fn a_text_does_not_begin_in_the_one_before_it() {
+    // Half a character at the end of a skipped or failed one must not complete in the next.
+    let mut conn = server(&Config::default());
+    let wire = [masked(TEXT_OPEN, b"\xc3"), masked(CONT, b"\xa9"), masked(TEXT, b"\xa9")].concat();
+    assert_eq!(receive(&mut conn, &wire), [text("é"), failed()[0].clone()]);
+}
+
+/// Held for a whole message it is judged in the buffer, handed out in chunks as it goes: wherever
+/// the caller changes from one to the other, at the same byte.
+#[test]
+fn text_is_judged_at_the_same_byte_where_chunks_are_asked_for_from_then_on() {
+    for (role, bad) in product(ROLES, INVALID) {
+        let payload = ["aé😀".as_bytes(), bad, b"!"].concat();
+        let wire = to(role, TEXT, &payload);
+        let header = wire.len() - payload.len();
+        let end = header + possible(&payload) + 1;
+        for change in (0..=end).step_by(every(17)) {
+            let mut conn = connection(role, &Config::default());
+            for (at, byte) in wire[..end].iter().enumerate() {
+                feed(&mut conn, &[*byte]);
+                let mut step = || if at < change { conn.step() } else { conn.step_chunk() };
+                let failed = loop {
+                    match step() {
+                        Ok(tickwire::Step::Message) => {}
+                        Ok(_) => break false,
+                        Err(error) => {
+                            assert_eq!(error, ProtocolError::BadUtf8.into());
+                            break true;
+                        }
+                    }
+                };
+                assert_eq!(failed, at + 1 == end, "{bad:02x?} at {at}, changed at {change}");
+            }
+        }
+    }
+}
+
+const BAD: ProtocolError = ProtocolError::BadUtf8;
+
+/// In one frame, behind and before other text, in two fragments, and a byte a fragment.
+fn refused_everywhere(bad: &[u8]) {
+    for role in ROLES {
+        fails(role, &to(role, TEXT, bad), BAD);
+        fails(role, &to(role, TEXT, [b"before", bad, b"behind"].concat()), BAD);
+        let cut = bad.len() / 2;
+        let wire = [to(role, TEXT_OPEN, &bad[..cut]), to(role, CONT, &bad[cut..])].concat();
+        fails(role, &wire, BAD);
+        let mut wire = to(role, TEXT_OPEN, "");
+        wire.extend(bad.iter().flat_map(|&b| to(role, CONT_OPEN, [b])));
+        wire.extend(to(role, CONT, ""));
+        fails(role, &wire, BAD);
+    }
+}
+
+// P076
+#[test]
+fn text_that_is_not_utf_8_is_refused() {
+    for bad in [
+        &b"\x80"[..],
+        b"\xbf",
+        b"\xff",
+        b"\xe9",
+        b"\xc3\x28",
+        b"\xe2\x82\x28",
+        b"\xf0\x9f\x98(",
+        b"caf\xe9!",
+    ] {
+        refused_everywhere(bad);
+    }
+}
+
+// P077
+#[test]
+fn a_character_may_be_split_over_fragments_and_reads() {
+    for (role, character) in product(ROLES, ["é", "€", "🙂"]) {
+        for cut in 0..=character.len() {
+            let (front, back) = character.as_bytes().split_at(cut);
+            let wire =
+                [to(role, TEXT_OPEN, front), to(role, PING, ""), to(role, CONT, back)].concat();
+            delivers(role, &wire, &[Seen::Ping(vec![]), text(character)]);
+        }
+    }
+}
+
+// P078
+#[test]
+fn a_message_that_ends_inside_a_character_is_refused() {
+    for (role, character) in product(ROLES, ["é", "€", "🙂"]) {
+        for cut in 1..character.len() {
+            let part = &character.as_bytes()[..cut];
+            fails(role, &to(role, TEXT, part), BAD);
+            let wire = [to(role, TEXT_OPEN, part), to(role, CONT, "")].concat();
+            fails(role, &wire, BAD);
+        }
+    }
+}
+
+// P079
+#[test]
+fn overlong_forms_of_utf_8_are_refused() {
+    for bad in [
+        &b"\xc0\x80"[..],
+        b"\xc0\xaf",
+        b"\xc1\xbf",
+        b"\xe0\x80\x80",
+        b"\xe0\x9f\xbf",
+        b"\xf0\x80\x80\x80",
+        b"\xf0\x8f\xbf\xbf",
+        b"\xc0",
+        b"\xc1",
+    ] {
+        refused_everywhere(bad);
+    }
+}
+
+// P080
+#[test]
+fn surrogates_in_utf_8_are_refused() {
+    for bad in [&b"\xed\xa0\x80"[..], b"\xed\xaf\xbf", b"\xed\xb0\x80", b"\xed\xbf\xbf"] {
+        refused_everywhere(bad);
+    }
+    refused_everywhere(b"\xed\xa0\xbd\xed\xb8\x80"); // a pair of them is no better
+    for role in ROLES {
+        delivers(role, &to(role, TEXT, b"\xed\x9f\xbf\xee\x80\x80"), &[text("\u{d7ff}\u{e000}")]);
+    }
+}
+
+// P081
+#[test]
+fn code_points_above_10ffff_are_refused() {
+    for bad in [
+        &b"\xf4\x90\x80\x80"[..],
+        b"\xf4\xbf\xbf\xbf",
+        b"\xf5\x80\x80\x80",
+        b"\xf8\x88\x80\x80\x80",
+        b"\xfc\x84\x80\x80\x80\x80",
+        b"\xfe",
+        b"\xff",
+    ] {
+        refused_everywhere(bad);
+    }
+    for role in ROLES {
+        delivers(role, &to(role, TEXT, "\u{10ffff}"), &[text("\u{10ffff}")]);
+    }
+}
+
+// P082
+#[test]
+fn noncharacters_nul_and_byte_order_marks_pass_unchanged() {
+    for role in ROLES {
+        for odd in [
+            "\0",
+            "\u{feff}",
+            "\u{feff}with a mark",
+            "\u{fffe}",
+            "\u{ffff}",
+            "\u{1fffe}",
+            "\u{fdd0}",
+            "\u{10ffff}",
+            "\u{7f}\u{80}",
+            "\r\n",
+        ] {
+            delivers(role, &to(role, TEXT, odd), &[text(odd)]);
+        }
+        // Characters of all lengths, however reads cut them.
+        let all: String = (0..0x11_0000).step_by(97).filter_map(char::from_u32).collect();
+        let wire = to(role, TEXT, &all);
+        let cuts = (0..wire.len()).step_by(13);
+        assert_eq!(transcript(role, &Config::default(), &wire, cuts).0, [text(&all)]);
+    }
+}
+
+// P083
+#[test]
+fn an_impossible_byte_is_refused_before_the_message_or_the_frame_ends() {
+    for role in ROLES {
+        fails(role, &to(role, TEXT_OPEN, b"ok\xff"), BAD);
+        let open = [to(role, TEXT_OPEN, b"\xf4"), to(role, CONT_OPEN, b"\x90")].concat();
+        fails(role, &open, BAD);
+        // Of 100 bytes announced the third is impossible.
+        let whole = to(role, TEXT, [b"ok\xff".to_vec(), vec![b'x'; 97]].concat());
+        let begun = whole.len() - 97;
+        fails(role, &whole[..begun], BAD);
+        let mut conn = connection(role, &Config::default());
+        assert_eq!(receive(&mut conn, &whole[..begun - 1]), []);
+        assert_eq!(receive(&mut conn, &whole[begun - 1..begun]), [Seen::Failed(BAD.into())]);
+    }
+}
+
+// P085
+#[test]
+fn binary_messages_may_hold_any_bytes() {
+    let all: Vec<u8> = (0..=255).chain([0xff, 0xc0, 0x80, 0xed, 0xa0, 0x80, 0xf4]).collect();
+    for role in ROLES {
+        let wire =
+            [to(role, BINARY, &all), to(role, BINARY_OPEN, b"\xff"), to(role, CONT, b"\xc3")]
+                .concat();
+        delivers(role, &wire, &[binary(&all), binary(b"\xff\xc3")]);
+    }
+}
