@@ -1,6 +1,6 @@
 //! The clients: so many connections at once, each replaced by a new one when its time has come.
 use crate::{
-    mix::{Dice, Ending, Exchange, Kind, LONGEST},
+    mix::{Ending, Exchange, Kind, LONGEST, text},
     on_tokio::{closed, drain, unanswered},
     server::{Failure, config},
     tally::{Counts, Tally},
@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use testkit::Rng;
 use tickwire::{
     Chunk, CloseCode, Config, DataKind, Error, Event, Heartbeat, Message, RecvError,
     handshake::client::Request,
@@ -101,19 +102,19 @@ impl Clients {
     /// evenly, and none is left out because the one before took long.
     async fn hold(self: Arc<Self>, place: usize) {
         let Load { connections, churn, .. } = self.load;
-        let mut dice = Dice::new(place as u64 + 1);
+        let mut rng = Rng::new(place as u64 + 1);
         let mut end = self.began + Duration::from_secs_f64((place + 1) as f64 / churn);
         while end < self.until() {
-            self.live(place, end, &mut dice).await;
+            self.live(place, end, &mut rng).await;
             end += Duration::from_secs_f64(connections as f64 / churn);
         }
-        self.live(place, self.until(), &mut dice).await;
+        self.live(place, self.until(), &mut rng).await;
     }
 
-    async fn live(self: &Arc<Self>, place: usize, end: Instant, dice: &mut Dice) {
+    async fn live(self: &Arc<Self>, place: usize, end: Instant, rng: &mut Rng) {
         let last = end == self.until();
-        let way = if last { None } else { Ending::draw(dice) }.unwrap_or(Ending::Client);
-        let lived = self.connection(place, end, way, dice).await;
+        let way = if last { None } else { Ending::draw(rng) }.unwrap_or(Ending::Client);
+        let lived = self.connection(place, end, way, rng).await;
         match lived {
             Ok(()) if last => {}
             Ok(()) => *self.tally().ended.entry(way.name()).or_default() += 1,
@@ -126,14 +127,14 @@ impl Clients {
         place: usize,
         end: Instant,
         way: Ending,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> Result<(), Failure> {
         let mut ws = self.connect(place).await?;
         self.tally().open += 1;
-        let done = self.exchange_until(end, &mut ws, dice).await;
+        let done = self.exchange_until(end, &mut ws, rng).await;
         self.tally().open -= 1;
         done?;
-        self.end(ws, way, dice).await
+        self.end(ws, way, rng).await
     }
 
     async fn connect(&self, place: usize) -> Result<Ws, Failure> {
@@ -155,52 +156,52 @@ impl Clients {
         &self,
         end: Instant,
         ws: &mut Ws,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> Result<(), Failure> {
         // Twice the mean at most, the mean on the average.
-        let pause = |dice: &mut Dice| {
-            let share = dice.roll(2001) as f64 / 1000.0;
+        let pause = |rng: &mut Rng| {
+            let share = rng.below(2001) as f64 / 1000.0;
             Duration::from_secs_f64(share / self.load.rate)
         };
-        let mut next = Instant::now() + pause(dice);
+        let mut next = Instant::now() + pause(rng);
         while next < end {
             idle(ws, next).await?;
-            self.exchange(ws, dice).await?;
+            self.exchange(ws, rng).await?;
             // One that took long is not made up for: it would come to a standstill.
-            next = Instant::now() + pause(dice);
+            next = Instant::now() + pause(rng);
         }
         idle(ws, end).await
     }
 
-    async fn exchange(&self, ws: &mut Ws, dice: &mut Dice) -> Result<(), Failure> {
-        let Some(exchange) = Exchange::draw(dice) else { return Ok(()) };
+    async fn exchange(&self, ws: &mut Ws, rng: &mut Rng) -> Result<(), Failure> {
+        let Some(exchange) = Exchange::draw(rng) else { return Ok(()) };
         let mut messages = 1;
         match exchange {
             Exchange::Small => {
-                let len = 16 + dice.roll(257);
-                let message = dice.bytes(len);
+                let len = 16 + rng.below(257);
+                let message = rng.bytes(len);
                 let began = Instant::now();
                 ws.send(&message).await?;
                 echoed(ws, (&message).into()).await?;
                 self.tally().times.record(began.elapsed());
             }
             Exchange::Text => {
-                let len = 100 + dice.roll(1001);
-                let text = dice.text(len);
+                let len = 100 + rng.below(1001);
+                let text = text(rng, len);
                 ws.send(&text).await?;
                 echoed(ws, (&text).into()).await?;
             }
             Exchange::Large => {
-                let len = (32 << 10) + dice.roll(LONGEST - (32 << 10));
-                let message = dice.bytes(len);
-                feed_pieces(ws, &message, true, dice).await?;
+                let len = (32 << 10) + rng.below(LONGEST - (32 << 10));
+                let message = rng.bytes(len);
+                feed_pieces(ws, &message, true, rng).await?;
                 ws.flush().await?;
                 echoed(ws, (&message).into()).await?;
             }
             Exchange::Burst => {
-                messages = 2 + dice.roll(15);
-                let lens: Vec<_> = (0..messages).map(|_| 16 + dice.roll(257)).collect();
-                let burst: Vec<_> = lens.into_iter().map(|len| dice.bytes(len)).collect();
+                messages = 2 + rng.below(15);
+                let lens: Vec<_> = (0..messages).map(|_| 16 + rng.below(257)).collect();
+                let burst: Vec<_> = lens.into_iter().map(|len| rng.bytes(len)).collect();
                 for message in &burst {
                     let _ = ws.feed(message)?;
                 }
@@ -211,8 +212,8 @@ impl Clients {
             }
             Exchange::Ping => {
                 messages = 0;
-                let len = 8 + dice.roll(100);
-                let payload = dice.bytes(len);
+                let len = 8 + rng.below(100);
+                let payload = rng.bytes(len);
                 ws.sender_mut().ping(&payload)?;
                 ws.flush().await?;
                 loop {
@@ -230,12 +231,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn end(
-        self: &Arc<Self>,
-        mut ws: Ws,
-        way: Ending,
-        dice: &mut Dice,
-    ) -> Result<(), Failure> {
+    async fn end(self: &Arc<Self>, mut ws: Ws, way: Ending, rng: &mut Rng) -> Result<(), Failure> {
         let announcement = way.announcement();
         ws.send(&announcement).await?;
         echoed(&mut ws, (&announcement).into()).await?;
@@ -247,9 +243,9 @@ impl Clients {
             Ending::Server => closed(&mut ws, CloseCode::GOING_AWAY).await,
             Ending::Abort => closed(&mut ws, CloseCode::TRY_AGAIN_LATER).await,
             Ending::Reset => {
-                ws.send(&dice.bytes(100)).await?;
-                let message = dice.bytes(20_000);
-                feed_pieces(&mut ws, &message, false, dice).await?;
+                ws.send(&rng.bytes(100)).await?;
+                let message = rng.bytes(20_000);
+                feed_pieces(&mut ws, &message, false, rng).await?;
                 ws.flush().await?;
                 // Its echo is there and unread, so that the system resets the connection.
                 Ok(ws.get_ref().readable().await?)
@@ -303,11 +299,11 @@ async fn feed_pieces(
     ws: &mut Ws,
     message: &[u8],
     whole: bool,
-    dice: &mut Dice,
+    rng: &mut Rng,
 ) -> Result<(), Failure> {
     let (mut rest, mut first) = (message, true);
     while !rest.is_empty() {
-        let (data, behind) = rest.split_at(rest.len().min(1 + dice.roll(16 << 10)));
+        let (data, behind) = rest.split_at(rest.len().min(1 + rng.below(16 << 10)));
         rest = behind;
         ws.ready().await?;
         let last = whole && rest.is_empty();

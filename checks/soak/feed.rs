@@ -8,7 +8,7 @@
 //! The lines of a pair have the same feed. One of them is cut only while the other has brought it
 //! for a while, so a client that follows both gets each number.
 use crate::{
-    mix::{Dice, Kind},
+    mix::Kind,
     on_tokio::{bind, drain},
     server::{Counts, Served},
 };
@@ -21,6 +21,7 @@ use std::{
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use testkit::Rng;
 use tickwire::{
     CloseCode, Config, Error, RecvError,
     handshake::server::{Accept, Rejection},
@@ -151,20 +152,20 @@ impl Feed {
     }
 
     async fn cut(self: Arc<Self>, every: Duration) {
-        let mut dice = Dice::new(1);
+        let mut rng = Rng::new(1);
         let mut ticks = interval(every);
         let mut due = 0;
         loop {
             ticks.tick().await;
             due += 1;
-            while due > 0 && self.cut_one(&mut dice) {
+            while due > 0 && self.cut_one(&mut rng) {
                 due -= 1;
             }
         }
     }
 
     /// Cuts a connection, if there is one that may be cut.
-    fn cut_one(&self, dice: &mut Dice) -> bool {
+    fn cut_one(&self, rng: &mut Rng) -> bool {
         let mut subscribed = self.subscribed();
         let well = |line| {
             subscribed.get(&line).is_some_and(|subscribed| subscribed.since.elapsed() > WELL)
@@ -175,8 +176,8 @@ impl Feed {
         if pairs.is_empty() {
             return false;
         }
-        let line = (pairs[dice.roll(pairs.len())], dice.roll(LINES));
-        match (subscribed.remove(&line), Cut::draw(dice)) {
+        let line = (pairs[rng.below(pairs.len())], rng.below(LINES));
+        match (subscribed.remove(&line), Cut::draw(rng)) {
             (Some(subscribed), Some(way)) => subscribed.cut.try_send(way).is_ok(),
             _ => false,
         }

@@ -1,36 +1,14 @@
 //! What is drawn by lot: kinds of messages, ways to end, contents.
+use testkit::Rng;
 
-/// Numbers that are the same in each run with the same seed (xorshift).
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+/// A text that compresses, of at least so many bytes.
+pub(crate) fn text(rng: &mut Rng, len: usize) -> String {
+    let mut text = String::new();
+    while text.len() < len {
+        text += rng.of(&WORDS);
+        text.push(' ');
     }
-
-    /// A number below `sides`, which is not 0.
-    pub(crate) fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % sides
-    }
-
-    /// So many bytes that do not compress.
-    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.roll(256) as u8).collect()
-    }
-
-    /// A text that does, of at least so many bytes.
-    pub(crate) fn text(&mut self, len: usize) -> String {
-        let mut text = String::new();
-        while text.len() < len {
-            text += WORDS[self.roll(WORDS.len())];
-            text.push(' ');
-        }
-        text
-    }
+    text
 }
 
 /// Something of which there are a few kinds, each with a name and how often it is drawn, in
@@ -46,8 +24,8 @@ pub(crate) trait Kind: Copy + PartialEq + 'static {
         Self::ALL.iter().find(|kind| kind.0 == wanted).map(|kind| kind.1)
     }
 
-    fn draw(dice: &mut Dice) -> Option<Self> {
-        let mut left = dice.roll(100);
+    fn draw(rng: &mut Rng) -> Option<Self> {
+        let mut left = rng.below(100);
         for &(_, kind, weight) in Self::ALL {
             if left < weight {
                 return Some(kind);

@@ -8,20 +8,18 @@ pub mod reference;
 pub mod tls;
 
 use arbitrary::Arbitrary;
+use testkit::Rng;
 use tickwire::{
     Config, Connection, Entropy, Event, Message, Negotiated, OwnedMessage, Receiver, RecvError,
     Sender, Step, handshake::Reading,
 };
 
 /// Masking keys that differ from each other and are the same in every run.
-pub struct Keys(pub u64);
+struct Keys(Rng);
 
 impl Entropy for Keys {
     fn fill(&mut self, dest: &mut [u8]) {
-        for byte in dest {
-            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            *byte = (self.0 >> 56) as u8;
-        }
+        self.0.fill(dest);
     }
 }
 
@@ -42,7 +40,7 @@ pub fn connection(client: bool, config: &Config) -> Connection {
 /// A connection past its handshake, which has agreed on this.
 pub fn negotiated(client: bool, config: &Config, negotiated: Negotiated) -> Connection {
     if client {
-        Connection::client(config, negotiated, Keys(1))
+        Connection::client(config, negotiated, Keys(Rng::new(1)))
     } else {
         Connection::server(config, negotiated)
     }
@@ -124,12 +122,12 @@ pub fn frame_len(payload: usize, masked: bool) -> usize {
 /// seed lengths of its own, short ones more often.
 pub struct Cuts {
     seed: u8,
-    state: u64,
+    rng: Rng,
 }
 
 impl Cuts {
     pub fn new(seed: u8) -> Self {
-        Self { seed, state: u64::from(seed) + 1 }
+        Self { seed, rng: Rng::new(seed.into()) }
     }
 }
 
@@ -138,15 +136,11 @@ impl Iterator for Cuts {
 
     /// At least 1.
     fn next(&mut self) -> Option<usize> {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        let random = (self.state >> 20) as usize;
         Some(match self.seed {
             0 => usize::MAX,
             1 => 1,
-            _ if random.is_multiple_of(4) => 1 + random / 4 % 1024,
-            seed => 1 + random / 4 % usize::from(seed),
+            _ if self.rng.once_in(4) => 1 + self.rng.below(1024),
+            seed => 1 + self.rng.below(usize::from(seed)),
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::support::{
 };
 use bytes::Buf;
 use std::fmt::Write;
+use testkit::Rng;
 use tickwire::{Chunk, Config, Connection, DataKind, Message, Prepared, Report, Role, Step, Time};
 use tickwire_parts::{Outbox, Overflow};
 
@@ -69,7 +70,7 @@ fn receiving_allocates_nothing_in_steady_state() {
 #[test]
 fn sizes_seen_before_allocate_nothing_in_any_order() {
     for role in ROLES {
-        let mut rng = Rng(7);
+        let mut rng = Rng::new(7);
         let mut sizes = SIZES.to_vec();
         sizes.extend((0..20).map(|_| rng.below(3000)));
         let payloads: Vec<_> = sizes.into_iter().map(|n| rng.bytes(n)).collect();

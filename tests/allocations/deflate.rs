@@ -10,6 +10,7 @@ use crate::{
 };
 use flate2::{Compress, Compression, FlushCompress};
 use std::sync::LazyLock;
+use testkit::Rng;
 use tickwire::{
     Chunk, Config, Connection, DataKind, Outbound, Prepared, Report, Role,
     deflate::{Deflate, DeflateParams},
@@ -29,7 +30,7 @@ fn wire(role: Role, data: &[u8], times: usize) -> Vec<u8> {
 }
 
 fn data(size: usize) -> Vec<u8> {
-    format!("{:?}", Rng(1).bytes(size / 4)).into_bytes()
+    format!("{:?}", Rng::new(1).bytes(size / 4)).into_bytes()
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn compressed_messages_allocate_nothing_in_steady_state() {
             let allocated = count(|| (0..5).for_each(|_| assert_eq!(pump(&mut conn, &wire), 10)));
             assert_eq!(allocated, 0, "receiving {role:?} {takeover} {size}");
 
-            let noise = Rng(2).bytes(size);
+            let noise = Rng::new(2).bytes(size);
             let prepared = Prepared::new(&data);
             let (a, b) = data.split_at(size / 2);
             let mut batch = || {

@@ -11,6 +11,7 @@ use std::{
     pin::pin,
     task::{Context, Poll, Waker},
 };
+use testkit::Rng;
 use tickwire::{
     Config, Connection, Error, Message, Outbound, Prepared, Role, Sender, blocking, tokio,
 };
@@ -152,7 +153,7 @@ fn nothing_is_copied_of_a_shared_message_that_the_stream_takes() {
 #[test]
 fn nothing_is_copied_of_a_shared_message_that_the_stream_takes_in_part_and_nothing_is_lost() {
     fn check<W: Way>(cut: usize, before: bool) {
-        let payload = Rng(cut as u64).bytes(LEN);
+        let payload = Rng::new(cut as u64).bytes(LEN);
         let io = stream();
         let mut way = W::new(connection(Role::Server, &config()), io.clone());
         let mut head = 0;
@@ -261,7 +262,7 @@ fn any_message_arrives_as_it_was_sent() {
         let mut way = W::new(connection(role, &config()), io.clone());
         let text = "é".repeat(10_000);
         let lengths = [0, 125, 4095, 4096, 65_535, 65_536, 100_000];
-        let payloads = lengths.map(|len| Rng(1).bytes(len));
+        let payloads = lengths.map(|len| Rng::new(1).bytes(len));
         for payload in &payloads {
             assert!(way.send(payload.into()));
             assert!(way.send(payload.clone().into()));

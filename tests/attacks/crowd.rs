@@ -12,7 +12,7 @@ use crate::{
     support::{
         blocking::patient,
         set,
-        wire::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, product, read_frame},
+        wire::{BINARY, CLOSE, PING, ROLES, TEXT, close_body, masked, product, read_frame},
     },
 };
 use places::{Limits, Places};
@@ -26,6 +26,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::Rng;
 use tickwire::{
     CloseCode, Config, Dial, Error, Heartbeat, Message, Negotiated, OwnedMessage, Prepared, Role,
     Time, blocking,
@@ -81,7 +82,7 @@ async fn chat(listener: tokio::net::TcpListener, over: oneshot::Receiver<()>, ro
 
 /// Comes, goes and breaks off in the middle of whatever is said.
 fn fidget(address: SocketAddr, seed: u64) {
-    let mut rng = Rng(seed);
+    let mut rng = Rng::new(seed);
     for round in 0..30 {
         let mut io = TcpStream::connect(address).unwrap();
         io.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -407,7 +408,7 @@ fn echoes(adapter: Adapter, role: Role) {
     let (echoed, (), heap) = duel(adapter, defend, |io| {
         let mut foe = Foe::new(role, io);
         foe.shake();
-        let mut rng = Rng(9);
+        let mut rng = Rng::new(9);
         let sizes = [0, 1, 125, 126, 2000, 70_000, LONGEST - 4];
         let numbered = |i: usize| {
             let mut payload = rng.bytes(sizes[i % sizes.len()]);
@@ -421,7 +422,7 @@ fn echoes(adapter: Adapter, role: Role) {
         thread::scope(|scope| {
             // Cut anywhere.
             scope.spawn(|| {
-                let (mut rng, mut rest) = (Rng(10), &wire[..]);
+                let (mut rng, mut rest) = (Rng::new(10), &wire[..]);
                 while !rest.is_empty() {
                     let most = [7, 500, 90_000][rng.below(3)];
                     let (piece, more) = rest.split_at(rest.len().min(1 + rng.below(most)));

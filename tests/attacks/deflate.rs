@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex},
     thread,
 };
+use testkit::Rng;
 use tickwire::{
     CloseCode, Config, Error, Outbound, ProtocolError, RecvError, Role,
     deflate::{Deflate, Direction},
@@ -97,7 +98,7 @@ impl Reader {
 
 /// Text that repeats itself, and not too much.
 fn prose(len: usize) -> String {
-    let mut rng = Rng(len as u64);
+    let mut rng = Rng::new(len as u64);
     let mut text = String::new();
     while text.len() < len {
         text += &format!("{{\"bid\":1.0{},\"size\":{}}}", rng.below(10_000), rng.below(50));
@@ -520,7 +521,7 @@ const COMPRESS: usize = 400 << 10;
 
 /// What is hard to compress: noise, what only looks like repetition, and all in turn.
 fn hard(len: usize, n: u64) -> Vec<u8> {
-    let mut rng = Rng(n);
+    let mut rng = Rng::new(n);
     match n % 4 {
         0 => rng.bytes(len),
         1 => (0..len as u64).map(|i| (i * i / 3) as u8).collect(),

@@ -3,6 +3,7 @@ use crate::{
     harness::{End, *},
     support::wire::*,
 };
+use testkit::Rng;
 use tickwire::{CloseCode, Config, Error, ProtocolError, RecvError, Role, SendError};
 
 /// A header as the peer of `role` sends it.
@@ -347,7 +348,7 @@ fn a16_after_a_violation_there_are_only_errors() {
         let attacked = Scene::new(role, &Config::default()).act(defend, |foe| {
             foe.wire(foe.frame(0x83, "x"));
             let close = foe.next();
-            let noise = Rng(16).bytes(1 << 20);
+            let noise = Rng::new(16).bytes(1 << 20);
             foe.flood(&noise, 1);
             foe.end();
             (close, foe.rest())

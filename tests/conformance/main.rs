@@ -12,7 +12,7 @@ mod support;
 use bytes::Buf;
 use conforms::{Far, Input, none_failed, probed, tried};
 use std::{collections::HashSet, time::Duration};
-use support::wire::Rng;
+use support::wire::Keys;
 use tickwire::{
     Config, Connection, Event, Next, Report, Time,
     handshake::{
@@ -139,7 +139,7 @@ fn dialed(config: &Config, far: &Far) -> Option<Connection> {
         static ENTROPY: std::cell::Cell<u64> = const { std::cell::Cell::new(1) };
     }
     let seed = ENTROPY.replace(ENTROPY.get() + 1);
-    let mut handshake = client::Handshake::new(&request(), config, Rng(seed));
+    let mut handshake = client::Handshake::new(&request(), config, Keys::new(seed));
     far.write(handshake.outgoing());
     handshake.advance(usize::MAX);
     loop {

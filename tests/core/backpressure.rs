@@ -1,6 +1,7 @@
 //! What is buffered, when feeding is refused, and what was written (PROTOCOL.md 13).
 use crate::support::wire::*;
 use bytes::{Buf, Bytes};
+use testkit::Rng;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, DataKind, OwnedMessage, Prepared, Report, Role, SendError,
 };
@@ -243,7 +244,7 @@ fn what_was_not_written_goes_over_the_next_connection_in_order_and_nothing_twice
     let config = Config { min_vectored: 512, ..Config::default() };
     let lives = times(5_000, 10);
     for (role, seed) in ROLES.into_iter().zip(1..) {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let (mut waiting, mut next) = (std::collections::VecDeque::new(), 0);
         let (mut written, mut arrived) = (Vec::new(), Vec::new());
         for life in 0..lives {

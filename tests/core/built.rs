@@ -6,6 +6,7 @@ use std::{
     fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
 };
+use testkit::Rng;
 use tickwire::{Chunk, Config, Connection, DataKind, Position, Role, SendError, Sender};
 
 const KINDS: [DataKind; 2] = [DataKind::Text, DataKind::Binary];
@@ -19,7 +20,7 @@ fn payload(kind: DataKind, len: usize) -> Vec<u8> {
         DataKind::Text => {
             "é!".bytes().cycle().take(len / 3 * 3).chain(vec![b'x'; len % 3]).collect()
         }
-        DataKind::Binary => Rng(len as u64).bytes(len),
+        DataKind::Binary => Rng::new(len as u64).bytes(len),
     }
 }
 

@@ -2,6 +2,7 @@
 use crate::support::wire::*;
 use bytes::Buf;
 use std::{collections::BTreeSet, time::Duration};
+use testkit::Rng;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Closed, Config, Connection, DataKind, Ending, Heartbeat,
     ProtocolError, ReadyState, RecvError, Report, Role, SendError, Step, Time,
@@ -674,7 +675,7 @@ fn said(end: Closed<'_>) -> Said {
 /// One random conversation, with whatever a caller may do in any order. Returns all that `closed`
 /// ever says.
 fn converse(seed: u64, all: &mut BTreeSet<Said>) {
-    let mut rng = Rng(seed * 0x9e37_79b9 + 1);
+    let mut rng = Rng::new(seed);
     let ms = Duration::from_millis;
     let config = Config {
         close_timeout: ms(50),

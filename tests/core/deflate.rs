@@ -2,6 +2,7 @@
 use crate::support::{self, cases, deflate::*, set, wire::*};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+use testkit::Rng;
 use tickwire::{
     Chunk, Config, Connection, DataKind, Message, Outbound, Prepared, ProtocolError, RecvError,
     Role, SendError, Step,
@@ -153,7 +154,7 @@ fn verdicts(
 
 #[test]
 fn a_message_cut_short_or_changed_fails_or_is_what_it_says() {
-    let mut rng = Rng(5);
+    let mut rng = Rng::new(5);
     let bad = Err(RecvError::Protocol(ProtocolError::BadDeflate));
     let lengths = [3, 40, 400, 3000].into_iter().take(times(4, 2));
     for (takeover, len) in product([false, true], lengths) {
@@ -198,7 +199,7 @@ fn a_message_cut_short_or_changed_fails_or_is_what_it_says() {
 #[test]
 fn a_cut_in_the_description_of_codes_is_noticed() {
     // A dynamic block from its first byte on.
-    let mut rng = Rng(77);
+    let mut rng = Rng::new(77);
     let data = rng.bytes(2000).iter().map(|b| b % 60 + 32).collect::<Vec<_>>();
     let payload = Peer::new().deflate(&data);
     assert_eq!(payload[0] >> 1 & 3, 2, "a dynamic block");
@@ -212,7 +213,7 @@ fn a_cut_in_the_description_of_codes_is_noticed() {
 /// In a later block too.
 #[test]
 fn a_cut_in_a_later_description_of_codes_is_noticed() {
-    let mut rng = Rng(78);
+    let mut rng = Rng::new(78);
     let data = rng.bytes(2000).iter().map(|b| b % 60 + 32).collect::<Vec<_>>();
     let dynamic = Peer::new().deflate(&data);
     assert_eq!(dynamic[0] >> 1 & 3, 2, "a dynamic block");
@@ -237,7 +238,7 @@ fn a_cut_in_a_later_description_of_codes_is_noticed() {
 #[cfg_attr(miri, ignore = "each message is of 16 KiB")]
 fn a_message_may_end_where_a_chunk_does() {
     const CHUNK: usize = 16 << 10;
-    let mut rng = Rng(79);
+    let mut rng = Rng::new(79);
     let around = (CHUNK - 40..CHUNK + 300).chain(2 * CHUNK - 20..2 * CHUNK + 20);
     for n in around.step_by(every(400)) {
         let mut data = prose(&mut rng, n / 2).into_bytes();
@@ -253,7 +254,7 @@ fn a_message_may_end_where_a_chunk_does() {
 
 #[test]
 fn blocks_behind_a_last_one_go_on() {
-    let mut rng = Rng(9);
+    let mut rng = Rng::new(9);
     for takeover in [false, true] {
         let mut wire = Vec::new();
         let mut want = Vec::new();
@@ -315,7 +316,7 @@ fn the_limit_is_on_what_it_becomes_and_on_what_comes() {
             assert_eq!(whole, too_big);
         }
         // What does not compress grows, and may.
-        let noise = Rng(3).bytes(limit);
+        let noise = Rng::new(3).bytes(limit);
         let payload = Peer::new().deflate(&noise);
         assert!(payload.len() > limit);
         let wire = [masked(RSV1 | BINARY, &payload)];
@@ -439,7 +440,7 @@ fn the_limit_on_fragments_is_exact_though_chunks_were_asked_for_first() {
 
 #[test]
 fn a_message_begun_in_chunks_can_be_skipped() {
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     let (mut peer, big) = (Peer::new(), prose(&mut rng, times(200_000, 6_000)).into_bytes());
     let payload = peer.deflate(&big);
     let wire = [
@@ -497,7 +498,7 @@ proptest! {
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..30),
     ) {
         let role = if client { Role::Client } else { Role::Server };
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let mut peer = Peer::new();
         let (mut wire, mut want) = (Vec::new(), Vec::new());
         for _ in 0..6 {
@@ -556,7 +557,7 @@ proptest! {
         seed in any::<u64>(),
         takeover in any::<bool>(),
     ) {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let n = rng.below(300) + 1;
         let mut payload = rng.bytes(n);
         if rng.once_in(2) {
@@ -575,7 +576,7 @@ proptest! {
         bits in 8u8..=15,
         level in 1u8..=9,
     ) {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let agreed = DeflateParams {
             server: Direction { takeover: server_takeover, window_bits: bits },
             client: Direction { takeover: client_takeover, window_bits: 23 - bits },
@@ -653,7 +654,7 @@ fn short_messages_secrets_and_what_would_grow_go_out_plain() {
         assert_eq!(b0s[3..5], plain[..2]);
         assert_eq!(b0s[5..], [TEXT]);
         // Without takeover what would grow is not compressed; with it, it counts.
-        let noise = Rng(2).bytes(1000);
+        let noise = Rng::new(2).bytes(1000);
         conn.sender_mut().feed(&noise).unwrap();
         let (b0, payload) = sent(&drain(&mut conn)).remove(0);
         assert_eq!(b0, if takeover { RSV1 | BINARY } else { BINARY });
@@ -704,7 +705,7 @@ fn a_refused_message_leaves_no_trace_in_the_compressor() {
 
 #[test]
 fn chunks_are_one_stream_and_each_can_be_inflated_when_it_comes() {
-    let mut rng = Rng(4);
+    let mut rng = Rng::new(4);
     for takeover in [false, true] {
         let mut conn = open(Role::Server, &Config::default(), agreed(takeover));
         let mut reader = Reader::new();
@@ -751,7 +752,7 @@ fn a_message_in_several_chunks_is_compressed_however_short() {
 
 #[test]
 fn a_prepared_message_is_compressed_once_for_each_window() {
-    let mut rng = Rng(6);
+    let mut rng = Rng::new(6);
     let data = prose(&mut rng, times(10_000, 1_000));
     let message = Prepared::new(&data);
     let config = Config { min_vectored: 100, ..Config::default() };
@@ -795,7 +796,7 @@ fn a_prepared_message_is_compressed_once_for_each_window() {
 
 #[test]
 fn many_threads_compress_a_prepared_message_once() {
-    let message = Prepared::new(&prose(&mut Rng(6), 10_000));
+    let message = Prepared::new(&prose(&mut Rng::new(6), 10_000));
     let frames = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| {
@@ -819,7 +820,7 @@ fn many_threads_compress_a_prepared_message_once() {
 fn prepared_messages_and_others_share_a_connection_with_takeover() {
     // The peer's window moves on by the prepared one, ours does not: what refers back to before it
     // would be read wrong.
-    let mut rng = Rng(10);
+    let mut rng = Rng::new(10);
     let config = eager();
     let mut conn = open(Role::Server, &config, agreed(true));
     let mut other = open(Role::Client, &config, agreed(true));
@@ -869,7 +870,7 @@ fn a_window_of_8_bits_is_never_written() {
 
 #[test]
 fn nothing_sent_needs_more_than_the_window_agreed_on() {
-    let mut rng = Rng(12);
+    let mut rng = Rng::new(12);
     for bits in (9..=14).take(times(6, 1)) {
         let agreed = with_window(agreed(true), Role::Server, bits);
         let config = Config {
@@ -926,7 +927,7 @@ fn settings_out_of_range_count_as_the_nearest() {
             deflate: Some(set(Deflate::default(), |it| it.server.window_bits = bits)),
             ..Config::default()
         };
-        let handshake = Handshake::new(&Request::new("ws://h").unwrap(), &config, Rng(1));
+        let handshake = Handshake::new(&Request::new("ws://h").unwrap(), &config, Keys::new(1));
         let request = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
         let line = request.lines().find(|line| line.contains("permessage-deflate")).unwrap();
         assert_eq!(line.contains("server_max_window_bits"), !offered.is_empty(), "{line}");

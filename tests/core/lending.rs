@@ -1,5 +1,6 @@
 //! Buffers lent and reclaimed at any moment: no byte is lost, and none pins a large buffer.
 use crate::support::wire::*;
+use testkit::Rng;
 use tickwire::{Config, Connection, Step};
 
 const POOLED: usize = 16 << 10;
@@ -207,7 +208,7 @@ fn shuffle(conn: &mut Connection, rng: &mut Rng, pool: &mut Vec<Vec<u8>>) {
 #[test]
 fn lending_and_reclaiming_at_any_moment_loses_nothing() {
     for seed in 0..times(300, 2) as u64 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let role = ROLES[rng.below(2)];
         let mut wire = Vec::new();
         for i in 0..rng.below(30) as u8 {
@@ -252,7 +253,7 @@ fn lending_and_reclaiming_at_any_moment_loses_nothing() {
 #[test]
 fn lending_to_the_sender_at_any_moment_loses_nothing() {
     for seed in 0..times(200, 3) as u64 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let role = ROLES[rng.below(2)];
         let mut conn = connection(role, &Config { min_vectored: 50, ..Config::default() });
         let (mut fed, mut wire) = (Vec::new(), Vec::new());

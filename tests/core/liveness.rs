@@ -2,6 +2,7 @@
 //! we say something before the peer takes us for dead.
 use crate::support::wire::*;
 use std::time::Duration;
+use testkit::Rng;
 use tickwire::{
     Chunk, Config, Connection, DataKind, Ending, Heartbeat, OwnedMessage, ReadyState, RecvError,
     Report, Role, Time,
@@ -552,7 +553,7 @@ fn intervals_too_short_and_too_long_are_intervals() {
 fn whatever_is_done_meanwhile_no_interval_passes_without_a_message() {
     let ping = OwnedMessage::from("ping");
     for seed in 0..times(200, 2) as u64 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let role = role_of(seed % 2 == 0);
         let mut end = Clocked::new(
             role,

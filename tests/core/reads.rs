@@ -2,6 +2,7 @@
 //! when its bytes arrived.
 use crate::support::wire::*;
 use std::time::Duration;
+use testkit::Rng;
 use tickwire::{Arrival, Config, Step, Time};
 
 /// Messages of all kinds: the wire, and where each one ends that is handed out.
@@ -29,7 +30,7 @@ fn mixed(rng: &mut Rng, role: tickwire::Role) -> (Vec<u8>, Vec<usize>) {
 
 #[test]
 fn a_message_knows_how_many_the_same_read_completed_before_it() {
-    let rng = &mut Rng(18);
+    let rng = &mut Rng::new(18);
     let config = Config::default();
     for round in 0..times(400, 4) {
         let role = ROLES[round % 2];

@@ -15,7 +15,7 @@ impl Program {
         let Self { watched, most_sleeps } = self;
         if *most_sleeps > 0 && watched.rng.once_in(watched.case.sleeps) {
             *most_sleeps -= 1;
-            let time = watched.rng.next() % watched.case.sleep;
+            let time = watched.rng.below(watched.case.sleep);
             watched.is_away(time);
             watched.pass(time);
         }

@@ -1,6 +1,7 @@
 //! Where payloads lie: in the buffer the stream was read into, and where the caller put them.
 use crate::support::wire::*;
 use bytes::{Buf, Bytes};
+use testkit::Rng;
 use tickwire::{Config, Connection, Message, Outbound, OwnedMessage, Prepared, Sender};
 
 /// Reads `wire` in one go; returns the address of its first byte in the buffer.
@@ -98,7 +99,7 @@ fn a_large_message_taken_is_the_buffer_itself_and_a_small_one_a_copy() {
 
 #[test]
 fn taking_messages_in_every_state_loses_nothing() {
-    let mut rng = Rng(5);
+    let mut rng = Rng::new(5);
     for role in ROLES {
         let config = Config { read_buffer: 512, ..Config::default() };
         let mut conn = connection(role, &config);

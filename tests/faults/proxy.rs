@@ -7,7 +7,7 @@ use crate::{
     support::ends::{Adapter, Kind, Seat, Way, ending},
     support::talk::{Part, Report, agree, class, messages},
     support::tls::{async_tcp, runtime, tcp_pair},
-    support::wire::{Rng, sampled},
+    support::wire::sampled,
 };
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::Rng;
 use tickwire::{Config, Heartbeat, Role};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -91,7 +92,7 @@ const SIZES: [usize; 9] = [0, 1, 20, 125, 126, 600, 1400, 4000, 40_000];
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let mut dice = Rng(seed);
+        let mut dice = Rng::new(seed);
         let troubled = dice.once_in(2);
         let both = dice.once_in(4);
         let adapters = [Adapter::Tokio, Adapter::Blocking];
@@ -276,7 +277,7 @@ async fn proxy([mut near, mut far]: [TcpStream; 2], lines: [Line; 2]) {
 }
 
 async fn pass(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, line: Line) -> Result<(), Cut> {
-    let mut dice = Rng(line.seed);
+    let mut dice = Rng::new(line.seed);
     let (mut passed, mut buf) = (0, vec![0; 64 << 10]);
     loop {
         let most = line.piece.min(buf.len());

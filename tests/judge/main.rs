@@ -18,7 +18,8 @@ mod support;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use reference::{End, Event, Limits};
 use std::cell::Cell;
-use support::wire::{Rng, sampled};
+use support::wire::sampled;
+use testkit::Rng;
 use wsconform_cases::{
     Role,
     judge::{
@@ -268,11 +269,11 @@ fn push(wire: &mut Vec<u8>, rng: &mut Rng, sender: Role, first: u8, payload: Vec
 #[test]
 fn the_judge_and_the_reference_of_the_fuzz_targets_agree() {
     let runs: u64 = sampled(10_000_000, 20_000) as u64;
-    let deflated = compressed(&mut Rng(0));
+    let deflated = compressed(&mut Rng::new(0));
     let mut differ = Vec::new();
     let mut ends = [0_u64; 3];
     for run in 0..runs {
-        let mut rng = Rng(run.wrapping_mul(0xd134_2543_de82_ef95));
+        let mut rng = Rng::new(run);
         let sender = rng.of(&[Role::Client, Role::Server]);
         let deflate: &[Vec<u8>] = if rng.once_in(3) { &deflated } else { &[] };
         let mut wire = Vec::new();

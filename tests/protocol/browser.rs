@@ -1,6 +1,7 @@
 //! 15 Browser API rules worth mirroring.
 use crate::support::{carriers::serve_with, heads, wire::*};
 use std::time::Duration;
+use testkit::Rng;
 use tickwire::{
     CloseCode, CloseFrame, Config, Ending, ReadyState, Report, Role, SendError, Time,
     handshake::{
@@ -18,7 +19,7 @@ fn p221_the_ready_state_only_moves_forward() {
         [1, 2, 3]
     );
     for seed in 0..4000 {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let role = ROLES[rng.below(2)];
         let config = Config { auto_close: rng.once_in(2), ..Config::default() };
         let mut conn = connection(role, &config);
@@ -72,7 +73,7 @@ fn p222_sending_once_it_closes_is_an_error_and_queues_nothing() {
     }
     // While connecting there is nothing to send with.
     let request = Request::new("ws://h").unwrap();
-    let handshake = Handshake::new(&request, &Config::default(), Rng(1));
+    let handshake = Handshake::new(&request, &Config::default(), Keys::new(1));
     assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::Incomplete);
 }
 

@@ -5,6 +5,7 @@ use crate::{
     support::wire::*,
 };
 use std::{collections::HashSet, time::Duration};
+use testkit::Rng;
 use tickwire::{
     Config, ProtocolError, RecvError, Retry, Time,
     handshake::{
@@ -102,10 +103,10 @@ fn p089_each_attempt_has_a_key_of_16_fresh_bytes() {
         };
         assert_eq!((0..100).map(key).collect::<HashSet<_>>().len(), 100);
     }
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     let keys: HashSet<String> = (0..10)
         .map(|_| {
-            let entropy = Rng(rng.next());
+            let entropy = Keys::new(rng.next());
             let request = Request::new("ws://h").unwrap();
             let handshake = Handshake::new(&request, &Config::default(), entropy);
             String::from_utf8(handshake.outgoing().to_vec()).unwrap()

@@ -4,6 +4,7 @@ use crate::{
     support::{deflate::*, wire::*},
 };
 use flate2::{Compress, Compression, FlushCompress};
+use testkit::Rng;
 use tickwire::{
     Config, Connection, Outbound, ProtocolError, RecvError, Role,
     deflate::{Deflate, DeflateParams},
@@ -253,7 +254,7 @@ fn p187_history_is_not_visible_where_it_is_not_taken_over() {
 
 #[test]
 fn p188_messages_longer_than_any_window() {
-    let mut rng = Rng(5);
+    let mut rng = Rng::new(5);
     let data: Vec<u8> = (0..40 << 10).map(|_| b'a' + rng.below(4) as u8).collect();
     for (bits, takeover) in (9..=15).flat_map(|bits| [(bits, true), (bits, false)]) {
         let mut raw = Compress::new_with_window_bits(Compression::new(6), false, bits);
@@ -297,7 +298,7 @@ fn p189_a_failure_in_the_middle_leaves_nothing_usable() {
 
 #[test]
 fn p190_what_grows_keeps_the_peer_in_step() {
-    let mut rng = Rng(6);
+    let mut rng = Rng::new(6);
     for agreed in [DeflateParams::default(), agreed(true)] {
         let (mut a, mut b) = (end(Role::Server, agreed), end(Role::Client, agreed));
         for i in 0..20 {

@@ -3,7 +3,7 @@ use crate::support::{
     carriers::{dial_with, serve_with},
     heads::{feed_head, request, response},
     set,
-    wire::product,
+    wire::{Keys, product},
 };
 use tickwire::{
     Config, Connection, Retry,
@@ -358,8 +358,7 @@ fn p152_a_flood_of_offers_or_parameters_costs_no_more_than_its_length() {
 /// The header in the request of a client.
 fn offer_of_client(config: &Config) -> String {
     use tickwire::handshake::client::{Handshake, Request};
-    let handshake =
-        Handshake::new(&Request::new("ws://h").unwrap(), config, crate::support::wire::Rng(1));
+    let handshake = Handshake::new(&Request::new("ws://h").unwrap(), config, Keys::new(1));
     let text = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
     let found = text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
     found.unwrap_or_default().to_owned()

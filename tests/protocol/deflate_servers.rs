@@ -5,6 +5,7 @@ use crate::{
     support::{set, wire::*},
 };
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use testkit::Rng;
 use tickwire::{
     Config, Connection,
     deflate::{Deflate, DeflateParams, Direction},
@@ -138,7 +139,7 @@ fn talk(ours: Deflate, server: &str, answer: &str) {
 
 /// Messages of up to 300,000 bytes, there and back.
 fn exchange(conn: &mut Connection, agreed: DeflateParams) {
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     let short = rng.bytes(200);
     let long = rng.bytes(3000).iter().map(|byte| byte % 16 + b'a').collect::<Vec<u8>>();
     let messages = [&b"x"[..], &short, &short, &long, &long.repeat(100), b"", &short];

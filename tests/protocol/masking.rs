@@ -2,6 +2,7 @@
 use crate::{delivers, fails, fails_behind, support::wire::*};
 use bytes::Bytes;
 use std::collections::HashSet;
+use testkit::Rng;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Prepared, ProtocolError, Role,
     mask::Masker,
@@ -111,7 +112,7 @@ fn p023_every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
     };
     let drawn = wire(client(&Config::default()));
     // Each is the next four bytes of the source, none given out twice.
-    let source = Rng(1).bytes(4000);
+    let source = Rng::new(1).bytes(4000);
     assert_eq!(drawn.concat(), source);
     assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 1000);
     // The default is ChaCha12, seeded anew for each connection.

@@ -3,9 +3,10 @@
 use crate::support::{
     self,
     blocking::{PATIENCE, patient},
-    tokio::{Rng, pair},
+    tokio::pair,
 };
 use std::{sync::Arc, thread, time::Duration};
+use testkit::Rng;
 use tickwire::{
     Chunk, CloseCode, Config, DataKind, Error, Event, Heartbeat, SendError,
     blocking::{Reader as BlockingReader, Stream, Writer as BlockingWriter},
@@ -70,7 +71,7 @@ async fn talk<W>(mut writer: Writer<W>, count: u32, seed: u64, longest: usize, e
 where
     W: AsyncWrite + Unpin,
 {
-    let mut dice = Rng(seed | 1);
+    let mut dice = Rng::new(seed);
     for k in 0..count {
         let message = numbered(k, &mut dice, longest);
         match dice.below(7) {
@@ -118,7 +119,7 @@ where
 async fn halves_in_many_threads_lose_nothing_through_pipes_of_any_size() {
     support::tokio::bounded(async {
         for round in 1..=60u64 {
-            let mut dice = Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+            let mut dice = Rng::new(round);
             let room = [1, 7, 64, 1000, 70_000][(round % 5) as usize];
             let (count, longest) = if room < 64 { (20, 50) } else { (200, 5000) };
             // Pings in between, at every few of the messages; whether any come at all matters not.
@@ -134,7 +135,6 @@ async fn halves_in_many_threads_lose_nothing_through_pipes_of_any_size() {
             for (i, ws) in [near.into_split(), far.into_split()].into_iter().enumerate() {
                 let (reader, writer) = ws;
                 let seed = round << 1 | i as u64;
-                let seed = seed.wrapping_mul(0x2545_F491_4F6C_DD1D);
                 tasks.push(tokio::spawn(listen(reader, count)));
                 tasks.push(tokio::spawn(talk(writer, count, seed, longest, end.clone())));
             }
@@ -160,7 +160,7 @@ fn run_blocking<S: Stream + Send + 'static>(
         assert!(reader.closed().unwrap().clean);
     });
     let talking = thread::spawn(move || {
-        let mut dice = Rng(seed | 1);
+        let mut dice = Rng::new(seed);
         for k in 0..COUNT {
             let message = numbered(k, &mut dice, 40_000);
             if dice.once_in(5) {
@@ -179,7 +179,7 @@ fn run_blocking<S: Stream + Send + 'static>(
 fn blocking_halves_in_four_threads_lose_nothing() {
     support::blocking::bounded(|| {
         for round in 1..=8u64 {
-            let mut dice = Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+            let mut dice = Rng::new(round);
             let beat = Duration::from_millis(20 + dice.below(30) as u64);
             let config = Config {
                 high_water: 1 + dice.below(300_000),
@@ -234,7 +234,7 @@ mod compressed_over_tls {
             let authority = Authority::new();
             let (target, request) = target();
             for round in 1..=6u64 {
-                let config = config(&mut Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1));
+                let config = config(&mut Rng::new(round));
                 let (near, far) = support::tokio::tcp_pair().await;
                 let near = on_tokio::TlsStream::client(near, &target, authority.client()).unwrap();
                 let far = on_tokio::TlsStream::server(far, authority.server()).unwrap();
@@ -270,7 +270,7 @@ mod compressed_over_tls {
             let authority = Authority::new();
             let (target, request) = target();
             for round in 1..=4u64 {
-                let config = config(&mut Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1));
+                let config = config(&mut Rng::new(round));
                 let (near, far) = support::blocking::tcp_pair();
                 let near = blocking::TlsStream::client(near, &target, authority.client()).unwrap();
                 let far = blocking::TlsStream::server(far, authority.server()).unwrap();

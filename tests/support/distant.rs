@@ -3,6 +3,7 @@
 //! makes them. It knows what the peer did at its own side, whatever of it has come here.
 use super::wire::*;
 use std::collections::VecDeque;
+use testkit::Rng;
 
 /// Microseconds.
 pub(crate) type Micros = u64;
@@ -95,7 +96,7 @@ impl Distant {
             next_ping: habits.ping_gap,
             window: habits.room,
             habits,
-            rng: Rng(seed),
+            rng: Rng::new(seed),
             now: 0,
             outbox: VecDeque::new(),
             transit: VecDeque::new(),
@@ -149,7 +150,7 @@ impl Distant {
     fn say(&mut self) {
         let len = 1 + self.rng.below(self.habits.data_len);
         let gap = self.habits.data_gap;
-        self.next_data = self.now + gap / 2 + self.rng.next() % (gap / 2);
+        self.next_data = self.now + gap / 2 + self.rng.below(gap / 2);
         let last = self.next_data >= self.habits.dies;
         self.make(BINARY, vec![7; len]);
         if last {

@@ -2,6 +2,7 @@
 //! cut if and only if it was silent at its own side, within the bounds of LIMITS.
 use super::{distant::*, wire::*};
 use std::time::Duration;
+use testkit::Rng;
 use tickwire::{Config, Heartbeat, RecvError};
 
 /// The deadline of a case.
@@ -29,7 +30,7 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed * 0x9e37_79b9 + 1);
+        let mut rng = Rng::new(seed);
         let rng = &mut rng;
         let unit = rng.of(&[2 * SECOND, 10 * SECOND]);
         let deadline = match rng.below(3) {
@@ -40,7 +41,7 @@ impl Case {
         let lives = rng.once_in(3);
         let flood = rng.once_in(150);
         let habits = Habits {
-            data_gap: unit * 9 / 10 - rng.next() % (unit / 2),
+            data_gap: unit * 9 / 10 - rng.below(unit / 2),
             data_len: rng.of(&[1, 100, 3000]),
             ping_gap: match rng.below(3) {
                 _ if flood => unit / 500,
@@ -48,7 +49,7 @@ impl Case {
                 1 => unit / 3,
                 _ => NEVER,
             },
-            dies: if lives { NEVER } else { unit + rng.next() % (3 * unit) },
+            dies: if lives { NEVER } else { unit + rng.below(3 * unit) },
             ping_len: rng.of(&[0, 1, 125]),
             wholly: !matches!(deadline, Deadline::Data(_)) || rng.once_in(2),
             breaks_off: matches!(deadline, Deadline::Frame(_)),
@@ -127,7 +128,7 @@ impl Watched {
     pub(crate) fn new(seed: u64) -> Self {
         let case = Case::new(seed);
         let peer = Distant::new(case.habits.clone(), seed + 1);
-        let rng = Rng(seed + 2);
+        let rng = Rng::new(seed + 2);
         let (now, sign, away, reads, blocked_at, slack) = (0, None, 0, 0, 0, 10 * MS);
         let was_put_off = false;
         Self { case, peer, rng, now, sign, away, reads, was_put_off, blocked_at, slack }

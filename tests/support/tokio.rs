@@ -5,9 +5,9 @@ pub(crate) use super::{
     bounded::bounded,
     polled::{Polled, polled},
     wire::{
-        BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, FIN, PING, PONG, Rng, TEXT, TEXT_OPEN,
-        WireFrame, close_body, fed_in_every_way, feed_in_every_way, frames, masked, plain, product,
-        role_of, sent, to, whole_frames,
+        BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, FIN, PING, PONG, TEXT, TEXT_OPEN, WireFrame,
+        close_body, fed_in_every_way, feed_in_every_way, frames, masked, plain, product, role_of,
+        sent, to, whole_frames,
     },
 };
 use std::{

@@ -8,6 +8,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     sync::Arc,
 };
+use testkit::Rng;
 use tickwire::{
     CloseCode, Config, Connection, Ending, Error, OwnedMessage, Report, Step, SystemEntropy,
     handshake::{
@@ -496,12 +497,12 @@ struct Any {
 
 impl Any {
     /// A call, whichever.
-    fn act(&mut self, to: &mut Self, dice: &mut impl FnMut(usize) -> usize) {
-        match dice(8) {
-            0 => self.say(dice(20_000)),
-            1 | 2 => self.send(to, dice(2)),
-            3 => self.send(to, dice(20_000)),
-            4 | 5 => self.hear(dice(20_000)),
+    fn act(&mut self, to: &mut Self, rng: &mut Rng) {
+        match rng.below(8) {
+            0 => self.say(rng.below(20_000)),
+            1 | 2 => self.send(to, rng.below(2)),
+            3 => self.send(to, rng.below(20_000)),
+            4 | 5 => self.hear(rng.below(20_000)),
             6 => {
                 let n = self.tls.outgoing().len() + self.tls.spare_mut().len();
                 assert!(n >= 4096);
@@ -534,19 +535,13 @@ impl Any {
 #[test]
 fn calls_in_any_order_lose_nothing_and_double_nothing() {
     for seed in 1..=12u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut dice = |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 20) as usize % below
-        };
+        let mut rng = Rng::new(seed);
         let any = |tls| Any { tls, sent: vec![], came: vec![] };
         let (client, server) = sessions(configs());
         let (mut client, mut server) = (any(client), any(server));
         for _ in 0..400 {
-            client.act(&mut server, &mut dice);
-            server.act(&mut client, &mut dice);
+            client.act(&mut server, &mut rng);
+            server.act(&mut client, &mut rng);
         }
         client.tls.close();
         server.tls.close();

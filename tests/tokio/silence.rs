@@ -15,6 +15,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
+use testkit::Rng;
 use tickwire::Error;
 
 /// For how long another task holds the stream's lock at most.
@@ -88,9 +89,9 @@ impl World {
             self.watched.was_put_off = true;
             let held = match hold {
                 Hold::Budget => 0,
-                Hold::Lock => 1 + self.watched.rng.next() % HELD,
+                Hold::Lock => 1 + self.watched.rng.below(HELD),
                 Hold::Itself => {
-                    let work = Duration::from_micros(1 + self.watched.rng.next() % HELD);
+                    let work = Duration::from_micros(1 + self.watched.rng.below(HELD));
                     // The first poll sets the clock.
                     let _ = pin!(advance(work)).poll(&mut Context::from_waker(Waker::noop()));
                     self.watched.puts_off(work.as_micros() as Micros);
@@ -154,7 +155,7 @@ impl Polled for Far {
 /// Runs until the connection fails, or the peer has lived long enough.
 async fn run(seed: u64) {
     let far = Far(Rc::new(RefCell::new(World::new(seed))));
-    let (case, mut rng) = (far.0.borrow().watched.case.clone(), Rng(seed + 3));
+    let (case, mut rng) = (far.0.borrow().watched.case.clone(), Rng::new(seed + 3));
     let mut ws = client(far.clone(), &case.config());
     // For how long the program waits for the stream before it does something else.
     let attends = Duration::from_micros(rng.of(&[1 << 40, SECOND, 20 * MS]));
@@ -183,7 +184,7 @@ async fn run(seed: u64) {
         }
         if most_sleeps > 0 && rng.once_in(case.sleeps) {
             most_sleeps -= 1;
-            let time = rng.next() % case.sleep;
+            let time = rng.below(case.sleep);
             far.0.borrow_mut().watched.is_away(time + MS);
             sleep(Duration::from_micros(time)).await;
         }

@@ -10,10 +10,11 @@ mod verdict;
 #[allow(dead_code)]
 mod watch;
 
-use self::mix::{Dice, Ending, Exchange, Kind};
+use self::mix::{Ending, Exchange, Kind};
 use self::verdict::{History, Run, Usage, Window};
 use self::watch::Watch;
 use std::{process::Command, thread, time::Duration};
+use testkit::Rng;
 
 /// Memory, times and the number of connections that a machine keeps up with are not for such a
 /// short run to judge; errors and descriptors are.
@@ -182,11 +183,11 @@ fn errors_are_excused_while_nobody_ticks_and_for_a_while_after_that() {
 
 #[test]
 fn a_mix_is_drawn_by_its_weights() {
-    let mut dice = Dice::new(1);
-    let drawn: Vec<_> = (0..4000).map(|_| Exchange::draw(&mut dice).unwrap()).collect();
+    let mut rng = Rng::new(1);
+    let drawn: Vec<_> = (0..4000).map(|_| Exchange::draw(&mut rng).unwrap()).collect();
     let small = drawn.iter().filter(|&&drawn| drawn == Exchange::Small).count();
     assert!((2400..2800).contains(&small), "{small}");
-    assert!((0..4000).all(|_| Ending::draw(&mut dice).is_some()), "the weights are 100 together");
+    assert!((0..4000).all(|_| Ending::draw(&mut rng).is_some()), "the weights are 100 together");
     assert_eq!(Ending::announced(&Ending::ClientSilent.announcement()), Some(Ending::ClientSilent));
     assert_eq!(Ending::announced("/end of story"), None);
 }

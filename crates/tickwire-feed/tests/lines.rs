@@ -1,12 +1,10 @@
 //! Numbers of any size in calls of any order, and lines that are cut, delayed and reordered against
 //! each other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#[path = "support/dice.rs"]
-mod dice;
 
-use dice::Dice;
 use proptest::prelude::*;
 use std::{collections::HashSet, rc::Rc, time::Duration};
+use testkit::Rng;
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Limits, Numbers, Verdict};
 
@@ -86,7 +84,7 @@ const DELAY: u64 = 300_000;
 const AWAY: u64 = 400_000;
 
 /// What a line brings over `cuts` connections: number, when, and on which connection.
-fn line(phase: u64, cuts: u64, dice: &mut Dice) -> Vec<(u64, u64, u64)> {
+fn line(phase: u64, cuts: u64, rng: &mut Rng) -> Vec<(u64, u64, u64)> {
     let mut brought = Vec::new();
     let mut opened = 0_u64;
     for connection in 0..cuts {
@@ -94,14 +92,14 @@ fn line(phase: u64, cuts: u64, dice: &mut Dice) -> Vec<(u64, u64, u64)> {
         let mut arrived = opened;
         for number in opened.div_ceil(EVERY)..cut / EVERY {
             // Bursts, and pauses in which the path holds all back.
-            let delay = if dice.one_in(50) { dice.roll(DELAY) } else { dice.roll(2_000) };
+            let delay = if rng.once_in(50) { rng.below(DELAY) } else { rng.below(2_000) };
             arrived = (number * EVERY + delay).max(arrived);
             if arrived >= cut {
                 break; // under way when the connection was cut
             }
             brought.push((arrived, number, connection));
         }
-        opened = cut + dice.roll(AWAY);
+        opened = cut + rng.below(AWAY);
     }
     brought
 }
@@ -110,8 +108,8 @@ fn line(phase: u64, cuts: u64, dice: &mut Dice) -> Vec<(u64, u64, u64)> {
 #[test]
 fn over_10_000_cuts_nothing_is_lost_or_doubled_or_later_than_need_be() {
     let cuts = 5_000;
-    let dice = &mut Dice(7);
-    let lines = [line(0, cuts, dice), line(LIFE / 2, cuts, dice)];
+    let rng = &mut Rng::new(7);
+    let lines = [line(0, cuts, rng), line(LIFE / 2, cuts, rng)];
     // Up to here both lines cover each other.
     let last = cuts * LIFE / EVERY - AWAY / EVERY - DELAY / EVERY;
 

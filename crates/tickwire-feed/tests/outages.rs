@@ -3,15 +3,13 @@
 //! seeds for each row instead of a sample. The test prints the table, and README's may not be
 //! better than what it measures.
 #![allow(clippy::unwrap_used, clippy::panic)]
-#[path = "support/dice.rs"]
-mod dice;
 
-use dice::Dice;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     time::Duration,
 };
+use testkit::Rng;
 use tickwire::{RecvError, Time};
 use tickwire_feed::{
     Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Say, Settings, Subscription,
@@ -83,7 +81,7 @@ struct Client {
 
 struct World {
     now: Ms,
-    dice: Dice,
+    rng: Rng,
     queue: BinaryHeap<Reverse<(Ms, u64, Due)>>,
     count: u64,
     clients: Vec<Client>,
@@ -108,7 +106,7 @@ const fn number(now: Ms) -> u64 {
 
 impl World {
     fn new(seed: u64, followers: usize, row: &Row) -> Self {
-        let mut dice = Dice(seed);
+        let mut rng = Rng::new(seed);
         let client = |_| {
             let settings = Settings { addresses: row.addresses, ..Settings::new(|_| 0) };
             let mut follower = Follower::new(settings);
@@ -120,7 +118,7 @@ impl World {
                 Event::Planned => Duration::from_millis(row.life + 12 * SECOND),
                 _ => Duration::MAX,
             };
-            follower.add_line(Backoff::seeded(dice.next()).trading(), life, lead);
+            follower.add_line(Backoff::seeded(rng.next()).trading(), life, lead);
             follower.subscribe(Subscription::default());
             Client { follower, open: HashMap::new(), delivered: None, longest: 0 }
         };
@@ -130,7 +128,7 @@ impl World {
         let second = Duration::from_millis(SECOND);
         let mut world = Self {
             now: 0,
-            dice,
+            rng,
             queue: BinaryHeap::new(),
             count: 0,
             clients,
@@ -216,7 +214,7 @@ impl World {
         for at in 0..self.clients.len() {
             for (id, (host, delay)) in self.clients[at].open.clone() {
                 let over = match self.event {
-                    Event::Frozen if host == 0 => self.dice.between(HEARTBEAT.0, HEARTBEAT.1),
+                    Event::Frozen if host == 0 => self.rng.between(HEARTBEAT.0, HEARTBEAT.1),
                     Event::Frozen => continue,
                     _ => delay,
                 };
@@ -271,7 +269,7 @@ impl World {
             match self.clients[at].follower.poll(now, &mut self.attempts) {
                 Action::Dial { connection, address, .. } => {
                     self.dials.push(self.now);
-                    let delay = self.dice.between(5, 30);
+                    let delay = self.rng.between(5, 30);
                     match self.frozen && address == 0 {
                         true => self.at(self.now + HANDSHAKE, Due::Over(at, connection)),
                         false => {

@@ -100,20 +100,17 @@ impl Deadlines {
 mod tests {
     use super::*;
     use std::{collections::BTreeMap, time::Duration};
+    use testkit::Rng;
 
     #[test]
     fn it_gives_what_a_sorted_map_gives() {
         let mut deadlines = Deadlines::default();
         let mut model: BTreeMap<u32, Time> = BTreeMap::new();
-        let mut seed = 1_u64;
-        let mut random = move |below: u64| {
-            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (seed >> 33) % below
-        };
+        let mut rng = Rng::new(1);
         for _ in 0..20_000 {
-            let id = random(50) as u32;
-            let time = Time::new(Duration::from_millis(random(1000)));
-            match random(4) {
+            let id = rng.below(50);
+            let time = Time::new(Duration::from_millis(rng.below(1000)));
+            match rng.below(4) {
                 0 => {
                     deadlines.remove(id);
                     deadlines.set_no_later(id, time);

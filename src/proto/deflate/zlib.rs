@@ -242,6 +242,7 @@ mod tests {
     use super::*;
     use crate::proto::deflate::codec::store;
     use std::vec;
+    use testkit::Rng;
 
     #[test]
     fn what_is_stored_is_what_it_was() {
@@ -306,16 +307,12 @@ mod tests {
     #[test]
     fn what_becomes_no_shorter_is_not_worth_compressing() {
         let setting = Setting { level: 6, window_bits: 15 };
-        let mut random = 1_u32;
+        let mut rng = Rng::new(1);
         let mut seen = [false; 3];
         for turn in 0..if cfg!(miri) { 20 } else { 2000 } {
             // The more bytes of the payload are equal, the shorter is the output.
-            let payload: Vec<u8> = (0..20)
-                .map(|i| {
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    if i < turn % 20 { b'a' } else { (random >> 24) as u8 }
-                })
-                .collect();
+            let payload: Vec<u8> =
+                (0..20).map(|i| if i < turn % 20 { b'a' } else { rng.below(256) as u8 }).collect();
             let mut out = ZlibOutput::default();
             let worth = Zlib { memory: 0 }.compress_alone(setting, &payload, &mut out);
             assert_eq!(worth, without_tail(&out).len() < payload.len());

@@ -1,15 +1,12 @@
 use super::*;
 use alloc::vec::Vec;
+use testkit::Rng;
 
 /// After any sequence of writes and checks, a check of the buffer has the same result as the
 /// standard library's check of the same bytes.
 #[test]
 fn a_buffer_knows_only_what_is_so() {
-    let mut random = 1_u32;
-    let mut next = |n: usize| {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (random >> 16) as usize % n
-    };
+    let mut rng = Rng::new(1);
     let pieces = ["a", "é", "€", "😀"].map(str::as_bytes);
     let mut whole = 0;
     let mut begun = 0;
@@ -17,14 +14,14 @@ fn a_buffer_knows_only_what_is_so() {
     for _ in 0..if cfg!(miri) { 200 } else { 20_000 } {
         let mut buffer = Buffer::from(alloc::vec![b'x'; 12]);
         for _ in 0..8 {
-            let from = next(12);
-            let to = next(14);
-            match next(6) {
+            let from = rng.below(12);
+            let to = rng.below(14);
+            match rng.below(6) {
                 0 => buffer.copy_within(from..12, to.min(from)),
                 1 => buffer.overwrite(from..).unwrap_or_default().fill(b'y'),
                 2 => buffer.get_mut(from..12).unwrap_or_default().fill(0xff),
                 3 => {
-                    let piece = pieces[next(4)];
+                    let piece = pieces[rng.below(4)];
                     let n = piece.len().min(12 - from);
                     buffer.get_mut(from..from + n).unwrap_or_default().copy_from_slice(&piece[..n]);
                 }

@@ -1,6 +1,6 @@
 //! One response to every carrier's client.
 use super::{Line, Outcome, core_of, read_head, sent_a_head, shown, subprotocol};
-use crate::support::wire::Rng;
+use testkit::Rng;
 use tickwire::{
     Config, Entropy,
     handshake::{
@@ -23,7 +23,7 @@ impl Entropy for SampleNonce {
             Some(rng) => rng.fill(dest),
             None => {
                 dest.copy_from_slice(b"the sample nonce");
-                self.0 = Some(Rng(1));
+                self.0 = Some(Rng::new(1));
             }
         }
     }

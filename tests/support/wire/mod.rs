@@ -11,53 +11,25 @@ use bytes::{Buf, Bytes};
 #[allow(unused_imports)]
 pub(crate) use pair::{End, Pair};
 use std::{fmt::Write as _, time::Duration};
+use testkit::Rng;
 use tickwire::{
     Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Heartbeat, Message, Negotiated,
     Outbound, OwnedMessage, Position, Prepared, RecvError, Report, Role, Sender, Step, Time,
     handshake::server::{Handshake, Rejection},
 };
 
-// A reproducible source of everything.
+/// The masking keys and the nonce of a client, the same ones in each run for the same seed.
+pub(crate) struct Keys(Rng);
 
-/// SplitMix64: seeded, good enough to choose test cases and (test only!) masking keys.
-#[derive(Clone, Debug)]
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    /// Once in `n` times.
-    pub(crate) fn once_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub(crate) fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-
-    pub(crate) fn bytes(&mut self, n: usize) -> Vec<u8> {
-        let mut bytes = vec![0; n];
-        self.fill(&mut bytes);
-        bytes
+impl Keys {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Rng::new(seed))
     }
 }
 
-impl Entropy for Rng {
+impl Entropy for Keys {
     fn fill(&mut self, dest: &mut [u8]) {
-        for eight in dest.chunks_mut(8) {
-            eight.copy_from_slice(&self.next().to_le_bytes()[..eight.len()]);
-        }
+        self.0.fill(dest);
     }
 }
 
@@ -271,7 +243,7 @@ pub(crate) fn server(config: &Config) -> Connection {
 }
 
 pub(crate) fn client(config: &Config) -> Connection {
-    Connection::client(config, negotiated(), Rng(1))
+    Connection::client(config, negotiated(), Keys::new(1))
 }
 
 /// What the connections made on this thread agreed on.

@@ -1,5 +1,6 @@
 //! Text, over sockets of this machine, with the heap counted.
 use crate::{harness::*, support::wire::*};
+use testkit::Rng;
 use tickwire::{Config, ProtocolError, Role};
 
 /// Lengths around the blocks that text is checked in.
@@ -33,7 +34,7 @@ fn text_that_is_not_utf8_is_refused_wherever_the_fault_is() {
 // A36
 #[test]
 fn text_is_valid_where_the_standard_library_says_so() {
-    let mut rng = Rng(36);
+    let mut rng = Rng::new(36);
     let alphabet: &[&[u8]] = &[
         b"a",
         b"\xc3\xa9",

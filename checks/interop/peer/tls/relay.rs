@@ -7,6 +7,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::Rng;
 
 /// A relay for one connection.
 pub(super) struct Relay {
@@ -63,7 +64,7 @@ fn pass(listener: &TcpListener, target: SocketAddr, seed: u64) -> io::Result<[Se
 fn one_way(mut from: TcpStream, mut to: TcpStream, seed: u64) -> io::Result<Seen> {
     to.set_nodelay(true)?;
     let (mut seen, mut room) = (Seen::default(), vec![0; 1 << 16]);
-    let (mut passed, mut random) = (0, seed);
+    let (mut passed, mut rng) = (0, Rng::new(seed));
     loop {
         let n = from.read(&mut room).unwrap_or_else(|_| {
             seen.reset = true;
@@ -76,11 +77,10 @@ fn one_way(mut from: TcpStream, mut to: TcpStream, seed: u64) -> io::Result<Seen
         seen.note(&room[..n]);
         let mut rest = &room[..n];
         while !rest.is_empty() {
-            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let most = match random >> 61 {
+            let most = match rng.below(8) {
                 _ if passed < 4000 => 1, // the handshake and some records more
-                0 => 1 + (random >> 32) as usize % 6,
-                _ => 1 + (random >> 32) as usize % 8000,
+                0 => 1 + rng.below(6),
+                _ => 1 + rng.below(8000),
             };
             let (now, later) = rest.split_at(most.min(rest.len()));
             seen.refused |= to.write_all(now).is_err();

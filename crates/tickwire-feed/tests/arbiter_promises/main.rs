@@ -5,8 +5,6 @@
 //! usual.
 #![allow(clippy::panic)]
 mod calls;
-#[path = "../support/dice.rs"]
-mod dice;
 mod model;
 mod regressions;
 mod scenario;
@@ -23,12 +21,12 @@ fn case(seed: u64) -> (Setting, Vec<Call>, Result<(), Broken>) {
     let mut scenario = Scenario::new(seed);
     let mut run = Run::new(scenario.set);
     let mut calls = Vec::new();
-    let length = scenario.dice.of(&[8, 20, 60]);
-    let starts = scenario.dice.one_in(2);
+    let length = scenario.rng.of(&[8, 20, 60]);
+    let starts = scenario.rng.once_in(2);
     let mut result = Ok(());
     while result.is_ok() && calls.len() < length {
         let call = match calls.len() {
-            0 if starts => scenario.dice.of(&[Call::Resume, Call::Resync(scenario.low)]),
+            0 if starts => scenario.rng.of(&[Call::Resume, Call::Resync(scenario.low)]),
             _ => scenario.next(&run.model),
         };
         calls.push(call);

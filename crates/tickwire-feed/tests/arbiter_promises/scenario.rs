@@ -2,12 +2,12 @@
 use std::time::Duration;
 
 use super::calls::Call;
-use super::dice::Dice;
 use super::model::{Feed, Model, Setting};
+use testkit::Rng;
 
 /// An exchange, its lines, and a user.
 pub(crate) struct Scenario {
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
     pub(crate) set: Setting,
     /// A message has one number; or all lines cut the feed into the same messages; or each line
     /// cuts it into messages of its own.
@@ -29,51 +29,51 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed);
+        let mut rng = Rng::new(seed);
         let mut set = Setting {
-            most_kept: dice.of(&[0, 1, 1, 2, 3, 5, 4096]),
-            reach: dice.of(&[3, 5, 12, 1_000_000, 1_000_000]),
-            patience: dice.of(&[0, 1, 10, 10, 1000].map(Duration::from_millis)),
+            most_kept: rng.of(&[0, 1, 1, 2, 3, 5, 4096]),
+            reach: rng.of(&[3, 5, 12, 1_000_000, 1_000_000]),
+            patience: rng.of(&[0, 1, 10, 10, 1000].map(Duration::from_millis)),
         };
-        if dice.one_in(8) {
+        if rng.once_in(8) {
             set.patience = Duration::MAX;
         }
         // Gaps of messages that were refused: lines lose much, and there is room for one message.
-        let narrow = dice.one_in(4);
+        let narrow = rng.once_in(4);
         if narrow {
             (set.most_kept, set.reach) = (1, 1_000_000);
         }
-        let low = dice.of(&[0, 1, 1, 50, 1000, u64::MAX - 400]);
+        let low = rng.of(&[0, 1, 1, 50, 1000, u64::MAX - 400]);
         Self {
             set,
-            messages: dice.of(&[1, 1, 2, 3]),
+            messages: rng.of(&[1, 1, 2, 3]),
             head: low,
             low,
             lines: Vec::new(),
             opened: 0,
-            most_lines: 1 + dice.roll(4),
-            liars: dice.of(&[0, 0, 1, 2]),
-            loss: if narrow { 3 } else { dice.of(&[3, 8, 30]) },
-            lazy: if narrow { 1 } else { dice.of(&[1, 1, 3, 10]) },
-            snapshots: if narrow { 1000 } else { dice.of(&[1, 2, 1000]) },
-            dice,
+            most_lines: 1 + rng.below(4),
+            liars: rng.of(&[0, 0, 1, 2]),
+            loss: if narrow { 3 } else { rng.of(&[3, 8, 30]) },
+            lazy: if narrow { 1 } else { rng.of(&[1, 1, 3, 10]) },
+            snapshots: if narrow { 1000 } else { rng.of(&[1, 2, 1000]) },
+            rng,
         }
     }
 
     pub(crate) fn next(&mut self, model: &Model) -> Call {
         let open = self.lines.len() as u64;
-        if open == 0 || open < self.most_lines && self.dice.one_in(10) {
+        if open == 0 || open < self.most_lines && self.rng.once_in(10) {
             return self.open();
         }
-        if model.is_stopped() && self.dice.one_in(self.lazy) {
+        if model.is_stopped() && self.rng.once_in(self.lazy) {
             return self.answer(model);
         }
-        match self.dice.roll(100) {
-            0..4 => Call::Close(self.lines.remove(self.dice.roll(open) as usize).0),
+        match self.rng.below(100) {
+            0..4 => Call::Close(self.lines.remove(self.rng.below(open) as usize).0),
             4..16 => Call::Wait(self.time()),
             16..19 => Call::Late(self.time()),
             19 => self.answer(model),
-            20 if self.dice.one_in(10) => {
+            20 if self.rng.once_in(10) => {
                 self.head = self.low; // The exchange counts anew, for lines that open from now on.
                 self.open()
             }
@@ -83,54 +83,54 @@ impl Scenario {
 
     fn time(&mut self) -> u64 {
         let patience = self.set.patience.as_millis().min(1000) as u64;
-        self.dice.of(&[0, 1, patience / 2, patience, 2 * patience])
+        self.rng.of(&[0, 1, patience / 2, patience, 2 * patience])
     }
 
     fn open(&mut self) -> Call {
         let liars = self.lines.iter().filter(|l| !l.1).count() as u64;
-        let honest = liars >= self.liars || self.dice.one_in(2);
-        let at = self.head.saturating_sub(self.dice.roll(6)).max(self.low);
-        let at = at + self.dice.roll(2) * self.dice.roll(4);
+        let honest = liars >= self.liars || self.rng.once_in(2);
+        let at = self.head.saturating_sub(self.rng.below(6)).max(self.low);
+        let at = at + self.rng.below(2) * self.rng.below(4);
         self.opened += 1;
         self.lines.push((self.opened, honest, at));
         if honest { Call::Open(self.opened) } else { Call::Liar(self.opened) }
     }
 
     fn answer(&mut self, model: &Model) -> Call {
-        if !self.dice.one_in(self.snapshots) {
+        if !self.rng.once_in(self.snapshots) {
             return Call::Resume;
         }
         let next = match model.feed {
-            Feed::Lost(gap) => gap.0.saturating_add(self.dice.roll((gap.1 - gap.0).min(20) + 6)),
-            _ => self.dice.of(&[model.next.max(self.low), self.head]),
+            Feed::Lost(gap) => gap.0.saturating_add(self.rng.below((gap.1 - gap.0).min(20) + 6)),
+            _ => self.rng.of(&[model.next.max(self.low), self.head]),
         };
         // An old snapshot, or one that is newer than the messages.
-        Call::Resync(match self.dice.roll(8) {
-            0 => next.saturating_sub(self.dice.roll(6)),
-            1 => next.saturating_add(self.dice.roll(6)),
+        Call::Resync(match self.rng.below(8) {
+            0 => next.saturating_sub(self.rng.below(6)),
+            1 => next.saturating_add(self.rng.below(6)),
             _ => next,
         })
     }
 
     fn offer(&mut self, model: &Model) -> Call {
-        let at = self.dice.roll(self.lines.len() as u64) as usize;
+        let at = self.rng.below(self.lines.len());
         let (line, honest, mut first) = self.lines[at];
-        if !honest && self.dice.one_in(2) {
+        if !honest && self.rng.once_in(2) {
             let (first, last) = self.lie(model.next.max(1));
             return Call::Offer(line, first, last);
         }
-        if self.dice.one_in(self.loss) {
-            let far = self.dice.one_in(8);
-            first += if far { self.set.reach.min(30) } else { 1 + self.dice.roll(3) };
+        if self.rng.once_in(self.loss) {
+            let far = self.rng.once_in(8);
+            first += if far { self.set.reach.min(30) } else { 1 + self.rng.below(3) };
         }
-        let begins = |n: &u64| Dice(*n).one_in(3);
+        let begins = |n: &u64| Rng::new(*n).once_in(3);
         if self.messages == 2 {
             first = (first..).find(begins).unwrap_or(first);
         }
         let last = match self.messages {
             1 => first,
             2 => (first..first + 2).find(|n| begins(&(n + 1))).unwrap_or(first + 2),
-            _ => first + self.dice.roll(3),
+            _ => first + self.rng.below(3),
         };
         self.lines[at].2 = last + 1;
         self.head = self.head.max(last + 1);
@@ -138,19 +138,19 @@ impl Scenario {
     }
 
     fn lie(&mut self, next: u64) -> (u64, u64) {
-        let near = next.saturating_add(self.dice.roll(8)).saturating_sub(4);
+        let near = next.saturating_add(self.rng.below(8)).saturating_sub(4);
         let reach = self.set.reach;
-        let first = match self.dice.roll(6) {
+        let first = match self.rng.below(6) {
             0 | 1 => near,
-            2 => self.dice.roll(5),
-            3 => (next - 1).saturating_add(reach + self.dice.roll(5)).saturating_sub(2),
-            4 => near.saturating_add(self.dice.of(&[20, 1 << 20, 1 << 40])),
-            _ => self.dice.of(&[u64::MAX, u64::MAX - 1, u64::MAX - 2, self.low]),
+            2 => self.rng.below(5),
+            3 => (next - 1).saturating_add(reach + self.rng.below(5)).saturating_sub(2),
+            4 => near.saturating_add(self.rng.of(&[20, 1 << 20, 1 << 40])),
+            _ => self.rng.of(&[u64::MAX, u64::MAX - 1, u64::MAX - 2, self.low]),
         };
-        let last = match self.dice.roll(12) {
+        let last = match self.rng.below(12) {
             0 => first.saturating_sub(1),
-            1 => first.saturating_add(reach + self.dice.roll(3)).saturating_sub(2),
-            2 | 3 => first.saturating_add(self.dice.roll(5)),
+            1 => first.saturating_add(reach + self.rng.below(3)).saturating_sub(2),
+            2 | 3 => first.saturating_add(self.rng.below(5)),
             _ => first,
         };
         (first, last)

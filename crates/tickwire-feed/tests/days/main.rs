@@ -2,16 +2,14 @@
 //! its documentation alone. `TESTS=all` runs 1,000 days instead of 3, `CASES=n` the first n, and
 //! `SEED=n` one, of which `FROM=ms TO=ms` prints that part.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#[path = "../support/dice.rs"]
-mod dice;
 mod fail;
 mod oracle;
 mod settings;
 mod world;
-use dice::Dice;
 use oracle::Oracle;
 use settings::Settings;
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use testkit::Rng;
 use tickwire::{RecvError, Retry, Time};
 use tickwire_feed::{
     Action, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings as Set, State,
@@ -36,7 +34,7 @@ struct Program {
     again: Vec<(Ms, usize)>,
     /// When a person says go on.
     person: Option<Ms>,
-    dice: Dice,
+    rng: Rng,
     traced: Option<(Ms, Ms)>,
 }
 
@@ -50,7 +48,7 @@ impl Program {
             streams,
             again: Vec::new(),
             person: None,
-            dice: Dice(!seed),
+            rng: Rng::new(!seed),
             traced: variable("FROM").zip(variable("TO")),
             set,
         }
@@ -92,7 +90,7 @@ impl Program {
             wait = self.polls();
             let states = self.states();
             if self.person.is_none() && states.iter().any(|s| matches!(s, State::Stopped { .. })) {
-                self.person = Some(self.world.now + self.dice.between(1, 30) * MINUTE);
+                self.person = Some(self.world.now + self.rng.between(1, 30) * MINUTE);
             }
             self.oracle.looks(&self.world, &states);
         }
@@ -171,7 +169,7 @@ impl Program {
             }
             Got::BadCertificate => Cause::CertificateRefused.into(),
             Got::Closed(code) => Ended::Closed(code),
-            Got::Cut if self.dice.one_in(2) => Ended::Closed(1006),
+            Got::Cut if self.rng.once_in(2) => Ended::Closed(1006),
             Got::NoName => Cause::Network.into(),
             Got::Unreachable => Cause::Unreachable.into(),
             Got::HandshakeTimeout => Cause::HandshakeTimeout.into(),

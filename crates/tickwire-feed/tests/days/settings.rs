@@ -1,6 +1,7 @@
 //! The settings of a day, of the client and of the exchange: drawn from the seed.
-use crate::{Note, dice::Dice, oracle::Rules, world::*};
+use crate::{Note, oracle::Rules, world::*};
 use std::time::Duration;
+use testkit::Rng;
 use tickwire_feed::{Attempts, Follower, Pace, Recovery, Settings as Set, Subscription};
 use tickwire_parts::Backoff;
 
@@ -23,16 +24,16 @@ pub(crate) struct Settings {
 
 const CAP: Ms = 10 * MINUTE;
 
-fn plan(dice: &mut Dice, streams: usize, life: Ms, finds: [bool; 2]) -> Plan {
+fn plan(rng: &mut Rng, streams: usize, life: Ms, finds: [bool; 2]) -> Plan {
     Plan {
-        hosts: dice.between(1, 3) as usize,
+        hosts: rng.between(1, 3) as usize,
         streams,
-        login: dice.one_in(2),
+        login: rng.once_in(2),
         life,
-        warns: dice.one_in(3),
-        every: dice.of(&[0, MINUTE, 5 * MINUTE, 5 * MINUTE, 20 * MINUTE]),
-        tick: dice.of(&[SECOND, 4 * SECOND, 10 * SECOND]),
-        heartbeat: dice.of(&[0, 3250]),
+        warns: rng.once_in(3),
+        every: rng.of(&[0, MINUTE, 5 * MINUTE, 5 * MINUTE, 20 * MINUTE]),
+        tick: rng.of(&[SECOND, 4 * SECOND, 10 * SECOND]),
+        heartbeat: rng.of(&[0, 3250]),
         finds,
     }
 }
@@ -43,19 +44,19 @@ const fn ms(ms: Ms) -> Duration {
 
 impl Settings {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed ^ 0xDA75);
-        let (lines, streams) = (dice.of(&[1, 1, 2, 3]), dice.between(1, 6));
-        let pace = dice.of(&[(4, 1200, 1), (4, 1200, 0), (10, 1000, 0), (1, 10_000, 0)]);
-        let probe_after = dice.of(&[None, Some(5 * SECOND), Some(30 * SECOND)]);
-        let ask_after = dice.of(&[None, Some(20 * SECOND), Some(2 * MINUTE)]);
+        let mut rng = Rng::new(seed ^ 0xDA75);
+        let (lines, streams) = (rng.of(&[1, 1, 2, 3]), rng.between(1, 6));
+        let pace = rng.of(&[(4, 1200, 1), (4, 1200, 0), (10, 1000, 0), (1, 10_000, 0)]);
+        let probe_after = rng.of(&[None, Some(5 * SECOND), Some(30 * SECOND)]);
+        let ask_after = rng.of(&[None, Some(20 * SECOND), Some(2 * MINUTE)]);
         let ask_after = ask_after.or(probe_after.is_none().then_some(30 * SECOND));
-        let leave_after = dice.of(&[None, None, Some(4 * MINUTE)]);
-        let answer_within = dice.of(&[3 * SECOND, SECOND, 5 * SECOND]);
-        let attempts = dice.of(&[(250, 5 * MINUTE), (10, MINUTE), (1, MINUTE)]);
-        let life = dice.of(&[DAY, 6 * HOUR, 2 * HOUR, 20 * MINUTE]);
+        let leave_after = rng.of(&[None, None, Some(4 * MINUTE)]);
+        let answer_within = rng.of(&[3 * SECOND, SECOND, 5 * SECOND]);
+        let attempts = rng.of(&[(250, 5 * MINUTE), (10, MINUTE), (1, MINUTE)]);
+        let life = rng.of(&[DAY, 6 * HOUR, 2 * HOUR, 20 * MINUTE]);
         let lead = life / 10;
         let finds = [leave_after.is_some(), ask_after.is_some()];
-        let plan = plan(&mut dice, streams as usize, life, finds);
+        let plan = plan(&mut rng, streams as usize, life, finds);
         // A question waits for the pace behind those of all subscriptions, twice each.
         let all = (pace.1 / Ms::from(pace.0 - pace.2) + 1) * (2 * streams + 3);
         let silence = probe_after.unwrap_or(Ms::MAX).min(ask_after.unwrap_or(Ms::MAX));
@@ -79,7 +80,7 @@ impl Settings {
             addresses: plan.hosts,
             login: plan.login,
             pace: Pace::new(pace.0, ms(pace.1)).reserve(pace.2),
-            batch: dice.of(&[1, 1, 2, 100]),
+            batch: rng.of(&[1, 1, 2, 100]),
             probe_after: probe_after.map(ms),
             answer_within: ms(answer_within),
             ..Set::new(|_| 0)
@@ -87,7 +88,7 @@ impl Settings {
         let subscription = Subscription {
             ask_after: ask_after.map(ms),
             leave_after: leave_after.map(ms),
-            recovery: if dice.one_in(2) { Recovery::Resume } else { Recovery::Snapshot },
+            recovery: if rng.once_in(2) { Recovery::Resume } else { Recovery::Snapshot },
             per_connection: false,
         };
         Self {
@@ -96,9 +97,9 @@ impl Settings {
             set,
             follower: Follower::new(Set::new(|_| 0)),
             attempts: Attempts::new(attempts.0, ms(attempts.1)),
-            snapshots: subscription.recovery == Recovery::Snapshot && dice.one_in(2),
+            snapshots: subscription.recovery == Recovery::Snapshot && rng.once_in(2),
             subscription,
-            gives_up: dice.one_in(2),
+            gives_up: rng.once_in(2),
             life: ms(life),
             lead: ms(lead),
             first_delay: ms(5 * SECOND),
@@ -107,21 +108,21 @@ impl Settings {
 
     /// Settings at the ends of their ranges: then only some rules can be kept.
     pub(crate) fn extreme(seed: u64) -> Self {
-        let (mut set, mut dice) = (Self::new(seed), Dice(seed ^ 0xE97E));
+        let (mut set, mut rng) = (Self::new(seed), Rng::new(seed ^ 0xE97E));
         let ends = [Duration::ZERO, Duration::from_nanos(1), ms(SECOND), Duration::MAX];
-        set.subscription.ask_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
-        set.subscription.leave_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
-        set.set.probe_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
-        set.set.answer_within = dice.of(&ends);
-        (set.life, set.lead, set.first_delay) = (dice.of(&ends), dice.of(&ends), dice.of(&ends));
-        set.set.batch = dice.of(&[0, usize::MAX]);
-        set.set.addresses = dice.of(&[0, 1, set.plan.hosts]);
+        set.subscription.ask_after = Some(rng.of(&ends)).filter(|_| !rng.once_in(4));
+        set.subscription.leave_after = Some(rng.of(&ends)).filter(|_| !rng.once_in(4));
+        set.set.probe_after = Some(rng.of(&ends)).filter(|_| !rng.once_in(4));
+        set.set.answer_within = rng.of(&ends);
+        (set.life, set.lead, set.first_delay) = (rng.of(&ends), rng.of(&ends), rng.of(&ends));
+        set.set.batch = rng.of(&[0, usize::MAX]);
+        set.set.addresses = rng.of(&[0, 1, set.plan.hosts]);
         set.set.pace = Pace::new(1, ms(MINUTE)).reserve(9);
-        let attempts = dice.of(&[(1, MINUTE), (50, SECOND)]);
+        let attempts = rng.of(&[(1, MINUTE), (50, SECOND)]);
         set.attempts = Attempts::new(attempts.0, ms(attempts.1));
         (set.rules.dials, set.rules.window) = ((attempts.0 as usize, attempts.1), attempts.1);
         (set.rules.pace, set.rules.lines) =
-            ((1, MINUTE), dice.of(&[1, Follower::<Note>::MOST_LINES]));
+            ((1, MINUTE), rng.of(&[1, Follower::<Note>::MOST_LINES]));
         set.plan.every = 20 * SECOND;
         set
     }

@@ -1,7 +1,7 @@
 //! An exchange in virtual time: hosts that accept, refuse or stay silent; logins, subscriptions and
 //! numbered data over connections; and a day of trouble with all of these. One seed is one day.
-use crate::dice::Dice;
 use std::{cmp::Reverse, collections::BinaryHeap};
+use testkit::Rng;
 
 /// Milliseconds since the day began, by the exchange's clock.
 pub(crate) type Ms = u64;
@@ -122,7 +122,7 @@ struct Stream {
 pub(crate) struct World {
     pub(crate) now: Ms,
     pub(crate) plan: Plan,
-    dice: Dice,
+    rng: Rng,
     queue: BinaryHeap<Reverse<(Ms, u64, Due)>>,
     count: u64,
     /// What becomes of an attempt, until when.
@@ -148,7 +148,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
         let (hosts, streams) = (vec![(None, 0); plan.hosts], vec![Stream::default(); plan.streams]);
-        let mut world = Self { plan, dice: Dice(seed), hosts, streams, ..Self::default() };
+        let mut world = Self { plan, rng: Rng::new(seed), hosts, streams, ..Self::default() };
         (0..world.plan.streams).for_each(|stream| world.at(SECOND, Due::Publish(stream)));
         if world.plan.every > 0 {
             world.at(10 * SECOND, Due::Trouble);
@@ -195,7 +195,7 @@ impl World {
 
     /// Begins an attempt. Its outcome is told under the returned number.
     pub(crate) fn dial(&mut self, host: usize) -> usize {
-        let (id, lag) = (self.connections.len(), self.dice.between(1, 150));
+        let (id, lag) = (self.connections.len(), self.rng.between(1, 150));
         let (outcome, until) = self.hosts[host];
         let got = outcome.filter(|_| self.now < until).unwrap_or(Got::Open);
         let after = if got == Got::HandshakeTimeout { 3 * SECOND } else { 2 * lag };
@@ -248,7 +248,7 @@ impl World {
             Due::Publish(stream) => self.publish(stream),
             Due::Trouble => {
                 self.trouble();
-                let next = self.now + self.dice.between(1, 2 * self.plan.every);
+                let next = self.now + self.rng.between(1, 2 * self.plan.every);
                 if next < TURMOIL {
                     self.at(next, Due::Trouble);
                 }
@@ -304,13 +304,13 @@ impl World {
 
     fn publish(&mut self, stream: usize) {
         let pause = self.streams[stream].paused_until;
-        let next = self.now + self.dice.between(1, 2 * self.plan.tick);
+        let next = self.now + self.rng.between(1, 2 * self.plan.tick);
         self.at(next.max(pause), Due::Publish(stream));
         if self.now < pause || QUIET.contains(&self.now) {
             return;
         }
         let troubled = self.plan.every > 0 && self.now < TURMOIL;
-        let skipped = troubled && self.dice.one_in(5000); // nobody gets that number
+        let skipped = troubled && self.rng.once_in(5000); // nobody gets that number
         self.streams[stream].number += 1 + u64::from(skipped);
         let (restarts, number) = self.published(stream);
         self.open.retain(|&id| !self.connections[id].gone);
@@ -320,8 +320,8 @@ impl World {
                 continue;
             }
             // Sometimes a connection misses a number, or gets the last ones again.
-            let missed = troubled && self.dice.one_in(2000);
-            let again = if troubled && self.dice.one_in(1000) { 3 } else { 0 };
+            let missed = troubled && self.rng.once_in(2000);
+            let again = if troubled && self.rng.once_in(1000) { 3 } else { 0 };
             let all = (number.saturating_sub(again) + 1)..=number;
             for number in (!missed).then_some(number).into_iter().chain(all) {
                 self.send(id, Got::Data { stream, restarts, number });
@@ -331,23 +331,23 @@ impl World {
 
     /// One more thing goes wrong.
     fn trouble(&mut self) {
-        let length = self.dice.of(&[2 * SECOND, 20 * SECOND, 2 * MINUTE, 10 * MINUTE]);
+        let length = self.rng.of(&[2 * SECOND, 20 * SECOND, 2 * MINUTE, 10 * MINUTE]);
         let until = (self.now + length).min(TURMOIL);
-        let stream = self.dice.between(0, self.plan.streams as u64 - 1) as usize;
-        let after = self.dice.of(&[None, Some(0), Some(1), Some(30), Some(600), Some(u64::MAX)]);
-        let code = self.dice.of(&[1000, 1001, 1002, 1005, 1008, 1011, 1012, 1012, 1013, 4000]);
-        let kind = self.dice.between(0, 26);
-        let outcome = outcome(kind, after, self.dice.between(0, 2));
+        let stream = self.rng.between(0, self.plan.streams as u64 - 1) as usize;
+        let after = self.rng.of(&[None, Some(0), Some(1), Some(30), Some(600), Some(u64::MAX)]);
+        let code = self.rng.of(&[1000, 1001, 1002, 1005, 1008, 1011, 1012, 1012, 1013, 4000]);
+        let kind = self.rng.between(0, 26);
+        let outcome = outcome(kind, after, self.rng.between(0, 2));
         self.last = (self.now, format!("{kind}: {outcome:?}, {length} ms, {stream}, {code}"));
         self.open.retain(|&id| !self.connections[id].gone);
         let mut victims = self.open.clone();
         if outcome.is_some() {
-            let one = outcome != Some(Got::NoName) && self.dice.one_in(2);
-            let number = self.dice.between(0, self.plan.hosts as u64 - 1) as usize;
+            let one = outcome != Some(Got::NoName) && self.rng.once_in(2);
+            let number = self.rng.between(0, self.plan.hosts as u64 - 1) as usize;
             let hosts = (0..self.plan.hosts).filter(|&host| !one || host == number);
             hosts.for_each(|host| self.hosts[host] = (outcome, until));
             victims.retain(|&id| !one || self.connections[id].host == number);
-        } else if self.dice.one_in(2) {
+        } else if self.rng.once_in(2) {
             victims.truncate(1);
         }
         let each = victims.iter();
@@ -376,7 +376,7 @@ impl World {
             (11..=12, _) => return self.streams[stream].paused_until = self.now + length * 4,
             (13, _) => return each.for_each(|&id| self.send(id, Got::Garbage)),
             (14, _) => return each.for_each(|&id| self.at(self.now, Due::Ending(id))),
-            (15, [_, true]) => self.stubborn = (until, self.dice.one_in(2)),
+            (15, [_, true]) => self.stubborn = (until, self.rng.once_in(2)),
             (16, _) => self.locked = until,
             _ => {}
         }

@@ -417,40 +417,40 @@ fn a_shared_pace_of_snapshots_leaves_nobody_out() {
 /// wait ends.
 #[test]
 fn calls_in_any_order_do_no_harm() {
-    use super::dice::Dice;
+    use testkit::Rng;
     use tickwire::{Retry, Time};
     use tickwire_feed::{Action, Attempts, Follower};
     use tickwire_parts::Backoff;
     for seed in super::seeds(60, 2_000) {
-        let mut dice = Dice(seed);
+        let mut rng = Rng::new(seed);
         let mut follower = Follower::<(u32, u64)>::new(Settings {
-            addresses: dice.roll(4) as usize,
-            login: dice.one_in(2),
-            batch: dice.roll(3) as usize,
-            probe_after: dice.one_in(2).then_some(SECOND),
+            addresses: rng.below(4),
+            login: rng.once_in(2),
+            batch: rng.below(3),
+            probe_after: rng.once_in(2).then_some(SECOND),
             limits: Limits {
-                most_kept: dice.roll(5) as usize,
-                most_bytes: dice.roll(500) as usize,
-                reach: dice.of(&[0, 1, 100, u64::MAX]),
-                patience: dice.roll(3) as u32 * SECOND,
+                most_kept: rng.below(5),
+                most_bytes: rng.below(500),
+                reach: rng.of(&[0, 1, 100, u64::MAX]),
+                patience: rng.below(3) * SECOND,
             },
             ..Settings::new(|_| 100)
         });
-        let mut attempts = Attempts::new(dice.roll(4) as u32, 2 * SECOND);
+        let mut attempts = Attempts::new(rng.below(4), 2 * SECOND);
         let mut ids = Vec::new();
         let mut now = Duration::ZERO;
         for _ in 0..400 {
             let time = Time::new(now);
-            let of = dice.roll(5) as usize;
-            let id = ids.get(dice.roll(1 + ids.len() as u64) as usize).copied();
-            let number = dice.of(&[0, 1, 2, 3, 10, 1_000, u64::MAX - 1, u64::MAX]);
-            match dice.roll(16) {
+            let of = rng.below(5);
+            let id = ids.get(rng.below(1 + ids.len())).copied();
+            let number = rng.of(&[0, 1, 2, 3, 10, 1_000, u64::MAX - 1, u64::MAX]);
+            match rng.below(16) {
                 0 => follower.add_line(Backoff::seeded(seed), 5 * SECOND, SECOND),
                 1 => drop(follower.subscribe(Subscription {
-                    ask_after: dice.one_in(2).then_some(SECOND),
-                    leave_after: dice.one_in(2).then_some(SECOND),
-                    recovery: if dice.one_in(2) { Recovery::Resume } else { Recovery::Snapshot },
-                    per_connection: dice.one_in(2),
+                    ask_after: rng.once_in(2).then_some(SECOND),
+                    leave_after: rng.once_in(2).then_some(SECOND),
+                    recovery: if rng.once_in(2) { Recovery::Resume } else { Recovery::Snapshot },
+                    per_connection: rng.once_in(2),
                 })),
                 2 => follower.unsubscribe(of),
                 3 => follower.resync(of, number, time),
@@ -459,18 +459,18 @@ fn calls_in_any_order_do_no_harm() {
                 6 => follower.doubt(time),
                 7 => follower.go_on(time),
                 8 => follower.clock_was_set(time),
-                9 => now += dice.roll(3_000) as u32 * MS,
+                9 => now += rng.below(3_000) * MS,
                 _ => {}
             }
             if let Some(id) = id {
-                let end: Ended = match dice.roll(4) {
-                    0 => Ended::Closed(dice.roll(5_000) as u16),
+                let end: Ended = match rng.below(4) {
+                    0 => Ended::Closed(rng.below(5_000)),
                     1 => Cause::CertificateExpired.into(),
                     2 => Retry::Stop.into(),
                     _ => Cause::Cut.into(),
                 };
-                let last = number.saturating_add(dice.roll(3));
-                let incoming = match dice.roll(12) {
+                let last = number.saturating_add(rng.below(3));
+                let incoming = match rng.below(12) {
                     0 => Incoming::LoggedIn,
                     1 => Incoming::Answer(of),
                     2 => Incoming::Ending,
@@ -479,9 +479,9 @@ fn calls_in_any_order_do_no_harm() {
                     5 => Incoming::Data { subscription: of, numbers: None },
                     _ => Incoming::Data { subscription: of, numbers: Some((number..=last).into()) },
                 };
-                match dice.roll(5) {
+                match rng.below(5) {
                     0 => follower.opened(id, time, &mut attempts),
-                    1 if dice.one_in(2) => follower.ended(id, end, time, &mut attempts),
+                    1 if rng.once_in(2) => follower.ended(id, end, time, &mut attempts),
                     _ => drop(follower.heard(id, incoming, time, || (0, number))),
                 }
             }

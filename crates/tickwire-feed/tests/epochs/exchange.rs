@@ -1,10 +1,10 @@
 //! The exchange: what it counts, what it sends over which connection, and what it has come to.
 use super::{
-    dice::Dice,
     oracle::Note,
     plan::{Kind, Plan},
 };
 use std::{collections::VecDeque, ops::Range, time::Duration};
+use testkit::Rng;
 use tickwire_feed::{Cause, ConnectionId, Ended, Incoming, Text};
 
 /// What comes to the program over a connection.
@@ -44,8 +44,8 @@ pub(crate) struct Link {
 
 impl Link {
     /// When a message that is sent now will be there: in order.
-    pub(crate) fn arrival(&mut self, now: Duration, dice: &mut Dice) -> Duration {
-        let at = now + Duration::from_micros(dice.between(5_000, 30_000));
+    pub(crate) fn arrival(&mut self, now: Duration, rng: &mut Rng) -> Duration {
+        let at = now + Duration::from_micros(rng.between(5_000, 30_000));
         self.latest = at.max(self.latest);
         self.latest
     }
@@ -72,8 +72,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(plan: &Plan, dice: &mut Dice) -> Self {
-        let count = |_| Count { epoch: 1, number: dice.between(0, 200), past: VecDeque::new() };
+    pub(crate) fn new(plan: &Plan, rng: &mut Rng) -> Self {
+        let count = |_| Count { epoch: 1, number: rng.between(0, 200), past: VecDeque::new() };
         Self {
             counts: (0..plan.kinds.len()).map(count).collect(),
             links: Vec::new(),
@@ -139,12 +139,12 @@ impl Exchange {
         of: usize,
         plan: &Plan,
         now: Duration,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> Vec<(Duration, ConnectionId, Note)> {
         if self.down > now {
             return Vec::new();
         }
-        let span = dice.between(1, plan.span);
+        let span = rng.between(1, plan.span);
         let count = &mut self.counts[of];
         let first = count.number + 1;
         count.number += span;
@@ -161,7 +161,7 @@ impl Exchange {
                 note.last = note.first;
                 link.counts[of] += 1;
             }
-            if now < plan.chaos && plan.misses.is_some_and(|n| dice.one_in(n)) {
+            if now < plan.chaos && plan.misses.is_some_and(|n| rng.once_in(n)) {
                 continue;
             }
             if link.lie != 0 {
@@ -170,15 +170,15 @@ impl Exchange {
                 link.lie = 0;
             }
             link.last = Some((of, note));
-            sent.push((link.arrival(now, dice), link.id, note));
+            sent.push((link.arrival(now, rng), link.id, note));
         }
         sent
     }
 
-    pub(crate) fn count_anew(&mut self, now: Duration, dice: &mut Dice) {
+    pub(crate) fn count_anew(&mut self, now: Duration, rng: &mut Rng) {
         for count in &mut self.counts {
             count.epoch += 1;
-            count.number = dice.of(&[0, 0, 0, 5]);
+            count.number = rng.of(&[0, 0, 0, 5]);
             count.note(now);
         }
     }

@@ -7,8 +7,6 @@
 
 mod cases;
 mod desk;
-#[path = "../support/dice.rs"]
-mod dice;
 mod ends;
 mod exchange;
 mod oracle;

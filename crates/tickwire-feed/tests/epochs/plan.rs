@@ -1,6 +1,6 @@
 //! What a seed draws: the exchange, the program's settings, and what goes wrong.
-use super::dice::Dice;
 use std::time::Duration;
+use testkit::Rng;
 use tickwire_feed::{Limits, Pace};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -113,61 +113,61 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
-        let honest = dice.one_in(3);
-        let lines = dice.between(1, 3) as usize;
-        let count = match dice.roll(4) {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let honest = rng.once_in(3);
+        let lines = rng.between(1, 3) as usize;
+        let count = match rng.below(4) {
             0 => 1,
-            1 => dice.between(2, 5),
-            2 => dice.between(6, 15),
-            _ => dice.between(16, 40),
+            1 => rng.between(2, 5),
+            2 => rng.between(6, 15),
+            _ => rng.between(16, 40),
         } as usize;
         let kinds: Vec<_> = (0..count)
-            .map(|_| dice.of(&[Kind::Book, Kind::Book, Kind::Trades, Kind::PerConnection]))
+            .map(|_| rng.of(&[Kind::Book, Kind::Book, Kind::Trades, Kind::PerConnection]))
             .collect();
         let slow = 30 * count as u64; // 20 or 30 messages a second at most
-        let interval = dice.between(slow, 4 * slow).max(50) as u32 * MS;
-        let tiny = !honest && dice.one_in(3);
+        let interval = rng.between(slow, 4 * slow).max(50) as u32 * MS;
+        let tiny = !honest && rng.once_in(3);
         let limits = match tiny {
             false => Limits::default(),
             true => Limits {
-                most_kept: dice.between(0, 8) as usize,
-                most_bytes: dice.between(0, 4_096) as usize,
-                reach: dice.between(1, 300),
-                patience: dice.between(1, 2_000) as u32 * MS,
+                most_kept: rng.between(0, 8) as usize,
+                most_bytes: rng.between(0, 4_096) as usize,
+                reach: rng.between(1, 300),
+                patience: rng.between(1, 2_000) as u32 * MS,
             },
         };
         let (most, window) = if tiny { (1, 100) } else { (4, 1_200) };
-        let life = dice.one_in(3).then(|| dice.between(70, 200) as u32 * SECOND);
+        let life = rng.once_in(3).then(|| rng.between(70, 200) as u32 * SECOND);
         Self {
             honest,
             tiny,
             lines,
-            addresses: dice.between(1, 3) as usize,
+            addresses: rng.between(1, 3) as usize,
             kinds,
             interval,
-            span: if dice.one_in(3) { 3 } else { 1 },
-            bytes: if !honest && dice.one_in(4) { 16 << 20 } else { 200 },
-            login: dice.one_in(3),
+            span: if rng.once_in(3) { 3 } else { 1 },
+            bytes: if !honest && rng.once_in(4) { 16 << 20 } else { 200 },
+            login: rng.once_in(3),
             life,
-            heartbeat: !dice.one_in(4),
-            batch: dice.of(&[1, 1, 10, 0]),
-            ask_after: (!dice.one_in(4)).then(|| dice.between(2, 10) as u32 * SECOND),
-            leave_after: (!dice.one_in(3)).then(|| 12 * SECOND + 15 * interval),
-            probe_after: dice.one_in(2).then(|| dice.between(1, 5) as u32 * SECOND),
+            heartbeat: !rng.once_in(4),
+            batch: rng.of(&[1, 1, 10, 0]),
+            ask_after: (!rng.once_in(4)).then(|| rng.between(2, 10) as u32 * SECOND),
+            leave_after: (!rng.once_in(3)).then(|| 12 * SECOND + 15 * interval),
+            probe_after: rng.once_in(2).then(|| rng.between(1, 5) as u32 * SECOND),
             limits,
             pace: (most, window * MS),
             attempts: match tiny {
-                true => (dice.between(0, 6) as u32, 10 * SECOND, 1),
+                true => (rng.between(0, 6) as u32, 10 * SECOND, 1),
                 false => (250, 300 * SECOND, 20),
             },
-            fault_every: dice.between(2, 15) as u32 * SECOND,
-            chaos: dice.between(60, 180) as u32 * SECOND,
+            fault_every: rng.between(2, 15) as u32 * SECOND,
+            chaos: rng.between(60, 180) as u32 * SECOND,
             calm: 420 * SECOND,
-            misses: dice.one_in(2).then(|| dice.between(5, 200)),
-            snapshot_age: if honest || dice.one_in(2) { Duration::ZERO } else { 3 * SECOND / 2 },
-            snapshots_fail: !honest && dice.one_in(3),
-            reads_all: honest || !dice.one_in(4),
+            misses: rng.once_in(2).then(|| rng.between(5, 200)),
+            snapshot_age: if honest || rng.once_in(2) { Duration::ZERO } else { 3 * SECOND / 2 },
+            snapshots_fail: !honest && rng.once_in(3),
+            reads_all: honest || !rng.once_in(4),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Somebody who reads the lines of `State` alone has to see what has happened.
 use super::{
     desk::{Desk, MS, SECOND, settings},
-    dice::Dice,
     refusal::refusal,
 };
 use std::collections::BTreeSet;
+use testkit::Rng;
 use tickwire::{Error, Retry};
 use tickwire_feed::{Cause, Ended, Incoming, Recovery, Settings, Subscription};
 
@@ -150,10 +150,10 @@ fn printed(outage: &Outage) -> String {
 
 #[test]
 fn ten_drawn_outages_are_named_by_their_state() {
-    let mut dice = Dice(30);
+    let mut rng = Rng::new(30);
     let mut drawn = BTreeSet::new();
     while drawn.len() < 10 {
-        drawn.insert(dice.roll(OUTAGES.len() as u64) as usize);
+        drawn.insert(rng.below(OUTAGES.len()));
     }
     // The ten are for a reader, and all are held.
     for (n, outage) in OUTAGES.iter().enumerate() {

@@ -1,6 +1,5 @@
 //! A program with a `Follower`, and the exchange, in virtual time.
 use super::{
-    dice::Dice,
     exchange::{Arrival, Exchange},
     oracle::{Book, Note},
     plan::{ALL, Fault, HONEST, Kind, MS, Plan, SECOND},
@@ -11,6 +10,7 @@ use std::{
     rc::Rc,
     time::Duration,
 };
+use testkit::Rng;
 use tickwire::{Retry, Time};
 use tickwire_feed::{
     Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings,
@@ -100,7 +100,7 @@ pub(crate) struct Outcome {
 
 pub(crate) struct World {
     plan: Plan,
-    dice: Dice,
+    rng: Rng,
     mutant: Option<Mutant>,
     trace: bool,
     exchange: Exchange,
@@ -142,8 +142,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, mutant: Option<Mutant>) -> Self {
-        let mut dice = Dice(seed);
-        let plan = Plan::draw(&mut dice);
+        let mut rng = Rng::new(seed);
+        let plan = Plan::draw(&mut rng);
         let settings = Settings {
             addresses: plan.addresses,
             pace: plan.pace(),
@@ -155,7 +155,7 @@ impl World {
         };
         let mut follower = Follower::new(settings);
         for line in 0..plan.lines {
-            let backoff = Backoff::seeded(dice.next());
+            let backoff = Backoff::seeded(rng.next());
             let dawdles = mutant == Some(Mutant::Dawdles);
             let backoff = if dawdles { backoff } else { backoff.trading() };
             let lead = (25 + 5 * line as u32) * SECOND;
@@ -178,7 +178,7 @@ impl World {
         let (most, window, at_once) = plan.attempts;
         let subscriptions = plan.kinds.len();
         let mut world = Self {
-            exchange: Exchange::new(&plan, &mut dice),
+            exchange: Exchange::new(&plan, &mut rng),
             follower,
             attempts: Attempts::new(most, window).and(at_once, SECOND),
             now: Duration::ZERO,
@@ -206,11 +206,11 @@ impl World {
             complaints: Vec::new(),
             trace: std::env::var_os("TRACE").is_some(),
             plan,
-            dice,
+            rng,
             mutant,
         };
         for of in 0..subscriptions {
-            let at = world.dice.between(0, 1_000) as u32 * MS;
+            let at = world.rng.between(0, 1_000) as u32 * MS;
             world.at(at, Event::Update(of));
         }
         world.at(world.plan.fault_every, Event::Fault);
@@ -311,11 +311,11 @@ impl World {
     }
 
     fn update(&mut self, of: usize, at: Duration) {
-        for (at, id, note) in self.exchange.update(of, &self.plan, at, &mut self.dice) {
+        for (at, id, note) in self.exchange.update(of, &self.plan, at, &mut self.rng) {
             self.at(at, Event::Arrival(id, Arrival::Data(of, note)));
         }
         let interval = self.plan.interval * if self.is_calm() { 4 } else { 1 };
-        let wait = interval / 2 + Duration::from_nanos(self.dice.roll(interval.as_nanos() as u64));
+        let wait = interval / 2 + Duration::from_nanos(self.rng.below(interval.as_nanos() as u64));
         self.at(at + wait, Event::Update(of));
     }
 
@@ -324,7 +324,7 @@ impl World {
         let now = self.now;
         let Some(link) = self.exchange.links.iter_mut().find(|link| link.id == id) else { return };
         if !link.silent {
-            let at = link.arrival(now, &mut self.dice);
+            let at = link.arrival(now, &mut self.rng);
             self.at(at, Event::Arrival(id, arrival));
         }
     }
@@ -380,8 +380,8 @@ impl World {
 
     fn deliver(&mut self, of: usize, note: Note) {
         let times = match self.mutant {
-            Some(Mutant::Loses) if self.dice.one_in(500) => 0,
-            Some(Mutant::Repeats) if self.dice.one_in(500) => 2,
+            Some(Mutant::Loses) if self.rng.once_in(500) => 0,
+            Some(Mutant::Repeats) if self.rng.once_in(500) => 2,
             _ => 1,
         };
         for _ in 0..times {
@@ -452,14 +452,14 @@ impl World {
     }
 
     fn take_snapshot(&mut self, of: usize, at: Duration) {
-        let fails = !self.is_calm() && self.plan.snapshots_fail && self.dice.one_in(3);
+        let fails = !self.is_calm() && self.plan.snapshots_fail && self.rng.once_in(3);
         let up =
             (0..self.plan.addresses).any(|address| self.exchange.dial(address, at).1.is_none());
         let oldest = if self.is_calm() { 0 } else { self.plan.snapshot_age.as_millis() as u64 };
-        let age = Duration::from_millis(self.dice.between(0, oldest));
+        let age = Duration::from_millis(self.rng.between(0, oldest));
         let taken = self.exchange.counts[of].at(at.saturating_sub(age));
         let taken = (up && !fails).then_some(taken);
-        let late = 150 + self.dice.roll(150);
+        let late = 150 + self.rng.below(150);
         self.at(at + late as u32 * MS, Event::Snapshot(of, taken));
     }
 
@@ -505,7 +505,7 @@ impl World {
                 }
                 Action::Gap { subscription, gap } => {
                     self.log(|| format!("{subscription}: {gap:?}"));
-                    if self.mutant == Some(Mutant::HidesGaps) && self.dice.one_in(5) {
+                    if self.mutant == Some(Mutant::HidesGaps) && self.rng.once_in(5) {
                         continue;
                     }
                     if let Err(why) = self.books[subscription].gap(&gap) {
@@ -524,7 +524,7 @@ impl World {
                     for _ in 0..asks {
                         self.snapshots[subscription].push(self.now);
                     }
-                    let took = self.dice.roll(150) as u32 * MS;
+                    let took = self.rng.below(150) * MS;
                     self.after(took, Event::SnapshotTaken(subscription));
                 }
                 Action::Wait(until) => {
@@ -593,7 +593,7 @@ impl World {
         }
         match say {
             Say::Login if self.exchange.no_keys > now => {
-                let wrong = match self.dice.one_in(2) {
+                let wrong = match self.rng.once_in(2) {
                     true => Arrival::Said(Incoming::Wrong(Retry::Stop)),
                     false => Arrival::Ended(Ended::Closed(1008)),
                 };
@@ -679,20 +679,20 @@ impl World {
         if self.is_calm() {
             return;
         }
-        let fault = self.dice.of(if self.plan.honest { HONEST } else { ALL });
+        let fault = self.rng.of(if self.plan.honest { HONEST } else { ALL });
         self.log(|| format!("FAULT {fault:?}"));
-        let lasts = self.dice.between(1, 20) as u32 * SECOND;
+        let lasts = self.rng.between(1, 20) as u32 * SECOND;
         let until = self.now + lasts;
         let one = match self.exchange.links.is_empty() {
             true => None,
-            false => Some(self.dice.roll(self.exchange.links.len() as u64) as usize),
+            false => Some(self.rng.below(self.exchange.links.len())),
         };
         let id = one.map(|one| self.exchange.links[one].id);
-        let address = self.dice.roll(self.plan.addresses as u64) as usize;
-        let of = self.dice.roll(self.plan.kinds.len() as u64) as usize;
+        let address = self.rng.below(self.plan.addresses);
+        let of = self.rng.below(self.plan.kinds.len());
         match fault {
             Fault::Close => {
-                let code = self.dice.of(&[
+                let code = self.rng.of(&[
                     1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
                     1014, 3000, 3003, 4000, 4999,
                 ]);
@@ -701,7 +701,7 @@ impl World {
                 }
             }
             Fault::Cut => {
-                let cause = self.dice.of(&[Cause::Cut, Cause::Network, Cause::TooSlow]);
+                let cause = self.rng.of(&[Cause::Cut, Cause::Network, Cause::TooSlow]);
                 if let Some(id) = id {
                     self.exchange_ends(id, cause.into());
                 }
@@ -724,24 +724,24 @@ impl World {
                 self.end_all(Some(address), Cause::Cut.into());
             }
             Fault::Refuse => {
-                let status = self.dice.of(&[429, 429, 418, 503, 502, 403, 401, 404]);
-                let wait = self.dice.between(0, 30) as u32 * SECOND;
-                let retry_after = (status == 418 || self.dice.one_in(2)).then_some(wait);
+                let status = self.rng.of(&[429, 429, 418, 503, 502, 403, 401, 404]);
+                let wait = self.rng.between(0, 30) as u32 * SECOND;
+                let retry_after = (status == 418 || self.rng.once_in(2)).then_some(wait);
                 self.exchange.refusal = (until, status, retry_after);
-                if self.dice.one_in(2) {
+                if self.rng.once_in(2) {
                     self.end_all(None, Cause::Cut.into());
                 }
             }
             Fault::Restart => {
-                let end = self.dice.of(&[Ended::Closed(1012), Cause::Cut.into()]);
+                let end = self.rng.of(&[Ended::Closed(1012), Cause::Cut.into()]);
                 self.end_all(None, end);
-                self.exchange.down = self.now + self.dice.roll(4_000) as u32 * MS;
-                self.exchange.count_anew(self.now, &mut self.dice);
+                self.exchange.down = self.now + self.rng.below(4_000) * MS;
+                self.exchange.count_anew(self.now, &mut self.rng);
             }
-            Fault::Anew => self.exchange.count_anew(self.now, &mut self.dice),
-            Fault::Lose => self.exchange.counts[of].number += self.dice.between(1, 50),
+            Fault::Anew => self.exchange.count_anew(self.now, &mut self.rng),
+            Fault::Lose => self.exchange.counts[of].number += self.rng.between(1, 50),
             Fault::Lie => {
-                let lie = self.dice.of(&[-3, 2, 7, 40, 150, 900_000, 2_000_000]);
+                let lie = self.rng.of(&[-3, 2, 7, 40, 150, 900_000, 2_000_000]);
                 if let Some(one) = one {
                     self.exchange.links[one].lie = lie;
                 }
@@ -754,7 +754,7 @@ impl World {
                 }
             }
             Fault::Stall => {
-                self.busy = self.now + self.dice.between(100, 5_000) as u32 * MS;
+                self.busy = self.now + self.rng.between(100, 5_000) as u32 * MS;
             }
             Fault::Mute => {
                 if let (Some(one), Some(_)) = (one, self.plan.leave_after) {
@@ -764,7 +764,7 @@ impl World {
             Fault::Ending => {
                 if let Some(id) = id {
                     self.reply(id, Arrival::Said(Incoming::Ending));
-                    let in_time = self.dice.between(5, 30) as u32 * SECOND;
+                    let in_time = self.rng.between(5, 30) as u32 * SECOND;
                     self.after(in_time, Event::Cut(id));
                 }
             }
@@ -779,7 +779,7 @@ impl World {
             }
         }
         let every = self.plan.fault_every.as_nanos() as u64;
-        let wait = Duration::from_nanos(every / 2 + self.dice.roll(every));
+        let wait = Duration::from_nanos(every / 2 + self.rng.below(every));
         self.after(wait, Event::Fault);
     }
 

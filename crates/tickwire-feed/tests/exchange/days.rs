@@ -1,10 +1,8 @@
 //! 200 connections from one address for three days: each is cut after 24 hours, and every 30 hours
 //! the exchange goes away for 10 minutes.
-use crate::{
-    dice::Dice,
-    limits::{Address, Inbound, SECOND},
-};
+use crate::limits::{Address, Inbound, SECOND};
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use testkit::Rng;
 use tickwire::Time;
 use tickwire_feed::{Attempts, Pace, Paced};
 use tickwire_parts::Backoff;
@@ -17,11 +15,9 @@ const BATCHES: usize = 10;
 /// A message takes up to this long to the exchange.
 const JITTER: Duration = Duration::from_millis(150);
 
-impl Dice {
-    /// Anything from 0 to `most`.
-    fn upto(&mut self, most: Duration) -> Duration {
-        most.mul_f64((self.next() >> 11) as f64 / (1_u64 << 53) as f64)
-    }
+/// Anything from 0 to `most`.
+fn upto(rng: &mut Rng, most: Duration) -> Duration {
+    Duration::from_nanos(rng.between(0, most.as_nanos() as u64))
 }
 
 /// When the exchange goes away next, or comes back.
@@ -67,7 +63,7 @@ struct Outcome {
 struct World {
     address: Address,
     attempts: Attempts,
-    dice: Dice,
+    rng: Rng,
     outcome: Outcome,
 }
 
@@ -129,7 +125,7 @@ impl World {
                 inbound: Inbound::default(),
                 arrives: now,
                 pong: now + 20 * SECOND,
-                order: now + self.dice.upto(60 * SECOND),
+                order: now + upto(&mut self.rng, 60 * SECOND),
             };
             (0..BATCHES).for_each(|_| open.sending.push(()));
             self.outcome.opened += 1;
@@ -154,7 +150,7 @@ impl World {
             messages += 1;
         }
         if now >= open.order {
-            open.order = now + self.dice.upto(60 * SECOND);
+            open.order = now + upto(&mut self.rng, 60 * SECOND);
             open.sending.push_urgent(());
             self.outcome.orders += 1;
             if let Some(()) = open.sending.poll(now) {
@@ -168,7 +164,7 @@ impl World {
             messages += 1;
         }
         (0..messages).all(|_| {
-            open.arrives = open.arrives.max(now + self.dice.upto(JITTER));
+            open.arrives = open.arrives.max(now + upto(&mut self.rng, JITTER));
             open.inbound.message(open.arrives)
         })
     }
@@ -178,7 +174,7 @@ fn run(careless: bool, end: Time) -> World {
     let mut world = World {
         address: Address::new(Duration::from_secs(60), Duration::from_secs(120)),
         attempts: Attempts::new(280, Duration::from_secs(300)).and(50, SECOND),
-        dice: Dice(3),
+        rng: Rng::new(3),
         outcome: Outcome::default(),
     };
     let mut clients: Vec<Client> = (0..CONNECTIONS as u64)

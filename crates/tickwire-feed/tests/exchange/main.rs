@@ -2,6 +2,4 @@
 //! publishes, over days of virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod days;
-#[path = "../support/dice.rs"]
-mod dice;
 mod limits;

@@ -1,11 +1,12 @@
 //! The choices of a script: settings, a configuration, and whatever a script asks for.
 use std::time::Duration;
+use testkit::Rng;
 use tickwire::{Config, Heartbeat};
 use tickwire_loop::{Settings, Waiting};
 
 /// Where the choices come from: a seed, or a fuzzer's bytes.
 pub enum Dice<'a> {
-    Seed(u64),
+    Seeded(Rng),
     #[allow(dead_code)] // for the fuzz target
     Bytes(&'a [u8]),
 }
@@ -13,10 +14,7 @@ pub enum Dice<'a> {
 impl Dice<'_> {
     pub fn below(&mut self, n: usize) -> usize {
         match self {
-            Self::Seed(state) => {
-                *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                (*state >> 33) as usize % n
-            }
+            Self::Seeded(rng) => rng.below(n),
             Self::Bytes(bytes) => bytes.split_off_first().map_or(0, |&byte| usize::from(byte) % n),
         }
     }

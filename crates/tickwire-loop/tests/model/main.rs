@@ -15,6 +15,7 @@ mod wire;
 use dice::{Dice, config, settings};
 use script::play;
 use std::{env::*, panic::*, time::Instant};
+use testkit::Rng;
 
 #[test]
 fn random_scripts_break_no_promise() {
@@ -25,7 +26,7 @@ fn random_scripts_break_no_promise() {
     let most = if all { 3600 } else { 15 };
     let seconds = number("MODEL_SECONDS").unwrap_or(if first.is_some() { 0 } else { most });
     for seed in first.unwrap_or(1).. {
-        let mut dice = Dice::Seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut dice = Dice::Seeded(Rng::new(seed));
         let (settings, config) = (settings(&mut dice, io_uring), config(&mut dice));
         let shown = format!("MODEL_SEED={seed}: {settings:?}, {config:?}");
         let script = AssertUnwindSafe(|| play(&mut dice, settings, config));

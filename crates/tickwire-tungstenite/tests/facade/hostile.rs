@@ -1,6 +1,7 @@
 //! What hostile clients try on the WebSocket below a protocol such as Socket.IO.
 use crate::Canned;
 use futures_util::{SinkExt, StreamExt};
+use testkit::Rng;
 use tickwire_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -40,23 +41,19 @@ fn text_is_utf_8_however_it_is_cut_and_otherwise_closes_with_1007() {
         b"\xF4\x90\x80\x80",
         b"\xC0\xAF",
     ];
-    let mut state = 7_u64;
-    let mut random = |below: usize| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as usize % below
-    };
+    let mut rng = Rng::new(7);
     let (mut taken, mut refused) = (0, 0);
     for _ in 0..if cfg!(miri) { 50 } else { 20_000 } {
         // Mostly pieces of UTF-8.
-        let count = random(6);
+        let count = rng.below(6);
         let text: Vec<u8> = (0..count)
-            .flat_map(|_| pieces[if random(8) == 0 { random(13) } else { random(7) }])
+            .flat_map(|_| pieces[if rng.once_in(8) { rng.below(13) } else { rng.below(7) }])
             .copied()
             .collect();
         let mut wire = Vec::new();
         let (mut first, mut rest) = (1, &*text);
         loop {
-            let (fragment, next) = rest.split_at(random(rest.len() + 1));
+            let (fragment, next) = rest.split_at(rng.below(rest.len() + 1));
             let fin = next.is_empty();
             wire.extend(frame(if fin { 0x80 | first } else { first }, fragment));
             (first, rest) = (0, next);
@@ -64,7 +61,7 @@ fn text_is_utf_8_however_it_is_cut_and_otherwise_closes_with_1007() {
                 break;
             }
         }
-        let canned = Canned { at_once: 1 + random(20), ..Canned::new(&wire) };
+        let canned = Canned { at_once: 1 + rng.below(20), ..Canned::new(&wire) };
         let mut socket = WebSocket::from_raw_socket(canned, Role::Server, None);
         let received = loop {
             match socket.read() {

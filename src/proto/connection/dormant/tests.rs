@@ -13,6 +13,7 @@ use crate::proto::{
 use alloc::{format, string::String, vec, vec::Vec};
 use bytes::Buf;
 use core::time::Duration;
+use testkit::Rng;
 
 /// Makes masking keys from bytes that count up, so that a key used twice shows on the wire.
 struct Counting(u8);
@@ -59,17 +60,13 @@ fn all(mut out: Outgoing<'_>) -> Vec<u8> {
 /// Runs one script on a pair of ends. Returns both logs, and how often an end was dormant.
 /// `sleeps`: whether idle connections become dormant between two calls.
 fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>, usize) {
-    let mut seed = seed | 1;
-    let mut random = move |below: u64| {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (seed >> 33) % below
-    };
+    let mut rng = Rng::new(seed);
     let mut ends = [Role::Server, Role::Client].map(|role| End::new(role, config, sleeps));
     let mut now = 0;
     for _ in 0..200 {
-        let a = (random(2)) as usize;
-        let what = random(8);
-        let len = random(300) as usize;
+        let a = rng.below(2);
+        let what = rng.below(8);
+        let len = rng.below(300);
         let step = |conn: &mut Connection| match what {
             0..=2 => format!("{:?}", conn.sender_mut().feed(Message::Binary(&vec![7; len]))),
             3 => format!("{:?}", conn.sender_mut().ping(&[1, 2, 3])),
@@ -80,10 +77,10 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
         };
         let said = run(&mut ends[a], step);
         ends[a].log.push(said);
-        now += random(3);
+        now += rng.below(3);
         // Delivers this end's bytes to the peer in two parts, cut at random.
         let bytes = run(&mut ends[a], |conn| all(conn.sender_mut().outgoing()));
-        let cut = random(bytes.len() as u64 + 1) as usize;
+        let cut = rng.below(bytes.len() + 1);
         for part in [&bytes[..cut], &bytes[cut..]] {
             let heard = run(&mut ends[1 - a], |conn| hear(conn, part, seconds(now)));
             ends[1 - a].log.extend(heard);

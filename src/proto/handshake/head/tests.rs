@@ -1,6 +1,7 @@
 //! Tests of the scanner and of the parsers.
 #![allow(clippy::unwrap_used)]
 use super::*;
+use testkit::Rng;
 
 fn scan(config: &Config, bytes: &[u8], step: usize) -> Result<Option<usize>, HandshakeError> {
     let mut scan = Scan::new(Role::Server, config);
@@ -78,19 +79,16 @@ fn a_head_is_parsed_at_once_just_where_the_scan_would_take_it() {
 
 #[test]
 fn bytes_are_found_wherever_they_are_and_whatever_is_around_them() {
-    let mut seed = 1_u32;
+    let mut rng = Rng::new(1);
     for _ in 0..if cfg!(miri) { 40 } else { 20_000 } {
         let mut bytes = [0; 40];
         for b in &mut bytes {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             // Most bytes are `~`, the neighbour of DEL. The other bytes are control characters,
             // bytes that a wrong test could take for control characters, and letters.
-            *b = *b" !~\x80\xff\xa0\x9f\x7e\x1f\x7f\r:a\0"
-                .get((seed >> 16) as usize % 40)
-                .unwrap_or(&b'~');
+            *b = *b" !~\x80\xff\xa0\x9f\x7e\x1f\x7f\r:a\0".get(rng.below(40)).unwrap_or(&b'~');
         }
-        let from = (seed >> 8) as usize % 41;
-        let len = (seed >> 20) as usize % 41;
+        let from = rng.below(41);
+        let len = rng.below(41);
         let all = &bytes[..len];
         let from = from.min(len);
         let slow = all[from..].iter().position(|&b| is_control(b)).map(|i| from + i);

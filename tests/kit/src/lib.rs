@@ -1,0 +1,6 @@
+//! What the tests of several packages share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod random;
+
+pub use random::Rng;
