@@ -83,41 +83,6 @@ fn take(spare: &mut [u8], wire: &mut &[u8], most: usize) -> usize {
     piece.len()
 }
 
-/// Adds a frame.
-pub fn add_frame(wire: &mut Vec<u8>, b0: u8, key: Option<[u8; 4]>, payload: &[u8]) {
-    let bit = if key.is_some() { 0x80 } else { 0 };
-    wire.push(b0);
-    match payload.len() {
-        n @ 0..126 => wire.push(bit | n as u8),
-        n @ 126..=0xffff => {
-            wire.push(bit | 126);
-            wire.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            wire.push(bit | 127);
-            wire.extend((n as u64).to_be_bytes());
-        }
-    }
-    add_payload(wire, key, payload);
-}
-
-/// Adds what follows the length of a frame: the masking key, if any, and the payload.
-pub fn add_payload(wire: &mut Vec<u8>, key: Option<[u8; 4]>, payload: &[u8]) {
-    wire.extend(key.into_iter().flatten());
-    let key = key.unwrap_or_default();
-    wire.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-}
-
-/// The bytes of a frame.
-pub fn frame_len(payload: usize, masked: bool) -> usize {
-    let head = match payload {
-        0..126 => 2,
-        126..=0xffff => 4,
-        _ => 10,
-    };
-    head + payload + if masked { 4 } else { 0 }
-}
-
 /// An endless sequence of piece lengths: 0 gives everything at once, 1 single bytes, any other
 /// seed lengths of its own, short ones more often.
 pub struct Cuts {

@@ -14,14 +14,15 @@ use arbitrary::Arbitrary;
 use bytes::{Buf, Bytes};
 use libfuzzer_sys::fuzz_target;
 use std::{collections::VecDeque, time::Duration};
+use testkit::frames::{self, frame_len};
 use tickwire::{
-    Report,
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Heartbeat, Message, Negotiated,
-    OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, SendError, Step, Time,
+    OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, Report, SendError,
+    Step, Time,
     deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
-    Data, Len, add_frame, event, frame_len,
+    Data, Len, event,
     inflate::{Stream, inflate},
     negotiated, owned,
     reference::{self, End, Head, Limits},
@@ -617,9 +618,8 @@ impl Ledger {
             _ => payload(len, len, first != 0x82),
         };
         let masked = self.client != (frame.mask != 0xff);
-        let mut wire = vec![];
-        add_frame(&mut wire, first, masked.then_some([frame.mask, 7, 77, 177]), &body);
-        self.wire.extend(wire);
+        let key = masked.then_some([frame.mask, 7, 77, 177]);
+        self.wire.extend(frames::frame(first, key, &body));
     }
 
     fn step(&mut self, chunks: bool) {

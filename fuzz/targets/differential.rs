@@ -4,11 +4,12 @@
 #![no_main]
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
+use testkit::frames;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, Event as Arrived, OwnedMessage, Prepared,
 };
 use tickwire_fuzz::{
-    Cuts, Data, Len, add_payload, binary, connection, event,
+    Cuts, Data, Len, binary, connection, event,
     peers::{Difference, End, Heard, PEERS, Peer, Said, explain},
     play,
     reference::{self, Event, Limits},
@@ -247,20 +248,14 @@ impl Frame {
         };
         let len = if let Payload::Lie(len) = self.payload { len } else { payload.len() as u64 };
         let masked = to_server != (self.mask == 0xff);
-        let bit = if masked { 0x80 } else { 0 };
-        wire.push(first);
-        match (len, self.form) {
-            (0..=125, 0..=250) => wire.push(bit | len as u8),
-            (126..=0xffff, 0..=250) | (0..=125, 251..=253) => {
-                wire.push(bit | 126);
-                wire.extend((len as u16).to_be_bytes());
-            }
-            _ => {
-                wire.push(bit | 127);
-                wire.extend(len.to_be_bytes());
-            }
-        }
-        add_payload(wire, masked.then_some(self.key), &payload);
+        let key = masked.then_some(self.key);
+        let len = match (len, self.form) {
+            (0..=125, 0..=250) => frames::Len::Short(len as u8),
+            (126..=0xffff, 0..=250) | (0..=125, 251..=253) => frames::Len::Medium(len as u16),
+            _ => frames::Len::Long(len),
+        };
+        wire.extend(frames::head(first, key, len));
+        wire.extend(frames::xored(key.unwrap_or_default(), &payload));
     }
 }
 

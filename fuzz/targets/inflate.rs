@@ -10,13 +10,14 @@ use libfuzzer_sys::fuzz_target;
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
 };
+use testkit::frames;
 use tickwire::{
     Chunk, Config, Connection, DataKind, Event, Negotiated, Outbound, Prepared, ProtocolError,
     RecvError, Step,
     deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
-    Cuts, add_frame,
+    Cuts,
     inflate::{LIMIT, Stream},
     negotiated, read,
     reference::Head,
@@ -139,7 +140,7 @@ fn receive(flags: u8, cut: u8, pieces: &[u8]) {
 
 /// As the peer of such an end sends it, masked with zeros if at all.
 fn frame(wire: &mut Vec<u8>, b0: u8, to_client: bool, payload: &[u8]) {
-    add_frame(wire, b0, (!to_client).then_some([0; 4]), payload);
+    wire.extend(frames::frame(b0, (!to_client).then_some([0; 4]), payload));
 }
 
 #[derive(Debug, Default, PartialEq)]

@@ -5,11 +5,12 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
+use testkit::frames::frame_len;
 use tickwire::{
     Chunk, CloseCode, Config, Connection, DataKind, OwnedMessage, Prepared, SendError, Time,
 };
 use tickwire_fuzz::{
-    connection, frame_len,
+    connection,
     reference::{self, End, Event, Limits},
     write,
 };

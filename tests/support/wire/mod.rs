@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes};
 pub(crate) use pair::{End, Pair};
 use std::{fmt::Write as _, time::Duration};
 use testkit::Rng;
+pub(crate) use testkit::frames::*;
 use tickwire::{
     Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Heartbeat, Message, Negotiated,
     Outbound, OwnedMessage, Position, Prepared, RecvError, Report, Role, Sender, Step, Time,
@@ -62,74 +63,7 @@ pub(crate) fn product<A: Clone, B>(
 
 // The wire.
 
-pub(crate) const FIN: u8 = 0x80;
-pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const BINARY: u8 = 0x82;
-pub(crate) const TEXT_OPEN: u8 = 0x01;
-pub(crate) const BINARY_OPEN: u8 = 0x02;
-pub(crate) const CONT: u8 = 0x80;
-pub(crate) const CONT_OPEN: u8 = 0x00;
-pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
-pub(crate) const PONG: u8 = 0x8a;
-
-pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 pub(crate) const ROLES: [Role; 2] = [Role::Server, Role::Client];
-
-/// A length field as it stands on the wire, right or wrong.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Len {
-    Short(u8),
-    Medium(u16),
-    Long(u64),
-}
-
-impl Len {
-    /// The shortest form.
-    pub(crate) fn of(n: u64) -> Self {
-        match n {
-            0..=125 => Self::Short(n as u8),
-            126..=0xffff => Self::Medium(n as u16),
-            _ => Self::Long(n),
-        }
-    }
-}
-
-/// A header, byte for byte.
-pub(crate) fn head(b0: u8, key: Option<[u8; 4]>, len: Len) -> Vec<u8> {
-    let bit = if key.is_some() { 0x80 } else { 0 };
-    let mut out = vec![b0];
-    match len {
-        Len::Short(n) => out.push(bit | n),
-        Len::Medium(n) => {
-            out.push(bit | 126);
-            out.extend(n.to_be_bytes());
-        }
-        Len::Long(n) => {
-            out.push(bit | 127);
-            out.extend(n.to_be_bytes());
-        }
-    }
-    out.extend(key.iter().flatten());
-    out
-}
-
-/// A frame masked with `key`, or not masked.
-pub(crate) fn frame(b0: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
-    let mut out = head(b0, key, Len::of(payload.len() as u64));
-    out.append(&mut xored(key.unwrap_or_default(), payload));
-    out
-}
-
-/// `payload`, masked or unmasked. 16 bytes at a time: tests are not optimised, and mask megabytes.
-fn xored(key: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    let mut out = payload.to_vec();
-    let (wide, rest) = out.as_chunks_mut();
-    let four = u128::from_ne_bytes([key; 4].concat().try_into().unwrap());
-    wide.iter_mut().for_each(|of| *of = (u128::from_ne_bytes(*of) ^ four).to_ne_bytes());
-    rest.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
-    out
-}
 
 /// Bytes of a pattern that comes again after 64,256.
 pub(crate) fn bytes(len: usize) -> Vec<u8> {
@@ -157,16 +91,6 @@ pub(crate) fn to(role: Role, b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(b0, key_of(peer(role)), payload.as_ref())
 }
 
-/// A frame as a client sends it.
-pub(crate) fn masked(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    to(Role::Server, b0, payload)
-}
-
-/// A frame as a server sends it.
-pub(crate) fn plain(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    to(Role::Client, b0, payload)
-}
-
 /// A response has one Date, and that is of the last minute.
 #[track_caller]
 pub(crate) fn is_dated_now(response: &str) {
@@ -181,59 +105,6 @@ pub(crate) fn is_dated_now(response: &str) {
     let date = date(response);
     assert_eq!(date.len(), 1, "{response}");
     assert!((0..60).any(|ago| date == of(ago)), "{response}");
-}
-
-pub(crate) fn close_body(code: u16, reason: &str) -> Vec<u8> {
-    [&code.to_be_bytes(), reason.as_bytes()].concat()
-}
-
-/// A frame read back from the wire, unmasked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WireFrame {
-    pub(crate) b0: u8,
-    pub(crate) masked: bool,
-    pub(crate) payload: Vec<u8>,
-}
-
-/// Reads one frame off the front of `wire`, naively; `None` if it is not all there.
-pub(crate) fn read_frame(wire: &[u8]) -> Option<(WireFrame, usize)> {
-    let (&b0, &b1) = (wire.first()?, wire.get(1)?);
-    let (len, mut at) = match b1 & 0x7f {
-        126 => (u64::from(u16::from_be_bytes(wire.get(2..4)?.try_into().unwrap())), 4),
-        127 => (u64::from_be_bytes(wire.get(2..10)?.try_into().unwrap()), 10),
-        n => (u64::from(n), 2),
-    };
-    let masked = b1 & 0x80 != 0;
-    let mut key = [0; 4];
-    if masked {
-        key = wire.get(at..at + 4)?.try_into().unwrap();
-        at += 4;
-    }
-    let end = at.checked_add(usize::try_from(len).unwrap()).unwrap();
-    let payload = xored(key, wire.get(at..end)?);
-    Some((WireFrame { b0, masked, payload }, end))
-}
-
-/// All frames of `wire`, which has to end with one.
-pub(crate) fn frames(wire: &[u8]) -> Vec<WireFrame> {
-    let (frames, rest) = whole_frames(wire);
-    assert!(rest.is_empty(), "the wire ends inside a frame: {} bytes left", rest.len());
-    frames
-}
-
-/// All frames of `wire` that are whole, and what is left over.
-pub(crate) fn whole_frames(mut wire: &[u8]) -> (Vec<WireFrame>, &[u8]) {
-    let mut found = Vec::new();
-    while let Some((frame, n)) = read_frame(wire) {
-        found.push(frame);
-        wire = &wire[n..];
-    }
-    (found, wire)
-}
-
-/// First byte and payload of all frames of `wire`.
-pub(crate) fn sent(wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    frames(wire).into_iter().map(|f| (f.b0, f.payload)).collect()
 }
 
 // Connections.

@@ -7,6 +7,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::frames::{PONG, masked};
 use tickwire::{CloseCode, Config, Heartbeat};
 use tickwire_parts::{Outbox, Overflow};
 
@@ -184,7 +185,7 @@ fn what_waits_in_the_stream_counts_before_a_deadline() {
     assert_eq!(ping[0], 0x89);
     let mut payload = vec![0; usize::from(ping[1])];
     peer.read_exact(&mut payload).unwrap();
-    peer.write_all(&[&[0x8a, 0x80 | ping[1], 0, 0, 0, 0][..], &payload].concat()).unwrap();
+    peer.write_all(&masked(PONG, payload)).unwrap();
     thread::sleep(2 * pause);
     server.round().unwrap();
     assert_eq!(server.ends, [""; 0]);

@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     time::Duration,
 };
+use testkit::frames::{BINARY, masked};
 use tickwire::Config;
 
 const KIB: usize = 1 << 10;
@@ -14,15 +15,9 @@ fn server() -> Server {
     Server::new(Settings { max_received: 1024 * KIB, ..Settings::default() }, Config::default())
 }
 
-/// A masked binary message of `kib` KiB with a key of zeros.
+/// A binary message of `kib` KiB.
 fn message(kib: usize) -> Vec<u8> {
-    let len = kib * KIB;
-    let payload = vec![7; kib * KIB];
-    let head = match kib {
-        1 => vec![0x82, 0xfe, 4, 0],
-        _ => [&[0x82, 0xff], &(len as u64).to_be_bytes()[..]].concat(),
-    };
-    [&head[..], &[0; 4], &payload].concat()
+    masked(BINARY, vec![7; kib * KIB])
 }
 
 /// The first part of a message of 1 KiB, and its rest with the first part of the next message.

@@ -6,6 +6,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+use testkit::frames::{BINARY, masked};
 use tickwire::{Config, blocking::WebSocket, handshake::server::Accept};
 use tickwire_loop::{Counts, Door, Event, Loop, Net, Settings, Waker};
 
@@ -152,14 +153,9 @@ pub(crate) const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: localhost\r\nUpgra
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
 
-/// A masked binary frame with a key of zeros.
+/// A binary message as a client sends it.
 pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
-    let len = match payload.len() {
-        n @ 0..126 => vec![0x80 | n as u8],
-        n @ 126..65536 => [vec![0xfe], (n as u16).to_be_bytes().to_vec()].concat(),
-        n => [vec![0xff], (n as u64).to_be_bytes().to_vec()].concat(),
-    };
-    [&[0x82][..], &len, &[0; 4], payload].concat()
+    masked(BINARY, payload)
 }
 
 impl<T: Send + 'static> Running<T> {

@@ -133,8 +133,8 @@ impl ByHand {
     /// The honest peer has an echo, while before each round `others` do what they do.
     pub(crate) fn echo(&mut self, mut others: impl FnMut()) {
         others();
-        let sent = frame(&self.rounds.to_be_bytes());
-        self.honest[0].write(&sent);
+        let payload = self.rounds.to_be_bytes();
+        self.honest[0].write(&frame(&payload));
         let (before, began) = (self.delivered[0].0, self.rounds);
         while self.delivered[0].0 == before {
             assert!(self.rounds < began + ROUNDS, "it is not delivered within {ROUNDS} rounds");
@@ -150,7 +150,7 @@ impl ByHand {
             assert!(began.elapsed() < LONG, "the echo was not written in the same round");
             thread::yield_now();
         };
-        assert_eq!(back[2..n], sent[6..]);
+        assert_eq!(back[2..n], payload);
     }
 
     /// The honest peer has its echoes, and each flood goes on all the time.

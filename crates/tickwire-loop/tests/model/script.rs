@@ -3,7 +3,7 @@ use crate::{
     dice::Dice,
     flow::Class,
     reference::{Reference, State, Value},
-    wire::{self, BINARY, CLOSE, PING, PONG, Peer, TEXT, Tls},
+    wire::{self, Peer, Tls},
 };
 use std::{
     fs,
@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use testkit::frames::{BINARY, CLOSE, PING, PONG, TEXT};
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Message, OwnedMessage, Prepared,
     handshake::server::{Accept, Rejection},

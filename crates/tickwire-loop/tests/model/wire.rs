@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
+use testkit::frames::{CLOSE, PING, PONG, TEXT, WireFrame, frame, frame_len, read_frame};
 use tickwire::{
     Config, OwnedMessage,
     handshake::server::{Accept, Handshake},
@@ -16,12 +17,6 @@ use tickwire::{
         pki_types::PrivateKeyDer,
     },
 };
-
-pub const TEXT: u8 = 0x81;
-pub const BINARY: u8 = 0x82;
-pub const CLOSE: u8 = 0x88;
-pub const PING: u8 = 0x89;
-pub const PONG: u8 = 0x8a;
 
 /// A client's and a server's configuration, by one certificate for all runs.
 pub struct Tls {
@@ -169,20 +164,9 @@ impl Peer {
 
     /// Queues a frame. Returns the number of bytes that are flushed once all of it is.
     pub fn frame(&mut self, b0: u8, payload: &[u8]) -> u64 {
-        let (mask, key) = match self.is_server() {
-            true => (0, &[0; 4]), // without a key, as if it were of zeros
-            false => (0x80, &[7, 0, 200, 33]),
-        };
-        let mut head = vec![b0];
-        match payload.len() {
-            n @ 0..126 => head.push(mask | n as u8),
-            n @ 126..0x1_0000 => head.extend([mask | 126, (n >> 8) as u8, n as u8]),
-            n => head.extend([&[mask | 127][..], &(n as u64).to_be_bytes()].concat()),
-        }
-        head.extend(key.iter().filter(|_| mask > 0));
-        head.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        let key = (!self.is_server()).then_some([7, 0, 200, 33]);
         self.output.has_close |= b0 == CLOSE;
-        self.raw(&head);
+        self.raw(&frame(b0, key, payload));
         self.output.queued
     }
 
@@ -310,22 +294,13 @@ impl Peer {
     }
 
     fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let bytes = &mut self.input.bytes;
-        let (&b0, &b1) = (bytes.first()?, bytes.get(1)?);
-        let (long, mask) = (b1 & 127, if self.flow % 2 == 1 { 4 } else { 0 });
-        assert_eq!(b1 >= 128, mask > 0, "clients mask, servers do not");
+        let (WireFrame { b0, masked, payload }, n) = read_frame(&self.input.bytes)?;
+        self.input.bytes.drain(..n);
+        assert_eq!(masked, self.is_server(), "clients mask, servers do not");
         assert!(matches!(b0, 0..=2 | 0x80..=0x82 | CLOSE..=PONG), "the loop sent {b0:#x}");
-        assert!(b0 < CLOSE || long < 126, "a long control frame");
-        let (head, n) = match long {
-            126 => (4, u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
-            127 => (10, u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
-            n => (2, n.into()),
-        };
-        let start = head + mask;
-        bytes.get(start + n..)?; // else it is not whole
-        let key = if mask == 0 { vec![0] } else { bytes[head..start].to_vec() };
-        let payload = bytes.drain(..start + n).skip(start);
-        Some((b0, payload.zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()))
+        assert!(b0 < CLOSE || payload.len() < 126, "a long control frame");
+        assert_eq!(n, frame_len(payload.len(), masked), "a length that is not the shortest");
+        Some((b0, payload))
     }
 }
 

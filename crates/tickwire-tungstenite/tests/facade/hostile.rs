@@ -1,7 +1,10 @@
 //! What hostile clients try on the WebSocket below a protocol such as Socket.IO.
 use crate::Canned;
 use futures_util::{SinkExt, StreamExt};
-use testkit::Rng;
+use testkit::{
+    Rng,
+    frames::{BINARY, BINARY_OPEN, CONT, FIN, PING, masked},
+};
 use tickwire_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -13,15 +16,6 @@ use tokio::time::timeout;
 
 // A lost wake-up waits for ever.
 include!("../../../../tests/support/patience.rs");
-
-/// Frames of a client, masked with zeros, which change nothing.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = match payload.len() {
-        short @ ..=125 => vec![0x80 | short as u8],
-        long => [&[0xFE], &(long as u16).to_be_bytes()[..]].concat(),
-    };
-    [&[first], &*length, &[0; 4], payload].concat()
-}
 
 /// A crate above may make a `str` of it without another look, as engineioxide does.
 #[test]
@@ -55,7 +49,7 @@ fn text_is_utf_8_however_it_is_cut_and_otherwise_closes_with_1007() {
         loop {
             let (fragment, next) = rest.split_at(rng.below(rest.len() + 1));
             let fin = next.is_empty();
-            wire.extend(frame(if fin { 0x80 | first } else { first }, fragment));
+            wire.extend(masked(if fin { FIN | first } else { first }, fragment));
             (first, rest) = (0, next);
             if fin {
                 break;
@@ -88,8 +82,8 @@ fn text_is_utf_8_however_it_is_cut_and_otherwise_closes_with_1007() {
 #[test]
 fn a_message_that_is_announced_too_long_is_not_read_and_closes_with_1009() {
     let config = WebSocketConfig::default().max_message_size(Some(1_000));
-    let whole = frame(0x82, &[0; 1_001]);
-    let fragments = [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat();
+    let whole = masked(BINARY, [0; 1_001]);
+    let fragments = [masked(BINARY_OPEN, [0; 600]), masked(CONT, [0; 401])].concat();
     for (wire, unread) in [(&whole[..8], 0), (&fragments[..616], 0), (&whole, 1_001)] {
         let canned = Canned { at_once: 8, ..Canned::new(wire) };
         let mut socket = WebSocket::from_raw_socket(canned, Role::Server, Some(config));
@@ -101,7 +95,7 @@ fn a_message_that_is_announced_too_long_is_not_read_and_closes_with_1009() {
 
 #[test]
 fn of_pings_without_end_a_few_pongs_wait_for_a_peer_that_does_not_read() {
-    let pings: Vec<u8> = (0..10_000_u32).flat_map(|n| frame(0x89, &n.to_be_bytes())).collect();
+    let pings: Vec<u8> = (0..10_000_u32).flat_map(|n| masked(PING, n.to_be_bytes())).collect();
     let mut socket = WebSocket::from_raw_socket(Canned::new(&pings), Role::Server, None);
     socket.get_mut().full = true;
     while !socket.get_ref().input.is_empty() {
