@@ -6,16 +6,13 @@
 mod floor;
 mod sides;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../tests/support/alloc.rs"]
-mod support_alloc;
-
 use floor::Body::{Ascii, Binary, Mixed};
 use sides::{
     Layout, Sides, Work, accepting, building, echoing, fanning_out, receiving, sending,
     sending_each, sharing, unmasking,
 };
 use std::time::Instant;
-use support_alloc::{Counting, allocations};
+use testkit::alloc::{Counting, allocations};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -23,8 +23,6 @@
 mod floor;
 mod sides;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../tests/support/alloc.rs"]
-mod support_alloc;
 mod wss;
 
 use floor::Body::{Ascii, Binary};
@@ -34,7 +32,7 @@ use std::{
     task::{Context, Waker},
     time::Instant,
 };
-use support_alloc::{Counting, allocations, live};
+use testkit::alloc::{Counting, allocations, live};
 use tickwire::tls::rustls::{ClientConfig, ServerConnection};
 use tokio::io::{AsyncRead, ReadBuf};
 use wss::{Case, Does, Link, Pipe, Run, Setup, Side, connect};

@@ -30,7 +30,7 @@ mod linux {
 
     const INSIDE: &str = "TICKWIRE_DUAL_STACK";
     const NOT_PERMITTED: i32 = 77;
-    include!("support/patience.rs");
+    use testkit::PATIENCE;
 
     pub(crate) fn main() {
         if env::var_os(INSIDE).is_some() {

@@ -49,7 +49,7 @@ mod linux {
     /// For a busy machine, on which a thread that is due may not run at once. Where one does not
     /// run for longer, all vanish once more.
     const SLACK: Duration = Duration::from_secs(1);
-    include!("support/patience.rs");
+    use testkit::PATIENCE;
 
     const ROLE: &str = "TICKWIRE_NETNS_ROLE";
     const FAILED: i32 = 3;

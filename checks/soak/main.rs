@@ -32,9 +32,6 @@
 //! errors until five times as long after that are told, and do not count.
 //!
 //! Needs Linux, for what it knows about the processes.
-#[path = "../../tests/support/alloc.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod alloc;
 mod bare;
 mod client;
 mod feed;
@@ -68,7 +65,7 @@ use watch::Watch;
 /// Counts what is in use of the heap. Resident memory has the holes between that too, which come
 /// and go with no leak.
 #[global_allocator]
-static HEAP: alloc::Counting = alloc::Counting;
+static HEAP: testkit::alloc::Counting = testkit::alloc::Counting;
 
 const HELP: &str = "\
 Many connections, coming and going, for a long time: does anything fail, leak or grow?

@@ -1,5 +1,5 @@
 //! The server's process: its counts, and what it tells of itself.
-use crate::{alloc, bare, mix::LONGEST, tally::TOLD, verdict::Usage, watch::Watch};
+use crate::{bare, mix::LONGEST, tally::TOLD, verdict::Usage, watch::Watch};
 use std::{
     error::Error,
     fs,
@@ -115,7 +115,7 @@ impl Usage {
         let rss = field(&status, "VmRSS:").ok_or(io::ErrorKind::InvalidData)?;
         // One of them is the directory's own.
         let descriptors = fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
-        Ok(Self { heap: alloc::live_everywhere() as u64 / 1024, rss, descriptors })
+        Ok(Self { heap: testkit::alloc::live_everywhere() as u64 / 1024, rss, descriptors })
     }
 }
 

@@ -6,9 +6,6 @@
 //! what overtakes came as early as promised, and no data follows a Close; what was received is
 //! what the reference reads out of the same wire.
 #![no_main]
-#[path = "../../tests/support/alloc.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod alloc;
 
 use arbitrary::Arbitrary;
 use bytes::{Buf, Bytes};
@@ -29,7 +26,7 @@ use tickwire_fuzz::{
 };
 
 #[global_allocator]
-static HEAP: alloc::Counting = alloc::Counting;
+static HEAP: testkit::alloc::Counting = testkit::alloc::Counting;
 
 /// Stands for a Ping of the heartbeat's, whose payload of four bytes is its own: longer than any.
 const HEARTBEAT: [u8; 126] = [0; 126];
@@ -264,7 +261,7 @@ impl Ledger {
             deflate: s.takeover.map(|_| deflate),
             ..Config::default()
         };
-        let base = alloc::live_everywhere() as usize;
+        let base = testkit::alloc::live_everywhere() as usize;
         let agreed = s.takeover.map_or_else(Negotiated::default, |takeover| {
             // The peer's messages stand alone, so that each can be read by itself.
             let own = Direction { takeover, ..Direction::default() };
@@ -762,7 +759,7 @@ impl Ledger {
             + self.written.capacity()
             + self.wire.capacity()
             + self.received.capacity();
-        let live = (alloc::live_everywhere() as usize).saturating_sub(self.base);
+        let live = (testkit::alloc::live_everywhere() as usize).saturating_sub(self.base);
         // Twice for buffers that double, 64 KiB for each buffer lent or read into.
         let bound = 2 * (self.limits.message + 2 * self.high_water + 2 * self.longest)
             + 4 * (128 << 10)

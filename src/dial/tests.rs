@@ -6,9 +6,7 @@ use crate::proto::config::Config;
 use ::tokio::{runtime::Builder, time::sleep};
 use std::{net::TcpListener, os::fd::AsRawFd, string::ToString, sync::Mutex, time::Instant};
 
-#[path = "../../tests/support/unanswered.rs"]
-mod unanswered;
-use unanswered::silent;
+use testkit::tasks::silent;
 
 const HERE: &str = "127.0.0.1:0";
 

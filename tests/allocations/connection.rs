@@ -1,12 +1,12 @@
 //! What is allocated, counted.
 
-use crate::support::{
-    alloc::{count, live, peak},
-    wire::*,
-};
+use crate::support::wire::*;
 use bytes::Buf;
 use std::fmt::Write;
-use testkit::Rng;
+use testkit::{
+    Rng,
+    alloc::{count, live, peak},
+};
 use tickwire::{Chunk, Config, Connection, DataKind, Message, Prepared, Report, Role, Step, Time};
 use tickwire_parts::{Outbox, Overflow};
 

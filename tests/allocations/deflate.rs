@@ -2,15 +2,14 @@
 //! of `tickwire::deflate`.
 use crate::{
     connection::{pump, sink},
-    support::{
-        alloc::{count, live, peak},
-        deflate::*,
-        wire::*,
-    },
+    support::{deflate::*, wire::*},
 };
 use flate2::{Compress, Compression, FlushCompress};
 use std::sync::LazyLock;
-use testkit::Rng;
+use testkit::{
+    Rng,
+    alloc::{count, live, peak},
+};
 use tickwire::{
     Chunk, Config, Connection, DataKind, Outbound, Prepared, Report, Role,
     deflate::{Deflate, DeflateParams},

@@ -1,17 +1,14 @@
 //! A large message that is shared is written from where it is: nothing of it is copied or lost,
 //! whatever becomes of the call. A borrowed one is copied once.
-use crate::support::{
-    alloc::{allocations, live, peak},
-    blocking::bounded,
-    endless::Endless,
-    talk::WithSender as _,
-    wire::*,
-};
+use crate::support::{blocking::bounded, endless::Endless, talk::WithSender as _, wire::*};
 use std::{
     pin::pin,
     task::{Context, Poll, Waker},
 };
-use testkit::Rng;
+use testkit::{
+    Rng,
+    alloc::{allocations, live, peak},
+};
 use tickwire::{
     Config, Connection, Error, Message, Outbound, Prepared, Role, Sender, blocking, tokio,
 };

@@ -22,4 +22,4 @@ mod session;
 mod stamped;
 
 #[global_allocator]
-static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;
+static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

@@ -1,9 +1,10 @@
 //! The blocking adapter allocates nothing for a message once it is warm: counted by the allocator,
 //! in memory and over TCP, in both roles and directions, at many sizes, whole and split, with pongs
 //! that overtake.
-use crate::support::{alloc::count, blocking::*, endless::Endless};
+use crate::support::{blocking::*, endless::Endless};
 use bytes::Bytes;
 use std::thread;
+use testkit::alloc::count;
 use tickwire::{
     Chunk, Config, DataKind, Error, Message, Prepared,
     blocking::{Reader, Stream, WebSocket, Writer},

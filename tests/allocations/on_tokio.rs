@@ -4,9 +4,10 @@
 use crate::{
     on_threads::{self, wires},
     owned::KEPT,
-    support::{self, alloc::allocations, endless::Endless, tokio::*, wire::product},
+    support::{self, endless::Endless, tokio::*, wire::product},
 };
 use bytes::Bytes;
+use testkit::alloc::{allocations, count};
 use tickwire::{
     Config, Prepared,
     tokio::{Reader, WebSocket, Writer},
@@ -99,7 +100,7 @@ fn any_size_seen_before_allocates_nothing_in_any_order() {
             }
         };
         (0..3).for_each(|_| round());
-        let allocated = support::alloc::count(|| (0..4).for_each(|_| round()));
+        let allocated = count(|| (0..4).for_each(|_| round()));
         assert_eq!(allocated, 0, "server {is_server}");
         let sum = MORE.iter().sum::<usize>();
         assert!(io.state().taken > 7 * (2 + 3) * sum, "server {is_server}");
@@ -255,11 +256,11 @@ fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_non
         let mut next = || fresh!(ws.recv_owned()).unwrap().unwrap();
         (0..1000).for_each(|_| drop(next()));
         let mut kept = Vec::with_capacity(1000);
-        let allocated = support::alloc::count(|| (0..1000).for_each(|_| kept.push(next())));
+        let allocated = count(|| (0..1000).for_each(|_| kept.push(next())));
         assert!(allocated <= KEPT, "server {is_server}, {b0}: {allocated}");
         assert!(kept.iter().all(|message| message.as_bytes() == [b'x'; 200]));
         drop(kept);
-        let allocated = support::alloc::count(|| (0..1000).for_each(|_| drop(next())));
+        let allocated = count(|| (0..1000).for_each(|_| drop(next())));
         assert_eq!(allocated, 0, "server {is_server}, {b0}");
     }
 }

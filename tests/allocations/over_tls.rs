@@ -3,12 +3,7 @@
 use crate::{
     on_threads, on_tokio,
     session::{Configs, configs},
-    support::{
-        alloc::{live, peak},
-        blocking as on_tcp,
-        tls::runtime,
-        tokio::*,
-    },
+    support::{blocking as on_tcp, tls::runtime, tokio::*},
 };
 use std::{
     cell::Cell,
@@ -19,6 +14,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::alloc::{live, peak};
 use tickwire::{
     Config,
     blocking::{self, Stream as _},

@@ -1,9 +1,9 @@
 //! Messages that are kept: what they allocate, and what they keep alive.
-use crate::support::{
+use crate::support::wire::*;
+use testkit::{
+    Rng,
     alloc::{count, live},
-    wire::*,
 };
-use testkit::Rng;
 use tickwire::{Config, Connection, OwnedMessage, Step};
 
 /// Of the thread, for messages of up to 4 KiB; two allocations.

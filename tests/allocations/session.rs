@@ -1,9 +1,7 @@
 //! A session of TLS without I/O: what its records cost, and what it holds while it waits.
-use crate::support::{
-    alloc::{allocations, live},
-    tls::Authority,
-};
+use crate::support::tls::Authority;
 use std::{io::Read, sync::Arc};
+use testkit::alloc::{allocations, live};
 use tickwire::tls::{
     Session,
     rustls::{ClientConfig, ServerConfig},

@@ -1,10 +1,10 @@
 //! A read that brings the kernel's time of arrival along allocates nothing.
 use crate::support::{
-    alloc::allocations,
     blocking::{conn, ms, tcp_pair},
     wire::{BINARY, plain},
 };
 use std::{io::Write, thread};
+use testkit::alloc::allocations;
 use tickwire::{Config, Timestamped, blocking};
 
 const ROUNDS: usize = 500;

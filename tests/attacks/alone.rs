@@ -1,15 +1,13 @@
 //! A victim of more attackers than one, or of one who speaks TLS: on a thread of its own, whose
 //! heap is counted.
-use crate::{
-    harness::{Heap, PATIENCE},
-    support::alloc::{live, take_peak},
-};
+use crate::harness::{Heap, PATIENCE};
 use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
 };
+use testkit::alloc::{live, take_peak};
 use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
 
 /// Runs `victim` on a new thread and `attack` on this one: what they return, and what the victim

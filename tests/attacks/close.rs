@@ -1,7 +1,6 @@
 //! The closing handshake and what ends without one: A29 to A35, A104.
 use crate::{
     harness::{End, *},
-    support::alloc::{live, uncounted},
     support::wire::*,
 };
 use std::{
@@ -9,6 +8,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::alloc::{live, uncounted};
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Message, ProtocolError, RecvError, Role, SendError,
 };

@@ -1,18 +1,17 @@
 //! permessage-deflate: A39 to A52, A91, A94, and A37 where it is compressed.
 use crate::{
     harness::{End, *},
-    support::{
-        alloc::{live, uncounted},
-        set,
-        wire::*,
-    },
+    support::{set, wire::*},
 };
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use std::{
     sync::{Arc, Mutex},
     thread,
 };
-use testkit::Rng;
+use testkit::{
+    Rng,
+    alloc::{live, uncounted},
+};
 use tickwire::{
     CloseCode, Config, Error, Outbound, ProtocolError, RecvError, Role,
     deflate::{Deflate, Direction},

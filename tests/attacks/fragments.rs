@@ -2,7 +2,6 @@
 //! and peers that hardly write: A17 to A25.
 use crate::{
     harness::{End, *},
-    support::alloc::uncounted,
     support::wire::*,
 };
 use std::{
@@ -10,6 +9,7 @@ use std::{
     sync::mpsc,
     time::{Duration, Instant},
 };
+use testkit::alloc::uncounted;
 use tickwire::{Config, Event, ProtocolError, RecvError, Role, SendError};
 
 #[test]

@@ -6,7 +6,6 @@ use crate::{
         AGREED, Answer, Verdict, accepted, dial, head, refused, rejected, rejected_by, request,
         request_with, request_without, response, serve,
     },
-    support::alloc::peak,
     support::heads::feed_head,
     support::wire::{Seen, TEXT, masked, plain, sampled, text},
 };
@@ -15,6 +14,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::alloc::peak;
 use tickwire::{
     Config, ProtocolError, RecvError, SystemEntropy,
     handshake::{

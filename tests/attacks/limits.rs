@@ -1,8 +1,6 @@
 //! The bounds on memory that docs/LIMITS.md states.
-use crate::{
-    harness::*,
-    support::{alloc::uncounted, bounds::KIB},
-};
+use crate::{harness::*, support::bounds::KIB};
+use testkit::alloc::uncounted;
 use tickwire::{Config, Error, Role, handshake::HandshakeError};
 
 /// The rows of the table in docs/LIMITS.md: what is attacked, what the bound is there, and the test

@@ -50,4 +50,4 @@ mod utf8;
 use support::harness;
 
 #[global_allocator]
-static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;
+static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

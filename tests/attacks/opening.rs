@@ -1,10 +1,10 @@
 //! One opening request to a server, or one response to a client: over a socket and each adapter.
 use crate::{
     harness::{ADAPTERS, Adapter, End, Foe, Heap, READ, REQUEST, STATE, duel},
-    support::alloc::uncounted,
     support::wire::Seen,
 };
 use std::io::{ErrorKind, Read};
+use testkit::alloc::uncounted;
 use tickwire::{
     Config, Error, Role,
     handshake::{

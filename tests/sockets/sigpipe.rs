@@ -1,11 +1,11 @@
 //! Writes to a peer that is gone, where SIGPIPE has its default action.
-use crate::support::sigpipe::{each_is_killed, each_survives};
 use std::{
     io::{self, IoSlice, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
     time::{Duration, Instant},
 };
+use testkit::sigpipe::{each_is_killed, each_survives};
 use tickwire::{
     Config, Connection, Error, Negotiated, Prepared, blocking, futures_io as smol,
     tokio as on_tokio, without_sigpipe,

@@ -1,8 +1,5 @@
 //! What the tests of the blocking adapter share: connections without a handshake, a peer that the
 //! test plays byte by byte, streams that count, stutter and fail, and a watchdog.
-#[path = "watchdog.rs"]
-mod watchdog;
-
 pub(crate) use super::wire::{
     BINARY, CLOSE, KEY, PING, PONG, TEXT, close_body, fed_in_every_way, feed_in_every_way, frame,
     masked, plain, product, role_of, to,
@@ -15,11 +12,14 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+pub use testkit::{
+    PATIENCE,
+    threads::{bounded, tcp_pair},
+};
 use tickwire::{
     Config, Connection, Error, Negotiated, RecvError, SystemEntropy,
     blocking::{Interest, Stream, WebSocket},
 };
-pub use watchdog::{PATIENCE, bounded, tcp_pair};
 
 /// Default settings, but for deadlines: they have none that a busy machine misses.
 pub fn patient() -> Config {

@@ -4,10 +4,7 @@
 //! of its work (tokio's runtime is the kind with one thread). The allocator counts by thread, so
 //! that neither the attacker nor a test that runs beside is counted. What the victim notes for the
 //! test is not counted either. Buffers of the system are not heap.
-use crate::{
-    support::alloc::{live, take_peak, uncounted},
-    support::wire::{CLOSE, Seen, code_of, masked, plain, read_frame},
-};
+use crate::support::wire::{CLOSE, Seen, code_of, masked, plain, read_frame};
 #[cfg(feature = "tokio")]
 use std::rc::Rc;
 use std::{
@@ -18,6 +15,7 @@ use std::{
     thread,
 };
 #[cfg(feature = "tokio")]
+use testkit::alloc::{live, take_peak, uncounted};
 use tickwire::tokio as on_tokio;
 use tickwire::{
     Chunk, CloseFrame, Config, Connection, Error, Event, Message, Outbound, Received, RecvError,

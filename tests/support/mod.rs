@@ -1,11 +1,8 @@
 //! What tests share. Each binary has all of it, and uses a part.
 #![allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 
-pub(crate) mod alloc;
 #[cfg(feature = "std")]
 pub(crate) mod blocking;
-#[cfg(feature = "tokio")]
-pub(crate) mod bounded;
 #[cfg(feature = "std")]
 pub(crate) mod bounds;
 pub(crate) mod carriers;
@@ -29,8 +26,6 @@ pub(crate) mod polled;
 pub(crate) mod provider;
 #[cfg(feature = "tokio")]
 pub(crate) mod proxy;
-#[cfg(target_os = "linux")]
-pub(crate) mod sigpipe;
 pub(crate) mod silence;
 #[cfg(feature = "tokio")]
 pub(crate) mod talk;

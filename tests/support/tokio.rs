@@ -2,7 +2,6 @@
 //! count, stutter and fail.
 pub(crate) use super::{
     blocking::{conn, recv_error},
-    bounded::bounded,
     polled::{Polled, polled},
     wire::{
         BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, FIN, PING, PONG, TEXT, TEXT_OPEN, WireFrame,
@@ -17,6 +16,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+pub use testkit::tasks::bounded;
 use tickwire::{Config, DataKind, Heartbeat, OwnedMessage, tokio::WebSocket};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},

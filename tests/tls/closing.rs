@@ -4,7 +4,6 @@ use crate::support::{
     tls::{ADAPTERS, Adapter, Authority, PATIENCE, async_tcp, runtime, wait},
 };
 use ::tokio::io::{AsyncRead, AsyncWrite};
-use slow_reader::{LEN, WIRE, narrow, read_slowly};
 use std::{
     io::Read,
     net::{TcpListener, TcpStream},
@@ -12,6 +11,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::slow_reader::{LEN, WIRE, narrow, read_slowly};
 #[cfg(feature = "futures")]
 use tickwire::futures_io as smol;
 use tickwire::{
@@ -20,9 +20,6 @@ use tickwire::{
     tokio as on_tokio,
 };
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, ServerConfig, StreamOwned};
-
-#[path = "../support/slow_reader.rs"]
-mod slow_reader;
 
 /// The two ends of a TCP connection, of which the second has a small receive buffer.
 fn narrow_pair() -> (TcpStream, TcpStream) {

@@ -1,7 +1,6 @@
 //! TLS over a stream that takes little at a time, under tokio: nothing is refused for that, and
 //! whoever waits to write is woken, whatever a reader beside it does.
 use crate::support::{
-    bounded::bounded,
     polled::{Polled, polled},
     tls::Authority,
 };
@@ -22,6 +21,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use testkit::tasks::bounded;
 use tickwire::{
     CloseCode, Config, Dial, Error, Heartbeat, Message, RecvError,
     handshake::{client::Request, server::Accept},

@@ -17,4 +17,4 @@ mod streams;
 mod whole;
 
 #[global_allocator]
-static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;
+static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

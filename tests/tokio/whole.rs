@@ -1,11 +1,12 @@
 //! The tokio adapter: how connections end, what failures hide, timers, memory, the opening
 //! handshake over real and scripted streams.
-use crate::support::{alloc::live, tokio::*};
+use crate::support::tokio::*;
 use std::{
     io,
     task::{Context, Poll},
     time::Duration,
 };
+use testkit::alloc::live;
 use tickwire::{
     CloseCode, CloseFrame, Config, Dial, Error, Event, Heartbeat, ReadyState, RecvError, Retry,
     handshake::{

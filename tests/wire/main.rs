@@ -15,4 +15,4 @@ use support::harness;
 use support::verdicts::*;
 
 #[global_allocator]
-static ALLOCATOR: support::alloc::Counting = support::alloc::Counting;
+static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

@@ -4,14 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code, unreachable_pub)] // it counts more than this
-#[path = "../../../tests/support/alloc.rs"]
-mod alloc;
-
 #[allow(dead_code)] // the loop in a thread
 #[path = "it/common.rs"]
 mod common;
 
-use alloc::{Counting, count, live};
 use common::{chosen, listening};
 use socket2::SockRef;
 #[cfg(feature = "rustls")]
@@ -27,6 +23,10 @@ use std::{
     time::Duration,
 };
 #[cfg(feature = "rustls")]
+use testkit::{
+    PATIENCE,
+    alloc::{Counting, count, live},
+};
 use tickwire::tls::rustls::{
     ClientConfig, ClientConnection, ServerConfig, StreamOwned, pki_types::ServerName,
     server::NoServerSessionStorage,
@@ -181,7 +181,7 @@ fn each_end_gives_back<S: Read + Write>(
             let at = [(2, 1), (8, 2)].iter().find(|(of, _)| *of == how).map_or(0, |(_, at)| *at);
             let tcp = TcpStream::connect(addresses[at]).unwrap();
             tcp.set_nodelay(true).unwrap();
-            tcp.set_read_timeout(Some(Duration::from_secs(600))).unwrap();
+            tcp.set_read_timeout(Some(PATIENCE)).unwrap();
             ends(how, over(tcp.try_clone().unwrap()), &tcp);
         }
     };

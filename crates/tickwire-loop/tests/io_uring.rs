@@ -11,7 +11,7 @@
 #[path = "it/common.rs"]
 mod common;
 
-use common::{LONG, REQUEST, frame, listening};
+use common::{REQUEST, frame, listening};
 use std::{
     fs,
     io::{ErrorKind, Read, Write, stderr},
@@ -20,6 +20,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::PATIENCE;
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Door, Event, Loop, Net, Settings};
 use tickwire_parts::{Outbox, Overflow};
@@ -73,7 +74,7 @@ impl Server {
         let open = self.net.net().counts().open;
         let mut peer = TcpStream::connect(self.address).unwrap();
         peer.write_all(REQUEST.as_bytes()).unwrap();
-        peer.set_read_timeout(Some(LONG)).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
         self.until(|server| server.net.net().counts().open > open);
         peer.read_exact(&mut [0; 129]).unwrap();
         peer
@@ -108,7 +109,7 @@ fn a_failed_send_says_nothing_of_the_next_connection_in_its_slot() {
     while opened.is_none() {
         server
             .net
-            .turn(LONG, |net, event| {
+            .turn(PATIENCE, |net, event| {
                 if let Event::Open(of) = event {
                     let mut outbox = Outbox::new(Overflow::DropOldest);
                     outbox.max_bytes = 6000;
@@ -129,7 +130,7 @@ fn a_failed_send_says_nothing_of_the_next_connection_in_its_slot() {
     while !woken {
         server
             .net
-            .turn(LONG, |net, event| {
+            .turn(PATIENCE, |net, event| {
                 if let (Event::Woken, Some(of)) = (&event, opened) {
                     woken = true;
                     for _ in 0..16 {
@@ -146,7 +147,7 @@ fn a_failed_send_says_nothing_of_the_next_connection_in_its_slot() {
     for _ in 0..200 {
         server.round();
     }
-    new.set_read_timeout(Some(LONG)).unwrap();
+    new.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reply = [0; 129 + 7];
     new.read_exact(&mut reply).unwrap();
     assert!(reply.ends_with(b"hello"));

@@ -1,12 +1,6 @@
 //! A tap records the bytes that pass, and a replay of the recording gives the same events.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
-#[path = "../../../tests/support/bounded.rs"]
-mod bounded;
-#[path = "../../../tests/support/watchdog.rs"]
-mod watchdog;
-
-use bounded::bounded;
 use std::{
     io::{self, Write},
     net::{TcpListener, TcpStream},
@@ -15,6 +9,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use testkit::{tasks::bounded, threads};
 use tickwire::{
     CloseCode, Config, Connection, Event, Heartbeat, Negotiated, OwnedMessage, RecvError, Role,
     SystemEntropy,
@@ -216,7 +211,7 @@ fn a_request_that_was_rejected_is_no_connection() {
     );
     wire.extend([0x81, 0x81, 0, 0, 0, 0, b'a']);
     let log = Log::default();
-    let (near, mut far) = watchdog::tcp_pair();
+    let (near, mut far) = threads::tcp_pair();
     far.write_all(&wire).unwrap();
     let request = Incoming::read(Tap::new(near, log.clone()), &Config::default()).unwrap();
     request.reject(Rejection::new(403)).unwrap();
@@ -308,7 +303,7 @@ async fn a_read_into_no_room_is_not_the_end() {
 
 #[test]
 fn no_recording_takes_long_to_replay() {
-    watchdog::bounded(|| {
+    threads::bounded(|| {
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let refused = |lines: &str| {
             let recording = format!("tickwire tap 1\n{lines}").parse::<Recording>().unwrap();

@@ -7,8 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-
-include!("../../../tests/support/patience.rs");
+use testkit::PATIENCE;
 const BEAT: Duration = Duration::from_millis(10);
 
 /// One test runs at a time: on a busy machine, a line's delay of a second is like a cut.

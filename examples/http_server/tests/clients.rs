@@ -10,8 +10,9 @@ use hyper::{
     body::{Bytes, Incoming},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use program::{PATIENCE, Program};
+use program::Program;
 use std::net::SocketAddr;
+use testkit::PATIENCE;
 use tickwire::{
     CloseCode, CloseFrame, Config, Dial, SystemEntropy, handshake::client::Request,
     tls::platform_config_and_roots, tokio::WebSocket,

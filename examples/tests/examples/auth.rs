@@ -9,8 +9,8 @@ mod serve;
 
 use self::gate::{COOKIE, Gate, Kept, PROTOCOL, Way};
 use self::serve::{ORIGIN, Secrets, attempts, start};
-use crate::bounded::bounded;
 use std::marker::PhantomData;
+use testkit::tasks::bounded;
 use tickwire::{
     Config, Dial, SystemEntropy,
     handshake::{

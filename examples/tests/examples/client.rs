@@ -2,7 +2,7 @@
 //! These tests need the examples built; a plain `cargo test` builds them.
 #![cfg(all(unix, feature = "deflate", feature = "rustls", feature = "tokio"))]
 
-use crate::support_program::{PATIENCE, Program, client, example, server};
+use crate::support_program::{Program, client, example, server};
 use std::{
     fs,
     io::{Read, Write},
@@ -12,6 +12,7 @@ use std::{
     process::{Command, Stdio},
     thread,
 };
+use testkit::PATIENCE;
 use tickwire::{
     CloseCode, CloseFrame, Config,
     blocking::{WebSocket, accept},

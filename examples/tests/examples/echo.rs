@@ -15,7 +15,7 @@ use tickwire::{
 
 /// Runs a future, with a limit on its time.
 fn wait<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Runtime::new().unwrap().block_on(crate::bounded::bounded(future))
+    tokio::runtime::Runtime::new().unwrap().block_on(testkit::tasks::bounded(future))
 }
 
 async fn round_trip(ws: &mut WebSocket<MaybeTls>, message: Message<'_>) -> OwnedMessage {

@@ -5,8 +5,6 @@ mod ack;
 mod auth;
 #[cfg(feature = "tokio")]
 #[allow(unreachable_pub)]
-#[path = "../../../tests/support/bounded.rs"]
-mod bounded;
 mod client;
 mod command_line;
 mod demonstrations;

@@ -1,7 +1,8 @@
 //! Tests the example `market_feed` as its users run it.
 #![cfg(feature = "tokio")]
-use crate::support_program::{PATIENCE, Program, http};
+use crate::support_program::{Program, http};
 use std::{error::Error, time::Duration};
+use testkit::PATIENCE;
 use tickwire::{CloseCode, Config, handshake::client::Request, tokio::client};
 use tokio::{net::TcpSocket, time::sleep};
 

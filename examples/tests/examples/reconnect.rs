@@ -14,7 +14,6 @@ mod unreliable;
 
 use self::client::Client;
 use self::unreliable::{End, Server};
-use crate::bounded::bounded;
 use std::{
     net::SocketAddr,
     sync::{
@@ -23,6 +22,7 @@ use std::{
     },
     time::Duration,
 };
+use testkit::tasks::bounded;
 use tickwire::{CloseCode, handshake::client::Request};
 use tickwire_parts::Backoff;
 use tokio::task::spawn_blocking;

@@ -49,7 +49,7 @@ async fn ask(client: &mut Client, line: &str) -> String {
 
 #[tokio::test]
 async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
-    crate::bounded::bounded(async {
+    testkit::tasks::bounded(async {
         let (_, url) = start().await;
         let (mut a, mut b, mut c, mut d) =
             (client(&url).await, client(&url).await, client(&url).await, client(&url).await);
@@ -78,7 +78,7 @@ async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
 
 #[tokio::test]
 async fn moving_to_another_room_leaves_the_first_and_empty_rooms_are_gone() {
-    crate::bounded::bounded(async {
+    testkit::tasks::bounded(async {
         let (rooms, url) = start().await;
         let (mut a, mut b) = (client(&url).await, client(&url).await);
         assert_eq!(ask(&mut a, "/join tea").await, "joined tea, 1 here");

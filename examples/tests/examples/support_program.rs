@@ -10,8 +10,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-include!("../../../tests/support/patience.rs");
+use testkit::PATIENCE;
 
 /// A program under test. Dropping this value ends the program.
 pub(crate) struct Program {

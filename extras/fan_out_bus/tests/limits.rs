@@ -3,8 +3,9 @@
 #[path = "../../../examples/tests/examples/support_program.rs"]
 mod program;
 
-use program::{PATIENCE, Program};
+use program::Program;
 use std::time::Instant;
+use testkit::PATIENCE;
 use tickwire::{
     Config,
     blocking::{MaybeTls, WebSocket, connect},

@@ -12,6 +12,7 @@ impl Rng {
     }
 
     /// Any number.
+    #[allow(clippy::should_implement_trait)] // it never ends: no Option
     pub fn next(&mut self) -> u64 {
         self.0.u64(..)
     }

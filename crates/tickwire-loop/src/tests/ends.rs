@@ -1,5 +1,5 @@
 //! How connections end.
-use super::{HELLO, LONG, REQUEST, Server, server};
+use super::{HELLO, REQUEST, Server, server};
 use crate::{Dial, Door, End, Event, Handle, Net, SendError, Settings};
 use std::{
     io::{ErrorKind, Read, Write},
@@ -7,7 +7,10 @@ use std::{
     thread,
     time::Duration,
 };
-use testkit::frames::{PONG, masked};
+use testkit::{
+    PATIENCE,
+    frames::{PONG, masked},
+};
 use tickwire::{CloseCode, Config, Heartbeat};
 use tickwire_parts::{Outbox, Overflow};
 
@@ -63,7 +66,7 @@ fn what_waits_in_an_outbox_goes_before_the_close() {
             net.set_outbox(handle, Outbox::new(Overflow::Wait));
             net.send(handle, "last").unwrap();
             match shuts {
-                true => net.shut_down(LONG),
+                true => net.shut_down(PATIENCE),
                 false => net.close(handle, CloseCode::GOING_AWAY),
             }
         };
@@ -71,7 +74,7 @@ fn what_waits_in_an_outbox_goes_before_the_close() {
             peer.write_all(HELLO).unwrap();
             let mut ended = false;
             while !ended {
-                let turn = server.net.turn(LONG, |net, event| {
+                let turn = server.net.turn(PATIENCE, |net, event| {
                     if let Event::Message { .. } = event {
                         end(net);
                         ended = true;
@@ -89,7 +92,7 @@ fn what_waits_in_an_outbox_goes_before_the_close() {
 
 #[test]
 fn a_shutdown_of_a_stream_that_would_block_is_made_again() {
-    let config = Config { close_timeout: LONG, ..Config::default() };
+    let config = Config { close_timeout: PATIENCE, ..Config::default() };
     let mut server = Server::new(Settings::default(), config);
     let mut peer = server.peer();
     server.fault("shut_down", 0, ErrorKind::WouldBlock);
@@ -110,7 +113,7 @@ const BROKEN_WRITES: [(&str, &str); 2] =
 fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
     let config = Config {
         close_timeout: Duration::from_millis(50),
-        write_timeout: 2 * LONG,
+        write_timeout: 2 * PATIENCE,
         ..Config::default()
     };
     for (call, end) in BROKEN_WRITES {
@@ -133,7 +136,7 @@ fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
 #[test]
 fn after_a_sealed_write_that_failed_reading_goes_on_for_the_close_timeout() {
     let close_timeout = Duration::from_millis(50);
-    let config = Config { close_timeout, write_timeout: 2 * LONG, ..Config::default() };
+    let config = Config { close_timeout, write_timeout: 2 * PATIENCE, ..Config::default() };
     for (call, end) in BROKEN_WRITES {
         let mut server = server();
         if call == "ask Send" && !server.net.net().uses_io_uring() {
@@ -271,7 +274,7 @@ fn a_paused_connection_finds_its_peer_gone_only_when_it_writes_or_closes() {
         match act {
             "send" => {}
             "close" => server.net.net().close(handle, CloseCode::NORMAL),
-            _ => server.net.net().shut_down(LONG),
+            _ => server.net.net().shut_down(PATIENCE),
         }
         server.until(|server| {
             let _ = server.net.net().send(handle, "one of them fails");

@@ -1,16 +1,17 @@
 //! The places for opening handshakes, with a clock that the test moves.
-use super::{LONG, REQUEST, Server};
+use super::{REQUEST, Server};
 use crate::{Settings, entrance::Phase};
 use std::{
     io::{Read, Write},
     net::TcpStream,
     time::Duration,
 };
+use testkit::PATIENCE;
 use tickwire::Config;
 
 fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -19,7 +20,7 @@ fn connect(server: &Server) -> TcpStream {
 fn silent_peers_are_closed_for_their_age_alone_and_honest_ones_get_in() {
     let most = usize::MAX;
     let settings = Settings { max_handshakes: 2, max_per_address: most, ..Settings::default() };
-    let config = Config { handshake_timeout: LONG, ..Config::default() };
+    let config = Config { handshake_timeout: PATIENCE, ..Config::default() };
     let mut server = Server::new(settings, config);
     let mut slow = connect(&server);
     slow.write_all(&REQUEST[..20]).unwrap();
@@ -71,7 +72,7 @@ fn a_handshake_of_tls_that_stalls_is_gone_at_its_timeout_with_all_that_it_holds(
     let most = usize::MAX;
     let hello = client_hello(client);
     let settings = Settings { max_handshakes: 1, max_per_address: most, ..Settings::default() };
-    let config = Config { handshake_timeout: LONG, ..Config::default() };
+    let config = Config { handshake_timeout: PATIENCE, ..Config::default() };
     let mut server = Server::new(settings, Config::default());
     let door = crate::Door::new(config).tls(tls);
     server.address = server.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
@@ -80,18 +81,18 @@ fn a_handshake_of_tls_that_stalls_is_gone_at_its_timeout_with_all_that_it_holds(
         let mut stalled = connect(&server);
         stalled.write_all(&hello[..sent]).unwrap();
         server.until(|server| server.net.inner.entrance.number(Phase::UnderWay) == 1);
-        server.net.inner.clock.epoch -= LONG / 2;
+        server.net.inner.clock.epoch -= PATIENCE / 2;
         let mut next = connect(&server);
         next.write_all(&hello[..1]).unwrap();
         (0..5).for_each(|_| assert!(server.round().unwrap()));
         assert_eq!(held_and_failed(&mut server), (1, 2 * failed - 2), "{sent} bytes");
-        server.net.inner.clock.epoch -= LONG / 2;
+        server.net.inner.clock.epoch -= PATIENCE / 2;
         server.until(|server| held_and_failed(server).1 == 2 * failed - 1);
         (0..5).for_each(|_| assert!(server.round().unwrap()));
         assert_eq!(held_and_failed(&mut server), (1, 2 * failed - 1), "{sent} bytes");
         assert_eq!(server.net.inner.entrance.number(Phase::UnderWay), 1);
         let _ = stalled.read_to_end(&mut Vec::new()); // an end, behind the server's flight
-        server.net.inner.clock.epoch -= LONG;
+        server.net.inner.clock.epoch -= PATIENCE;
         server.until(|server| held_and_failed(server) == (0, 2 * failed));
         let _ = next.read_to_end(&mut Vec::new());
     }
@@ -103,7 +104,8 @@ fn a_client_that_ends_its_stream_in_the_handshake_of_tls_is_gone_at_once() {
     let (tls, client) = super::tls_configs();
     let hello = client_hello(client);
     let mut server = super::server();
-    let door = crate::Door::new(Config { handshake_timeout: LONG, ..Config::default() }).tls(tls);
+    let door =
+        crate::Door::new(Config { handshake_timeout: PATIENCE, ..Config::default() }).tls(tls);
     server.address = server.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     for (sent, failed) in [0, 1, 5, 60, hello.len()].into_iter().zip(1..) {
         let mut peer = connect(&server);
@@ -124,7 +126,7 @@ fn a_dial_to_a_server_that_stalls_in_tls_fails_at_its_timeout() {
     let mut server = super::server();
     let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
     for sent in [0, 1, 5, 60, usize::MAX] {
-        let config = Config { handshake_timeout: LONG, ..Config::default() };
+        let config = Config { handshake_timeout: PATIENCE, ..Config::default() };
         let dial = crate::Dial::to(&url).unwrap().tls(client.clone()).config(config);
         let dial = dial.addresses([listener.local_addr().unwrap()]);
         let handle = server.net.net().dial(dial, ()).unwrap();
@@ -149,7 +151,7 @@ fn a_dial_to_a_server_that_stalls_in_tls_fails_at_its_timeout() {
         far.write_all(&flight[..sent.min(flight.len())]).unwrap();
         (0..5).for_each(|_| assert!(server.round().unwrap()));
         assert_eq!(server.ends, [""; 0]);
-        server.net.inner.clock.epoch -= LONG;
+        server.net.inner.clock.epoch -= PATIENCE;
         server.until(|server| !server.ends.is_empty());
         assert!(server.ends[0].starts_with("failed: "), "{:?}", server.ends);
         assert!(server.net.inner.slots.get(handle).is_none());

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 #[cfg(feature = "rustls")]
+use testkit::PATIENCE;
 use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use tickwire::{Closed, Config, handshake::server::Accept};
 
@@ -25,8 +26,6 @@ const REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 const HELLO: &[u8] = b"\x82\x85\0\0\0\0hello";
-const LONG: Duration = Duration::from_secs(600);
-
 /// An echo server on this thread.
 struct Server {
     net: Loop<()>,
@@ -48,7 +47,7 @@ impl Server {
     fn until(&mut self, mut so: impl FnMut(&mut Self) -> bool) {
         let began = Instant::now();
         while !so(self) {
-            assert!(began.elapsed() < LONG, "{:?} {:?}", self.net, self.ends);
+            assert!(began.elapsed() < PATIENCE, "{:?} {:?}", self.net, self.ends);
             self.round().unwrap();
         }
     }
@@ -85,7 +84,7 @@ impl Server {
     /// Connects a peer, and completes its opening handshake.
     fn peer(&mut self) -> TcpStream {
         let mut peer = TcpStream::connect(self.address).unwrap();
-        peer.set_read_timeout(Some(LONG)).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
         peer.write_all(REQUEST).unwrap();
         let open = self.opened.len();
         self.until(|server| server.opened.len() > open);
@@ -237,7 +236,7 @@ fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
             }
             _ => {}
         };
-        server.net.turn(LONG, handler).unwrap();
+        server.net.turn(PATIENCE, handler).unwrap();
     }
     assert_eq!(unwritten, Some(1));
 }
@@ -250,8 +249,8 @@ fn what_is_sent_between_rounds_does_not_wait_for_an_event() {
     let handle = server.opened[0];
     server.net.net().send(handle, "hello").unwrap();
     let began = Instant::now();
-    server.net.turn(LONG, |_, _| {}).unwrap();
-    assert!(began.elapsed() < LONG);
+    server.net.turn(PATIENCE, |_, _| {}).unwrap();
+    assert!(began.elapsed() < PATIENCE);
     peer.read_exact(&mut [0; 7]).unwrap();
 }
 
@@ -281,7 +280,7 @@ fn during_a_shutdown_the_loop_neither_listens_nor_dials() {
     let mut server = server();
     let _peer = server.peer();
     let mut net = server.net.net();
-    net.shut_down(LONG);
+    net.shut_down(PATIENCE);
     let refused = net.listen(([127, 0, 0, 1], 0).into(), Door::new(Config::default()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionAborted);
     assert!(net.dial(Dial::to("ws://localhost:1").unwrap(), ()).is_err());
@@ -488,7 +487,7 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
     let mut server = Server::new(spins, Config::default());
     for _ in 0..10 {
         let made = server.made("wait");
-        assert_eq!(waits(&mut server, LONG), [Some(ZERO)]);
+        assert_eq!(waits(&mut server, PATIENCE), [Some(ZERO)]);
         assert_eq!(server.made("wait"), made + 1);
     }
 
@@ -496,7 +495,7 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
     let spins_first = Settings { waiting: Waiting::SpinFor(MINUTE), ..Settings::default() };
     let mut server = Server::new(spins_first, Config::default());
     for _ in 0..3 {
-        assert_eq!(waits(&mut server, LONG), [Some(ZERO)]);
+        assert_eq!(waits(&mut server, PATIENCE), [Some(ZERO)]);
         server.net.inner.clock.epoch -= 2 * MINUTE;
         while waits(&mut server, MS) == [Some(ZERO)] {} // the listener's first `Note` may come
         assert_eq!(waits(&mut server, MS), [Some(MS)]);

@@ -1,13 +1,14 @@
 //! The list of attacks over the loop. The core and the handshakes stand against them by themselves,
 //! and the crate's own `tests/attacks` shows it. Here the bytes pass through the loop's sockets and
 //! TLS, and the attacks on a loop (its turns, limits and handles) name their tests.
-use crate::common::{LONG, REQUEST, Running, echo, frame, head};
+use crate::common::{REQUEST, Running, echo, frame, head};
 use std::{
     env,
     io::{Read, Write},
     thread,
     time::Instant,
 };
+use testkit::PATIENCE;
 use tickwire::Config;
 use tickwire_loop::Settings;
 
@@ -163,7 +164,7 @@ fn each_head_trickles<S: Read + Write>(
 ) {
     const LINE: &str = "GET /feed HTTP/1.1\r\n";
     let long = format!("{LINE}X: ");
-    let config = Config { handshake_timeout: LONG, ..config() };
+    let config = Config { handshake_timeout: PATIENCE, ..config() };
     let server = serve(config.clone());
     let trickle = |stream: &mut S, text: &str| {
         text.bytes().all(|byte| stream.write_all(&[byte]).and_then(|()| stream.flush()).is_ok())
@@ -182,7 +183,7 @@ fn each_head_trickles<S: Read + Write>(
                 assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
                 let (began, more) = (Instant::now(), piece.repeat(1000));
                 while trickle(&mut stream, &more) {
-                    assert!(began.elapsed() < LONG, "it is read without end");
+                    assert!(began.elapsed() < PATIENCE, "it is read without end");
                 }
             });
         }
@@ -193,7 +194,7 @@ fn each_head_trickles<S: Read + Write>(
         assert!(trickle(&mut stream, &format!("{line}X: {}\r\n", "y".repeat(length))));
         assert!(trickle(&mut stream, rest));
         assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
-        assert!(began.elapsed() < LONG);
+        assert!(began.elapsed() < PATIENCE);
     });
     let counts = server.wait_for(|counts| counts.accepted_now == 0);
     assert_eq!((counts.accepted, counts.handshakes_failed), (3, 3));

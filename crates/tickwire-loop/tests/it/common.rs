@@ -6,12 +6,12 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-use testkit::frames::{BINARY, masked};
+use testkit::{
+    PATIENCE,
+    frames::{BINARY, masked},
+};
 use tickwire::{Config, blocking::WebSocket, handshake::server::Accept};
 use tickwire_loop::{Counts, Door, Event, Loop, Net, Settings, Waker};
-
-/// Nothing but a hang takes as long, on however busy a machine.
-pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// Over which back end the tests run: `TICKWIRE_IO_URING=1 cargo test` chooses io_uring.
 pub(crate) fn chosen(mut settings: Settings) -> Settings {
@@ -77,7 +77,7 @@ impl<T: Send + 'static> Running<T> {
         let (done, result) = channel();
         let _ = self.commands.send(Box::new(move |net| drop(done.send(command(net)))));
         self.waker.wake().unwrap();
-        result.recv_timeout(LONG).expect("the loop goes on")
+        result.recv_timeout(PATIENCE).expect("the loop goes on")
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -92,7 +92,7 @@ impl<T: Send + 'static> Running<T> {
             if so(&counts) {
                 return counts;
             }
-            assert!(began.elapsed() < LONG, "{counts:?}");
+            assert!(began.elapsed() < PATIENCE, "{counts:?}");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -163,7 +163,7 @@ impl<T: Send + 'static> Running<T> {
     pub(crate) fn raw(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
@@ -201,9 +201,9 @@ pub(crate) fn head(from: &mut impl Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// What comes within `LONG`.
+/// What comes within [`PATIENCE`].
 pub(crate) fn next<M>(of: &Receiver<M>) -> M {
-    of.recv_timeout(LONG).expect("the loop goes on")
+    of.recv_timeout(PATIENCE).expect("the loop goes on")
 }
 
 /// Sends an event to the test, which may be over.

@@ -2,7 +2,7 @@
 #[path = "../../../../tests/support/conforms.rs"]
 mod suite;
 
-use crate::common::{LONG, Running};
+use crate::common::Running;
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use suite::{none_failed, probed, tried};
+use testkit::PATIENCE;
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Net};
 use wsconform_cases::{Action, Case, End, Role, Session};
@@ -67,7 +68,7 @@ fn over(mut session: Session, mut stream: TcpStream) -> Session {
                 }
             }
             Action::Receive(_) => {
-                if !read(&mut session, LONG) {
+                if !read(&mut session, PATIENCE) {
                     session.timed_out();
                 }
             }

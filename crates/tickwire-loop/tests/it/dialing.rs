@@ -1,5 +1,5 @@
 //! Dialing: by name and by address, past dead addresses, and what comes of failures.
-use crate::common::{LONG, Running, echo, next, say, telling};
+use crate::common::{Running, echo, next, say, telling};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -11,6 +11,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::PATIENCE;
 use tickwire::{
     CloseCode, CloseFrame, Config, Error,
     handshake::{HandshakeError, client::Request},
@@ -140,7 +141,11 @@ fn a_reset_right_behind_a_refusal_does_not_hide_it() {
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     });
     let (client, told) = client();
-    dial(&client, 5, url(address).config(Config { handshake_timeout: LONG, ..Config::default() }));
+    dial(
+        &client,
+        5,
+        url(address).config(Config { handshake_timeout: PATIENCE, ..Config::default() }),
+    );
     assert_eq!(next(&told), "5 failed: server answered 401 No: no entry");
     peer.join().unwrap();
 }
@@ -197,8 +202,8 @@ fn each_endless_answer_is_given_up<S: Read + Write + Send + 'static>(
         let drip = Duration::from_millis(5);
         let (time, times, pause) = match error {
             HandshakeError::Timeout => (Duration::from_millis(200), 1, drip),
-            HandshakeError::Refused { status: 403 } => (LONG, 1, drip),
-            _ => (LONG, 1000, Duration::ZERO),
+            HandshakeError::Refused { status: 403 } => (PATIENCE, 1, drip),
+            _ => (PATIENCE, 1000, Duration::ZERO),
         };
         let config = Config { handshake_timeout: time, ..Config::default() };
         dial(&client, 0, to(listener.local_addr().unwrap()).config(config));
@@ -285,7 +290,7 @@ fn a_target_that_cannot_be_dialed_is_an_error_at_once() {
     client.call(|net| {
         #[cfg(not(feature = "rustls"))]
         assert!(matches!(net.dial(Dial::to("wss://localhost/").unwrap(), 0), Err(Error::NoTls)));
-        net.shut_down(LONG);
+        net.shut_down(PATIENCE);
         assert!(net.dial(Dial::to("ws://127.0.0.1/").unwrap(), 0).is_err());
     });
 }

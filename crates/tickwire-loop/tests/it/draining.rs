@@ -1,27 +1,27 @@
 //! A loop behind its Close, while the peer reads slowly and goes on sending.
-use crate::common::{LONG, REQUEST, head, next, telling};
+use crate::common::{REQUEST, head, next, telling};
 #[cfg(feature = "rustls")]
 use crate::tls::keys;
-use slow_reader::{LEN, WIRE, narrow};
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
     thread,
     time::Duration,
 };
+use testkit::{
+    PATIENCE,
+    slow_reader::{LEN, WIRE, narrow},
+};
 #[cfg(feature = "rustls")]
 use tickwire::tls::rustls::{ClientConnection, StreamOwned};
 use tickwire::{CloseCode, Config, RecvError};
 use tickwire_loop::{Door, End, Event};
 
-#[path = "../../../../tests/support/slow_reader.rs"]
-mod slow_reader;
-
 /// Opens a connection, and then reads slowly.
 fn read_slowly(mut io: impl Read + Write, pause: Duration) -> io::Result<usize> {
     io.write_all(REQUEST.as_bytes())?;
     assert!(head(&mut io).starts_with("HTTP/1.1 101 "));
-    slow_reader::read_slowly(io, pause)
+    testkit::slow_reader::read_slowly(io, pause)
 }
 
 /// `read` opens a connection to the door, and reads with pauses of this length.
@@ -31,7 +31,7 @@ fn all_is_read(
 ) {
     let mut close_timeout = Duration::from_millis(200);
     loop {
-        assert!(close_timeout < LONG);
+        assert!(close_timeout < PATIENCE);
         let door = door(Config { close_timeout, ..Config::default() });
         let (server, told) = telling::<(), _>(door, |net, event| match event {
             Event::Open(handle) => {

@@ -1,5 +1,5 @@
 //! No connection keeps the others waiting.
-use crate::common::{LONG, REQUEST, chosen, echo, frame, head, listening};
+use crate::common::{REQUEST, chosen, echo, frame, head, listening};
 use rustix::io::ioctl_fionread;
 use socket2::{Domain, Socket, Type};
 use std::{
@@ -9,6 +9,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::PATIENCE;
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
 
@@ -40,7 +41,7 @@ impl Ends {
         self.near.write_all(bytes).unwrap();
         let began = Instant::now();
         while ioctl_fionread(&self.far).unwrap() < bytes.len() as u64 {
-            assert!(began.elapsed() < LONG, "it does not arrive");
+            assert!(began.elapsed() < PATIENCE, "it does not arrive");
             thread::yield_now();
         }
     }
@@ -124,7 +125,7 @@ impl ByHand {
             }
         });
         assert_eq!(self.delivered.len(), before + 1);
-        ends.near.set_read_timeout(Some(LONG)).unwrap();
+        ends.near.set_read_timeout(Some(PATIENCE)).unwrap();
         assert!(head(&mut ends.near).starts_with("HTTP/1.1 101 "));
         ends.near.set_nonblocking(true).unwrap();
         ends
@@ -147,7 +148,7 @@ impl ByHand {
                 Ok(n) => break n,
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
-            assert!(began.elapsed() < LONG, "the echo was not written in the same round");
+            assert!(began.elapsed() < PATIENCE, "the echo was not written in the same round");
             thread::yield_now();
         };
         assert_eq!(back[2..n], payload);
@@ -162,7 +163,7 @@ impl ByHand {
         // The system may take a while to let a peer write again whose bytes were read.
         let began = Instant::now();
         while floods.iter().any(|flood| self.delivered[flood.at].0 <= before[flood.at].0) {
-            assert!(began.elapsed() < LONG, "no flood");
+            assert!(began.elapsed() < PATIENCE, "no flood");
             self.echo(|| floods.iter_mut().for_each(Flood::press));
         }
     }
@@ -245,7 +246,7 @@ fn control_frames_between_two_fragments_keep_nobody_waiting() {
 /// A20: the Pongs for a peer that reads nothing do not fill the memory, however many it asks for.
 #[test]
 fn pings_of_a_peer_that_reads_nothing_queue_few_pongs() {
-    let mut server = ByHand::new(Config { write_timeout: LONG, ..Config::default() });
+    let mut server = ByHand::new(Config { write_timeout: PATIENCE, ..Config::default() });
     let ping = [&b"\x89\xfd\0\0\0\0"[..], &[7; 125]].concat();
     let flood = Flood::new(&mut server, ping.repeat(1000));
     let mut floods = [Flood { reads: false, ..flood }];
@@ -263,7 +264,7 @@ fn pings_of_a_peer_that_reads_nothing_queue_few_pongs() {
 /// A23: the echoes of empty messages wait for a peer that reads nothing, and then its messages do.
 #[test]
 fn empty_messages_of_a_peer_that_reads_nothing_are_not_read_without_bound() {
-    let config = Config { high_water: 4 << 10, write_timeout: LONG, ..Config::default() };
+    let config = Config { high_water: 4 << 10, write_timeout: PATIENCE, ..Config::default() };
     let mut server = ByHand::new(config);
     let flood = Flood::new(&mut server, b"\x82\x80\0\0\0\0".repeat(10_000));
     let mut flood = Flood { reads: false, ..flood };
@@ -427,7 +428,7 @@ fn a_connection_that_is_ready_only_now_comes_before_one_that_used_up_its_share()
 
 #[test]
 fn a_peer_that_does_not_read_keeps_nobody_waiting() {
-    let mut server = ByHand::new(Config { write_timeout: LONG, ..Config::default() });
+    let mut server = ByHand::new(Config { write_timeout: PATIENCE, ..Config::default() });
     let flood = Flood::new(&mut server, frame(&vec![1; 60_000]));
     let mut stalled = Flood { reads: false, ..flood };
     // Until the echo, which is not read, stops the server from reading.

@@ -1,9 +1,10 @@
 //! A door answers the health checks of balancers, by a table.
-use crate::common::{LONG, REQUEST, Running, head};
+use crate::common::{REQUEST, Running, head};
 use std::{
     io::{Read, Write},
     net::Shutdown,
 };
+use testkit::PATIENCE;
 use tickwire::{
     Config,
     handshake::server::{Accept, Rejection},
@@ -151,7 +152,7 @@ fn a_health_check_is_answered_over_tls() {
 #[test]
 fn a_long_answer_over_tls_goes_on_when_a_late_client_reads() {
     let (keys, long) = (crate::tls::keys(true), 16 << 20);
-    let config = Config { handshake_timeout: 2 * LONG, ..Config::default() };
+    let config = Config { handshake_timeout: 2 * PATIENCE, ..Config::default() };
     let door = Door::new(config).health_check("/", Rejection::new(200).body(vec![b'x'; long]));
     let server = checked(Settings::default(), door.tls(keys.server.clone()));
     let mut check = crate::tls::raw_by_rustls(&server, &keys);
@@ -166,7 +167,7 @@ fn a_long_answer_over_tls_goes_on_when_a_late_client_reads() {
 fn a_health_check_waits_for_a_place_like_every_handshake() {
     let most = usize::MAX;
     let settings = Settings { max_handshakes: 1, max_per_address: most, ..Settings::default() };
-    let config = Config { handshake_timeout: LONG, ..Config::default() };
+    let config = Config { handshake_timeout: PATIENCE, ..Config::default() };
     let door = Door::new(config).health_check("/", Rejection::new(200));
     let server = checked(settings, door);
     let slow = server.raw_with(&REQUEST[..20]);

@@ -1,11 +1,12 @@
 //! Limits at the door, each with its counter.
-use crate::common::{LONG, REQUEST, Running, echo, head, listening, open};
+use crate::common::{REQUEST, Running, echo, head, listening, open};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
+use testkit::PATIENCE;
 use tickwire::{Config, Message};
 use tickwire_loop::{Counts, Door, Settings, Waiting};
 
@@ -68,7 +69,7 @@ pub(crate) fn each_of_a_storm_gets_in<S: Read + Write>(
 /// All peers have one address, as behind a proxy.
 pub(crate) fn three_places() -> (Settings, Config) {
     let (max_handshakes, max_per_address) = (3, usize::MAX);
-    let config = Config { handshake_timeout: LONG, ..Config::default() };
+    let config = Config { handshake_timeout: PATIENCE, ..Config::default() };
     (Settings { max_handshakes, max_per_address, ..settings() }, config)
 }
 
@@ -140,7 +141,7 @@ fn more_connections_than_a_round_accepts_are_accepted_in_the_next_rounds() {
     let clients: Vec<_> = (0..150).map(|_| TcpStream::connect(address).unwrap()).collect();
     let began = Instant::now();
     while net.net().counts().accepted < clients.len() as u64 {
-        assert!(began.elapsed() < LONG, "{net:?}");
+        assert!(began.elapsed() < PATIENCE, "{net:?}");
         net.turn(Duration::from_millis(10), |_, _| {}).unwrap();
     }
 }

@@ -24,9 +24,6 @@ mod slow;
 #[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;
 #[cfg(target_os = "linux")]
-#[path = "../../../../tests/support/sigpipe.rs"]
-mod support;
-#[cfg(target_os = "linux")]
 mod threads;
 mod time;
 #[cfg(feature = "rustls")]

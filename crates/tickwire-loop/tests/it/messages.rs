@@ -1,5 +1,5 @@
 //! Messages: echoed, sent on while they are lent, to many at once.
-use crate::common::{LONG, Running, echo, frame, next, say, telling};
+use crate::common::{Running, echo, frame, next, say, telling};
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
@@ -10,6 +10,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::PATIENCE;
 use tickwire::{Config, Message, Prepared, blocking::WebSocket, handshake::server::Accept};
 use tickwire_loop::{Door, Event, Handle, SendError, Sent, Settings};
 
@@ -17,7 +18,7 @@ use tickwire_loop::{Door, Event, Handle, SendError, Sent, Settings};
 fn messages_are_echoed_whole_whatever_their_length() {
     let server = echo(Settings::default(), Config::default());
     let mut ws = server.connect();
-    ws.get_ref().set_read_timeout(Some(LONG)).unwrap();
+    ws.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
     for len in [0, 1, 125, 126, 70_000, 3 << 20] {
         let sent = vec![b'x'; len];
         ws.send(&sent[..]).unwrap();
@@ -163,7 +164,7 @@ fn the_senders_own_calls_are_there_for_any_connection() {
 fn subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind() {
     let (tell, told) = channel();
     let mut all: Vec<Handle> = Vec::new();
-    let door = Door::new(Config { write_timeout: LONG, ..Config::default() });
+    let door = Door::new(Config { write_timeout: PATIENCE, ..Config::default() });
     let server = Running::<bool>::at(door, move |net, event| {
         let (from, message) = match event {
             Event::Request { answer, .. } => return answer.accept(Accept::default(), false),
@@ -249,7 +250,7 @@ fn subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind() {
             if n > 300 && !sums.contains(&0) {
                 break;
             }
-            assert!(began.elapsed() < LONG, "removed, not open, refused: {sums:?}");
+            assert!(began.elapsed() < PATIENCE, "removed, not open, refused: {sums:?}");
         }
         over.store(true, Ordering::Relaxed);
         let counts = server.counts();

@@ -1,12 +1,13 @@
 //! Clients behind a balancer that names them by the PROXY protocol. Here the balancer's address is
 //! 127.0.0.1.
-use crate::common::{LONG, REQUEST, Running, echo_at, head, say};
+use crate::common::{REQUEST, Running, echo_at, head, say};
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
+use testkit::PATIENCE;
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Counts, Door, Event, Settings};
 
@@ -24,7 +25,7 @@ fn from(host: u8) -> Vec<u8> {
 }
 
 fn config() -> Config {
-    Config { handshake_timeout: LONG, ..Config::default() }
+    Config { handshake_timeout: PATIENCE, ..Config::default() }
 }
 
 fn door() -> Door {
@@ -79,7 +80,7 @@ fn a_header_names_the_client() {
             assert_eq!(status(&mut stream), "101");
             let own = stream.local_addr().unwrap();
             let expected = client.map_or(own, |client| client.parse().unwrap());
-            assert_eq!(told.recv_timeout(LONG).unwrap(), expected);
+            assert_eq!(told.recv_timeout(PATIENCE).unwrap(), expected);
         }
     }
     let counts = server.wait_for(|counts| counts.accepted_now == 0);
@@ -138,7 +139,7 @@ fn anybody_else_is_an_ordinary_client_and_may_send_none() {
     let mut stream = other();
     stream.write_all(REQUEST.as_bytes()).unwrap();
     assert_eq!(status(&mut stream), "101");
-    assert_eq!(told.recv_timeout(LONG).unwrap(), stream.local_addr().unwrap());
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), stream.local_addr().unwrap());
     for header in [LINE.as_bytes(), &from(1)] {
         let mut stream = other();
         stream.write_all(&[header, REQUEST.as_bytes()].concat()).unwrap();
@@ -238,7 +239,7 @@ fn the_header_comes_in_front_of_tls() {
             stream.write_all(REQUEST.as_bytes()).unwrap();
             assert_eq!(status(&mut stream), "101");
             let ip = if header[0] == b'P' { "192.0.2.7" } else { "198.51.100.9" };
-            assert_eq!(told.recv_timeout(LONG).unwrap().ip().to_string(), ip);
+            assert_eq!(told.recv_timeout(PATIENCE).unwrap().ip().to_string(), ip);
         }
         // Nothing can be said in front of TLS.
         for wrong in [REQUEST.as_bytes(), b"\x16\x03\x01\x02", &v2(0x31, 0x11, &[0; 12])] {

@@ -1,11 +1,12 @@
 //! The limit on the bytes that all connections together have received and not delivered.
-use crate::common::{LONG, REQUEST, frame, listening};
+use crate::common::{REQUEST, frame, listening};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
+use testkit::PATIENCE;
 use tickwire::{Config, RecvError, handshake::server::Accept};
 use tickwire_loop::{Counts, Door, End, Event, Loop, Settings};
 
@@ -90,7 +91,7 @@ impl Server {
             if is(self, counts) {
                 return;
             }
-            assert!(began.elapsed() < LONG, "does not come: {what}: {counts:?}");
+            assert!(began.elapsed() < PATIENCE, "does not come: {what}: {counts:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `Event::Room`, which says when to go on after a refusal. The peers only receive.
-use crate::common::{LONG, Running, next, say};
+use crate::common::{Running, next, say};
 #[cfg(feature = "rustls")]
 use crate::tls::keys;
 use std::{
@@ -8,6 +8,7 @@ use std::{
     sync::mpsc::{Receiver, channel},
     thread,
 };
+use testkit::PATIENCE;
 use tickwire::{
     CloseCode, Config, Error, Message,
     blocking::{Stream, WebSocket},
@@ -88,7 +89,7 @@ fn each_refusal_has_one_room<S: Stream + Send + 'static>(
         thread::spawn(move || while peer.recv().is_ok_and(|message| message.is_some()) {});
     }
     for n in 0..FILLS {
-        let room = told.recv_timeout(LONG);
+        let room = told.recv_timeout(PATIENCE);
         room.unwrap_or_else(|_| panic!("{plan:?}: no Room {n}, {:?}", server.counts()));
     }
     server.wait_for(|counts| counts.queued == 0);

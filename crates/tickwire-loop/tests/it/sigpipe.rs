@@ -1,9 +1,7 @@
 //! Writes to a peer that is gone, where SIGPIPE has its default action.
-use crate::{
-    common::{next, telling},
-    support::each_survives,
-};
+use crate::common::{next, telling};
 use std::io;
+use testkit::sigpipe::each_survives;
 use tickwire::{Config, Prepared};
 use tickwire_loop::{Door, Event};
 

@@ -1,11 +1,12 @@
 //! Slow subscribers: room, outboxes, and the bound over all connections.
-use crate::common::{LONG, REQUEST, Running, frame, head, next, telling};
+use crate::common::{REQUEST, Running, frame, head, next, telling};
 use std::{
     io::{Read, Write},
     net::TcpStream,
     sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
+use testkit::PATIENCE;
 use tickwire::{
     CloseCode, Config, Prepared, RecvError, SendError as Core, handshake::server::Accept,
 };
@@ -66,7 +67,7 @@ fn fill(server: &Running<()>, handle: Handle) {
 
 /// The limits of a server whose peer is to stall: only the time for writing can end it in time.
 pub(crate) fn impatient() -> Config {
-    let (write_timeout, close_timeout) = (Duration::from_secs(3), 10 * LONG);
+    let (write_timeout, close_timeout) = (Duration::from_secs(3), 10 * PATIENCE);
     Config { write_timeout, close_timeout, ..Config::default() }
 }
 
@@ -146,7 +147,8 @@ fn a_message_is_delivered_when_there_is_room_for_its_reply() {
 /// The peer reads nothing, so the Close cannot leave. The peer's Close is delivered all the same.
 #[test]
 fn a_connection_that_is_closing_is_read_though_it_has_no_room() {
-    let config = Config { close_timeout: 10 * LONG, write_timeout: LONG, ..Config::default() };
+    let config =
+        Config { close_timeout: 10 * PATIENCE, write_timeout: PATIENCE, ..Config::default() };
     let (server, told) = telling(Door::new(config), |_, event| match event {
         Event::Open(handle) => Some(Some(handle)),
         Event::Control { .. } => Some(None),
@@ -218,7 +220,7 @@ fn an_outbox_that_disconnects_stays_and_the_connection_ends() {
 /// The second Pong waits beside the buffer until the first has left, so the last write leaves it.
 #[test]
 fn each_pong_leaves_once_the_peer_reads_and_does_nothing_else() {
-    let config = Config { write_timeout: 10 * LONG, ..Config::default() };
+    let config = Config { write_timeout: 10 * PATIENCE, ..Config::default() };
     let (server, told) = server(Settings::default(), config);
     let mut stream = server.raw_open();
     let (sent, _) = block(&server, opened(&told));
@@ -381,7 +383,7 @@ fn a_paused_connection_delivers_nothing_until_it_goes_on() {
 /// The peer reads nothing and says nothing, and no deadline of the configuration passes in time.
 #[test]
 fn a_peer_that_may_be_dead_is_left_in_time() {
-    let timeout = 10 * LONG;
+    let timeout = 10 * PATIENCE;
     let config = Config { write_timeout: timeout, close_timeout: timeout, ..Config::default() };
     let (server, told) = server(Settings::default(), config);
     for within in [Duration::ZERO, Duration::from_millis(30)] {

@@ -1,9 +1,10 @@
 //! The kernel's time of arrival.
-use crate::common::{LONG, listening};
+use crate::common::listening;
 use std::{
     thread,
     time::{Duration, Instant, UNIX_EPOCH},
 };
+use testkit::PATIENCE;
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Handle, Settings};
 
@@ -15,7 +16,7 @@ fn both_ends_get_the_time_of_arrival(door: Door, dial: impl FnOnce(u16) -> Dial)
     let (mut open, mut stamped) = (Vec::<Handle>::new(), Vec::<Handle>::new());
     // The kernel begins to stamp some milliseconds after the first socket of the machine asked.
     while stamped.len() < 2 {
-        assert!(began.elapsed() < LONG, "no time of arrival: {stamped:?} of {open:?}");
+        assert!(began.elapsed() < PATIENCE, "no time of arrival: {stamped:?} of {open:?}");
         net.turn(Duration::from_millis(1), |net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
             Event::Open(handle) => open.push(handle),

@@ -1,5 +1,5 @@
 //! A loop in each thread: a shared port, streams that are dealt out, messages between loops.
-use crate::common::{LONG, Running, chosen, echo};
+use crate::common::{Running, chosen, echo};
 use std::{
     collections::BTreeSet,
     io::Read,
@@ -7,6 +7,7 @@ use std::{
     sync::mpsc::{Receiver, Sender, channel},
     thread,
 };
+use testkit::PATIENCE;
 use tickwire::{
     Config, Message, Prepared, blocking,
     handshake::{client::Request, server::Accept},
@@ -68,7 +69,7 @@ fn loops_share_a_port_and_a_message_reaches_the_connections_of_all() {
     let mut clients: Vec<_> = (0..40)
         .map(|_| {
             let stream = TcpStream::connect(address).unwrap();
-            stream.set_read_timeout(Some(LONG)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             blocking::client(stream, &request, &Config::default()).unwrap()
         })
         .collect();
@@ -113,12 +114,12 @@ fn an_acceptor_deals_streams_out_within_the_limits_of_each_loop() {
         to.call(move |net| net.adopt(stream, &door)).unwrap();
     }
     for mut refused in dialed.split_off(6) {
-        refused.set_read_timeout(Some(LONG)).unwrap();
+        refused.set_read_timeout(Some(PATIENCE)).unwrap();
         assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0);
     }
     let request = Request::new("ws://localhost/").unwrap();
     for stream in dialed {
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut ws = blocking::client(stream, &request, &Config::default()).unwrap();
         ws.send("dealt").unwrap();
         assert_eq!(ws.recv().unwrap(), Some(Message::Text("dealt")));

@@ -1,11 +1,12 @@
 //! Timers, deadlines, wakers, ways to wait, and the end of a loop.
-use crate::common::{LONG, chosen, echo, listening, next, say, telling};
+use crate::common::{chosen, echo, listening, next, say, telling};
 use std::{
     io::{Read, Write},
     sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
+use testkit::PATIENCE;
 use tickwire::{Config, Error, Heartbeat, Message, RecvError, Time, handshake::server::Accept};
 use tickwire_loop::{Door, End, Event, Loop, Net, Settings, Waiting};
 
@@ -114,7 +115,7 @@ fn a_shutdown_closes_every_connection_with_1001_and_ends_the_loop() {
         let mut closed = 0;
         net.run(|net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Message { .. } => net.shut_down(LONG),
+            Event::Message { .. } => net.shut_down(PATIENCE),
             Event::Closed { .. } => closed += 1,
             _ => {}
         })
@@ -155,7 +156,7 @@ fn end_of_a_shutdown(config: Config) -> String {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         std::io::Write::write_all(&mut stream, crate::common::REQUEST.as_bytes()).unwrap();
         crate::common::head(&mut stream);
-        thread::park_timeout(LONG); // it neither reads nor closes
+        thread::park_timeout(PATIENCE); // it neither reads nor closes
     });
     let mut ends = Vec::new();
     let began = Instant::now();

@@ -1,6 +1,6 @@
 //! `wss`, as server and as client.
 use crate::{
-    common::{LONG, Running, echo_at, frame, next, open, say, telling},
+    common::{Running, echo_at, frame, next, open, say, telling},
     fairness::ByHand,
     limits::{each_of_a_storm_gets_in, least, three_places},
     slow::{block, impatient, opened, server_at, stalls},
@@ -12,6 +12,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::PATIENCE;
 use tickwire::{
     Config, Dial as Blocking, Error, Heartbeat, Message,
     blocking::{Stream, WebSocket},
@@ -78,7 +79,7 @@ fn connect(tls: &Arc<ClientConfig>, to: SocketAddr) -> Result<WebSocket<impl Str
     let request = Request::new("wss://localhost/")?;
     Blocking::new(&request).tls(tls.clone()).blocking_connect_with(&Config::default(), |_| {
         let stream = TcpStream::connect(to)?;
-        stream.set_read_timeout(Some(LONG))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         Ok(stream)
     })
 }
@@ -181,7 +182,7 @@ fn a_peer_that_stops_in_its_handshake_of_tls_is_given_up_and_keeps_nobody_waitin
     }
     assert_eq!(server.net().counts().handshakes_failed, 2);
     for mut stream in [stopped, plain] {
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let _ = stream.read_to_end(&mut Vec::new()); // an end, perhaps with an alert
     }
 }
@@ -305,7 +306,7 @@ fn records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert()
 #[test]
 fn ciphertext_that_waits_is_written_once_the_peer_reads() {
     for keys in [true, false].map(keys) {
-        let config = Config { write_timeout: LONG, ..Config::default() };
+        let config = Config { write_timeout: PATIENCE, ..Config::default() };
         let door = Door::new(config).tls(keys.server.clone());
         let (server, told) = server_at(Settings::default(), door);
         let mut ws = connect(&keys.client, server.address).unwrap();

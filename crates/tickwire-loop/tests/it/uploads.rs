@@ -1,7 +1,7 @@
 //! Uploads by honest peers, while half messages of other peers fill the memory that the limit on
 //! received bytes allows: over `ws` and `wss`, with turns of one read and of several.
 use crate::{
-    common::{LONG, REQUEST, frame, listening},
+    common::{REQUEST, frame, listening},
     tls::{Keys, keys},
 };
 use std::{
@@ -9,6 +9,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
+use testkit::PATIENCE;
 use tickwire::{
     Config,
     handshake::server::Accept,
@@ -138,7 +139,7 @@ impl Server {
             if is(self, counts) {
                 return;
             }
-            assert!(began.elapsed() < LONG, "does not come: {what}: {counts:?}");
+            assert!(began.elapsed() < PATIENCE, "does not come: {what}: {counts:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The test vectors of the conformance suite, with the loop as server: what peers may send, and
 //! what they must not. Each is sent whole, and if it is short, byte by byte.
-use crate::common::{LONG, Running, head, next, say};
+use crate::common::{Running, head, next, say};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -10,6 +10,7 @@ use std::{
         mpsc::{Receiver, channel},
     },
 };
+use testkit::PATIENCE;
 use tickwire::{Config, RecvError, handshake::server::Accept};
 use tickwire_loop::{Door, End, Event};
 use wsconform_cases::vectors::{CLIENTS, FRAMES, REQUESTS, head as request, hex, joined};
@@ -107,7 +108,7 @@ impl Server {
         };
         let mut stream = TcpStream::connect(self.net.call(listen)).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         for part in bytes.chunks(step) {
             if stream.write_all(part).is_err() {
                 break; // the server has ended the connection

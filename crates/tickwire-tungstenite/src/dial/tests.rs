@@ -4,9 +4,7 @@ use super::*;
 use ::tokio::runtime::Builder;
 use std::net::TcpListener;
 
-#[path = "../../../../tests/support/unanswered.rs"]
-mod unanswered;
-use unanswered::silent;
+use testkit::tasks::silent;
 
 const HERE: &str = "127.0.0.1:0";
 

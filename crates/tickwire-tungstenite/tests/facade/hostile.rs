@@ -2,8 +2,11 @@
 use crate::Canned;
 use futures_util::{SinkExt, StreamExt};
 use testkit::{
-    Rng,
-    frames::{BINARY, BINARY_OPEN, CONT, FIN, PING, masked},
+    PATIENCE,
+    {
+        Rng,
+        frames::{BINARY, BINARY_OPEN, CONT, FIN, PING, masked},
+    },
 };
 use tickwire_tungstenite::{
     WebSocketStream,
@@ -15,8 +18,6 @@ use tickwire_tungstenite::{
 use tokio::time::timeout;
 
 // A lost wake-up waits for ever.
-include!("../../../../tests/support/patience.rs");
-
 /// A crate above may make a `str` of it without another look, as engineioxide does.
 #[test]
 fn text_is_utf_8_however_it_is_cut_and_otherwise_closes_with_1007() {

@@ -14,9 +14,6 @@ mod hostile;
 mod shim;
 #[cfg(target_os = "linux")]
 mod sigpipe;
-#[cfg(target_os = "linux")]
-#[path = "../../../../tests/support/sigpipe.rs"]
-mod support;
 mod tasks;
 #[cfg(feature = "__rustls-tls")]
 mod tls;

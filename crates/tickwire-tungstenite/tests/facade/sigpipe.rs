@@ -1,11 +1,11 @@
 //! Writes to a peer that is gone, where SIGPIPE has its default action.
-use crate::support::each_survives;
 use futures_util::SinkExt;
 use std::{
     io,
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
 };
+use testkit::sigpipe::each_survives;
 use tickwire_tungstenite::{
     WebSocketStream,
     tungstenite::{Error, Message, WebSocket, protocol::Role},

@@ -1,6 +1,7 @@
 //! `WebSocketStream`, whole and split.
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
+use testkit::PATIENCE;
 use tickwire_tungstenite::{
     WebSocketStream, accept_async, client_async, connect_async,
     tungstenite::{
@@ -24,8 +25,6 @@ async fn pair(
 }
 
 // A lost wake-up waits for ever.
-include!("../../../../tests/support/patience.rs");
-
 #[tokio::test]
 async fn an_echo_over_tcp_ends_in_order() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,5 +1,5 @@
 //! A child of a test, in which SIGPIPE has its default action, as in a program whose `main` is C.
-#![allow(dead_code, unsafe_code)]
+#![allow(unsafe_code)]
 
 use std::{
     env, io,
@@ -15,12 +15,12 @@ const SIGPIPE: i32 = 13;
 const CASE: &str = "TICKWIRE_SIGPIPE";
 
 /// A name, and what writes to a peer that is gone until that is an error.
-pub(crate) type Case = (&'static str, fn() -> io::Error);
+pub type Case = (&'static str, fn() -> io::Error);
 
 /// Runs each case in a child of its own. `test` is the path of the test that calls this, which runs
 /// again in each child. Each case has to end with EPIPE.
 #[track_caller]
-pub(crate) fn each_survives(test: &str, cases: &[Case]) {
+pub fn each_survives(test: &str, cases: &[Case]) {
     for (case, status, said) in in_children(test, cases) {
         assert!(status.success(), "{case}: {status}\n{said}");
     }
@@ -28,7 +28,7 @@ pub(crate) fn each_survives(test: &str, cases: &[Case]) {
 
 /// As [`each_survives`], but SIGPIPE ends each case.
 #[track_caller]
-pub(crate) fn each_is_killed(test: &str, cases: &[Case]) {
+pub fn each_is_killed(test: &str, cases: &[Case]) {
     for (case, status, said) in in_children(test, cases) {
         assert_eq!(status.signal(), Some(SIGPIPE), "{case}: {status}\n{said}");
     }

@@ -1,11 +1,10 @@
-//! For tests that block, and could hang.
+//! For tests that block.
+use crate::PATIENCE;
 use std::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     thread,
 };
-
-include!("patience.rs");
 
 /// Runs a test in a thread of its own, and fails when that hangs.
 pub fn bounded(test: impl FnOnce() + Send + 'static) {
@@ -26,6 +25,7 @@ thread_local! {
     static LISTENER: TcpListener = TcpListener::bind("127.0.0.1:0").unwrap();
 }
 
+/// Both ends of a TCP connection over loopback.
 pub fn tcp_pair() -> (TcpStream, TcpStream) {
     let (near, far) = LISTENER.with(|listener| {
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
