@@ -25,29 +25,24 @@ mod rooms;
 #[path = "../../examples/rooms/session.rs"]
 mod session;
 
-#[cfg(feature = "tokio")]
-mod alone;
 mod boundary;
 mod close;
 #[cfg(feature = "tokio")]
 mod crowd;
-#[cfg(feature = "deflate")]
-mod deflate;
 mod fragments;
-mod frames;
 mod handshake;
 mod injection;
 mod limits;
 mod masking;
-mod opening;
 #[cfg(feature = "tokio")]
 mod proxies;
 mod state;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod tls;
-mod utf8;
 
-use support::harness;
+#[cfg(feature = "tokio")]
+use support::alone;
+use support::{harness, opening};
 
 #[global_allocator]
 static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

@@ -1,14 +1,12 @@
 //! Peers that stall, leave or flood at the worst moment; what the application does meanwhile; time,
 //! memory and what is logged.
 use crate::{
-    harness::{
-        ADAPTERS, Adapter, Door, End, Foe, Heap, REQUEST, SMALL, STATE, Ws, attack, duel, sockets,
-    },
+    harness::{ADAPTERS, Adapter, Door, End, Foe, Heap, REQUEST, SMALL, Ws, attack, duel, sockets},
     opening::{ask, dial, head, request, serve, serve_if},
     support::wire::{
-        BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, Len, PING, PONG, ROLES, Seen, TEXT, TEXT_OPEN,
-        close_body, connection, connections, drain, feed, head as frame_head, key_of, masked, peer,
-        product, sent, text, to,
+        BINARY, CLOSE, CONT, CONT_OPEN, Len, PING, PONG, ROLES, Seen, TEXT, TEXT_OPEN, close_body,
+        connection, connections, drain, feed, head as frame_head, key_of, masked, peer, product,
+        sent, text, to,
     },
 };
 use std::{
@@ -371,65 +369,6 @@ fn replace(ws: &mut Ws) {
             let (io, conn) = std::mem::replace(ws, other).into_parts();
             *ws = tickwire::tokio::WebSocket::from_parts(io, conn);
             drop(entered);
-        }
-    }
-}
-
-// A83.
-
-#[test]
-fn a83_no_limit_is_so_large_that_a_length_wraps() {
-    let config = Config {
-        max_message: usize::MAX,
-        max_frame: Some(usize::MAX),
-        max_fragments: u32::MAX,
-        high_water: usize::MAX,
-        cork_limit: usize::MAX,
-        min_vectored: usize::MAX,
-        read_buffer: 512,
-        max_head: usize::MAX,
-        max_headers: usize::MAX,
-        max_request_line: usize::MAX,
-        ..Config::default()
-    };
-    for role in ROLES {
-        let key = key_of(peer(role));
-        for len in [u64::MAX >> 1, (1 << 62) + 5, 1 << 53, u64::from(u32::MAX), 1 << 31] {
-            let header = frame_head(BINARY, key, Len::Long(len));
-            let lone = [&header[..], &[7; 4000]].concat();
-            let fragment = to(role, BINARY_OPEN, [7; 4000]);
-            let first =
-                [&fragment[..], &frame_head(CONT, key, Len::Long(len)), &[7; 4000]].concat();
-            for (wire, sum) in [(lone, len), (first, 4000 + len)] {
-                // What a `usize` of 32 bits does not hold is refused, and nothing else (P011).
-                let end = End::Failed(match usize::try_from(sum) {
-                    Ok(_) => RecvError::UnexpectedEof,
-                    Err(_) => RecvError::MessageTooBig { limit: u32::MAX },
-                });
-                for story in attack(role, &config, |foe| foe.say(&wire)) {
-                    let what = format!("{:?} {role:?} {len}", story.adapter);
-                    assert_eq!(story.fate.end, end, "{what}");
-                    assert_eq!(story.fate.seen, [], "{what}");
-                    story.heap.under(what, 3 * wire.len() + STATE);
-                }
-            }
-        }
-    }
-    // In HTTP as well.
-    let request = Request::new("ws://example.com/feed").unwrap();
-    for lines in [
-        "Content-Length: 18446744073709551615\r\n\r\n",
-        "Content-Length: 18446744073709551616\r\n\r\n",
-        "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
-        "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
-    ] {
-        for tried in dial(&request, &config, |foe| {
-            foe.proof();
-            foe.wire(format!("HTTP/1.1 500 x\r\n{lines}start of a body"));
-            foe.end();
-        }) {
-            assert_eq!(tried.verdict, Err(HandshakeError::Refused { status: 500 }), "{lines}");
-            tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512));
         }
     }
 }

@@ -3,7 +3,6 @@ use crate::support::wire::*;
 use std::time::Duration;
 use tickwire::{
     Chunk, Config, Connection, DataKind, ProtocolError, RecvError, Role, SendError, Step, Time,
-    mask::Masker,
 };
 
 /// Joins pieces into messages; events that are no pieces pass as they are.
@@ -41,44 +40,6 @@ fn pieces_are_handed_out_as_they_arrive() {
             assert_eq!(chunks(&mut conn), [piece]);
             assert_eq!((conn.receiver().event(), conn.receiver().message()), (None, None));
         }
-    }
-}
-
-#[test]
-fn limits_on_messages_do_not_hold_for_chunks_and_that_on_frames_does() {
-    let config =
-        Config { max_message: 10, max_frame: Some(20), max_fragments: 2, ..Config::default() };
-    for role in ROLES {
-        let mut wire = to(role, BINARY_OPEN, [1; 20]);
-        wire.extend(to(role, CONT_OPEN, [1; 20]).repeat(30));
-        wire.extend(to(role, CONT, [1; 20]));
-        let mut conn = connection(role, &config);
-        feed(&mut conn, &wire);
-        assert_eq!(join(chunks(&mut conn)), [binary([1; 640])]);
-        // The next is whole again, and held against them.
-        let error = RecvError::MessageTooBig { limit: 10 };
-        assert_eq!(receive(&mut conn, &to(role, BINARY, [1; 11])), [Seen::Failed(error)]);
-
-        let mut conn = connection(role, &config);
-        feed(&mut conn, &[to(role, BINARY_OPEN, [1; 20]), to(role, CONT, [1; 21])].concat());
-        let error = RecvError::FrameTooBig { limit: 20 };
-        let want = [Seen::Chunk(DataKind::Binary, vec![1; 20], false), Seen::Failed(error)];
-        assert_eq!(chunks(&mut conn), want);
-    }
-}
-
-#[test]
-fn a_message_begun_in_chunks_is_not_whole_within_the_limits() {
-    // A header taken while chunks were asked for, then `step`: the limit holds again.
-    let config = Config { max_message: 10, max_frame: Some(100), ..Config::default() };
-    for role in ROLES {
-        let wire = to(role, BINARY, [1; 50]);
-        let mut conn = connection(role, &config);
-        feed(&mut conn, &wire[..wire.len() - 50]);
-        assert_eq!(chunks(&mut conn), []);
-        feed(&mut conn, &wire[wire.len() - 50..]);
-        let error = RecvError::MessageTooBig { limit: 10 };
-        assert_eq!(events(&mut conn), [Seen::Failed(error)]);
     }
 }
 
@@ -130,43 +91,6 @@ fn a_whole_message_begun_may_be_had_in_chunks_from_then_on() {
         feed(&mut conn, &wire[wire.len() - 5..]);
         seen.extend(chunks(&mut conn));
         assert_eq!(join(seen), [text("begun whole")]);
-    }
-}
-
-#[test]
-fn a_large_message_in_chunks_takes_constant_memory() {
-    for role in ROLES {
-        let total = times(64 << 20, 66_000);
-        let config = Config { max_frame: Some(total), ..Config::default() };
-        let mut conn = connection(role, &config);
-        let key = key_of(peer(role));
-        feed(&mut conn, &head(BINARY, key, Len::Long(total as u64)));
-        let (mut sent, mut got) = (0, 0);
-        let mut masker = key.map(Masker::new);
-        let mut last = false;
-        while !last {
-            let spare = conn.receiver_mut().spare_mut();
-            assert!(spare.len() <= (256 << 10) + 14);
-            let n = spare.len().min(total - sent);
-            let piece = &mut spare[..n];
-            piece.fill(0x5a);
-            if let Some(masker) = &mut masker {
-                masker.apply(piece);
-            }
-            conn.receiver_mut().commit(n);
-            sent += n;
-            while conn.step_chunk() == Ok(Step::Message) {
-                let chunk = conn.receiver().chunk().unwrap();
-                got += chunk.data.len();
-                assert!(chunk.data.iter().step_by(511).all(|b| *b == 0x5a));
-                last = chunk.last;
-            }
-        }
-        assert_eq!((sent, got), (total, total));
-        assert!(
-            conn.receiver_mut().reclaim().len() <= 512 << 10, // twice a read
-            "memory follows what is kept, not what passed"
-        );
     }
 }
 

@@ -2,10 +2,7 @@
 use crate::support::wire::{BINARY, TEXT, connection, drain, sent};
 use bytes::Bytes;
 use std::{borrow::Cow, cmp::Ordering::Greater, sync::Arc};
-use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Event, InvalidCloseCode, Message, OwnedEvent,
-    OwnedMessage, Role, Text,
-};
+use tickwire::{Chunk, Config, DataKind, Event, Message, OwnedEvent, OwnedMessage, Role, Text};
 
 #[test]
 fn a_message_shows_its_kind_and_at_most_64_bytes_with_nothing_unprintable() {
@@ -128,39 +125,6 @@ fn what_holds_text_or_bytes_is_sent_as_such() {
     let text = ["a", "b", "c", "d"].map(|text| (TEXT, text.as_bytes().to_vec()));
     let bytes = [vec![1, 2], vec![3], vec![4, 5]].map(|bytes| (BINARY, bytes));
     assert_eq!(sent(&drain(&mut conn)), [&text[..], &bytes[..]].concat());
-}
-
-#[test]
-fn a_number_converts_into_a_close_code_only_if_a_close_may_have_it() {
-    for number in 0..=u16::MAX {
-        let converted = CloseCode::try_from(number);
-        assert_eq!(converted, CloseCode::new(number).ok_or(InvalidCloseCode(number)));
-    }
-}
-
-#[test]
-fn close_codes_and_frames_show_the_number_and_the_escaped_reason() {
-    let code = CloseCode::POLICY_VIOLATION;
-    assert_eq!((code.to_string(), u16::from(code)), ("1008".into(), 1008));
-    assert_eq!(format!("[{code:>6}]"), "[  1008]");
-    assert_eq!(CloseFrame::from(code).to_string(), "1008");
-    let hostile = CloseFrame::with_reason(code, "no\n\u{1b}[2J");
-    assert_eq!(hostile.to_string(), r"1008 no\n\u{1b}[2J");
-    assert_eq!(CloseFrame::from(code), CloseFrame { code, reason: "" });
-    assert_eq!(Option::<CloseFrame<'_>>::from(code), Some(CloseFrame { code, reason: "" }));
-}
-
-// P048, P051
-#[test]
-fn close_frames_are_parsed_from_what_a_peer_sends() {
-    use tickwire::ProtocolError::{BadClose, BadUtf8, ShortClose};
-    let frame = |code, reason| Ok(Some(CloseFrame { code, reason }));
-    assert_eq!(CloseFrame::parse(b""), Ok(None));
-    assert_eq!(CloseFrame::parse(b"\x03"), Err(ShortClose));
-    assert_eq!(CloseFrame::parse(b"\x03\xe8"), frame(CloseCode::NORMAL, ""));
-    assert_eq!(CloseFrame::parse(b"\x03\xe8bye"), frame(CloseCode::NORMAL, "bye"));
-    assert_eq!(CloseFrame::parse(b"\x03\xe8\xff"), Err(BadUtf8));
-    assert_eq!(CloseFrame::parse(b"\x03\xed"), Err(BadClose { code: 1005 }), "it is never sent");
 }
 
 /// A source of keys shows nothing of them, nor does what owns one.

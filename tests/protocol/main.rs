@@ -13,22 +13,12 @@ mod support;
 
 mod browser;
 mod client_handshake;
-mod close;
-mod compression;
-mod control;
-#[cfg(feature = "deflate")]
-mod deflate_data;
-#[cfg(feature = "deflate")]
-mod deflate_negotiation;
-#[cfg(feature = "deflate")]
-mod deflate_servers;
 mod fragmentation;
 mod framing;
 mod limits;
-mod masking;
 mod negotiation;
 mod server_handshake;
 mod urls;
 mod vectors;
 
-use support::{carriers::run, verdicts::*};
+use support::verdicts::*;

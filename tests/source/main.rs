@@ -3,9 +3,15 @@
 
 mod architecture;
 #[cfg(feature = "std")]
+#[allow(dead_code)]
+#[path = "../support/bounds.rs"]
+mod bounds;
+#[cfg(feature = "std")]
 mod checklists;
 #[cfg(feature = "std")]
 mod documents;
+#[cfg(feature = "std")]
+mod memory;
 #[cfg(feature = "std")]
 mod security;
 #[cfg(feature = "std")]

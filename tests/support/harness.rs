@@ -4,7 +4,7 @@
 //! of its work (tokio's runtime is the kind with one thread). The allocator counts by thread, so
 //! that neither the attacker nor a test that runs beside is counted. What the victim notes for the
 //! test is not counted either. Buffers of the system are not heap.
-use crate::support::wire::{CLOSE, Seen, code_of, masked, plain, read_frame};
+use crate::support::wire::{CLOSE, PONG, Seen, code_of, masked, plain, read_frame};
 #[cfg(feature = "tokio")]
 use std::rc::Rc;
 use std::{
@@ -13,6 +13,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 #[cfg(feature = "tokio")]
 use testkit::alloc::{live, take_peak, uncounted};
@@ -628,4 +629,34 @@ pub(crate) fn sockets() -> (TcpStream, TcpStream) {
         io.set_write_timeout(Some(PATIENCE)).unwrap();
     }
     (near, far)
+}
+
+/// What an attacker that does not read does.
+impl Foe {
+    /// Sends until the victim takes no more; how much it took.
+    pub(crate) fn until_blocked(&mut self, wire: &[u8]) -> usize {
+        self.io.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut sent = 0;
+        while sent < wire.len() {
+            match self.io.write(&wire[sent..]) {
+                Ok(n) => sent += n,
+                Err(error) => {
+                    let full = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                    assert!(full, "{error}");
+                    break;
+                }
+            }
+        }
+        self.io.set_write_timeout(Some(PATIENCE)).unwrap();
+        sent
+    }
+
+    /// How many Pongs came in all, of 125 bytes each; the last one may be cut.
+    pub(crate) fn pongs(&mut self) -> usize {
+        let mut wire = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut self.io, &mut wire); // a reset ends it as well
+        let each = 2 + 125 + if self.role == Role::Client { 4 } else { 0 };
+        assert!(wire.iter().step_by(each).all(|b0| *b0 == PONG));
+        wire.len() / each
+    }
 }

@@ -1,6 +1,8 @@
 //! What tests share. Each binary has all of it, and uses a part.
 #![allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 
+#[cfg(all(feature = "tokio", not(miri)))]
+pub(crate) mod alone;
 #[cfg(feature = "std")]
 pub(crate) mod blocking;
 #[cfg(feature = "std")]
@@ -20,6 +22,8 @@ pub(crate) mod harness;
 pub(crate) mod heads;
 #[cfg(feature = "rustls")]
 pub(crate) mod hostile;
+#[cfg(all(feature = "std", not(miri)))]
+pub(crate) mod opening;
 #[cfg(feature = "tokio")]
 pub(crate) mod polled;
 #[cfg(feature = "rustls")]

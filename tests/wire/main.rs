@@ -8,11 +8,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod closing;
+mod control_frames;
+#[cfg(feature = "deflate")]
+mod deflate;
+mod fragments;
+mod framing;
+mod leaving;
+mod limits;
+mod masking;
 mod text;
 
+use support::{carriers::run, verdicts::*};
 #[cfg(all(feature = "std", not(miri)))]
-use support::harness;
-use support::verdicts::*;
+use support::{harness, opening};
 
 #[global_allocator]
 static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

@@ -1,10 +1,13 @@
-//! 10 permessage-deflate: negotiation.
+//! What is offered and agreed on, and what real servers answer, recorded, with the messages that
+//! follow. `checks/interop/run deflate` asks some of these servers themselves.
 use crate::support::{
     carriers::{dial_with, serve_with},
     heads::{feed_head, request, response},
     set,
-    wire::{Keys, product},
+    wire::{Keys, product, *},
 };
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use testkit::Rng;
 use tickwire::{
     Config, Connection, Retry,
     deflate::{Deflate, DeflateParams, Direction},
@@ -15,6 +18,9 @@ use tickwire::{
         server::Accept,
     },
 };
+
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
 
 const DEFAULT: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
@@ -55,8 +61,9 @@ pub(crate) fn verdict(ours: Deflate, answer: &str) -> Result<(), HandshakeError>
     dial_with(&Request::new("ws://h").unwrap(), &config, &wire).verdict
 }
 
+// P152
 #[test]
-fn p152_an_offer_with_an_unknown_parameter_is_declined_and_the_next_one_tried() {
+fn an_offer_with_an_unknown_parameter_is_declined_and_the_next_one_tried() {
     assert_eq!(answer(ours(), "permessage-deflate; foo"), None);
     assert_eq!(answer(ours(), "permessage-deflate; Server_No_Context_Takeover"), None);
     let two = "permessage-deflate; foo=1, permessage-deflate";
@@ -69,8 +76,9 @@ fn p152_an_offer_with_an_unknown_parameter_is_declined_and_the_next_one_tried() 
     assert_eq!(answer_lines(ours(), &lines), Some(want));
 }
 
+// P153
 #[test]
-fn p153_an_offer_with_a_repeated_parameter_is_declined() {
+fn an_offer_with_a_repeated_parameter_is_declined() {
     for param in [
         "server_no_context_takeover",
         "client_no_context_takeover",
@@ -84,8 +92,9 @@ fn p153_an_offer_with_a_repeated_parameter_is_declined() {
     assert_eq!(answer(ours(), both), None);
 }
 
+// P154
 #[test]
-fn p154_no_context_takeover_has_no_value() {
+fn no_context_takeover_has_no_value() {
     for param in ["server_no_context_takeover=1", "client_no_context_takeover=true"] {
         assert_eq!(answer(ours(), &format!("permessage-deflate; {param}")), None);
     }
@@ -110,8 +119,9 @@ const BAD_BITS: [&str; 16] = [
     "15a",
 ];
 
+// P155
 #[test]
-fn p155_the_servers_window_is_a_decimal_from_8_to_15() {
+fn the_servers_window_is_a_decimal_from_8_to_15() {
     assert_eq!(answer(ours(), "permessage-deflate; server_max_window_bits"), None);
     for bits in BAD_BITS {
         let offer = format!("permessage-deflate; server_max_window_bits={bits}");
@@ -121,8 +131,9 @@ fn p155_the_servers_window_is_a_decimal_from_8_to_15() {
     }
 }
 
+// P156
 #[test]
-fn p156_the_clients_window_may_have_a_value_or_none() {
+fn the_clients_window_may_have_a_value_or_none() {
     for offer in ["client_max_window_bits", "client_max_window_bits=8", "client_max_window_bits=15"]
     {
         let offer = format!("permessage-deflate; {offer}");
@@ -130,8 +141,9 @@ fn p156_the_clients_window_may_have_a_value_or_none() {
     }
 }
 
+// P157
 #[test]
-fn p157_a_window_demanded_of_the_server_is_answered_and_kept() {
+fn a_window_demanded_of_the_server_is_answered_and_kept() {
     for bits in 9..=15 {
         let offer = format!("permessage-deflate; server_max_window_bits={bits}");
         let want = format!("{DEFAULT}; server_max_window_bits={bits}");
@@ -142,8 +154,9 @@ fn p157_a_window_demanded_of_the_server_is_answered_and_kept() {
     // That the decoder copes: `nothing_sent_needs_more_than_the_window_agreed_on`.
 }
 
+// P158
 #[test]
-fn p158_a_server_may_name_its_window_without_being_asked() {
+fn a_server_may_name_its_window_without_being_asked() {
     for bits in 8..=15 {
         let answer = format!("{DEFAULT}; server_max_window_bits={bits}");
         assert_eq!(verdict(ours(), &answer), Ok(()));
@@ -153,8 +166,9 @@ fn p158_a_server_may_name_its_window_without_being_asked() {
     assert_eq!(answer(small, "permessage-deflate").as_deref(), Some(DEFAULT));
 }
 
+// P159
 #[test]
-fn p159_a_clients_window_is_limited_only_where_that_was_offered() {
+fn a_clients_window_is_limited_only_where_that_was_offered() {
     let small = set(ours(), |it| it.client.window_bits = 10);
     assert_eq!(answer(small, "permessage-deflate").as_deref(), Some(DEFAULT));
     let limited = format!("{DEFAULT}; client_max_window_bits=10");
@@ -166,8 +180,9 @@ fn p159_a_clients_window_is_limited_only_where_that_was_offered() {
     assert_eq!(answer(small, less).as_deref(), Some(DEFAULT), "it is less already");
 }
 
+// P160
 #[test]
-fn p160_no_context_takeover_of_the_server_is_repeated() {
+fn no_context_takeover_of_the_server_is_repeated() {
     let one = "permessage-deflate; server_no_context_takeover";
     assert_eq!(answer(takeover(), one).as_deref(), Some(one));
     assert_eq!(answer(takeover(), "permessage-deflate").as_deref(), Some("permessage-deflate"));
@@ -175,8 +190,9 @@ fn p160_no_context_takeover_of_the_server_is_repeated() {
     // tests/core/deflate.rs.
 }
 
+// P161
 #[test]
-fn p161_the_client_obeys_no_context_takeover_though_it_did_not_offer_it() {
+fn the_client_obeys_no_context_takeover_though_it_did_not_offer_it() {
     let both = "permessage-deflate; client_no_context_takeover";
     assert_eq!(
         answer(set(takeover(), |it| it.client.takeover = false), "permessage-deflate").as_deref(),
@@ -191,8 +207,9 @@ fn p161_the_client_obeys_no_context_takeover_though_it_did_not_offer_it() {
     assert!(agreed.server.takeover && !agreed.client.takeover);
 }
 
+// P162
 #[test]
-fn p162_a_window_of_8_is_declined_or_sent_plain() {
+fn a_window_of_8_is_declined_or_sent_plain() {
     let eight = "permessage-deflate; server_max_window_bits=8";
     assert_eq!(answer(ours(), eight), None);
     let or = format!("{eight}, permessage-deflate; server_max_window_bits=9");
@@ -206,8 +223,9 @@ fn p162_a_window_of_8_is_declined_or_sent_plain() {
     // `a_window_of_8_bits_is_never_written` in tests/core/deflate.rs goes on from there.
 }
 
+// P163, P168
 #[test]
-fn p163_p168_an_answer_that_is_none_is_rejected() {
+fn an_answer_to_deflate_that_is_none_is_rejected() {
     for params in [
         "foo",
         "foo=1",
@@ -238,8 +256,9 @@ fn p163_p168_an_answer_that_is_none_is_rejected() {
     assert_eq!(verdict(ours(), "x-other"), Err(UnexpectedExtension));
 }
 
+// P164
 #[test]
-fn p164_the_servers_window_is_answered_and_no_larger_than_offered() {
+fn the_servers_window_is_answered_and_no_larger_than_offered() {
     let small = set(ours(), |it| it.server.window_bits = 10);
     let unmet = UnmetDeflate { setting: "server.window_bits" };
     assert_eq!(verdict(small, DEFAULT), Err(unmet));
@@ -249,8 +268,9 @@ fn p164_the_servers_window_is_answered_and_no_larger_than_offered() {
     }
 }
 
+// P165
 #[test]
-fn p165_the_clients_window_is_no_larger_than_offered() {
+fn the_clients_window_is_no_larger_than_offered() {
     let small = set(ours(), |it| it.client.window_bits = 10);
     assert_eq!(verdict(small, DEFAULT), Ok(()));
     for bits in 8..=15 {
@@ -262,8 +282,9 @@ fn p165_the_clients_window_is_no_larger_than_offered() {
     assert_eq!(verdict(ours(), &format!("{DEFAULT}; client_max_window_bits")), Err(BadDeflate));
 }
 
+// P166
 #[test]
-fn p166_no_context_takeover_of_the_server_has_to_be_answered_where_it_was_asked_for() {
+fn no_context_takeover_of_the_server_has_to_be_answered_where_it_was_asked_for() {
     let without = "permessage-deflate; server_no_context_takeover";
     let unmet = UnmetDeflate { setting: "require_no_takeover" };
     // It is asked for by this setting alone, whatever a server with these settings would do.
@@ -284,9 +305,10 @@ fn p166_no_context_takeover_of_the_server_has_to_be_answered_where_it_was_asked_
     assert_eq!(answer(strict, "permessage-deflate").as_deref(), Some("permessage-deflate"));
 }
 
+// P158, P161
 /// RFC 7692 §7.1: all that a server may say to the offer of a client with the defaults.
 #[test]
-fn p158_p161_by_default_a_client_takes_every_answer_that_is_one() {
+fn by_default_a_client_takes_every_answer_that_is_one() {
     let config = Config { deflate: Some(ours()), ..Config::default() };
     let windows = || (8..=15).map(Some).chain([None]);
     for (server_alone, client_alone) in product([false, true], [false, true]) {
@@ -307,8 +329,9 @@ fn p158_p161_by_default_a_client_takes_every_answer_that_is_one() {
     }
 }
 
+// P167
 #[test]
-fn p167_a_server_may_do_without() {
+fn a_server_may_do_without_compression() {
     let config =
         Config { deflate: Some(set(ours(), |it| it.client.window_bits = 12)), ..Config::default() };
     let request = Request::new("ws://h").unwrap();
@@ -337,8 +360,9 @@ fn p167_a_server_may_do_without() {
     assert_eq!(served.named("Sec-WebSocket-Extensions").len(), 0);
 }
 
+// P169
 #[test]
-fn p169_values_may_be_quoted() {
+fn parameters_of_deflate_may_be_quoted() {
     let offer =
         "permessage-deflate; server_max_window_bits=\"10\"; client_max_window_bits=\"\\1\\2\"";
     let want = format!("{DEFAULT}; server_max_window_bits=10");
@@ -346,8 +370,9 @@ fn p169_values_may_be_quoted() {
     assert_eq!(verdict(ours(), &want.replace("10", "\"1\\0\"")), Ok(()));
 }
 
+// P152
 #[test]
-fn p152_a_flood_of_offers_or_parameters_costs_no_more_than_its_length() {
+fn a_flood_of_offers_or_parameters_costs_no_more_than_its_length() {
     // A50.
     let bad = "permessage-deflate; server_max_window_bits=7, ".repeat(1000);
     assert_eq!(answer(ours(), &format!("{bad}permessage-deflate")).as_deref(), Some(DEFAULT));
@@ -381,4 +406,221 @@ pub(crate) fn opened_client(config: &Config, answer: &str) -> Connection {
     feed_head(&mut handshake, &wire);
     assert_eq!(handshake.step(), Ok(Progress::Complete), "{answer}");
     handshake.into_connection().unwrap()
+}
+
+const RSV1: u8 = 0x40;
+
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// A server, and its answers to three clients: with the defaults, with `require_no_takeover`, and
+/// with windows of 9 bits. An empty answer declines compression.
+const SERVERS: [(&str, [&str; 3]); 12] = [
+    (
+        "Tornado 5.1, 6.0, 6.6.1",
+        [
+            "permessage-deflate",
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits=9; server_max_window_bits=9",
+        ],
+    ),
+    ("Mojolicious 9.31", ["permessage-deflate"; 3]),
+    (
+        "uWebSockets (socketify 0.0.31), dedicated compressor of 4 KiB",
+        ["permessage-deflate; client_no_context_takeover; server_max_window_bits=9"; 3],
+    ),
+    (
+        "uWebSockets, dedicated compressor of 256 KiB",
+        [
+            "permessage-deflate; client_no_context_takeover",
+            "permessage-deflate; client_no_context_takeover",
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=9",
+        ],
+    ),
+    (
+        "uWebSockets, shared compressor",
+        ["permessage-deflate; client_no_context_takeover; server_no_context_takeover"; 3],
+    ),
+    ("Netty 4.1.48", ["permessage-deflate", "", "permessage-deflate;server_max_window_bits=9"]),
+    (
+        "Netty 4.1.48, allowed to do without takeover",
+        [
+            "permessage-deflate;client_no_context_takeover",
+            "permessage-deflate;client_no_context_takeover;server_no_context_takeover",
+            "permessage-deflate;client_no_context_takeover;server_max_window_bits=9",
+        ],
+    ),
+    (
+        "libsoup 3.2.3",
+        [
+            "permessage-deflate; client_no_context_takeover; client_max_window_bits=15",
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+             client_max_window_bits=15",
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=9; \
+             client_max_window_bits=9",
+        ],
+    ),
+    (
+        "aiohttp 3.14.5, Autobahn 26.10.2",
+        [
+            "permessage-deflate",
+            "permessage-deflate; server_no_context_takeover",
+            "permessage-deflate; server_max_window_bits=9",
+        ],
+    ),
+    (
+        "websockets 17.4",
+        [
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=12; \
+             client_max_window_bits=12",
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+             server_max_window_bits=12; client_max_window_bits=12",
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=9; \
+             client_max_window_bits=9",
+        ],
+    ),
+    (
+        "wsproto 1.3.2",
+        [
+            "permessage-deflate; client_no_context_takeover; client_max_window_bits=15",
+            "permessage-deflate; client_no_context_takeover; server_no_context_takeover; \
+             client_max_window_bits=15",
+            "permessage-deflate; client_no_context_takeover; client_max_window_bits=9; \
+             server_max_window_bits=9",
+        ],
+    ),
+    (
+        "ws 8.23, faye-websocket 0.11.4",
+        [
+            "permessage-deflate; client_no_context_takeover",
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=9; \
+             client_max_window_bits=9",
+        ],
+    ),
+];
+
+fn our_offer() -> Deflate {
+    Deflate { min_size: 0, ..Deflate::default() }
+}
+
+/// What an answer says, as far as text can be searched for it.
+fn says(answer: &str, client_bits: u8) -> DeflateParams {
+    let bits = |name: &str, unless: u8| match answer.split_once(name) {
+        Some((_, value)) => {
+            value.split(';').next().and_then(|bits| bits.parse().ok()).expect("a window")
+        }
+        None => unless,
+    };
+    DeflateParams {
+        server: Direction {
+            takeover: !answer.contains("server_no_context_takeover"),
+            window_bits: bits("server_max_window_bits=", 15),
+        },
+        client: Direction {
+            takeover: false,
+            window_bits: bits("client_max_window_bits=", client_bits),
+        },
+    }
+}
+
+/// A client with these settings agrees to this answer, and messages go both ways by it.
+#[track_caller]
+fn talk(our_offer: Deflate, server: &str, answer: &str) {
+    assert_eq!(verdict(our_offer, answer), Ok(()), "{server}");
+    let config = Config { deflate: Some(our_offer), ..Config::default() };
+    let mut conn = opened_client(&config, answer);
+    let agreed = conn.negotiated().deflate.expect("agreed");
+    assert_eq!(agreed, says(answer, our_offer.client.window_bits), "{server}");
+    exchange(&mut conn, agreed);
+}
+
+/// Messages of up to 300,000 bytes, there and back.
+fn exchange(conn: &mut Connection, agreed: DeflateParams) {
+    let mut rng = Rng::new(1);
+    let short = rng.bytes(200);
+    let long = rng.bytes(3000).iter().map(|byte| byte % 16 + b'a').collect::<Vec<u8>>();
+    let messages = [&b"x"[..], &short, &short, &long, &long.repeat(100), b"", &short];
+    let mut server = None;
+    let mut lens = Vec::new();
+    for message in messages {
+        if !agreed.server.takeover {
+            server = None;
+        }
+        let bits = agreed.server.window_bits;
+        let raw = server.get_or_insert_with(|| {
+            Compress::new_with_window_bits(Compression::new(6), false, bits)
+        });
+        let packed = deflated(raw, message);
+        let seen = receive(conn, &plain(RSV1 | BINARY, &packed));
+        assert_eq!(seen, [binary(message)], "{agreed:?}");
+        lens.push(packed.len());
+
+        conn.sender_mut().feed(message).unwrap();
+        let frames = sent(&drain(conn));
+        let [(b0, payload)] = &frames[..] else { panic!("{} frames", frames.len()) };
+        let found = if b0 & RSV1 == 0 { payload.clone() } else { inflated(payload, agreed.client) };
+        assert_eq!(found, message, "{agreed:?}");
+    }
+    // Of two equal messages, the second one is short if it refers to the first.
+    assert_eq!(lens[2] < lens[1] / 4, agreed.server.takeover, "{agreed:?} {lens:?}");
+}
+
+/// A message as it is sent (§7.2.1).
+fn deflated(raw: &mut Compress, message: &[u8]) -> Vec<u8> {
+    if message.is_empty() {
+        return vec![0];
+    }
+    let mut out = vec![0; message.len() + message.len() / 8 + 100];
+    let before = raw.total_out();
+    raw.compress(message, &mut out, FlushCompress::Sync).unwrap();
+    out.truncate((raw.total_out() - before) as usize - TAIL.len());
+    out
+}
+
+/// A message of a client without takeover.
+fn inflated(payload: &[u8], client: Direction) -> Vec<u8> {
+    let mut raw = Decompress::new_with_window_bits(false, client.window_bits);
+    let mut out = vec![0; 2 << 20];
+    raw.decompress(&[payload, &TAIL].concat(), &mut out, FlushDecompress::None).unwrap();
+    out.truncate(raw.total_out() as usize);
+    out
+}
+
+// P158, P161
+#[test]
+fn by_default_a_client_talks_with_every_server() {
+    for (server, [answer, ..]) in SERVERS {
+        talk(our_offer(), server, answer);
+    }
+}
+
+// P166
+#[test]
+fn a_client_that_requires_no_takeover_talks_with_servers_that_agree() {
+    let strict = Deflate { require_no_takeover: true, ..ours() };
+    for (server, [_, answer, _]) in SERVERS {
+        if answer.contains("server_no_context_takeover") {
+            talk(strict, server, answer);
+        } else if !answer.is_empty() {
+            let unmet = UnmetDeflate { setting: "require_no_takeover" };
+            assert_eq!(verdict(strict, answer), Err(unmet), "{server}");
+        }
+    }
+}
+
+// P164
+#[test]
+fn a_client_with_small_windows_talks_with_servers_that_agree() {
+    let small = set(our_offer(), |it| {
+        it.server.window_bits = 9;
+        it.client.window_bits = 9;
+    });
+    for (server, [.., answer]) in SERVERS {
+        if answer.contains("server_max_window_bits=9") {
+            talk(small, server, answer);
+        } else {
+            let unmet = UnmetDeflate { setting: "server.window_bits" };
+            assert_eq!(verdict(small, answer), Err(unmet), "{server}");
+        }
+    }
 }

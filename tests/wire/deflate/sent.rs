@@ -1,15 +1,18 @@
-//! permessage-deflate (RFC 7692): what is received, what is sent, and what is agreed on.
-use crate::support::{self, cases, deflate::*, set, wire::*};
+//! Compressed messages that are sent, and what is sent uncompressed.
+use crate::support::{self, cases, deflate::*, wire::*};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 use testkit::Rng;
 use tickwire::{
-    Chunk, Config, Connection, DataKind, Message, Outbound, Prepared, ProtocolError, RecvError,
-    Role, SendError, Step,
+    Chunk, Config, Connection, DataKind, Outbound, Prepared, RecvError, Role, SendError,
     deflate::{Deflate, DeflateParams, Direction},
 };
 
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
+
 const RSV1: u8 = 0x40;
+
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// One that compresses everything.
@@ -101,22 +104,8 @@ fn prose(rng: &mut Rng, len: usize) -> String {
     s
 }
 
-// Receiving.
-
 /// RFC 7692 §7.2.3.1.
 const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-
-#[test]
-fn what_one_connection_received_is_not_seen_from_another() {
-    // The decompressor is the thread's.
-    for _ in 0..3 {
-        let mut a = open(Role::Server, &eager(), agreed(false));
-        receive(&mut a, &masked(RSV1 | TEXT, b"\xf2\x48\xcd\xc9\xc9\x07\x00"));
-        let mut b = open(Role::Server, &eager(), agreed(false));
-        let seen = receive(&mut b, &masked(RSV1 | TEXT, b"\xf2\x00\x11\x00\x00"));
-        assert_eq!(seen, [Seen::Failed(ProtocolError::BadDeflate.into())]);
-    }
-}
 
 /// Every way to see a message: whole, in chunks, skipped.
 fn verdicts(
@@ -152,346 +141,11 @@ fn verdicts(
     [whole, chunked]
 }
 
-#[test]
-fn a_message_cut_short_or_changed_fails_or_is_what_it_says() {
-    let mut rng = Rng::new(5);
-    let bad = Err(RecvError::Protocol(ProtocolError::BadDeflate));
-    let lengths = [3, 40, 400, 3000].into_iter().take(times(4, 2));
-    for (takeover, len) in product([false, true], lengths) {
-        let data = prose(&mut rng, len).into_bytes();
-        for level in [1, 6] {
-            let mut peer = Peer(Compress::new(Compression::new(level), false));
-            let payload = peer.deflate(&data);
-            for cut in (0..payload.len()).step_by(every(9)) {
-                let wire = [masked(RSV1 | BINARY, &payload[..cut])];
-                for verdict in verdicts(takeover, &eager(), &wire) {
-                    // By the letter what lacks no more than the tail is complete.
-                    let complete = verdict.as_ref().is_ok_and(|got| {
-                        Reader::new().inflate(&payload[..cut], len).as_ref() == Ok(got)
-                    });
-                    assert!(verdict == bad || complete, "{takeover} {len} {cut}: {verdict:?}");
-                }
-            }
-            for _ in 0..times(200, 5) {
-                let mut changed = payload.clone();
-                let at = rng.below(changed.len());
-                changed[at] ^= 1 << rng.below(8);
-                let [whole, chunked] =
-                    verdicts(takeover, &eager(), &[masked(RSV1 | BINARY, &changed)]);
-                assert_eq!(whole, chunked);
-                if let Err(error) = whole {
-                    assert_eq!(Err(error), bad);
-                }
-            }
-        }
-    }
-    let payloads = [&b"\x06"[..], b"\x07", b"\x00\x05\x00\xfa\xfe", b"\x01\x05\x00\xfa\xff"];
-    for (payload, takeover) in product(payloads, [false, true]) {
-        let wire = [masked(RSV1 | BINARY, payload)];
-        assert_eq!(
-            verdicts(takeover, &eager(), &wire),
-            [bad.clone(), bad.clone()],
-            "{payload:02x?}"
-        );
-    }
-}
-
-#[test]
-fn a_cut_in_the_description_of_codes_is_noticed() {
-    // A dynamic block from its first byte on.
-    let mut rng = Rng::new(77);
-    let data = rng.bytes(2000).iter().map(|b| b % 60 + 32).collect::<Vec<_>>();
-    let payload = Peer::new().deflate(&data);
-    assert_eq!(payload[0] >> 1 & 3, 2, "a dynamic block");
-    for cut in (1..100).step_by(every(33)) {
-        for verdict in verdicts(true, &eager(), &[masked(RSV1 | BINARY, &payload[..cut])]) {
-            assert_eq!(verdict, Err(ProtocolError::BadDeflate.into()), "{cut}");
-        }
-    }
-}
-
-/// In a later block too.
-#[test]
-fn a_cut_in_a_later_description_of_codes_is_noticed() {
-    let mut rng = Rng::new(78);
-    let data = rng.bytes(2000).iter().map(|b| b % 60 + 32).collect::<Vec<_>>();
-    let dynamic = Peer::new().deflate(&data);
-    assert_eq!(dynamic[0] >> 1 & 3, 2, "a dynamic block");
-    let long = Peer::new().flush(&[b'x'; 5000], FlushCompress::Sync);
-    assert!(long.len() < 100);
-    let one = b"\x00\x01\x00\xfe\xffa";
-    let padded = [&one[..], &b"\x00\x00\x00\xff\xff".repeat(times(1000, 100))].concat();
-    let short = |n| Peer::new().flush(&vec![b'x'; n], FlushCompress::Sync);
-    let shorter = [10, 1300, 2500, 4000, 4095, 4096].into_iter().step_by(every(3)).map(short);
-    for before in [long, padded].into_iter().chain(shorter) {
-        let payload = [&before[..], &dynamic].concat();
-        for cut in (1..100).step_by(every(49)) {
-            let frame = masked(RSV1 | BINARY, &payload[..before.len() + cut]);
-            for verdict in verdicts(true, &eager(), &[frame]) {
-                assert_eq!(verdict, Err(ProtocolError::BadDeflate.into()), "{cut}");
-            }
-        }
-    }
-}
-
-#[test]
-#[cfg_attr(miri, ignore = "each message is of 16 KiB")]
-fn a_message_may_end_where_a_chunk_does() {
-    const CHUNK: usize = 16 << 10;
-    let mut rng = Rng::new(79);
-    let around = (CHUNK - 40..CHUNK + 300).chain(2 * CHUNK - 20..2 * CHUNK + 20);
-    for n in around.step_by(every(400)) {
-        let mut data = prose(&mut rng, n / 2).into_bytes();
-        data.resize(n, b'x');
-        for takeover in [false, true] {
-            let frame = masked(RSV1 | BINARY, Peer::new().deflate(&data));
-            for verdict in verdicts(takeover, &eager(), &[frame]) {
-                assert!(verdict.as_ref() == Ok(&data), "{n} {takeover}");
-            }
-        }
-    }
-}
-
-#[test]
-fn blocks_behind_a_last_one_go_on() {
-    let mut rng = Rng::new(9);
-    for takeover in [false, true] {
-        let mut wire = Vec::new();
-        let mut want = Vec::new();
-        for _ in 0..times(30, 2) {
-            let mut payload = Vec::new();
-            let mut data = Vec::new();
-            for _ in 0..rng.below(5) + 1 {
-                let n = rng.below(times(30_000, 300));
-                let piece = prose(&mut rng, n).into_bytes();
-                // Ended streams and flushed ones, in any order.
-                let flush = [FlushCompress::Finish, FlushCompress::Sync][rng.below(2)];
-                payload.extend(Peer::new().flush(&piece, flush));
-                data.extend(piece);
-            }
-            payload.push(0); // §7.2.3.4
-            want.push(Seen::Binary(data));
-            let (a, b) = payload.split_at(rng.below(payload.len()));
-            wire.extend(masked(RSV1 | BINARY_OPEN, a));
-            wire.extend(masked(CONT, b));
-        }
-        assert_eq!(receive(&mut open(Role::Server, &eager(), agreed(takeover)), &wire), want);
-        let mut conn = open(Role::Server, &eager(), agreed(takeover));
-        feed(&mut conn, &wire);
-        let mut got = vec![Vec::new()];
-        for event in chunks(&mut conn) {
-            let Seen::Chunk(_, piece, last) = event else { panic!("{event:?}") };
-            got.last_mut().unwrap().extend(piece);
-            if last {
-                got.push(Vec::new());
-            }
-        }
-        got.pop();
-        assert_eq!(got.into_iter().map(Seen::Binary).collect::<Vec<_>>(), want);
-    }
-}
-
-#[test]
-fn the_limit_is_on_what_it_becomes_and_on_what_comes() {
-    let limits = [1, 100, 16 << 10, 100_000].into_iter().take(times(4, 1));
-    for (takeover, limit) in product([false, true], limits) {
-        let config = Config { max_message: limit, ..eager() };
-        let too_big = Err(RecvError::MessageTooBig { limit: limit as u32 });
-        let send = |n: usize, pieces: usize| -> Vec<Vec<u8>> {
-            let payload = Peer::new().deflate(&vec![b'x'; n]);
-            let size = payload.len().div_ceil(pieces);
-            let n = payload.chunks(size).count();
-            let frame = |(i, piece): (usize, &[u8])| {
-                let b0 = if i == 0 { RSV1 | 2 } else { 0 } | if i + 1 == n { 0x80 } else { 0 };
-                masked(b0, piece)
-            };
-            payload.chunks(size).enumerate().map(frame).collect()
-        };
-        for pieces in [1, 7] {
-            let [whole, chunked] = verdicts(takeover, &config, &send(limit, pieces));
-            assert_eq!((whole.unwrap().len(), chunked.unwrap().len()), (limit, limit));
-            let [whole, chunked] = verdicts(takeover, &config, &send(limit + 1, pieces));
-            assert_eq!((whole, chunked.unwrap().len()), (too_big.clone(), limit + 1));
-            let [whole, _] = verdicts(takeover, &config, &send(limit * 1000, pieces));
-            assert_eq!(whole, too_big);
-        }
-        // What does not compress grows, and may.
-        let noise = Rng::new(3).bytes(limit);
-        let payload = Peer::new().deflate(&noise);
-        assert!(payload.len() > limit);
-        let wire = [masked(RSV1 | BINARY, &payload)];
-        assert_eq!(verdicts(takeover, &config, &wire)[0], Ok(noise));
-        // But not without end: empty blocks become nothing.
-        let flood = b"\x00\x00\x00\xff\xff".repeat(limit / 4 + 1000);
-        let halves = flood.split_at(flood.len() / 2);
-        for frames in [
-            vec![masked(RSV1 | BINARY, &flood)],
-            vec![masked(RSV1 | BINARY_OPEN, halves.0), masked(CONT, halves.1)],
-        ] {
-            assert_eq!(verdicts(takeover, &config, &frames)[0], too_big);
-        }
-        // A limit on frames is one on compressed ones.
-        let config = Config { max_frame: Some(5), ..eager() };
-        let wire = [masked(RSV1 | BINARY, HELLO)];
-        let error = Err(RecvError::FrameTooBig { limit: 5 });
-        assert_eq!(verdicts(takeover, &config, &wire), [error.clone(), error]);
-    }
-}
-
-#[test]
-fn text_is_validated_as_it_is_inflated() {
-    for takeover in [false, true] {
-        let long = "é".repeat(times(20_000, 2000));
-        let mut cut = long.clone().into_bytes();
-        cut.pop();
-        let mut wrong = long.clone().into_bytes();
-        wrong[times(30_001, 301)] = b'x';
-        for (data, right) in [(long.into_bytes(), true), (cut, false), (wrong, false)] {
-            let payload = Peer::new().deflate(&data);
-            let wire = [
-                masked(RSV1 | TEXT_OPEN, &payload[..10]),
-                masked(CONT_OPEN, &payload[10..11]),
-                masked(CONT, &payload[11..]),
-            ];
-            let want = if right { Ok(data) } else { Err(ProtocolError::BadUtf8.into()) };
-            assert_eq!(verdicts(takeover, &eager(), &wire), [want.clone(), want]);
-        }
-    }
-}
-
-/// Empty blocks, a stored one of `data`, and the beginning of another: `len` bytes that become
-/// `data`.
-fn padded(len: usize, data: &[u8]) -> Vec<u8> {
-    let n = data.len() as u16;
-    let mut payload = b"\x00\x00\x00\xff\xff".repeat((len - data.len() - 6) / 5);
-    payload.extend([&[0], &n.to_le_bytes()[..], &(!n).to_le_bytes(), data, &[0]].concat());
-    assert_eq!(payload.len(), len);
-    payload
-}
-
-/// What is compressed may be an eighth and 1 KiB longer than the message may be.
-#[test]
-fn the_limit_on_what_comes_is_exact_however_the_frame_was_begun() {
-    let config = Config { max_message: 1000, max_frame: Some(10_000), ..eager() };
-    let most = 1000 + 125 + 1024;
-    let too_big = [Seen::Failed(RecvError::MessageTooBig { limit: 1000 })];
-    for (len, data, want) in [
-        (most, "abc", [binary("abc")]),
-        (most + 1, "abcd", too_big.clone()),
-        (most + 5, "abc", too_big),
-    ] {
-        let payload = padded(len, data.as_bytes());
-        let frame = masked(RSV1 | BINARY, &payload);
-        let header = frame.len() - len;
-        for takeover in [false, true] {
-            let mut conn = open(Role::Server, &config, agreed(takeover));
-            assert_eq!(receive(&mut conn, &frame), want);
-            // Begun while chunks were asked for, of which none came.
-            let mut conn = open(Role::Server, &config, agreed(takeover));
-            feed(&mut conn, &frame[..header + 1]);
-            assert_eq!(chunks(&mut conn), []);
-            assert_eq!(receive(&mut conn, &frame[header + 1..]), want);
-            // In two frames.
-            let halves = payload.split_at(1000);
-            let wire = [masked(RSV1 | BINARY_OPEN, halves.0), masked(CONT, halves.1)].concat();
-            let mut conn = open(Role::Server, &config, agreed(takeover));
-            assert_eq!(receive(&mut conn, &wire), want);
-        }
-    }
-}
-
-#[test]
-fn the_limit_on_frames_is_on_what_comes_and_exact() {
-    let hello = HELLO;
-    for (limit, want) in [
-        (hello.len(), text("Hello")),
-        (hello.len() - 1, Seen::Failed(RecvError::FrameTooBig { limit: hello.len() as u32 - 1 })),
-    ] {
-        let mut conn =
-            open(Role::Server, &Config { max_frame: Some(limit), ..eager() }, agreed(false));
-        assert_eq!(receive(&mut conn, &masked(RSV1 | TEXT, hello)), [want]);
-    }
-}
-
-#[test]
-fn the_limit_on_fragments_is_exact_though_chunks_were_asked_for_first() {
-    let pieces = [&b"\x00\x00\x00\xff\xff"[..], b"\x00\x00\x00\xff\xff", &padded(14, b"abc")];
-    let wire = [
-        masked(RSV1 | BINARY_OPEN, pieces[0]),
-        masked(CONT_OPEN, pieces[1]),
-        masked(CONT, pieces[2]),
-    ]
-    .concat();
-    for (most, want) in
-        [(3, [binary("abc")]), (2, [Seen::Failed(RecvError::TooManyFragments { limit: 2 })])]
-    {
-        let config = Config { max_fragments: most, ..eager() };
-        for takeover in [false, true] {
-            let mut conn = open(Role::Server, &config, agreed(takeover));
-            assert_eq!(receive(&mut conn, &wire), want, "{most}");
-            let mut conn = open(Role::Server, &config, agreed(takeover));
-            let begun = wire.len() - 13; // the third frame's header is here, and a byte
-            feed(&mut conn, &wire[..begun]);
-            assert_eq!(chunks(&mut conn), []);
-            assert_eq!(receive(&mut conn, &wire[begun..]), want, "{most}");
-        }
-    }
-}
-
-#[test]
-fn a_message_begun_in_chunks_can_be_skipped() {
-    let mut rng = Rng::new(1);
-    let (mut peer, big) = (Peer::new(), prose(&mut rng, times(200_000, 6_000)).into_bytes());
-    let payload = peer.deflate(&big);
-    let wire = [
-        masked(RSV1 | BINARY_OPEN, &payload[..1000]),
-        masked(PING, ""),
-        masked(CONT, &payload[1000..]),
-        masked(RSV1 | BINARY, peer.deflate(&big[..3000])),
-    ]
-    .concat();
-    let mut conn = open(
-        Role::Server,
-        &Config { max_message: 5000, max_frame: Some(1 << 20), ..eager() },
-        agreed(true),
-    );
-    feed(&mut conn, &wire[..600]);
-    assert!(matches!(next_chunk(&mut conn), Some(Seen::Chunk(DataKind::Binary, _, false))));
-    let seen = receive(&mut conn, &wire[600..]);
-    assert_eq!(seen, [Seen::Ping(vec![]), binary(&big[..3000])]);
-}
-
-#[test]
-fn an_inflated_message_can_be_kept_asked_for_again_and_is_followed_by_plain_ones() {
-    let mut conn = open(Role::Server, &eager(), agreed(false));
-    let big = "x".repeat(15_000);
-    let wire = [
-        masked(RSV1 | TEXT, Peer::new().deflate(big.as_bytes())),
-        masked(TEXT, "plain"),
-        masked(RSV1 | TEXT, HELLO),
-    ]
-    .concat();
-    feed(&mut conn, &wire);
-    assert_eq!(conn.step(), Ok(Step::Message));
-    assert_eq!(conn.receiver().message(), Some(Message::Text(&big)));
-    assert_eq!(conn.receiver().message(), Some(Message::Text(&big)));
-    assert!(conn.receiver().info().more);
-    let kept = conn.receiver_mut().take_message().unwrap();
-    assert_eq!(kept.as_message(), Message::Text(&big));
-    assert_eq!(conn.receiver().message(), None);
-    assert_eq!(conn.step(), Ok(Step::Message));
-    assert_eq!(conn.receiver().message(), Some(Message::Text("plain")));
-    assert!(conn.receiver().info().more, "a compressed one is one");
-    assert_eq!(conn.step(), Ok(Step::Message));
-    assert_eq!(&conn.receiver_mut().take_message().map(bytes::Bytes::from).unwrap()[..], b"Hello");
-    assert_eq!(conn.step(), Ok(Step::NeedInput));
-}
-
 proptest! {
     #![proptest_config(cases(60))]
 
     #[test]
-    fn how_the_wire_is_cut_changes_nothing(
+    fn how_reads_cut_compressed_messages_changes_nothing(
         seed in any::<u64>(),
         takeover in any::<bool>(),
         client in any::<bool>(),
@@ -631,8 +285,6 @@ fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
     }
     vec![binary(data)]
 }
-
-// Sending.
 
 #[test]
 fn short_messages_secrets_and_what_would_grow_go_out_plain() {
@@ -894,55 +546,72 @@ fn nothing_sent_needs_more_than_the_window_agreed_on() {
     }
 }
 
-/// How many bytes a message takes on the wire.
-fn len_on_the_wire(conn: &mut Connection, message: &str) -> usize {
-    let _ = conn.sender_mut().feed(message).unwrap();
-    drain(conn).len()
+fn end(role: Role, agreed: DeflateParams) -> Connection {
+    agreeing(agreed, || connection(role, &eager()))
 }
 
+// P174
 #[test]
-fn settings_out_of_range_count_as_the_nearest() {
-    // Only a window of 15 bits reaches back over 20,000 bytes that are all different.
-    let far: String = (0..4000).map(|i| format!("{:05}", i * 7919 % 100_003)).collect();
-    let all = [(0, 8), (7, 8), (8, 8), (9, 9), (14, 14), (15, 15), (16, 15), (255, 15)];
-    let roles = ROLES.into_iter().step_by(every(2));
-    for ((bits, counts_as), role) in product(all.into_iter().step_by(every(5)), roles) {
-        // All alike but for 8, for which nothing can be compressed.
-        let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
-        conn.sender_mut().feed(&"x".repeat(1000)).unwrap();
-        let compressed = drain(&mut conn)[0] & RSV1 != 0;
-        assert_eq!(compressed, counts_as > 8, "{bits}");
-        let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
-        let once = len_on_the_wire(&mut conn, &far);
-        let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
-        let twice = len_on_the_wire(&mut conn, &far.repeat(2));
-        assert_eq!(twice < once + once / 2, counts_as == 15, "{bits}: {once}, {twice}");
+fn a_message_ends_with_a_flush_that_is_not_sent() {
+    for role in ROLES {
+        // As RFC 7692 §7.2.3 has it, of level 6.
+        let deflate = Deflate { min_size: 0, level: 6, ..Deflate::default() };
+        let config = Config { deflate: Some(deflate), ..Config::default() };
+        let mut conn = agreeing(agreed(true), || connection(role, &config));
+        for text in ["Hello", "Hello", ""] {
+            conn.sender_mut().feed(text).unwrap();
+        }
+        let second = b"\xf2\x00\x11\x00\x00".to_vec();
+        let want = [(RSV1 | TEXT, HELLO.to_vec()), (RSV1 | TEXT, second), (TEXT, vec![])];
+        assert_eq!(sent(&drain(&mut conn)), want);
+        // Alone it would grow.
+        let mut conn = end(role, agreed(false));
+        conn.sender_mut().feed("Hello").unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"Hello".to_vec())]);
     }
-    // What a client says of its wishes.
-    for (bits, offered) in
-        [(0, "; server_max_window_bits=9"), (9, "; server_max_window_bits=9"), (15, ""), (255, "")]
-    {
-        use tickwire::handshake::client::{Handshake, Request};
-        let config = Config {
-            deflate: Some(set(Deflate::default(), |it| it.server.window_bits = bits)),
-            ..Config::default()
-        };
-        let handshake = Handshake::new(&Request::new("ws://h").unwrap(), &config, Keys::new(1));
-        let request = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
-        let line = request.lines().find(|line| line.contains("permessage-deflate")).unwrap();
-        assert_eq!(line.contains("server_max_window_bits"), !offered.is_empty(), "{line}");
-        assert!(line.contains(offered), "{line}");
+}
+
+// P182
+#[test]
+fn an_empty_message_is_never_sent_compressed_without_a_byte() {
+    use tickwire::{Chunk, DataKind, Prepared};
+    for (role, agreed) in product(ROLES, [DeflateParams::default(), agreed(true)]) {
+        let mut conn = end(role, agreed);
+        conn.sender_mut().feed("").unwrap();
+        conn.sender_mut().feed(&Prepared::new("")).unwrap();
+        let chunk = |first, last| Chunk { kind: DataKind::Text, first, data: b"", last };
+        conn.sender_mut().feed_chunk(chunk(true, true)).unwrap();
+        conn.sender_mut().feed_chunk(chunk(true, false)).unwrap();
+        conn.sender_mut().feed_chunk(chunk(false, true)).unwrap();
+        let plain = (TEXT, vec![]);
+        let open = (RSV1 | TEXT_OPEN, vec![]);
+        let want = [plain.clone(), plain.clone(), plain, open, (CONT, vec![0])];
+        assert_eq!(sent(&drain(&mut conn)), want);
     }
-    // Levels beyond the last are the last, and the first is not none at all.
-    let text = "{\"bid\":1.2345,\"ask\":1.2346}".repeat(40);
-    let len = |level| {
-        let config = Config {
-            deflate: Some(Deflate { min_size: 0, level, ..Deflate::default() }),
-            ..Config::default()
-        };
-        let mut conn = open(Role::Server, &config, agreed(false));
-        let _ = conn.sender_mut().feed(&*text).unwrap();
-        drain(&mut conn).len()
-    };
-    assert!(len(0) == len(1) && len(9) == len(255) && len(1) < text.len() / 4);
+}
+
+// P190
+#[test]
+fn a_message_that_would_grow_keeps_the_peers_context_in_step() {
+    let mut rng = Rng::new(6);
+    for agreed in [DeflateParams::default(), agreed(true)] {
+        let (mut a, mut b) = (end(Role::Server, agreed), end(Role::Client, agreed));
+        for i in 0..20 {
+            let noise = rng.bytes(300);
+            let data = if i % 3 == 0 { noise } else { b"again and again".repeat(20) };
+            a.sender_mut().feed(&data).unwrap();
+            assert_eq!(receive(&mut b, &drain(&mut a)), [binary(&data)]);
+        }
+    }
+}
+
+// P191
+#[test]
+fn a_message_can_be_kept_from_compression() {
+    for role in ROLES {
+        let mut conn = end(role, agreed(true));
+        let secret = "secret ".repeat(50);
+        conn.sender_mut().feed(Outbound::plain(&secret)).unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(TEXT, secret.into_bytes())]);
+    }
 }

@@ -1,10 +1,153 @@
-//! 4 Control frames.
+//! Pings, Pongs, and how they pass the data (PROTOCOL.md 4).
 use crate::{delivers, fails, run, support::wire::*};
 use std::time::Duration;
-use tickwire::{Config, Heartbeat, ProtocolError, RecvError, SendError, Time};
+use tickwire::{
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Heartbeat, ProtocolError, RecvError, Report,
+    SendError, Time,
+};
+
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
+
+// A20, P208
+#[test]
+fn a_ping_flood_with_a_blocked_writer_is_bounded() {
+    // A20, P208: 125-byte pings from a peer that never reads.
+    for (role, mut conn) in connections(&Config::default()) {
+        let long = vec![1; times(100_000, 1000)];
+        conn.sender_mut().feed(&long).unwrap();
+        let mut out = write(&mut conn, 10);
+        let base = conn.sender().buffered_amount();
+        let last = times(4999, 99) as u32;
+        for i in 0..=last {
+            let payload = [&[b'.'; 121][..], &i.to_be_bytes()].concat();
+            receive(&mut conn, &to(role, PING, payload));
+            if i % 3 == 0 {
+                conn.sender_mut().outgoing(); // a write that took nothing
+                conn.report(Report::WriteBlocked);
+            }
+            assert!(conn.sender().buffered_amount() <= base + 17 * (125 + 6), "ping {i}");
+        }
+        out.extend(drain(&mut conn));
+        let sent = sent(&out);
+        assert_eq!(sent[0], (BINARY, long));
+        let newest = [&[b'.'; 121][..], &last.to_be_bytes()].concat();
+        assert_eq!(sent.last(), Some(&(PONG, newest)));
+        assert!(sent.len() <= 1 + 17, "{} frames", sent.len());
+    }
+}
 
 #[test]
-fn p038_a_long_control_frame_is_refused_on_its_header() {
+fn with_auto_pong_off_nothing_is_answered() {
+    for (role, mut conn) in connections(&Config { auto_pong: false, ..Config::default() }) {
+        assert_eq!(receive(&mut conn, &to(role, PING, "x")), [Seen::Ping(b"x".to_vec())]);
+        assert!(!conn.sender().has_outgoing());
+        conn.sender_mut().pong(b"mine").unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(PONG, b"mine".to_vec())]);
+    }
+}
+
+#[test]
+fn of_several_pings_that_wait_the_newest_is_sent() {
+    let mut conn = server(&Config::default());
+    conn.sender_mut().ping(b"old").unwrap();
+    conn.sender_mut().ping(b"new").unwrap();
+    assert_eq!(sent(&drain(&mut conn)), [(PING, b"new".to_vec())]);
+}
+
+/// Frames of every shape, as they are fed.
+fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
+    let tx = conn.sender_mut();
+    tx.feed("one").unwrap();
+    tx.feed(vec![2; 40]).unwrap(); // spliced
+    tx.feed("").unwrap();
+    for (data, last) in [(&b"th"[..], false), (b"", false), (b"ree", true)] {
+        let first = tx.message_in_progress().is_none();
+        tx.feed_chunk(Chunk { kind: DataKind::Binary, first, data, last }).unwrap();
+    }
+    tx.feed(vec![4; 300]).unwrap();
+    tx.feed("five").unwrap();
+    vec![
+        (TEXT, b"one".to_vec()),
+        (BINARY, vec![2; 40]),
+        (TEXT, vec![]),
+        (BINARY_OPEN, b"th".to_vec()),
+        (CONT_OPEN, vec![]),
+        (CONT, b"ree".to_vec()),
+        (BINARY, vec![4; 300]),
+        (TEXT, b"five".to_vec()),
+    ]
+}
+
+// P031, P042, P211
+#[test]
+fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
+    let config = Config { min_vectored: 32, ..Config::default() };
+    for (role, mut probe) in connections(&config) {
+        load(&mut probe);
+        let total = drain(&mut probe).len();
+        for at in (0..=total).step_by(every(17)) {
+            let mut conn = connection(role, &config);
+            let fed = load(&mut conn);
+            let mut wire = write(&mut conn, at);
+            let mut begun = 0;
+            let mut rest = &wire[..];
+            while !rest.is_empty() {
+                begun += 1;
+                rest = read_frame(rest).map_or(&[], |(_, n)| &rest[n..]);
+            }
+            conn.sender_mut().ping(b"?").unwrap();
+            receive(&mut conn, &to(role, PING, "!"));
+            wire.extend(drain(&mut conn));
+            let mut want = fed.clone();
+            want.splice(begun..begun, [(PONG, b"!".to_vec()), (PING, b"?".to_vec())]);
+            assert_eq!(sent(&wire), want, "{role:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn control_frames_keep_their_order_around_a_close() {
+    // RFC 6455 §5.5.2: found by `calls`. Those that wait for others to overtake overtake with them,
+    // and what comes after the Close does not go before them.
+    let config = Config { min_vectored: 32, ..Config::default() };
+    for (role, mut probe) in connections(&config) {
+        load(&mut probe);
+        probe.sender_mut().ping(b"a").unwrap();
+        let total = drain(&mut probe).len();
+        let offsets = (0..=total).flat_map(|at| (0..=30).map(move |then| (at, then)));
+        for (at, then) in offsets.step_by(every(1601)) {
+            let mut conn = connection(role, &config);
+            let data = load(&mut conn);
+            let control = |conn: &mut tickwire::Connection, payload: &[u8]| {
+                conn.sender_mut().ping(payload).unwrap();
+                receive(conn, &to(role, PING, payload));
+            };
+            control(&mut conn, b"a");
+            let mut wire = write(&mut conn, at);
+            control(&mut conn, b"b");
+            conn.sender_mut().close(CloseFrame::from(CloseCode::NORMAL)).unwrap();
+            wire.extend(write(&mut conn, then));
+            control(&mut conn, b"c");
+            wire.extend(drain(&mut conn));
+            let all = sent(&wire);
+            for kind in [PING, PONG] {
+                let kept: Vec<_> = all.iter().filter(|f| f.0 == kind).map(|f| f.1[0]).collect();
+                // Of Pings that wait the newest is sent.
+                let want = if kept.len() == 2 && kind == PING { &b"bc"[..] } else { b"abc" };
+                assert_eq!(kept, want, "{role:?} at {at}, then {then}");
+            }
+            let place = |frame: (u8, &[u8])| all.iter().position(|f| (f.0, &f.1[..]) == frame);
+            assert!(place((PING, b"b")) < place((CLOSE, &1000_u16.to_be_bytes())));
+            let got: Vec<_> = all.into_iter().filter(|f| f.0 & 8 == 0).collect();
+            assert_eq!(got, data, "{role:?} at {at}, then {then}");
+        }
+    }
+}
+
+// P038
+#[test]
+fn a_long_control_frame_is_refused_on_its_header() {
     for (role, b0) in product(ROLES, [PING, PONG, CLOSE]) {
         for len in [Len::Medium(126), Len::Long(0x1_0000)] {
             let wire = head(b0, key_of(peer(role)), len);
@@ -14,15 +157,17 @@ fn p038_a_long_control_frame_is_refused_on_its_header() {
     }
 }
 
+// P039
 #[test]
-fn p039_a_control_frame_in_fragments_is_refused() {
+fn a_control_frame_in_fragments_is_refused() {
     for (role, b0) in product(ROLES, [PING, PONG, CLOSE]) {
         fails(role, &to(role, b0 & 0x7f, "\x03\u{68}"), ProtocolError::BadControlFrame);
     }
 }
 
+// P040
 #[test]
-fn p040_a_ping_is_answered_with_its_own_bytes() {
+fn a_ping_is_answered_with_its_own_bytes() {
     for (role, len) in product(ROLES, [0, 1, 124, 125]) {
         let payload: Vec<u8> = (0..len).map(|i| 255 - i).collect();
         let seen = [Seen::Ping(payload.clone())];
@@ -31,8 +176,9 @@ fn p040_a_ping_is_answered_with_its_own_bytes() {
     }
 }
 
+// P041
 #[test]
-fn p041_a_ping_behind_a_close_is_not_answered() {
+fn a_ping_behind_a_close_is_not_answered() {
     for role in ROLES {
         let wire = [to(role, CLOSE, ""), to(role, PING, "?")].concat();
         let outcome = run(role, &Config::default(), &wire);
@@ -41,8 +187,9 @@ fn p041_a_ping_behind_a_close_is_not_answered() {
     }
 }
 
+// P042
 #[test]
-fn p042_pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest() {
+fn pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest() {
     for role in ROLES {
         let pings = |n: u8| (0..n).flat_map(|i| to(role, PING, [i])).collect::<Vec<u8>>();
         for (n, first) in
@@ -85,16 +232,18 @@ fn p042_pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest()
     }
 }
 
+// P043
 #[test]
-fn p043_a_pong_nobody_asked_for_is_accepted_and_not_answered() {
+fn a_pong_nobody_asked_for_is_accepted_and_not_answered() {
     for (role, payload) in product(ROLES, [&b""[..], b"who?", &[0xff; 125]]) {
         let seen = [Seen::Pong(payload.to_vec())];
         assert_eq!(delivers(role, &to(role, PONG, payload), &seen), []);
     }
 }
 
+// P044
 #[test]
-fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
+fn a_pong_tells_by_its_payload_which_ping_it_answers() {
     // Of the caller's pings matching is the caller's: pongs come with their payloads.
     for (role, mut conn) in connections(&Config::default()) {
         let mut pings = Vec::new();
@@ -141,8 +290,9 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
     }
 }
 
+// P045
 #[test]
-fn p045_a_control_payload_above_125_bytes_cannot_be_sent() {
+fn a_control_payload_above_125_bytes_cannot_be_sent() {
     for (_, mut conn) in connections(&Config::default()) {
         for len in [126, 127, 65_536] {
             let long = vec![0; len];
@@ -156,16 +306,18 @@ fn p045_a_control_payload_above_125_bytes_cannot_be_sent() {
     }
 }
 
+// P046
 #[test]
-fn p046_a_control_frame_with_rsv1_is_refused() {
+fn a_control_frame_with_rsv1_is_refused() {
     // That none is ever compressed is for the day something can be.
     for (role, b0) in product(ROLES, [PING, PONG, CLOSE]) {
         fails(role, &to(role, b0 | 0x40, ""), ProtocolError::ReservedBits);
     }
 }
 
+// P047
 #[test]
-fn p047_the_payload_of_a_ping_need_not_be_text() {
+fn the_payload_of_a_ping_need_not_be_text() {
     for role in ROLES {
         let payload = b"\xff\xfe\x00\xc0\x80\xed\xa0\x80";
         let pongs = delivers(role, &to(role, PING, payload), &[Seen::Ping(payload.to_vec())]);

@@ -1,4 +1,4 @@
-//! 2 Masking.
+//! Masking: who masks, with which keys, and what is unmasked (PROTOCOL.md 2).
 use crate::{delivers, fails, fails_behind, support::wire::*};
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -8,8 +8,12 @@ use tickwire::{
     mask::Masker,
 };
 
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
+
+// P019
 #[test]
-fn p019_a_server_refuses_frames_that_are_not_masked() {
+fn a_server_refuses_frames_that_are_not_masked() {
     let all = [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE];
     for (b0, payload) in product(all, [&b""[..], b"\x03\xe8payload"]) {
         fails(Role::Server, &plain(b0, payload), ProtocolError::MaskRequired);
@@ -23,8 +27,9 @@ fn p019_a_server_refuses_frames_that_are_not_masked() {
     assert_eq!(chunks(&mut conn), [Seen::Failed(error)], "nor in pieces");
 }
 
+// P020
 #[test]
-fn p020_a_client_refuses_frames_that_are_masked() {
+fn a_client_refuses_frames_that_are_masked() {
     let all = [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE];
     for (b0, payload) in product(all, [&b""[..], b"\x03\xe8payload"]) {
         fails(Role::Client, &masked(b0, payload), ProtocolError::MaskForbidden);
@@ -60,8 +65,9 @@ fn everything(conn: &mut Connection) -> Vec<u8> {
     drain(conn)
 }
 
+// P021
 #[test]
-fn p021_a_client_masks_every_frame_whatever_it_is() {
+fn a_client_masks_every_frame_whatever_it_is() {
     let wire = everything(&mut client(&Config::default()));
     let all = frames(&wire);
     assert_eq!(all.len(), 14);
@@ -80,8 +86,9 @@ fn p021_a_client_masks_every_frame_whatever_it_is() {
     }
 }
 
+// P022
 #[test]
-fn p022_a_server_masks_nothing() {
+fn a_server_masks_nothing() {
     let wire = everything(&mut server(&Config::default()));
     let all = frames(&wire);
     assert_eq!(all.len(), 14);
@@ -102,8 +109,9 @@ fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
     keys
 }
 
+// P023
 #[test]
-fn p023_every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
+fn every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
     let wire = |mut conn: Connection| {
         for _ in 0..1000 {
             conn.sender_mut().feed("the same").unwrap();
@@ -129,8 +137,9 @@ fn p023_every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
     }
 }
 
+// P024
 #[test]
-fn p024_the_phase_of_the_mask_goes_on_over_reads_of_any_length() {
+fn the_phase_of_the_mask_goes_on_over_reads_of_any_length() {
     let data: Vec<u8> = (0..320).map(|i| (i * 7) as u8).collect();
     let xor = |at: usize, b: u8| b ^ KEY[at % 4];
     for (len, align) in product(0..=300, 0..8) {
@@ -155,15 +164,17 @@ fn p024_the_phase_of_the_mask_goes_on_over_reads_of_any_length() {
     delivers(Role::Server, &wire, &[binary(&data)]);
 }
 
+// P025
 #[test]
-fn p025_a_key_of_zeros_is_legal() {
+fn a_key_of_zeros_is_legal() {
     for payload in ["", "as it is"] {
         delivers(Role::Server, &frame(TEXT, Some([0; 4]), payload.as_bytes()), &[text(payload)]);
     }
 }
 
+// P026
 #[test]
-fn p026_the_mask_covers_the_payload_and_nothing_else() {
+fn the_mask_covers_the_payload_and_nothing_else() {
     let mut conn = client(&Config::default());
     conn.sender_mut().feed(&vec![0; 200]).unwrap();
     let wire = drain(&mut conn);
@@ -176,8 +187,9 @@ fn p026_the_mask_covers_the_payload_and_nothing_else() {
     assert_eq!(sent(&transcript(Role::Server, &Config::default(), &close, []).1).len(), 1);
 }
 
+// P027
 #[test]
-fn p027_no_caller_chooses_the_key_of_a_frame() {
+fn no_caller_chooses_the_key_of_a_frame() {
     // A prepared message is one frame for all, and still masked anew by each client, each time.
     let prepared = Prepared::new("chosen");
     let mut conn = client(&Config::default());

@@ -1,7 +1,7 @@
 //! One opening request to a server, or one response to a client: over a socket and each adapter.
-use crate::{
+use super::{
     harness::{ADAPTERS, Adapter, End, Foe, Heap, READ, REQUEST, STATE, duel},
-    support::wire::Seen,
+    wire::Seen,
 };
 use std::io::{ErrorKind, Read};
 use testkit::alloc::uncounted;
@@ -41,7 +41,7 @@ impl<U> Tried<U> {
     }
 }
 
-fn verdict(opened: Result<crate::harness::Ws, Error>) -> (Verdict, String) {
+fn verdict(opened: Result<super::harness::Ws, Error>) -> (Verdict, String) {
     match opened {
         Ok(mut ws) => {
             let mut seen = Vec::new();

@@ -1,6 +1,6 @@
 //! A victim of more attackers than one, or of one who speaks TLS: on a thread of its own, whose
 //! heap is counted.
-use crate::harness::{Heap, PATIENCE};
+use super::harness::{Heap, PATIENCE};
 use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},

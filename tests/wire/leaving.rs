@@ -29,7 +29,7 @@ fn is_over(conn: &mut Connection) {
 
 /// The peer is silent, and reads nothing from `written` bytes on.
 #[test]
-fn at_the_time_the_connection_is_over_whatever_was_written() {
+fn at_the_time_of_leave_the_connection_is_over_whatever_was_written() {
     for (role, written) in product(ROLES, [0, 1, 50, 120, 1000]) {
         let mut conn = connection(role, &patient());
         for _ in 0..5 {

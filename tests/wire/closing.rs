@@ -1,12 +1,18 @@
 //! The closing handshake, from both ends and in every order (PROTOCOL.md 5).
-use crate::support::wire::*;
+use crate::{
+    closes, fails, run,
+    support::wire::{BINARY, TEXT, connection, drain, sent, *},
+};
 use bytes::Buf;
 use std::{collections::BTreeSet, time::Duration};
 use testkit::Rng;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Closed, Config, Connection, DataKind, Ending, Heartbeat,
-    ProtocolError, ReadyState, RecvError, Report, Role, SendError, Step, Time,
+    InvalidCloseCode, ProtocolError, ReadyState, RecvError, Report, Role, SendError, Step, Time,
 };
+
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
 
 fn closed_with(code: u16) -> Seen {
     Seen::Close(Some((code, String::new())))
@@ -509,7 +515,7 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
         }
         assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
         assert_eq!(conn.sender().dropped(), 0);
-        assert_eq!(drain(&mut conn), [], "what was cut stays so");
+        assert_eq!(drain(&mut conn), [0; 0], "what was cut stays so");
         assert_eq!(conn.ending(), Ending::Done);
     }
 }
@@ -566,7 +572,7 @@ fn the_peers_end_cuts_no_frame_behind_our_close_wherever_it_comes() {
                 assert_eq!(conn.closed().unwrap().clean, !violated, "{case}");
                 assert_ne!(conn.ending(), Ending::Flush, "{case}");
                 assert_eq!(conn.sender().dropped(), 0, "{case}");
-                assert_ne!(conn.sender_mut().reclaim(), [], "{case}: a buffer to give back");
+                assert_ne!(conn.sender_mut().reclaim(), [0; 0], "{case}: a buffer to give back");
             }
         }
     }
@@ -812,5 +818,694 @@ fn a_close_that_came_confirms_all_however_late_it_is_met() {
         let end = conn.closed().unwrap();
         assert_eq!((end.code, end.sent_code, end.clean), (1000, 1000, true));
         assert_eq!((end.error, end.unconfirmed), (Some(RecvError::CloseTimeout), false));
+    }
+}
+
+#[test]
+fn a_number_converts_into_a_close_code_only_if_a_close_may_have_it() {
+    for number in 0..=u16::MAX {
+        let converted = CloseCode::try_from(number);
+        assert_eq!(converted, CloseCode::new(number).ok_or(InvalidCloseCode(number)));
+    }
+}
+
+#[test]
+fn close_codes_and_frames_show_the_number_and_the_escaped_reason() {
+    let code = CloseCode::POLICY_VIOLATION;
+    assert_eq!((code.to_string(), u16::from(code)), ("1008".into(), 1008));
+    assert_eq!(format!("[{code:>6}]"), "[  1008]");
+    assert_eq!(CloseFrame::from(code).to_string(), "1008");
+    let hostile = CloseFrame::with_reason(code, "no\n\u{1b}[2J");
+    assert_eq!(hostile.to_string(), r"1008 no\n\u{1b}[2J");
+    assert_eq!(CloseFrame::from(code), CloseFrame { code, reason: "" });
+    assert_eq!(Option::<CloseFrame<'_>>::from(code), Some(CloseFrame { code, reason: "" }));
+}
+
+// P048, P051
+#[test]
+fn close_frames_are_parsed_from_what_a_peer_sends() {
+    use tickwire::ProtocolError::{BadClose, BadUtf8, ShortClose};
+    let frame = |code, reason| Ok(Some(CloseFrame { code, reason }));
+    assert_eq!(CloseFrame::parse(b""), Ok(None));
+    assert_eq!(CloseFrame::parse(b"\x03"), Err(ShortClose));
+    assert_eq!(CloseFrame::parse(b"\x03\xe8"), frame(CloseCode::NORMAL, ""));
+    assert_eq!(CloseFrame::parse(b"\x03\xe8bye"), frame(CloseCode::NORMAL, "bye"));
+    assert_eq!(CloseFrame::parse(b"\x03\xe8\xff"), Err(BadUtf8));
+    assert_eq!(CloseFrame::parse(b"\x03\xed"), Err(BadClose { code: 1005 }), "it is never sent");
+}
+
+// P221
+#[test]
+fn the_ready_state_only_moves_forward() {
+    // A browser's CONNECTING, 0, is a handshake here.
+    assert_eq!(
+        [ReadyState::Open, ReadyState::Closing, ReadyState::Closed].map(|state| state as u8),
+        [1, 2, 3]
+    );
+    for seed in 0..4000 {
+        let mut rng = Rng::new(seed);
+        let role = ROLES[rng.below(2)];
+        let config = Config { auto_close: rng.once_in(2), ..Config::default() };
+        let mut conn = connection(role, &config);
+        let (mut state, mut now) = (conn.ready_state(), Duration::ZERO);
+        assert_eq!(state, ReadyState::Open);
+        for _ in 0..12 {
+            match rng.below(12) {
+                0 => drop(receive(&mut conn, &to(role, CLOSE, ""))),
+                1 => drop(receive(&mut conn, &to(role, 0x83, ""))),
+                2 => drop(receive(&mut conn, &to(role, TEXT, "x"))),
+                3 => drop(conn.sender_mut().close(None)),
+                4 => drop(conn.sender_mut().feed("x")),
+                5 => conn.receiver_mut().end_of_stream(),
+                6 if conn.ending() == Ending::ShutDown => conn.report(Report::ShutDown),
+                7 => drop(drain(&mut conn)),
+                8 => drop(conn.sender_mut().abort(None)),
+                9 if rng.once_in(3) => conn.report(Report::WriteFailed),
+                10 => {
+                    now += Duration::from_secs(2);
+                    let _ = tell(&mut conn, Time::new(now));
+                }
+                _ => drop(events(&mut conn)),
+            }
+            assert!(conn.ready_state() >= state, "seed {seed}");
+            state = conn.ready_state();
+        }
+    }
+}
+
+// P224
+#[test]
+fn an_application_may_close_with_1000_and_3000_to_4999_and_more() {
+    for code in [1000].into_iter().chain(3000..=4999) {
+        assert!(CloseCode::new(code).is_some(), "{code}");
+    }
+    // This is not a browser: what a program may say in its own name, it can.
+    for code in (1001..=1003).chain(1007..=1014) {
+        assert!(CloseCode::new(code).is_some(), "{code}");
+    }
+    for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+        assert!(CloseCode::new(code).is_none(), "{code}");
+    }
+}
+
+// P225
+#[test]
+fn a_reason_has_at_most_123_bytes() {
+    for role in ROLES {
+        for (reason, verdict) in [
+            ("x".repeat(123), Ok(())),
+            ("€".repeat(41), Ok(())),
+            ("x".repeat(124), Err(SendError::ReasonTooLong)),
+            ("€".repeat(42), Err(SendError::ReasonTooLong)),
+        ] {
+            let frame = CloseFrame::with_reason(CloseCode::NORMAL, &reason);
+            let mut conn = connection(role, &Config::default());
+            assert_eq!(conn.sender_mut().close(frame), verdict);
+            assert_eq!(conn.sender().has_outgoing(), verdict.is_ok());
+        }
+    }
+}
+
+// P226
+#[test]
+fn a_second_close_changes_nothing() {
+    for (role, mut conn) in connections(&Config::default()) {
+        let first = CloseFrame::with_reason(CloseCode::GOING_AWAY, "first");
+        conn.sender_mut().close(first).unwrap();
+        let amount = conn.sender().buffered_amount();
+        assert_eq!(conn.sender_mut().close(None), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().abort(None), Err(SendError::Closed));
+        assert_eq!(conn.sender().buffered_amount(), amount);
+        assert_eq!(conn.sender().close_frame(), Some(first));
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, "first"))]);
+        let seen = receive(&mut conn, &to(role, CLOSE, ""));
+        assert_eq!(seen, [Seen::Close(None), Seen::Closed], "one event");
+    }
+    // Closing while it connects is to drop the handshake: nothing was sent but the request.
+}
+
+// P226
+#[cfg(feature = "std")]
+#[test]
+fn with_an_adapter_a_second_close_is_a_no_op() {
+    use crate::support::carriers::Line;
+    for role in ROLES {
+        let wire = to(role, CLOSE, close_body(1001, ""));
+        let line = Line::new(&wire, usize::MAX);
+        let conn = connection(role, &Config::default());
+        let mut ws = tickwire::blocking::WebSocket::from_parts(line.clone(), conn);
+        for code in [CloseCode::GOING_AWAY, CloseCode::NORMAL, CloseCode::NORMAL] {
+            ws.close(code).unwrap();
+            assert_eq!(ws.closed().map(|end| (end.clean, end.code)), Some((true, 1001)));
+        }
+        assert_eq!(sent(&line.output()), [(CLOSE, close_body(1001, ""))]);
+        #[cfg(feature = "tokio")]
+        crate::support::carriers::block_on(async {
+            let line = Line::new(&wire, usize::MAX);
+            let conn = connection(role, &Config::default());
+            let mut ws = tickwire::tokio::WebSocket::from_parts(line.clone(), conn);
+            for code in [CloseCode::GOING_AWAY, CloseCode::NORMAL, CloseCode::NORMAL] {
+                ws.close(code).await.unwrap();
+                assert_eq!(ws.closed().map(|end| (end.clean, end.code)), Some((true, 1001)));
+            }
+            assert_eq!(sent(&line.output()), [(CLOSE, close_body(1001, ""))]);
+        });
+    }
+}
+
+fn why(code: u16, reason: &str) -> Option<CloseFrame<'_>> {
+    Some(CloseFrame::with_reason(CloseCode::new(code).unwrap(), reason))
+}
+
+// P048
+#[test]
+fn the_body_of_a_close_is_empty_or_a_code_and_a_reason() {
+    for role in ROLES {
+        assert_eq!(closes(role, b"", 1005), b"");
+        assert_eq!(closes(role, b"\x03\xe8", 1000), b"\x03\xe8");
+        assert_eq!(closes(role, &close_body(1001, "grüße"), 1001), b"\x03\xe9");
+        assert_eq!(closes(role, &close_body(4321, &"x".repeat(123)), 4321), [0x10, 0xe1]);
+    }
+}
+
+// P049
+#[test]
+fn a_body_of_one_byte_is_refused() {
+    for (role, byte) in product(ROLES, [0, 3, 0xff]) {
+        fails(role, &to(role, CLOSE, [byte]), ProtocolError::ShortClose);
+    }
+}
+
+// P050
+#[test]
+fn a_reason_that_is_not_utf_8_is_refused() {
+    let reasons = [&b"\xff"[..], b"ok\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80ok"];
+    for (role, bad) in product(ROLES, reasons) {
+        let body = [&[3, 0xe8], bad].concat();
+        fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
+    }
+}
+
+// P051
+#[test]
+fn a_reason_that_ends_inside_a_character_is_refused() {
+    for (role, bad) in product(ROLES, [&b"\xc3"[..], b"ok\xe2\x82", b"\xf0\x9f\x99"]) {
+        let body = [&[3, 0xe8], bad].concat();
+        fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
+    }
+}
+
+#[track_caller]
+fn refused(codes: impl IntoIterator<Item = u16>) {
+    for (code, role) in product(codes, ROLES) {
+        for reason in ["", "why"] {
+            let wire = to(role, CLOSE, close_body(code, reason));
+            fails(role, &wire, ProtocolError::BadClose { code });
+        }
+    }
+}
+
+#[track_caller]
+fn answered(codes: impl IntoIterator<Item = u16>) {
+    for (code, role) in product(codes, ROLES) {
+        assert_eq!(closes(role, &close_body(code, "why"), code), code.to_be_bytes());
+    }
+}
+
+// P052
+#[test]
+fn codes_below_1000_are_refused() {
+    refused([0, 1, 255, 256, 999]);
+}
+
+// P053
+#[test]
+fn codes_that_are_never_on_the_wire_are_refused() {
+    refused([1004, 1005, 1006, 1015]);
+}
+
+// P054
+#[test]
+fn the_codes_of_the_rfc_are_accepted_and_echoed() {
+    answered((1000..=1003).chain(1007..=1011));
+}
+
+// P055
+#[test]
+fn the_registered_codes_are_accepted_and_echoed() {
+    answered(1012..=1014);
+}
+
+// P056
+#[test]
+fn codes_nobody_registered_are_refused() {
+    refused([1016, 1017, 1100, 1999, 2000, 2999]);
+}
+
+// P057
+#[test]
+fn codes_of_libraries_and_private_ones_are_accepted_and_echoed() {
+    answered([3000, 3001, 3999, 4000, 4999]);
+}
+
+// P058
+#[test]
+fn codes_from_5000_on_are_refused() {
+    refused([5000, 5001, 10_000, 65_535]);
+}
+
+// P059
+#[test]
+fn only_codes_that_may_be_sent_can_be() {
+    for code in 0..=u16::MAX {
+        let legal = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+        assert_eq!(CloseCode::new(code).map(CloseCode::get), legal.then_some(code));
+    }
+}
+
+// P060
+#[test]
+fn only_a_client_sends_1010_and_a_server_accepts_and_echoes_it() {
+    let mut conn = server(&Config::default());
+    assert_eq!(conn.sender_mut().close(why(1010, "")), Err(SendError::BadCloseCode));
+    assert_eq!(conn.sender_mut().abort(why(1010, "")), Err(SendError::BadCloseCode));
+    assert!(!conn.sender().has_outgoing() && !conn.sender().is_closed());
+    let mut conn = client(&Config::default());
+    conn.sender_mut().close(why(1010, "x")).unwrap();
+    assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1010, "x"))]);
+    assert_eq!(closes(Role::Server, &close_body(1010, "x"), 1010), 1010_u16.to_be_bytes());
+}
+
+// P061
+#[test]
+fn a_reason_above_123_bytes_is_refused_and_never_cut() {
+    for role in ROLES {
+        for long in ["x".repeat(124), "é".repeat(62), "x".repeat(70_000)] {
+            let mut conn = connection(role, &Config::default());
+            assert_eq!(conn.sender_mut().close(why(1000, &long)), Err(SendError::ReasonTooLong));
+            assert_eq!(conn.sender_mut().abort(why(1000, &long)), Err(SendError::ReasonTooLong));
+            assert!(!conn.sender().has_outgoing());
+            assert_eq!(conn.ready_state(), ReadyState::Open);
+        }
+        let longest = format!("{}x", "é".repeat(61));
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(why(1000, &longest)).unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1000, &longest))]);
+    }
+}
+
+// P062
+#[test]
+fn the_first_close_is_answered_once_with_its_code() {
+    for role in ROLES {
+        assert_eq!(closes(role, b"", 1005), b"");
+        assert_eq!(closes(role, &close_body(1000, "bye"), 1000), 1000_u16.to_be_bytes());
+        let close = to(role, CLOSE, close_body(1000, ""));
+        let outcome = run(role, &Config::default(), &close.repeat(3));
+        assert_eq!(outcome.sent, [(CLOSE, close_body(1000, ""))]);
+    }
+}
+
+// P063
+#[test]
+fn the_answer_to_our_close_is_not_answered() {
+    for (role, mut conn) in connections(&Config::default()) {
+        conn.sender_mut().close(why(1001, "bye")).unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, "bye"))]);
+        let seen = receive(&mut conn, &to(role, CLOSE, close_body(1001, "")));
+        assert_eq!(seen, [Seen::Close(Some((1001, String::new()))), Seen::Closed]);
+        assert!(drain(&mut conn).is_empty());
+        assert!(conn.closed().unwrap().clean);
+    }
+}
+
+// P064
+#[test]
+fn no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
+    for (role, abort) in product(ROLES, [false, true]) {
+        let mut conn = connection(role, &Config::default());
+        let pong = |payload: &str| (PONG, payload.as_bytes().to_vec());
+        receive(&mut conn, &to(role, PING, "waits"));
+        let tx = conn.sender_mut();
+        if abort {
+            tx.abort(None).unwrap()
+        } else {
+            tx.close(None).unwrap()
+        }
+        assert_eq!(tx.feed("after"), Err(SendError::Closed));
+        assert_eq!(tx.feed_first("after"), Err(SendError::Closed));
+        receive(&mut conn, &to(role, PING, "late"));
+        conn.sender_mut().ping(b"own").unwrap();
+        let mut frames = sent(&drain(&mut conn));
+        frames.sort();
+        let mut want = [(CLOSE, vec![]), (PING, b"own".to_vec()), pong("late"), pong("waits")];
+        want.sort();
+        assert_eq!(frames, want);
+        receive(&mut conn, &to(role, PING, "later"));
+        conn.sender_mut().pong(b"own").unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [pong("later"), pong("own")]);
+        // Of a flood only the newest, as before a Close.
+        for i in 0..1000 {
+            receive(&mut conn, &to(role, PING, format!("{i}")));
+            assert!(conn.sender().buffered_amount() < 17 * (6 + 3));
+        }
+        let frames = sent(&drain(&mut conn));
+        assert!(frames.len() <= 16 && frames.last() == Some(&pong("999")), "{frames:?}");
+        // What still waits when the peer's Close comes is dropped, and nothing comes after.
+        receive(&mut conn, &to(role, PING, "too late"));
+        receive(&mut conn, &[to(role, CLOSE, ""), to(role, PING, "behind")].concat());
+        assert!(conn.closed().unwrap().clean);
+        assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
+        assert!(drain(&mut conn).is_empty());
+    }
+}
+
+// P064
+#[test]
+fn a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
+    for role in ROLES {
+        let ends = [(to(role, CLOSE, ""), None), (to(role, 0x83, ""), Some(1002_u16))];
+        for ((wire, code), auto_close) in product(ends, [true, false]) {
+            let mut conn = connection(role, &Config { auto_close, ..Config::default() });
+            receive(&mut conn, &[to(role, PING, "before"), wire.clone()].concat());
+            let _ = conn.sender_mut().close(None); // where it was not answered by itself
+            assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
+            assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
+            receive(&mut conn, &to(role, PING, "late"));
+            let body = code.map_or(vec![], |code| code.to_be_bytes().to_vec());
+            let want = [(PONG, b"before".to_vec()), (CLOSE, body)];
+            assert_eq!(sent(&drain(&mut conn)), want);
+        }
+        // A violation behind our Close: the connection has failed, the Pong that waits is dropped.
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().feed("data").unwrap();
+        conn.sender_mut().close(None).unwrap();
+        receive(&mut conn, &[to(role, PING, "before"), to(role, 0x83, "")].concat());
+        assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
+        assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"data".to_vec()), (CLOSE, vec![])]);
+        assert!(!conn.closed().is_some_and(|end| end.clean));
+    }
+}
+
+// P064
+#[test]
+fn pings_do_not_prolong_the_wait_for_the_peers_close() {
+    let at = |millis| Time::new(Duration::from_millis(millis));
+    for role in ROLES {
+        let config = Config { close_timeout: Duration::from_secs(5), ..Config::default() };
+        let mut conn = connection(role, &config);
+        conn.sender_mut().close(None).unwrap();
+        drain(&mut conn);
+        tell(&mut conn, at(1000)).unwrap();
+        for now in (1000..6000).step_by(100) {
+            receive(&mut conn, &to(role, PING, "?"));
+            assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
+            assert_eq!(conn.poll_timeout(), Some(at(6000)));
+            tell(&mut conn, at(now)).unwrap();
+        }
+        assert_eq!(tell(&mut conn, at(6000)), Err(RecvError::CloseTimeout));
+    }
+}
+
+// P064
+/// Of a compressed connection and a message under way: the message stays unfinished, and the Pong
+/// joins where a frame ends.
+#[cfg(feature = "deflate")]
+#[test]
+fn holds_where_messages_are_compressed_and_one_is_unfinished() {
+    use tickwire::{Chunk, DataKind, deflate::DeflateParams};
+    for role in ROLES {
+        let mut conn = agreeing(DeflateParams::default(), || connection(role, &Config::default()));
+        let open = Chunk { kind: DataKind::Text, first: true, data: b"unfinished", last: false };
+        conn.sender_mut().feed_chunk(open).unwrap();
+        conn.sender_mut().close(None).unwrap();
+        let mut wire = write(&mut conn, 3); // into the fragment
+        receive(&mut conn, &to(role, PING, "?"));
+        wire.extend(drain(&mut conn));
+        let frames: Vec<u8> = sent(&wire).iter().map(|frame| frame.0).collect();
+        assert_eq!(frames, [0x41, CLOSE, PONG]);
+        receive(&mut conn, &to(role, PING, "?"));
+        assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
+    }
+}
+
+// P065
+#[test]
+fn data_in_flight_after_our_close_is_still_received() {
+    for (role, mut conn) in connections(&Config::default()) {
+        conn.sender_mut().close(None).unwrap();
+        drain(&mut conn);
+        let wire = [
+            to(role, TEXT, "late"),
+            to(role, BINARY_OPEN, "in "),
+            to(role, PONG, ""),
+            to(role, CONT, "pieces"),
+            to(role, CLOSE, ""),
+        ];
+        let want = [
+            text("late"),
+            Seen::Pong(vec![]),
+            binary("in pieces"),
+            Seen::Close(None),
+            Seen::Closed,
+        ];
+        assert_eq!(receive(&mut conn, &wire.concat()), want);
+        assert!(conn.closed().unwrap().clean);
+    }
+}
+
+// P066
+#[test]
+fn what_follows_the_peers_close_is_not_parsed() {
+    for role in ROLES {
+        for behind in [
+            to(role, TEXT, "x"),
+            to(role, CLOSE, close_body(1001, "")),
+            vec![0xff; 5000],
+            vec![0; 3],
+        ] {
+            let wire = [to(role, CLOSE, close_body(1000, "")), behind].concat();
+            let outcome = run(role, &Config::default(), &wire);
+            let close = Seen::Close(Some((1000, String::new())));
+            assert_eq!(outcome.seen, [close, Seen::Closed]);
+            assert_eq!(outcome.sent, [(CLOSE, close_body(1000, ""))]);
+            assert!(outcome.clean && outcome.code == 1000);
+        }
+    }
+}
+
+// P067
+#[test]
+fn both_may_close_at_once_with_data_in_flight() {
+    for read in [usize::MAX, 1] {
+        let mut pair = Pair::new(&Config::default());
+        pair.read = read;
+        for role in ROLES {
+            let tx = pair.end(role).conn.sender_mut();
+            tx.feed("last words").unwrap();
+            tx.close(why(1001, "both")).unwrap();
+        }
+        pair.drive();
+        for role in ROLES {
+            let end = pair.end(role);
+            let close = Seen::Close(Some((1001, "both".to_owned())));
+            assert_eq!(end.seen, [text("last words"), close, Seen::Closed]);
+            assert!(end.conn.closed().unwrap().clean && end.gone);
+            assert_eq!(end.conn.sender().close_frame(), why(1001, "both"));
+        }
+    }
+}
+
+// P068
+#[test]
+fn the_code_of_the_connection_is_that_of_the_first_close_received() {
+    for role in ROLES {
+        let code = |wire: &[u8]| run(role, &Config::default(), wire).code;
+        assert_eq!(code(b""), 1006, "none came");
+        assert_eq!(code(&to(role, CLOSE, "")), 1005, "one without a code");
+        let one = to(role, CLOSE, close_body(4001, ""));
+        assert_eq!(code(&[&one[..], &to(role, CLOSE, close_body(4002, ""))].concat()), 4001);
+        assert_eq!(code(&to(role, CLOSE, close_body(1005, ""))), 1006, "one that was none");
+        // Ours is told apart.
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(why(4000, "ours")).unwrap();
+        drain(&mut conn);
+        assert_eq!(conn.closed(), None);
+        receive(&mut conn, &to(role, CLOSE, close_body(4001, "theirs")));
+        let end = conn.closed().unwrap();
+        assert_eq!((end.code, end.reason), (4001, "theirs"));
+        assert_eq!(conn.sender().close_frame(), why(4000, "ours"));
+    }
+}
+
+// P068
+#[test]
+fn no_end_of_any_kind_puts_1006_or_1005_on_the_wire() {
+    for role in ROLES {
+        let mut codes = Vec::new();
+        for wire in [
+            &b""[..],
+            &to(role, TEXT, "x"),
+            &to(role, TEXT_OPEN, "x"),
+            &to(role, CLOSE, ""),
+            &to(role, CLOSE, close_body(1006, "")),
+            &to(role, CLOSE, close_body(1005, "")),
+            &to(role, 0x83, ""),
+            &to(role, TEXT, "x")[..2],
+        ] {
+            let closes = run(role, &Config::default(), wire).sent;
+            let closes = closes.into_iter().filter(|(b0, _)| *b0 == CLOSE);
+            codes.extend(
+                closes.map(|(_, body)| body.first_chunk().copied().map(u16::from_be_bytes)),
+            );
+        }
+        assert_eq!(codes, [None, Some(1002), Some(1002), Some(1002)], "{role:?}");
+    }
+}
+
+// P069
+#[test]
+fn a_close_in_the_middle_of_a_message_is_handled_at_once() {
+    for role in ROLES {
+        let wire = [to(role, TEXT_OPEN, "half"), to(role, CLOSE, close_body(1001, "bye"))].concat();
+        let outcome = run(role, &Config::default(), &wire);
+        let close = Seen::Close(Some((1001, "bye".to_owned())));
+        assert_eq!(outcome.seen, [close, Seen::Closed]);
+        assert_eq!(outcome.sent, [(CLOSE, close_body(1001, ""))]);
+        assert!(outcome.clean);
+    }
+}
+
+// P069
+#[test]
+fn a_message_that_the_peers_close_cut_off_can_be_asked_for() {
+    use tickwire::DataKind::{self, Binary, Text};
+    let close = |role| to(role, CLOSE, close_body(1000, ""));
+    let check = |role: Role, wire: &[u8], cut: Option<DataKind>| {
+        for chunks in [false, true] {
+            let mut conn = connection(role, &Config::default());
+            for part in [wire, &close(role), &to(role, CONT, "behind")] {
+                assert!(conn.closed().is_none_or(|end| end.cut == cut));
+                feed(&mut conn, part);
+                let mut step = || if chunks { conn.step_chunk() } else { conn.step() };
+                while !matches!(step(), Ok(Step::NeedInput | Step::Closed)) {}
+            }
+            assert_eq!(conn.closed().and_then(|end| end.cut), cut, "{wire:02x?} {chunks}");
+            drain(&mut conn);
+            assert!(conn.closed().unwrap().clean);
+        }
+    };
+    for role in ROLES {
+        check(role, b"", None);
+        check(role, &to(role, TEXT, "whole"), None);
+        check(role, &[to(role, TEXT_OPEN, "wh"), to(role, CONT, "ole")].concat(), None);
+        check(role, &to(role, TEXT_OPEN, "Spam"), Some(Text));
+        check(role, &to(role, BINARY_OPEN, ""), Some(Binary));
+        check(role, &[to(role, BINARY_OPEN, "a"), to(role, CONT_OPEN, "b")].concat(), Some(Binary));
+        // A violation says so by itself.
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &[to(role, TEXT_OPEN, "a"), to(role, 0x83, "")].concat());
+        assert_eq!(conn.closed().and_then(|end| end.cut), None);
+        #[cfg(feature = "deflate")]
+        agreeing(tickwire::deflate::DeflateParams::default(), || {
+            check(role, &to(role, 0x41, b"\xf2\x48\xcd"), Some(Text));
+        });
+    }
+}
+
+// P070
+#[test]
+fn a_server_ends_the_stream_as_soon_as_both_closes_have_passed() {
+    for closer in ROLES {
+        let mut pair = Pair::new(&Config::default());
+        pair.end(closer).conn.sender_mut().close(why(1001, "bye")).unwrap();
+        pair.drive();
+        for role in ROLES {
+            let reason = if role == closer { "" } else { "bye" };
+            let end = pair.end(role);
+            assert_eq!(end.seen, [Seen::Close(Some((1001, reason.to_owned()))), Seen::Closed]);
+            assert!(end.conn.closed().unwrap().clean && end.gone);
+            assert_eq!(end.conn.ready_state(), ReadyState::Closed);
+        }
+        assert_eq!(pair.server.endings, [Ending::ShutDown, Ending::Discard, Ending::Done]);
+        let then = [Ending::Discard, Ending::ShutDown, Ending::Done];
+        assert_eq!(pair.client.endings, then, "waits for that");
+        assert_eq!(pair.now, Duration::ZERO);
+    }
+    // So do the adapters, in either role.
+    for role in ROLES {
+        assert!(run(role, &Config::default(), &to(role, CLOSE, "")).shut);
+    }
+}
+
+// P073
+#[test]
+fn a_peer_that_never_answers_is_left_after_the_close_timeout() {
+    for role in ROLES {
+        let config = Config { close_timeout: Duration::from_secs(3), ..Config::default() };
+        let mut pair = Pair::new(&config);
+        pair.end(peer(role)).deaf = true;
+        pair.end(role).conn.sender_mut().close(why(1000, "")).unwrap();
+        pair.drive();
+        pair.advance(Duration::from_millis(2999));
+        assert!(!pair.end(role).gone);
+        pair.advance(Duration::from_millis(1));
+        let end = pair.end(role);
+        assert_eq!(end.seen, [Seen::Failed(RecvError::CloseTimeout)]);
+        assert!(end.gone && !end.conn.closed().is_some_and(|end| end.clean));
+        assert_eq!(end.conn.closed().map_or(1006, |end| end.code), 1006);
+    }
+}
+
+// P074
+#[test]
+fn a_close_is_clean_only_if_both_have_passed() {
+    for role in ROLES {
+        let close = to(role, CLOSE, close_body(1000, ""));
+        // Theirs received, ours not written yet; then written.
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &close);
+        assert!(!conn.closed().is_some_and(|end| end.clean));
+        let n = conn.sender().buffered_amount();
+        write(&mut conn, n - 1);
+        assert!(!conn.closed().is_some_and(|end| end.clean));
+        write(&mut conn, 1);
+        assert!(conn.closed().unwrap().clean);
+        // Ours written, theirs never received.
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(None).unwrap();
+        drain(&mut conn);
+        conn.receiver_mut().end_of_stream();
+        assert_eq!(events(&mut conn), [Seen::Failed(RecvError::UnexpectedEof)]);
+        assert!(!conn.closed().is_some_and(|end| end.clean));
+        // Theirs received, ours refused by the stream.
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &close);
+        conn.report(Report::WriteFailed);
+        assert_eq!(conn.closed().map(|end| (end.clean, end.code)), Some((false, 1000)));
+        // Neither.
+        assert!(!run(role, &Config::default(), &to(role, TEXT, "x")).clean);
+    }
+}
+
+// P075
+#[test]
+fn a_peer_that_does_not_read_cannot_hold_a_close() {
+    for role in ROLES {
+        let config = Config {
+            close_timeout: Duration::from_secs(3),
+            write_timeout: Duration::from_secs(60),
+            ..Config::default()
+        };
+        let mut pair = Pair::new(&config);
+        pair.end(role).blocked = true;
+        let tx = pair.end(role).conn.sender_mut();
+        while tx.feed(&vec![0; 60_000]).is_ok() {}
+        tx.close(None).unwrap();
+        pair.advance(Duration::from_secs(3));
+        let end = pair.end(role);
+        assert_eq!(end.seen, [Seen::Failed(RecvError::CloseTimeout)]);
+        assert!(end.gone && !end.conn.closed().is_some_and(|end| end.clean));
     }
 }

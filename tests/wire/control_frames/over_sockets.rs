@@ -1,0 +1,227 @@
+//! Control frames, over sockets of this machine, with the heap counted.
+use crate::{
+    harness::{End, *},
+    support::wire::*,
+};
+use std::time::Duration;
+use tickwire::{Config, Event, ProtocolError, RecvError, Role};
+
+// A20
+#[test]
+fn a_flood_of_pings_from_a_peer_that_never_reads_costs_no_more_than_a_few_pongs() {
+    // Far more than the buffers of the system hold.
+    let pings_sent = sampled(300_000, 120_000);
+    for role in ROLES {
+        let thousand = to(role, PING, [0x7a; 125]).repeat(1000);
+        let count = |ws: &mut Ws| {
+            let mut pings = 0;
+            let end = ws.watch(|event| pings += usize::from(matches!(event, Event::Ping(_))));
+            (pings, end)
+        };
+        let attacked = Scene::new(role, &Config::default()).act(count, |foe| {
+            assert_eq!(
+                foe.flood(&thousand, pings_sent / 1000),
+                pings_sent / 1000,
+                "it has to read on"
+            );
+            foe.end();
+            foe.pongs()
+        });
+        for (adapter, (pings, end), pongs, heap) in attacked {
+            assert_eq!((pings, end), (pings_sent, RecvError::UnexpectedEof.into()), "{adapter:?}");
+            assert!(pongs < pings_sent, "{adapter:?} {role:?}: it never came to the bound");
+            heap.under(format_args!("{adapter:?} {role:?}"), PING_FLOOD);
+        }
+    }
+}
+
+// A20
+#[test]
+fn a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
+    for role in ROLES {
+        let one = to(role, PING, [0x7a; 125]);
+        let thousand = one.repeat(1000);
+        // From a peer that never reads: our Close, and what we say, stays where the Pongs do.
+        let config = Config { data_timeout: Some(Duration::from_millis(400)), ..Config::default() };
+        let attacked = Scene::new(role, &config)
+            .act(|ws| ws.watch(|_| {}), |foe| foe.flood(&thousand, usize::MAX) > 0);
+        for (adapter, end, _, heap) in attacked {
+            assert_eq!(end, RecvError::DataTimeout.into(), "{adapter:?} {role:?}");
+            heap.under(format_args!("{adapter:?} {role:?}"), PING_FLOOD);
+        }
+        // From one that reads: it hears us.
+        let config = Config {
+            idle_message: Some((Duration::from_millis(100), "ping".into())),
+            ..Config::default()
+        };
+        let attacked = Scene::new(role, &config).act(
+            |ws| ws.watch(|_| {}),
+            |foe| {
+                let mut said = 0;
+                while said < 3 {
+                    assert_eq!(foe.flood(&one, 1), 1);
+                    said += usize::from(foe.next() == (TEXT, b"ping".to_vec()));
+                }
+                foe.end();
+                foe.rest() // else the Pongs on their way would meet a reset
+            },
+        );
+        for (adapter, end, _, heap) in attacked {
+            assert_eq!(end, RecvError::UnexpectedEof.into(), "{adapter:?} {role:?}");
+            heap.under(format_args!("{adapter:?} {role:?}"), PING_FLOOD);
+        }
+    }
+}
+
+// A21
+#[test]
+fn a_flood_of_pongs_keeps_nothing_and_is_not_answered() {
+    for role in ROLES {
+        let thousand = to(role, PONG, [0x7a; 125]).repeat(1000);
+        let count = |ws: &mut Ws| {
+            let mut pongs = 0;
+            let end = ws.watch(|event| pongs += usize::from(matches!(event, Event::Pong(_))));
+            (pongs, end)
+        };
+        let attacked = Scene::new(role, &Config::default()).act(count, |foe| {
+            foe.flood(&thousand, 100);
+            foe.end();
+            foe.rest()
+        });
+        for (adapter, (pongs, end), told, heap) in attacked {
+            assert_eq!((pongs, end), (100_000, RecvError::UnexpectedEof.into()), "{adapter:?}");
+            assert_eq!(told, [], "{adapter:?} {role:?}");
+            heap.under(format_args!("{adapter:?} {role:?}"), SMALL);
+        }
+    }
+}
+
+// A22
+#[test]
+fn a_million_control_frames_between_two_fragments_cost_nothing() {
+    let many = sampled(1_000_000, 100_000);
+    for role in ROLES {
+        let thousand = to(role, PONG, "").repeat(1000);
+        let count = |ws: &mut Ws| {
+            let (mut pongs, mut messages) = (0, 0);
+            let end = ws.watch(|event| match event {
+                Event::Pong(_) => pongs += 1,
+                Event::Message(message) => {
+                    assert_eq!(message.as_text(), Some("begun and ended"));
+                    messages += 1;
+                }
+                _ => {}
+            });
+            (pongs, messages, end)
+        };
+        let attacked = Scene::new(role, &Config::default()).act(count, |foe| {
+            foe.wire(foe.frame(TEXT_OPEN, "begun "));
+            foe.flood(&thousand, many / 1000);
+            foe.say(&foe.frame(CONT, "and ended"))
+        });
+        for (adapter, counted, _, heap) in attacked {
+            assert_eq!(counted, (many, 1, RecvError::UnexpectedEof.into()), "{adapter:?}");
+            heap.under(format_args!("{adapter:?} {role:?}"), SMALL);
+        }
+    }
+}
+
+// A22
+/// On a runtime with one thread the flood must not be all that is attended to.
+#[cfg(feature = "tokio")]
+#[test]
+fn another_connection_of_the_same_thread_is_served_during_the_flood() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    };
+    let (other, theirs) = sockets();
+    let config = Config::default();
+    let defend = move |door: Door| {
+        let second = door.beside(theirs);
+        let (flooded, runtime) = door.into_tokio();
+        let (calm, _) = second.into_tokio();
+        runtime.block_on(async {
+            let echo = async {
+                let mut ws = tickwire::tokio::accept(calm, &config).await.unwrap();
+                while let Some(received) = ws.recv_to_reply().await.unwrap() {
+                    received.sender.feed(received.message).unwrap();
+                }
+            };
+            let sink = async {
+                let mut ws = tickwire::tokio::accept(flooded, &config).await.unwrap();
+                while ws.recv_event().await.is_ok_and(|event| event.is_some()) {}
+            };
+            tokio::join!(echo, sink);
+        });
+    };
+    let ((), frames, heap) = duel(Adapter::Tokio, defend, |io| {
+        let served = Arc::new(AtomicBool::new(false));
+        let until = served.clone();
+        // Until the other one was served, and only the patience of `Foe` ends it otherwise.
+        let flood = std::thread::spawn(move || {
+            let mut foe = Foe::new(Role::Server, io);
+            foe.shake();
+            let thousand = masked(PONG, "").repeat(1000);
+            let mut frames = 0;
+            while !until.load(SeqCst) {
+                frames += 1000 * foe.flood(&thousand, 1);
+            }
+            foe.end();
+            frames
+        });
+        let mut foe = Foe::new(Role::Server, other);
+        foe.shake();
+        for n in 0..100 {
+            let question = format!("still there? {n}");
+            foe.wire(masked(TEXT, &question));
+            assert_eq!(foe.next(), (TEXT, question.into_bytes()));
+        }
+        served.store(true, SeqCst);
+        foe.say(&masked(CLOSE, ""));
+        flood.join().unwrap()
+    });
+    println!("served beside {frames} control frames");
+    heap.under("two connections", 2 * SMALL);
+}
+
+// A12
+#[test]
+fn a_control_frame_of_125_bytes_is_answered_and_one_of_126_is_not() {
+    for role in ROLES {
+        let full = vec![0xa5; 125];
+        for b0 in [PING, PONG, CLOSE] {
+            let wire = [to(role, PING, &full), to(role, b0, vec![0xa5; 126])].concat();
+            let scene = Scene::new(role, &Config::default());
+            let told = scene.refuses(&wire, &[Seen::Ping(full.clone())], 1002, SMALL);
+            assert_eq!(told, ProtocolError::BadControlFrame.into());
+        }
+        for story in attack(role, &Config::default(), |foe| {
+            foe.wire(foe.frame(PING, &full));
+            let pong = foe.next();
+            let body = close_body(1000, &"r".repeat(123));
+            (pong, foe.say(&foe.frame(CLOSE, body)))
+        }) {
+            let (pong, rest) = story.told;
+            assert_eq!(pong, (PONG, full.clone()), "{:?} {role:?}", story.adapter);
+            assert_eq!(rest, [(CLOSE, vec![0x03, 0xe8])]);
+            assert_eq!((story.fate.end, story.fate.code), (End::Closed, 1000));
+            story.heap.under(story.adapter.name(), SMALL);
+        }
+    }
+}
+
+// A38
+#[test]
+fn a_ping_need_not_be_text_and_its_pong_has_the_same_bytes() {
+    for role in ROLES {
+        let payloads = [&b"\xff\xfe\x80\0\xc3"[..], &[0x80; 125], b"\xed\xa0\x80"];
+        let wire = payloads.map(|payload| to(role, PING, payload)).concat();
+        for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
+            let want = payloads.map(|payload| Seen::Ping(payload.to_vec()));
+            assert_eq!(story.fate.seen, want, "{:?}", story.adapter);
+            assert_eq!(story.told, payloads.map(|payload| (PONG, payload.to_vec())));
+            story.heap.under(story.adapter.name(), SMALL);
+        }
+    }
+}
