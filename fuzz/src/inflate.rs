@@ -1,5 +1,5 @@
 //! The other decoder of permessage-deflate: a plain reading of the RFCs.
-#[path = "../../tests/inflated/reference.rs"]
+#[path = "../../tests/references/inflating.rs"]
 mod reference;
 pub use reference::Stream;
 

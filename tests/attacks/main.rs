@@ -26,7 +26,6 @@ mod rooms;
 mod session;
 
 mod boundary;
-mod close;
 #[cfg(feature = "tokio")]
 mod crowd;
 mod fragments;

@@ -1,20 +1,7 @@
 //! Masking keys and the handshake's: A26 to A28.
-use crate::{harness::*, support::wire::*};
+use crate::harness::*;
 use std::collections::BTreeSet;
 use tickwire::{Config, Error, Role, handshake::client::Request};
-
-/// The keys of the frames that a client sent, as they stand on the wire.
-fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
-    let mut keys = Vec::new();
-    while let Some((frame, n)) = read_frame(wire) {
-        assert!(frame.masked);
-        let at = n - frame.payload.len() - 4;
-        keys.push(wire[at..at + 4].try_into().unwrap());
-        wire = &wire[n..];
-    }
-    assert!(wire.is_empty());
-    keys
-}
 
 #[test]
 fn a28_every_attempt_has_a_key_of_its_own_also_with_the_same_request() {

@@ -7,6 +7,5 @@ mod support;
 
 mod batching;
 mod odd;
-mod signals;
 mod split;
 mod whole;

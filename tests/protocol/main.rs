@@ -19,6 +19,5 @@ mod limits;
 mod negotiation;
 mod server_handshake;
 mod urls;
-mod vectors;
 
 use support::verdicts::*;

@@ -10,19 +10,11 @@ mod boundary;
 mod buffered_streams;
 #[cfg(feature = "tokio")]
 mod connectors;
-#[cfg(all(feature = "counters", feature = "tokio"))]
-mod counters;
 #[cfg(feature = "tokio")]
 mod outbox_sockets;
 mod own_loop;
 mod prepared_sockets;
 #[cfg(feature = "tokio")]
 mod proxies;
-#[cfg(all(feature = "futures", feature = "tokio", target_os = "linux"))]
-mod sigpipe;
-#[cfg(all(feature = "stamps", target_os = "linux"))]
-mod stamps;
 #[cfg(feature = "tokio")]
 mod stress_split;
-#[cfg(all(feature = "tracing", feature = "tokio"))]
-mod tracing;

@@ -188,7 +188,6 @@ pub(crate) fn tested_over_sockets(letter: char) -> BTreeSet<u16> {
             path.ends_with("over_sockets.rs")
                 || path.ends_with("attacks/limits.rs")
                 || path.ends_with("attacks/fragments.rs")
-                || path.ends_with("attacks/close.rs")
         }),
     )
 }

@@ -536,7 +536,7 @@ fn an_incomplete_message_fails_with_1007() {
     for cut in [&b"\x5b\x30\x77"[..], codes] {
         fails(|role| to(role, RSV1 | BINARY, cut), ProtocolError::BadDeflate);
     }
-    // tests/inflated tries all that is short.
+    // tests/references/inflated.rs tries all that is short.
 }
 
 // P187
@@ -597,7 +597,7 @@ fn a_failure_in_the_middle_leaves_nothing_usable() {
         assert_eq!(receive(&mut conn, &to(role, RSV1 | TEXT, HELLO)), [bad]);
         assert_eq!(conn.receiver().message(), None);
     }
-    // That the buffers are freed: tests/allocations/deflate.rs.
+    // That the buffers are freed: tests/memory/deflate.rs.
 }
 
 // P192

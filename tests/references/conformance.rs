@@ -2,17 +2,14 @@
 //! memory whose far end is the case, in virtual time.
 //!
 //! The facade and the loop run it in their own packages, and `checks/conformance` over sockets.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../support/conforms.rs"]
 mod conforms;
-#[path = "../support/mod.rs"]
-mod support;
 
+use crate::support::wire::Keys;
 use bytes::Buf;
 use conforms::{Far, Input, none_failed, probed, tried};
 use std::{collections::HashSet, time::Duration};
-use support::wire::Keys;
 use tickwire::{
     Config, Connection, Event, Next, Report, Time,
     handshake::{

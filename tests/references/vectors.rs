@@ -128,7 +128,7 @@ fn sent(vector: &Value) -> Vec<(u8, Vec<u8>)> {
 }
 
 #[test]
-fn frames_in_events_and_frames_out() {
+fn the_frames_of_the_vectors_give_their_events_and_frames() {
     for vector in vectors(FRAMES) {
         let name = &vector["name"];
         let role = match vector["to"].as_str() {
@@ -198,12 +198,12 @@ fn requests(file: &str) {
 }
 
 #[test]
-fn request_head_in_status_out() {
+fn the_requests_of_the_vectors_get_their_status() {
     requests(REQUESTS);
 }
 
 #[test]
-fn requests_of_real_clients() {
+fn the_requests_of_the_vectors_from_real_clients_are_accepted() {
     requests(CLIENTS);
 }
 
@@ -238,7 +238,7 @@ fn check_response(vector: &Value, dialed: &Dialed, how: &str) {
 }
 
 #[test]
-fn response_head_in_accepted_or_why_not() {
+fn the_responses_of_the_vectors_are_accepted_or_refused_as_listed() {
     for vector in vectors(RESPONSES) {
         let config = config(&vector);
         let wire = [head(&vector["response"]), bytes(&vector["behind"])].concat();

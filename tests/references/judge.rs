@@ -4,21 +4,15 @@
 //!
 //! Wires are random: good frames, bad ones, compressed ones, and all that with bytes changed. With
 //! `TESTS=all` 10 million, in a release build.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code, unreachable_pub)]
-#[path = "../inflated/reference.rs"]
-mod inflated;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../fuzz/src/reference.rs"]
 mod reference;
-#[path = "../support/mod.rs"]
-mod support;
 
+use crate::{inflating as inflated, support::wire::sampled};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use reference::{End, Event, Limits};
 use std::cell::Cell;
-use support::wire::sampled;
 use testkit::Rng;
 use wsconform_cases::{
     Role,

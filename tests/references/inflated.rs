@@ -1,17 +1,10 @@
-//! What compressed messages become, beside a plain reading of the RFCs (`reference.rs`): every
+//! What compressed messages become, beside a plain reading of the RFCs (`inflating.rs`): every
 //! short payload, every way to end one, and those that once became something else.
 //!
 //! `TESTS=all` tries all payloads of up to 3 bytes, in a release build; else a part of those of 2
 //! and 3.
-#![cfg(feature = "deflate")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(unreachable_pub)] // it is a module of fuzz/ too
-mod reference;
-#[path = "../support/mod.rs"]
-mod support;
-use crate::support::wire::*;
-use reference::Stream;
+use crate::{inflating::Stream, support::wire::*};
 use tickwire::{
     Config, Connection, ProtocolError, Role, Step,
     deflate::{Deflate, DeflateParams, Direction},

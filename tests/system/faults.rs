@@ -8,11 +8,7 @@
 //!
 //! `TESTS=all` tries all faults in all conversations of the grid, and runs the proxy 20,000 times.
 //! `tests/netns.rs` has the same conversation over a network that loses packets.
-#![cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 mod grid;
 mod peer;
 mod proxy;
 mod stream;
-#[path = "../support/mod.rs"]
-mod support;

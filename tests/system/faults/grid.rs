@@ -1,7 +1,7 @@
 //! One thing goes wrong with the stream, at its n-th operation, for every n of a conversation.
 use crate::{
-    peer::{Closing, Peer, session},
-    stream::{Fault, Io},
+    faults::peer::{Closing, Peer, session},
+    faults::stream::{Fault, Io},
     support::carriers::block_on,
     support::ends::{Adapter, Kind, Seat, Way, ending},
     support::talk::{Report, agree, class},

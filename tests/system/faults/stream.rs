@@ -1,7 +1,7 @@
 //! A stream in memory that does something wrong at its n-th operation, or from there on. The peer
 //! is behind it, and reacts at once, so that each conversation takes the same operations again.
 use crate::{
-    peer::Peer,
+    faults::peer::Peer,
     support::polled::{Polled, polled},
 };
 use std::{

@@ -13,6 +13,8 @@ mod large;
 mod on_threads;
 #[cfg(feature = "tokio")]
 mod on_tokio;
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod over_tls;
 mod owned;
@@ -20,6 +22,9 @@ mod owned;
 mod session;
 #[cfg(all(feature = "stamps", feature = "tokio", target_os = "linux"))]
 mod stamped;
+
+#[cfg(all(feature = "std", not(miri)))]
+use support::harness;
 
 #[global_allocator]
 static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

@@ -1,10 +1,6 @@
-//! The closing handshake and what ends without one: A29 to A35, A104.
+//! What is left of many connections, whatever their ends, over sockets of this machine.
 use crate::{harness::*, support::wire::*};
-use std::{
-    io::{Read, Write},
-    thread,
-    time::Duration,
-};
+use std::{io::Read, thread, time::Duration};
 use testkit::alloc::{live, uncounted};
 use tickwire::{CloseCode, Config, Message, Role};
 
@@ -82,11 +78,12 @@ fn open_files() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
 }
 
+// A33
 /// 10⁵ of them would use up the ports of this machine; `checks/soak` is for that.
 #[test]
-fn a33_memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
+fn memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
     const NAME: &str =
-        "close::a33_memory_and_descriptors_return_to_where_they_were_whatever_the_end";
+        "over_sockets::memory_and_descriptors_return_to_where_they_were_whatever_the_end";
     if std::env::var_os("TICKWIRE_ALONE").is_none() {
         // In a process of its own, since the tests beside open files as well.
         let me = std::env::current_exe().unwrap();

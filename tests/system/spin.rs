@@ -1,10 +1,5 @@
-//! Waiting by asking again and again: nothing is lost by it, and every deadline still holds. A
-//! binary of its own, as a thread that spins takes a processor from the tests beside it.
-#![cfg(feature = "std")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod support;
-
-use crate::support::blocking::*;
+//! Waiting by asking again and again: nothing is lost by it, and every deadline still holds.
+use crate::support::{self, blocking::*};
 use std::{
     cell::RefCell,
     io::{self, IoSlice, Read, Write},
