@@ -4,7 +4,7 @@
 use crate::{
     on_threads::{self, wires},
     owned::KEPT,
-    support::{self, endless::Endless, tokio::*, wire::product},
+    support::{endless::Endless, tokio::*, wire::product},
 };
 use bytes::Bytes;
 use testkit::alloc::{allocations, count};
@@ -278,7 +278,7 @@ mod deflate {
         WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
         WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
     ) {
-        let negotiated = Negotiated::from(support::deflate::agreed(takeover));
+        let negotiated = Negotiated::from(crate::support::deflate::agreed(takeover));
         let config = Config {
             deflate: Some(Deflate { min_size: 0, ..Deflate::default() }),
             ..Config::default()

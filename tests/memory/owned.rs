@@ -1,9 +1,6 @@
 //! Messages that are kept: what they allocate, and what they keep alive.
 use crate::support::wire::*;
-use testkit::{
-    Rng,
-    alloc::{count, live},
-};
+use testkit::alloc::{count, live};
 use tickwire::{Config, Connection, OwnedMessage, Step};
 
 /// Of the thread, for messages of up to 4 KiB; two allocations.
@@ -42,7 +39,7 @@ fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_non
 #[test]
 #[cfg(feature = "std")]
 fn each_allocation_for_messages_that_a_block_takes_stands_for_16_kib() {
-    let mut rng = Rng::new(3);
+    let mut rng = testkit::Rng::new(3);
     for (role, most) in product(ROLES, [10, 200, 1500, 4096]) {
         let sizes: Vec<_> = (0..1000).map(|_| 1 + rng.below(most)).collect();
         let wires: Vec<_> = sizes.iter().map(|&n| to(role, BINARY, vec![1; n])).collect();

@@ -7,7 +7,7 @@ use crate::{
 use std::{collections::HashSet, time::Duration};
 use testkit::Rng;
 use tickwire::{
-    Config, ProtocolError, RecvError, Retry, Time,
+    Config, ProtocolError, RecvError, Time,
     handshake::{
         HandshakeError, HeaderError, Progress, accept_key,
         client::{Handshake, Request},
@@ -548,6 +548,6 @@ fn p109_wss_checks_the_certificate_and_the_host_and_never_falls_back_to_ws() {
             (_, false) => Some(BadCertificate::NotTrusted),
         };
         assert_eq!(found, expected, "{error:?}");
-        assert_eq!(error.retry() == Retry::BackOff, found.is_none(), "{error:?}");
+        assert_eq!(error.retry() == tickwire::Retry::BackOff, found.is_none(), "{error:?}");
     }
 }

@@ -1,5 +1,5 @@
 //! Waiting by asking again and again: nothing is lost by it, and every deadline still holds.
-use crate::support::{self, blocking::*};
+use crate::support::blocking::*;
 use std::{
     cell::RefCell,
     io::{self, IoSlice, Read, Write},
@@ -330,7 +330,7 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
 fn over_tls_it_spins_inside_and_outside() {
     use tickwire::{Dial, blocking::TlsStream};
     bounded(|| {
-        let authority = support::tls::Authority::new();
+        let authority = crate::support::tls::Authority::new();
         let (tls, known) = (authority.server(), authority.client());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());

@@ -28,7 +28,7 @@
 //! | takeover for our messages, window of 12 bits | 152 | 260 KiB |
 //! | takeover for our messages, window of 9 bits | 152 | 246 KiB |
 //!
-//! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures its numbers. In
+//! The table is for a 64-bit target; `tests/memory/deflate.rs` measures its numbers. In
 //! zlib-rs, every compressor has a hash table of 128 KiB, whatever its window, and every
 //! decompressor has a window of 32 KiB. While a compressed message is partly fed or received, a
 //! connection without takeover uses one of the thread's compressors or decompressors.

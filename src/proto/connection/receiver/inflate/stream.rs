@@ -196,7 +196,7 @@ impl Inflate {
     /// With `blockwise`, zlib stops after each block, but reports that only while input is left.
     /// After a stop in the last two bytes, at most 15 bits of the message are left: of the blocks
     /// that can begin with them, only a stored one ends exactly with the tail's last bit
-    /// (`tests/inflated` tries all). A stop before the tail may also be the end of the DEFLATE
+    /// (`tests/references` tries all). A stop before the tail may also be the end of the DEFLATE
     /// stream (BFINAL).
     ///
     /// The header of a stored block ends with two zero bits (BTYPE 00), at least the last of them
