@@ -13,26 +13,15 @@ mod support;
 
 // The examples whose servers and loops are attacked.
 #[cfg(feature = "tokio")]
-#[path = "../../examples/bounded/door_threads.rs"]
-mod bounded_threads;
-#[cfg(feature = "tokio")]
-#[path = "../../examples/bounded/door_tokio.rs"]
-mod bounded_tokio;
-#[cfg(feature = "tokio")]
 #[path = "../../examples/rooms/rooms.rs"]
 mod rooms;
 #[cfg(feature = "tokio")]
 #[path = "../../examples/rooms/session.rs"]
 mod session;
 
-mod boundary;
 #[cfg(feature = "tokio")]
 mod crowd;
 mod fragments;
-mod handshake;
-mod injection;
-mod limits;
-mod masking;
 #[cfg(feature = "tokio")]
 mod proxies;
 mod state;

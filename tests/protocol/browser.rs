@@ -1,11 +1,10 @@
 //! 15 Browser API rules worth mirroring.
-use crate::support::{carriers::serve_with, heads, wire::*};
+use crate::support::wire::*;
 use tickwire::{
     Config, ReadyState, Role, SendError,
     handshake::{
-        HandshakeError, HeaderError,
+        HandshakeError,
         client::{Handshake, Request},
-        server::Accept,
     },
 };
 
@@ -53,39 +52,4 @@ fn p223_the_buffered_amount_is_the_bytes_still_to_be_written() {
         }
         assert!(!conn.sender().has_outgoing());
     }
-}
-
-#[test]
-fn p227_a_bad_list_of_subprotocols_is_an_error_before_anything_is_sent() {
-    let offer = |names: &[&str]| Request::new("ws://h").unwrap().subprotocols(names).err();
-    assert_eq!(offer(&["a", "a"]), Some(HeaderError::RepeatedSubprotocol));
-    for name in ["", " ", "a,b", "a b", "\u{e9}"] {
-        assert_eq!(offer(&[name]), Some(HeaderError::BadSubprotocol), "{name:?}");
-    }
-    assert_eq!(offer(&["a", "A"]), None);
-}
-
-#[test]
-fn p229_the_requests_of_browsers_are_accepted() {
-    let clients: serde_json::Value =
-        serde_json::from_str(wsconform_cases::vectors::CLIENTS).unwrap();
-    let mut browsers = 0;
-    for vector in clients["vectors"].as_array().unwrap() {
-        let name = vector["name"].as_str().unwrap();
-        if !["Chrome", "Firefox", "Safari"].iter().any(|browser| name.starts_with(browser)) {
-            continue;
-        }
-        browsers += 1;
-        let mut lines = vector["request"].as_array().unwrap().iter().map(|l| l.as_str().unwrap());
-        let first = lines.next().unwrap();
-        let lines: Vec<&str> = lines.collect();
-        let served = serve_with(&Config::default(), Accept::default(), &heads::wire(first, &lines));
-        assert_eq!((served.verdict, served.status), (Ok(()), 101), "{name}");
-        // They offer compression with client_max_window_bits, without a value.
-        let offer = lines.iter().find(|line| line.starts_with("Sec-WebSocket-Extensions:"));
-        let offer = offer.expect("an offer");
-        assert!(offer.contains("permessage-deflate"), "{name}");
-        assert!(!offer.contains("client_max_window_bits="), "{name}");
-    }
-    assert!(browsers >= 3, "{browsers}");
 }

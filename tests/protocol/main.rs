@@ -1,6 +1,6 @@
 //! Every requirement of the protocol checklist (PROTOCOL.md) under its number, in each role it
 //! applies to, through the core and, in memory, through both adapters. Over sockets and in time the
-//! adapters are tested in `tests/adapters`.
+//! adapters are tested in `tests/adapters` and `tests/handshake`.
 //!
 //! The checklist has more to say on each number; the tests of this crate by subject, which these
 //! do not repeat, cite the numbers too. `tests/source` checks that none is left out.
@@ -12,12 +12,9 @@
 mod support;
 
 mod browser;
-mod client_handshake;
 mod fragmentation;
 mod framing;
 mod limits;
-mod negotiation;
-mod server_handshake;
 mod urls;
 
 use support::verdicts::*;

@@ -2,8 +2,8 @@
 //! `Display` or an error, what a peer says is shown escaped and cut, and nothing a caller passes
 //! can put a line of its own into a head.
 //!
-//! Who may come in is the subject of `examples/tests/examples/auth.rs`, of `handshake_server.rs`
-//! (origins) and of `attacks/boundary.rs` (certificates, redirects, proxies).
+//! Who may come in is the subject of `examples/tests/examples/auth.rs`, and of
+//! `tests/handshake` (origins, certificates, redirects, proxies).
 use crate::support::{
     heads::feed_head,
     wire::{

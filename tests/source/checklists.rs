@@ -185,9 +185,7 @@ pub(crate) fn tested_over_sockets(letter: char) -> BTreeSet<u16> {
     numbers(
         letter,
         &all_tests(|path| {
-            path.ends_with("over_sockets.rs")
-                || path.ends_with("attacks/limits.rs")
-                || path.ends_with("attacks/fragments.rs")
+            path.ends_with("over_sockets.rs") || path.ends_with("attacks/fragments.rs")
         }),
     )
 }

@@ -94,7 +94,7 @@ const NOT_HERE: &[(&[u16], &str)] = &[
     (&[2, 5, 10, 11, 13, 14, 16, 18, 30, 32, 35, 83, 84, 85, 91], "the core: `tests/attacks`"),
     (&[26, 27, 28], "the core draws the masking keys and the keys of requests"),
     (&[37, 39, 40, 42, 44, 45, 46, 47, 48, 49, 50, 51, 52], "the core compresses and inflates"),
-    (&[54, 55, 56, 61, 62, 64, 66, 93, 95, 96], "the core's handshakes: `tests/attacks`"),
+    (&[54, 55, 56, 61, 62, 64, 66, 93, 95, 96], "the core's handshakes: `tests/handshake`"),
     (&[71, 72, 76], "the application decides about each request"),
     (&[74, 75], "the loop follows no redirect and dials by no proxy"),
     (&[81], "the loop has no futures"),

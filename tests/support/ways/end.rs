@@ -1,7 +1,7 @@
 //! One end of a connection, whoever drives it, whole or split: each call waits as long as it takes.
 use crate::{
-    line::{How, Line},
     support::{talk::WithSender as _, wire::Seen},
+    ways::line::{How, Line},
 };
 use async_io::{Async, Timer};
 use futures_util::{

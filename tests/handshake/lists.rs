@@ -1,7 +1,7 @@
-//! 9 Subprotocol and extension negotiation.
-use crate::{
-    support::carriers::{dial_with, serve, serve_with},
-    support::heads::{feed_head, request, response},
+//! Subprotocols and extensions: lists that a client offers, and what may be agreed on.
+use crate::support::{
+    carriers::{dial_with, serve, serve_with},
+    heads::{feed_head, request, response},
 };
 use tickwire::{
     Config,
@@ -35,8 +35,9 @@ fn chosen(ours: &[&str], lines: &[&str]) -> Option<String> {
     served.subprotocol
 }
 
+// P138
 #[test]
-fn p138_the_subprotocols_of_all_lines_are_one_list_in_order() {
+fn the_subprotocols_of_all_lines_are_one_list_in_order() {
     let want = ["a", "b", "c", "d"];
     for lines in [
         &["Sec-WebSocket-Protocol: a, b, c, d"][..],
@@ -53,8 +54,9 @@ fn p138_the_subprotocols_of_all_lines_are_one_list_in_order() {
     }
 }
 
+// P139
 #[test]
-fn p139_the_server_chooses_what_was_offered_or_nothing() {
+fn the_server_chooses_what_was_offered_or_nothing() {
     let line = "Sec-WebSocket-Protocol: a, b";
     assert_eq!(chosen(&["b", "a"], &[line]).as_deref(), Some("b"));
     assert_eq!(chosen(&["c", "A", "ab"], &[line]), None);
@@ -64,8 +66,9 @@ fn p139_the_server_chooses_what_was_offered_or_nothing() {
     assert_eq!(chosen(&["", "a"], &["Sec-WebSocket-Protocol:"]), None);
 }
 
+// P140
 #[test]
-fn p140_empty_elements_are_skipped_and_bad_tokens_refused() {
+fn empty_elements_are_skipped_and_bad_tokens_refused() {
     assert_eq!(offered(&["Sec-WebSocket-Protocol: ,, a ,\t, b,"]), ["a", "b"]);
     assert_eq!(offered(&["Sec-WebSocket-Protocol: ,"]).len(), 0);
     for value in ["a b", "a;b", "\"a\"", "a/b", "caf\u{e9}", "a, b, a", "a, b c"] {
@@ -81,8 +84,9 @@ fn p140_empty_elements_are_skipped_and_bad_tokens_refused() {
     }
 }
 
+// P141
 #[test]
-fn p141_subprotocols_compare_with_regard_to_case() {
+fn subprotocols_compare_with_regard_to_case() {
     let line = "Sec-WebSocket-Protocol: chat";
     assert_eq!(chosen(&["Chat", "CHAT"], &[line]), None);
     assert_eq!(offered(&["Sec-WebSocket-Protocol: chat, Chat"]), ["chat", "Chat"]);
@@ -130,8 +134,9 @@ fn refused(value: &str) {
     assert_eq!(dialed.verdict, Err(error), "{value}");
 }
 
+// P142
 #[test]
-fn p142_extensions_are_the_same_in_one_line_or_several() {
+fn extensions_are_the_same_in_one_line_or_several() {
     let deflate = "permessage-deflate; server_max_window_bits=10";
     taken_up(&[&format!("Sec-WebSocket-Extensions: a; b; c=1, {deflate}, d")]);
     taken_up(&[
@@ -141,8 +146,9 @@ fn p142_extensions_are_the_same_in_one_line_or_several() {
     ]);
 }
 
+// P143
 #[test]
-fn p143_a_quoted_value_has_to_be_a_token_once_unescaped() {
+fn a_quoted_value_has_to_be_a_token_once_unescaped() {
     for value in ["10", "\"10\"", "\"\\10\"", "\"\\1\\0\""] {
         let offer = format!("permessage-deflate; server_max_window_bits={value}");
         taken_up(&[&format!("Sec-WebSocket-Extensions: {offer}")]);
@@ -154,8 +160,9 @@ fn p143_a_quoted_value_has_to_be_a_token_once_unescaped() {
     refused("a; b=caf\u{e9}");
 }
 
+// P144
 #[test]
-fn p144_separators_in_quotes_are_no_separators_and_quotes_have_to_end() {
+fn separators_in_quotes_are_no_separators_and_quotes_have_to_end() {
     for value in ["a; b=\"c,d\"", "a; b=\"c;d\"", "a; b=\"c", "a; b=\"c\\", "a; b=\"c\\\""] {
         refused(value);
     }
@@ -164,8 +171,9 @@ fn p144_separators_in_quotes_are_no_separators_and_quotes_have_to_end() {
     assert_eq!(serve(&request(&lines)).status, 400, "a line ends them too");
 }
 
+// P145
 #[test]
-fn p145_blanks_are_fine_around_every_separator() {
+fn blanks_are_fine_around_every_separator() {
     for offers in [
         "a;b=c,permessage-deflate;server_max_window_bits=10",
         " a\t; b = c , permessage-deflate ;\tserver_max_window_bits = 10 ",
@@ -177,8 +185,9 @@ fn p145_blanks_are_fine_around_every_separator() {
     refused("a; b c");
 }
 
+// P146
 #[test]
-fn p146_a_malformed_list_of_extensions_is_refused() {
+fn a_malformed_list_of_extensions_is_refused() {
     for value in
         ["a;", ";a", "a;;b", "a; =b", "a; b=", "a=b", "\"a\"", "a; \"b\"", "a/b", "caf\u{e9}"]
     {
@@ -186,8 +195,9 @@ fn p146_a_malformed_list_of_extensions_is_refused() {
     }
 }
 
+// P147
 #[test]
-fn p147_unknown_extensions_are_ignored() {
+fn unknown_extensions_are_ignored() {
     ignored(&",".repeat(30_000));
     for value in
         ["", "x-unknown", "x; y=z; y", "x-webkit-deflate-frame", "constructor; __proto__=a"]
@@ -196,15 +206,17 @@ fn p147_unknown_extensions_are_ignored() {
     }
 }
 
+// P148
 #[test]
-fn p148_the_same_extension_may_be_offered_again_as_an_alternative() {
+fn the_same_extension_may_be_offered_again_as_an_alternative() {
     let bits = |n| format!("permessage-deflate; server_max_window_bits={n}");
     let offers = format!("{}, {}, permessage-deflate", bits(10), bits(12)); // in order
     taken_up(&[&format!("Sec-WebSocket-Extensions: {offers}")]);
 }
 
+// P149
 #[test]
-fn p149_extensions_accepted_twice_are_rejected() {
+fn extensions_accepted_twice_are_rejected() {
     // None is offered yet, so one is too many already.
     let request = Request::new("ws://h").unwrap();
     for value in ["permessage-deflate, permessage-deflate", "a, b"] {
@@ -214,8 +226,9 @@ fn p149_extensions_accepted_twice_are_rejected() {
     }
 }
 
+// P150
 #[test]
-fn p150_names_of_extensions_compare_without_case_and_parameters_are_as_they_are() {
+fn names_of_extensions_compare_without_case_and_parameters_are_as_they_are() {
     taken_up(&["Sec-WebSocket-Extensions: Permessage-Deflate; server_max_window_bits=10"]);
     ignored("permessage-deflate; Server_Max_Window_Bits=10");
     // On the way back the case does not make it one that was offered.

@@ -1,0 +1,642 @@
+//! Responses that are too long, malformed, ambiguous, or agree to what nobody offered; redirects,
+//! certificates and credentials. Over sockets of this machine, with the heap counted.
+use crate::{
+    harness::*,
+    opening::{AGREED, dial, head, rejected, rejected_by, response},
+    support::wire::{TEXT, plain, product, text},
+};
+use HandshakeError::{BadHeader, HeadTooLong, MissingHeader, RepeatedHeader, TooManyHeaders};
+use std::{
+    collections::BTreeSet,
+    io::{self, ErrorKind, Read},
+    net::TcpListener,
+    time::Duration,
+};
+use tickwire::{
+    Config, Error, ProtocolError, RecvError, Retry, Role, blocking,
+    handshake::{
+        HandshakeError, accept_key,
+        client::{Refusal, Request},
+    },
+    url::{Target, UrlError},
+};
+
+/// What a client brings and must not give to anybody else.
+const SECRET: &str = "s3cret-t0ken";
+
+fn credentials(url: &str) -> Request {
+    let request = Request::new(url).unwrap().basic_auth("ann", SECRET).unwrap();
+    let request = request.header("Cookie", SECRET).unwrap();
+    request.header("Proxy-Authorization", SECRET).unwrap()
+}
+
+/// All that comes before the end, however that comes.
+fn rest(io: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match io.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+    bytes
+}
+
+/// A place to be sent to, where nobody should ever come.
+struct Elsewhere(TcpListener);
+
+impl Elsewhere {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    fn address(&self) -> String {
+        self.0.local_addr().unwrap().to_string()
+    }
+
+    #[track_caller]
+    fn nobody_came(&self) {
+        assert_eq!(self.0.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+fn redirect(status: u16, location: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} Over there\r\nLocation: {location}\r\nContent-Length: 5\r\n\r\nthere"
+    )
+}
+
+#[track_caller]
+fn refused(error: Error) -> Refusal {
+    match error {
+        Error::Refused(refusal) => *refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+// A74
+#[test]
+fn a_redirect_is_not_followed_and_takes_no_credentials_along() {
+    let elsewhere = Elsewhere::new();
+    for status in [300, 301, 302, 303, 305, 307, 308] {
+        for location in [
+            format!("ws://{}/feed", elsewhere.address()),
+            format!("http://{}/", elsewhere.address()),
+            format!("//{}/", elsewhere.address()),
+            "/elsewhere".into(),
+        ] {
+            for &adapter in ADAPTERS {
+                let defend = |door: Door| {
+                    let request = credentials("ws://example.com/feed?x");
+                    let error = door.connect(&request, &Config::default()).map(drop);
+                    error.unwrap_err()
+                };
+                let (error, (), _) = duel(adapter, defend, |io| {
+                    let mut foe = Foe::new(Role::Client, io);
+                    assert!(foe.head().contains(SECRET), "who asked was meant to say it");
+                    foe.wire(redirect(status, &location));
+                    assert_eq!(rest(&mut foe.io), b"", "nothing follows the request");
+                });
+                assert_ne!(error.retry(), Retry::BackOff, "the same would come of it");
+                let refusal = refused(error);
+                assert_eq!(refusal.status, status);
+                assert_eq!(refusal.headers().get("Location"), Some(location.as_bytes()));
+                elsewhere.nobody_came();
+            }
+        }
+    }
+}
+
+// A74
+#[test]
+fn who_follows_a_redirect_starts_with_nothing_and_a_fresh_key() {
+    let ask = |request: Request| {
+        let defend = move |door: Door| door.connect(&request, &Config::default()).map(drop);
+        let (_, head, _) = duel(ADAPTERS[0], defend, |io| Foe::new(Role::Client, io).head());
+        head
+    };
+    let key = |head: &str| {
+        let (_, key) = head.split_once("Sec-WebSocket-Key: ").unwrap();
+        key[..24].to_owned()
+    };
+    let first = credentials("ws://example.com/feed");
+    let heads = [ask(first.clone()), ask(first), ask(Request::new("ws://elsewhere/").unwrap())];
+    assert_ne!(key(&heads[0]), key(&heads[1]), "of one request, asked twice");
+    assert_ne!(key(&heads[1]), key(&heads[2]));
+    assert!(heads[1].contains(SECRET) && !heads[2].contains(SECRET));
+    for name in ["Authorization", "Cookie"] {
+        assert!(heads[1].contains(name) && !heads[2].contains(name), "{name}");
+    }
+}
+
+// A75
+#[test]
+fn what_a_proxy_puts_before_the_server_s_answer_fails_the_handshake() {
+    let answer = |accept: &str| {
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+    };
+    let guessed = answer("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="); // of another key
+    let malformed = |what| HandshakeError::Malformed { what };
+    for (smuggled, error) in [
+        (&*guessed, HandshakeError::BadAccept),
+        (&*(guessed.clone() + "\u{1}\u{5}hello"), HandshakeError::BadAccept),
+        ("\u{1}\u{5}hello", malformed("first line")),
+        ("\r\n", malformed("first line")),
+        ("\u{16}\u{3}\u{1}", malformed("a TLS record, where plain HTTP is spoken")),
+        ("HTTP/1.1 200 Connection established\r\n\r\n", HandshakeError::Refused { status: 200 }),
+        ("HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", HandshakeError::Refused { status: 407 }),
+    ] {
+        for (&adapter, early) in product(ADAPTERS, [true, false]) {
+            let defend = |door: Door| {
+                let connected = door.connect(&credentials("ws://h/"), &Config::default());
+                connected.map(drop).unwrap_err()
+            };
+            let (got, sent, _) = duel(adapter, defend, |io| {
+                let mut foe = Foe::new(Role::Client, io);
+                if early {
+                    foe.wire(smuggled);
+                }
+                // The server's own answer, right and too late.
+                let proof = foe.proof();
+                let honest = answer(&proof) + "\u{81}\u{2}hi";
+                let all = if early { honest } else { smuggled.to_owned() + &honest };
+                foe.flood(all.as_bytes(), 1);
+                foe.end();
+                rest(&mut foe.io)
+            });
+            assert_eq!(sent, b"", "nothing follows the request");
+            match got {
+                Error::Handshake(got) => assert_eq!(got, error, "{smuggled:?}"),
+                Error::Refused(refusal) => {
+                    let status = refusal.status;
+                    assert_eq!(HandshakeError::Refused { status }, error, "{smuggled:?}");
+                }
+                other => panic!("{adapter:?} {smuggled:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[cfg(all(feature = "rustls", feature = "tokio"))]
+mod over_tls {
+    use super::{Elsewhere, SECRET, redirect, refused};
+    use crate::support::tls::{
+        ADAPTERS, Adapter, Authority, Client, Identity, Raw, async_tcp, runtime, self_signed,
+        tcp_pair, wait,
+    };
+    use rcgen::date_time_ymd;
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        sync::Arc,
+        thread,
+    };
+    use tickwire::{
+        Config, Error, Retry, blocking,
+        handshake::client::Request,
+        tls::{BadCertificate, rustls::ClientConfig},
+        tokio as on_tokio,
+    };
+
+    /// A client, with a password, dials a server that shows this. What it says, and all that the
+    /// server learned from it.
+    fn dial(
+        adapter: Adapter,
+        host: &str,
+        shown: &Identity,
+        trusted: &Arc<ClientConfig>,
+        answer: impl FnOnce(&mut Raw) + Send + 'static,
+    ) -> (Result<(), Error>, Vec<u8>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tls = shown.server();
+        let server = thread::spawn(move || {
+            let mut raw = Raw::server(listener.accept().unwrap().0, tls);
+            let mut learned = Vec::new();
+            if raw.handshake().is_ok() {
+                let mut byte = [0];
+                while !learned.ends_with(b"\r\n\r\n") && raw.read_exact(&mut byte).is_ok() {
+                    learned.extend(byte);
+                }
+                answer(&mut raw);
+            }
+            let _ = raw.read_to_end(&mut learned);
+            learned
+        });
+        let url = format!("wss://ann:{SECRET}@{host}:{port}/feed?{SECRET}");
+        let client = Client::connect(adapter, &url, &Config::default(), trusted.clone());
+        let said = client.map(drop);
+        (said, server.join().unwrap())
+    }
+
+    // A73
+    #[test]
+    fn who_cannot_prove_the_name_learns_nothing() {
+        let authority = Authority::new();
+        let trusted = authority.client();
+        let between = |from: i32, to: i32| {
+            authority.issue_with(&["localhost"], |params| {
+                params.not_before = date_time_ymd(from, 1, 1);
+                params.not_after = date_time_ymd(to, 1, 1);
+            })
+        };
+        use BadCertificate::{Expired, NotTrusted, NotYetValid, WrongName};
+        for (shown, host, fault) in [
+            (authority.issue(&["example.com"]), "localhost", WrongName),
+            (authority.issue(&["localhost.example.com"]), "localhost", WrongName),
+            (authority.issue(&["xlocalhost"]), "localhost", WrongName),
+            (authority.issue(&["*.localhost"]), "localhost", WrongName),
+            // What the name was resolved to proves nothing, nor the other way.
+            (authority.issue(&["127.0.0.1"]), "localhost", WrongName),
+            (authority.issue(&["localhost"]), "127.0.0.1", WrongName),
+            (between(2001, 2002), "localhost", Expired),
+            (between(3001, 3002), "localhost", NotYetValid),
+            (self_signed(&["localhost"], |_| {}), "localhost", NotTrusted),
+            (Authority::new().issue(&["localhost"]), "localhost", NotTrusted),
+        ] {
+            for adapter in ADAPTERS {
+                let (said, learned) = dial(adapter, host, &shown, &trusted, |_| {});
+                let Err(error) = &said else { panic!("{fault:?}: {said:?}") };
+                assert_ne!(error.retry(), Retry::BackOff);
+                let Error::Tls(error) = error else { panic!("{fault:?}: {said:?}") };
+                assert_eq!(error.certificate(), Some(fault), "{adapter:?} {error}");
+                assert_eq!(learned, b"", "{adapter:?} {fault:?}: not a byte of the request");
+            }
+        }
+        // Who can does.
+        let shown = authority.issue(&["localhost", "127.0.0.1"]);
+        for (adapter, host) in ADAPTERS.into_iter().zip(["localhost", "127.0.0.1"]) {
+            let (_, learned) = dial(adapter, host, &shown, &trusted, |raw| {
+                raw.close_notify();
+                raw.end_tcp();
+            });
+            let learned = String::from_utf8(learned).unwrap();
+            assert!(learned.contains(SECRET) && learned.contains("Authorization"), "{learned}");
+        }
+    }
+
+    // A74
+    #[test]
+    fn a_redirect_to_plain_text_is_not_followed() {
+        let authority = Authority::new();
+        let elsewhere = Elsewhere::new();
+        for adapter in ADAPTERS {
+            let location = format!("ws://{}/", elsewhere.address());
+            let shown = authority.issue(&["localhost"]);
+            let to = location.clone();
+            let (said, _) = dial(adapter, "localhost", &shown, &authority.client(), move |raw| {
+                raw.say(redirect(307, &to).as_bytes());
+            });
+            let refusal = refused(said.unwrap_err());
+            assert_eq!(refusal.headers().get("Location"), Some(location.as_bytes()));
+            elsewhere.nobody_came();
+        }
+    }
+
+    /// Over a stream that was dialed by way of a proxy.
+    fn through(adapter: Adapter, smuggled: &[u8]) -> (Error, Vec<u8>) {
+        let (near, mut far) = tcp_pair();
+        let smuggled = smuggled.to_vec();
+        let proxy = thread::spawn(move || {
+            far.write_all(&smuggled).unwrap();
+            super::rest(&mut far)
+        });
+        let request = Request::new(&format!("wss://ann:{SECRET}@localhost/?{SECRET}")).unwrap();
+        let (target, tls) = (request.target(), Authority::new().client());
+        let config = Config::default();
+        let error = match adapter {
+            Adapter::Tokio => {
+                let runtime = runtime();
+                let near = async_tcp(&runtime, near);
+                let near = on_tokio::TlsStream::client(near, target, tls).unwrap();
+                wait(&runtime, on_tokio::client(near, &request, &config)).map(drop).unwrap_err()
+            }
+            Adapter::Blocking => {
+                let near = blocking::TlsStream::client(near, target, tls).unwrap();
+                blocking::client(near, &request, &config).map(drop).unwrap_err()
+            }
+        };
+        (error, proxy.join().unwrap())
+    }
+
+    // A75
+    #[test]
+    fn what_a_proxy_puts_before_tls_fails_it() {
+        for adapter in ADAPTERS {
+            for smuggled in [
+                &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                   Connection: Upgrade\r\n\
+                   Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"[..],
+                b"\x81\x05hello",
+                b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+                b"\x17\x03\x03\x00\x05hello",
+            ] {
+                let (error, sent) = through(adapter, smuggled);
+                assert!(matches!(error, Error::Tls(_)), "{adapter:?} {smuggled:?}: {error:?}");
+                assert_eq!(sent.first(), Some(&0x16), "a client says hello, in TLS");
+                let seen = String::from_utf8_lossy(&sent);
+                assert!(!seen.contains(SECRET) && !seen.contains("GET "), "{seen}");
+            }
+        }
+    }
+}
+
+const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
+// A61
+#[test]
+fn an_agreement_that_proves_nothing_is_rejected() {
+    const ACCEPT: &str = "Sec-WebSocket-Accept";
+    let config = Config::default();
+    let says = |value: String| format!("{AGREED}{ACCEPT}: {value}\r\n\r\n").into_bytes();
+    let bad = HandshakeError::BadAccept;
+    rejected(&config, |_| says(accept_key("dGhlIHNhbXBsZSBub25jZQ==")), bad);
+    rejected(&config, |_| says(accept_key("")), bad);
+    rejected(&config, |_| says(String::new()), bad);
+    rejected(&config, |proof| says(format!("{proof}x")), bad);
+    rejected(&config, |proof| says(format!("{proof}, {proof}")), bad);
+    rejected(&config, |proof| says(format!("\"{proof}\"")), bad);
+    rejected(&config, |proof| says(proof[..27].to_owned()), bad);
+    rejected(&config, |proof| says(proof[1..].to_owned()), bad);
+    rejected(&config, |proof| says(swapped_case(proof)), bad);
+    // Wrong in one character, whichever.
+    for i in 0..28 {
+        rejected(&config, |proof| says(proof[..i].to_owned() + "-" + &proof[i + 1..]), bad);
+    }
+    rejected(&config, |proof| says(format!("{}\r\n {}", &proof[..9], &proof[9..])), bad);
+    let twice = |proof: &str| response(proof, &[&format!("{ACCEPT}: {proof}")]);
+    rejected(&config, twice, RepeatedHeader(ACCEPT));
+    let halves =
+        |proof: &str| response(&proof[..14], &[&format!("sec-websocket-accept: {}", &proof[14..])]);
+    rejected(&config, halves, RepeatedHeader(ACCEPT));
+    rejected(&config, |_| format!("{AGREED}\r\n").into_bytes(), MissingHeader(ACCEPT));
+}
+
+/// The first letter is another one to all who look at it closely.
+fn swapped_case(proof: &str) -> String {
+    let at = proof.find(|c: char| c.is_ascii_alphabetic()).expect("not digits only");
+    let mut bytes = proof.as_bytes().to_vec();
+    bytes[at] ^= 0x20;
+    String::from_utf8(bytes).unwrap()
+}
+
+// A62
+#[test]
+fn what_follows_a_101_can_be_read_in_one_way_only() {
+    let config = Config::default();
+    // Bytes that are a whole frame, and the start of a body as well.
+    let frame = plain(TEXT, "<html>");
+    let request = Request::new("ws://example.com/feed").unwrap();
+    for lines in [
+        &["Set-Cookie: a=b"][..],
+        &["X: y", "Set-Cookie: c=d"],
+        &["Content-Length: 0"],
+        &["Content-Length: 8"],
+        &["Content-Length: 18446744073709551616, -1"],
+        &["Transfer-Encoding: chunked"],
+        &["Transfer-Encoding: gzip, chunked", "Content-Length: 8", "Content-Length: 1"],
+    ] {
+        for tried in dial(&request, &config, |foe| {
+            let wire = [response(&foe.proof(), lines), frame.clone()].concat();
+            foe.say(&wire)
+        }) {
+            let end = End::Failed(RecvError::UnexpectedEof);
+            assert_eq!(tried.verdict, Ok((vec![text("<html>")], end)), "{lines:?}");
+            tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512) + READ);
+        }
+        // A body, which is no frames.
+        for tried in dial(&request, &config, |foe| {
+            let chunks = b"8\r\n\x81\x06<html>\r\n0\r\n\r\n";
+            let wire = [&response(&foe.proof(), lines), &chunks[..]].concat();
+            foe.say(&wire)
+        }) {
+            let bits = End::Failed(ProtocolError::ReservedBits.into());
+            assert_eq!(tried.verdict, Ok((vec![], bits)), "{lines:?}");
+        }
+    }
+}
+
+/// A client faces a server that sends this and then that without end. It gives up by itself, and
+/// the server then finds nobody there.
+#[track_caller]
+fn gives_up(config: &Config, start: &str, without_end: &[u8], error: HandshakeError, bound: usize) {
+    let request = Request::new("ws://example.com/feed").unwrap();
+    let piece = without_end.repeat(1 + 4096 / without_end.len());
+    for tried in dial(&request, config, |foe| {
+        let proof = foe.proof();
+        foe.wire(start.replace("PROOF", &proof));
+        foe.flood(&piece, usize::MAX)
+    }) {
+        let what = format!("{:?} {error}", tried.adapter);
+        assert_eq!(tried.verdict, Err(error), "{what}");
+        tried.heap.under(what, bound);
+    }
+}
+
+// A63
+#[test]
+fn a_response_without_end_ends_at_a_limit() {
+    let config = Config::default();
+    let limit = 65536;
+    let long = head(limit);
+    // A status line, a value, lines, interim responses.
+    gives_up(&config, "HTTP/1.1 101 ", b"a", HeadTooLong { limit: 65536 }, long);
+    gives_up(&config, "HTTP/1.1 101 x\r\nX: ", b"a", HeadTooLong { limit: 65536 }, long);
+    gives_up(&config, "HTTP/1.1 101 x\r\nX: y", b"\r\n z", HeadTooLong { limit: 65536 }, long);
+    let many = TooManyHeaders { limit: 128 };
+    gives_up(&config, "HTTP/1.1 101 x\r\n", b"X: y\r\n", many, head(16 << 10));
+    let interim = HandshakeError::TooManyInterim;
+    gives_up(&config, "", b"HTTP/1.1 103 x\r\nA: b\r\n\r\n", interim, head(16 << 10));
+    // The body of a refusal: what is kept of it has a limit of its own.
+    let refused = HandshakeError::Refused { status: 500 };
+    let kept = 4 << 10;
+    for (start, body) in [
+        ("HTTP/1.1 500 x\r\n\r\n", &b"a"[..]),
+        ("HTTP/1.1 500 x\r\nContent-Length: 18446744073709551615\r\n\r\n", b"a"),
+        ("HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+        ("HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", b"a"),
+        ("HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a"),
+    ] {
+        gives_up(&config, start, body, refused, 2 * kept + head(4 << 10));
+    }
+}
+
+// A63
+#[test]
+fn a_response_that_trickles_ends_with_the_time_for_it() {
+    let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
+    let request = Request::new("ws://example.com/feed").unwrap();
+    let refused = HandshakeError::Refused { status: 500 };
+    for (start, error) in [
+        ("HTTP/1.1 101 x\r\nX: ", HandshakeError::Timeout),
+        ("HTTP/1.1 100 x\r\n\r\n", HandshakeError::Timeout),
+        ("", HandshakeError::Timeout),
+        ("HTTP/1.1 500 x\r\n\r\n", refused),
+    ] {
+        for tried in dial(&request, &config, |foe| {
+            foe.proof();
+            foe.wire(start);
+            // Nothing is ever right, or wrong, about a further byte.
+            let byte = if start.is_empty() || start.contains("100") { &b""[..] } else { b"a" };
+            let waits = foe.io.try_clone().unwrap();
+            waits.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            let open = |read: io::Result<usize>| {
+                read.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+            };
+            while open((&waits).read(&mut [0])) && foe.flood(byte, 1) == 1 {}
+        }) {
+            assert_eq!(tried.verdict, Err(error), "{start}");
+            tried.heap.under(format_args!("{:?} {start:?}", tried.adapter), head(4 << 10));
+        }
+    }
+}
+
+// A64
+#[test]
+fn a_choice_of_what_was_not_offered_is_rejected() {
+    let config = Config::default();
+    let offers = |names: &[&str]| {
+        let request = Request::new("ws://example.com/feed").unwrap();
+        request.subprotocols(names).unwrap()
+    };
+    let unexpected = HandshakeError::UnexpectedSubprotocol;
+    for (offered, lines, error) in [
+        (&[][..], &["Sec-WebSocket-Protocol: a"][..], unexpected),
+        (&["a", "b"], &["Sec-WebSocket-Protocol: c"], unexpected),
+        (&["a", "b"], &["Sec-WebSocket-Protocol: A"], unexpected),
+        (&["a", "b"], &["Sec-WebSocket-Protocol: a, b"], BadHeader(PROTOCOL)),
+        (&["a", "b"], &["Sec-WebSocket-Protocol:"], BadHeader(PROTOCOL)),
+        (
+            &["a", "b"],
+            &["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: a"],
+            RepeatedHeader(PROTOCOL),
+        ),
+        (
+            &["a"],
+            &["Sec-WebSocket-Extensions: permessage-deflate"],
+            HandshakeError::UnexpectedExtension,
+        ),
+        (&["a"], &["Sec-WebSocket-Extensions: x-unknown"], HandshakeError::UnexpectedExtension),
+        (
+            &["a"],
+            &["Sec-WebSocket-Extensions: x", "Sec-WebSocket-Extensions: x"],
+            RepeatedHeader(EXTENSIONS),
+        ),
+    ] {
+        rejected_by(&offers(offered), &config, |proof| response(proof, lines), error);
+    }
+    #[cfg(feature = "deflate")]
+    {
+        let config = Config { deflate: Some(tickwire::deflate::Deflate::default()), ..config };
+        let deflate = "Sec-WebSocket-Extensions: permessage-deflate";
+        let twice = [&*format!("{deflate}, permessage-deflate")];
+        let error = HandshakeError::UnexpectedExtension;
+        rejected(&config, |proof| response(proof, &twice), error);
+        rejected(&config, |proof| response(proof, &[&format!("{deflate}, x")]), error);
+        rejected(&config, |proof| response(proof, &[deflate, deflate]), RepeatedHeader(EXTENSIONS));
+    }
+}
+
+/// Line ends, and what some take for them; with a second request behind, or a header.
+const ENDS: [&str; 6] = ["\r\n", "\n", "\r", "\0", "\r\n\r\nGET /evil HTTP/1.1\r\n", "\r\nX: y"];
+
+/// `connect`, of either adapter, with all that it takes from its caller in one string.
+fn connect(adapter: Adapter, url: &str) -> Result<(), Error> {
+    match adapter {
+        Adapter::Blocking => blocking::connect(url, &Config::default()).map(drop),
+        #[cfg(feature = "tokio")]
+        Adapter::Tokio => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(tickwire::tokio::connect(url, &Config::default())).map(drop)
+        }
+    }
+}
+
+// A66
+#[test]
+fn a_line_end_in_a_url_is_refused_before_anybody_is_called() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for end in ENDS {
+        for url in [
+            format!("ws://127.0.0.1:{port}/feed{end}"),
+            format!("ws://127.0.0.1:{port}/?a={end}b"),
+            format!("ws://127.0.0.1:{port}{end}/"),
+            format!("ws://127.0.0.1{end}:{port}/"),
+            format!("ws://user{end}:password@127.0.0.1:{port}/"),
+            format!("{end}ws://127.0.0.1:{port}/"),
+        ] {
+            for &adapter in ADAPTERS {
+                let refused = connect(adapter, &url).unwrap_err();
+                let illegal = matches!(refused, Error::Url(UrlError::IllegalCharacter));
+                assert!(illegal, "{adapter:?} {url:?}: {refused:?}");
+            }
+            assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "{url:?}");
+        }
+        // Escaped it can be written, and is sent escaped; but not as part of a user's name.
+        let escaped: String = end.bytes().map(|b| format!("%{b:02x}")).collect();
+        let target = format!("ws://127.0.0.1:{port}/{escaped}").parse::<Target>().unwrap();
+        assert_eq!(target.resource(), format!("/{escaped}"));
+        let user = format!("ws://u{escaped}@127.0.0.1:{port}/").parse::<Target>().unwrap_err();
+        assert_eq!(user, UrlError::BadUserinfo);
+    }
+}
+
+// A66
+#[test]
+fn a_redirect_s_target_with_a_line_end_is_no_url() {
+    let request = Request::new("ws://example.com/feed").unwrap();
+    for location in ["ws://example.org/%0d%0aX: y", "ws://example.org/ x", "ws://exa\tmple.org/"] {
+        for tried in dial(&request, &Config::default(), |foe| {
+            foe.proof();
+            foe.wire(format!(
+                "HTTP/1.1 302 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+            ));
+            foe.end();
+        }) {
+            // Nothing is followed; who does follow it finds that it is no URL.
+            assert_eq!(tried.verdict, Err(HandshakeError::Refused { status: 302 }));
+            tried.heap.under(format_args!("{:?}", tried.adapter), head(512));
+        }
+        assert_eq!(Request::new(location).unwrap_err(), UrlError::IllegalCharacter);
+    }
+}
+
+// A28
+#[test]
+fn every_attempt_has_a_key_of_its_own_also_with_the_same_request() {
+    for &adapter in ADAPTERS {
+        let request = Request::new("ws://example.com/feed").unwrap();
+        let mut keys = BTreeSet::new();
+        for response in [
+            "HTTP/1.1 302 Found\r\nLocation: ws://example.com/other\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            "", // it hangs up
+        ] {
+            for _ in 0..5 {
+                let request = request.clone();
+                let dial = move |door: Door| door.connect(&request, &Config::default()).err();
+                let (error, head, heap) = duel(adapter, dial, |io| {
+                    let mut foe = Foe::new(Role::Client, io);
+                    let head = foe.head();
+                    foe.wire(response);
+                    head
+                });
+                let error = error.expect("refused");
+                assert!(matches!(error, Error::Refused(_) | Error::Handshake(_)), "{error:?}");
+                let key = head.split_once("Sec-WebSocket-Key: ").unwrap().1[..24].to_owned();
+                assert!(keys.insert(key), "{adapter:?}: the same key again");
+                heap.under(adapter.name(), SMALL);
+            }
+        }
+        assert_eq!(keys.len(), 20);
+    }
+}
