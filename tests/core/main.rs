@@ -10,6 +10,7 @@ mod backoff;
 mod backpressure;
 mod built;
 mod chunks;
+#[cfg(feature = "std")]
 mod error_texts;
 mod feed_first;
 mod fragmentation;

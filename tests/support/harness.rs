@@ -15,8 +15,8 @@ use std::{
     thread,
     time::Duration,
 };
-#[cfg(feature = "tokio")]
 use testkit::alloc::{live, take_peak, uncounted};
+#[cfg(feature = "tokio")]
 use tickwire::tokio as on_tokio;
 use tickwire::{
     Chunk, CloseFrame, Config, Connection, Error, Event, Message, Outbound, Received, RecvError,

@@ -22,11 +22,11 @@ use std::{
     thread,
     time::Duration,
 };
-#[cfg(feature = "rustls")]
 use testkit::{
     PATIENCE,
     alloc::{Counting, count, live},
 };
+#[cfg(feature = "rustls")]
 use tickwire::tls::rustls::{
     ClientConfig, ClientConnection, ServerConfig, StreamOwned, pki_types::ServerName,
     server::NoServerSessionStorage,
