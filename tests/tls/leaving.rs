@@ -8,8 +8,9 @@ use ::tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
+#[cfg(feature = "futures")]
+use std::net::TcpStream;
 use std::{
-    net::TcpStream,
     sync::mpsc::{Sender, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},

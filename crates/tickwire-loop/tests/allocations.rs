@@ -3,8 +3,7 @@
 //! holds little, and one that has ended holds nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code, unreachable_pub)] // it counts more than this
-#[allow(dead_code)] // the loop in a thread
+#[allow(dead_code, unreachable_pub)] // the loop in a thread
 #[path = "it/common.rs"]
 mod common;
 

@@ -34,6 +34,7 @@ pub use receiver::{Receiver, Step};
 pub(crate) use recv_buffer::RecvBuffer;
 pub use report::Report;
 pub use rtt::RoundTrip;
+#[cfg(feature = "std")]
 pub(crate) use sender::Offer;
 pub use sender::{MessageWriter, Position, Sender};
 pub(crate) use timers::Blocked;

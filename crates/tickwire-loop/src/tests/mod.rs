@@ -17,8 +17,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-#[cfg(feature = "rustls")]
 use testkit::PATIENCE;
+#[cfg(feature = "rustls")]
 use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use tickwire::{Closed, Config, handshake::server::Accept};
 

@@ -41,6 +41,7 @@ use deflate::Deflating;
 pub(super) use dormant::DormantSender;
 use encoder::Encoder;
 use ends::Leaves;
+#[cfg(feature = "std")]
 pub(crate) use feed::Offer;
 use ledger::Ledger;
 pub use ledger::Position;
