@@ -22,8 +22,6 @@ mod session;
 #[cfg(feature = "tokio")]
 mod crowd;
 mod fragments;
-#[cfg(feature = "tokio")]
-mod proxies;
 mod state;
 #[cfg(all(feature = "rustls", feature = "tokio"))]
 mod tls;

@@ -6,7 +6,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod backoff;
 mod backpressure;
 mod built;
 mod chunks;

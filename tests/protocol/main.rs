@@ -15,6 +15,5 @@ mod browser;
 mod fragmentation;
 mod framing;
 mod limits;
-mod urls;
 
 use support::verdicts::*;

@@ -9,12 +9,7 @@ mod boundary;
 #[cfg(feature = "tokio")]
 mod buffered_streams;
 #[cfg(feature = "tokio")]
-mod connectors;
-#[cfg(feature = "tokio")]
 mod outbox_sockets;
 mod own_loop;
-mod prepared_sockets;
-#[cfg(feature = "tokio")]
-mod proxies;
 #[cfg(feature = "tokio")]
 mod stress_split;

@@ -30,7 +30,7 @@ const REQUIREMENTS: Checklist = Checklist {
         (110..=110, "redirects are not followed; P094 hands them to the caller"),
         (
             111..=111,
-            "of `Dial::proxy`: tests/sockets/proxies.rs, tests/tls/proxies.rs, \
+            "of `Dial::proxy`: tests/dialing/proxies.rs, tests/tls/proxies.rs, \
              checks/interop/run proxy",
         ),
         (151..=151, "there is no second extension that could be stacked"),

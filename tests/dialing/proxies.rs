@@ -1,5 +1,5 @@
 //! `connect` through proxies: honest ones, and ones that refuse, stall and lie. TLS is in
-//! `tests/tls/proxies.rs`, attacks are in `tests/attacks/proxies.rs`.
+//! `tests/tls/proxies.rs`.
 use crate::support::{
     blocking::{bounded, bounded_each, took, with_time_enough},
     proxy::{BASIC, PATIENCE, SECRET, WAYS, Way, agreement, connect, echo, first, head, relay},
@@ -19,6 +19,8 @@ use tickwire::{
     handshake::{HandshakeError, client::Request},
     url::UrlError,
 };
+
+mod over_sockets;
 
 /// A server whose name nothing here can resolve.
 fn request() -> Request {

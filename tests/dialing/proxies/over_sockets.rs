@@ -1,5 +1,5 @@
-//! A63 and A75 by a proxy that `connect` was told of: answers without end, answers that trickle,
-//! bytes behind an answer, credentials.
+//! Proxies that `connect` was told of, with the heap counted: answers without end, answers that
+//! trickle, bytes behind an answer, credentials.
 use crate::{
     harness::{ADAPTERS, Adapter, Door, Heap, PATIENCE, READ, duel},
     opening::head,
@@ -9,10 +9,14 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     time::Duration,
 };
-use tickwire::{Config, Dial, Error, Proxy, handshake::HandshakeError, handshake::client::Request};
+use tickwire::{
+    Config, Dial, Error, Proxy,
+    handshake::{HandshakeError, client::Request},
+};
 
 /// For the proxy alone; and base64 of `ann:` and that.
 const SECRET: &str = "s3cret-t0ken";
+
 const BASIC: &str = "YW5uOnMzY3JldC10MGtlbg==";
 
 /// Dials through a proxy, with credentials, that does this once it has heard the first words. The
@@ -68,8 +72,9 @@ fn fault(error: &Error) -> HandshakeError {
     }
 }
 
+// A63
 #[test]
-fn a63_a_proxys_answer_without_end_ends_at_a_limit() {
+fn a_proxys_answer_without_end_ends_at_a_limit() {
     use HandshakeError::{HeadTooLong, Malformed, Refused, Socks};
     use HandshakeError::{TooManyHeaders, TooManyInterim};
     let (long, some) = (HeadTooLong { limit: 65536 }, head(16 << 10));
@@ -96,8 +101,9 @@ fn a63_a_proxys_answer_without_end_ends_at_a_limit() {
     }
 }
 
+// A63
 #[test]
-fn a63_a_proxys_answer_that_trickles_ends_with_the_time_for_it() {
+fn a_proxys_answer_that_trickles_ends_with_the_time_for_it() {
     let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
     for (scheme, start, byte) in [
         ("http", &b"HTTP/1.1 200 OK\r\nX: "[..], &b"a"[..]),
@@ -120,8 +126,9 @@ fn a63_a_proxys_answer_that_trickles_ends_with_the_time_for_it() {
     }
 }
 
+// A75
 #[test]
-fn a75_what_a_proxy_puts_behind_its_answer_opens_nothing_and_its_credentials_go_no_further() {
+fn what_a_proxy_puts_behind_its_answer_opens_nothing_and_its_credentials_go_no_further() {
     let forged = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                   Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\u{1}\u{5}hello";
     let malformed = HandshakeError::Malformed { what: "first line" };
@@ -175,8 +182,9 @@ fn a75_what_a_proxy_puts_behind_its_answer_opens_nothing_and_its_credentials_go_
     }
 }
 
+// A75
 #[test]
-fn a75_a_proxy_that_refuses_hears_no_more_and_no_error_has_its_credentials() {
+fn a_proxy_that_refuses_hears_no_more_and_no_error_has_its_credentials() {
     for (scheme, answer, error) in [
         (
             "http",

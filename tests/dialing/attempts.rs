@@ -1,12 +1,15 @@
 //! Delays between attempts to connect, and which errors another attempt can mend (PROTOCOL.md 12).
-//! P201 and P202 are in `protocol/urls.rs`.
 use crate::support::{set, wire::every};
 use proptest::prelude::*;
-use std::time::Duration;
+use std::{iter, time::Duration};
 use tickwire::{CloseCode, ProtocolError, RecvError, Retry, handshake::HandshakeError};
 use tickwire_parts::Backoff;
 
+#[cfg(all(feature = "tokio", not(miri)))]
+mod over_sockets;
+
 const MS: Duration = Duration::from_millis(1);
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The range of the delay number `n`, from 0.
@@ -463,4 +466,39 @@ fn rare_attempts_are_a_minute_apart_and_not_at_the_same_time() {
     assert_eq!(backoff.rarely(), Some(Duration::MAX));
     backoff.max_attempts = Some(2);
     assert_eq!((backoff.rarely().is_some(), backoff.rarely(), backoff.attempts()), (true, None, 2));
+}
+
+// P201
+#[test]
+fn delays_grow_are_capped_and_jittered() {
+    let delays: Vec<Vec<u64>> = (0..1000)
+        .map(|seed| Backoff::seeded(seed).take(12).map(|delay| delay.as_millis() as u64).collect())
+        .collect();
+    for (n, (least, most)) in [(0, 5000), (5000, 10_000), (10_000, 20_000), (20_000, 40_000)]
+        .into_iter()
+        .chain(iter::repeat_n((30_000, 60_000), 8))
+        .enumerate()
+    {
+        let of_all = || delays.iter().map(|delays| delays[n]);
+        let (min, max) = (of_all().min().unwrap(), of_all().max().unwrap());
+        assert!(least <= min && max <= most, "{n}: {min} to {max}");
+        // All over the range, so that those who were lost together do not come back together.
+        assert!(min < least + (most - least) / 50 && max > most - (most - least) / 50, "{n}");
+    }
+}
+
+// P202
+#[test]
+fn a_server_that_accepts_and_drops_is_not_called_in_a_tight_loop() {
+    // Ten hours of a server whose connections live for 50 ms and bring nothing.
+    let mut backoff = Backoff::seeded(202);
+    let (mut now, mut attempts) = (Duration::ZERO, 0);
+    while now < Duration::from_secs(36_000) {
+        let lived = Duration::from_millis(50);
+        now += lived + backoff.after_close(1006, lived).unwrap();
+        attempts += 1;
+    }
+    assert!((600..=1210).contains(&attempts), "{attempts}"); // one in 30 to 60 s
+    backoff.reset();
+    assert!(backoff.next().unwrap() <= Duration::from_secs(5));
 }

@@ -1,18 +1,17 @@
-//! 12 URIs and reconnecting.
+//! What a URL says: whom to dial, and what to ask for (PROTOCOL.md 12).
 use crate::support::carriers::SampleNonce;
-use std::{iter, time::Duration};
 use tickwire::{
     Config,
     handshake::client::{Handshake, Request},
     url::{Target, UrlError},
 };
-use tickwire_parts::Backoff;
 
 /// URL, secure, host, port, Host header, resource.
 type Case = (&'static str, bool, &'static str, u16, &'static str, &'static str);
 
+// P193, P196, P197, P198, P199, P200
 #[test]
-fn p193_p196_p197_p198_p199_p200_a_url_says_whom_to_dial_and_what_to_ask_for() {
+fn a_url_says_whom_to_dial_and_what_to_ask_for() {
     let cases: &[Case] = &[
         ("ws://h", false, "h", 80, "h", "/"),
         ("wss://h", true, "h", 443, "h", "/"),
@@ -66,9 +65,10 @@ fn p193_p196_p197_p198_p199_p200_a_url_says_whom_to_dial_and_what_to_ask_for() {
     }
 }
 
+// P194, P195, P196, P199
 /// Also P092, A66.
 #[test]
-fn p194_p195_p196_p199_a_url_that_cannot_be_sent_as_it_is_is_refused() {
+fn a_url_that_cannot_be_sent_as_it_is_is_refused() {
     use UrlError::*;
     let cases = [
         ("", NoScheme),
@@ -160,8 +160,9 @@ fn p194_p195_p196_p199_a_url_that_cannot_be_sent_as_it_is_is_refused() {
     assert_eq!(of_length((16 << 10) + 1).parse::<Target>(), Err(TooLong));
 }
 
+// P200
 #[test]
-fn p200_the_certificate_is_for_the_host_without_zone_and_trailing_dot() {
+fn the_certificate_is_for_the_host_without_zone_and_trailing_dot() {
     for (url, name) in [
         ("wss://Example.com.:8443/", "example.com"),
         ("wss://[fe80::1%25eth0]/", "fe80::1"),
@@ -171,8 +172,9 @@ fn p200_the_certificate_is_for_the_host_without_zone_and_trailing_dot() {
     }
 }
 
+// P194
 #[test]
-fn p194_user_and_password_are_shown_nowhere() {
+fn user_and_password_are_shown_nowhere() {
     let target = "WS://alice:s3cret@H:81?q".parse::<Target>().unwrap();
     assert_eq!(target.to_string(), "ws://h:81/?q");
     let shown = format!("{target:?}");
@@ -180,45 +182,13 @@ fn p194_user_and_password_are_shown_nowhere() {
     assert_eq!(target.to_string().parse::<Target>().unwrap().resource(), "/?q");
 }
 
+// P194
 #[test]
-fn p194_userinfo_is_in_a_header_and_never_in_the_target() {
+fn userinfo_is_in_a_header_and_never_in_the_target() {
     let request = Request::new("ws://user:pa%20ss@h/x").unwrap();
     let handshake = Handshake::new(&request, &Config::default(), SampleNonce(None));
     let text = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
     assert!(text.starts_with("GET /x HTTP/1.1\r\nHost: h\r\n"), "{text}");
     assert!(text.contains("\r\nAuthorization: Basic dXNlcjpwYSBzcw==\r\n"), "{text}");
     assert!(!text.contains("user") && !request.target().to_string().contains("user"));
-}
-
-#[test]
-fn p201_delays_grow_are_capped_and_jittered() {
-    let delays: Vec<Vec<u64>> = (0..1000)
-        .map(|seed| Backoff::seeded(seed).take(12).map(|delay| delay.as_millis() as u64).collect())
-        .collect();
-    for (n, (least, most)) in [(0, 5000), (5000, 10_000), (10_000, 20_000), (20_000, 40_000)]
-        .into_iter()
-        .chain(iter::repeat_n((30_000, 60_000), 8))
-        .enumerate()
-    {
-        let of_all = || delays.iter().map(|delays| delays[n]);
-        let (min, max) = (of_all().min().unwrap(), of_all().max().unwrap());
-        assert!(least <= min && max <= most, "{n}: {min} to {max}");
-        // All over the range, so that those who were lost together do not come back together.
-        assert!(min < least + (most - least) / 50 && max > most - (most - least) / 50, "{n}");
-    }
-}
-
-#[test]
-fn p202_a_server_that_accepts_and_drops_is_not_called_in_a_tight_loop() {
-    // Ten hours of a server whose connections live for 50 ms and bring nothing.
-    let mut backoff = Backoff::seeded(202);
-    let (mut now, mut attempts) = (Duration::ZERO, 0);
-    while now < Duration::from_secs(36_000) {
-        let lived = Duration::from_millis(50);
-        now += lived + backoff.after_close(1006, lived).unwrap();
-        attempts += 1;
-    }
-    assert!((600..=1210).contains(&attempts), "{attempts}"); // one in 30 to 60 s
-    backoff.reset();
-    assert!(backoff.next().unwrap() <= Duration::from_secs(5));
 }
