@@ -11,6 +11,9 @@ use crate::expect::{Expectations, Standing};
 use crate::probe::Peer;
 use crate::session::{Session, Verdict};
 
+/// The first line of a document of the Test Anything Protocol.
+pub const TAP_VERSION: &str = "TAP version 14\n";
+
 /// The results of one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -39,6 +42,9 @@ pub struct Stop {
     pub why: String,
     /// The cases that were not answered any more, the last first: it happened behind one of them.
     pub behind: Vec<String>,
+    /// How many cases were not run.
+    #[serde(default)]
+    pub not_run: usize,
 }
 
 impl fmt::Display for Stop {
@@ -47,6 +53,12 @@ impl fmt::Display for Stop {
         match &self.behind[..] {
             [] => Ok(()),
             [case] => write!(f, ", behind {case}"),
+            [first, second, third, _, ..] => write!(
+                f,
+                ", behind one of {} cases that were open: {first}, {second}, {third}, .. (with \
+                 --jobs 1 it is one or two)",
+                self.behind.len()
+            ),
             cases => write!(f, ", behind one of {}", cases.join(", ")),
         }
     }
@@ -176,7 +188,7 @@ impl Report {
     /// The report in the Test Anything Protocol, version 14. A known failure is a TODO, a note is
     /// `ok` with a comment.
     pub fn to_tap(&self, expect: &Expectations) -> String {
-        let mut tap = format!("TAP version 14\n1..{}\n", self.rows.len());
+        let mut tap = format!("{TAP_VERSION}1..{}\n", self.rows.len());
         for (index, row) in self.rows.iter().enumerate() {
             let standing = expect.standing(row);
             let ok = match (&row.verdict, standing) {
@@ -296,7 +308,11 @@ impl Report {
             let _ = writeln!(text, "\n{} passes now: its line of the file can go", row.case);
         }
         if let Some(stop) = &self.stopped {
-            let _ = writeln!(text, "\n{stop}. The other cases were not run.");
+            let _ = match stop.not_run {
+                0 => writeln!(text, "\n{stop}."),
+                1 => writeln!(text, "\n{stop}. One case was not run."),
+                count => writeln!(text, "\n{stop}. {count} cases were not run."),
+            };
         }
         let _ = writeln!(text, "\n{}", self.totals(expect));
         text

@@ -112,7 +112,8 @@ pub enum Verdict {
         /// Why not.
         cause: String,
     },
-    /// The case fits, and yet says nothing: no connection opened, or nobody was there any more.
+    /// The case fits, and yet says nothing: no connection opened, nobody was there any more, or the
+    /// run ended before a failure came again.
     Untested {
         /// What happened.
         why: String,

@@ -4,7 +4,7 @@ mod support;
 
 use support::run_some;
 use wsconform_cases::expect::{Expectations, Standing};
-use wsconform_cases::report::{Report, to_html};
+use wsconform_cases::report::{Report, Stop, to_html};
 use wsconform_cases::{Case, Group, Role, Verdict};
 
 fn is_wanted(case: &Case) -> bool {
@@ -61,6 +61,60 @@ fn a_file_says_what_is_known() {
     }
     assert_eq!(Expectations::parse("# none").expect("a file").edition, 1);
     assert!(Expectations::parse("fail HS-001 client").is_err(), "it tests servers alone");
+}
+
+/// Programs read the JSON by what the README says of it.
+#[test]
+fn the_readme_names_all_that_is_in_the_json() {
+    let readme = include_str!("../../README.md");
+    let about = readme.split("\nThe JSON has ").nth(1).expect("a paragraph");
+    let about = about.split("\n\n").next().expect("its end");
+    let mut report = report("it");
+    let why = String::new();
+    report.stopped = Some(Stop { why: why.clone(), behind: Vec::new(), not_run: 0 });
+    report.rows[0].remarks.push(String::new());
+    for verdict in [
+        Verdict::Pass,
+        Verdict::Note { why: why.clone() },
+        Verdict::Untested { why: why.clone() },
+        Verdict::Skip { cause: why },
+        report.rows[0].verdict.clone(),
+    ] {
+        report.rows[0].verdict = verdict;
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+        let row = &json["rows"][0];
+        let kind = row["verdict"]["kind"].as_str().expect("a kind");
+        assert!(about.contains(&format!("`{kind}`")), "{kind}");
+        for object in [&json, row, &row["verdict"], &json["stopped"]] {
+            for name in object.as_object().expect("an object").keys() {
+                assert!(about.contains(&format!("`{name}`")), "{name}");
+            }
+        }
+    }
+}
+
+/// A server that dies may have hundreds of cases open. The report in JSON names them all.
+#[test]
+fn many_cases_behind_which_a_run_stops_are_counted() {
+    let stop = |behind: &[&str], not_run| Stop {
+        why: "it fell silent".to_owned(),
+        behind: behind.iter().map(ToString::to_string).collect(),
+        not_run,
+    };
+    let some = stop(&["F-201", "F-202", "F-203"], 0);
+    assert_eq!(some.to_string(), "it fell silent, behind one of F-201, F-202, F-203");
+    let many = stop(&["D-328", "D-229", "D-327", "F-201", "F-202"], 3);
+    assert_eq!(
+        many.to_string(),
+        "it fell silent, behind one of 5 cases that were open: D-328, D-229, D-327, .. (with \
+         --jobs 1 it is one or two)"
+    );
+    let mut report = report("it");
+    for (stop, end) in [(some, "F-203.\n"), (many, "two). 3 cases were not run.\n")] {
+        report.stopped = Some(stop);
+        assert!(report.to_terminal(&Expectations::default(), false).contains(end));
+        assert_eq!(Report::from_json(&report.to_json()).expect("a report"), report);
+    }
 }
 
 #[test]

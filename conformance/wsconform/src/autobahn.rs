@@ -176,7 +176,8 @@ impl Suite<'_> {
         if missing > 0 {
             let agent = &round.report.target;
             let why = format!("{agent}: {missing} of {all} cases were never asked for");
-            round.report.stopped = Some(Stop { why, behind: Vec::new() });
+            let not_run = self.cases.len() - round.report.rows.len();
+            round.report.stopped = Some(Stop { why, behind: Vec::new(), not_run });
         }
         outputs.finish(&round.report)
     }
@@ -220,7 +221,8 @@ impl Suite<'_> {
         let mut faults = Vec::new();
         for (mut report, missing, silent) in ends {
             let behind = silent.into_iter().map(str::to_owned).collect();
-            report.stopped = Some(Stop { why: format!("{why}: {missing}"), behind });
+            let not_run = self.cases.len() - report.rows.len();
+            report.stopped = Some(Stop { why: format!("{why}: {missing}"), behind, not_run });
             faults.extend(outputs.finish(&report).err().map(|error| error.to_string()));
         }
         Err(faults.join("; ").into())
@@ -338,7 +340,7 @@ impl Suite<'_> {
             say(stream, head, ""); // a case that is skipped
         }
         if self.options.hex {
-            run::hex(&session);
+            run::hex(&session, self.options);
         }
         let mut agents = self.agents();
         if let Some(agent) = agents.get_mut(name).filter(|agent| agent.open > 0) {

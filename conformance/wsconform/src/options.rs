@@ -32,14 +32,16 @@ What comes out:
   --json FILE       the report
   --html FILE       the report as a page
   --tap             TAP on standard output, in place of the text
-  --hex             the bytes of each case that was run
+  --hex             the bytes of each case that was run; with --tap as comments
   --expect FILE     known failures, and the edition of the cases that they are of
   --name NAME       what the report calls the target [the URL or the command]
 
 TLS:
   --ca FILE         trust the certificates of this PEM file, not those of the web
   --insecure        trust any certificate
-  --cert FILE --key FILE   with `client`: serve wss
+  --cert FILE --key FILE   with `client`: serve wss; both or none
+
+An option that does nothing for a command is refused.
 
 The exit code is 0 if nothing failed but what --expect names, 1 if something did, 2 if the target
 could not be tested, fell silent before all was done, or did not ask for all, or at Ctrl-C: the
@@ -106,6 +108,11 @@ impl Options {
 
     /// What cannot be meant, or cannot be done together.
     fn check(&self) -> Result<(), Error> {
+        match (&self.cert, &self.key) {
+            (Some(_), None) => return Err("--cert without --key: TLS takes both".into()),
+            (None, Some(_)) => return Err("--key without --cert: TLS takes both".into()),
+            _ => {}
+        }
         for start in self.cases.iter().chain(&self.except) {
             if !cases().iter().any(|case| case.id.starts_with(start)) {
                 return Err(format!("no case begins with {start}: see --list").into());
@@ -131,13 +138,45 @@ fn group_name(group: Group) -> String {
         .unwrap_or_default()
 }
 
+impl Command {
+    /// What the option would do nothing for, unless the command takes it.
+    fn refuses(&self, option: &str) -> Option<&'static str> {
+        let (name, takes): (_, &[&[&str]]) = match self {
+            Command::Help | Command::Version => return None,
+            Command::List => ("--list", &[CHOICE, &["list"]]),
+            Command::Explain(_) => ("--explain", &[&["explain"]]),
+            Command::Html(_) => ("html", &[]),
+            Command::Server(_) => ("server", &[CHOICE, RUN, &["jobs", "wait", "ca", "insecure"]]),
+            Command::Client(_) => {
+                ("client -- COMMAND", &[CHOICE, RUN, &["jobs", "wait", "cert", "key"]])
+            }
+            Command::Listen(_) => (
+                "client --listen",
+                &[CHOICE, RUN, &["listen", "handshake", "keep", "idle", "cert", "key"]],
+            ),
+        };
+        let is_taken = takes.iter().any(|options| options.contains(&option));
+        (!is_taken).then_some(name)
+    }
+}
+
+/// Options of which cases are meant.
+const CHOICE: &[&str] = &["case", "group", "except"];
+
+/// Options of every run.
+const RUN: &[&str] = &["no-echo", "seed", "json", "html", "tap", "hex", "expect", "name"];
+
 pub(crate) fn read() -> Result<(Command, Options), Error> {
     let mut parser = lexopt::Parser::from_env();
     let mut options = Options { jobs: 8, idle: Duration::from_secs(60), ..Options::default() };
     let mut words: Vec<String> = Vec::new();
     let mut command = None;
     let mut listen = None;
+    let mut given = Vec::new();
     while let Some(word) = parser.next()? {
+        if let Long(name) = word {
+            given.push(name.to_owned());
+        }
         match word {
             Long("help") | Short('h') => command = Some(Command::Help),
             Long("version") | Short('V') => command = Some(Command::Version),
@@ -149,7 +188,8 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("group") => {
                 let name = parser.value()?.string()?;
                 if !Group::ALL.iter().any(|&group| group_name(group) == name) {
-                    return Err(format!("there is no group {name}").into());
+                    let groups = Group::ALL.map(group_name).join(", ");
+                    return Err(format!("there is no group {name}: {groups}").into());
                 }
                 options.groups.push(name);
             }
@@ -175,14 +215,29 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
         }
     }
     options.check()?;
-    if let Some(command) = command {
-        return Ok((command, options));
+    let command = match command {
+        Some(command @ (Command::List | Command::Explain(_))) if !words.is_empty() => {
+            let name = if matches!(command, Command::List) { "--list" } else { "--explain CASE" };
+            return Err(format!("{name} takes no word more: {words:?}").into());
+        }
+        Some(command) => command,
+        None => of_words(words, listen)?,
+    };
+    for option in given {
+        if let Some(name) = command.refuses(&option) {
+            return Err(format!("--{option} does nothing for {name}").into());
+        }
     }
+    Ok((command, options))
+}
+
+/// The command, by what stands there beside options.
+fn of_words(mut words: Vec<String>, listen: Option<String>) -> Result<Command, Error> {
     if words.is_empty() {
         return Err("a command is missing: server, client or html; see --help".into());
     }
     let first = words.remove(0);
-    let command = match (first.as_str(), listen) {
+    Ok(match (first.as_str(), listen) {
         ("server", None) if words.len() == 1 => Command::Server(words.remove(0)),
         ("client", None) if !words.is_empty() => Command::Client(words),
         ("client", Some(address)) if words.is_empty() => Command::Listen(address),
@@ -194,8 +249,7 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
         ("html", None) => return Err("html: no REPORT.json is named".into()),
         ("server" | "html", Some(_)) => return Err("--listen is for client alone".into()),
         _ => return Err(format!("{first} is no command: server, client or html").into()),
-    };
-    Ok((command, options))
+    })
 }
 
 /// The number of a case, in capitals.

@@ -2,7 +2,7 @@
 
 use crate::{Error, options::Options};
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File},
     io::{self, IsTerminal, Write},
     path::Path,
     slice,
@@ -19,7 +19,11 @@ pub(crate) struct Outputs<'o> {
 }
 
 impl<'o> Outputs<'o> {
+    /// Nothing of an earlier run is left for who reads the files, even if this one cannot begin.
     pub(crate) fn new(options: &'o Options) -> Result<Outputs<'o>, Error> {
+        for file in [&options.json, &options.html].into_iter().flatten() {
+            make_empty(file).map_err(|error| format!("{file}: {error}"))?;
+        }
         let expect = match &options.expect {
             Some(file) => {
                 let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
@@ -27,8 +31,8 @@ impl<'o> Outputs<'o> {
             }
             None => Expectations::default(),
         };
-        for file in [&options.json, &options.html].into_iter().flatten() {
-            writable(file).map_err(|error| format!("{file}: {error}"))?;
+        if options.tap {
+            print(report::TAP_VERSION)?; // comments of --hex come behind it
         }
         Ok(Outputs { options, expect })
     }
@@ -48,11 +52,11 @@ impl<'o> Outputs<'o> {
             }
         }
         if self.options.tap {
-            print(&report.to_tap(&self.expect))?;
+            print(report.to_tap(&self.expect).trim_start_matches(report::TAP_VERSION))?;
         } else {
             print(&report.to_terminal(&self.expect, io::stdout().is_terminal()))?;
         }
-        faults.extend(report.stopped.iter().map(ToString::to_string));
+        faults.extend(report.stopped.iter().map(|stop| stop.why.clone()));
         if faults.is_empty() {
             Ok(self.expect.holds(report))
         } else {
@@ -61,10 +65,10 @@ impl<'o> Outputs<'o> {
     }
 }
 
-/// Opens the file as a write would, and leaves what is in it.
-fn writable(file: &str) -> io::Result<()> {
+/// Opens the file as a write would. One that wasn't there goes again.
+fn make_empty(file: &str) -> io::Result<()> {
     let is_new = !Path::new(file).exists();
-    OpenOptions::new().append(true).create(true).open(file)?;
+    File::create(file)?;
     if is_new { fs::remove_file(file) } else { Ok(()) }
 }
 

@@ -207,7 +207,7 @@ pub(crate) fn test<T: Target>(
 ) -> Result<bool, Error> {
     let chosen = options.chosen(target.role())?;
     let interrupts = Interrupts::new()?;
-    let live = Live::new(Report::new(name, target.role(), Peer::default()));
+    let live = Live::new(Report::new(name, target.role(), Peer::default()), chosen.len());
     let live = &live;
     let (done, ended) = channel();
     thread::scope(|scope| {
@@ -286,7 +286,7 @@ fn run<T: Target>(
                 if let Ok(Ran { session, .. }) = &ran
                     && options.hex
                 {
-                    hex(session);
+                    hex(session, options);
                 }
                 progress.step();
             } else {
@@ -322,11 +322,13 @@ pub(crate) fn env(host: &str, resource: &str, probe: &Probe, options: &Options) 
     Env::new(host, resource, peer, options.seed)
 }
 
-/// Prints what went both ways.
-pub(crate) fn hex(session: &Session) {
+/// Prints what went both ways: in TAP as comments.
+pub(crate) fn hex(session: &Session, options: &Options) {
+    let start = if options.tap { "# " } else { "" };
     let id = &session.case().id;
-    let lines =
-        format!("{id} sent     {}\n{id} received {}\n", session.sent_hex(), session.received_hex());
+    let sent = session.sent_hex();
+    let received = session.received_hex();
+    let lines = format!("{start}{id} sent     {sent}\n{start}{id} received {received}\n");
     // Standard output that takes no more is an error of the report behind it.
     let _ = print(&lines);
 }
@@ -382,6 +384,8 @@ fn beside_each_other<I: Sync>(items: &[I], threads: usize, act: impl Fn(&I) + Sy
 /// What a run has shown so far.
 struct Live {
     report: Mutex<Report>,
+    /// How many cases were chosen.
+    chosen: usize,
     traces: Mutex<Traces>,
 }
 
@@ -406,8 +410,8 @@ struct Trace {
 }
 
 impl Live {
-    fn new(report: Report) -> Live {
-        Live { report: Mutex::new(report), traces: Mutex::default() }
+    fn new(report: Report, chosen: usize) -> Live {
+        Live { report: Mutex::new(report), chosen, traces: Mutex::default() }
     }
 
     fn put(&self, row: Row) {
@@ -461,7 +465,8 @@ impl Live {
                 }
             }
         }
-        report.stopped = Some(Stop { why, behind });
+        let not_run = self.chosen - report.rows.len();
+        report.stopped = Some(Stop { why, behind, not_run });
         report
     }
 }
@@ -628,12 +633,14 @@ impl<T: Target> Runner<'_, T> {
             Ok(Ran { session, is_answered }) => {
                 let mut row = Row::new(session);
                 let is_done = *is_answered || !is_first;
-                if let Verdict::Fail { why, .. } = &row.verdict {
-                    let why = format!("failed, and the run ended before that came again: {why}");
+                if let Verdict::Fail { why, evidence, .. } = &row.verdict {
+                    let why = format!("failed once, and the run ended before it came again: {why}");
+                    let evidence = evidence.clone();
                     if is_done {
                         lock(&self.failing).push(row.clone());
                     }
-                    row.verdict = Verdict::Note { why };
+                    row.verdict = Verdict::Untested { why };
+                    row.remarks.push(evidence);
                 }
                 self.live.put(row);
                 is_done

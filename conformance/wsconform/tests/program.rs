@@ -257,7 +257,7 @@ fn serve_quietly(flaw: Flaw) -> String {
 }
 
 /// Runs the program until it has said so many lines, interrupts it, and returns what it said on
-/// standard output from then on.
+/// standard output.
 #[cfg(unix)]
 fn interrupted(name: &str, arguments: &[&str], lines: usize) -> (Vec<String>, Report) {
     let json = file(&format!("interrupted-{name}.json"));
@@ -269,11 +269,9 @@ fn interrupted(name: &str, arguments: &[&str], lines: usize) -> (Vec<String>, Re
         .spawn()
         .unwrap();
     let mut shown = BufReader::new(suite.stdout.take().unwrap()).lines();
-    for _ in 0..lines {
-        shown.next().unwrap().unwrap();
-    }
+    let before: Vec<String> = shown.by_ref().take(lines).map(Result::unwrap).collect();
     signal(&suite, if lines == 3 { "-INT" } else { "-TERM" });
-    let shown: Vec<String> = shown.map(Result::unwrap).collect();
+    let shown: Vec<String> = before.into_iter().chain(shown.map(Result::unwrap)).collect();
     assert_eq!(suite.wait().unwrap().code(), Some(2), "{shown:?}");
     let mut said = String::new();
     suite.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -295,23 +293,28 @@ fn an_interrupted_run_has_a_report() {
         let find = |what: &str| shown.iter().any(|line| line.contains(what));
         assert!(report.rows.iter().any(|row| row.verdict == Verdict::Pass), "{report:?}");
         match name {
-            "tap" => assert!(find("TAP version 14") && find("Bail out! interrupted"), "{shown:?}"),
-            _ => assert!(find("interrupted. The other cases were not run."), "{shown:?}"),
+            "tap" => {
+                assert_eq!(shown[0], "TAP version 14");
+                assert!(find("Bail out! interrupted"), "{shown:?}");
+            }
+            _ => assert!(find("interrupted."), "{shown:?}"),
         }
     }
 }
 
-/// What has failed once is no failure yet.
+/// What has failed once is no failure yet, and no note beside which a run looks clean.
 #[test]
 #[cfg(unix)]
-fn a_failure_before_an_interrupt_is_a_note() {
+fn a_failure_before_an_interrupt_is_untested() {
     let url = serve_quietly("any-mask");
     let cases = ["--case", "F-20", "--case", "HS-167", "--hex"];
     let (_, report) = interrupted("failing", &[&["server", &url][..], &cases].concat(), 18);
-    let why = "failed, and the run ended before that came again: ";
-    let is_note =
-        |row: &Row| matches!(&row.verdict, Verdict::Note { why: it } if it.starts_with(why));
-    assert!(report.rows.iter().any(is_note), "{report:?}");
+    let why = "failed once, and the run ended before it came again: ";
+    let has_failed =
+        |row: &&Row| matches!(&row.verdict, Verdict::Untested { why: it } if it.starts_with(why));
+    let row = report.rows.iter().find(has_failed).unwrap();
+    let has_bytes = row.remarks.iter().any(|remark| remark.contains("received"));
+    assert!(has_bytes, "{row:?}");
     assert!(report.rows.iter().all(|row| !matches!(row.verdict, Verdict::Fail { .. })));
 }
 
@@ -344,8 +347,10 @@ fn a_run_is_interrupted_wherever_it_is() {
         let mut shown = String::new();
         suite.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
         assert_eq!(suite.wait().unwrap().code(), Some(2), "{shown}");
-        assert!(shown.contains("interrupted. The other cases"), "{shown}");
-        assert_eq!(report_of(&json).rows, []);
+        let report = report_of(&json);
+        assert_eq!(report.rows, []);
+        let all = report.stopped.unwrap().not_run;
+        assert!(all > 500 && shown.contains(&format!("interrupted. {all} cases were not run.")));
     }
     // The command is not left behind.
     let id = std::fs::read_to_string(&started).unwrap();
@@ -674,7 +679,7 @@ fn silence_of_a_live_server_is_its_answer() {
 
 /// Before a failure could be repeated, it is none.
 #[test]
-fn a_failure_before_the_death_is_a_note() {
+fn a_failure_before_the_death_is_untested() {
     let json = file("death-before.json");
     let cases = ["--case", "HS-014", "--case", "HS-013", "--case", "HS-042"];
     let server = DyingServer::start();
@@ -682,7 +687,8 @@ fn a_failure_before_the_death_is_a_note() {
         program().args(["server", &server.url, "--json", &json]).args(cases).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     let report = report_of(&json);
-    assert!(report.rows.iter().all(|row| !matches!(row.verdict, Verdict::Fail { .. })));
+    let is_judged = |row: &Row| matches!(row.verdict, Verdict::Fail { .. } | Verdict::Note { .. });
+    assert!(!report.rows.iter().any(is_judged), "{report:?}");
 }
 
 /// The rows of the cases whose numbers start with `start`.
@@ -740,6 +746,21 @@ fn one_case_runs_alone_and_shows_its_bytes() {
     assert!(output.contains("F-202 sent     474554202f"), "{output}"); // `GET /`
     assert!(output.contains("F-202 received 485454502f312e3120313031"), "{output}");
     assert!(!output.contains("F-201"), "{output}");
+}
+
+#[test]
+fn bytes_in_tap_are_comments() {
+    let url = serve("");
+    let arguments = ["--case", "F-202", "--hex", "--tap"];
+    let output = program().args(["server", &url]).args(arguments).output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = output.lines().collect();
+    let starts =
+        ["TAP version 14", "# F-202 sent     47", "# F-202 received 48", "1..1", "ok 1 - F-202 "];
+    assert_eq!(lines.len(), starts.len(), "{output}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{output}");
+    }
 }
 
 /// README's recipe: the bytes that were sent bring the same answer.
@@ -971,9 +992,10 @@ fn the_last_silence_of_a_driver_is_no_pass() {
     tcp.write_all(request.as_bytes()).unwrap();
     tcp.read_to_end(&mut Vec::new()).unwrap();
     drop(tcp);
-    let (report, code, said) = suite.end();
+    let (report, code, _) = suite.end();
     assert_eq!(code, Some(2), "{report:?}");
-    assert!(said.contains("not for /updateReports, behind F-390"), "{said}");
+    let end = |line: &String| line.ends_with("not for /updateReports, behind F-390.");
+    assert!(report.iter().any(end), "{report:?}");
     assert!(report_of(&json).rows.iter().all(is_untested), "{report:?}");
 }
 
@@ -1094,7 +1116,10 @@ fn outputs_are_checked_before_the_first_connection() {
         (vec!["--case", "HC-0"], "no case that was chosen tests a server"),
         (vec!["--case", "F-201", "--except", "F-"], "no case that was chosen tests a server"),
         (vec!["--jobs", "0"], "--jobs 0: it takes 1 to 64"),
-        (vec!["--idle", "0"], "--idle 0: it takes at least 1"),
+        (vec!["--keep"], "--keep does nothing for server"),
+        (vec!["--idle", "9"], "--idle does nothing for server"),
+        (vec!["--handshake"], "--handshake does nothing for server"),
+        (vec!["--cert", "it", "--key", "it"], "--cert does nothing for server"),
     ] {
         let output = program().args(["server", &url]).args(&arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -1102,16 +1127,19 @@ fn outputs_are_checked_before_the_first_connection() {
     }
     assert_eq!(connections.load(Ordering::Relaxed), 0);
 
-    // The check leaves nothing behind if the run comes to nothing, and takes nothing away.
-    let json = file("kept.json");
+    // If the run comes to nothing, there is no report: neither a new nor an old one.
+    let json = file("stale.json");
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = format!("ws://{gone}/");
-    let run = || program().args(["server", &nobody, "--json", &json]).output().unwrap();
-    assert_eq!(run().status.code(), Some(2));
-    assert!(!std::path::Path::new(&json).exists());
-    std::fs::write(&json, "of last week").unwrap();
-    assert_eq!(run().status.code(), Some(2));
-    assert_eq!(std::fs::read_to_string(&json).unwrap(), "of last week");
+    for more in [&[][..], &["--expect", "/no/such/file"]] {
+        let run = || program().args(["server", &nobody, "--json", &json]).args(more).output();
+        assert_eq!(run().unwrap().status.code(), Some(2));
+        assert!(!std::path::Path::new(&json).exists());
+        std::fs::write(&json, "of last week").unwrap();
+        assert_eq!(run().unwrap().status.code(), Some(2));
+        assert_eq!(std::fs::read_to_string(&json).unwrap(), "");
+        std::fs::remove_file(&json).unwrap();
+    }
 }
 
 /// CI starts the server in the background.
@@ -1176,7 +1204,19 @@ fn what_cannot_be_done_is_said_and_is_2() {
         (vec!["client", "--listen", "127.0.0.1:0", "--keep", "--tap"], "--keep makes many"),
         (vec!["--list", "--case", "Q-1"], "no case begins with Q-1: see --list"),
         (vec!["--explain", "Z-9"], "there is no case Z-9"),
-        (vec!["--group", "frame"], "there is no group frame"),
+        (vec!["--group", "frame"], "no group frame: handshake, http, frames, close, utf8, deflate"),
+        (vec!["--list", "F-201"], "--list takes no word more: [\"F-201\"]"),
+        (vec!["--list", "--json", "x"], "--json does nothing for --list"),
+        (vec!["--explain", "F-201", "F-202"], "--explain CASE takes no word more: [\"F-202\"]"),
+        (vec!["--explain", "F-201", "--tap"], "--tap does nothing for --explain"),
+        (vec!["html", "a.json", "--name", "x"], "--name does nothing for html"),
+        (vec!["client", "--idle", "9", "--", "{url}"], "--idle does nothing for client -- COMMAND"),
+        (vec!["client", "--ca", "x", "--", "{url}"], "--ca does nothing for client -- COMMAND"),
+        (vec!["client", "--cert", "x", "--", "{url}"], "--cert without --key: TLS takes both"),
+        (vec!["client", "--key", "x", "--", "{url}"], "--key without --cert: TLS takes both"),
+        (vec!["client", "--listen", "x", "--wait", "9"], "--wait does nothing for client --listen"),
+        (vec!["client", "--listen", "x", "--jobs", "9"], "--jobs does nothing for client --listen"),
+        (vec!["client", "--listen", "x", "--idle", "0"], "--idle 0: it takes at least 1"),
         (vec![], "a command is missing"),
         (vec!["frobnicate"], "frobnicate is no command"),
         (vec!["server"], "server: its URL is missing"),
