@@ -1,7 +1,7 @@
 //! Many peers at once, and futures dropped wherever they wait.
 use crate::{
     alone::besieged,
-    harness::{ADAPTERS, Adapter, Door, Foe, PATIENCE, POOL, REQUEST, SMALL, Ws, duel},
+    harness::{ADAPTERS, Adapter, Door, Foe, PATIENCE, POOL, REQUEST, SMALL, Ws, duel, until},
     rooms::Rooms,
     session,
     support::{
@@ -17,7 +17,7 @@ use std::{
     sync::mpsc,
     task::Poll,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use testkit::Rng;
 use tickwire::{
@@ -38,16 +38,6 @@ fn friend(address: SocketAddr) -> Friend {
     let mut ws = blocking::connect(&format!("ws://{address}/"), &Config::default()).unwrap();
     ws.set_read_timeout(Some(PATIENCE)).unwrap();
     ws
-}
-
-/// Looks until it is so, and no longer than anything may take.
-#[track_caller]
-fn until(so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !so() {
-        assert!(began.elapsed() < PATIENCE, "it never is");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 // A79.

@@ -5,27 +5,6 @@ use tickwire::{
     Chunk, Config, Connection, DataKind, ProtocolError, RecvError, Role, SendError, Step, Time,
 };
 
-/// Joins pieces into messages; events that are no pieces pass as they are.
-fn join(seen: Vec<Seen>) -> Vec<Seen> {
-    let (mut out, mut open) = (Vec::new(), Vec::new());
-    for event in seen {
-        match event {
-            Seen::Chunk(kind, data, last) => {
-                open.extend(data);
-                if last {
-                    let data = std::mem::take(&mut open);
-                    out.push(match kind {
-                        DataKind::Text => text(&String::from_utf8(data).unwrap()),
-                        DataKind::Binary => binary(data),
-                    });
-                }
-            }
-            event => out.push(event),
-        }
-    }
-    out
-}
-
 #[test]
 fn pieces_are_handed_out_as_they_arrive() {
     for role in ROLES {

@@ -13,7 +13,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use testkit::alloc::{live, take_peak, uncounted};
 #[cfg(feature = "tokio")]
@@ -659,4 +659,24 @@ impl Foe {
         assert!(wire.iter().step_by(each).all(|b0| *b0 == PONG));
         wire.len() / each
     }
+}
+
+/// Looks until it is so, and no longer than anything may take.
+#[track_caller]
+pub(crate) fn until(so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "it never is");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// All that comes before the end, however that comes.
+pub(crate) fn rest(io: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match io.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+    bytes
 }

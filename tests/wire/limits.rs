@@ -5,27 +5,6 @@ use tickwire::{Config, DataKind, ProtocolError, RecvError, Role, SendError, Step
 #[cfg(all(feature = "std", not(miri)))]
 mod over_sockets;
 
-/// Joins pieces into messages; events that are no pieces pass as they are.
-fn join(seen: Vec<Seen>) -> Vec<Seen> {
-    let (mut out, mut open) = (Vec::new(), Vec::new());
-    for event in seen {
-        match event {
-            Seen::Chunk(kind, data, last) => {
-                open.extend(data);
-                if last {
-                    let data = std::mem::take(&mut open);
-                    out.push(match kind {
-                        DataKind::Text => text(&String::from_utf8(data).unwrap()),
-                        DataKind::Binary => binary(data),
-                    });
-                }
-            }
-            event => out.push(event),
-        }
-    }
-    out
-}
-
 #[test]
 fn limits_on_messages_do_not_hold_for_chunks_and_that_on_frames_does() {
     let config =

@@ -30,16 +30,6 @@ fn credentials(url: &str) -> Request {
     request.header("Proxy-Authorization", SECRET).unwrap()
 }
 
-/// All that comes before the end, however that comes.
-fn rest(io: &mut impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    match io.read_to_end(&mut bytes) {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
-    }
-    bytes
-}
-
 /// A place to be sent to, where nobody should ever come.
 struct Elsewhere(TcpListener);
 

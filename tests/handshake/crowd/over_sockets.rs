@@ -3,7 +3,7 @@
 use crate::{
     alone::besieged,
     bounded_threads, bounded_tokio,
-    harness::{ADAPTERS, Adapter, PATIENCE, REQUEST, SMALL, STATE},
+    harness::{ADAPTERS, Adapter, PATIENCE, REQUEST, SMALL, STATE, until},
     support::{
         blocking::patient,
         wire::{PING, product},
@@ -18,16 +18,6 @@ use std::{
 };
 use tickwire::{Config, Heartbeat, Message, OwnedMessage, blocking, handshake::client::Request};
 use tokio::{net::TcpSocket, sync::oneshot};
-
-/// Looks until it is so, and no longer than anything may take.
-#[track_caller]
-fn until(so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !so() {
-        assert!(began.elapsed() < PATIENCE, "it never is");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
 
 // A82.
 

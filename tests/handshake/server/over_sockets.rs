@@ -16,7 +16,7 @@ use HandshakeError::{
     RepeatedHeader, RequestLineTooLong, TooManyHeaders,
 };
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::Write,
     net::TcpStream,
     sync::{
         Arc,
@@ -39,16 +39,6 @@ mod gate;
 
 /// What a client brings and must not give to anybody else.
 const SECRET: &str = "s3cret-t0ken";
-
-/// All that comes before the end, however that comes.
-fn rest(io: &mut impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    match io.read_to_end(&mut bytes) {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
-    }
-    bytes
-}
 
 // A76
 #[test]

@@ -422,3 +422,24 @@ pub(crate) fn transcript(
     }
     (until_over(seen), output)
 }
+
+/// Joins pieces into messages; events that are no pieces pass as they are.
+pub(crate) fn join(seen: Vec<Seen>) -> Vec<Seen> {
+    let (mut out, mut open) = (Vec::new(), Vec::new());
+    for event in seen {
+        match event {
+            Seen::Chunk(kind, data, last) => {
+                open.extend(data);
+                if last {
+                    let data = std::mem::take(&mut open);
+                    out.push(match kind {
+                        DataKind::Text => text(&String::from_utf8(data).unwrap()),
+                        DataKind::Binary => binary(data),
+                    });
+                }
+            }
+            event => out.push(event),
+        }
+    }
+    out
+}

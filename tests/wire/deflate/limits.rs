@@ -1,96 +1,18 @@
 //! The limits are on what a compressed message becomes.
 use crate::{
-    delivers_with, fails_with,
+    delivers_with,
     support::{deflate::*, set, wire::*},
 };
-use flate2::{Compress, Compression, FlushCompress};
 use testkit::Rng;
 use tickwire::{
     Config, Connection, RecvError, Role,
     deflate::{Deflate, DeflateParams},
 };
 
+use super::*;
+
 #[cfg(all(feature = "std", not(miri)))]
 mod over_sockets;
-
-const RSV1: u8 = 0x40;
-
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-
-/// One that compresses everything.
-fn eager() -> Config {
-    Config { deflate: Some(Deflate { min_size: 0, ..Deflate::default() }), ..Config::default() }
-}
-
-fn open(role: Role, config: &Config, agreed: DeflateParams) -> Connection {
-    agreeing(agreed, || connection(role, config))
-}
-
-/// Another end's compressor.
-struct Peer(Compress);
-
-impl Peer {
-    fn new() -> Self {
-        Self(Compress::new(Compression::new(6), false))
-    }
-
-    /// Compressed as §7.2.1 has it.
-    fn deflate(&mut self, data: &[u8]) -> Vec<u8> {
-        if data.is_empty() {
-            return vec![0];
-        }
-        let mut out = self.flush(data, FlushCompress::Sync);
-        assert!(out.ends_with(&TAIL));
-        out.truncate(out.len() - TAIL.len());
-        out
-    }
-
-    fn flush(&mut self, data: &[u8], flush: FlushCompress) -> Vec<u8> {
-        let mut out = vec![0; data.len() * 2 + 100];
-        let before = (self.0.total_in(), self.0.total_out());
-        self.0.compress(data, &mut out, flush).unwrap();
-        assert_eq!(self.0.total_in() - before.0, data.len() as u64);
-        out.truncate((self.0.total_out() - before.1) as usize);
-        out
-    }
-}
-
-/// RFC 7692 §7.2.3.1.
-const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-
-/// Every way to see a message: whole, in chunks, skipped.
-fn verdicts(
-    takeover: bool,
-    config: &Config,
-    frames: &[Vec<u8>],
-) -> [Result<Vec<u8>, RecvError>; 2] {
-    let wire = frames.concat();
-    let mut conn = open(Role::Server, config, agreed(takeover));
-    let whole = match &receive(&mut conn, &wire)[..] {
-        [Seen::Text(text)] => Ok(text.clone().into_bytes()),
-        [Seen::Binary(bytes)] => Ok(bytes.clone()),
-        [Seen::Failed(error)] => Err(*error),
-        [] => Err(RecvError::UnexpectedEof),
-        other => panic!("{other:?}"),
-    };
-    let mut conn = open(Role::Server, config, agreed(takeover));
-    feed(&mut conn, &wire);
-    let mut data = Vec::new();
-    let mut chunked = Err(RecvError::UnexpectedEof);
-    for event in chunks(&mut conn) {
-        match event {
-            Seen::Chunk(_, piece, last) => {
-                data.extend(piece);
-                if last {
-                    chunked = Ok(std::mem::take(&mut data));
-                }
-            }
-            Seen::Failed(error) => chunked = Err(error),
-            other => panic!("{other:?}"),
-        }
-    }
-    [whole, chunked]
-}
 
 #[test]
 fn the_limit_is_on_what_it_becomes_and_on_what_comes() {
@@ -269,26 +191,6 @@ fn settings_out_of_range_count_as_the_nearest() {
         drain(&mut conn).len()
     };
     assert!(len(0) == len(1) && len(9) == len(255) && len(1) < text.len() / 4);
-}
-
-#[track_caller]
-fn fails_by(
-    agreed: DeflateParams,
-    config: &Config,
-    wire: impl Fn(Role) -> Vec<u8>,
-    error: impl Into<RecvError> + Copy,
-) {
-    for role in ROLES {
-        agreeing(agreed, || fails_with(role, config, &wire(role), error));
-    }
-}
-
-fn compressed(data: &[u8]) -> Vec<u8> {
-    let mut out = vec![0; data.len() + 1000];
-    let mut raw = Compress::new(Compression::new(6), false);
-    raw.compress(data, &mut out, FlushCompress::Sync).unwrap();
-    out.truncate(raw.total_out() as usize - 4);
-    out
 }
 
 // P185, P186

@@ -1,5 +1,6 @@
 //! What is offered and agreed on, and what real servers answer, recorded, with the messages that
 //! follow. `checks/interop/run deflate` asks some of these servers themselves.
+use super::{RSV1, TAIL};
 use crate::support::{
     carriers::{dial_with, serve_with},
     heads::{feed_head, request, response},
@@ -407,10 +408,6 @@ pub(crate) fn opened_client(config: &Config, answer: &str) -> Connection {
     assert_eq!(handshake.step(), Ok(Progress::Complete), "{answer}");
     handshake.into_connection().unwrap()
 }
-
-const RSV1: u8 = 0x40;
-
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// A server, and its answers to three clients: with the defaults, with `require_no_takeover`, and
 /// with windows of 9 bits. An empty answer declines compression.

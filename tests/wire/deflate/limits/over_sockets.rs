@@ -1,59 +1,16 @@
 //! Limits, over sockets of this machine, with the heap counted.
+use crate::deflate::{
+    Peer, RSV1,
+    sockets::{deflated, scene_with},
+};
 use crate::{harness::*, support::wire::*};
-use flate2::{Compress, Compression, FlushCompress};
-use tickwire::{Config, RecvError, Role, deflate::Deflate};
-
-const RSV1: u8 = 0x40;
-
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-
-const PLAIN_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-
-const PLAIN_ANSWER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
-    server_no_context_takeover; client_no_context_takeover\r\n";
-
-fn scene_with(role: Role, takeover: bool, config: Config) -> Scene {
-    let mut deflate = Deflate { min_size: 0, ..Deflate::default() };
-    deflate.server.takeover = takeover;
-    deflate.client.takeover = takeover;
-    let lines = if role == Role::Server || takeover { PLAIN_OFFER } else { PLAIN_ANSWER };
-    Scene { role, config: Config { deflate: Some(deflate), ..config }, lines }
-}
-
-/// The attacker's compressor.
-struct Peer(Compress);
-
-impl Peer {
-    fn new() -> Self {
-        Self(Compress::new(Compression::new(9), false))
-    }
-
-    /// With the flush at its end.
-    fn flush(&mut self, data: &[u8], flush: FlushCompress) -> Vec<u8> {
-        let mut out = vec![0; data.len() + data.len() / 8 + 1000];
-        let before = self.0.total_out();
-        self.0.compress(data, &mut out, flush).unwrap();
-        out.truncate((self.0.total_out() - before) as usize);
-        out
-    }
-
-    /// As it is sent (RFC 7692 §7.2.1).
-    fn deflate(&mut self, data: impl AsRef<[u8]>) -> Vec<u8> {
-        let mut out = self.flush(data.as_ref(), FlushCompress::Sync);
-        assert!(out.ends_with(&TAIL));
-        out.truncate(out.len() - 4);
-        out
-    }
-}
-
-fn deflated(data: impl AsRef<[u8]>) -> Vec<u8> {
-    Peer::new().deflate(data)
-}
+use flate2::FlushCompress;
+use tickwire::{Config, RecvError};
 
 /// So many MiB of zeros, a KiB for each.
 fn bomb(mib: usize) -> Vec<u8> {
     let zeros = vec![0; 1 << 20];
-    let mut peer = Peer::new();
+    let mut peer = Peer::best();
     let first = peer.flush(&zeros, FlushCompress::Sync);
     let next = peer.flush(&zeros, FlushCompress::Sync);
     assert_eq!(peer.flush(&zeros, FlushCompress::Sync), next, "the same for each");

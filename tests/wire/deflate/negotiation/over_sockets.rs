@@ -1,44 +1,10 @@
 //! Negotiation, over sockets of this machine, with the heap counted.
+use crate::deflate::{RSV1, sockets::deflated};
 use crate::{
     harness::*,
     support::{set, wire::*},
 };
-use flate2::{Compress, Compression, FlushCompress};
 use tickwire::{Config, Error, Role, deflate::Deflate, handshake::client::Request};
-
-const RSV1: u8 = 0x40;
-
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-
-/// The attacker's compressor.
-struct Peer(Compress);
-
-impl Peer {
-    fn new() -> Self {
-        Self(Compress::new(Compression::new(9), false))
-    }
-
-    /// With the flush at its end.
-    fn flush(&mut self, data: &[u8], flush: FlushCompress) -> Vec<u8> {
-        let mut out = vec![0; data.len() + data.len() / 8 + 1000];
-        let before = self.0.total_out();
-        self.0.compress(data, &mut out, flush).unwrap();
-        out.truncate((self.0.total_out() - before) as usize);
-        out
-    }
-
-    /// As it is sent (RFC 7692 §7.2.1).
-    fn deflate(&mut self, data: impl AsRef<[u8]>) -> Vec<u8> {
-        let mut out = self.flush(data.as_ref(), FlushCompress::Sync);
-        assert!(out.ends_with(&TAIL));
-        out.truncate(out.len() - 4);
-        out
-    }
-}
-
-fn deflated(data: impl AsRef<[u8]>) -> Vec<u8> {
-    Peer::new().deflate(data)
-}
 
 // A42
 #[test]

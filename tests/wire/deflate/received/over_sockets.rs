@@ -1,74 +1,14 @@
 //! Received, over sockets of this machine, with the heap counted.
+use crate::deflate::{
+    Peer, RSV1,
+    sockets::{deflated, prose, scene},
+};
 use crate::{
     harness::{End, *},
     support::wire::*,
 };
-use flate2::{Compress, Compression, FlushCompress};
-use testkit::Rng;
+use flate2::FlushCompress;
 use tickwire::{Config, ProtocolError, RecvError, Role, deflate::Deflate};
-
-const RSV1: u8 = 0x40;
-
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-
-const PLAIN_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-
-const PLAIN_ANSWER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
-    server_no_context_takeover; client_no_context_takeover\r\n";
-
-/// A victim that agreed on compression, of every message it sends.
-fn scene(role: Role, takeover: bool) -> Scene {
-    scene_with(role, takeover, Config::default())
-}
-
-fn scene_with(role: Role, takeover: bool, config: Config) -> Scene {
-    let mut deflate = Deflate { min_size: 0, ..Deflate::default() };
-    deflate.server.takeover = takeover;
-    deflate.client.takeover = takeover;
-    let lines = if role == Role::Server || takeover { PLAIN_OFFER } else { PLAIN_ANSWER };
-    Scene { role, config: Config { deflate: Some(deflate), ..config }, lines }
-}
-
-/// The attacker's compressor.
-struct Peer(Compress);
-
-impl Peer {
-    fn new() -> Self {
-        Self(Compress::new(Compression::new(9), false))
-    }
-
-    /// With the flush at its end.
-    fn flush(&mut self, data: &[u8], flush: FlushCompress) -> Vec<u8> {
-        let mut out = vec![0; data.len() + data.len() / 8 + 1000];
-        let before = self.0.total_out();
-        self.0.compress(data, &mut out, flush).unwrap();
-        out.truncate((self.0.total_out() - before) as usize);
-        out
-    }
-
-    /// As it is sent (RFC 7692 §7.2.1).
-    fn deflate(&mut self, data: impl AsRef<[u8]>) -> Vec<u8> {
-        let mut out = self.flush(data.as_ref(), FlushCompress::Sync);
-        assert!(out.ends_with(&TAIL));
-        out.truncate(out.len() - 4);
-        out
-    }
-}
-
-fn deflated(data: impl AsRef<[u8]>) -> Vec<u8> {
-    Peer::new().deflate(data)
-}
-
-/// Text that repeats itself, and not too much.
-fn prose(len: usize) -> String {
-    let mut rng = Rng::new(len as u64);
-    let mut text = String::new();
-    while text.len() < len {
-        text += &format!("{{\"bid\":1.0{},\"size\":{}}}", rng.below(10_000), rng.below(50));
-    }
-    text.truncate(len);
-    text
-}
 
 #[track_caller]
 fn corrupt(role: Role, takeover: bool, payload: &[u8]) {
@@ -82,11 +22,11 @@ fn corrupt(role: Role, takeover: bool, payload: &[u8]) {
 fn a_character_split_over_compressed_fragments_has_to_end() {
     for (role, takeover) in product(ROLES, [false, true]) {
         let whole = "é€🙂 ok 🙂€é";
-        let mut peer = Peer::new();
+        let mut peer = Peer::best();
         let mut wire = Vec::new();
         for at in 0..10 {
             if !takeover {
-                peer = Peer::new();
+                peer = Peer::best();
             }
             let payload = peer.deflate(whole);
             let (a, b) = payload.split_at(at.min(payload.len()));
@@ -202,11 +142,11 @@ fn messages_around_the_lengths_of_buffers_are_what_they_say() {
     for (role, takeover) in product(ROLES, [false, true]) {
         let lengths = [8, 14, 15, 16, 17, 20].map(|n| 1 << n);
         let lengths: Vec<_> = lengths.into_iter().flat_map(|n| n - 1..=n + 1).collect();
-        let mut peer = Peer::new();
+        let mut peer = Peer::best();
         let mut wire = Vec::new();
         for &len in &lengths {
             if !takeover {
-                peer = Peer::new();
+                peer = Peer::best();
             }
             wire.extend(to(role, RSV1 | TEXT, peer.deflate(prose(len))));
         }
@@ -229,8 +169,8 @@ const DESCRIBED: &[u8] = b"\x05\xc0\x81\x00\x00\x00\x00\x00\x90\xff\x6b\x00";
 fn last_blocks_in_the_middle_and_floods_of_empty_ones_leave_later_messages_right() {
     for (role, takeover) in product(ROLES, [false, true]) {
         let middle = [
-            Peer::new().flush(b"first ", FlushCompress::Finish),
-            Peer::new().flush(b"second", FlushCompress::Finish),
+            Peer::best().flush(b"first ", FlushCompress::Finish),
+            Peer::best().flush(b"second", FlushCompress::Finish),
             deflated(" third"),
         ];
         // Half a MiB of blocks without content: stored, each the last one, four of fixed codes
@@ -263,7 +203,7 @@ fn last_blocks_in_the_middle_and_floods_of_empty_ones_leave_later_messages_right
 fn history_that_was_not_agreed_on_is_not_referred_to() {
     for role in ROLES {
         let secret = prose(500);
-        let mut peer = Peer::new();
+        let mut peer = Peer::best();
         let (first, second) = (peer.deflate(&secret), peer.deflate(&secret));
         assert!(second.len() < 30, "it refers to the first");
         let wire = [to(role, RSV1 | TEXT, first), to(role, RSV1 | TEXT, second)].concat();
@@ -287,11 +227,11 @@ fn a_message_read_in_part_and_dropped_leaves_the_next_one_right() {
             ws.note()
         };
         for (adapter, fate, _, heap) in scene(role, takeover).act(read, |foe| {
-            let mut peer = Peer::new();
+            let mut peer = Peer::best();
             let mut wire = Vec::new();
             for message in [prose(300_000), prose(100), prose(301)] {
                 if !takeover {
-                    peer = Peer::new();
+                    peer = Peer::best();
                 }
                 let payload = peer.deflate(message);
                 let (a, b) = payload.split_at(payload.len() / 2);

@@ -1,4 +1,8 @@
 //! Sent, over sockets of this machine, with the heap counted.
+use crate::deflate::{
+    RSV1, TAIL,
+    sockets::{PLAIN_OFFER, prose, scene},
+};
 use crate::{
     harness::{End, *},
     support::wire::*,
@@ -16,28 +20,6 @@ use tickwire::{
     CloseCode, Config, Outbound, Role,
     deflate::{Deflate, Direction},
 };
-
-const RSV1: u8 = 0x40;
-
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-
-const PLAIN_OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-
-const PLAIN_ANSWER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
-    server_no_context_takeover; client_no_context_takeover\r\n";
-
-/// A victim that agreed on compression, of every message it sends.
-fn scene(role: Role, takeover: bool) -> Scene {
-    scene_with(role, takeover, Config::default())
-}
-
-fn scene_with(role: Role, takeover: bool, config: Config) -> Scene {
-    let mut deflate = Deflate { min_size: 0, ..Deflate::default() };
-    deflate.server.takeover = takeover;
-    deflate.client.takeover = takeover;
-    let lines = if role == Role::Server || takeover { PLAIN_OFFER } else { PLAIN_ANSWER };
-    Scene { role, config: Config { deflate: Some(deflate), ..config }, lines }
-}
 
 /// What the victim's frames become, of which the compressed ones have RSV1 set.
 struct Reader {
@@ -64,17 +46,6 @@ impl Reader {
         out.truncate((self.raw.total_out() - before) as usize);
         out
     }
-}
-
-/// Text that repeats itself, and not too much.
-fn prose(len: usize) -> String {
-    let mut rng = Rng::new(len as u64);
-    let mut text = String::new();
-    while text.len() < len {
-        text += &format!("{{\"bid\":1.0{},\"size\":{}}}", rng.below(10_000), rng.below(50));
-    }
-    text.truncate(len);
-    text
 }
 
 /// A message of one of two senders, who say numbers in order.
