@@ -4,7 +4,7 @@ use crate::{
     support::wire::*,
 };
 use std::time::Duration;
-use tickwire::{Config, Event, ProtocolError, RecvError, Role};
+use tickwire::{Config, Event, ProtocolError, RecvError};
 
 // A20
 #[test]
@@ -160,7 +160,7 @@ fn another_connection_of_the_same_thread_is_served_during_the_flood() {
         let until = served.clone();
         // Until the other one was served, and only the patience of `Foe` ends it otherwise.
         let flood = std::thread::spawn(move || {
-            let mut foe = Foe::new(Role::Server, io);
+            let mut foe = Foe::new(tickwire::Role::Server, io);
             foe.shake();
             let thousand = masked(PONG, "").repeat(1000);
             let mut frames = 0;
@@ -170,7 +170,7 @@ fn another_connection_of_the_same_thread_is_served_during_the_flood() {
             foe.end();
             frames
         });
-        let mut foe = Foe::new(Role::Server, other);
+        let mut foe = Foe::new(tickwire::Role::Server, other);
         foe.shake();
         for n in 0..100 {
             let question = format!("still there? {n}");
