@@ -9,12 +9,14 @@
 
 use crate::{
     Error,
+    drive::{Pace, drive},
     options::Options,
     output::{Outputs, print, tell},
-    run::{self, Pace, Turns},
+    run,
     signals::Interrupts,
     stream::{Input, Stream},
     tls,
+    turns::Turns,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -334,7 +336,7 @@ impl Suite<'_> {
         let mut is_silent = false;
         if *session.verdict() == Verdict::Waiting {
             session.received(bytes);
-            let driven = run::drive(&mut session, stream, &pace, &mut Turns::new(1).next());
+            let driven = drive(&mut session, stream, &pace, &mut Turns::new(1).next());
             is_silent = driven.is_silent;
         } else {
             say(stream, head, ""); // a case that is skipped
@@ -360,7 +362,7 @@ impl Suite<'_> {
             return;
         };
         session.received(bytes);
-        let driven = run::drive(&mut session, stream, &Pace::default(), &mut Turns::new(1).next());
+        let driven = drive(&mut session, stream, &Pace::default(), &mut Turns::new(1).next());
         let mut agents = self.agents();
         let agent = self.agent(&mut agents, name);
         agent.probe.learn(&session);

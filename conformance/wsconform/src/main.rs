@@ -3,6 +3,8 @@
 
 mod autobahn;
 mod client;
+mod drive;
+mod live;
 mod options;
 mod output;
 mod run;
@@ -10,6 +12,7 @@ mod server;
 mod signals;
 mod stream;
 mod tls;
+mod turns;
 
 use options::{Command, Options};
 use output::{Outputs, print, tell};

@@ -11,15 +11,18 @@
 
 use crate::{
     Error,
+    drive::{Pace, SILENT, drive},
+    live::Live,
     options::Options,
     output::{Outputs, print, tell},
     signals::Interrupts,
     stream::{Input, Stream},
+    turns::{Budget, Turns, lock},
 };
 use std::{
     io::{self, IsTerminal},
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{RecvTimeoutError, channel},
     },
@@ -27,9 +30,9 @@ use std::{
     time::{Duration, Instant},
 };
 use wsconform_cases::{
-    Action, Case, End, Env, Peer, Probe, Role, Session, Verdict,
+    Case, Env, Peer, Probe, Role, Session, Verdict,
     case::find,
-    report::{Report, Row, Stop},
+    report::{Report, Row},
 };
 
 /// Somebody to test: one connection for each session.
@@ -49,152 +52,17 @@ pub(crate) trait Target: Sync {
     fn abandon(&self) {}
 }
 
-/// The bytes that the cases of one moment may make the target hold together.
-const MOST: u64 = 64 << 20;
-
 /// What counts for nothing beside that.
 const SMALL: u64 = 64 << 10;
 
-/// A peer that drips its answer ends its session after this time.
-const LONGEST: Duration = Duration::from_secs(60);
-
 /// How often a failure has to come again, alone, before it is one.
 const REPEATS: usize = 3;
-
-/// How many commands may have started, or do, before it is their turn to talk alone. What they send
-/// first waits for its answer until then, and they don't wait for ever.
-const AHEAD: usize = 4;
 
 /// How long a target that is in doubt is asked for an opening again and again.
 const DOUBT: Duration = Duration::from_secs(5);
 
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(300);
-
-/// A target is silent after five round trips, and at least this time.
-const SILENT: Duration = Duration::from_millis(20);
-
-/// How long the target takes to answer, by the bytes that a session has sent: a message of 16 MiB
-/// can take a second where a Ping takes a millisecond.
-#[derive(Clone, Default)]
-pub(crate) struct Pace(Vec<(usize, Duration)>);
-
-impl Pace {
-    /// Takes what a session of the probe has measured.
-    pub(crate) fn learn(&mut self, driven: &Driven) {
-        self.0.push((driven.sent, driven.slowest));
-        self.0.sort_unstable();
-    }
-
-    /// Until something is known, that of a peer that has just started on a busy machine: it only
-    /// bounds waits for an answer.
-    fn round_trip(&self, sent: usize) -> Duration {
-        let size = self.0.iter().map(|known| known.0).find(|&size| size >= sent);
-        let known = self.0.iter().filter(|known| size.is_none_or(|size| known.0 <= size));
-        let slowest = known.map(|known| known.1).max();
-        slowest.unwrap_or(Duration::from_millis(500)).max(Duration::from_millis(1))
-    }
-}
-
-/// What a session has shown beside its verdict.
-pub(crate) struct Driven {
-    sent: usize,
-    /// The longest time between the end of a write and the next bytes.
-    slowest: Duration,
-    wrote: Option<Instant>,
-    heard: Option<Instant>,
-    /// The end of the stream, or no answer in time, has decided what became of the session.
-    pub(crate) is_silent: bool,
-}
-
-/// Drives one session to its end.
-pub(crate) fn drive(
-    session: &mut Session,
-    stream: &mut Stream,
-    pace: &Pace,
-    turn: &mut Turn<'_>,
-) -> Driven {
-    let over = Instant::now() + LONGEST;
-    let mut driven =
-        Driven { sent: 0, slowest: Duration::ZERO, wrote: None, heard: None, is_silent: false };
-    loop {
-        let round_trip = pace.round_trip(driven.sent);
-        match session.next_action() {
-            Action::Send(bytes) => {
-                driven.sent += bytes.len();
-                if stream.write(&bytes).is_ok() {
-                    driven.wrote = Some(Instant::now());
-                    continue;
-                }
-                // What the peer said before it ended the stream explains why.
-                while let Input::Bytes(bytes) = stream.read(Duration::from_millis(100)) {
-                    driven.take(session, Input::Bytes(bytes));
-                }
-                driven.take(session, Input::Ended(End::Reset));
-            }
-            Action::Pause(wait) => {
-                let until = Instant::now() + wait.duration(round_trip);
-                loop {
-                    let left = until.saturating_duration_since(Instant::now());
-                    let input = read(stream, left, round_trip, turn);
-                    if !driven.take(session, input) {
-                        break;
-                    }
-                }
-            }
-            Action::Receive(wait) => {
-                let input = read(stream, wait.duration(round_trip), round_trip, turn);
-                if matches!(input, Input::Nothing) || Instant::now() > over {
-                    driven.is_silent = true;
-                    session.timed_out();
-                } else {
-                    driven.take(session, input);
-                }
-            }
-            Action::Shutdown => stream.shut_down(),
-            Action::Done => {
-                driven.is_silent &= session.observed().close.is_none();
-                return driven;
-            }
-        }
-    }
-}
-
-/// Waits at most `time` for bytes or the end, without the turn once the target is silent.
-fn read(stream: &mut Stream, time: Duration, round_trip: Duration, turn: &mut Turn<'_>) -> Input {
-    let until = Instant::now() + time;
-    let input = stream.read(time.min(SILENT.max(round_trip * 5)));
-    if !matches!(input, Input::Nothing) {
-        return input;
-    }
-    turn.give();
-    let input = stream.read(until.saturating_duration_since(Instant::now()));
-    turn.take();
-    input
-}
-
-impl Driven {
-    /// Hands in what was read. Returns whether it was bytes.
-    fn take(&mut self, session: &mut Session, input: Input) -> bool {
-        match input {
-            Input::Bytes(bytes) => {
-                let now = Instant::now();
-                if let Some(wrote) = self.wrote.filter(|wrote| self.heard < Some(*wrote)) {
-                    self.slowest = self.slowest.max(now - wrote);
-                }
-                self.heard = Some(now);
-                session.received(&bytes);
-                true
-            }
-            Input::Ended(end) => {
-                self.is_silent = true;
-                session.ended(end);
-                false
-            }
-            Input::Nothing => false,
-        }
-    }
-}
 
 /// Tests a target and writes its report, also at an interrupt. `name` is what the report calls it;
 /// `host` and `resource` are those of requests to a tested server.
@@ -265,7 +133,7 @@ fn run<T: Target>(
         env: env(host, resource, &probe, options),
         probe,
         pace,
-        budget: Budget { free: Mutex::new(MOST), more: Condvar::new() },
+        budget: Budget::new(),
         alone,
         live,
         presence: Mutex::new(Presence::There),
@@ -379,96 +247,6 @@ fn beside_each_other<I: Sync>(items: &[I], threads: usize, act: impl Fn(&I) + Sy
             });
         }
     });
-}
-
-/// What a run has shown so far.
-struct Live {
-    report: Mutex<Report>,
-    /// How many cases were chosen.
-    chosen: usize,
-    traces: Mutex<Traces>,
-}
-
-#[derive(Default)]
-struct Traces {
-    /// When the last connection was asked for that the target has answered. The system takes
-    /// connections for a target that is gone.
-    answered: Option<Instant>,
-    /// The same of the last that became a WebSocket.
-    opened: Option<Instant>,
-    /// The target is seen to refuse whatever it is asked.
-    refuses: bool,
-    doubtful: Vec<Trace>,
-}
-
-/// A session that was refused, or that silence or the end of the stream has decided.
-struct Trace {
-    case: &'static str,
-    wrote: Option<Instant>,
-    over: Instant,
-    is_silent: bool,
-}
-
-impl Live {
-    fn new(report: Report, chosen: usize) -> Live {
-        Live { report: Mutex::new(report), chosen, traces: Mutex::default() }
-    }
-
-    fn put(&self, row: Row) {
-        lock(&self.report).put(row);
-    }
-
-    fn report(&self) -> Report {
-        lock(&self.report).clone()
-    }
-
-    /// Takes down a session, for which a connection was asked for at `asked`.
-    fn trace(&self, session: &Session, asked: Instant, driven: &Driven) {
-        let mut traces = lock(&self.traces);
-        let is_open = session.observed().opened;
-        if driven.heard.is_some() {
-            traces.answered = traces.answered.max(Some(asked));
-        }
-        if is_open {
-            traces.opened = traces.opened.max(Some(asked));
-        }
-        if driven.is_silent || !is_open {
-            traces.doubtful.push(Trace {
-                case: &session.case().id,
-                wrote: driven.wrote,
-                over: Instant::now(),
-                is_silent: driven.is_silent,
-            });
-        }
-    }
-
-    fn has_answered_since(&self, time: Instant) -> bool {
-        lock(&self.traces).answered > Some(time)
-    }
-
-    /// The report of a run that ends early. Silence says something only of a target that has
-    /// answered somebody else later, and where it refuses all, so does a refusal.
-    fn stopped(&self, why: String, names: bool) -> Report {
-        let mut report = self.report();
-        let mut traces = lock(&self.traces);
-        let refuses = traces.refuses;
-        let proof = if refuses { traces.opened } else { traces.answered };
-        traces.doubtful.retain(|trace| Some(trace.over) > proof && (refuses || trace.is_silent));
-        traces.doubtful.sort_by_key(|trace| std::cmp::Reverse(trace.wrote));
-        let mut behind = Vec::new();
-        for trace in &traces.doubtful {
-            for row in report.rows.iter_mut().filter(|row| row.case == trace.case) {
-                let why = "the run ended before the target had answered again".to_owned();
-                row.verdict = Verdict::Untested { why };
-                if names && !behind.contains(&row.case) {
-                    behind.push(row.case.clone());
-                }
-            }
-        }
-        let not_run = self.chosen - report.rows.len();
-        report.stopped = Some(Stop { why, behind, not_run });
-        report
-    }
 }
 
 /// Whether the target is there.
@@ -677,98 +455,4 @@ impl<T: Target> Runner<'_, T> {
         let why = format!("failed {} times, and often no connection opened: {why}", failed + 1);
         Some(Verdict::Note { why })
     }
-}
-
-/// The rights to talk with the target, and those to start it before.
-pub(crate) struct Turns {
-    talk: Places,
-    start: Places,
-}
-
-struct Places {
-    free: Mutex<usize>,
-    more: Condvar,
-}
-
-/// One of the places, or that of one that was given away.
-pub(crate) struct Turn<'t> {
-    places: &'t Places,
-    is_mine: bool,
-}
-
-impl Turns {
-    pub(crate) fn new(count: usize) -> Turns {
-        let places = |count| Places { free: Mutex::new(count), more: Condvar::new() };
-        Turns { talk: places(count), start: places(count.max(AHEAD)) }
-    }
-
-    /// Waits for a turn.
-    pub(crate) fn next(&self) -> Turn<'_> {
-        Turn::of(&self.talk)
-    }
-
-    fn start(&self) -> Turn<'_> {
-        Turn::of(&self.start)
-    }
-}
-
-impl Turn<'_> {
-    fn of(places: &Places) -> Turn<'_> {
-        let mut turn = Turn { places, is_mine: false };
-        turn.take();
-        turn
-    }
-
-    fn take(&mut self) {
-        let free = self.places.more.wait_while(lock(&self.places.free), |free| *free == 0);
-        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.is_mine = true;
-    }
-
-    fn give(&mut self) {
-        if self.is_mine {
-            *lock(&self.places.free) += 1;
-            self.places.more.notify_one();
-            self.is_mine = false;
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.give();
-    }
-}
-
-/// Bytes that a target may hold.
-struct Budget {
-    free: Mutex<u64>,
-    more: Condvar,
-}
-
-/// Gives its bytes back when it is dropped.
-struct Held<'b> {
-    budget: &'b Budget,
-    bytes: u64,
-}
-
-impl Budget {
-    /// Waits for so many bytes, or for all of them.
-    fn take(&self, bytes: u64) -> Held<'_> {
-        let bytes = bytes.min(MOST);
-        let free = self.more.wait_while(lock(&self.free), |free| *free < bytes);
-        *free.unwrap_or_else(PoisonError::into_inner) -= bytes;
-        Held { budget: self, bytes }
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        *lock(&self.budget.free) += self.bytes;
-        self.budget.more.notify_all();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
