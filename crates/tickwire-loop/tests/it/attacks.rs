@@ -91,7 +91,10 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
 
 /// Attacks on what a loop has no code for, and who stands against them.
 const NOT_HERE: &[(&[u16], &str)] = &[
-    (&[2, 5, 10, 11, 13, 14, 16, 18, 30, 32, 35, 83, 84, 85, 91], "the core: its tests with these tags"),
+    (
+        &[2, 5, 10, 11, 13, 14, 16, 18, 30, 32, 35, 83, 84, 85, 91],
+        "the core: its tests with these tags",
+    ),
     (&[26, 27, 28], "the core draws the masking keys and the keys of requests"),
     (&[37, 39, 40, 42, 44, 45, 46, 47, 48, 49, 50, 51, 52], "the core compresses and inflates"),
     (&[54, 55, 56, 61, 62, 64, 66, 93, 95, 96], "the core's handshakes: `tests/handshake`"),
