@@ -14,8 +14,7 @@ use core::{
     time::Duration,
 };
 use tickwire::{
-    Report,
-    CloseCode, Config, Connection, Entropy, Event, Heartbeat, Next, Role, Time,
+    CloseCode, Config, Connection, Entropy, Event, Heartbeat, Next, Report, Role, Time,
     handshake::{Progress, client, server},
 };
 use tickwire_dial as _; // links, and all below it
