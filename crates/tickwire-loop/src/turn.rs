@@ -287,7 +287,7 @@ impl<'i, T> Turn<'i, T> {
             let passed = now - *self.since.get_or_insert(now);
             self.spent = self.spent.max((passed.as_nanos() / NANOS_PER_BYTE) as usize);
         }
-        let mut facts = Facts { dry: !readable || self.spent >= settings.turn_bytes, ..facts };
+        let facts = Facts { dry: !readable || self.spent >= settings.turn_bytes, ..facts };
         let mut until = None;
         let mut todo = order(facts, allow);
         if todo == Todo::Clock {
@@ -296,8 +296,7 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
                 return After::Again; // first `deliver` the error, if a deadline has passed
             }
-            facts.clock = Clock::Seen;
-            todo = order(facts, allow);
+            todo = if facts.reads_next(allow) { Todo::Read } else { Todo::Wait };
         }
         match todo {
             Todo::Item => return After::Again,

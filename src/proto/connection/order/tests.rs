@@ -58,6 +58,15 @@ fn whatever_the_facts_the_order_breaks_no_rule() {
     }
 }
 
+#[test]
+fn after_a_look_comes_a_read_or_a_wait() {
+    for (facts, allow) in all().filter(|(facts, allow)| order(*facts, *allow) == Todo::Clock) {
+        let seen = Facts { clock: Clock::Seen, ..facts };
+        let todo = if facts.reads_next(allow) { Todo::Read } else { Todo::Wait };
+        assert_eq!(todo, order(seen, allow), "{facts:?}, {allow:?}");
+    }
+}
+
 /// Each answer, carried out, changes a fact so that another answer follows. So who asks until there
 /// is a wait, or the end, gets there, if no bytes come.
 #[test]
