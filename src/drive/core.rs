@@ -42,7 +42,7 @@ pub(crate) enum Ready {
 pub(crate) trait Core<I>: Sized {
     /// Of a whole connection: `poll_side` compares it before and after each poll, and wakes the
     /// task of the other side if a change matters to that. `None` for the receiving half, because
-    /// the halves wake each other.
+    /// the halves wake each other; it is a constant, so that a half's polls store nothing for it.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// What an answer is fed to: `()` for the receiving half, because only the `Writer` can send.
     type Sender<'a>

@@ -105,8 +105,8 @@ impl<I: Source + Output> Incoming<I> {
     /// input is unread when the stream is dropped, and the peer might then lose the response.
     ///
     /// Other tasks run even if the peer floods: tokio's sockets yield once the task's budget is
-    /// used up, and `futures_io` after `READS` reads. Under tokio, a stream that uses no budget and
-    /// always has bytes may keep a thread of the runtime busy until [`LINGER`] is over.
+    /// used up, and `futures_io` after `READS_A_TURN` reads. Under tokio, a stream that uses no
+    /// budget and always has bytes may keep a thread of the runtime busy until [`LINGER`] is over.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;

@@ -531,3 +531,71 @@ fn the_mutants_that_are_left_out_are_of_functions_that_are_there() {
     }
     assert!(found > 40, "{found}");
 }
+
+/// The tables of `docs/ARCHITECTURE.md`, line by line: a condition and what comes next. The first
+/// line that applies decides.
+#[test]
+fn architecture_has_the_order_of_events_that_the_code_has() {
+    use tickwire::{
+        Ending,
+        order::{Allow, Clock, Facts, Input, SendFacts, ToSend, Todo, order, order_sending},
+    };
+    type Lines<'a, F, T> = &'a [(&'a dyn Fn(F) -> bool, T)];
+
+    let reads = |(facts, allow): (Facts, Allow)| {
+        let receives = !matches!(facts.input, Input::Ended(_));
+        let drains = facts.input == Input::Ended(Ending::Discard);
+        (allow.read && receives || drains) && !facts.dry
+    };
+    let lines: Lines<'_, (Facts, Allow), Todo> = &[
+        (&|(facts, allow)| facts.input == Input::New && allow.deliver, Todo::Item),
+        (&|(facts, _)| facts.unsent && !facts.refused, Todo::Write),
+        (
+            &|(facts, _)| facts.input == Input::Ended(Ending::ShutDown) && !facts.refused,
+            Todo::ShutDown,
+        ),
+        (&|(facts, _)| facts.input == Input::Ended(Ending::Done), Todo::Over),
+        (&|asked| (reads(asked) || asked.0.input == Input::New) && asked.1.ends_turn, Todo::Wait),
+        (&|(facts, _)| facts.clock == Clock::Old, Todo::Clock),
+        (&reads, Todo::Read),
+        (&|(facts, _)| facts.clock == Clock::Unseen, Todo::Clock),
+        (&|_| true, Todo::Wait),
+    ];
+    let flags = |bits: u32, at: u32| bits >> at & 1 == 1;
+    let ended = [Ending::Flush, Ending::ShutDown, Ending::Discard, Ending::Done].map(Input::Ended);
+    for input in [Input::New, Input::Starved].into_iter().chain(ended) {
+        for clock in [Clock::Seen, Clock::Unseen, Clock::Old] {
+            for bits in 0..64 {
+                let [unsent, refused, dry] = [0, 1, 2].map(|at| flags(bits, at));
+                let [deliver, read, ends_turn] = [3, 4, 5].map(|at| flags(bits, at));
+                let facts = Facts { input, unsent, refused, dry, clock };
+                let allow = Allow { deliver, read, ends_turn };
+                let line = lines.iter().find(|(applies, _)| applies((facts, allow))).unwrap();
+                assert_eq!(order(facts, allow), line.1, "{facts:?}, {allow:?}");
+            }
+        }
+    }
+
+    let sending: Lines<'_, SendFacts, ToSend> = &[
+        (&|facts| facts.failed, ToSend::Failed),
+        (&|facts| !facts.asked, ToSend::Write),
+        (&|facts| facts.refused && !facts.has_room, ToSend::Wait),
+        (&|_| true, ToSend::Done),
+    ];
+    for bits in 0..16 {
+        let [asked, refused, has_room, failed] = [0, 1, 2, 3].map(|at| flags(bits, at));
+        let facts = SendFacts { asked, refused, has_room, failed };
+        let line = sending.iter().find(|(applies, _)| applies(facts)).unwrap();
+        assert_eq!(order_sending(facts), line.1, "{facts:?}");
+    }
+
+    let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let tables = page.split("| facts, the first line that applies | next | why |").skip(1);
+    let says = tables.map(|table| {
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        rows.map(|row| row.split('|').nth(2).unwrap().trim().to_owned()).collect::<Vec<_>>()
+    });
+    let todos = lines.iter().map(|(_, todo)| format!("`{todo:?}`")).collect::<Vec<_>>();
+    let to_send = sending.iter().map(|(_, todo)| format!("`{todo:?}`")).collect();
+    assert_eq!(says.collect::<Vec<_>>(), [todos, to_send]);
+}

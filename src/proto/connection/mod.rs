@@ -95,8 +95,8 @@ use core::time::Duration;
 ///
 /// # Calls for a loop over many connections
 ///
-/// Over plain TCP and with few connections you need none of these; `tickwire-loop` has no other
-/// private door. Three tell facts that such a stream does not have:
+/// Over plain TCP and with few connections you need none of these. Three tell facts that such a
+/// stream does not have:
 ///
 /// - [`must_read`](Self::must_read) and [`Report::Unread`]: a kernel that reads by itself
 ///   (io_uring) does not say that a read blocked. So the loop asks how many bytes lie unread, and
@@ -104,11 +104,12 @@ use core::time::Duration;
 /// - [`Sender::set_unflushed`]: a TLS session holds ciphertext, for which the deadline on writing
 ///   and [`high_water`](Config::high_water) hold too.
 ///
-/// Six are about memory, because the loop lends its own buffers to thousands of connections:
+/// Others are about memory, because the loop lends its own buffers to thousands of connections:
 ///
 /// - [`Receiver::lend_filled`]: the kernel has read into a buffer of its choice. Lending that
 ///   buffer saves a copy.
-/// - [`Receiver::has_buffer`]: whether to lend a buffer before the next read.
+/// - [`Receiver::has_buffer`] and [`Receiver::wanted_len`]: whether to lend a buffer before the
+///   next read, and how long a one.
 /// - [`Receiver::buffer_len`] and [`Receiver::grown_len`]: what a connection holds, and may hold
 ///   after the next read, for a limit over all connections. Near that limit,
 ///   [`Receiver::reset_reads`] makes reads short.
@@ -321,34 +322,32 @@ impl Connection {
         self.inbound.ending(&self.tx)
     }
 
-    // The halves.
-
-    /// The receiving half by shared reference, to read the event at which [`step`](Self::step)
+    /// The receiver by shared reference, to read the event at which [`step`](Self::step)
     /// stopped.
     #[inline]
     pub fn receiver(&self) -> &Receiver {
         &self.inbound.rx
     }
 
-    /// The receiving half by mutable reference, to give it the bytes that you have read.
+    /// The receiver by mutable reference, to give it the bytes that you have read.
     #[inline]
     pub fn receiver_mut(&mut self) -> &mut Receiver {
         &mut self.inbound.rx
     }
 
-    /// The sending half by shared reference.
+    /// The sender by shared reference.
     #[inline]
     pub fn sender(&self) -> &Sender {
         &self.tx
     }
 
-    /// The sending half by mutable reference.
+    /// The sender by mutable reference.
     #[inline]
     pub fn sender_mut(&mut self) -> &mut Sender {
         &mut self.tx
     }
 
-    /// Both halves at once, so that you can feed the sender while you borrow a message from the
+    /// Both at once, so that you can feed the sender while you borrow a message from the
     /// receiver.
     ///
     /// A message cannot outlive the next receiving call:

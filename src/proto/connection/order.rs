@@ -1,6 +1,6 @@
-//! The order of events of an open connection. This is the only place that has it: whoever drives a
-//! connection (`next`, the adapters' `drive`, `tickwire-loop`) gathers facts, asks [`order`], does
-//! what it says, and asks again. ARCHITECTURE.md has the same table with the reasons.
+//! The order of events of an open connection. Whoever drives a connection (`next`, the adapters'
+//! `drive`, `tickwire-loop`) gathers facts, asks [`order`], does what it says, and asks again.
+//! ARCHITECTURE.md has the same table with the reasons, and says who acts before he asks.
 //!
 //! Hidden from the documentation: only `tickwire-loop` uses it from outside.
 #![allow(missing_docs)]
@@ -39,7 +39,7 @@ pub enum Clock {
     Seen,
     /// A wait needs a look, a read does not.
     Unseen,
-    /// Many reads were made without a look: see `Timers::looks`.
+    /// It must be looked at before the next read: see `Timers::looks`.
     Old,
 }
 
@@ -51,7 +51,7 @@ pub struct Facts {
     pub unsent: bool,
     /// Whether the stream refused the last write, flush or shutdown.
     pub refused: bool,
-    /// Whether the last read brought nothing.
+    /// Whether the last read brought nothing, or the caller's share of bytes is used up.
     pub dry: bool,
     pub clock: Clock,
 }
@@ -82,12 +82,12 @@ impl Facts {
 /// The caller's policy, this time.
 #[derive(Clone, Copy, Debug)]
 pub struct Allow {
-    /// `false` during a pause and without room for a reply; for one call also at the cork.
+    /// `false` during a pause and without room for a reply.
     pub deliver: bool,
     /// `false` during a pause, without room, and at a limit on received bytes.
     pub read: bool,
-    /// The caller's share is used up: others have their turn next. If more is left to do, the
-    /// caller asks again soon, and looks at the clock then.
+    /// The caller's share of messages is used up: others have their turn next. If more is left to
+    /// do, the caller asks again soon, and looks at the clock then.
     pub ends_turn: bool,
 }
 
