@@ -188,7 +188,7 @@ fn no_context_takeover_of_the_server_is_repeated() {
     assert_eq!(answer(takeover(), one).as_deref(), Some(one));
     assert_eq!(answer(takeover(), "permessage-deflate").as_deref(), Some("permessage-deflate"));
     // Each message inflates alone: `short_messages_..` and the round trips in
-    // tests/core/deflate.rs.
+    // tests/wire/deflate/sent.rs.
 }
 
 // P161
@@ -221,7 +221,7 @@ fn a_window_of_8_is_declined_or_sent_plain() {
     assert_eq!(verdict(ours(), &told), Ok(()));
     let agreed = agreed_by_client(&Config { deflate: Some(ours()), ..Config::default() }, &told);
     assert_eq!(agreed.client.window_bits, 8);
-    // `a_window_of_8_bits_is_never_written` in tests/core/deflate.rs goes on from there.
+    // `a_window_of_8_bits_is_never_written` in tests/wire/deflate/sent.rs goes on from there.
 }
 
 // P163, P168

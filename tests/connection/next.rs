@@ -19,6 +19,7 @@ fn at(seconds: u32) -> Option<Time> {
 
 /// Waits for bytes alone.
 const IDLE: Wait = Wait { readable: true, writable: false, until: None };
+
 /// Waits for room too.
 const BLOCKED: Wait = Wait { writable: true, ..IDLE };
 

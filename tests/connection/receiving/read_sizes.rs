@@ -5,9 +5,11 @@ use bytes::Bytes;
 use tickwire::{Config, Connection, Role, Step};
 
 const KIB: usize = 1 << 10;
+
 /// The longest header: a read asks for one more than its setting names, for each `read_buffer` of
 /// it.
 const HEADER: usize = 14;
+
 /// What a buffer has besides the bytes of a read.
 const SLACK: usize = 8;
 

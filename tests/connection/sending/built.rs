@@ -137,7 +137,7 @@ fn can(kind: DataKind, how: How) -> bool {
 }
 
 #[test]
-fn it_is_the_frame_that_feed_makes_for_every_length_and_room() {
+fn a_built_message_is_the_frame_that_feed_makes_for_every_length_and_room() {
     for (role, kind) in product(ROLES, KINDS) {
         for len in LENGTHS.into_iter().take(times(LENGTHS.len(), 4)) {
             let payload = &payload(kind, len);

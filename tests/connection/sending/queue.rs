@@ -11,7 +11,7 @@ fn over(role: Role) -> usize {
     if role == Role::Client { 6 } else { 2 }
 }
 
-// A24, P207
+// P207
 #[test]
 fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole() {
     for (role, mut conn) in connections(&Config { high_water: 100, ..Config::default() }) {

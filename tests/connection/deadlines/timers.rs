@@ -1,10 +1,12 @@
-//! Every deadline, on a virtual clock (PROTOCOL.md 13).
+//! Deadlines on frames, messages, writes and the closing handshake: from when they run, what puts
+//! them off, and what is due at once (PROTOCOL.md 13).
 use crate::support::wire::*;
 use bytes::Buf;
 use std::time::Duration;
-use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Report, Time};
+use tickwire::{Config, Connection, Ending, ReadyState, RecvError, Report, Step, Time};
 
 const SECOND: Duration = Duration::from_secs(1);
+
 const MILLI: Duration = Duration::from_millis(1);
 
 fn at(seconds: u64) -> Time {
@@ -41,6 +43,7 @@ fn a_connection_without_deadlines_needs_no_time() {
     }
 }
 
+// A25
 #[test]
 fn a_frame_has_to_be_whole_in_time() {
     // A25: from its first byte, whatever trickles in, header, payload or control frame.
@@ -412,6 +415,7 @@ fn a_write_of_no_bytes_is_no_progress() {
     assert_eq!(tell(&mut conn, at(10)), Err(RecvError::WriteTimeout));
 }
 
+// P073, P075, A31
 #[test]
 fn the_peer_has_to_answer_our_close_in_time() {
     // P073, P075, A31: also when it trickles data, and when our Close cannot be written.
@@ -505,47 +509,6 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
         let took = found - last;
         assert!(took <= interval * 6 / 5 + timeout, "{role:?} {phase}: {took:?}");
         assert!(took >= interval * 19 / 20 + timeout, "{role:?} {phase}: {took:?}");
-    }
-}
-
-#[test]
-fn two_live_ends_keep_each_other_alive_for_ever() {
-    let config = with_heartbeat(8 * SECOND, 3 * SECOND);
-    let mut pair = Pair::new(&config);
-    let intervals = times(125, 6);
-    pair.advance(8 * intervals as u32 * SECOND);
-    for role in ROLES {
-        let end = pair.end(role);
-        assert_eq!(end.conn.ready_state(), ReadyState::Open);
-        assert!(end.seen.len() > intervals * 2 / 5);
-        assert!(end.seen.iter().all(|e| matches!(e, Seen::Ping(_) | Seen::Pong(_))));
-        assert_eq!(end.conn.sender().rtt().unwrap().latest, Duration::ZERO); // on this clock
-    }
-    // A peer that hears and answers nothing is found.
-    pair.server.deaf = true;
-    pair.server.conn.set_paused(true);
-    pair.advance(14 * SECOND);
-    assert_eq!(pair.client.seen.last(), Some(&Seen::Failed(RecvError::PongTimeout)));
-}
-
-#[test]
-fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
-    let config = Config { high_water: 10, ..with_heartbeat(8 * SECOND, 3 * SECOND) };
-    for (_, mut conn) in connections(&config) {
-        conn.sender_mut().feed(&vec![1; 100]).unwrap(); // full, which does not refuse the ping
-        let mut out = write(&mut conn, 3);
-        for second in 0..100 {
-            tell(&mut conn, at(second)).unwrap();
-        }
-        out.extend(drain(&mut conn));
-        assert_eq!(sent(&out)[1].0, PING);
-        assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-        tell(&mut conn, at(100)).unwrap();
-        let look = at(100) + 8 * SECOND / 5; // whether something came
-        assert_eq!(conn.poll_timeout(), Some(look));
-        tell(&mut conn, look).unwrap();
-        assert_eq!(conn.poll_timeout(), Some(at(103)));
-        assert_eq!(tell(&mut conn, at(103)), Err(RecvError::PongTimeout));
     }
 }
 
@@ -704,31 +667,6 @@ fn a_commit_of_no_bytes_is_no_sign_of_life() {
 }
 
 #[test]
-fn presets_find_a_dead_peer_in_the_time_they_name() {
-    let seconds = |n: f64| Duration::from_secs_f64(n);
-    for (preset, ping, dead) in [
-        (Heartbeat::BEHIND_PROXIES, [20.0, 24.0], 45.0),
-        (Heartbeat::TRADING, [1.0, 1.2], 3.25),
-        (Heartbeat::PHONE, [240.0, 288.0], 330.0),
-    ] {
-        for role in ROLES {
-            let mut conn =
-                connection(role, &Config { heartbeat: Some(preset), ..Config::default() });
-            tell(&mut conn, Time::ZERO).unwrap();
-            let mut now = Duration::ZERO;
-            while !conn.sender().has_outgoing() {
-                now = conn.poll_timeout().unwrap() - Time::ZERO;
-                tell(&mut conn, Time::new(now)).unwrap();
-            }
-            assert!(now >= seconds(ping[0]) && now <= seconds(ping[1]), "{preset:?} {now:?}");
-            let (found, error) = until(&mut conn, now, 1000 * SECOND);
-            assert_eq!(error, Some(RecvError::PongTimeout));
-            assert!(found <= seconds(dead), "{preset:?} {found:?}");
-        }
-    }
-}
-
-#[test]
 fn saying_again_that_reading_goes_on_gives_no_more_time() {
     let config =
         Config { frame_timeout: 10 * SECOND, ..with_heartbeat(1000 * SECOND, 1000 * SECOND) };
@@ -744,22 +682,42 @@ fn saying_again_that_reading_goes_on_gives_no_more_time() {
 }
 
 #[test]
-fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
-    // The close timer runs, and it alone.
-    let config = Config { close_timeout: 20 * SECOND, ..with_heartbeat(SECOND, SECOND) };
-    for (_, mut conn) in connections(&config) {
+fn the_frame_timer_does_not_run_for_chunks() {
+    let config = Config { frame_timeout: Duration::from_secs(1), ..Config::default() };
+    for role in ROLES {
+        let wire = to(role, BINARY, vec![1; 5000]);
+        let mut conn = connection(role, &config);
         let mut now = Duration::ZERO;
-        while drain(&mut conn).is_empty() {
+        feed(&mut conn, &wire[..100]);
+        assert_eq!(chunks(&mut conn).len(), 1);
+        for byte in &wire[100..200] {
+            now += Duration::from_secs(1);
             tell(&mut conn, Time::new(now)).unwrap();
-            now += SECOND / 10;
+            feed(&mut conn, &[*byte]);
+            assert_eq!(chunks(&mut conn).len(), 1);
         }
-        tell(&mut conn, Time::new(now)).unwrap(); // the Pong is awaited, within a second
-        conn.sender_mut().close(None).unwrap();
-        drain(&mut conn);
-        for later in 0..20 {
-            tell(&mut conn, Time::new(now + later * SECOND)).unwrap();
+        // For a control frame between its fragments it does.
+        let mut between = connection(role, &config);
+        feed(&mut between, &to(role, BINARY_OPEN, "abc"));
+        assert_eq!(chunks(&mut between).len(), 1);
+        let ping = to(role, PING, "a");
+        feed(&mut between, &ping[..ping.len() - 1]);
+        assert_eq!(between.step_chunk(), Ok(Step::NeedInput));
+        for quarter in 0..4 {
+            between.handle_timeout(Time::new(now + Duration::from_millis(250) * quarter)).unwrap();
         }
-        let end = Time::new(now + 20 * SECOND);
-        assert_eq!(tell(&mut conn, end), Err(RecvError::CloseTimeout));
+        let late = Time::new(now + Duration::from_secs(1));
+        assert_eq!(tell(&mut between, late), Err(RecvError::FrameTimeout));
+        // Nobody takes the rest.
+        assert_eq!(conn.step(), Ok(Step::NeedInput));
+        tell(&mut conn, Time::new(now)).unwrap();
+        feed(&mut conn, &wire[200..210]);
+        assert_eq!(conn.step(), Ok(Step::NeedInput));
+        for _ in 0..4 {
+            now += Duration::from_millis(250);
+            tell(&mut conn, Time::new(now)).unwrap();
+        }
+        now += Duration::from_millis(1); // the time of ten bytes
+        assert_eq!(tell(&mut conn, Time::new(now)), Err(RecvError::FrameTimeout));
     }
 }

@@ -38,7 +38,7 @@ fn messages() -> Vec<Seen> {
 }
 
 #[test]
-fn it_goes_in_at_the_first_message_boundary_at_every_write_offset() {
+fn feed_first_goes_in_at_the_first_message_boundary_at_every_write_offset() {
     // P030: never between fragments; several keep their order; a ping passes them all.
     let config = Config { min_vectored: 32, ..Config::default() };
     for (role, mut probe) in connections(&config) {
@@ -71,7 +71,7 @@ fn it_goes_in_at_the_first_message_boundary_at_every_write_offset() {
 }
 
 #[test]
-fn it_waits_for_the_last_chunk_of_a_message_begun() {
+fn feed_first_waits_for_the_last_chunk_of_a_message_begun() {
     for (role, written) in product(ROLES, 0..12) {
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().feed_chunk(opening(b"be")).unwrap();
@@ -101,7 +101,7 @@ fn it_waits_for_the_last_chunk_of_a_message_begun() {
 }
 
 #[test]
-fn it_is_admitted_up_to_twice_high_water() {
+fn feed_first_is_admitted_up_to_twice_high_water() {
     for (role, mut conn) in connections(&Config { high_water: 100, ..Config::default() }) {
         conn.sender_mut().feed(&vec![0; 150]).unwrap();
         assert!(conn.sender_mut().feed("x").is_err());
@@ -118,7 +118,7 @@ fn it_is_admitted_up_to_twice_high_water() {
 }
 
 #[test]
-fn an_orderly_close_waits_for_it_and_drops_only_what_has_no_place() {
+fn an_orderly_close_waits_for_an_overtaking_message_and_drops_only_what_has_no_place() {
     for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().feed("data").unwrap();
         conn.sender_mut().feed_first("first").unwrap();
@@ -142,7 +142,7 @@ fn an_orderly_close_waits_for_it_and_drops_only_what_has_no_place() {
 }
 
 #[test]
-fn an_abort_drops_it_unless_it_is_under_way() {
+fn an_abort_drops_an_overtaking_message_unless_it_is_under_way() {
     for (role, written) in product(ROLES, 0..40) {
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().feed("data").unwrap();
@@ -162,7 +162,7 @@ fn an_abort_drops_it_unless_it_is_under_way() {
 }
 
 #[test]
-fn several_keep_their_order_around_a_control_frame_that_was_alone() {
+fn overtaking_messages_keep_their_order_around_a_control_frame_that_was_alone() {
     for (role, written) in product(ROLES, 0..3) {
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().ping(b"alone").unwrap();
