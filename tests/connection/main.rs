@@ -14,3 +14,5 @@ mod messages;
 mod next;
 mod receiving;
 mod sending;
+
+use support::verdicts::*;

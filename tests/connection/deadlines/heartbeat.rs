@@ -191,3 +191,79 @@ fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
         assert_eq!(tell(&mut conn, end), Err(RecvError::CloseTimeout));
     }
 }
+
+fn at_millis(millis: u64) -> Time {
+    Time::new(Duration::from_millis(millis))
+}
+
+/// A Ping after 4 s of silence, 2 s to answer it.
+fn beating() -> Config {
+    Config {
+        heartbeat: Some(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(2))),
+        ..Config::default()
+    }
+}
+
+/// Tells the time every 100 ms up to this second, after `each`; when and how it failed.
+fn live(
+    conn: &mut tickwire::Connection,
+    seconds: u64,
+    mut each: impl FnMut(&mut tickwire::Connection, u64),
+) -> Option<(u64, RecvError)> {
+    (0..seconds * 10).map(|tenth| tenth * 100).find_map(|now| {
+        each(conn, now);
+        let told = tell(conn, at_millis(now));
+        told.err().map(|error| (now, error))
+    })
+}
+
+// P204
+#[test]
+fn a_silent_peer_is_pinged_and_then_given_up_in_time_and_without_a_close() {
+    for (role, last) in product(ROLES, (0..4000).step_by(300)) {
+        let mut conn = connection(role, &beating());
+        let mut output = Vec::new();
+        let end = live(&mut conn, 60, |conn, now| {
+            if now <= last {
+                receive(conn, &to(role, PONG, ""));
+            }
+            output.extend(drain(conn));
+        });
+        let (when, error) = end.expect("it is found");
+        assert_eq!(error, RecvError::PongTimeout);
+        let after = when - last;
+        assert!((6000..=7200).contains(&after), "{after} after the last byte"); // 1.25 · 4 + 2
+        assert_eq!(sent(&output).iter().map(|f| f.0).collect::<Vec<_>>(), [PING]);
+        assert!(!conn.sender().has_outgoing(), "no Close");
+        assert_eq!(code_of(conn.closed()), (1006, false));
+    }
+}
+
+// P205
+#[test]
+fn any_byte_is_a_sign_of_life() {
+    for role in ROLES {
+        // A chatty peer that answers no Ping, a byte at a time.
+        let wire = to(role, BINARY, vec![0; 100]);
+        let mut bytes = wire.iter();
+        let mut conn = connection(role, &beating());
+        let end = live(&mut conn, 50, |conn, now| {
+            if now % 1000 == 0 {
+                receive(conn, &[*bytes.next().unwrap()]);
+            }
+            assert!(drain(conn).is_empty(), "it is not even pinged");
+        });
+        assert_eq!(end, None);
+        // A quiet one that answers Pings, and nothing else.
+        let (mut conn, mut pings) = (connection(role, &beating()), 0);
+        let end = live(&mut conn, 60, |conn, _| {
+            for (b0, payload) in sent(&drain(conn)) {
+                assert_eq!(b0, PING);
+                receive(conn, &to(role, PONG, payload));
+                pings += 1;
+            }
+        });
+        assert_eq!(end, None);
+        assert!(pings > 1, "{pings}");
+    }
+}

@@ -245,3 +245,35 @@ fn the_times_of_a_read_hold_until_they_are_set_again() {
         assert_eq!([next(Some(times)), next(None)], [times; 2]);
     }
 }
+
+// P209
+#[cfg(feature = "std")]
+#[test]
+fn nothing_is_read_that_nobody_asks_for() {
+    use crate::support::carriers::Line;
+    for role in ROLES {
+        let wire = to(role, TEXT, "x").repeat(100_000);
+        let most = (16 << 10) + 14; // the read buffer, with room for a header
+        let line = Line::new(&wire, usize::MAX);
+        let conn = connection(role, &Config::default());
+        let mut ws = tickwire::blocking::WebSocket::from_parts(line.clone(), conn);
+        assert_eq!(line.left(), wire.len());
+        for _ in 0..10 {
+            assert!(ws.recv().unwrap().is_some());
+        }
+        assert!(line.left() >= wire.len() - most, "one read is enough for ten");
+        #[cfg(feature = "tokio")]
+        crate::support::carriers::block_on(async {
+            let line = Line::new(&wire, usize::MAX);
+            let conn = connection(role, &Config::default());
+            let mut ws = tickwire::tokio::WebSocket::from_parts(line.clone(), conn);
+            for _ in 0..10 {
+                assert!(ws.recv().await.unwrap().is_some());
+            }
+            assert!(line.left() >= wire.len() - most, "one read is enough for ten");
+            let (mut reader, _writer) = ws.into_split();
+            assert!(reader.recv().await.unwrap().is_some());
+            assert!(line.left() >= wire.len() - most, "split or not");
+        });
+    }
+}

@@ -3,7 +3,12 @@ use crate::support::wire::*;
 use bytes::{Buf, Bytes};
 use testkit::Rng;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, OwnedMessage, Prepared, Report, Role, SendError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, OwnedMessage, Prepared, ReadyState, Report,
+    Role, SendError,
+    handshake::{
+        HandshakeError,
+        client::{Handshake, Request},
+    },
 };
 
 /// Header and masking key of a short frame.
@@ -308,4 +313,104 @@ fn advancing_past_the_end_panics() {
     let mut conn = server(&Config::default());
     conn.sender_mut().feed("x").unwrap();
     conn.sender_mut().outgoing().advance(4);
+}
+
+// P222
+#[test]
+fn sending_once_it_closes_is_an_error_and_queues_nothing() {
+    for role in ROLES {
+        // Closed by us, by the peer, and by a violation.
+        let endings: [fn(&mut tickwire::Connection, Role); 3] = [
+            |conn, _| conn.sender_mut().close(None).unwrap(),
+            |conn, role| drop(receive(conn, &to(role, CLOSE, ""))),
+            |conn, role| drop(receive(conn, &to(role, 0x83, ""))),
+        ];
+        for end in endings {
+            let mut conn = connection(role, &Config::default());
+            end(&mut conn, role);
+            assert_eq!(conn.ready_state(), ReadyState::Closing);
+            let before = conn.sender().buffered_amount();
+            assert_eq!(conn.sender_mut().feed("late"), Err(SendError::Closed));
+            // Unlike a browser's, the amount does not grow by what was refused.
+            assert_eq!(conn.sender().buffered_amount(), before);
+            drain(&mut conn);
+            assert_eq!(conn.sender_mut().feed("late"), Err(SendError::Closed));
+            assert_eq!(conn.sender().buffered_amount(), 0);
+        }
+    }
+    // While connecting there is nothing to send with.
+    let request = Request::new("ws://h").unwrap();
+    let handshake = Handshake::new(&request, &Config::default(), Keys::new(1));
+    assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::Incomplete);
+}
+
+// P223
+#[test]
+fn the_buffered_amount_is_the_bytes_still_to_be_written() {
+    for role in ROLES {
+        let key = if role == Role::Client { 4 } else { 0 };
+        let mut conn = connection(role, &Config::default());
+        assert_eq!(conn.sender().buffered_amount(), 0);
+        conn.sender_mut().feed("hello").unwrap();
+        assert_eq!(conn.sender().buffered_amount(), 7 + key, "of the wire, not of the payload");
+        conn.sender_mut().feed(&[0; 200]).unwrap();
+        let all = 7 + key + 204 + key;
+        for written in 1..=all {
+            assert_eq!(write(&mut conn, 1).len(), 1);
+            assert_eq!(conn.sender().buffered_amount(), all - written);
+        }
+        assert!(!conn.sender().has_outgoing());
+    }
+}
+
+// P012
+#[test]
+fn the_shortest_form_of_length_is_sent() {
+    for role in ROLES {
+        let bit = if role == Role::Client { 0x80 } else { 0 };
+        for (len, form) in [
+            (0, vec![bit]),
+            (125, vec![bit | 125]),
+            (126, vec![bit | 126, 0, 126]),
+            (0xffff, vec![bit | 126, 0xff, 0xff]),
+            (0x1_0000, vec![bit | 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut conn = connection(role, &Config::default());
+            conn.sender_mut().feed(&vec![1; len]).unwrap();
+            let wire = drain(&mut conn);
+            assert_eq!(wire[..1 + form.len()], [&[BINARY], &form[..]].concat());
+            let key = if role == Role::Client { 4 } else { 0 };
+            assert_eq!(wire.len(), 1 + form.len() + key + len);
+        }
+    }
+}
+
+// P211
+#[test]
+fn writes_of_any_length_make_the_same_wire() {
+    // Through the adapters every test of tests/wire writes byte by byte as well, and is
+    // interrupted: see `Line`.
+    for role in ROLES {
+        let filled = || {
+            let mut conn = connection(role, &Config::default());
+            conn.sender_mut().feed("one").unwrap();
+            conn.sender_mut().feed(&vec![1; 70_000]).unwrap();
+            conn.sender_mut().feed(bytes::Bytes::from(vec![2; 9000])).unwrap();
+            conn.sender_mut().feed("three").unwrap();
+            conn
+        };
+        let whole = drain(&mut filled());
+        for step in [1, 2, 3, 7, 4096] {
+            let (mut conn, mut wire) = (filled(), Vec::new());
+            loop {
+                let piece = write(&mut conn, step);
+                if piece.is_empty() {
+                    break;
+                }
+                wire.extend(piece);
+                conn.report(Report::WriteBlocked);
+            }
+            assert_eq!(wire, whole, "by {step}");
+        }
+    }
 }
