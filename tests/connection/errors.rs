@@ -1,4 +1,7 @@
 //! `Debug` of errors: all that a `main` shows of the error that it returns.
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
+
 use std::{fmt::Debug, io};
 use tickwire::{
     CloseCode, Error, ProtocolError, RecvError, SendError,

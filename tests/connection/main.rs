@@ -1,5 +1,5 @@
 //! What a connection is once it is open: how it sends, receives, waits, ends and is driven, by
-//! subject.
+//! subject. What is `over_sockets` crosses a socket of this machine, and counts the heap.
 // `feed(&payload)` copies, `feed(payload)` may write it from where it lies: both are meant.
 #![allow(clippy::needless_borrows_for_generic_args)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
@@ -7,12 +7,34 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// The example whose server is attacked.
+#[cfg(all(feature = "tokio", not(miri)))]
+#[path = "../../examples/rooms/rooms.rs"]
+mod rooms;
+#[cfg(all(feature = "tokio", not(miri)))]
+#[path = "../../examples/rooms/session.rs"]
+mod session;
+
+#[cfg(feature = "std")]
+mod batching;
+#[cfg(feature = "tokio")]
+mod broadcast;
+#[cfg(feature = "tokio")]
+mod cancel;
 mod deadlines;
 #[cfg(feature = "std")]
 mod errors;
+mod events;
 mod messages;
 mod next;
 mod receiving;
 mod sending;
 
+#[cfg(all(feature = "tokio", not(miri)))]
+use support::alone;
 use support::verdicts::*;
+#[cfg(all(feature = "std", not(miri)))]
+use support::{harness, opening};
+
+#[global_allocator]
+static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

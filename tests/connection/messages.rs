@@ -1,4 +1,7 @@
 //! Messages and close frames as values: what they show in a log, what they turn into.
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
+
 use crate::support::wire::{BINARY, TEXT, connection, drain, sent};
 use bytes::Bytes;
 use std::{borrow::Cow, cmp::Ordering::Greater, sync::Arc};

@@ -1,5 +1,6 @@
 //! What is read, how much at once, and where it lies until it is handed out.
 mod buffers;
+mod busy_loops;
 mod chunks;
 mod read_sizes;
 mod reads;

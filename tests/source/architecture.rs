@@ -378,6 +378,33 @@ fn the_core_names_no_io_clock_or_thread() {
     assert_eq!(found, known.map(str::to_owned).into());
 }
 
+// A86
+#[test]
+fn a_clock_that_somebody_can_set_is_read_for_the_date_of_a_refusal_alone() {
+    fn look(folder: &Path, files: &mut usize, reads: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                look(&path, files, reads);
+            } else {
+                let source = fs::read_to_string(&path).unwrap();
+                let code = source.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+                let reading =
+                    code.filter(|line| line.contains("SystemTime") || line.contains("UNIX_EPOCH"));
+                reads.extend(reading.map(str::to_string));
+                *files += 1;
+            }
+        }
+    }
+    let (mut files, mut reads) = (0, Vec::new());
+    look(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files, &mut reads);
+    assert!(files > 30, "{files}");
+    // In `Incoming::answer`; a wrong clock makes a wrong header, and nothing else.
+    let dated = "let response = \
+                 self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));";
+    assert_eq!(reads, [dated]);
+}
+
 /// A `match` of the user's need not change with the next release, or must: each public enum says
 /// which, and the latter why.
 #[test]

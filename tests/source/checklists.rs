@@ -182,12 +182,7 @@ pub(crate) fn tested(letter: char) -> BTreeSet<u16> {
 
 /// Those that tests have which count the heap.
 pub(crate) fn tested_over_sockets(letter: char) -> BTreeSet<u16> {
-    numbers(
-        letter,
-        &all_tests(|path| {
-            path.ends_with("over_sockets.rs") || path.ends_with("attacks/fragments.rs")
-        }),
-    )
+    numbers(letter, &all_tests(|path| path.ends_with("over_sockets.rs")))
 }
 
 #[test]

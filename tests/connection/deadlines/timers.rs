@@ -1,9 +1,12 @@
 //! Deadlines on frames, messages, writes and the closing handshake: from when they run, what puts
 //! them off, and what is due at once (PROTOCOL.md 13).
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
+
 use crate::support::wire::*;
 use bytes::Buf;
 use std::time::Duration;
-use tickwire::{Config, Connection, Ending, ReadyState, RecvError, Report, Step, Time};
+use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Report, Step, Time};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -720,4 +723,45 @@ fn the_frame_timer_does_not_run_for_chunks() {
         now += Duration::from_millis(1); // the time of ten bytes
         assert_eq!(tell(&mut conn, Time::new(now)), Err(RecvError::FrameTimeout));
     }
+}
+
+// A86
+#[test]
+fn a_clock_that_jumps_ends_what_is_due_and_no_more() {
+    let at = |seconds| Time::new(Duration::from_secs(seconds));
+    let beat = Heartbeat::new(Duration::from_secs(20), Duration::from_secs(20));
+    for (role, mut conn) in connections(&Config { heartbeat: Some(beat), ..Config::default() }) {
+        // A machine that slept for longer than it ran, again and again: it asks whether the peer is
+        // still there, and believes the answer.
+        let mut pings = 0;
+        let sleeps = (1..=40).map(|i| Time::new(Duration::MAX / 41 * i));
+        for now in [at(0)].into_iter().chain(sleeps) {
+            conn.handle_timeout(now).unwrap();
+            for (b0, payload) in sent(&drain(&mut conn)) {
+                assert_eq!(b0, PING);
+                feed(&mut conn, &to(role, PONG, payload));
+                assert_eq!(conn.step(), Ok(Step::Pong));
+                pings += 1;
+            }
+            assert_eq!(conn.step(), Ok(Step::NeedInput));
+        }
+        assert!((2..=20).contains(&pings), "{pings}");
+        assert_eq!(conn.ready_state(), ReadyState::Open);
+        // At the end of time nothing is ever due again.
+        for _ in 0..20 {
+            conn.handle_timeout(Time::new(Duration::MAX)).unwrap();
+        }
+
+        // One that goes backwards, which it must not: nothing wraps, nothing is due early.
+        let mut conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
+        let mut latest = at(0);
+        for now in [at(1000), at(0), at(1001), at(5), Time::ZERO, at(1010)] {
+            conn.handle_timeout(now).unwrap();
+            assert!(drain(&mut conn).is_empty(), "nothing is due");
+            latest = latest.max(now);
+            assert!(conn.poll_timeout().is_some_and(|next| next > latest));
+        }
+    }
+    assert_eq!(Time::new(Duration::MAX) + Duration::MAX, Time::new(Duration::MAX));
+    assert_eq!(at(1) - at(2), Duration::ZERO);
 }

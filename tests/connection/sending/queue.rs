@@ -1,4 +1,7 @@
 //! What is buffered, when feeding is refused, and what was written (PROTOCOL.md 13).
+#[cfg(all(feature = "std", not(miri)))]
+mod over_sockets;
+
 use crate::support::wire::*;
 use bytes::{Buf, Bytes};
 use testkit::Rng;
