@@ -84,9 +84,23 @@ fn run<'w>(config: &Config, url: &str, wire: &'w [u8], cut: u8, eof: bool) -> Ou
     if eof && verdict == Ok(Progress::Partial) {
         dialogue.reading.end_of_stream();
         verdict = dialogue.step();
-        assert_eq!(verdict, Err(HandshakeError::UnexpectedEof), "more to come behind the end");
+        // Of a refusal only the body was missing.
+        let refused = matches!(verdict, Err(HandshakeError::Refused { .. }));
+        assert!(refused || verdict == Err(HandshakeError::UnexpectedEof), "{verdict:?}");
+        assert_eq!(refused, url.starts_with("http:") && has_final_head(wire));
     }
     (said, verdict, left)
+}
+
+/// Whether a head follows those of interim answers, if there are any.
+fn has_final_head(mut wire: &[u8]) -> bool {
+    loop {
+        let unfolded = unfold(wire);
+        match Head::read(&unfolded) {
+            Some(head) if head.first.starts_with(b"HTTP/1.1 1") => wire = &wire[head.len..],
+            head => return head.is_some(),
+        }
+    }
 }
 
 /// What is said to a proxy that answers so (RFC 1928, RFC 1929), and what is behind its answers if

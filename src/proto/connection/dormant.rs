@@ -10,7 +10,7 @@ use super::{
 use crate::proto::{
     config::{Config, Negotiated},
     role::Role,
-    tape::Note,
+    tape::{Note, Tape},
 };
 use alloc::boxed::Box;
 use core::fmt;
@@ -88,6 +88,7 @@ impl Dormant {
         // The stream of an idle connection was not shut. The old `LoopState` may have known that
         // reads block; without it, `next` may ask for one read in vain.
         let mut tx = Sender::from_kept(tx, config);
+        rx.tape = Tape::new();
         tx.out.tape = rx.tape.clone();
         rx.tape.note(Note::Starved);
         Connection {

@@ -48,6 +48,7 @@ use crate::proto::{
     memory::Memory,
     outlined::Outlined,
     role::Role,
+    tape::Tape,
     time::Time,
 };
 use alloc::boxed::Box;
@@ -154,6 +155,7 @@ impl Connection {
             tx: Sender::new(config, keys).into(),
             loop_state: next::LoopState::default(),
         };
+        this.inbound.rx.tape = Tape::new();
         this.tx.out.tape = this.inbound.rx.tape.clone();
         // `None` only in a build without zlib, in which no handshake agrees on compression.
         if let Some(agreed) = deflate

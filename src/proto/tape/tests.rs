@@ -17,7 +17,7 @@ fn at(seconds: u64) -> Time {
 /// Plays notes, each with what the connection is like then. Returns the rule that the last one
 /// breaks.
 fn play(notes: &[(Note, Facts)]) -> Option<String> {
-    let tape = Tape::default();
+    let tape = Tape::new();
     let (last, before) = notes.split_last().unwrap();
     for (note, facts) in before {
         tape.check(*note, || *facts);
