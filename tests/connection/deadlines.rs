@@ -1,5 +1,7 @@
-//! The times that a connection keeps, on a virtual clock.
+//! The times that a connection keeps, on a virtual clock; `everywhere` in real time.
 mod data;
+#[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
+mod everywhere;
 mod heartbeat;
 mod keep_alive;
 mod rtt;

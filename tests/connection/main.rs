@@ -6,6 +6,9 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
+#[path = "../support/ways/mod.rs"]
+mod ways;
 
 // The example whose server is attacked.
 #[cfg(all(feature = "tokio", not(miri)))]
@@ -15,6 +18,8 @@ mod rooms;
 #[path = "../../examples/rooms/session.rs"]
 mod session;
 
+#[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
+mod adapters;
 #[cfg(feature = "std")]
 mod batching;
 #[cfg(feature = "tokio")]
@@ -29,12 +34,21 @@ mod messages;
 mod next;
 mod receiving;
 mod sending;
+#[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
+mod streams_and_sinks;
 
 #[cfg(all(feature = "tokio", not(miri)))]
 use support::alone;
 use support::verdicts::*;
+#[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
+use support::{blocking::recv_error, wire::bytes};
 #[cfg(all(feature = "std", not(miri)))]
 use support::{harness, opening};
+#[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
+use ways::{
+    MS, Peer, binary, dialog, end, everywhere, line, meet, meet_behind, over, says_one_of_each,
+    serve,
+};
 
 #[global_allocator]
 static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

@@ -1,5 +1,5 @@
 //! Round-trip times: which Pong answers which Ping, what makes a time and what does not. That each
-//! adapter tells the time of a Pong when it is received is in `tests/adapters/messages.rs`.
+//! adapter tells the time of a Pong when it is received is in `adapters/messages.rs`.
 use crate::support::wire::*;
 use std::{collections::VecDeque, time::Duration};
 use tickwire::{Config, Connection, RoundTrip, SendError, Time};

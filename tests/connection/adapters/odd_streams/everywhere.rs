@@ -1,4 +1,5 @@
-//! Streams with oddities.
+//! Streams that give a byte at a time, hold back until a flush or take slices: over each adapter,
+//! whole and split.
 use crate::{
     Peer, bytes,
     end::End,

@@ -20,7 +20,7 @@ use tickwire::{
 crate::everywhere! {
     messages_of_every_length_and_kind_pass_both_ways
     each_message_is_answered_in_order
-    fragments_become_one_message_and_a_ping_between_them_is_answered
+    fragments_are_one_message_and_a_ping_between_is_answered
     a_message_goes_both_ways_in_chunks
     control_frames_are_seen_as_events
     control_frames_between_chunks_are_answered_and_passed_over
@@ -76,7 +76,7 @@ fn each_message_is_answered_in_order<E: End>() {
     });
 }
 
-fn fragments_become_one_message_and_a_ping_between_them_is_answered<E: End>() {
+fn fragments_are_one_message_and_a_ping_between_is_answered<E: End>() {
     let far = |peer: &mut Peer| {
         peer.say(TEXT_OPEN, b"Hel");
         peer.say(PING, b"between");

@@ -1,0 +1,2 @@
+//! Streams that can do less than a socket, or more.
+mod everywhere;

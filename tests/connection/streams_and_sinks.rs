@@ -1,0 +1,2 @@
+//! `Stream` and `Sink` of events.
+mod everywhere;
