@@ -44,6 +44,10 @@ pub(crate) mod wire;
 
 use proptest::test_runner::Config as ProptestConfig;
 
+/// Not in `tests/tls/by_rustls.rs`.
+#[cfg(feature = "rustls")]
+pub(crate) const IN_PLACE: bool = true;
+
 /// `value` with its fields set by `set_up`.
 pub(crate) fn set<T>(mut value: T, set_up: impl FnOnce(&mut T)) -> T {
     set_up(&mut value);

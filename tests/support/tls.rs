@@ -12,7 +12,7 @@ use rcgen::{
 };
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseFrame, Config, Dial, Error, Outbound, OwnedMessage, Role, Sender,
+    CloseFrame, Config, Dial, Error, Outbound, OwnedMessage, Sender,
     blocking::{self, Interest, Stream},
     handshake::client::Request,
     tls::rustls::{
@@ -42,9 +42,8 @@ use tokio::{
 pub type Client = Ws<on_tokio::MaybeTls, blocking::MaybeTls>;
 pub type Server = Ws<on_tokio::TlsStream<tokio::net::TcpStream>, blocking::TlsStream<TcpStream>>;
 
-/// Whether sessions open and seal records in place. Not in the binary that has the same tests with
-/// configurations that keep their keys.
-pub const IN_PLACE: bool = !matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"tls_by_rustls");
+/// Whether sessions open and seal records in place.
+pub const IN_PLACE: bool = super::IN_PLACE;
 
 // Certificates.
 

@@ -1,6 +1,6 @@
 //! TLS over streams that buffer, in both adapters: over tokio's `BufStream`, over a blocking stream
 //! that keeps all until it is flushed, over TLS. Whoever waits for an answer has flushed first.
-use crate::support::{
+use super::support::{
     blocking::{PATIENCE, patient},
     tls::{Authority, Raw},
 };

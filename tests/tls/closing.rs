@@ -1,5 +1,5 @@
 //! How a connection ends, over TCP in each adapter, and over TLS where an adapter has it.
-use crate::support::{
+use super::support::{
     blocking::with_time_enough,
     tls::{ADAPTERS, Adapter, Authority, PATIENCE, async_tcp, runtime, wait},
 };

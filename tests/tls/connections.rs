@@ -1,6 +1,6 @@
 //! TLS under both adapters, in both roles: what leaves in which records, how a stream ends, what is
 //! said of a bad certificate, and that the handshake has a time limit.
-use crate::support::{
+use super::support::{
     blocking::{bounded, bounded_each, ms, patient, trickle, with_time_enough},
     tls::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,

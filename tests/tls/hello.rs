@@ -1,6 +1,6 @@
 //! The key exchange in the first messages of a handshake: a ClientHello that is longer than a
 //! segment, and a HelloRetryRequest.
-use crate::support::{
+use super::support::{
     provider::{default_provider, kx_group},
     tls::{Authority, IN_PLACE},
 };

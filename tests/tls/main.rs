@@ -8,9 +8,11 @@
 mod support;
 
 mod buffered;
+mod by_rustls;
 mod closing;
 mod connections;
 mod connectors;
+mod cut_off;
 mod empty_records;
 mod hello;
 mod leaving;
@@ -21,3 +23,8 @@ mod records;
 mod renewal;
 mod session;
 mod slow;
+
+use support::{alone, harness};
+
+#[global_allocator]
+static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;

@@ -1,5 +1,5 @@
 //! TLS to a proxy, to the server behind it, and to both, one within the other.
-use crate::support::{
+use super::support::{
     blocking::{bounded, bounded_each},
     proxy::{BASIC, SECRET, Told, WAYS, Way, Ws, connect, first, head, relay},
     tls::{Authority, product},

@@ -1,6 +1,6 @@
 //! A session alone, with the core on top and no I/O: bytes are carried from one end to the other by
 //! hand.
-use crate::support::tls::{Authority, IN_PLACE};
+use super::support::tls::{Authority, IN_PLACE};
 use crate::support::wire::bytes;
 use bytes::Buf;
 use std::{

@@ -1,6 +1,6 @@
 //! TLS over a stream that takes little at a time, under tokio: nothing is refused for that, and
 //! whoever waits to write is woken, whatever a reader beside it does.
-use crate::support::{
+use super::support::{
     polled::{Polled, polled},
     tls::Authority,
 };

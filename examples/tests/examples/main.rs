@@ -17,6 +17,7 @@ mod rooms;
 #[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 #[path = "../../../tests/support"]
 mod support {
+    const IN_PLACE: bool = true;
     pub(crate) mod blocking;
     pub(crate) mod polled;
     pub(crate) mod provider;

@@ -127,8 +127,9 @@ fn fares(attack: impl Fn(Role, &mut Raw), messages: &[&str], end: End, code: (u1
     }
 }
 
+// A98
 #[test]
-fn a98_records_that_split_and_join_frames_are_a_stream_all_the_same() {
+fn records_that_split_and_join_frames_are_a_stream_all_the_same() {
     let numbers: Vec<String> = (0..50).map(|n| n.to_string()).collect();
     let texts: Vec<&str> = numbers.iter().map(|n| &**n).collect();
     let attack = |role, raw: &mut Raw| {
@@ -145,14 +146,16 @@ fn a98_records_that_split_and_join_frames_are_a_stream_all_the_same() {
     fares(attack, &texts.repeat(3), End::Closed, (1000, true));
 }
 
+// A98
 #[test]
-fn a98_an_end_without_a_close_notify_is_abnormal() {
+fn an_end_without_a_close_notify_is_abnormal() {
     fares(|role, raw| raw.say(&to(role, TEXT, "last")), &["last"], GONE, (1006, false));
     fares(|_, _| (), &[], GONE, (1006, false));
 }
 
+// A98
 #[test]
-fn a98_a_close_notify_is_no_close() {
+fn a_close_notify_is_no_close() {
     let attack = |role, raw: &mut Raw| {
         raw.say(&to(role, TEXT, "last"));
         raw.close_notify();
@@ -160,8 +163,9 @@ fn a98_a_close_notify_is_no_close() {
     fares(attack, &["last"], GONE, (1006, false));
 }
 
+// A98
 #[test]
-fn a98_of_a_record_or_a_frame_cut_off_nothing_is_delivered() {
+fn of_a_record_or_a_frame_cut_off_nothing_is_delivered() {
     for cut in [1, 5, 6, 20] {
         let attack = |role, raw: &mut Raw| {
             raw.say(&to(role, TEXT, "whole"));
@@ -184,8 +188,9 @@ fn a98_of_a_record_or_a_frame_cut_off_nothing_is_delivered() {
     }
 }
 
+// A98
 #[test]
-fn a98_what_follows_a_close_notify_is_nobody_s_data() {
+fn what_follows_a_close_notify_is_nobody_s_data() {
     let attack = |role, raw: &mut Raw| {
         let mut wire = raw.record(&to(role, TEXT, "last"));
         raw.tls.send_close_notify();
@@ -196,8 +201,9 @@ fn a98_what_follows_a_close_notify_is_nobody_s_data() {
     fares(attack, &["last"], GONE, (1006, false));
 }
 
+// A98
 #[test]
-fn a98_behind_both_closes_no_close_notify_is_missed() {
+fn behind_both_closes_no_close_notify_is_missed() {
     let attack = |role, raw: &mut Raw| {
         raw.say(&to(role, TEXT, "last"));
         raw.say(&to(role, CLOSE, close_body(1001, "")));
@@ -283,12 +289,14 @@ fn empty_records_do_no_harm(version: &'static SupportedProtocolVersion) {
     }
 }
 
+// A101
 #[test]
-fn a101_empty_records_around_a_close_notify_panic_nothing() {
+fn empty_records_around_a_close_notify_panic_nothing() {
     empty_records_do_no_harm(&TLS13);
 }
 
+// A101
 #[test]
-fn a101_empty_records_around_a_close_notify_of_tls_1_2_panic_nothing() {
+fn empty_records_around_a_close_notify_of_tls_1_2_panic_nothing() {
     empty_records_do_no_harm(&TLS12);
 }
