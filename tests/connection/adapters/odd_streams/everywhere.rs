@@ -75,15 +75,15 @@ enum Then {
 /// the messages, none is written whose last byte has not left it, as long as the connection lasts.
 /// Once it is over, none is unwritten that has left.
 fn what_a_stream_holds_back_is_not_written<E: End>() {
-    for (most, tight) in [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)] {
-        let how = How { most, tight, ..How::HOLDS };
-        // Beside each other, because most of them wait.
-        thread::scope(|scope| {
+    // Beside each other, because most of them wait.
+    thread::scope(|scope| {
+        for (most, tight) in [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)] {
+            let how = How { most, tight, ..How::HOLDS };
             for then in [Then::GoesOn, Then::Leaves, Then::Stays, Then::Closes] {
                 scope.spawn(move || with_time_enough(|time| holds_back::<E>(how, then, 5 * time)));
             }
-        });
-    }
+        }
+    });
 }
 
 /// Whether a write timeout left the time for it.

@@ -11,7 +11,7 @@ use tickwire::{Config, Heartbeat, RecvError, Role};
 #[test]
 fn a_frame_that_trickles_in_is_ended_by_the_frame_timeout() {
     for role in ROLES {
-        let config = Config { frame_timeout: Duration::from_millis(300), ..Config::default() };
+        let config = Config { frame_timeout: Duration::from_millis(60), ..Config::default() };
         let begun = [
             head(BINARY, key_of(peer(role)), Len::Long(1 << 20)), // inside a payload
             head(BINARY_OPEN, key_of(peer(role)), Len::Medium(60_000)),
@@ -30,7 +30,7 @@ fn a_frame_that_trickles_in_is_ended_by_the_frame_timeout() {
                         // A header has no room for more, so it stays at that.
                         return bytes + foe.rest().len();
                     }
-                    std::thread::sleep(Duration::from_millis(100)); // a Ping takes 12 s
+                    std::thread::sleep(Duration::from_millis(20)); // a Ping takes 2 s
                 }
                 bytes
             }) {
