@@ -1,3 +1,3 @@
 //! What comes in one read, and what leaves in one write.
-#[cfg(all(feature = "std", not(miri)))]
+mod blocking;
 mod over_sockets;

@@ -18,9 +18,9 @@ mod rooms;
 #[path = "../../examples/rooms/session.rs"]
 mod session;
 
-#[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
+#[cfg(all(feature = "std", not(miri)))]
 mod adapters;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(miri)))]
 mod batching;
 #[cfg(feature = "tokio")]
 mod broadcast;
@@ -34,6 +34,8 @@ mod messages;
 mod next;
 mod receiving;
 mod sending;
+#[cfg(all(feature = "std", not(miri)))]
+mod splitting;
 #[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
 mod streams_and_sinks;
 

@@ -1,2 +1,4 @@
 //! Streams that can do less than a socket, or more.
+mod blocking;
+#[cfg(all(unix, feature = "tokio", feature = "futures"))]
 mod everywhere;

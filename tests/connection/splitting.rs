@@ -1,0 +1,2 @@
+//! Two halves of a connection.
+mod blocking;
