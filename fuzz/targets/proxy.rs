@@ -92,14 +92,15 @@ fn run<'w>(config: &Config, url: &str, wire: &'w [u8], cut: u8, eof: bool) -> Ou
     (said, verdict, left)
 }
 
-/// Whether a head follows those of interim answers, if there are any.
+/// Whether a head follows those of interim answers, if there are any. 101 is final.
 fn has_final_head(mut wire: &[u8]) -> bool {
     loop {
         let unfolded = unfold(wire);
-        match Head::read(&unfolded) {
-            Some(head) if head.first.starts_with(b"HTTP/1.1 1") => wire = &wire[head.len..],
-            head => return head.is_some(),
+        let Some(Head { first, len, .. }) = Head::read(&unfolded) else { return false };
+        if !first.starts_with(b"HTTP/1.1 1") || first.starts_with(b"HTTP/1.1 101") {
+            return true;
         }
+        wire = &wire[len..];
     }
 }
 

@@ -133,7 +133,6 @@ impl Log {
                 Some("a verdict comes behind a look and a read that the stream refused")
             }
             Note::Waits(wait) => self.broken_wait(wait, facts),
-            Note::ShutDown if !self.ended => Some("the stream is shut behind the end"),
             Note::Over if !self.ended => Some("Over comes behind the end"),
             Note::Over if !facts.done => Some("Over comes only if nothing is left to do"),
             Note::Over if facts.whole && facts.has_outgoing => {
