@@ -10,3 +10,5 @@ mod leaving;
 #[cfg(all(unix, feature = "tokio", feature = "futures"))]
 mod messages;
 mod odd_streams;
+#[cfg(feature = "tokio")]
+mod tokio;

@@ -1,3 +1,3 @@
 //! Futures dropped wherever they wait.
-#[cfg(all(feature = "std", not(miri)))]
 mod over_sockets;
+mod tokio;

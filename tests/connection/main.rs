@@ -22,9 +22,9 @@ mod session;
 mod adapters;
 #[cfg(all(feature = "std", not(miri)))]
 mod batching;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(miri)))]
 mod broadcast;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", not(miri)))]
 mod cancel;
 mod deadlines;
 #[cfg(feature = "std")]
@@ -36,7 +36,7 @@ mod receiving;
 mod sending;
 #[cfg(all(feature = "std", not(miri)))]
 mod splitting;
-#[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
+#[cfg(all(feature = "tokio", feature = "futures", not(miri)))]
 mod streams_and_sinks;
 
 #[cfg(all(feature = "tokio", not(miri)))]

@@ -4,4 +4,6 @@ mod busy_loops;
 mod chunks;
 mod read_sizes;
 mod reads;
+#[cfg(all(feature = "tokio", not(miri)))]
+mod share;
 mod zero_copy;

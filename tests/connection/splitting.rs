@@ -1,2 +1,4 @@
 //! Two halves of a connection.
 mod blocking;
+#[cfg(feature = "tokio")]
+mod tokio;

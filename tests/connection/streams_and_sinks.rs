@@ -1,2 +1,4 @@
-//! `Stream` and `Sink` of events.
+//! `Stream` and `Sink`, of a connection and of its events.
+#[cfg(unix)]
 mod everywhere;
+mod tokio;

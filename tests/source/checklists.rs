@@ -34,7 +34,7 @@ const REQUIREMENTS: Checklist = Checklist {
              checks/interop/run proxy",
         ),
         (151..=151, "there is no second extension that could be stacked"),
-        (210..=210, "of the futures of the adapter for tokio: tests/tokio/cancel.rs"),
+        (210..=210, "of the futures of the adapter for tokio: tests/connection/cancel/tokio.rs"),
         (
             213..=220,
             "HTTP/2 and HTTP/3 are the HTTP stack's: \

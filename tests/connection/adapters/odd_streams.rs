@@ -2,3 +2,5 @@
 mod blocking;
 #[cfg(all(unix, feature = "tokio", feature = "futures"))]
 mod everywhere;
+#[cfg(feature = "tokio")]
+mod holding;

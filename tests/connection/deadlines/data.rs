@@ -1,4 +1,7 @@
 //! The deadline on data: a peer that only pings is found, and nobody else is.
+#[cfg(all(feature = "tokio", not(miri)))]
+mod tokio;
+
 use super::{Clocked, HOUR, MS, SECOND};
 use crate::support::wire::*;
 use std::time::Duration;

@@ -1,5 +1,8 @@
 //! A peer is pinged when it is silent, and cut if and only if it was silent at its own side, within
 //! the bounds of LIMITS: an independent model of the judge of silence. `TESTS=all` runs more cases.
+#[cfg(all(feature = "tokio", not(miri)))]
+mod tokio;
+
 use crate::support::{distant::*, silence::*, wire::*};
 use bytes::Buf;
 use std::time::Duration;

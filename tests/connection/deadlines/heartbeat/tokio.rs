@@ -1,6 +1,6 @@
 //! A task cuts a peer if and only if the peer was silent at its own side, although reads may be
 //! `Pending` while bytes lie ready. `TESTS=all` runs more cases.
-use super::support::{distant::*, silence::*, tokio::*, wire::sampled};
+use crate::support::{distant::*, silence::*, tokio::*, wire::sampled};
 use ::tokio::{
     io::ReadBuf,
     runtime::Builder,

@@ -216,7 +216,7 @@ macro_rules! send_all {
 }
 
 #[tokio::test(start_paused = true)]
-async fn send_survives_being_dropped_at_every_poll_and_fed_tells_what_became_of_it() {
+async fn send_survives_being_dropped_at_every_poll_and_fed_tells_of_it() {
     for (server, step) in cases() {
         let mut ws = stuttering(server, step);
         send_all!(ws);

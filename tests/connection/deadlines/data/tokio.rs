@@ -1,5 +1,5 @@
-//! The deadline on data, for callers who are not always there.
-use super::support::tokio::*;
+//! The deadline on data under tokio, for callers who are not always there.
+use crate::support::tokio::*;
 use ::tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     time::{Instant, sleep, timeout},
