@@ -29,10 +29,8 @@ use tickwire::{
     tls::{
         Session,
         rustls::{
-            CipherSuite, ClientConfig, ClientConnection, RootCertStore, ServerConfig,
-            ServerConnection,
-            pki_types::{CertificateDer, PrivateKeyDer, ServerName},
-            version::TLS13,
+            CipherSuite, ClientConfig, ClientConnection, ServerConfig, ServerConnection,
+            pki_types::ServerName, version::TLS13,
         },
     },
     tokio as on_tokio,
@@ -392,25 +390,22 @@ pub struct Setup {
 }
 
 pub fn setup() -> Setup {
-    let made = rcgen::generate_simple_self_signed(["localhost".into()]).expect("a certificate");
-    let cert: CertificateDer<'static> = made.cert.der().clone();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let made = testkit::tls::Identity::self_signed(&["localhost"]);
     let mut provider = provider::default_provider();
     provider.cipher_suites.retain(|s| s.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
     let provider = Arc::new(provider);
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.clone()).expect("a root");
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])
         .expect("a version");
-    let keeping = builder.with_root_certificates(roots).with_no_client_auth();
+    let keeping = builder.with_root_certificates(made.roots()).with_no_client_auth();
     let mut giving = keeping.clone();
     giving.enable_secret_extraction = true;
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .expect("a version");
-    let mut server =
-        builder.with_no_client_auth().with_single_cert(vec![cert], key).expect("a server");
+    let builder = builder.with_no_client_auth();
+    let server = builder.with_single_cert(made.chain.clone(), made.private());
+    let mut server = server.expect("a server");
     server.send_tls13_tickets = 0;
     Setup { keeping: keeping.into(), giving: giving.into(), server: server.into() }
 }

@@ -13,14 +13,14 @@ use tickwire::{
     handshake::client::Request,
     tls::rustls::{
         CipherSuite, ClientConfig, ClientConnection, Connection, ContentType, KeyLog,
-        ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, Tls13CipherSuite,
+        ProtocolVersion, ServerConfig, ServerConnection, Tls13CipherSuite,
         crypto::{
             CryptoProvider,
             cipher::{AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter},
             ring,
             tls13::OkmBlock,
         },
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+        pki_types::ServerName,
         quic::PacketKey,
         version::TLS13,
     },
@@ -108,24 +108,20 @@ struct Configs {
 fn configs(chacha: bool) -> &'static Configs {
     static ALL: OnceLock<[Configs; 2]> = OnceLock::new();
     let make = |id| {
-        let made = rcgen::generate_simple_self_signed(["localhost".into()]).expect("a certificate");
-        let cert: CertificateDer<'static> = made.cert.der().clone();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let identity = testkit::tls::Identity::self_signed(&["localhost"]);
         let mut provider: CryptoProvider = ring::default_provider();
         provider.cipher_suites.retain(|suite| suite.suite() == id);
         let provider = Arc::new(provider);
-        let mut roots = RootCertStore::empty();
-        roots.add(cert.clone()).expect("a root");
         let client = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13])
             .expect("a version")
-            .with_root_certificates(roots)
+            .with_root_certificates(identity.roots())
             .with_no_client_auth();
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .expect("a version")
             .with_no_client_auth()
-            .with_single_cert(vec![cert], key)
+            .with_single_cert(identity.chain.clone(), identity.private())
             .expect("its key");
         server.send_tls13_tickets = 0;
         Configs { client, server }

@@ -12,12 +12,12 @@ use std::{
     panic,
     sync::{Arc, OnceLock},
 };
+use testkit::tls::Identity;
 use tickwire::{
     tls::{
         Session, TlsError,
         rustls::{
-            ClientConfig, RootCertStore, ServerConfig,
-            pki_types::{CertificateDer, PrivateKeyDer},
+            ClientConfig, ServerConfig,
             version::{TLS12, TLS13},
         },
     },
@@ -49,9 +49,7 @@ struct Configs {
     /// In place, and through rustls.
     client: [Arc<ClientConfig>; 2],
     server: [Arc<ServerConfig>; 2],
-    roots: RootCertStore,
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
+    identity: Identity,
 }
 
 fn configs() -> &'static Configs {
@@ -65,26 +63,19 @@ fn configs() -> &'static Configs {
                 eprintln!("{info}");
             }
         }));
-        let made = rcgen::generate_simple_self_signed(["localhost".into()]).expect("a certificate");
-        let (certificate, key) = (made.cert.der().clone(), made.signing_key.serialize_der());
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).expect("a root");
+        let identity = Identity::self_signed(&["localhost"]);
         let client = [true, false].map(|extracts| {
-            let builder = ClientConfig::builder().with_root_certificates(roots.clone());
-            let mut config = builder.with_no_client_auth();
+            let mut config = identity.client();
             config.enable_secret_extraction = extracts;
             config.resumption = tickwire::tls::rustls::client::Resumption::disabled();
             Arc::new(config)
         });
         let server = [true, false].map(|extracts| {
-            let key = PrivateKeyDer::try_from(key.clone()).expect("a key");
-            let builder = ServerConfig::builder().with_no_client_auth();
-            let config = builder.with_single_cert(vec![certificate.clone()], key);
-            let mut config = config.expect("its key");
+            let mut config = identity.server();
             config.enable_secret_extraction = extracts;
             Arc::new(config)
         });
-        Configs { client, server, roots, certificate, key }
+        Configs { client, server, identity }
     })
 }
 
@@ -94,12 +85,12 @@ fn meet(flags: u8) -> (Session, Hostile) {
     let through = usize::from(flags & EXTRACTS == 0);
     if flags & SERVER != 0 {
         let session = Session::server(configs.server[through].clone());
-        (session.expect("a server"), Hostile::client(version, configs.roots.clone()))
+        (session.expect("a server"), Hostile::client(version, configs.identity.roots()))
     } else {
         let target: Target = "wss://localhost/".parse().expect("a URL");
         let session = Session::client(configs.client[through].clone(), &target);
-        let key = PrivateKeyDer::try_from(configs.key.clone()).expect("a key");
-        let peer = Hostile::server(version, vec![configs.certificate.clone()], key);
+        let Identity { chain, .. } = &configs.identity;
+        let peer = Hostile::server(version, chain.clone(), configs.identity.private());
         (session.expect("a client"), peer)
     }
 }

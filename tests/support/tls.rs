@@ -6,18 +6,13 @@ use super::{
     polled::{Polled, polled},
     provider,
 };
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
-};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose};
 use std::{
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
+    ops::Deref,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -26,10 +21,8 @@ use tickwire::{
     blocking::{self, Interest, Stream},
     handshake::client::Request,
     tls::rustls::{
-        ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
-        SupportedCipherSuite, Tls13CipherSuite,
-        crypto::CryptoProvider,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+        ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection,
+        SupportedCipherSuite, Tls13CipherSuite, crypto::CryptoProvider, pki_types::ServerName,
         server::WebPkiClientVerifier,
     },
     tokio as on_tokio,
@@ -47,24 +40,29 @@ pub const IN_PLACE: bool = super::IN_PLACE;
 
 // Certificates.
 
-/// An authority that nobody knows but who is told.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// The kit's, with configurations of these tests.
+pub struct Authority(testkit::tls::Authority);
 
-/// A certificate and its key.
-pub struct Identity {
-    pub chain: Vec<CertificateDer<'static>>,
-    pub key: KeyPair,
+/// The kit's, with configurations of these tests.
+pub struct Identity(testkit::tls::Identity);
+
+impl Deref for Authority {
+    type Target = testkit::tls::Authority;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Deref for Identity {
+    type Target = testkit::tls::Identity;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Authority {
     pub fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let mut params = CertificateParams::new([]).unwrap();
-        let name = format!("authority {}", NEXT.fetch_add(1, Ordering::Relaxed));
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        Self(testkit::tls::Authority::new())
     }
 
     /// A certificate for these hosts or addresses.
@@ -73,23 +71,7 @@ impl Authority {
     }
 
     pub fn issue_with(&self, names: &[&str], f: impl FnOnce(&mut CertificateParams)) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params(names, f).signed_by(&key, &self.0).unwrap();
-        Identity { chain: vec![certificate.der().clone()], key }
-    }
-
-    pub fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    pub fn der(&self) -> Vec<u8> {
-        self.0.der().to_vec()
-    }
-
-    pub fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        roots
+        Identity(self.0.issue_with(names, f))
     }
 
     /// A client that trusts this authority.
@@ -112,7 +94,7 @@ impl Authority {
         });
         let key = identity.private();
         let builder = ClientConfig::builder().with_root_certificates(self.roots());
-        let mut config = builder.with_client_auth_cert(identity.chain, key).unwrap();
+        let mut config = builder.with_client_auth_cert(identity.chain.clone(), key).unwrap();
         config.enable_secret_extraction = IN_PLACE;
         Arc::new(config)
     }
@@ -128,7 +110,7 @@ impl Authority {
         let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots())).build().unwrap();
         let key = identity.private();
         let builder = ServerConfig::builder().with_client_cert_verifier(verifier);
-        let mut config = builder.with_single_cert(identity.chain, key).unwrap();
+        let mut config = builder.with_single_cert(identity.chain.clone(), key).unwrap();
         config.enable_secret_extraction = IN_PLACE;
         Arc::new(config)
     }
@@ -136,24 +118,10 @@ impl Authority {
 
 /// A certificate that vouches for itself.
 pub fn self_signed(names: &[&str], f: impl FnOnce(&mut CertificateParams)) -> Identity {
-    let key = KeyPair::generate().unwrap();
-    let certificate = params(names, f).self_signed(&key).unwrap();
-    Identity { chain: vec![certificate.der().clone()], key }
-}
-
-fn params(names: &[&str], f: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
-    let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
-    let mut params = CertificateParams::new(names).unwrap();
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    f(&mut params);
-    params
+    Identity(testkit::tls::Identity::self_signed_with(names, f))
 }
 
 impl Identity {
-    pub fn private(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::Pkcs8(self.key.serialize_der().into())
-    }
-
     pub fn server(&self) -> Arc<ServerConfig> {
         self.server_with(|_| {})
     }

@@ -37,7 +37,7 @@ fn ends_of(version: &'static SupportedProtocolVersion) -> Ends {
     let key = identity.private();
     let server = ServerConfig::builder_with_protocol_versions(&[version])
         .with_no_client_auth()
-        .with_single_cert(identity.chain, key)
+        .with_single_cert(identity.chain.clone(), key)
         .unwrap();
     let client = ClientConfig::builder_with_protocol_versions(&[version])
         .with_root_certificates(authority.roots())

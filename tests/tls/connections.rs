@@ -1137,7 +1137,7 @@ fn tls_1_2_will_do() {
         let identity = authority.issue(&["localhost"]);
         let old = ServerConfig::builder_with_protocol_versions(&[&TLS12]).with_no_client_auth();
         let key = identity.private();
-        let old = old.with_single_cert(identity.chain, key).unwrap();
+        let old = old.with_single_cert(identity.chain.clone(), key).unwrap();
         let url = localhost_url(&echo_server(adapter, old.into()));
         let config = Config::default();
         let mut ws = Client::connect(adapter, &url, &config, authority.client()).unwrap();

@@ -68,7 +68,7 @@ impl Ours {
         match self.role {
             Role::Client => {
                 let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
-                let Identity { chain, .. } = &self.identity;
+                let chain = &self.identity.chain;
                 let peer = Hostile::server(self.version, chain.clone(), self.identity.private());
                 (Session::client(self.client.clone(), &target).unwrap(), peer)
             }

@@ -66,7 +66,7 @@ impl Ends {
     }
 
     fn peer(&self) -> Hostile {
-        let Identity { chain, .. } = &self.identity;
+        let chain = &self.identity.chain;
         match self.role {
             Role::Client => Hostile::server(self.version, chain.clone(), self.identity.private()),
             Role::Server => Hostile::client(self.version, self.roots.clone()),

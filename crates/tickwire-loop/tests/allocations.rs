@@ -347,16 +347,11 @@ fn fan_out() {
 /// Records are opened and sealed in place.
 #[cfg(feature = "rustls")]
 fn tls_configs() -> (ServerConfig, ClientConfig) {
-    use tickwire::tls::rustls::{RootCertStore, pki_types};
-    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let certificate = made.cert.der();
-    let key = pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let server = ServerConfig::builder().with_no_client_auth();
-    let mut server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
-    let mut client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    (server.enable_secret_extraction, client.enable_secret_extraction) = (true, true);
+    let identity = testkit::tls::Identity::self_signed(&["localhost"]);
+    let mut server = identity.server();
+    let mut client = identity.client();
+    server.enable_secret_extraction = true;
+    client.enable_secret_extraction = true;
     (server, client)
 }
 

@@ -38,19 +38,19 @@ fn threads_share_one_port_and_all_connections_are_served() {
 
 #[test]
 fn it_speaks_wss_with_the_certificate_it_was_given() {
-    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".into()]).unwrap();
-    let file = |name: &str, text: String| {
+    let identity = testkit::tls::Identity::self_signed(&["127.0.0.1"]);
+    let file = |name: &str, text: &str| {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let cert = file("cert.pem", pair.cert.pem());
-    let key = file("key.pem", pair.signing_key.serialize_pem());
+    let cert = file("cert.pem", identity.pem());
+    let key = file("key.pem", &identity.key.serialize_pem());
     let tls = ["--listen", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
     let running = start(&tls);
     let line = running.line();
     let request = Request::new(line.strip_prefix("listening on ").expect("where")).unwrap();
-    let tls = platform_config_and_roots(pair.cert.pem().as_bytes()).unwrap();
+    let tls = platform_config_and_roots(identity.pem().as_bytes()).unwrap();
     let dial = Dial::new(&request).tls(tls);
     let mut ws = dial.blocking_connect(&Config::default()).expect("it is accepted");
     ws.send("Zoë").unwrap();

@@ -71,12 +71,12 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(ws: WebSocket<S>) {
 
 #[tokio::test]
 async fn the_crates_own_client_converses_in_clear_and_over_tls() {
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+    let identity = testkit::tls::Identity::self_signed(&["localhost"]);
     let folder = std::env::temp_dir().join(format!("tickwire-http-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    std::fs::write(&certificate, pair.cert.pem()).unwrap();
-    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    std::fs::write(&certificate, identity.pem()).unwrap();
+    std::fs::write(&key, identity.key.serialize_pem()).unwrap();
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     for program in SERVERS {
         for (scheme, options) in
@@ -86,7 +86,7 @@ async fn the_crates_own_client_converses_in_clear_and_over_tls() {
                 let (server, address) = start(program, options);
                 let url = format!("{scheme}://localhost:{}/echo", address.port());
                 let request = Request::new(&url).unwrap().subprotocols(&["echo.v1"]).unwrap();
-                let tls = platform_config_and_roots(pair.cert.pem().as_bytes()).unwrap();
+                let tls = platform_config_and_roots(identity.pem().as_bytes()).unwrap();
                 let ws = Dial::new(&request).tls(tls).connect(&Config::default()).await;
                 converse(ws.unwrap()).await;
                 assert_eq!(server.line(), "HTTP/1.1: open");

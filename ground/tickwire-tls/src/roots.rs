@@ -85,15 +85,13 @@ mod tests {
 
     #[test]
     fn the_roots_behind_byte_order_marks_are_found() -> Result<(), Box<dyn std::error::Error>> {
-        let made = || {
-            Ok::<_, rcgen::Error>(rcgen::generate_simple_self_signed(["localhost".into()])?.cert)
-        };
-        let marked = made()?;
-        let plain = made()?;
-        let later = made()?;
+        let made = || testkit::tls::Identity::self_signed(&["localhost"]);
+        let marked = made();
+        let plain = made();
+        let later = made();
         let folder = env::temp_dir().join(format!("tickwire-roots-{}", std::process::id()));
         fs::create_dir_all(folder.join("a folder"))?;
-        let joined = [MARK, &marked.pem(), &plain.pem(), MARK, &later.pem(), &plain.pem()].concat();
+        let joined = [MARK, marked.pem(), plain.pem(), MARK, later.pem(), plain.pem()].concat();
         fs::write(folder.join("marked.pem"), joined)?;
         fs::write(folder.join("plain.pem"), plain.pem())?;
         fs::write(folder.join("no.pem"), MARK)?;
@@ -103,7 +101,7 @@ mod tests {
             let path = file.map_or(folder.clone(), |file| folder.join(file)).into_os_string();
             behind_marks(|it| (it == name).then(|| path.clone()))
         };
-        let hidden = [marked.der().clone(), later.der().clone()];
+        let hidden = [marked.chain[0].clone(), later.chain[0].clone()];
         assert_eq!(found("SSL_CERT_FILE", Some("marked.pem")), hidden);
         assert_eq!(found("SSL_CERT_DIR", None), hidden);
         for file in ["plain.pem", "no.pem", "broken.pem", "missing.pem", "a folder"] {

@@ -2,10 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::{Session, engine::Engine, records::UPDATES};
 use ::rustls::{
-    ClientConfig, RootCertStore, ServerConfig, ServerConnection, SupportedCipherSuite,
-    Tls13CipherSuite,
+    ClientConfig, ServerConfig, ServerConnection, SupportedCipherSuite, Tls13CipherSuite,
     crypto::{CipherSuiteCommon, CryptoProvider, ring},
-    pki_types::{PrivateKeyDer, ServerName},
+    pki_types::ServerName,
 };
 use std::{
     io::{Read, Write},
@@ -25,17 +24,14 @@ fn ends() -> (Session, ServerConnection) {
     let suite = Box::leak(Box::new(Tls13CipherSuite { common, hkdf_provider, aead_alg, quic }));
     let cipher_suites = vec![SupportedCipherSuite::Tls13(suite)];
     let limited = Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() });
-    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
+    let identity = testkit::tls::Identity::self_signed(&["localhost"]);
     let client = ClientConfig::builder_with_provider(limited);
     let client = client.with_safe_default_protocol_versions().unwrap();
-    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    let mut client = client.with_root_certificates(identity.roots()).with_no_client_auth();
     client.enable_secret_extraction = true;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let server = server.with_single_cert(identity.chain.clone(), identity.private()).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let mut client = Session::client(client, name).unwrap();
     let mut server = ServerConnection::new(server.into()).unwrap();

@@ -10,6 +10,8 @@ pub mod slow_reader;
 #[cfg(feature = "tokio")]
 pub mod tasks;
 pub mod threads;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use random::Rng;
 

@@ -1,9 +1,6 @@
 //! TLS between a server and its clients, which are other processes.
 use std::{env, error::Error, fs, path::PathBuf, sync::Arc};
-use tickwire::tls::rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer},
-};
+use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::CertificateDer};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -13,12 +10,9 @@ fn certificate(bench: &str) -> PathBuf {
 }
 
 pub(crate) fn server(bench: &str) -> Result<Arc<ServerConfig>> {
-    let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
-    let der = made.cert.der().clone();
-    fs::write(certificate(bench), &der)?;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(vec![der], key)?;
+    let identity = testkit::tls::Identity::self_signed(&["localhost"]);
+    fs::write(certificate(bench), &identity.chain[0])?;
+    let mut config = identity.server();
     config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }

@@ -19,7 +19,7 @@ use std::{
 };
 use testkit::PATIENCE;
 #[cfg(feature = "rustls")]
-use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
+use tickwire::tls::rustls::{ClientConfig, ServerConfig};
 use tickwire::{Closed, Config, handshake::server::Accept};
 
 const REQUEST: &[u8] =
@@ -167,15 +167,8 @@ impl Server {
 /// A server's configuration, and a client's that trusts it.
 #[cfg(feature = "rustls")]
 fn tls_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let certificate = made.cert.der().clone();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let server = ServerConfig::builder().with_no_client_auth();
-    let server = server.with_single_cert(vec![certificate], key).unwrap();
-    (Arc::new(server), Arc::new(client))
+    let identity = testkit::tls::Identity::self_signed(&["localhost"]);
+    (Arc::new(identity.server()), Arc::new(identity.client()))
 }
 
 fn server() -> Server {

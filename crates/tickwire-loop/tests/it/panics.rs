@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
     thread,
 };
+use testkit::tls::Identity;
 use tickwire::{
     Config,
     tls::rustls::{
-        RootCertStore, SupportedProtocolVersion,
-        pki_types::{CertificateDer, PrivateKeyDer},
+        SupportedProtocolVersion,
         version::{TLS12, TLS13},
     },
 };
@@ -30,36 +30,15 @@ use hostile::Hostile;
 
 type Version = &'static SupportedProtocolVersion;
 
-/// A certificate for `localhost`, its key, and who trusts it.
-struct Identity {
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
-    roots: RootCertStore,
+fn localhost() -> Identity {
+    Identity::self_signed(&["localhost"])
 }
 
-impl Identity {
-    fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let certificate = made.cert.der().clone();
-        Self { certificate, key: made.signing_key.serialize_der(), roots }
-    }
-
-    fn key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::try_from(self.key.clone()).unwrap()
-    }
-
-    fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.certificate.clone()]
-    }
-
-    /// An echo server, whose provider panics when its fuse is lit.
-    fn echo(&self, version: Version, in_place: bool) -> Running<()> {
-        let mut tls = fuse::server(version, self.chain(), self.key());
-        tls.enable_secret_extraction = in_place;
-        echo_at(Settings::default(), Door::new(Config::default()).tls(Arc::new(tls)))
-    }
+/// An echo server, whose provider panics when its fuse is lit.
+fn echo(identity: &Identity, version: Version, in_place: bool) -> Running<()> {
+    let mut tls = fuse::server(version, identity.chain.clone(), identity.private());
+    tls.enable_secret_extraction = in_place;
+    echo_at(Settings::default(), Door::new(Config::default()).tls(Arc::new(tls)))
 }
 
 /// A peer of a server, whose handshake of TLS is done.
@@ -72,7 +51,7 @@ struct Peer {
 impl Peer {
     fn connect(identity: &Identity, version: Version, to: &Running<()>) -> Self {
         let mut tcp = to.raw();
-        let mut tls = Hostile::client(version, identity.roots.clone());
+        let mut tls = Hostile::client(version, identity.roots());
         tls.handshake(&mut tcp).unwrap();
         Self { tls, tcp, heard: vec![] }
     }
@@ -130,9 +109,9 @@ fn attack(peer: &mut Hostile, kind: u8) -> Vec<u8> {
 
 #[test]
 fn empty_records_around_a_close_notify_end_their_connection_alone() {
-    let identity = Identity::new();
+    let identity = localhost();
     for (version, in_place) in kinds() {
-        let server = identity.echo(version, in_place);
+        let server = echo(&identity, version, in_place);
         let mut good = Peer::open(&identity, version, &server);
         for (kind, upgraded) in
             [20, 21, 22, 23].into_iter().flat_map(|kind| [(kind, false), (kind, true)])
@@ -152,9 +131,9 @@ fn empty_records_around_a_close_notify_end_their_connection_alone() {
 
 #[test]
 fn a_server_s_empty_records_end_the_connection_that_was_dialed_alone() {
-    let identity = Identity::new();
+    let identity = localhost();
     for (version, in_place) in kinds() {
-        let server = identity.echo(version, in_place);
+        let server = echo(&identity, version, in_place);
         let (client, told) = telling(Door::new(Config::default()), |net, event| match event {
             Event::Open(handle) => {
                 net.send(handle, "hello").unwrap();
@@ -164,7 +143,7 @@ fn a_server_s_empty_records_end_the_connection_that_was_dialed_alone() {
             Event::Closed { end, .. } => Some(format!("{end:?}")),
             _ => None,
         });
-        let mut tls = fuse::client(version, identity.roots.clone());
+        let mut tls = fuse::client(version, identity.roots());
         tls.enable_secret_extraction = in_place;
         let tls = Arc::new(tls);
         for kind in [20, 21, 22, 23] {
@@ -172,7 +151,7 @@ fn a_server_s_empty_records_end_the_connection_that_was_dialed_alone() {
             let bad =
                 Dial::to(&format!("wss://localhost:{}/", listener.local_addr().unwrap().port()));
             let bad = bad.unwrap().tls(tls.clone());
-            let mut peer = Hostile::server(version, identity.chain(), identity.key());
+            let mut peer = Hostile::server(version, identity.chain.clone(), identity.private());
             let hostile = thread::spawn(move || {
                 let (mut tcp, _) = listener.accept().unwrap();
                 peer.handshake(&mut tcp).unwrap();
@@ -194,9 +173,9 @@ fn a_server_s_empty_records_end_the_connection_that_was_dialed_alone() {
 
 #[test]
 fn a_panic_inside_rustls_ends_its_connection_alone() {
-    let identity = Identity::new();
+    let identity = localhost();
     for (version, in_place) in kinds() {
-        let server = identity.echo(version, in_place);
+        let server = echo(&identity, version, in_place);
         let light = |left: Option<usize>| server.call(move |_| fuse::light(left));
         light(None);
         let mut good = Peer::open(&identity, version, &server);
@@ -210,7 +189,7 @@ fn a_panic_inside_rustls_ends_its_connection_alone() {
             // In the handshake.
             light(Some(left));
             let mut tcp = server.raw();
-            let mut tls = Hostile::client(version, identity.roots.clone());
+            let mut tls = Hostile::client(version, identity.roots());
             assert!(tls.handshake(&mut tcp).is_err());
             server.wait_for(|counts| counts.accepted_now == 1);
         }

@@ -12,7 +12,10 @@ use std::{
     thread,
     time::Duration,
 };
-use testkit::PATIENCE;
+use testkit::{
+    PATIENCE,
+    tls::{Identity, date_time_ymd},
+};
 use tickwire::{
     Config, Dial as Blocking, Error, Heartbeat, Message,
     blocking::{Stream, WebSocket},
@@ -21,7 +24,7 @@ use tickwire::{
         AlertDescription, ClientConfig, ClientConnection, Error as TlsError, RootCertStore,
         ServerConfig, StreamOwned,
         client::Resumption,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+        pki_types::ServerName,
         server::{ClientHello, ResolvesServerCert},
         sign::CertifiedKey,
     },
@@ -41,27 +44,20 @@ pub(crate) fn keys(in_place: bool) -> Keys {
 
 /// The certificate is for this name, and expires as that year begins.
 fn keys_for(name: &str, year: i32, in_place: bool) -> Keys {
-    let mut params = rcgen::CertificateParams::new([name.into()]).unwrap();
-    params.not_after = rcgen::date_time_ymd(year, 1, 1);
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let certificate: CertificateDer<'static> = params.self_signed(&pair).unwrap().into();
-    let key = PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
+    let identity = Identity::self_signed_with(&[name], |params| {
+        params.not_after = date_time_ymd(year, 1, 1);
+    });
     let client = |roots| {
         let mut config =
             ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.enable_secret_extraction = in_place;
         Arc::new(config)
     };
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let mut server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
+    let mut server = identity.server();
     server.enable_secret_extraction = in_place;
     Keys {
         server: Arc::new(server),
-        client: client(roots),
+        client: client(identity.roots()),
         stranger: client(RootCertStore::empty()),
     }
 }
@@ -406,16 +402,11 @@ impl ResolvesServerCert for Renewed {
 #[test]
 fn a_certificate_is_renewed_while_connections_live() {
     let identity = || {
-        let params = rcgen::CertificateParams::new(["localhost".into()]).unwrap();
-        let pair = rcgen::KeyPair::generate().unwrap();
-        let certificate: CertificateDer<'static> = params.self_signed(&pair).unwrap().into();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
-        let trusting = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let key = PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
+        let made = Identity::self_signed(&["localhost"]);
         let builder = ServerConfig::builder();
-        let certified = CertifiedKey::from_der(vec![certificate], key, builder.crypto_provider());
-        (Arc::new(certified.unwrap()), Arc::new(trusting))
+        let provider = builder.crypto_provider();
+        let certified = CertifiedKey::from_der(made.chain.clone(), made.private(), provider);
+        (Arc::new(certified.unwrap()), Arc::new(made.client()))
     };
     let (old, trusts_old) = identity();
     let (new, trusts_new) = identity();

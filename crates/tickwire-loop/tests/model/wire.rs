@@ -1,6 +1,5 @@
 //! Raw peers: a second codec for RFC 6455, over sockets that the test drives, `ws` and `wss`.
 use bytes::Buf;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -12,10 +11,7 @@ use testkit::frames::{CLOSE, PING, PONG, TEXT, WireFrame, frame, frame_len, read
 use tickwire::{
     Config, OwnedMessage,
     handshake::server::{Accept, Handshake},
-    tls::rustls::{
-        ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
-        pki_types::PrivateKeyDer,
-    },
+    tls::rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection},
 };
 
 /// A client's and a server's configuration, by one certificate for all runs.
@@ -29,18 +25,10 @@ impl Tls {
     pub fn all() -> &'static [Self; 3] {
         static TLS: OnceLock<[Tls; 3]> = OnceLock::new();
         TLS.get_or_init(|| {
-            let CertifiedKey { cert, signing_key } =
-                generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-            let mut roots = RootCertStore::empty();
-            roots.add(cert.der().clone()).unwrap();
-            let client = ClientConfig::builder().with_root_certificates(roots);
-            let server = ServerConfig::builder().with_no_client_auth().with_single_cert(
-                vec![cert.der().clone()],
-                PrivateKeyDer::Pkcs8(signing_key.serialize_der().into()),
-            );
-            let (client, server) = (client.with_no_client_auth(), server.unwrap());
+            let identity = testkit::tls::Identity::self_signed(&["localhost"]);
             [(false, None), (true, None), (true, Some(1))].map(|(in_place, fragment)| {
-                let (mut client, mut server) = (client.clone(), server.clone());
+                let mut client = identity.client();
+                let mut server = identity.server();
                 client.enable_secret_extraction = in_place;
                 server.enable_secret_extraction = in_place;
                 server.max_fragment_size = fragment; // rustls wants at least 32

@@ -1,7 +1,6 @@
 //! `wss` on rustls, with a certificate made for the occasion.
 use futures_util::{SinkExt, StreamExt};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use std::{net::TcpStream, sync::Arc};
 use tickwire_tungstenite::{
     Connector, MaybeTlsStream, accept_async, client_async_tls_with_config,
@@ -13,14 +12,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// A server's configuration, and that of a client which trusts it.
 pub(crate) fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).unwrap();
-    let key = signing_key.serialize_der().try_into().unwrap();
-    let server = ServerConfig::builder().with_no_client_auth();
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    (Arc::new(server.with_single_cert(vec![cert.into()], key).unwrap()), Arc::new(client))
+    let identity = testkit::tls::Identity::self_signed(&["localhost"]);
+    (Arc::new(identity.server()), Arc::new(identity.client()))
 }
 
 /// An echo on tokio, for one connection; its address, as the name in the certificate has it.
