@@ -22,6 +22,8 @@ mod session;
 mod adapters;
 #[cfg(all(feature = "std", not(miri)))]
 mod batching;
+#[cfg(all(feature = "std", not(miri)))]
+mod boundary;
 #[cfg(all(feature = "tokio", not(miri)))]
 mod broadcast;
 #[cfg(all(feature = "tokio", not(miri)))]

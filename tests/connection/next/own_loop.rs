@@ -16,7 +16,7 @@ use tickwire::{
     CloseCode, Config, Heartbeat, Message, Negotiated, ProtocolError, SystemEntropy, blocking,
 };
 
-include!("../../docs/loop.rs");
+include!("../../../docs/loop.rs");
 
 /// A peer's stream, and the thread that runs the loop at the other end until the connection is
 /// over.

@@ -19,8 +19,8 @@ fn buffered(input: &[u8], room: usize) -> (BufStream<Scripted>, Scripted) {
     (BufStream::new(io.clone()), io)
 }
 
-// What such a stream holds back, and a flush that never ends: adapters/odd_streams/everywhere.rs.
-// Without a deadline on the flush each of these waits for ever: nothing is left to be written.
+// What such a stream holds back, and a flush that never ends: `everywhere`. Without a deadline on
+// the flush each of these waits for ever: nothing is left to be written.
 
 #[test]
 fn a_flush_that_goes_on_in_time_is_no_write_timeout() {
