@@ -33,6 +33,17 @@ fn data(size: usize) -> Vec<u8> {
 }
 
 #[test]
+fn what_a_message_inflated_to_goes_back_though_a_plain_message_follows() {
+    for role in ROLES {
+        let wire = [wire(role, &data(100 << 10), 1), to(role, TEXT, "short")].concat();
+        let mut conn = open(role, agreed(true));
+        assert_eq!(pump(&mut conn, &wire), 2);
+        drop(conn.receiver_mut().reclaim());
+        assert_eq!(conn.receiver().buffer_len(), 0, "{role:?}");
+    }
+}
+
+#[test]
 fn compressed_messages_allocate_nothing_in_steady_state() {
     for (role, takeover) in product(ROLES, [false, true]) {
         for size in [200, 1 << 10, 100 << 10] {

@@ -143,9 +143,15 @@ impl Receiving {
         }
     }
 
+    /// Every connection may read.
     #[inline]
-    pub(crate) fn is_free(&self, of: Handle) -> bool {
-        self.all <= self.calm || self.is_first(of)
+    pub(crate) fn is_calm(&self) -> bool {
+        self.all <= self.calm
+    }
+
+    /// Whether it reads in any case: until its message ends, not until its turn does.
+    pub(crate) fn goes_on(&self, of: Handle, held: &Received) -> bool {
+        self.is_first(of) && !held.message_ended
     }
 
     pub(crate) fn may_read(&self, receiver: &Receiver) -> bool {

@@ -103,8 +103,10 @@ pub struct Settings {
     /// the limit by at most two messages, and for each connection about
     /// [`read_buffer`](tickwire::Config::read_buffer) bytes (17 KiB over io_uring), however long
     /// its reads were before. Over TLS, partial records take up to 32 KiB more for each connection.
-    /// A read of compressed bytes may inflate to
-    /// [`max_message`](tickwire::Config::max_message).
+    /// Compression is an exception: one read may inflate to
+    /// [`max_message`](tickwire::Config::max_message), so each connection that has agreed on it may
+    /// hold as much. What counts are the bytes in use: for a message above 256 KiB, up to as many
+    /// again may be reserved, but not touched.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.

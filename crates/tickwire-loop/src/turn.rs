@@ -139,7 +139,7 @@ impl<'i, T> Turn<'i, T> {
 
     #[inline]
     fn may_read(&mut self) -> bool {
-        self.inner.receiving.is_free(self.handle) || self.inner.may_hold_more(&mut self.open)
+        self.inner.receiving.is_calm() || self.inner.may_hold_more(self.handle, &mut self.open)
     }
 
     #[inline(always)]
@@ -328,15 +328,15 @@ impl<'i, T> Turn<'i, T> {
 }
 
 impl<T> Inner<T> {
-    /// Called only while `Receiving::is_free` is `false`.
+    /// Called only while `Receiving::is_calm` is `false`.
     #[cold] // few loops come near the limit
-    fn may_hold_more(&mut self, open: &mut Open) -> bool {
+    fn may_hold_more(&mut self, handle: Handle, open: &mut Open) -> bool {
         let rx = open.conn.receiver_mut();
         // An empty buffer must not count, so it goes back first.
         self.buffers.inputs.give(rx.reclaim());
         // Each connection that holds nothing may read: not as much as long messages made it.
         rx.reset_reads();
-        self.receiving.may_read(rx)
+        self.receiving.goes_on(handle, &open.received) || self.receiving.may_read(rx)
     }
 
     /// Until the limit on received bytes lets it read. `true` if its waits add up to

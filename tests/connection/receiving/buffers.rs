@@ -33,6 +33,41 @@ fn a_waiting_connection_holds_no_buffer() {
 }
 
 #[test]
+fn a_small_buffer_counts_only_while_it_holds_something() {
+    for (role, mut conn) in connections(&Config::default()) {
+        conn.receiver_mut().lend(stale(POOLED));
+        read_once(&mut conn, &to(role, TEXT, "hello").repeat(2));
+        assert_eq!(conn.step(), Ok(Step::Message));
+        // The other one waits in the small buffer, and is delivered from there.
+        assert_eq!(conn.receiver_mut().reclaim().len(), POOLED);
+        assert!(conn.receiver().buffer_len() > 0);
+        assert_eq!(conn.step(), Ok(Step::Message));
+        assert_eq!(conn.step(), Ok(Step::NeedInput));
+        assert_eq!(conn.receiver_mut().reclaim().len(), 0);
+        assert_eq!(conn.receiver().buffer_len(), 0);
+    }
+}
+
+#[test]
+fn reads_that_are_reset_leave_no_room_behind_what_is_held() {
+    for role in ROLES {
+        let long = to(role, BINARY, vec![7; 100 << 10]);
+        let wire = [&long[..], &long[..20_000]].concat();
+        let mut conn = connection(role, &Config::default());
+        let mut fed = 0;
+        while fed < wire.len() {
+            fed += read_once(&mut conn, &wire[fed..]);
+            while conn.step() != Ok(Step::NeedInput) {}
+        }
+        assert!(conn.receiver().buffer_len() > 50_000);
+        conn.receiver_mut().reset_reads();
+        let held = conn.receiver().buffer_len();
+        assert!((19_900..20_100).contains(&held), "{held}");
+        assert_eq!(receive(&mut conn, &long[20_000..]), [binary(&vec![7; 100 << 10])]);
+    }
+}
+
+#[test]
 fn a_small_partial_frame_does_not_keep_a_large_buffer() {
     // P212, A18: at every cut, in every state.
     for role in ROLES {

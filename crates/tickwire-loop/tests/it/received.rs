@@ -179,3 +179,22 @@ fn a105_half_messages_are_given_up_at_their_deadline_and_no_short_message_waits(
     let counts = server.net.net().counts();
     assert!(counts.over_received > 0 && counts.received == 0, "{counts:?}");
 }
+
+#[test]
+fn a105_a_part_behind_a_whole_message_takes_no_more_than_a_read() {
+    const LONG: usize = 100 << 10;
+    let settings = Settings { max_received: MIB, ..Settings::default() };
+    let mut server = Server::new(settings, Config::default());
+    let long = frame(&vec![7; LONG]);
+    let bytes = [&long[..], &long[..20 << 10]].concat();
+    for _ in 0..50 {
+        server.client(&bytes);
+    }
+    let mut most = 0;
+    server.until("most of the whole messages", |server, counts| {
+        most = most.max(counts.received);
+        server.messages.len() >= 20
+    });
+    let bound = MIB / 16 * 11 + 2 * long.len() + 50 * (17 << 10);
+    assert!(most <= bound, "{most} > {bound}");
+}

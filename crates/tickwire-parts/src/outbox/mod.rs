@@ -197,7 +197,7 @@ pub struct OutboxCounts {
 ///   is about to send up to half of the window, whatever `TCP_NOTSENT_LOWAT` says.
 ///
 /// The peer's own receive buffer (`SO_RCVBUF`) holds messages too, and only the peer can limit it.
-/// `tests/sockets/outbox_sockets.rs` asserts the tenth of a second, in bytes.
+/// `tests/connection/sending/outbox_sockets.rs` asserts the tenth of a second, in bytes.
 pub struct Outbox {
     policy: Overflow,
     /// The bound on the waiting bytes: payloads, and 64 bytes for each message. 1 MiB unless set.

@@ -85,11 +85,14 @@ impl Receiver {
     }
 
     /// Makes the reads as short again as those of a new connection: the next asks for about
-    /// [`read_buffer`](Config::read_buffer) bytes, and from there they may grow again. For a limit
-    /// over many connections that is almost reached, before you ask for
+    /// [`read_buffer`](Config::read_buffer) bytes, and from there they may grow again. Also, a
+    /// buffer of which less than half is in use becomes as short as what it holds. For a limit over
+    /// many connections that is almost reached: after the reads of a turn, and before you ask for
     /// [`grown_len`](Self::grown_len) or [`wanted_len`](Self::wanted_len).
     pub fn reset_reads(&mut self) {
+        self.end_message();
         self.buf.reset_ask();
+        self.buf.shrink();
     }
 
     /// The length of the buffer that the next read wants, in bytes: [`lend`](Self::lend) a buffer

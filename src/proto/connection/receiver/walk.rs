@@ -50,9 +50,10 @@ impl Receiver {
         if self.ended() {
             self.inflate = None; // Nothing more is received, so this memory can be freed.
         }
-        // Not after a message, which the inflater's buffer may hold.
+        // At once when its message is over: `quick`, which may take the next steps, gives nothing
+        // back.
         if let Some(inflate) = &mut self.inflate
-            && step != Ok(Step::Message)
+            && !self.inflated
         {
             inflate.give_back();
         }

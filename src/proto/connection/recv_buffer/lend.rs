@@ -39,16 +39,29 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
+    /// A buffer of which more than half is of no use to what it holds becomes as short as that.
+    pub(in crate::proto::connection) fn shrink(&mut self) {
+        let (kept, wire) = self.held();
+        let len = kept + wire + SLACK;
+        if !self.stashed && !self.is_empty() && 2 * len <= self.bytes.len() {
+            self.exchange(vec![0; len]);
+        }
+    }
+
     /// A wait begins. Bytes of at most an eighth of the buffer's length first move to the small
     /// one, to free most of the memory. A buffer with more, and the small one, stays, and the
     /// result is empty.
     #[inline]
     pub(in crate::proto::connection) fn reclaim(&mut self) -> Vec<u8> {
-        if self.is_empty() && !self.stashed {
-            self.rewind();
-            return self.bytes.take();
+        if !self.is_empty() {
+            return self.stash();
         }
-        self.stash()
+        self.rewind();
+        if self.stashed {
+            // Of no use any more, so it must not count as received.
+            self.exchange(Vec::new());
+        }
+        self.bytes.take()
     }
 
     #[cold]
