@@ -505,10 +505,10 @@ fn reserved_bits_without_an_extension_are_refused() {
     }
 }
 
-// P005
+// P005, P006
 #[test]
-fn reserved_data_opcodes_are_refused_on_the_header() {
-    for (role, opcode) in product(ROLES, 3..=7) {
+fn reserved_opcodes_are_refused_on_the_header() {
+    for (role, opcode) in product(ROLES, (3..=7).chain(0xb..=0xf)) {
         for fin in [0, 0x80] {
             let wire = to(role, fin | opcode, "payload");
             fails(role, &wire, ProtocolError::ReservedOpCode);
@@ -517,47 +517,21 @@ fn reserved_data_opcodes_are_refused_on_the_header() {
     }
 }
 
-// P006
+// P007, P008
 #[test]
-fn reserved_control_opcodes_are_refused_on_the_header() {
-    for (role, opcode) in product(ROLES, 0xb..=0xf) {
-        let wire = to(role, 0x80 | opcode, "payload");
-        fails(role, &wire, ProtocolError::ReservedOpCode);
-        fails(role, &wire[..2], ProtocolError::ReservedOpCode);
+fn a_length_not_in_its_shortest_form_is_refused() {
+    let in_16_bits = [0, 1, 125].map(Len::Medium);
+    let in_64_bits = [0, 1, 125, 126, 0xffff].map(Len::Long);
+    for (role, len) in product(ROLES, in_16_bits.into_iter().chain(in_64_bits)) {
+        let header = head(BINARY, key_of(peer(role)), len);
+        fails(role, &header, ProtocolError::BadLength);
+        fails(role, &[header, vec![0; 200]].concat(), ProtocolError::BadLength);
     }
-}
-
-// P007
-#[test]
-fn a_16_bit_length_below_126_is_refused() {
     for role in ROLES {
-        let key = key_of(peer(role));
-        for len in [0, 1, 125] {
-            let mut wire = head(BINARY, key, Len::Medium(len));
-            wire.extend(vec![0; len.into()]);
-            fails(role, &wire, ProtocolError::BadLength);
-        }
-        let wire = [head(BINARY, Some([0; 4]).filter(|_| key.is_some()), Len::Medium(126))];
-        let wire = [&wire[0][..], &[0; 126]].concat();
-        delivers(role, &wire, &[binary([0; 126])]);
-    }
-}
-
-// P008
-#[test]
-fn a_64_bit_length_below_65536_is_refused() {
-    for role in ROLES {
-        let key = key_of(peer(role));
-        for len in [0, 1, 125, 126, 0xffff] {
-            let mut wire = head(BINARY, key, Len::Long(len));
-            wire.extend(vec![0; len.min(200) as usize]);
-            fails(role, &wire, ProtocolError::BadLength);
-        }
-        let wire = to(role, BINARY, vec![3; 0x1_0000]);
-        assert_eq!(
-            receive(&mut connection(role, &Config::default()), &wire),
-            [binary(vec![3; 0x1_0000])]
-        );
+        delivers(role, &to(role, BINARY, [0; 126]), &[binary([0; 126])]);
+        let long = vec![3; 0x1_0000];
+        let mut conn = connection(role, &Config::default());
+        assert_eq!(receive(&mut conn, &to(role, BINARY, &long)), [binary(&long)]);
     }
 }
 

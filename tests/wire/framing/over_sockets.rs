@@ -11,15 +11,6 @@ fn head_to(role: Role, b0: u8, len: Len) -> Vec<u8> {
     head(b0, key_of(peer(role)), len)
 }
 
-// A01
-#[test]
-fn a_length_with_the_top_bit_set_is_refused_at_once() {
-    for role in ROLES {
-        let wire = head_to(role, BINARY, Len::Long(1 << 63)).repeat(1000);
-        fails(role, &Config::default(), &wire, &[], ProtocolError::BadLength, SMALL);
-    }
-}
-
 // A06
 #[test]
 fn lengths_not_in_their_shortest_form_are_refused() {

@@ -55,12 +55,12 @@ fn lengths_of_fragments_that_add_up_past_2_to_the_63_do_not_wrap() {
     }
 }
 
-// A03
+// A01, A03
 #[test]
 fn lengths_at_which_a_sum_or_a_narrower_number_would_wrap() {
     for role in ROLES {
-        for n in [u64::MAX, u64::MAX - 14, 1 << 63] {
-            let wire = head_to(role, BINARY, Len::Long(n));
+        for (n, headers) in product([u64::MAX, u64::MAX - 14, 1 << 63], [1, 1000]) {
+            let wire = head_to(role, BINARY, Len::Long(n)).repeat(headers);
             fails(role, &Config::default(), &wire, &[], ProtocolError::BadLength, SMALL);
         }
         for n in [(1 << 63) - 1, (1 << 53) + 1, 1 << 32, 1 << 31] {
