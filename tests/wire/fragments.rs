@@ -1,6 +1,6 @@
 //! Messages in fragments (PROTOCOL.md 3).
 use crate::{delivers, fails, fails_behind, support::wire::*};
-use tickwire::{Config, ProtocolError, RecvError, frame::Header};
+use tickwire::{Config, ProtocolError, frame::Header};
 
 #[cfg(all(feature = "std", not(miri)))]
 mod over_sockets;
@@ -61,21 +61,6 @@ fn control_frames_between_fragments_are_handled_at_once() {
         let wire = [&open[..], &to(role, CONT, "b")].concat();
         let [ping, pong] = controls;
         delivers(role, &wire, &[ping, pong, text("ab")]);
-    }
-}
-
-// P032
-#[test]
-fn empty_fragments_are_legal_and_counted() {
-    for role in ROLES {
-        let empty = to(role, CONT_OPEN, "");
-        let open = [to(role, TEXT_OPEN, ""), empty.repeat(8)].concat();
-        let wire = [&open[..], &to(role, CONT, "")].concat();
-        let config = Config { max_fragments: 10, ..Config::default() };
-        crate::delivers_with(role, &config, &wire, &[text("")]);
-        let wire = [&open[..], &empty, &to(role, CONT, "")].concat();
-        delivers(role, &wire, &[text("")]);
-        crate::fails_with(role, &config, &wire, RecvError::TooManyFragments { limit: 10 });
     }
 }
 
