@@ -1275,22 +1275,24 @@ fn data_in_flight_after_our_close_is_still_received() {
     }
 }
 
-// P066
+// P041, P066
 #[test]
 fn what_follows_the_peers_close_is_not_parsed() {
-    for role in ROLES {
+    let closes = [(vec![], None), (close_body(1000, ""), Some((1000, String::new())))];
+    for (role, (body, frame)) in product(ROLES, closes) {
         for behind in [
             to(role, TEXT, "x"),
+            to(role, PING, "?"),
             to(role, CLOSE, close_body(1001, "")),
             vec![0xff; 5000],
             vec![0; 3],
         ] {
-            let wire = [to(role, CLOSE, close_body(1000, "")), behind].concat();
+            let wire = [to(role, CLOSE, &body), behind].concat();
             let outcome = run(role, &Config::default(), &wire);
-            let close = Seen::Close(Some((1000, String::new())));
-            assert_eq!(outcome.seen, [close, Seen::Closed]);
-            assert_eq!(outcome.sent, [(CLOSE, close_body(1000, ""))]);
-            assert!(outcome.clean && outcome.code == 1000);
+            assert_eq!(outcome.seen, [Seen::Close(frame.clone()), Seen::Closed]);
+            assert_eq!(outcome.sent, [(CLOSE, body.clone())]);
+            let code = frame.as_ref().map_or(1005, |(code, _)| *code);
+            assert!(outcome.clean && outcome.code == code);
         }
     }
 }

@@ -493,7 +493,7 @@ fn where_reads_cut_the_wire_changes_nothing() {
     }
 }
 
-// P003
+// P003, P046
 #[test]
 fn reserved_bits_without_an_extension_are_refused() {
     for (role, bits) in product(ROLES, (0x10..=0x70).step_by(0x10)) {
