@@ -195,10 +195,7 @@ impl<T> Inner<T> {
         }
         slot.set_queued(&mut self.counts, queued);
         let in_stream = slot.wire.as_ref().map_or(0, |wire| wire.held());
-        let mut received = open.conn.receiver().buffer_len() + in_stream;
-        if received > 0 && !self.receiving.is_calm() {
-            received = shrink(&mut open) + in_stream;
-        }
+        let received = open.conn.receiver().buffer_len() + in_stream;
         self.receiving.count(handle, &mut open.received, received);
         // The last write may have made room. `Event::Room` needs a turn, and perhaps no `Note`
         // causes one.
@@ -242,12 +239,4 @@ impl<T> Inner<T> {
             self.make_ready(handle.at); // its turn ends the connection
         }
     }
-}
-
-/// Leaves no room behind the part of a message with which a turn has ended. Returns what is held.
-#[cold] // few loops come near the limit
-fn shrink(open: &mut Open) -> usize {
-    let rx = open.conn.receiver_mut();
-    rx.reset_reads();
-    rx.buffer_len()
 }

@@ -165,6 +165,12 @@ fn a_wait_names_what_ends_it_and_has_tried_it() {
     let half = Facts { whole: false, ..due };
     let notes = [Note::Refused, writer, Note::Starved, BLOCKED, waits(reads())];
     assert_eq!(play(&notes.map(|note| (note, half))), None);
+    let pinged = Facts { deadline: Some(at(0)), ..half };
+    let notes = [Note::Starved, BLOCKED, Note::Timer(at(4)), Note::Refused, waits(reads())];
+    assert_eq!(play(&notes.map(|note| (note, pinged))), None);
+    let notes = [Note::Starved, BLOCKED, Note::Timer(at(4)), Note::Wrote, waits(reads())];
+    let rule = "a wait ends at the next deadline";
+    assert_eq!(play(&notes.map(|note| (note, pinged))).as_deref(), Some(rule));
 }
 
 #[test]
