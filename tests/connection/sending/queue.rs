@@ -403,7 +403,7 @@ fn writes_of_any_length_make_the_same_wire() {
             conn
         };
         let whole = drain(&mut filled());
-        for step in [1, 2, 3, 7, 4096] {
+        for step in [1, 2, 3, 7, 4096].into_iter().skip(times(0, 3)) {
             let (mut conn, mut wire) = (filled(), Vec::new());
             loop {
                 let piece = write(&mut conn, step);
