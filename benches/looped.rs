@@ -11,9 +11,10 @@ use crate::{
 use std::{
     hint::black_box,
     io::{Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::TcpStream,
     time::Duration,
 };
+use testkit::threads::tcp_pair;
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Door, Event, Loop, Net, Settings};
 
@@ -103,11 +104,9 @@ fn frames(batch: usize) -> Vec<Vec<u8>> {
 }
 
 fn pair(door: &Door) -> (TcpStream, Loop<()>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let peer = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
-    peer.set_nodelay(true).expect("a socket");
+    let (peer, stream) = tcp_pair();
     let mut net = Loop::new(Settings::default()).expect("descriptors");
-    net.net().adopt(listener.accept().expect("a peer").0, door).expect("a socket");
+    net.net().adopt(stream, door).expect("a socket");
     (peer, net)
 }
 

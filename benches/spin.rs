@@ -14,12 +14,13 @@ use floor::{Body, messages};
 use std::{
     error::Error,
     io::{self, ErrorKind, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::Command,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
+use testkit::threads::tcp_pair;
 use tickwire::{
     Config,
     blocking::{Spin, Stream, WebSocket, accept, client},
@@ -30,16 +31,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// So many echoes make a turn.
 const TURN: usize = 250;
-
-fn pair() -> Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let client = TcpStream::connect(listener.local_addr()?)?;
-    let (server, _) = listener.accept()?;
-    for end in [&client, &server] {
-        end.set_nodelay(true)?;
-    }
-    Ok((client, server))
-}
 
 /// One end of a connection that carries messages of one length.
 trait End {
@@ -129,12 +120,12 @@ fn open<S: Stream + Send + 'static>(near: S, far: S) -> Result<[Box<dyn End + Se
 }
 
 fn ends(len: usize) -> Result<(Ends, Ends)> {
-    let (near, far) = pair()?;
+    let (near, far) = tcp_pair();
     let bare: [Box<dyn End + Send>; 2] =
         [Box::new(Bare::new(near, len)?), Box::new(Bare::new(far, len)?)];
-    let (near, far) = pair()?;
+    let (near, far) = tcp_pair();
     let spinning = open(Spin::new(near)?, Spin::new(far)?)?;
-    let (near, far) = pair()?;
+    let (near, far) = tcp_pair();
     Ok([bare, spinning, open(near, far)?].into_iter().map(|[near, far]| (near, far)).unzip())
 }
 

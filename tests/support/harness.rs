@@ -9,13 +9,16 @@ use crate::support::wire::{CLOSE, PONG, Seen, code_of, masked, plain, read_frame
 use std::rc::Rc;
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, TcpStream},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
-use testkit::alloc::{live, take_peak, uncounted};
+use testkit::{
+    alloc::{live, take_peak, uncounted},
+    threads::tcp_pair,
+};
 #[cfg(feature = "tokio")]
 use tickwire::tokio as on_tokio;
 use tickwire::{
@@ -88,12 +91,7 @@ pub(crate) fn duel<T: Send + 'static, U>(
     defend: impl FnOnce(Door) -> T + Send + 'static,
     attack: impl FnOnce(TcpStream) -> U,
 ) -> (T, U, Heap) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let foe = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (io, _) = listener.accept().unwrap();
-    for io in [&foe, &io] {
-        io.set_nodelay(true).unwrap();
-    }
+    let (foe, io) = tcp_pair();
     let (report, reported) = mpsc::channel();
     let victim = thread::spawn(move || {
         let door = Door::new(adapter, io);
@@ -620,11 +618,8 @@ impl Foe {
 
 /// Both ends of a socket of this machine, for what needs no adapter at one of them.
 pub(crate) fn sockets() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
+    let (near, far) = tcp_pair();
     for io in [&near, &far] {
-        io.set_nodelay(true).unwrap();
         io.set_read_timeout(Some(PATIENCE)).unwrap();
         io.set_write_timeout(Some(PATIENCE)).unwrap();
     }

@@ -1,11 +1,15 @@
 //! Writes to a peer that is gone, where SIGPIPE has its default action.
 use std::{
     io::{self, IoSlice, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::net::UnixStream,
-    time::{Duration, Instant},
+    time::Instant,
 };
-use testkit::sigpipe::{each_is_killed, each_survives};
+use testkit::{
+    PATIENCE,
+    sigpipe::{each_is_killed, each_survives},
+    threads::tcp_pair,
+};
 use tickwire::{
     Config, Connection, Error, Negotiated, Prepared, blocking, futures_io as smol,
     tokio as on_tokio, without_sigpipe,
@@ -13,10 +17,7 @@ use tickwire::{
 
 /// A connection whose peer is gone. The first write to it succeeds, and is answered with a reset.
 fn tcp() -> TcpStream {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    drop(listener.accept().unwrap());
-    near
+    tcp_pair().0
 }
 
 fn unix() -> UnixStream {
@@ -39,7 +40,7 @@ fn until<E>(mut send: impl FnMut() -> Result<(), E>) -> E {
         if let Err(error) = send() {
             return error;
         }
-        assert!(began.elapsed() < Duration::from_secs(600));
+        assert!(began.elapsed() < PATIENCE);
     }
 }
 

@@ -2,7 +2,6 @@
 use async_io::{Async, Timer};
 use std::{
     future::{Future, poll_fn},
-    net::TcpListener,
     pin::pin,
     sync::{
         Arc,
@@ -12,6 +11,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+use testkit::threads::tcp_pair;
 use tickwire::{
     CloseCode, Config, Heartbeat, Message, Negotiated, ProtocolError, SystemEntropy, blocking,
 };
@@ -28,9 +28,8 @@ struct Served {
 }
 
 fn serve(config: &Config) -> Served {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let tcp = Async::new(listener.accept().unwrap().0).unwrap();
+    let (peer, tcp) = tcp_pair();
+    let tcp = Async::new(tcp).unwrap();
     let mut conn = Connection::server(config, Negotiated::default());
     let blocked = Arc::new(AtomicBool::new(false));
     let seen = blocked.clone();

@@ -3,13 +3,14 @@ use super::{HELLO, REQUEST, Server, server};
 use crate::{Dial, Door, End, Event, Handle, Net, SendError, Settings};
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, TcpStream},
     thread,
     time::Duration,
 };
 use testkit::{
     PATIENCE,
     frames::{PONG, masked},
+    threads::tcp_pair,
 };
 use tickwire::{CloseCode, Config, Heartbeat};
 use tickwire_parts::{Outbox, Overflow};
@@ -228,10 +229,9 @@ fn a_connection_may_be_closed_while_its_request_is_lent() {
 fn a_deferred_request_gives_its_place_on_and_has_another_bound() {
     let settings = Settings { max_handshakes: 1, ..Settings::default() };
     let mut server = Server::new(settings, Config::default());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut second = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut second, adopted) = tcp_pair();
     second.write_all(REQUEST).unwrap();
-    let mut adopted = Some(listener.accept().unwrap().0);
+    let mut adopted = Some(adopted);
     let mut first = TcpStream::connect(server.address).unwrap();
     first.write_all(REQUEST).unwrap();
     while adopted.is_some() {

@@ -13,11 +13,11 @@ use crate::{Answer, Dial, Door, End, Event, Handle, Loop, Net, SendError, Settin
 use std::sync::Arc;
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
-use testkit::PATIENCE;
+use testkit::{PATIENCE, threads::tcp_pair};
 #[cfg(feature = "rustls")]
 use tickwire::tls::rustls::{ClientConfig, ServerConfig};
 use tickwire::{Closed, Config, handshake::server::Accept};
@@ -211,13 +211,11 @@ fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
 fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
     let mut server = server();
     let _removed = server.peer();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut next = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut next, stream) = tcp_pair();
     next.write_all(REQUEST).unwrap();
     let handle = server.opened[0];
     server.net.net().send(handle, "not written").unwrap();
     assert_eq!(server.net.net().remove(handle), Some(()));
-    let stream = listener.accept().unwrap().0;
     server.net.net().adopt(stream, &Door::new(Config::default())).unwrap();
     let mut unwritten = None;
     while unwritten.is_none() {
