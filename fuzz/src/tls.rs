@@ -1,5 +1,6 @@
 //! An end of tickwire's with a TLS session, over a stream in memory, and a peer that seals any
 //! bytes.
+#[allow(dead_code)]
 #[path = "../../tests/tls/pipe.rs"]
 mod pipe;
 

@@ -1,9 +1,11 @@
 //! The opening handshake, as either end.
+#[cfg(feature = "deflate")]
+use crate::support::wire::{BINARY, CLOSE, close_body};
 use crate::{
     MS, Peer, dialog,
     end::End,
     line::How,
-    support::wire::{BINARY, CLOSE, Seen, TEXT, close_body, is_dated_now, masked, text},
+    support::wire::{Seen, TEXT, is_dated_now, masked, text},
 };
 use std::{
     io::{Read, Write},
