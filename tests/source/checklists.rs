@@ -2,8 +2,7 @@
 //! RFC 6455 and RFC 7692 (P001 ..), the known attacks (A01 ..), the rules of `docs/TLS-AUDIT.md`
 //! (T01 ..).
 //!
-//! A line of tags above a test says what it is for: `// P083, A36`. Some tests still have their
-//! numbers in front of their names: `p083_..`.
+//! A line of tags above a test says what it is for: `// P083, A36`.
 use crate::security::{read, root, sources};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -117,12 +116,6 @@ fn tags(line: &str) -> Option<Vec<String>> {
     all.then(|| words.into_iter().map(str::to_owned).collect())
 }
 
-/// The numbers that a name begins with: `p071_p073_..` has two.
-fn numbers_of_name(name: &str) -> Vec<String> {
-    let upper = name.to_ascii_uppercase();
-    upper.split('_').map_while(|word| tags(&format!("// {word}"))).flatten().collect()
-}
-
 /// The tests of a source, and the lines of tags that stand above something else.
 fn tests(source: &str) -> (Vec<Test>, Vec<String>) {
     let mut tests = Vec::new();
@@ -140,8 +133,7 @@ fn tests(source: &str) -> (Vec<Test>, Vec<String>) {
             let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
             match name.and_then(|rest| rest.split(['(', '<']).next()) {
                 Some(name) if marked => {
-                    let mut tags = tagged.take().unwrap_or_default();
-                    tags.extend(numbers_of_name(name));
+                    let tags = tagged.take().unwrap_or_default();
                     tests.push(Test { name: name.to_owned(), tags, ignored });
                 }
                 // A behaviour, which a macro makes a test over each carrier.
@@ -231,13 +223,13 @@ fn every_file_of_tests_is_a_module_of_some_binary() {
 }
 
 #[test]
-fn tags_are_read_off_the_lines_above_tests_and_off_names() {
+fn tags_are_read_off_the_lines_above_tests() {
     let source = "// P083, A36\n/// Why.\n#[cfg(x)]\n#[test]\nfn a() {}\nfn b() {}\n\
-                  #[tokio::test(start_paused = true)]\nasync fn p019_a18_c_a17() {}\n\
+                  // P019\n#[tokio::test(start_paused = true)]\nasync fn c() {}\n\
                   // T07\nfn over<E>() {}\n// P083, see there\n#[test]\n#[ignore]\nfn d() {}\n";
     let (found, astray) = tests(source);
     let shown: Vec<_> = found.iter().map(|test| (&*test.name, test.tags.join(" "))).collect();
-    let want = [("a", "P083 A36"), ("p019_a18_c_a17", "P019 A18"), ("over", "T07"), ("d", "")];
+    let want = [("a", "P083 A36"), ("c", "P019"), ("over", "T07"), ("d", "")];
     assert_eq!(shown, want.map(|(name, tags)| (name, tags.to_owned())));
     assert_eq!(
         found.iter().map(|test| test.ignored).collect::<Vec<_>>(),

@@ -890,8 +890,9 @@ fn assert_bad(errors: Vec<Error>, what: BadCertificate, says: &str) {
     }
 }
 
+// A73
 #[test]
-fn a73_a_bad_certificate_is_refused_and_the_error_says_why() {
+fn a_bad_certificate_is_refused_and_the_error_says_why() {
     let authority = Authority::new();
     let named = |name: &str| authority.issue(&[name]);
     let of_the_year = |year| {

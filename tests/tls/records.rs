@@ -315,8 +315,9 @@ fn refused(role: Role, records: impl FnOnce(&mut Puppet) -> Vec<u8>) -> (rustls:
     (error, alert(peer.opened(&ours)).into())
 }
 
+// T01
 #[test]
-fn t01_records_of_every_length_and_cut_are_opened_by_all_suites_in_both_roles() {
+fn records_of_every_length_and_cut_are_opened_by_all_suites_in_both_roles() {
     for (role, suite) in product(ROLES, SUITES) {
         let (mut ours, mut peer) = Puppet::by(role, suite);
         for len in [1, 2, 3, 100, 4000, 4096, 16_000, 16_383, 16_384] {
@@ -331,8 +332,9 @@ fn t01_records_of_every_length_and_cut_are_opened_by_all_suites_in_both_roles() 
     }
 }
 
+// T01
 #[test]
-fn t01_several_records_of_one_read_are_one_read_of_data_and_each_cut_is_survived() {
+fn several_records_of_one_read_are_one_read_of_data_and_each_cut_is_survived() {
     let (mut ours, mut peer) = Puppet::new(Role::Client);
     let all: Vec<Vec<u8>> = [5, 64, 1, 300].map(bytes).into();
     let wire: Vec<u8> = all.iter().flat_map(|plain| peer.data(plain)).collect();
@@ -350,8 +352,9 @@ fn t01_several_records_of_one_read_are_one_read_of_data_and_each_cut_is_survived
     }
 }
 
+// T02
 #[test]
-fn t02_sealed_records_are_opened_by_rustls_whatever_their_length() {
+fn sealed_records_are_opened_by_rustls_whatever_their_length() {
     for (role, suite) in product(ROLES, SUITES) {
         let (mut ours, mut peer) = Ours::by(role, suite);
         assert_eq!(ours.io.session().in_place(), IN_PLACE);
@@ -363,8 +366,9 @@ fn t02_sealed_records_are_opened_by_rustls_whatever_their_length() {
     }
 }
 
+// T03
 #[test]
-fn t03_ciphertext_beyond_its_bound_is_a_record_overflow_on_its_header() {
+fn ciphertext_beyond_its_bound_is_a_record_overflow_on_its_header() {
     let (error, alert) = refused(Role::Client, |_| {
         let len = (1 << 14) + 257_u16;
         [&[23, 3, 3][..], &len.to_be_bytes()].concat()
@@ -373,8 +377,9 @@ fn t03_ciphertext_beyond_its_bound_is_a_record_overflow_on_its_header() {
     assert_eq!(alert, u8::from(AlertDescription::RecordOverflow));
 }
 
+// T04
 #[test]
-fn t04_plaintext_beyond_its_bound_is_a_record_overflow_with_padding_and_without() {
+fn plaintext_beyond_its_bound_is_a_record_overflow_with_padding_and_without() {
     for padding in [0, 17] {
         let (error, alert) = refused(Role::Server, |peer| {
             peer.sealed(&[&bytes((1 << 14) + 1)[..], &[23], &vec![0; padding]].concat())
@@ -384,8 +389,9 @@ fn t04_plaintext_beyond_its_bound_is_a_record_overflow_with_padding_and_without(
     }
 }
 
+// T05
 #[test]
-fn t05_only_application_data_is_the_outer_type() {
+fn only_application_data_is_the_outer_type() {
     for kind in [20, 21, 22, 24, 25, 0, 255] {
         let (error, alert) = refused(Role::Client, |peer| {
             let mut record = peer.data(b"sealed");
@@ -412,8 +418,9 @@ fn t05_only_application_data_is_the_outer_type() {
     }
 }
 
+// T06
 #[test]
-fn t06_nothing_but_zeros_is_an_unexpected_message() {
+fn nothing_but_zeros_is_an_unexpected_message() {
     for len in [0, 1, 300] {
         let (error, alert) = refused(Role::Client, |peer| peer.sealed(&vec![0; len]));
         let zeros = rustls::PeerMisbehaved::IllegalTlsInnerPlaintext;
@@ -422,8 +429,9 @@ fn t06_nothing_but_zeros_is_an_unexpected_message() {
     }
 }
 
+// T07
 #[test]
-fn t07_the_first_bad_tag_ends_the_direction_and_shows_nothing_of_the_record() {
+fn the_first_bad_tag_ends_the_direction_and_shows_nothing_of_the_record() {
     for (at, room) in product([5, 20, 5 + 64, 5 + 65 + 15], [16 << 10, 32]) {
         let (mut ours, mut peer) = Puppet::new(Role::Client);
         let mut record = peer.data(&[b'x'; 64]);
@@ -444,8 +452,9 @@ fn t07_the_first_bad_tag_ends_the_direction_and_shows_nothing_of_the_record() {
     }
 }
 
+// T07
 #[test]
-fn t07_a_record_again_or_out_of_order_is_a_bad_tag() {
+fn a_record_again_or_out_of_order_is_a_bad_tag() {
     let (error, _) = refused(Role::Client, |peer| {
         peer.tx.1 -= 1; // the number of the record before
         peer.data(b"again")
@@ -458,16 +467,18 @@ fn t07_a_record_again_or_out_of_order_is_a_bad_tag() {
     assert_eq!(error, rustls::Error::DecryptError);
 }
 
+// T08
 #[test]
-fn t08_no_other_type_is_inside() {
+fn no_other_type_is_inside() {
     for kind in [20, 24, 25, 255] {
         let (error, alert) = refused(Role::Client, |peer| peer.record(kind, &[1]));
         assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage), "{kind}: {error}");
     }
 }
 
+// T09
 #[test]
-fn t09_handshake_messages_are_neither_empty_nor_interleaved() {
+fn handshake_messages_are_neither_empty_nor_interleaved() {
     let begun = [4, 0, 0, 200, 1, 2, 3];
     for kind in [22, 21] {
         let (_, alert) = refused(Role::Client, |peer| peer.record(kind, &[]));
@@ -484,8 +495,9 @@ fn t09_handshake_messages_are_neither_empty_nor_interleaved() {
     }
 }
 
+// T10
 #[test]
-fn t10_a_key_update_is_the_last_in_its_record_and_asks_by_0_or_1() {
+fn a_key_update_is_the_last_in_its_record_and_asks_by_0_or_1() {
     let (error, alert) =
         refused(Role::Client, |peer| peer.record(22, &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0]));
     let mixed = rustls::PeerMisbehaved::KeyEpochWithPendingFragment;
@@ -508,8 +520,9 @@ fn t10_a_key_update_is_the_last_in_its_record_and_asks_by_0_or_1() {
     }
 }
 
+// T11
 #[test]
-fn t11_key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data() {
+fn key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data() {
     for (role, suite) in product(ROLES, SUITES) {
         let (mut ours, mut peer) = Ours::by(role, suite);
         for round in 0..5 {
@@ -533,9 +546,10 @@ fn t11_key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data(
     }
 }
 
+// T11
 /// So a loop can see how long many of them take.
 #[test]
-fn t11_a_read_with_data_ends_behind_a_key_update() {
+fn a_read_with_data_ends_behind_a_key_update() {
     let (mut ours, mut peer) = Ours::by(Role::Server, SUITES[0]);
     for text in ["one", "two", "three"] {
         peer.writer().write_all(text.as_bytes()).unwrap();
@@ -548,8 +562,9 @@ fn t11_a_read_with_data_ends_behind_a_key_update() {
     assert!(ours.read().is_pending());
 }
 
+// T12
 #[test]
-fn t12_floods_without_data_are_refused_where_rustls_refuses_them() {
+fn floods_without_data_are_refused_where_rustls_refuses_them() {
     use rustls::PeerMisbehaved::{
         TooManyEmptyFragments, TooManyKeyUpdateRequests, TooManyWarningAlertsReceived,
     };
@@ -583,8 +598,9 @@ fn say_nothing(peer: &mut Connection, update: bool) {
     }
 }
 
+// T12
 #[test]
-fn t12_key_updates_and_empty_records_in_turns_are_one_flood() {
+fn key_updates_and_empty_records_in_turns_are_one_flood() {
     use rustls::PeerMisbehaved::{TooManyEmptyFragments, TooManyKeyUpdateRequests};
     for role in ROLES {
         for (turns, last) in [
@@ -613,8 +629,9 @@ fn t12_key_updates_and_empty_records_in_turns_are_one_flood() {
 /// A NewSessionTicket, the shortest that there is.
 const TICKET: [u8; 19] = [4, 0, 0, 15, 0, 0, 28, 32, 0, 0, 0, 0, 1, 0, 0, 1, 7, 0, 0];
 
+// T12
 #[test]
-fn t12_tickets_and_warnings_make_up_for_nothing_and_tickets_are_no_flood() {
+fn tickets_and_warnings_make_up_for_nothing_and_tickets_are_no_flood() {
     use rustls::PeerMisbehaved::TooManyEmptyFragments;
     let flood = rustls::Error::PeerMisbehaved(TooManyEmptyFragments);
     let (error, _) = refused(Role::Client, |peer| {
@@ -635,8 +652,9 @@ fn t12_tickets_and_warnings_make_up_for_nothing_and_tickets_are_no_flood() {
     assert_eq!(ours.read_all(100), b"data");
 }
 
+// T12
 #[test]
-fn t12_a_message_in_any_number_of_records_is_no_flood() {
+fn a_message_in_any_number_of_records_is_no_flood() {
     // A ticket of 1000 bytes, as a server sends it that has a client's certificate.
     let ticket = [&[4, 0, 3, 247], &TICKET[4..14], &[3, 233], &[7; 1001], &[0, 0][..]].concat();
     for len in [1, 27, 500] {
@@ -648,8 +666,9 @@ fn t12_a_message_in_any_number_of_records_is_no_flood() {
     }
 }
 
+// T12
 #[test]
-fn t12_as_much_as_is_allowed_is_no_flood() {
+fn as_much_as_is_allowed_is_no_flood() {
     let (mut ours, mut peer) = Puppet::new(Role::Client);
     for _ in 0..3 {
         let mut wire: Vec<u8> = (0..32).flat_map(|_| peer.data(&[])).collect();
@@ -671,8 +690,9 @@ impl Wake for Woken {
     }
 }
 
+// T25
 #[test]
-fn t25_a_task_that_reads_what_brings_no_data_lets_others_have_their_turn() {
+fn a_task_that_reads_what_brings_no_data_lets_others_have_their_turn() {
     for (role, in_place) in product(ROLES, [true, false]) {
         let (mut client, mut server) = configs(AES);
         client.enable_secret_extraction = in_place || role == Role::Server;
@@ -711,8 +731,9 @@ impl Stream for Pipe {
     }
 }
 
+// T25
 #[test]
-fn t25_a_thread_that_reads_what_brings_no_data_sees_to_its_deadlines() {
+fn a_thread_that_reads_what_brings_no_data_sees_to_its_deadlines() {
     for in_place in [true, false] {
         let (mut client, mut server) = configs(AES);
         (client.enable_secret_extraction, server.enable_secret_extraction) = (in_place, true);
@@ -741,10 +762,11 @@ fn t25_a_thread_that_reads_what_brings_no_data_sees_to_its_deadlines() {
     }
 }
 
+// T25
 /// So much data lies behind so many tickets, and the program asks for it later than `data_timeout`.
 /// Each read takes a millisecond, so that the read yields more than once in 10 ms.
 #[tokio::test(start_paused = true)]
-async fn t25_data_behind_records_without_data_is_found_however_late_it_is_asked_for() {
+async fn data_behind_records_without_data_is_found_however_late_it_is_asked_for() {
     let (ours, mut peer) = Puppet::new(Role::Client);
     let config = Config { data_timeout: Some(Duration::from_millis(300)), ..Config::default() };
     let mut ws = WebSocket::from_parts(ours.io, connection(Role::Client, &config));
@@ -804,10 +826,11 @@ impl Stream for Drips {
     }
 }
 
+// T26
 /// Without plaintext for a quarter of a second, with a heartbeat of a tenth. A peer of whose record
 /// no more comes is cut.
 #[test]
-fn t26_a_byte_of_a_record_is_a_sign_of_life_for_a_thread_too() {
+fn a_byte_of_a_record_is_a_sign_of_life_for_a_thread_too() {
     for (in_place, whole) in product([true, false], [true, false]) {
         let (mut client, server) = configs(AES);
         client.enable_secret_extraction = in_place;
@@ -843,8 +866,9 @@ fn t26_a_byte_of_a_record_is_a_sign_of_life_for_a_thread_too() {
     }
 }
 
+// T13
 #[test]
-fn t13_an_end_without_close_notify_is_an_error_and_one_with_it_is_the_end() {
+fn an_end_without_close_notify_is_an_error_and_one_with_it_is_the_end() {
     let (mut ours, mut peer) = Puppet::new(Role::Client);
     let wire = peer.data(b"data");
     ours.pipe.put(&wire[..wire.len() - 1]);
@@ -865,8 +889,9 @@ fn t13_an_end_without_close_notify_is_an_error_and_one_with_it_is_the_end() {
     assert_eq!(peer.opened(&ours), [(21, vec![1, 0])]);
 }
 
+// T15
 #[test]
-fn t15_alerts_end_the_connection_and_are_not_answered() {
+fn alerts_end_the_connection_and_are_not_answered() {
     for description in [AlertDescription::BadRecordMac, AlertDescription::InternalError] {
         let (mut ours, mut peer) = Puppet::new(Role::Client);
         let wire = peer.record(21, &[2, description.into()]);
@@ -898,8 +923,9 @@ fn t15_alerts_end_the_connection_and_are_not_answered() {
     }
 }
 
+// T16
 #[test]
-fn t16_tickets_in_pieces_serve_the_next_connection() {
+fn tickets_in_pieces_serve_the_next_connection() {
     let (client, mut server) = configs(AES);
     server.send_tls13_tickets = 2;
     let again = client.clone();
@@ -912,16 +938,18 @@ fn t16_tickets_in_pieces_serve_the_next_connection() {
     assert_eq!(ours.io.session().in_place(), IN_PLACE);
 }
 
+// T16
 #[test]
-fn t16_a_ticket_with_an_extension_twice_is_an_illegal_parameter() {
+fn a_ticket_with_an_extension_twice_is_an_illegal_parameter() {
     let twice =
         [&TICKET[..3], &[15 + 8], &TICKET[4..17], &[0, 8], &[0, 99, 0, 0].repeat(2)].concat();
     let (_, told) = refused(Role::Client, |peer| peer.record(22, &twice));
     assert_eq!(told, u8::from(AlertDescription::IllegalParameter));
 }
 
+// T16
 #[test]
-fn t16_tickets_are_ignored_without_resumption() {
+fn tickets_are_ignored_without_resumption() {
     let (mut client, server) = configs(AES);
     client.resumption = rustls::client::Resumption::disabled();
     let again = client.clone();
@@ -933,8 +961,9 @@ fn t16_tickets_are_ignored_without_resumption() {
     assert!(!ours.io.session().is_resumed());
 }
 
+// T17
 #[test]
-fn t17_other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bound() {
+fn other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bound() {
     // A ticket for a server; a Finished; a CertificateRequest; a HelloRequest.
     for (role, kind) in
         [(Role::Server, 4), (Role::Client, 20), (Role::Client, 13), (Role::Client, 0)]
@@ -961,8 +990,9 @@ fn t17_other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bou
     assert!(matches!(error, rustls::Error::InvalidMessage(_)), "{error}");
 }
 
+// T17
 #[test]
-fn t17_none_is_assembled_beyond_its_bound_in_the_handshake_either() {
+fn none_is_assembled_beyond_its_bound_in_the_handshake_either() {
     let (_, server) = configs(AES);
     let pipe = Pipe::default();
     let io = TlsStream::server(pipe.clone(), server).unwrap();
@@ -979,16 +1009,18 @@ fn t17_none_is_assembled_beyond_its_bound_in_the_handshake_either() {
     assert_eq!(ours.failure(0), rustls::Error::InvalidMessage(long));
 }
 
+// T18
 #[test]
-fn t18_the_name_in_a_long_client_hello_is_told_too() {
+fn the_name_in_a_long_client_hello_is_told_too() {
     let (mut client, server) = configs(AES);
     client.alpn_protocols = (0..100).map(|n| format!("{n:060}").into_bytes()).collect();
     let (ours, _) = Ours::new(Role::Server, client, server);
     assert_eq!(ours.io.session().server_name(), Some("localhost"));
 }
 
+// T18
 #[test]
-fn t18_what_was_agreed_on_is_told_on_either_way() {
+fn what_was_agreed_on_is_told_on_either_way() {
     let (mut client, mut server) = configs(AES);
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -1010,8 +1042,9 @@ fn t18_what_was_agreed_on_is_told_on_either_way() {
     }
 }
 
+// T19
 #[test]
-fn t19_no_key_and_no_data_is_in_debug() {
+fn no_key_and_no_data_is_in_debug() {
     let (mut ours, mut peer) = Puppet::new(Role::Client);
     let wire = peer.data(b"secret data");
     ours.pipe.put(&wire);
@@ -1020,8 +1053,9 @@ fn t19_no_key_and_no_data_is_in_debug() {
     assert_eq!(shown, "Session { protocol_version: Some(TLSv1_3), in_place: true, .. }");
 }
 
+// T20
 #[test]
-fn t20_a_fragment_is_no_longer_than_configured() {
+fn a_fragment_is_no_longer_than_configured() {
     for role in ROLES {
         let (mut client, mut server) = configs(AES);
         client.max_fragment_size = Some(105);
@@ -1036,8 +1070,9 @@ fn t20_a_fragment_is_no_longer_than_configured() {
     }
 }
 
+// T22
 #[test]
-fn t22_nothing_follows_the_alert_that_ends_our_side() {
+fn nothing_follows_the_alert_that_ends_our_side() {
     let (mut ours, mut peer) = Puppet::new(Role::Client);
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..2 {
@@ -1053,8 +1088,9 @@ fn t22_nothing_follows_the_alert_that_ends_our_side() {
     assert_eq!(ours.read_all(100), b"still");
 }
 
+// T23
 #[test]
-fn t23_a_record_is_sealed_once_through_cut_writes_and_dropped_futures() {
+fn a_record_is_sealed_once_through_cut_writes_and_dropped_futures() {
     for takes in [1, 3, 7, 1000] {
         let (mut ours, mut peer) = Puppet::new(Role::Client);
         ours.pipe.0.borrow_mut().takes = Some(takes);
@@ -1078,16 +1114,18 @@ fn t23_a_record_is_sealed_once_through_cut_writes_and_dropped_futures() {
     }
 }
 
+// T23
 #[test]
-fn t23_a_write_that_fails_is_not_taken_for_one_that_waits() {
+fn a_write_that_fails_is_not_taken_for_one_that_waits() {
     let (mut ours, _) = Puppet::new(Role::Client);
     ours.pipe.0.borrow_mut().broken = true;
     let wrote = Pin::new(&mut ours.io).poll_write(&mut Context::from_waker(Waker::noop()), b"data");
     assert!(matches!(wrote, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe));
 }
 
+// T24
 #[test]
-fn t24_no_message_is_written_before_the_last_byte_of_its_record_is() {
+fn no_message_is_written_before_the_last_byte_of_its_record_is() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _timers = runtime.enter();
     let mut cx = Context::from_waker(Waker::noop());
@@ -1126,8 +1164,9 @@ fn t24_no_message_is_written_before_the_last_byte_of_its_record_is() {
     }
 }
 
+// T14
 #[test]
-fn t14_our_key_is_updated_before_the_suites_limit_whichever_way_it_seals() {
+fn our_key_is_updated_before_the_suites_limit_whichever_way_it_seals() {
     for quic in [true, false] {
         let suite = altered(AES, |suite| {
             suite.common.confidentiality_limit = 8;
@@ -1236,8 +1275,9 @@ fn odd(oddity: Oddity) -> SupportedCipherSuite {
     })
 }
 
+// T21
 #[test]
-fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
+fn a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
     let whole = altered(AES, |suite| suite.quic = None);
     for ((suite, in_place), role) in product([(odd(Oddity::Keeps), false), (whole, true)], ROLES) {
         let (mut ours, mut peer) = Ours::by(role, suite);
@@ -1260,8 +1300,9 @@ fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well
     }
 }
 
+// T21
 #[test]
-fn t21_of_a_provider_that_has_plaintext_elsewhere_none_is_taken() {
+fn of_a_provider_that_has_plaintext_elsewhere_none_is_taken() {
     let (mut ours, mut peer) = Puppet::by(Role::Client, odd(Oddity::Elsewhere));
     let wire = peer.data(&[]);
     ours.pipe.put(&wire);
