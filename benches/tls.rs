@@ -22,7 +22,6 @@
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
 mod floor;
 mod sides;
-#[allow(dead_code, unreachable_pub)]
 mod wss;
 
 use floor::Body::{Ascii, Binary};
