@@ -17,6 +17,28 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+fn at(seconds: u64) -> Time {
+    Time::new(SECOND * seconds as u32)
+}
+
+/// Drives a connection alone from deadline to deadline, writing all it has at once, until it
+/// fails, or until `end`; says when and how.
+fn until(conn: &mut Connection, mut now: Duration, end: Duration) -> (Duration, Option<RecvError>) {
+    for _ in 0..10_000 {
+        drain(conn);
+        match conn.poll_timeout().map(|at| at - Time::ZERO) {
+            Some(due) if due > end => return (end, None),
+            None => return (end, None),
+            Some(due) => now = now.max(due),
+        }
+        if let Err(error) = tell(conn, Time::new(now)) {
+            assert_eq!(conn.step(), Err(error));
+            return (now, Some(error));
+        }
+    }
+    panic!("the deadlines do not move on");
+}
+
 /// A connection and a clock. It is told the time when that is due, after all input was stepped
 /// over.
 struct Clocked {

@@ -3,10 +3,11 @@
 #[cfg(all(feature = "tokio", not(miri)))]
 mod tokio;
 
+use super::{SECOND, at, until};
 use crate::support::{distant::*, silence::*, wire::*};
 use bytes::Buf;
 use std::time::Duration;
-use tickwire::{Config, Connection, Heartbeat, Next, ReadyState, RecvError, Report, Role, Time};
+use tickwire::{Config, Heartbeat, Next, ReadyState, RecvError, Report, Role, Time};
 
 struct Program {
     watched: Watched,
@@ -82,30 +83,6 @@ fn a_peer_is_cut_if_and_only_if_it_was_silent() {
     for seed in 0..cases as u64 {
         Program { watched: Watched::new(seed), most_sleeps: 8 }.run();
     }
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn at(seconds: u64) -> Time {
-    Time::new(SECOND * seconds as u32)
-}
-
-/// Drives a connection alone from deadline to deadline, writing all it has at once, until it
-/// fails, or until `end`; says when and how.
-fn until(conn: &mut Connection, mut now: Duration, end: Duration) -> (Duration, Option<RecvError>) {
-    for _ in 0..10_000 {
-        drain(conn);
-        match conn.poll_timeout().map(|at| at - Time::ZERO) {
-            Some(due) if due > end => return (end, None),
-            None => return (end, None),
-            Some(due) => now = now.max(due),
-        }
-        if let Err(error) = tell(conn, Time::new(now)) {
-            assert_eq!(conn.step(), Err(error));
-            return (now, Some(error));
-        }
-    }
-    panic!("the deadlines do not move on");
 }
 
 #[test]

@@ -3,36 +3,11 @@
 #[cfg(all(feature = "std", not(miri)))]
 mod over_sockets;
 
+use super::{MS, SECOND, at, until};
 use crate::support::wire::*;
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Report, Step, Time};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-const MILLI: Duration = Duration::from_millis(1);
-
-fn at(seconds: u64) -> Time {
-    Time::new(SECOND * seconds as u32)
-}
-
-/// Drives a connection alone from deadline to deadline, writing all it has at once, until it
-/// fails, or until `end`; says when and how.
-fn until(conn: &mut Connection, mut now: Duration, end: Duration) -> (Duration, Option<RecvError>) {
-    for _ in 0..10_000 {
-        drain(conn);
-        match conn.poll_timeout().map(|at| at - Time::ZERO) {
-            Some(due) if due > end => return (end, None),
-            None => return (end, None),
-            Some(due) => now = now.max(due),
-        }
-        if let Err(error) = tell(conn, Time::new(now)) {
-            assert_eq!(conn.step(), Err(error));
-            return (now, Some(error));
-        }
-    }
-    panic!("the deadlines do not move on");
-}
 
 #[test]
 fn a_connection_without_deadlines_needs_no_time() {
@@ -66,9 +41,9 @@ fn a_frame_has_to_be_whole_in_time() {
             tell(&mut conn, at(100)).unwrap();
             let byte = SECOND / (16 << 10); // each puts it off by its time at the least rate
             for i in 1..10 {
-                let left = (at(110) - at(99 + i as u64)).min(2500 * MILLI);
+                let left = (at(110) - at(99 + i as u64)).min(2500 * MS);
                 let until = conn.poll_timeout().unwrap() - at(99 + i as u64);
-                let byte = if left == 2500 * MILLI { Duration::ZERO } else { byte };
+                let byte = if left == 2500 * MS { Duration::ZERO } else { byte };
                 assert_eq!(until.as_micros(), (left + (i as u32 - 1) * byte).as_micros());
                 feed(&mut conn, &wire[i..=i]);
                 assert_eq!(events(&mut conn), []);
@@ -174,7 +149,7 @@ fn a_program_that_slept_does_not_cut_its_peer_amid_a_frame() {
             assert!(!conn.must_read());
             // So the peer has the rest of its time, and no longer than that.
             let (ended, error) = until(&mut conn, at(slept) - Time::ZERO, 1000 * SECOND);
-            let rest = 7500 * MILLI;
+            let rest = 7500 * MS;
             assert_eq!(
                 (ended, error),
                 (slept as u32 * SECOND + rest, Some(RecvError::FrameTimeout))
