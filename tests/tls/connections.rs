@@ -6,7 +6,7 @@ use super::support::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
         Ws, async_tcp, product, runtime, self_signed, tcp_pair, wait,
     },
-    wire::{BINARY, CLOSE, TEXT, peer, to},
+    wire::{BINARY, CLOSE, TEXT, connection, peer, to},
 };
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
@@ -23,8 +23,7 @@ use std::{
     thread,
 };
 use tickwire::{
-    CloseCode, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage, RecvError,
-    Retry, Role, SystemEntropy,
+    CloseCode, Config, Dial, Error, Message, OwnedMessage, RecvError, Retry, Role,
     blocking::{self, Stream, WithoutTimeouts},
     handshake::{HandshakeError, client::Request},
     tls::{
@@ -46,15 +45,6 @@ type Near = Ws<
     on_tokio::TlsStream<Recorder<tokio::net::TcpStream>>,
     blocking::TlsStream<Recorder<TcpStream>>,
 >;
-
-fn conn(role: Role, config: &Config) -> Connection {
-    match role {
-        Role::Server => Connection::server(config, Negotiated::default()),
-        Role::Client => {
-            Connection::client(config, Negotiated::default(), SystemEntropy::new().unwrap())
-        }
-    }
-}
 
 fn localhost() -> Target {
     "wss://localhost/".parse().unwrap()
@@ -99,13 +89,13 @@ fn near(adapter: Adapter, role: Role, takes: Takes) -> (Near, Log, Raw) {
                 Role::Server => on_tokio::TlsStream::server(io, authority.server()),
             }
             .unwrap();
-            let ws = on_tokio::WebSocket::from_parts(io, conn(role, &config));
+            let ws = on_tokio::WebSocket::from_parts(io, connection(role, &config));
             (Ws::Tokio(ws, runtime), log)
         }
         Adapter::Blocking => {
             let (io, log) = Recorder::new(tcp, takes);
             let io = over_tls(role, io, &authority);
-            (Ws::Blocking(blocking::WebSocket::from_parts(io, conn(role, &config))), log)
+            (Ws::Blocking(blocking::WebSocket::from_parts(io, connection(role, &config))), log)
         }
     };
     (ws, log, raw)
@@ -335,7 +325,7 @@ fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
             raw.hear(sent_len(role, 16 << 20));
             bye(role, &mut raw);
         });
-        let mut ws = blocking::WebSocket::from_parts(io, conn(role, &Config::default()));
+        let mut ws = blocking::WebSocket::from_parts(io, connection(role, &Config::default()));
         assert_eq!(ws.recv().unwrap(), Some(Message::Text("first")));
         let (mut reader, mut writer) = ws.into_split().unwrap();
         let writing = thread::spawn(move || writer.send(&vec![0; 16 << 20]));
@@ -533,7 +523,7 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
                 // rustls's own stream does not announce its end.
                 assert_eq!(raw.hear_all(), (vec![], adapter == Adapter::Tokio));
             });
-            let conn = conn(Role::Server, &Config::default());
+            let conn = connection(Role::Server, &Config::default());
             match adapter {
                 Adapter::Tokio => {
                     let runtime = runtime();
@@ -651,7 +641,7 @@ fn a_send_over_another_tls_stream_reaches_the_socket_before_it_returns() {
                 }
             }
         });
-        let ws = on_tokio::WebSocket::from_parts(io, conn(role, &Config::default()));
+        let ws = on_tokio::WebSocket::from_parts(io, connection(role, &Config::default()));
         let mut ws = Ws::<_, TcpStream>::Tokio(ws, runtime);
         assert_eq!(ws.recv().unwrap(), text("go"));
         for payload in SIZES {
@@ -693,8 +683,8 @@ fn every_future_may_be_dropped_at_every_poll() {
             let config = Config::default();
             let near = on_tokio::TlsStream::client(near, &localhost(), authority.client()).unwrap();
             let far = on_tokio::TlsStream::server(far, authority.server()).unwrap();
-            let mut near = on_tokio::WebSocket::from_parts(near, conn(Role::Client, &config));
-            let mut far = on_tokio::WebSocket::from_parts(far, conn(Role::Server, &config));
+            let mut near = on_tokio::WebSocket::from_parts(near, connection(Role::Client, &config));
+            let mut far = on_tokio::WebSocket::from_parts(far, connection(Role::Server, &config));
             for (i, n) in product(0..3, [5, 700, 20_000]) {
                 near.feed(&vec![i; n]).map(drop).unwrap();
                 // Both lose their futures at every turn.

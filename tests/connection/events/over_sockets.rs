@@ -2,20 +2,9 @@
 //! machine, with the heap counted.
 use crate::{
     harness::{ADAPTERS, Adapter, Door, End, Foe, Heap, SMALL, Ws, duel, sockets},
-    support::wire::{CLOSE, TEXT, close_body, masked},
+    support::wire::{CLOSE, TEXT, close_body, connection, masked},
 };
-use tickwire::{
-    CloseCode, Config, Connection, Message, Negotiated, Role, SendError, SystemEntropy, blocking,
-};
-
-fn conn(role: Role, config: &Config) -> Connection {
-    match role {
-        Role::Server => Connection::server(config, Negotiated::default()),
-        Role::Client => {
-            Connection::client(config, Negotiated::default(), SystemEntropy::new().unwrap())
-        }
-    }
-}
+use tickwire::{CloseCode, Config, Message, Role, SendError, blocking};
 
 /// First byte and payload of each frame.
 type Said = Vec<(u8, Vec<u8>)>;
@@ -135,7 +124,8 @@ fn replace(ws: &mut Ws) {
     let (io, _far) = sockets();
     match ws {
         Ws::Blocking(ws) => {
-            let other = blocking::WebSocket::from_parts(io, conn(Role::Server, &Config::default()));
+            let other =
+                blocking::WebSocket::from_parts(io, connection(Role::Server, &Config::default()));
             let (io, conn) = std::mem::replace(ws, other).into_parts();
             *ws = blocking::WebSocket::from_parts(io, conn);
         }
@@ -144,7 +134,7 @@ fn replace(ws: &mut Ws) {
             let entered = runtime.enter();
             io.set_nonblocking(true).unwrap();
             let io = tokio::net::TcpStream::from_std(io).unwrap();
-            let conn = conn(Role::Server, &Config::default());
+            let conn = connection(Role::Server, &Config::default());
             let other = tickwire::tokio::WebSocket::from_parts(io, conn);
             let (io, conn) = std::mem::replace(ws, other).into_parts();
             *ws = tickwire::tokio::WebSocket::from_parts(io, conn);

@@ -3,7 +3,7 @@
 use super::cliffhangers;
 use crate::{
     harness::{ADAPTERS, Adapter, Door, End, Foe, SMALL, duel},
-    support::wire::{BINARY, ROLES, product},
+    support::wire::{BINARY, ROLES, connection, product},
 };
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -15,7 +15,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tickwire::{Config, Connection, Negotiated, RecvError, Role, SystemEntropy, blocking};
+use tickwire::{Config, RecvError, Role, blocking};
 
 /// A patience of the victim's that the test waits for.
 const SOON: Duration = Duration::from_millis(400);
@@ -68,19 +68,10 @@ impl blocking::Stream for Watched {
     }
 }
 
-fn conn(role: Role, config: &Config) -> Connection {
-    match role {
-        Role::Server => Connection::server(config, Negotiated::default()),
-        Role::Client => {
-            Connection::client(config, Negotiated::default(), SystemEntropy::new().unwrap())
-        }
-    }
-}
-
 /// An echo to the end: how it ended, and how often the busiest of its calls looked at the stream,
 /// or was polled.
 fn looked(door: Door, role: Role, config: &Config) -> (End, usize) {
-    let (mut most, conn) = (0, conn(role, config));
+    let (mut most, conn) = (0, connection(role, config));
     match door.adapter {
         Adapter::Blocking => {
             let looks = Arc::new(AtomicUsize::new(0));
