@@ -206,19 +206,26 @@ fn a105_half_messages_do_not_stop_an_upload_though_one_of_them_began_before_it()
     });
 }
 
+/// A long upload is the first of the stopped ones, and goes on as the short one does.
 #[test]
 fn a105_an_upload_below_the_fair_share_goes_on_while_half_messages_hold_the_memory() {
     each(|tls, turn_bytes| {
         let settings = Settings { max_received: 8 * MIB, turn_bytes, ..Settings::default() };
         let mut server = Server::new(settings, Config::default(), tls);
-        let half = first_frame(500 * KIB);
+        let (long, short) = (frame(&vec![7; 2 * MIB]), frame(&vec![7; 128 * KIB]));
+        let first = server.peer(&long[..600 * KIB], None);
+        let honest = server.peer(&[], None);
         for _ in 0..13 {
-            server.peer(&half, None);
+            server.peer(&first_frame(330 * KIB), None);
         }
         server.until("half of the limit", |_, counts| counts.received > 4 * MIB);
-        let honest = server.peer(&frame(&vec![7; 128 * KIB]), Some(0));
+        for (peer, bytes) in server.peers.iter_mut().zip([&long, &short]) {
+            peer.bytes = [REQUEST.as_bytes(), bytes].concat();
+            peer.due = Some((peer.written, Instant::now()));
+        }
         server.until_arrived(honest, 128 * KIB);
         assert!(server.net.net().counts().received > 4 * MIB);
+        assert!(!server.messages.contains(&(first, 2 * MIB)), "{:?}", server.messages);
     });
 }
 
