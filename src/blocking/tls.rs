@@ -44,7 +44,8 @@ use tickwire_tls::{
 /// A write goes to the stream below at once, in as few records as possible. If that stream refuses
 /// bytes, the next write or flush writes them. The stream below may buffer, and may be a
 /// `TlsStream` itself. So a flush also flushes the stream below. The stream below is also flushed
-/// after handshake messages, an alert and a close_notify.
+/// after handshake messages, an alert and a close_notify. While another handle writes, a flush may
+/// fail with `Interrupted`: call it again.
 ///
 /// [`shutdown`](Stream::shutdown) first sends a close_notify, then shuts down the stream below. If
 /// the peer has sent its close_notify, the handle that is dropped last sends ours, unless ours was
