@@ -5,9 +5,11 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::mpsc::{self, RecvTimeoutError},
-    thread,
 };
-use testkit::alloc::{live, take_peak};
+use testkit::{
+    alloc::{live, take_peak},
+    threads::spawn,
+};
 use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
 
 /// Runs `victim` on a new thread and `attack` on this one: what they return, and what the victim
@@ -18,7 +20,7 @@ pub(crate) fn alone<T: Send + 'static, U>(
     attack: impl FnOnce() -> U,
 ) -> (T, U, Heap) {
     let (report, reported) = mpsc::channel();
-    let thread = thread::spawn(move || {
+    let thread = spawn(move || {
         let before = live();
         take_peak();
         let made = victim();

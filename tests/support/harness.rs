@@ -17,7 +17,7 @@ use std::{
 };
 use testkit::{
     alloc::{live, take_peak, uncounted},
-    threads::tcp_pair,
+    threads::{spawn, tcp_pair},
 };
 #[cfg(feature = "tokio")]
 use tickwire::tokio as on_tokio;
@@ -93,7 +93,7 @@ pub(crate) fn duel<T: Send + 'static, U>(
 ) -> (T, U, Heap) {
     let (foe, io) = tcp_pair();
     let (report, reported) = mpsc::channel();
-    let victim = thread::spawn(move || {
+    let victim = spawn(move || {
         let door = Door::new(adapter, io);
         // What was there before is not freed while it is counted.
         #[cfg(feature = "tokio")]

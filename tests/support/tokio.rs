@@ -11,7 +11,7 @@ pub(crate) use super::{
 };
 use std::{
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
@@ -49,15 +49,16 @@ pub fn pair(room: usize, config: &Config) -> (WebSocket<DuplexStream>, WebSocket
 
 /// Runs a test, and fails instead of hanging.
 pub fn run(test: impl Future<Output = ()>) {
-    run_on(false, test);
+    run_on(false, pin!(test));
 }
 
 /// The same under paused time.
 pub fn run_paused(test: impl Future<Output = ()>) {
-    run_on(true, test);
+    run_on(true, pin!(test));
 }
 
-fn run_on(paused: bool, test: impl Future<Output = ()>) {
+/// `dyn`, so that a runtime is compiled once, and not for each test.
+fn run_on(paused: bool, test: Pin<&mut dyn Future<Output = ()>>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(paused).build().unwrap();
     runtime.block_on(bounded(test));

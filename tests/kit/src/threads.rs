@@ -3,13 +3,18 @@ use crate::PATIENCE;
 use std::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    thread,
+    thread::{self, JoinHandle},
 };
+
+/// A thread as std's, but compiled once for each `T`, and not for each of a thousand closures.
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::spawn(Box::new(work) as Box<dyn FnOnce() -> T + Send>)
+}
 
 /// Runs a test in a thread of its own, and fails when that hangs.
 pub fn bounded(test: impl FnOnce() + Send + 'static) {
     let (done, finished) = mpsc::channel();
-    let thread = thread::spawn(move || {
+    let thread = spawn(move || {
         test();
         let _ = done.send(());
     });

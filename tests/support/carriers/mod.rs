@@ -314,5 +314,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
             .build()
             .unwrap();
     }
+    // `dyn`, so that a runtime is compiled once for each output, and not for each future.
+    let future: std::pin::Pin<&mut dyn Future<Output = F::Output>> = std::pin::pin!(future);
     RUNTIME.with(|runtime| runtime.block_on(future))
 }

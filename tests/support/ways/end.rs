@@ -10,6 +10,7 @@ use futures_util::{
 };
 use std::{
     os::unix::net::UnixStream,
+    pin::{Pin, pin},
     sync::LazyLock,
     time::{Duration, Instant},
 };
@@ -130,15 +131,24 @@ pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     builder.worker_threads(1).enable_all().build().unwrap()
 });
 
+/// A runtime is compiled once for each `T`, and not for each future.
+fn wait_on_tokio<T>(future: Pin<&mut dyn Future<Output = T>>) -> T {
+    RUNTIME.block_on(future)
+}
+
+fn wait_on_smol<T>(future: Pin<&mut dyn Future<Output = T>>) -> T {
+    async_io::block_on(future)
+}
+
 macro_rules! run_tokio {
     ($call:expr) => {
-        RUNTIME.block_on(async { $call.await })
+        wait_on_tokio(pin!($call.into_future()))
     };
 }
 
 macro_rules! run_smol {
     ($call:expr) => {
-        async_io::block_on($call)
+        wait_on_smol(pin!($call.into_future()))
     };
 }
 
@@ -150,19 +160,19 @@ macro_rules! run_thread {
 
 macro_rules! within_tokio {
     ($limit:ident, $ws:expr, $setter:ident, $call:ident) => {
-        RUNTIME.block_on(async { tokio::time::timeout($limit, $ws.$call()).await.ok() })
+        wait_on_tokio(pin!(async { tokio::time::timeout($limit, $ws.$call()).await.ok() }))
     };
 }
 
 macro_rules! within_smol {
     ($limit:ident, $ws:expr, $setter:ident, $call:ident) => {
-        async_io::block_on(async {
-            let (call, timer) = (std::pin::pin!($ws.$call()), Timer::after($limit));
+        wait_on_smol(pin!(async {
+            let (call, timer) = (pin!($ws.$call()), Timer::after($limit));
             match futures_util::future::select(call, timer).await {
                 futures_util::future::Either::Left((done, _)) => Some(done),
                 futures_util::future::Either::Right(_) => None,
             }
-        })
+        }))
     };
 }
 

@@ -13,7 +13,8 @@ mod peer;
 use crate::support::wire::{CLOSE, PING, PONG, TEXT, bytes, close_body, connection};
 use end::End;
 use line::How;
-use std::{os::unix::net::UnixStream, thread, time::Duration};
+use std::{os::unix::net::UnixStream, time::Duration};
+use testkit::threads::spawn;
 use tickwire::{Config, OwnedMessage, Role};
 
 pub(crate) use peer::Peer;
@@ -84,7 +85,7 @@ pub(crate) fn dialog(
     far: impl FnOnce(&mut Peer) + Send + 'static,
     near: impl FnOnce(),
 ) {
-    let there = thread::spawn(move || far(&mut peer));
+    let there = spawn(move || far(&mut peer));
     near();
     if let Err(panic) = there.join() {
         std::panic::resume_unwind(panic);
