@@ -4,7 +4,9 @@
 //! of its work (tokio's runtime is the kind with one thread). The allocator counts by thread, so
 //! that neither the attacker nor a test that runs beside is counted. What the victim notes for the
 //! test is not counted either. Buffers of the system are not heap.
-use crate::support::wire::{CLOSE, PONG, Seen, code_of, masked, plain, read_frame};
+use crate::support::wire::{
+    CLOSE, PONG, Seen, code_of, code_of_violation, masked, plain, read_frame,
+};
 #[cfg(feature = "tokio")]
 use std::rc::Rc;
 use std::{
@@ -488,7 +490,7 @@ pub(crate) fn fails(
     bound: usize,
 ) {
     let error = error.into();
-    let code = error.close_code().expect("a violation").get();
+    let code = code_of_violation(error);
     let found = Scene::new(role, config).refuses(wire, before, code, bound);
     assert_eq!(found, error, "{role:?}");
 }

@@ -1,9 +1,9 @@
 //! What a wire leads to, in few words: events and an abnormal end, a violation, or a Close.
 use crate::support::{
     carriers::{Outcome, run},
-    wire::{CLOSE, Seen, to},
+    wire::{CLOSE, Seen, code_of_violation, to},
 };
-use tickwire::{Config, RecvError, Role};
+use tickwire::{CloseCode, Config, RecvError, Role};
 
 /// These frames, and then the end of the stream, lead to these events and an abnormal end. Returns
 /// what was sent.
@@ -51,8 +51,9 @@ pub(crate) fn fails_behind(
     let Outcome { mut seen, mut sent, code, clean, shut } = run(role, config, wire);
     assert_eq!(seen.pop(), Some(Seen::Failed(error)), "{role:?} {seen:?}");
     assert_eq!(seen, before, "{role:?}");
-    let close = error.close_code().expect("a violation").get();
-    assert_eq!(sent.pop(), Some((CLOSE, close.to_be_bytes().to_vec())), "{role:?}");
+    let told = code_of_violation(error);
+    assert_eq!(error.close_code().map(CloseCode::get), Some(told), "{role:?} {error}");
+    assert_eq!(sent.pop(), Some((CLOSE, told.to_be_bytes().to_vec())), "{role:?} {error}");
     assert_eq!((code, clean, shut), (1006, false, true), "{role:?}");
     sent
 }

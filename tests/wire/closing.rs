@@ -146,7 +146,7 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
         let seen = receive(&mut conn, &wire);
         let [Seen::Failed(error)] = seen[..] else { panic!("{seen:?}") };
         assert!(error.to_string().ends_with(reason), "{error}");
-        let code = error.close_code().unwrap().get();
+        let code = code_of_violation(error);
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(code, ""))]);
         assert_eq!(conn.sender().close_frame().unwrap().reason, "");
     }

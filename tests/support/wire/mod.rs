@@ -15,7 +15,8 @@ use testkit::Rng;
 pub(crate) use testkit::frames::*;
 use tickwire::{
     Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Heartbeat, Message, Negotiated,
-    Outbound, OwnedMessage, Position, Prepared, RecvError, Report, Role, Sender, Step, Time,
+    Outbound, OwnedMessage, Position, Prepared, ProtocolError, RecvError, Report, Role, Sender,
+    Step, Time,
     handshake::server::{Handshake, Rejection},
 };
 
@@ -161,6 +162,20 @@ pub(crate) fn with_heartbeat(interval: Duration, timeout: Duration) -> Config {
 /// The close code as other APIs number it, and whether both Closes have passed.
 pub(crate) fn code_of(end: Option<Closed<'_>>) -> (u16, bool) {
     end.map_or((1006, false), |end| (end.code, end.clean))
+}
+
+/// The code of the Close that tells the peer of its violation (§7.4.1). By hand: one that is asked
+/// of the error would be right whatever it is.
+#[track_caller]
+pub(crate) fn code_of_violation(error: RecvError) -> u16 {
+    use ProtocolError::{BadDeflate, BadUtf8};
+    match error {
+        RecvError::Protocol(BadUtf8 | BadDeflate) => 1007,
+        RecvError::Protocol(_) => 1002,
+        RecvError::TooManyFragments { .. } => 1008,
+        RecvError::MessageTooBig { .. } | RecvError::FrameTooBig { .. } => 1009,
+        other => panic!("no violation: {other}"),
+    }
 }
 
 /// Queues a message in each way there is; returns the last position, and how many bytes are queued.
