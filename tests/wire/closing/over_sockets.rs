@@ -299,7 +299,7 @@ fn a_peer_that_goes_on_sending_behind_our_fin_is_left_in_time_and_after_some_byt
             let who = format!("{adapter:?} {role:?} {floods}");
             assert!(failed, "{who}");
             assert!(sent < MOST, "{who}: {sent} bytes");
-            heap.under(who, GROWN + SMALL + 2 * 60_000);
+            heap.under(who, SMALL + 2 * 60_000);
         }
     }
 }

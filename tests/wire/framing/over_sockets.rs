@@ -131,8 +131,7 @@ fn a_header_in_two_reads_is_the_header() {
             assert_eq!(seen.len(), times, "{:?} {role:?} {len}", story.adapter);
             assert!(seen.iter().all(|seen| *seen == text(&"y".repeat(len))));
             assert_eq!((story.fate.end, story.told), (End::Closed, vec![(CLOSE, vec![])]));
-            let grown = if len > MAX_READ / 8 { GROWN } else { 0 };
-            story.heap.under(story.adapter.name(), partial(len) + grown);
+            story.heap.under(story.adapter.name(), partial(len));
         }
     }
 }
