@@ -165,6 +165,7 @@ fn no_limit_is_so_large_that_a_length_wraps() {
         cork_limit: usize::MAX,
         min_vectored: usize::MAX,
         read_buffer: 512,
+        max_read: usize::MAX,
         max_head: usize::MAX,
         max_headers: usize::MAX,
         max_request_line: usize::MAX,
