@@ -303,7 +303,7 @@ async fn feed_pieces(
 ) -> Result<(), Failure> {
     let (mut rest, mut first) = (message, true);
     while !rest.is_empty() {
-        let (data, behind) = rest.split_at(rest.len().min(1 + rng.below(16 << 10)));
+        let (data, behind) = rng.cut(rest, 16 << 10);
         rest = behind;
         ws.ready().await?;
         let last = whole && rest.is_empty();

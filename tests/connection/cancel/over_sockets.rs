@@ -143,7 +143,7 @@ fn echoes(adapter: Adapter, role: Role) {
                 let (mut rng, mut rest) = (Rng::new(10), &wire[..]);
                 while !rest.is_empty() {
                     let most = [7, 500, 90_000][rng.below(3)];
-                    let (piece, more) = rest.split_at(rest.len().min(1 + rng.below(most)));
+                    let (piece, more) = rng.cut(rest, most);
                     out.write_all(piece).unwrap();
                     rest = more;
                 }

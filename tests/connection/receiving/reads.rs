@@ -169,8 +169,7 @@ fn a_message_knows_how_many_the_same_read_completed_before_it() {
         let mut want = Vec::new();
         while at < wire.len() {
             let most = if rng.once_in(4) { wire.len() } else { 90 };
-            let n = 1 + rng.below(most);
-            let n = read_once(&mut conn, &wire[at..(at + n).min(wire.len())]);
+            let n = read_once(&mut conn, rng.cut(&wire[at..], most).0);
             let completed = ends.iter().filter(|end| (at + 1..=at + n).contains(end));
             want.extend(0..completed.count() as u32);
             at += n;

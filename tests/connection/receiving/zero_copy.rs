@@ -119,8 +119,7 @@ fn taking_messages_in_every_state_loses_nothing() {
         }
         let (mut got, mut rest) = (Vec::new(), &wire[..]);
         while !rest.is_empty() {
-            let most = rest.len().min(rng.below(1000) + 1);
-            let n = read_once(&mut conn, &rest[..most]);
+            let n = read_once(&mut conn, rng.cut(rest, 1000).0);
             rest = &rest[n..];
             while let Some(event) = next(&mut conn) {
                 if let Seen::Binary(copy) = event {

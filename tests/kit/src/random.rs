@@ -44,6 +44,11 @@ impl Rng {
         all[self.0.usize(..all.len())]
     }
 
+    /// The first of these bytes, one to `most`, and the rest.
+    pub fn cut<'a>(&mut self, bytes: &'a [u8], most: usize) -> (&'a [u8], &'a [u8]) {
+        bytes.split_at(bytes.len().min(1 + self.below(most)))
+    }
+
     /// So many bytes, which don't compress.
     pub fn bytes(&mut self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0; n];
