@@ -291,14 +291,6 @@ fn conflation_never_loses_a_state_unnoticed() {
     }
     outbox.push_keyed(at(0), 1, OwnedMessage::from("y")).unwrap();
     assert_eq!(outbox.push_keyed(at(0), 3, OwnedMessage::from("x")), Err(TRY_LATER));
-    // A longer message in the same place.
-    let mut outbox = Outbox::new(Overflow::Conflate);
-    outbox.max_bytes = 2 * 65;
-    outbox.push_keyed(at(0), 0, OwnedMessage::from("x")).unwrap();
-    outbox.push_keyed(at(0), 0, OwnedMessage::from("xx".repeat(100))).unwrap(); // alone
-    outbox.push_keyed(at(0), 0, OwnedMessage::from("x")).unwrap();
-    outbox.push_keyed(at(0), 1, OwnedMessage::from("x")).unwrap();
-    assert_eq!(outbox.push_keyed(at(0), 1, OwnedMessage::from("xx")), Err(TRY_LATER));
     // A place that waited too long, however new its message is.
     let mut outbox = Outbox::new(Overflow::Conflate);
     outbox.max_age = Some(Duration::from_millis(100));

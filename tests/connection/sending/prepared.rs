@@ -1,6 +1,6 @@
 //! A message encoded once for many connections.
 use crate::support::wire::*;
-use tickwire::{Config, DataKind, Message, Prepared, SendError};
+use tickwire::{Config, DataKind, Message, Prepared};
 
 /// By the first byte of the frame that a server sends.
 fn kind(prepared: &Prepared) -> DataKind {
@@ -31,17 +31,5 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
                 }
             }
         }
-    }
-}
-
-#[test]
-fn a_prepared_message_is_refused_where_others_are() {
-    let prepared = Prepared::new("x");
-    for (_, mut conn) in connections(&Config { high_water: 1, ..Config::default() }) {
-        conn.sender_mut().feed(&prepared).unwrap();
-        let full = conn.sender_mut().feed(&prepared);
-        assert!(matches!(full, Err(SendError::Full { limit: 1, .. })), "{full:?}");
-        conn.sender_mut().close(None).unwrap();
-        assert_eq!(conn.sender_mut().feed(&prepared), Err(SendError::Closed));
     }
 }
