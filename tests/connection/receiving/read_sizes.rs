@@ -2,6 +2,7 @@
 //! they become small. How much a connection holds meanwhile.
 use crate::support::wire::*;
 use bytes::Bytes;
+use testkit::Rng;
 use tickwire::{Config, Connection, Role, Step};
 
 const KIB: usize = 1 << 10;
@@ -249,80 +250,48 @@ fn an_owned_message_keeps_no_long_buffer_alive() {
     }
 }
 
-/// A limit over many connections asks this before a read.
+/// A limit over many connections asks this before a read. Also if the read is the first to ask for
+/// more, or follows a lent buffer.
 #[test]
 fn what_a_connection_may_hold_after_the_next_read_is_known_before() {
-    let mut kept = 0;
-    for (read_buffer, max_read) in [(16 * KIB, 64 * KIB), (16 * KIB, 256 * KIB), (512, 2 * KIB)] {
-        let config = Config { read_buffer, max_read, ..Config::default() };
-        for (role, mut conn) in connections(&config) {
-            for (lens, most) in [
-                (&[300 * KIB][..], usize::MAX),
-                (&[100, 40 * KIB, 3, 9000], 700),
-                (&[70 * KIB], 5000),
-            ] {
-                let mut flood = Flood::of(role, lens);
-                for n in 0..400 {
-                    if n % 7 == 0 {
-                        conn.receiver_mut().reclaim();
-                    }
-                    let grown = conn.receiver().grown_len();
-                    let held = conn.receiver().buffer_len();
-                    kept += usize::from(grown == held);
-                    read(&mut conn, &mut flood, most);
-                    let len = conn.receiver().buffer_len();
-                    assert!(len <= grown, "{len} after {held}, {grown} expected");
-                }
-                flood.end(&mut conn);
-            }
-        }
-    }
-    assert!(kept > 1000, "{kept}");
-}
-
-/// Also if the next read is the first to ask for more, or follows a lent buffer.
-#[test]
-fn no_read_lets_a_connection_hold_more_than_was_known_before() {
-    let mut dice = 76u64;
-    let mut roll = |sides: usize| {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (dice >> 33) as usize % sides
-    };
+    let mut rng = Rng::new(76);
     let mut reads = 0;
     let mut exact = 0;
     for (read_buffer, max_read, max_message) in [
         (16 * KIB, 64 * KIB, 16 << 20),
+        (16 * KIB, 256 * KIB, 16 << 20),
+        (512, 2 * KIB, 16 << 20),
         (512, 100_000, 300 * KIB),
         (4000, 0, 100_000),
         (20_000, 64 * KIB, 40_000),
     ] {
         let config = Config { read_buffer, max_read, max_message, ..Config::default() };
         for (role, mut conn) in connections(&config) {
-            let longest = max_message.min(200_000);
+            let longest = max_message.min(300 * KIB);
             let mut lens = vec![];
             for _ in 0..7 {
-                let below = [200, 30_000, longest][roll(3)];
-                lens.push(roll(below));
+                let below = rng.of(&[200, 30_000, longest]);
+                lens.push(rng.below(below));
             }
             let mut flood = Flood::of(role, &lens);
             for _ in 0..300 {
-                if roll(8) == 0 {
+                if rng.once_in(8) {
                     conn.receiver_mut().reset_reads();
                 }
                 let rx = conn.receiver();
                 let grown = rx.grown_len();
                 let wanted = rx.wanted_len();
-                if !rx.has_buffer() && roll(2) == 0 {
-                    let len = wanted - roll(wanted / 2);
+                if !rx.has_buffer() && rng.once_in(2) {
+                    let len = wanted - rng.below(wanted / 2);
                     conn.receiver_mut().lend(vec![0; len]);
                 }
-                let most = if roll(3) == 0 { 1 + roll(20_000) } else { usize::MAX };
+                let most = if rng.once_in(3) { 1 + rng.below(20_000) } else { usize::MAX };
                 read(&mut conn, &mut flood, most);
                 let len = conn.receiver().buffer_len();
                 assert!(len <= grown, "{len}, {grown} expected; {lens:?} {config:?}");
                 reads += 1;
                 exact += usize::from(len == grown);
-                if roll(3) == 0 {
+                if rng.once_in(3) {
                     conn.receiver_mut().reclaim();
                 }
             }

@@ -36,19 +36,6 @@ fn info_tells_whether_another_whole_message_is_here() {
 }
 
 #[test]
-fn info_tells_when_the_bytes_came() {
-    use std::time::Duration;
-    let mut conn = server(&Config::default());
-    let wire = masked(TEXT, "now");
-    conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
-    let time = tickwire::Time::new(Duration::from_millis(5));
-    conn.receiver_mut().commit(wire.len());
-    conn.receiver_mut().set_read(Some(time), None);
-    assert_eq!(events(&mut conn), [text("now")]);
-    assert_eq!(conn.receiver().info().read_at, Some(time));
-}
-
-#[test]
 #[should_panic(expected = "committed more than was spare")]
 fn committing_more_than_there_was_room_for_panics() {
     let mut conn = server(&Config::default());
