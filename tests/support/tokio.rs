@@ -33,6 +33,19 @@ pub fn beating() -> Config {
     Config { heartbeat, ..config() }
 }
 
+/// Uses up the task's budget, and checks that a receive then waits.
+pub async fn recv_waits_without_budget<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocket<S>) {
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) {
+            budget.made_progress();
+        }
+        let polled = std::future::Future::poll(std::pin::pin!(ws.recv()), cx);
+        assert!(polled.is_pending(), "{polled:?}");
+        Poll::Ready(())
+    })
+    .await;
+}
+
 pub fn server<S: AsyncRead + AsyncWrite + Unpin>(io: S, config: &Config) -> WebSocket<S> {
     WebSocket::from_parts(io, conn(true, config))
 }

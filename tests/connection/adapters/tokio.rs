@@ -17,7 +17,7 @@ use tickwire::{
     tokio::{Incoming, MessageOrRoom, WebSocket, accept, connect},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     net::TcpListener,
     task::yield_now,
     time::{Instant, advance, sleep},
@@ -367,19 +367,6 @@ fn a_pong_that_was_not_read_yet_is_not_held_against_the_peer() {
         ws.flush().await.unwrap();
         assert!(once!(ws.recv()).is_pending());
     });
-}
-
-/// Uses up the task's budget, and checks that a receive then waits.
-async fn recv_waits_without_budget<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocket<S>) {
-    std::future::poll_fn(|cx| {
-        while let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) {
-            budget.made_progress();
-        }
-        let polled = std::future::Future::poll(std::pin::pin!(ws.recv()), cx);
-        assert!(polled.is_pending(), "{polled:?}");
-        Poll::Ready(())
-    })
-    .await;
 }
 
 /// A client whose Pong is overdue, but lies in the stream, and the server that sent this Pong.

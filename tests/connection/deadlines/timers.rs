@@ -625,7 +625,9 @@ fn huge_durations_never_come() {
         tell(&mut conn, far).unwrap();
         assert_eq!(conn.ready_state(), ReadyState::Closing);
     }
-    assert_eq!(Time::new(Duration::MAX) + SECOND, Time::new(Duration::MAX));
+    for time in [SECOND, Duration::MAX] {
+        assert_eq!(Time::new(Duration::MAX) + time, Time::new(Duration::MAX));
+    }
     assert_eq!(Time::ZERO - at(5), Duration::ZERO);
 }
 
@@ -737,6 +739,4 @@ fn a_clock_that_jumps_ends_what_is_due_and_no_more() {
             assert!(conn.poll_timeout().is_some_and(|next| next > latest));
         }
     }
-    assert_eq!(Time::new(Duration::MAX) + Duration::MAX, Time::new(Duration::MAX));
-    assert_eq!(at(1) - at(2), Duration::ZERO);
 }
