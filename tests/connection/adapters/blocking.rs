@@ -7,11 +7,7 @@ use std::{
     io::{self, Read, Write},
     iter,
     net::{TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -72,7 +68,7 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
 }
 
 #[test]
-fn a_batch_costs_one_read_and_one_write() {
+fn a_batch_costs_one_read_and_one_write_and_sets_no_timeout() {
     let mut batch = Vec::new();
     for i in 0..50u8 {
         batch.extend(masked(BINARY, [i]));
@@ -108,14 +104,6 @@ fn ping_pong_costs_one_read_and_one_write_each_and_no_other_call() {
         assert_eq!((script.reads, script.writes), (100, 100));
         assert!(script.timeouts <= 3, "{} calls", script.timeouts);
     }
-}
-
-#[test]
-fn no_timeout_is_set_where_nothing_is_armed() {
-    let io = Scripted::new([Read1::Bytes(masked(BINARY, b"1")), Read1::Bytes(masked(PING, b""))]);
-    let mut ws = server(io.clone(), &patient());
-    assert!(ws.recv().unwrap().is_some());
-    assert_eq!(io.script().timeouts, 0);
 }
 
 /// Every kind of frame, and what `recv_event` makes of them.
@@ -230,39 +218,6 @@ fn a_socket_that_does_not_block_is_written_when_it_has_room() {
     });
 }
 
-/// Whether this call would block although the peer keeps sending such frames.
-fn passes_among(b0: u8, call: impl FnOnce(&mut WebSocket<TcpStream>) -> Result<(), Error>) -> bool {
-    let (mut ws, peer) = served(&patient());
-    ws.set_read_timeout(Some(ms(50))).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let (stopped, mut sending) = (stop.clone(), peer.clone());
-    let frames = thread::spawn(move || {
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE / 2 {
-            if stopped.load(Relaxed) {
-                return true;
-            }
-            sending.send(b0, b"still here");
-            thread::sleep(ms(2));
-        }
-        sending.send(CLOSE, &close_body(1000, ""));
-        false
-    });
-    let passed = would_block(call(&mut ws));
-    stop.store(true, Relaxed);
-    passed && frames.join().unwrap()
-}
-
-#[test]
-fn pings_do_not_keep_the_callers_read_timeout_from_passing() {
-    bounded(|| {
-        assert!(
-            passes_among(PING, |ws| ws.recv().map(drop)),
-            "it waited for as long as pings came"
-        );
-    });
-}
-
 #[test]
 fn a_read_that_is_put_off_is_made_even_after_the_callers_read_timeout() {
     bounded(|| {
@@ -272,17 +227,6 @@ fn a_read_that_is_put_off_is_made_even_after_the_callers_read_timeout() {
             peer.send(TEXT, b"here"); // a read of its own
             assert_eq!(text(&mut ws), "here");
         }
-    });
-}
-
-#[test]
-fn nor_do_messages_that_are_discarded_after_our_close() {
-    bounded(|| {
-        assert!(passes_among(TEXT, |ws| ws.close(CloseCode::NORMAL)));
-        assert!(passes_among(TEXT, |ws| {
-            ws.sender_mut().close(CloseCode::NORMAL)?;
-            ws.recv_to_reply().map(drop)
-        }));
     });
 }
 
@@ -610,21 +554,6 @@ fn connect_says_what_is_wrong() {
     let eof = matches!(error, Error::Handshake(HandshakeError::UnexpectedEof));
     assert!(eof || matches!(error, Error::Io(_)), "{error:?}"); // a reset, if the request was there
     server.join().unwrap();
-}
-
-#[test]
-fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
-    let io = Scripted::new([]);
-    let mut ws = server(io.clone(), &patient());
-    let payload = bytes::Bytes::from(vec![9; 100_000]);
-    let _ = ws.feed(payload.clone()).unwrap();
-    let _ = ws.sender_mut().feed_first("first").unwrap();
-    ws.flush().unwrap();
-    assert_eq!(io.script().writes, 1);
-    let expected = [plain(TEXT, b"first"), plain(BINARY, &payload)].concat();
-    assert_eq!(io.script().written, expected);
-    assert_eq!(io.script().flushes, 1);
-    let _ = io.clone().flush();
 }
 
 #[test]

@@ -190,8 +190,6 @@ async fn a_stream_that_never_has_to_wait_cannot_escape_the_deadline_on_its_end()
     assert!(matches!(error, RecvError::Protocol(_)));
 }
 
-// Backpressure.
-
 // The write timeout holds when receiving is over, too: else these calls wait for ever.
 
 #[test]
@@ -813,27 +811,8 @@ fn a_client_is_told_of_a_reset_and_of_a_request_that_is_not_taken() {
 
 #[test]
 fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
-    fn send<T: Send>() {}
-    fn send_sync<T: Send + Sync>() {}
     fn spawns<F: Future<Output: Send + 'static> + Send + 'static>(_: F) {}
-    use tokio::net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    };
-    send::<WebSocket<TcpStream>>();
-    send::<tickwire::Connection>();
-    send::<tickwire::tokio::Reader<OwnedReadHalf, OwnedWriteHalf>>();
-    send_sync::<tickwire::tokio::Writer<OwnedWriteHalf>>();
-    send::<tickwire::blocking::WebSocket<std::net::TcpStream>>();
-    send::<tickwire::blocking::Reader<std::net::TcpStream>>();
-    send::<tickwire::blocking::Writer<std::net::TcpStream>>();
-    send::<tickwire::handshake::server::Handshake>();
-    send::<tickwire::handshake::client::Handshake>();
-    send_sync::<tickwire::OwnedMessage>();
-    send_sync::<tickwire::Prepared>();
-    send_sync::<Error>();
-
-    // Futures too, whatever the stream is, and though a borrowed message lives across an await.
+    // Whatever the stream is, and though a borrowed message lives across an await.
     async fn every_call<S>(io: S) -> Result<(), Error>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,

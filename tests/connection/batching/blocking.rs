@@ -232,21 +232,28 @@ fn a_large_message_is_one_write_and_one_flush_of_the_stream_by_a_half_too() {
 
 #[test]
 fn a_large_shared_payload_leaves_in_one_write_with_what_is_around_it() {
-    for split in [false, true] {
+    for (len, split) in product([20_000, 100_000], [false, true]) {
         let io = scripted([]);
         let mut ws = server(io.clone(), &config());
-        let payload = Bytes::from(vec![7; 20_000]);
+        let payload = Bytes::from(vec![7; len]);
         let prepared = Prepared::new(&payload);
         let _ = ws.feed("before").unwrap();
         let _ = ws.feed(payload.clone()).unwrap();
         let _ = ws.feed(&prepared).unwrap();
         let _ = ws.feed("after").unwrap();
+        let _ = ws.sender_mut().feed_first("first").unwrap();
         if split {
             let (_reader, mut writer) = ws.into_split().unwrap();
             writer.flush().unwrap();
         } else {
             ws.flush().unwrap();
         }
-        assert_eq!(traffic(&io), ("w".into(), 8 + 2 * 20_004 + 7), "split {split}");
+        let texts = ["first", "before", "after"].map(|text| plain(TEXT, text));
+        let [first, before, after] = texts;
+        let shared = plain(BINARY, &payload);
+        let expected = [&first[..], &before, &shared, &shared, &after].concat();
+        assert!(io.script().written == expected, "{len}, split {split}");
+        let once = (("w".into(), expected.len()), 1);
+        assert_eq!((traffic(&io), flushes(&io)), once, "{len}, split {split}");
     }
 }

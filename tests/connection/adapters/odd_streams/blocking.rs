@@ -8,7 +8,7 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Error, RecvError,
-    blocking::{self, Interest, Stream, WithoutTimeouts, accept},
+    blocking::{self, Interest, Stream, WebSocket, WithoutTimeouts, accept},
     handshake::client::Request,
 };
 
@@ -103,13 +103,23 @@ fn a_flood_does_not_put_off_the_deadline_on_writing() {
 /// Unlike a peer that sends each few milliseconds, a stream that always has more leaves no gap in
 /// which a timeout that begins anew can pass, however busy the machine is.
 #[test]
-fn a_flood_that_close_discards_does_not_put_off_the_callers_read_timeout() {
-    bounded(|| {
+fn a_flood_does_not_put_off_the_callers_read_timeout() {
+    type Call = fn(&mut WebSocket<Scripted>) -> Result<(), Error>;
+    let calls: [(u8, Call); 3] = [
+        (PING, |ws| ws.recv().map(drop)),
+        (TEXT, |ws| ws.close(CloseCode::NORMAL)),
+        // After our Close no answer can follow, so messages are discarded.
+        (TEXT, |ws| {
+            ws.sender_mut().close(CloseCode::NORMAL)?;
+            ws.recv_to_reply().map(drop)
+        }),
+    ];
+    bounded_each(calls, |(b0, call)| {
         let io = Scripted::new([]);
-        io.script().endless = masked(TEXT, b"still here");
+        io.script().endless = masked(b0, b"still here");
         let mut ws = server(io, &patient());
         ws.set_read_timeout(Some(ms(50))).unwrap();
-        assert!(matches!(ws.close(CloseCode::NORMAL), Err(Error::WouldBlock)));
+        assert!(matches!(call(&mut ws), Err(Error::WouldBlock)));
     });
 }
 
@@ -141,7 +151,7 @@ fn a_stream_that_says_nothing_of_itself_has_no_timeouts_and_flushes_at_the_end()
     plain.set_nodelay(true).unwrap();
     plain.shutdown().unwrap();
     assert_eq!(io.script().flushes, 1);
-    assert_eq!((usize::MAX, plain.writes_vectored()), (usize::MAX, false));
+    assert!(!plain.writes_vectored());
 }
 
 #[derive(Default)]
