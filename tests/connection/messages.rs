@@ -129,31 +129,3 @@ fn what_holds_text_or_bytes_is_sent_as_such() {
     let bytes = [vec![1, 2], vec![3], vec![4, 5]].map(|bytes| (BINARY, bytes));
     assert_eq!(sent(&drain(&mut conn)), [&text[..], &bytes[..]].concat());
 }
-
-/// A source of keys shows nothing of them, nor does what owns one.
-#[cfg(feature = "std")]
-#[test]
-fn entropy_shows_no_secret_and_does_not_repeat() {
-    use crate::support::wire::times;
-    use std::collections::HashSet;
-    use tickwire::{Config, Connection, Entropy, Negotiated, SystemEntropy};
-    let mut entropy: Box<dyn Entropy> = Box::new(SystemEntropy::new().unwrap());
-    let mut keys = HashSet::new();
-    for _ in 0..times(1000, 50) {
-        let mut key = [0; 16];
-        entropy.fill(&mut key);
-        assert!(keys.insert(key));
-    }
-    assert_eq!(format!("{:?}", SystemEntropy::new().unwrap()), "SystemEntropy");
-    struct Known;
-    impl Entropy for Known {
-        fn fill(&mut self, dest: &mut [u8]) {
-            dest.fill(0xa5);
-        }
-    }
-    let mut client = Connection::client(&Config::default(), Negotiated::default(), Known);
-    client.sender_mut().ping(b"").unwrap();
-    let shown = format!("{client:?}");
-    assert!(shown.starts_with("Connection") && shown.contains("buffered: 6"), "{shown}");
-    assert!(!shown.contains("165"), "{shown}"); // 0xa5
-}
