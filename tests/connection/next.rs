@@ -305,7 +305,7 @@ fn a_caller_that_reports_no_read_finds_a_dead_feed_too() {
     }
 }
 
-/// A104, as a loop of one's own drains.
+// A104
 #[test]
 fn behind_an_overdue_close_it_reads_until_the_peer_ends_the_stream() {
     for (role, ends) in product(ROLES, [true, false]) {

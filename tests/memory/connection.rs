@@ -310,9 +310,10 @@ fn a_queue_that_never_runs_dry_does_not_grow() {
     }
 }
 
+// P010, P212, A04
 #[test]
 fn a_header_that_announces_a_gigabyte_costs_nothing() {
-    // P010, P212, A04: refused by the default limit, and allowed by one's own.
+    // Refused by the default limit, and allowed by one's own.
     for (role, max) in product(ROLES, [16 << 20, usize::MAX]) {
         for n in [1 << 30, 1 << 40] {
             let wire = head(BINARY, key_of(peer(role)), Len::Long(n));
@@ -327,9 +328,10 @@ fn a_header_that_announces_a_gigabyte_costs_nothing() {
     }
 }
 
+// P212, A18
 #[test]
 fn memory_follows_the_bytes_received() {
-    // A18, P212: at most a small multiple of what came, for one large message.
+    // At most a small multiple of what came, for one large message.
     for role in ROLES {
         let announced = 64 << 20;
         let mut conn = connection(role, &Config { max_message: announced, ..Config::default() });
@@ -395,9 +397,10 @@ fn empty_messages_and_many_fragments_take_no_memory_each() {
     }
 }
 
+// A33
 #[test]
 fn a_connection_that_ended_frees_everything() {
-    // A33: each way of ending.
+    // Each way of ending.
     for role in ROLES {
         let one = |how: usize| {
             let mut conn = connection(role, &Config::default());

@@ -207,10 +207,11 @@ fn send_after_the_end_of_the_stream_returns() {
 
 // Closing.
 
+// P073, P075, A31
 #[test]
 fn close_is_bounded_whatever_the_peer_does() {
     run_paused(async {
-        // P073, P075, A31: silent, trickling, not reading; and one that sends a part of its Close.
+        // Silent, trickling, not reading; and one that sends a part of its Close.
         // A peer that goes on sending may still be reading, so the stream is drained as long again.
         for (what, seconds) in [("silent", 5), ("trickle", 10), ("full", 5), ("part", 10)] {
             let (mut ws, io) = scripted(b"", &config());
@@ -594,9 +595,9 @@ async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>
     (ws, io)
 }
 
+// P212, A18
 #[tokio::test(start_paused = true)]
 async fn a_waiting_connection_holds_no_buffers() {
-    // DESIGN.md §12, P212, A18
     for (is_server, len) in product([true, false], [10, 1000, 16 << 10, 100 << 10]) {
         let (ws, io) = used(is_server, len, b"").await;
         let held = held(ws);

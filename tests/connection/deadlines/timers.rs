@@ -24,7 +24,7 @@ fn a_connection_without_deadlines_needs_no_time() {
 // A25
 #[test]
 fn a_frame_has_to_be_whole_in_time() {
-    // A25: from its first byte, whatever trickles in, header, payload or control frame.
+    // From its first byte, whatever trickles in: header, payload or control frame.
     let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
     for role in ROLES {
         for wire in [
@@ -279,9 +279,10 @@ fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() 
     }
 }
 
+// A104
 #[test]
 fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
-    // A104: by time, and by bytes.
+    // By time, and by bytes.
     let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
     for role in ROLES {
         let overdue = || {
@@ -396,7 +397,7 @@ fn a_write_of_no_bytes_is_no_progress() {
 // P073, P075, A31
 #[test]
 fn the_peer_has_to_answer_our_close_in_time() {
-    // P073, P075, A31: also when it trickles data, and when our Close cannot be written.
+    // Also when it trickles data, and when our Close cannot be written.
     let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
     for (role, written) in product(ROLES, [false, true]) {
         let mut conn = connection(role, &config);
@@ -434,7 +435,7 @@ fn the_peer_has_to_answer_our_close_in_time() {
 // P071, P075
 #[test]
 fn the_last_phases_are_bounded_too() {
-    // P071, P075: peers that do not read our Close, or do not end the stream.
+    // Peers that do not read our Close, or do not end the stream.
     let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
     for (role, fails) in product(ROLES, [false, true]) {
         let bytes = if fails { to(role, 0x83, "") } else { to(role, CLOSE, "") };

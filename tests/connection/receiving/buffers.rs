@@ -67,9 +67,10 @@ fn reads_that_are_reset_leave_no_room_behind_what_is_held() {
     }
 }
 
+// P212, A18
 #[test]
 fn a_small_partial_frame_does_not_keep_a_large_buffer() {
-    // P212, A18: at every cut, in every state.
+    // At every cut, in every state.
     for role in ROLES {
         let wire = [
             to(role, TEXT, "x".repeat(200)),

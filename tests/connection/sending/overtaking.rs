@@ -37,9 +37,10 @@ fn messages() -> Vec<Seen> {
     vec![text("one"), binary("two"), binary([3; 60]), binary("four")]
 }
 
+// P030
 #[test]
 fn feed_first_goes_in_at_the_first_message_boundary_at_every_write_offset() {
-    // P030: never between fragments; several keep their order; a ping passes them all.
+    // Never between fragments; several keep their order; a ping passes them all.
     let config = Config { min_vectored: 32, ..Config::default() };
     for (role, mut probe) in connections(&config) {
         let ends = load(&mut probe);
