@@ -6,6 +6,10 @@ use tickwire::{
     handshake::{HandshakeError, Progress, Reading, client, server},
 };
 
+/// Line ends, and what some take for them; with a second request behind, or a header.
+pub(crate) const ENDS: [&str; 6] =
+    ["\r\n", "\n", "\r", "\0", "\r\n\r\nGET /evil HTTP/1.1\r\n", "\r\nX: y"];
+
 pub(crate) const REQUEST: [&str; 5] = [
     "Host: example.com",
     "Upgrade: websocket",

@@ -1084,6 +1084,7 @@ fn asked(
     Some(seen.join().unwrap())
 }
 
+// P109
 #[test]
 fn http_1_1_and_the_name_of_the_host_are_asked_for_whatever_the_configuration_says() {
     let http = |config: &mut ServerConfig| {

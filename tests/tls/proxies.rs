@@ -124,11 +124,15 @@ fn who_is_not_the_proxy_gets_no_credentials_and_who_is_not_the_server_no_request
     });
 }
 
+// A75
 #[test]
 fn what_comes_with_a_proxys_answer_goes_to_tls() {
     for way in WAYS {
         for ahead in [
-            &b"HTTP/1.1 101 Switching Protocols\r\n\r\n"[..],
+            &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+               Connection: Upgrade\r\n\
+               Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"[..],
+            b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
             b"\x81\x05hello",
             b"\x17\x03\x03\0\x05hello",
         ] {
@@ -145,7 +149,9 @@ fn what_comes_with_a_proxys_answer_goes_to_tls() {
                 let dial = Dial::new(&request).proxy(proxy).tls(Authority::new().client());
                 let error = connect(way, &dial, &Config::default()).map(drop).unwrap_err();
                 assert!(matches!(error, Error::Tls(_)), "{way:?} {ahead:?}: {error:?}");
-                let rest = String::from_utf8_lossy(&playing.join().unwrap()).into_owned();
+                let rest = playing.join().unwrap();
+                assert_eq!(rest.first(), Some(&0x16), "a client says hello, in TLS");
+                let rest = String::from_utf8_lossy(&rest);
                 assert!(!rest.contains("GET /") && !rest.contains(SECRET), "{rest}");
             });
         }
