@@ -266,44 +266,42 @@ fn each_error_says_whether_another_attempt_can_mend_it() {
         assert_eq!(error.close_code().is_none(), again, "{error}");
     }
     use HandshakeError as H;
-    for (error, status, again) in [
-        (H::Malformed { what: "x" }, 400, false),
-        (H::HeadTooLong { limit: 1 }, 431, false),
-        (H::TooManyHeaders { limit: 1 }, 431, false),
-        (H::RequestLineTooLong { limit: 1 }, 414, false),
-        (H::BadHttpVersion, 505, false),
-        (H::OldHttpVersion, 426, false),
-        (H::BadMethod, 405, false),
-        (H::NotConnect, 405, false),
-        (H::MissingHeader("x"), 400, false),
-        (H::RepeatedHeader("x"), 400, false),
-        (H::BadHeader("x"), 400, false),
-        (H::NotUpgrade, 426, false),
-        (H::NotConnectionUpgrade, 400, false),
-        (H::MissingVersion, 400, false),
-        (H::UnsupportedVersion, 426, false),
-        (H::HostMismatch, 400, false),
-        (H::HasBody, 400, false),
-        (H::UnexpectedEof, 400, true),
-        (H::Timeout, 408, true),
-        (H::Incomplete, 400, false),
-        (H::OriginNotAllowed, 403, false),
-        (H::NotFound, 404, false),
-        (H::UnknownProtocol, 501, false),
-        (H::Refused { status: 401 }, 502, false),
-        (H::Refused { status: 403 }, 502, false),
-        (H::Refused { status: 404 }, 502, false),
-        (H::Refused { status: 503 }, 502, true),
-        (H::EarlyResponse, 502, false),
-        (H::BadAccept, 502, false),
-        (H::UnexpectedSubprotocol, 502, false),
-        (H::NoSubprotocol, 502, false),
-        (H::UnexpectedExtension, 502, false),
-        (H::TooManyInterim, 502, false),
-        (H::SocksMethod, 502, false),
+    for (error, status, retry) in [
+        (H::Malformed { what: "x" }, 400, Retry::Alarm),
+        (H::HeadTooLong { limit: 1 }, 431, Retry::Alarm),
+        (H::TooManyHeaders { limit: 1 }, 431, Retry::Alarm),
+        (H::RequestLineTooLong { limit: 1 }, 414, Retry::Alarm),
+        (H::BadHttpVersion, 505, Retry::Alarm),
+        (H::OldHttpVersion, 426, Retry::Alarm),
+        (H::BadMethod, 405, Retry::Alarm),
+        (H::NotConnect, 405, Retry::Alarm),
+        (H::MissingHeader("x"), 400, Retry::Alarm),
+        (H::RepeatedHeader("x"), 400, Retry::Alarm),
+        (H::BadHeader("x"), 400, Retry::Alarm),
+        (H::NotUpgrade, 426, Retry::Alarm),
+        (H::NotConnectionUpgrade, 400, Retry::Alarm),
+        (H::MissingVersion, 400, Retry::Alarm),
+        (H::UnsupportedVersion, 426, Retry::Alarm),
+        (H::HostMismatch, 400, Retry::Alarm),
+        (H::HasBody, 400, Retry::Alarm),
+        (H::UnexpectedEof, 400, Retry::BackOff),
+        (H::Timeout, 408, Retry::BackOff),
+        (H::Incomplete, 400, Retry::Alarm),
+        (H::OriginNotAllowed, 403, Retry::Alarm),
+        (H::NotFound, 404, Retry::Alarm),
+        (H::UnknownProtocol, 501, Retry::Alarm),
+        (H::EarlyResponse, 502, Retry::Alarm),
+        (H::BadAccept, 502, Retry::Alarm),
+        (H::UnexpectedSubprotocol, 502, Retry::Alarm),
+        (H::NoSubprotocol, 502, Retry::Alarm),
+        (H::UnexpectedExtension, 502, Retry::Alarm),
+        (H::TooManyInterim, 502, Retry::Alarm),
+        (H::SocksMethod, 502, Retry::Stop),
+        (H::SocksCredentials, 502, Retry::Stop),
+        (H::SocksRefused { reply: 2 }, 502, Retry::Alarm),
+        (H::SocksRefused { reply: 5 }, 502, Retry::BackOff),
     ] {
-        let found = (error.status(), error.retry() == Retry::BackOff);
-        assert_eq!(found, (status, again), "{error}");
+        assert_eq!((error.status(), error.retry()), (status, retry), "{error}");
     }
 }
 
@@ -384,20 +382,6 @@ fn a_refusal_is_followed_by_what_its_retry_after_asks_for() {
             Backoff::seeded(12).after_error(Error::Refused(Box::new(refusal)).retry_delay());
         assert_eq!(delay.is_some(), again, "{status}");
         assert!(delay.is_none_or(|delay| (100 * SECOND..=110 * SECOND).contains(&delay)));
-    }
-}
-
-#[test]
-fn a_failed_handshake_says_whether_a_client_that_must_not_give_up_goes_on() {
-    for (error, retry) in [
-        (HandshakeError::Timeout, Retry::BackOff),
-        (HandshakeError::BadAccept, Retry::Alarm),
-        (HandshakeError::SocksMethod, Retry::Stop),
-        (HandshakeError::SocksCredentials, Retry::Stop),
-        (HandshakeError::SocksRefused { reply: 5 }, Retry::BackOff),
-        (HandshakeError::SocksRefused { reply: 2 }, Retry::Alarm),
-    ] {
-        assert_eq!(error.retry(), retry, "{error}");
     }
 }
 

@@ -130,11 +130,12 @@ fn refused(way: Way, scheme: &str, answers: &'static [&'static [u8]]) -> Error {
     error
 }
 
+// A75
 #[test]
 fn a_refusal_is_the_proxys_and_says_why() {
     for way in WAYS {
         type Answers = &'static [&'static [u8]];
-        let statuses: [(Answers, u16, Option<u64>, &str); 5] = [
+        let statuses: [(Answers, u16, Option<u64>, &str); 6] = [
             (
                 &[b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"],
                 407,
@@ -161,6 +162,7 @@ fn a_refusal_is_the_proxys_and_says_why() {
                 None,
                 "302 There",
             ),
+            (&[b"HTTP/1.1 101 x\r\nContent-Length: 0\r\n\r\n"], 101, None, "101 x"),
         ];
         for (answers, status, delay, said) in statuses {
             let error = refused(way, "http", answers);
@@ -171,7 +173,7 @@ fn a_refusal_is_the_proxys_and_says_why() {
             assert_eq!(error.retry_delay(), delay.map(Duration::from_secs));
             let said = format!("no tunnel through the proxy: proxy answered {said}");
             assert_eq!(error.to_string(), said);
-            assert!(!format!("{error:?}").contains(SECRET));
+            assert_keeps_secrets(&error);
         }
         let replies: [(&'static [&'static [u8]], HandshakeError, bool, &str); 5] = [
             (&[b"\x05\xff"], HandshakeError::SocksMethod, false, "check user and password"),
@@ -200,9 +202,15 @@ fn a_refusal_is_the_proxys_and_says_why() {
             let Error::Handshake(found) = error else { panic!("{error:?}") };
             assert_eq!((found, found.retry() == Retry::BackOff), (expected, retryable));
             assert!(found.to_string().contains(said), "{found}");
-            assert!(!format!("{error} {error:?}").contains(SECRET));
+            assert_keeps_secrets(&error);
         }
     }
+}
+
+#[track_caller]
+fn assert_keeps_secrets(error: &Error) {
+    let shown = format!("{error} {error:?} {error:#?}");
+    assert!(!shown.contains(SECRET) && !shown.contains(BASIC), "{shown}");
 }
 
 #[test]

@@ -1,10 +1,5 @@
 //! What a URL says: whom to dial, and what to ask for (PROTOCOL.md 12).
-use crate::support::carriers::SampleNonce;
-use tickwire::{
-    Config,
-    handshake::client::{Handshake, Request},
-    url::{Target, UrlError},
-};
+use tickwire::url::{Target, UrlError};
 
 /// URL, secure, host, port, Host header, resource.
 type Case = (&'static str, bool, &'static str, u16, &'static str, &'static str);
@@ -180,15 +175,4 @@ fn user_and_password_are_shown_nowhere() {
     let shown = format!("{target:?}");
     assert!(!shown.contains("alice") && !shown.contains("s3cret"), "{shown}");
     assert_eq!(target.to_string().parse::<Target>().unwrap().resource(), "/?q");
-}
-
-// P194
-#[test]
-fn userinfo_is_in_a_header_and_never_in_the_target() {
-    let request = Request::new("ws://user:pa%20ss@h/x").unwrap();
-    let handshake = Handshake::new(&request, &Config::default(), SampleNonce(None));
-    let text = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
-    assert!(text.starts_with("GET /x HTTP/1.1\r\nHost: h\r\n"), "{text}");
-    assert!(text.contains("\r\nAuthorization: Basic dXNlcjpwYSBzcw==\r\n"), "{text}");
-    assert!(!text.contains("user") && !request.target().to_string().contains("user"));
 }

@@ -123,6 +123,7 @@ fn user_and_password_become_basic_authentication() {
     let request = Request::new(url).unwrap();
     let text = asked(&request);
     assert!(text.contains(basic) && text.starts_with("GET /x ") && text.contains("\r\nHost: h\r"));
+    assert!(!text.contains("alice") && request.target().to_string() == "ws://h/x", "{text}");
     let request = Request::from(url.parse::<Target>().unwrap());
     assert!(asked(&request).contains(basic));
     let request = Request::new("ws://h/").unwrap().basic_auth("alice", "p@ss:").unwrap();

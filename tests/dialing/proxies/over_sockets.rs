@@ -181,39 +181,3 @@ fn what_a_proxy_puts_behind_its_answer_opens_nothing_and_its_credentials_go_no_f
         }
     }
 }
-
-// A75
-#[test]
-fn a_proxy_that_refuses_hears_no_more_and_no_error_has_its_credentials() {
-    for (scheme, answer, error) in [
-        (
-            "http",
-            &b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n"[..],
-            HandshakeError::Refused { status: 407 },
-        ),
-        (
-            "http",
-            b"HTTP/1.1 101 x\r\nContent-Length: 0\r\n\r\n",
-            HandshakeError::Refused { status: 101 },
-        ),
-        (
-            "http",
-            b"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
-            HandshakeError::Refused { status: 302 },
-        ),
-        ("socks5", b"\x05\xff", HandshakeError::SocksMethod),
-    ] {
-        for &adapter in ADAPTERS {
-            let (got, rest, _) = through(adapter, scheme, &Config::default(), |io| {
-                io.write_all(answer).unwrap();
-                let mut rest = Vec::new();
-                let _ = io.read_to_end(&mut rest);
-                rest
-            });
-            assert_eq!(fault(&got), error);
-            assert_eq!(rest, b"", "{adapter:?} {error}");
-            let said = format!("{got} {got:?} {got:#?}");
-            assert!(!said.contains(SECRET) && !said.contains(BASIC), "{said}");
-        }
-    }
-}
