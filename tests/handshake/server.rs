@@ -3,8 +3,8 @@
 use crate::support::{
     carriers::{Served, serve, serve_with},
     heads::{
-        self, ACCEPT, ENDS, REQUEST, REQUEST as VALID, feed_head, judge, request, request_with,
-        steps, wire, without,
+        ACCEPT, ENDS, REQUEST, REQUEST as VALID, feed_head, judge, request, request_with, steps,
+        wire, without,
     },
     wire::*,
 };
@@ -396,32 +396,6 @@ fn a_fault_that_the_caller_finds_is_final() {
     assert_eq!(handshake.reading.poll_timeout(), None);
     assert!(handshake.request().is_some(), "to be looked at all the same");
     assert_eq!(handshake.accept(Accept::default()).err(), Some(HandshakeError::NotFound));
-}
-
-// P229
-#[test]
-fn the_requests_of_browsers_are_accepted() {
-    let clients: serde_json::Value =
-        serde_json::from_str(wsconform_cases::vectors::CLIENTS).unwrap();
-    let mut browsers = 0;
-    for vector in clients["vectors"].as_array().unwrap() {
-        let name = vector["name"].as_str().unwrap();
-        if !["Chrome", "Firefox", "Safari"].iter().any(|browser| name.starts_with(browser)) {
-            continue;
-        }
-        browsers += 1;
-        let mut lines = vector["request"].as_array().unwrap().iter().map(|l| l.as_str().unwrap());
-        let first = lines.next().unwrap();
-        let lines: Vec<&str> = lines.collect();
-        let served = serve_with(&Config::default(), Accept::default(), &heads::wire(first, &lines));
-        assert_eq!((served.verdict, served.status), (Ok(()), 101), "{name}");
-        // They offer compression with client_max_window_bits, without a value.
-        let offer = lines.iter().find(|line| line.starts_with("Sec-WebSocket-Extensions:"));
-        let offer = offer.expect("an offer");
-        assert!(offer.contains("permessage-deflate"), "{name}");
-        assert!(!offer.contains("client_max_window_bits="), "{name}");
-    }
-    assert!(browsers >= 3, "{browsers}");
 }
 
 /// Refused with this status, and the stream ended.

@@ -202,9 +202,26 @@ fn the_requests_of_the_vectors_get_their_status() {
     requests(REQUESTS);
 }
 
+// P229
 #[test]
-fn the_requests_of_the_vectors_from_real_clients_are_accepted() {
+fn the_requests_of_real_clients_get_their_status_and_browsers_are_accepted() {
     requests(CLIENTS);
+    let mut browsers = 0;
+    for vector in vectors(CLIENTS) {
+        let name = vector["name"].as_str().unwrap();
+        if !["Chrome", "Firefox", "Safari"].iter().any(|browser| name.starts_with(browser)) {
+            continue;
+        }
+        browsers += 1;
+        assert_eq!(vector["status"], 101, "{name}");
+        // They offer compression with client_max_window_bits, without a value.
+        let mut lines = strings(&vector["request"]).into_iter();
+        let offer = lines.find(|line| line.starts_with("Sec-WebSocket-Extensions:"));
+        let offer = offer.expect("an offer");
+        assert!(offer.contains("permessage-deflate"), "{name}");
+        assert!(!offer.contains("client_max_window_bits="), "{name}");
+    }
+    assert!(browsers >= 3, "{browsers}");
 }
 
 /// Why a response was not accepted, in the words of the vectors.
