@@ -185,6 +185,14 @@ fn every_number_of_a_checklist_has_a_test_or_a_reason() {
     }
 }
 
+/// A twin in memory has no heap that is counted, and no stream that is cut.
+#[test]
+fn every_attack_is_made_over_a_socket() {
+    let files = ["over_sockets.rs", "tls/cut_off.rs"];
+    let tests = all_tests(|path| files.iter().any(|file| path.ends_with(file)));
+    assert_eq!(ATTACKS.faults(&tests), [""; 0]);
+}
+
 #[test]
 fn the_rules_of_tls_are_those_of_the_audit() {
     let page = read("docs/TLS-AUDIT.md");
