@@ -1219,49 +1219,61 @@ fn a_stream_that_ends_in_the_handshake_says_so() {
 
 #[test]
 fn the_tls_handshake_is_within_the_time_of_the_opening_handshake() {
-    for adapter in ADAPTERS {
-        // How far the peer goes before it falls silent: not a word, a part of one, all of TLS.
-        bounded_each(0..3, move |steps| {
-            let authority = &Authority::new();
-            with_time_enough(|timeout| {
-                let server = authority.server();
-                let (listener, url) = listening();
-                let silent = thread::spawn(move || {
-                    let mut stream = listener.accept().unwrap().0;
-                    let clone = stream.try_clone().unwrap();
-                    let gone = match steps {
-                        0 => Ok(()),
-                        1 => stream.write_all(&[22, 3, 3]),
-                        _ => Raw::server(clone, server).handshake(),
-                    };
-                    let _ = stream.read_to_end(&mut Vec::new());
-                    gone.is_ok()
-                });
-                let config = Config { handshake_timeout: timeout, ..Config::default() };
-                let connected = Client::connect(adapter, &url, &config, authority.client());
-                timed_out(connected.map(drop));
-                silent.join().unwrap()
-            });
-            with_time_enough(|timeout| {
-                let (near, mut far) = tcp_pair();
-                let client = authority.client();
-                let silent = thread::spawn(move || {
-                    let clone = far.try_clone().unwrap();
-                    let gone = match steps {
-                        0 => Ok(()),
-                        1 => far.write_all(&[22, 3, 1]),
-                        _ => Raw::client(clone, client).handshake(),
-                    };
-                    let _ = far.read_to_end(&mut Vec::new());
-                    gone.is_ok()
-                });
-                let config = Config { handshake_timeout: timeout, ..Config::default() };
-                let accepted = Server::accept(adapter, near, &config, authority.server());
-                timed_out(accepted.map(drop));
-                silent.join().unwrap()
-            });
+    // How far the peer goes before it falls silent: not a word, a part of one, all of TLS.
+    let cases: Vec<_> = product(ADAPTERS, 0..3).collect();
+    bounded(|| {
+        thread::scope(|scope| {
+            for (adapter, steps) in cases {
+                scope.spawn(move || silent_server(adapter, steps));
+                scope.spawn(move || silent_client(adapter, steps));
+            }
         });
-    }
+    });
+}
+
+fn silent_server(adapter: Adapter, steps: u32) {
+    let authority = &Authority::new();
+    with_time_enough(|timeout| {
+        let server = authority.server();
+        let (listener, url) = listening();
+        let silent = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let clone = stream.try_clone().unwrap();
+            let gone = match steps {
+                0 => Ok(()),
+                1 => stream.write_all(&[22, 3, 3]),
+                _ => Raw::server(clone, server).handshake(),
+            };
+            let _ = stream.read_to_end(&mut Vec::new());
+            gone.is_ok()
+        });
+        let config = Config { handshake_timeout: timeout, ..Config::default() };
+        let connected = Client::connect(adapter, &url, &config, authority.client());
+        timed_out(connected.map(drop));
+        silent.join().unwrap()
+    });
+}
+
+fn silent_client(adapter: Adapter, steps: u32) {
+    let authority = &Authority::new();
+    with_time_enough(|timeout| {
+        let (near, mut far) = tcp_pair();
+        let client = authority.client();
+        let silent = thread::spawn(move || {
+            let clone = far.try_clone().unwrap();
+            let gone = match steps {
+                0 => Ok(()),
+                1 => far.write_all(&[22, 3, 1]),
+                _ => Raw::client(clone, client).handshake(),
+            };
+            let _ = far.read_to_end(&mut Vec::new());
+            gone.is_ok()
+        });
+        let config = Config { handshake_timeout: timeout, ..Config::default() };
+        let accepted = Server::accept(adapter, near, &config, authority.server());
+        timed_out(accepted.map(drop));
+        silent.join().unwrap()
+    });
 }
 
 #[track_caller]

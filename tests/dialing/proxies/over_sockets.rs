@@ -3,10 +3,12 @@
 use crate::{
     harness::{ADAPTERS, Adapter, Door, Heap, PATIENCE, READ, duel},
     opening::head,
+    support::wire::product,
 };
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
+    thread,
     time::Duration,
 };
 use tickwire::{
@@ -104,26 +106,31 @@ fn a_proxys_answer_without_end_ends_at_a_limit() {
 // A63
 #[test]
 fn a_proxys_answer_that_trickles_ends_with_the_time_for_it() {
-    let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
-    for (scheme, start, byte) in [
-        ("http", &b"HTTP/1.1 200 OK\r\nX: "[..], &b"a"[..]),
+    let trickles: [(&str, &[u8], &[u8]); 6] = [
+        ("http", b"HTTP/1.1 200 OK\r\nX: ", b"a"),
         ("http", b"HTTP/1.1 100 x\r\n\r\n", b""),
         ("http", b"", b""),
         ("socks5", b"\x05", b""),
         ("socks5", b"\x05\0\x05\0\0\x03\xff", b""),
         ("socks5", b"\x05\0", b""),
-    ] {
-        for &adapter in ADAPTERS {
-            let (error, (), heap) = through(adapter, scheme, &config, |io| {
-                io.write_all(start).unwrap();
-                io.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-                // Until it hangs up; what it says meanwhile is not answered.
-                while !matches!(io.read(&mut [0; 64]), Ok(0)) && io.write_all(byte).is_ok() {}
-            });
-            assert_eq!(fault(&error), HandshakeError::Timeout, "{adapter:?} {start:?}");
-            heap.under(format_args!("{adapter:?} {start:?}"), head(4 << 10));
+    ];
+    thread::scope(|scope| {
+        for ((scheme, start, byte), &adapter) in product(trickles, ADAPTERS) {
+            scope.spawn(move || ends_in_time(adapter, scheme, start, byte));
         }
-    }
+    });
+}
+
+fn ends_in_time(adapter: Adapter, scheme: &str, start: &[u8], byte: &[u8]) {
+    let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
+    let (error, (), heap) = through(adapter, scheme, &config, |io| {
+        io.write_all(start).unwrap();
+        io.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        // Until it hangs up; what it says meanwhile is not answered.
+        while !matches!(io.read(&mut [0; 64]), Ok(0)) && io.write_all(byte).is_ok() {}
+    });
+    assert_eq!(fault(&error), HandshakeError::Timeout, "{adapter:?} {start:?}");
+    heap.under(format_args!("{adapter:?} {start:?}"), head(4 << 10));
 }
 
 // A75

@@ -13,6 +13,7 @@ use std::{
     collections::BTreeSet,
     io::{self, ErrorKind, Read},
     net::TcpListener,
+    thread,
     time::Duration,
 };
 use tickwire::{
@@ -409,30 +410,35 @@ fn a_response_without_end_ends_at_a_limit() {
 // A63
 #[test]
 fn a_response_that_trickles_ends_with_the_time_for_it() {
+    let refused = HandshakeError::Refused { status: 500 };
+    thread::scope(|scope| {
+        for (start, byte, error) in [
+            // Nothing is ever right, or wrong, about a further byte.
+            ("HTTP/1.1 101 x\r\nX: ", &b"a"[..], HandshakeError::Timeout),
+            ("HTTP/1.1 100 x\r\n\r\n", b"", HandshakeError::Timeout),
+            ("", b"", HandshakeError::Timeout),
+            ("HTTP/1.1 500 x\r\n\r\n", b"a", refused),
+        ] {
+            scope.spawn(move || trickles(start, byte, error));
+        }
+    });
+}
+
+fn trickles(start: &str, byte: &[u8], error: HandshakeError) {
     let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
     let request = Request::new("ws://example.com/feed").unwrap();
-    let refused = HandshakeError::Refused { status: 500 };
-    for (start, error) in [
-        ("HTTP/1.1 101 x\r\nX: ", HandshakeError::Timeout),
-        ("HTTP/1.1 100 x\r\n\r\n", HandshakeError::Timeout),
-        ("", HandshakeError::Timeout),
-        ("HTTP/1.1 500 x\r\n\r\n", refused),
-    ] {
-        for tried in dial(&request, &config, |foe| {
-            foe.proof();
-            foe.wire(start);
-            // Nothing is ever right, or wrong, about a further byte.
-            let byte = if start.is_empty() || start.contains("100") { &b""[..] } else { b"a" };
-            let waits = foe.io.try_clone().unwrap();
-            waits.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-            let open = |read: io::Result<usize>| {
-                read.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
-            };
-            while open((&waits).read(&mut [0])) && foe.flood(byte, 1) == 1 {}
-        }) {
-            assert_eq!(tried.verdict, Err(error), "{start}");
-            tried.heap.under(format_args!("{:?} {start:?}", tried.adapter), head(4 << 10));
-        }
+    for tried in dial(&request, &config, |foe| {
+        foe.proof();
+        foe.wire(start);
+        let waits = foe.io.try_clone().unwrap();
+        waits.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let open = |read: io::Result<usize>| {
+            read.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+        };
+        while open((&waits).read(&mut [0])) && foe.flood(byte, 1) == 1 {}
+    }) {
+        assert_eq!(tried.verdict, Err(error), "{start}");
+        tried.heap.under(format_args!("{:?} {start:?}", tried.adapter), head(4 << 10));
     }
 }
 

@@ -81,7 +81,7 @@ fn a_flood_without_handshakes_is_bounded_and_passes() {
 }
 
 fn silence(adapter: Adapter) {
-    const FLOOD: usize = 48;
+    const FLOOD: usize = 32;
     let limits = Limits { handshakes: 16, each_handshakes: 16, peers: 1000, each: 1000 };
     let timeout = Duration::from_millis(300);
     let config = Config { handshake_timeout: timeout, ..Config::default() };
