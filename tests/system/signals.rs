@@ -157,6 +157,11 @@ fn an_interruption_is_not_taken_for_a_stream_that_does_not_block() {
             let mut ws = server(io, &Config { heartbeat: Some(beat), ..patient() });
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
         }
+        // A stream that cannot wait would end the call.
+        let reads = [Read1::Fail(Interrupted), Read1::Bytes(masked(TEXT, b"a"))];
+        let io = Scripted::new(reads);
+        io.script().wait_error = Some(io::ErrorKind::Unsupported);
+        assert_eq!(server(io, &patient()).recv().unwrap().unwrap().as_text(), Some("a"));
         // So it is if that was a write.
         let reads = [Read1::Fail(WouldBlock), Read1::Bytes(masked(TEXT, b"a"))];
         let io = Scripted::new(reads);
