@@ -249,16 +249,25 @@ fn pings_of_a_peer_that_reads_nothing_queue_few_pongs() {
     let mut server = ByHand::new(Config { write_timeout: PATIENCE, ..Config::default() });
     let ping = [&b"\x89\xfd\0\0\0\0"[..], &[7; 125]].concat();
     let flood = Flood::new(&mut server, ping.repeat(1000));
-    let mut floods = [Flood { reads: false, ..flood }];
+    let mut flood = Flood { reads: false, ..flood };
     let mut pings = 0;
+    let mut grew = Instant::now();
     // Until the system takes no more Pongs. Over io_uring some are always on their way to it.
     while pings < 2_000_000 || server.unwritten() == 0 {
-        server.echoes(&mut floods);
+        (0..50).for_each(|_| server.echo(|| flood.press()));
         // 16 and the newest are being written, and as many wait.
         assert!(server.unwritten() <= 2 * 17 * 127, "{}", server.unwritten());
-        pings = server.delivered[floods[0].at].0;
+        let before = mem::replace(&mut pings, server.delivered[flood.at].0);
         assert!(pings < 20_000_000, "the system takes all of them");
+        // Linux may drop all that comes for a full buffer, acknowledgements too: then no Ping
+        // leaves any more.
+        if pings > before {
+            grew = Instant::now();
+        } else if grew.elapsed() > Duration::from_secs(10) {
+            break;
+        }
     }
+    assert!(pings > 0, "no flood");
 }
 
 /// A23: the echoes of empty messages wait for a peer that reads nothing, and then its messages do.
