@@ -56,6 +56,19 @@ fn the_limit_is_on_what_it_becomes_and_on_what_comes() {
     }
 }
 
+#[test]
+fn a_fragment_without_compression_that_is_too_much_is_refused_at_its_header() {
+    let config = Config { max_message: 1000, ..eager() };
+    for takeover in [false, true] {
+        let mut conn = open(Role::Server, &config, agreed(takeover));
+        let compressed = masked(RSV1 | BINARY, &Peer::new().deflate(b"compressed"));
+        let mut wire = [compressed, masked(BINARY_OPEN, &[7; 500])].concat();
+        wire.extend(&masked(CONT, &[7; 501])[..8]);
+        let too_big = Seen::Failed(RecvError::MessageTooBig { limit: 1000 });
+        assert_eq!(receive(&mut conn, &wire), [Seen::Binary(b"compressed".to_vec()), too_big]);
+    }
+}
+
 /// Empty blocks, a stored one of `data`, and the beginning of another: `len` bytes that become
 /// `data`.
 fn padded(len: usize, data: &[u8]) -> Vec<u8> {
