@@ -97,7 +97,11 @@ impl Run {
             None => Vec::new(),
         };
         let before = model.held();
-        let allowed = model.allowed(m);
+        let mut allowed = model.allowed(m, &before);
+        if back.is_some() {
+            // What several lines vouched for may be this line's, and go.
+            allowed.extend(model.allowed(m, &model.held_by_one()));
+        }
         let mut own = None;
         let numbers = Numbers { first: m.0, last: m.1 };
         let verdict = self.arbiter.offer(&self.lines[&id], numbers, now, || {

@@ -188,9 +188,16 @@ impl Model {
         lasts.peek().is_some() && lasts.all(|l| l.1.saturating_add(1 + distance) < self.next)
     }
 
-    /// The verdicts that the documentation allows for a message that `brought` has noted.
-    pub(crate) fn allowed(&self, m: Span) -> Vec<Verdict> {
-        let (held, reach, next) = (self.held(), self.set.reach, self.next);
+    /// Those of which the model knows whose they are.
+    pub(crate) fn held_by_one(&self) -> Vec<Span> {
+        let known = self.kept.iter().filter(|k| k.of.is_some());
+        known.filter(|k| k.alive.strong_count() > 0).map(|k| k.span).collect()
+    }
+
+    /// The verdicts that the documentation allows for a message that `brought` has noted, beside
+    /// these `held`.
+    pub(crate) fn allowed(&self, m: Span, held: &[Span]) -> Vec<Verdict> {
+        let (reach, next) = (self.set.reach, self.next);
         let from = if self.feed == Feed::Synced { next } else { m.0 };
         match self.feed {
             _ if !is_range(m) => vec![Refused], // "its numbers are not a range"
@@ -200,7 +207,7 @@ impl Model {
             Feed::Any => vec![Next],                            // "whatever its number"
             Feed::Synced if m.0 <= next => vec![Next],          // "is the next of the feed"
             _ if held.contains(&m) => vec![Duplicate],          // "or is kept already"
-            _ if covered(m, &held) => vec![Duplicate, Kept, Refused],
+            _ if covered(m, held) => vec![Duplicate, Kept, Refused],
             _ if held.len() < self.cap() => vec![Kept],
             // "the messages nearest to the gap stay"
             Feed::Synced if held.iter().all(|h| h.0 < m.0 && h.1 < m.1) => vec![Refused],

@@ -60,6 +60,11 @@ const REGRESSIONS: &[Regression] = &[
             one(2, 1000), one(1, 5)]),
     ("a line below the first message restarts no feed that has a snapshot since", 8, FAR,
         &[Resume, Open(1), Open(2), one(2, 3), one(2, 6), one(1, 1), Resync(6), Wait(10)]),
+    // Whose a kept message is.
+    ("a message that many lines had passed goes with the last of them", 1, FAR,
+        &[Resync(1), Liar(1), Open(2), Liar(4), Offer(1, 1, 4), one(2, 2), one(1, 12), Open(5),
+            one(4, 6), one(4, 3), one(2, 7), one(4, 9), Close(1), one(4, FAR * FAR), Close(2),
+            one(4, 12)]),
     // Room and reach.
     ("the newest message stays though it overlaps an older one", 2, FAR,
         &[Open(1), Open(2), one(1, 1), one(1, 2), Offer(2, 1, 3), Offer(1, 3, 4)]),
