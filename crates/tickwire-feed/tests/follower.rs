@@ -387,6 +387,23 @@ fn two_lines_come_back_to_different_servers() {
 }
 
 #[test]
+fn an_alarm_is_over_when_the_next_attempt_at_home_only_fails() {
+    let mut desk = Desk::set(&[Subscription::default()], |set| {
+        set.addresses = 2;
+    })
+    .line(Duration::MAX, Duration::ZERO);
+    let (home, _) = desk.dialed();
+    desk.end(home, Ended::Failed(Cause::ConnectTimeout));
+    desk.ready(); // at the other address
+    let (home, address) = desk.dialed();
+    desk.end(home, refused(404, None));
+    assert!(address == 0 && matches!(desk.state(), State::Alarm { .. }));
+    let (home, address) = desk.dialed();
+    desk.end(home, refused(408, None));
+    assert_eq!((address, desk.state()), (0, State::Following));
+}
+
+#[test]
 fn a_line_avoids_an_address_that_another_line_has_taken_meanwhile() {
     let mut desk = Desk::set(&[trades()], |set| {
         set.addresses = 5;

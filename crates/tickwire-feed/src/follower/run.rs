@@ -236,6 +236,10 @@ impl Run {
             && ended.retry() == Retry::BackOff;
         if stays {
             self.postpone_home(now);
+            // `over` would have replaced an alarm that this attempt has waited for.
+            if let Gate::Alarm { from, .. } = self.gate {
+                self.gate = Gate::Open { from, after: Some(ended) };
+            }
         }
         stays
     }
