@@ -236,10 +236,7 @@ impl Run {
             && ended.retry() == Retry::BackOff;
         if stays {
             self.postpone_home(now);
-            // `over` would have replaced an alarm that this attempt has waited for.
-            if let Gate::Alarm { from, .. } = self.gate {
-                self.gate = Gate::Open { from, after: Some(ended) };
-            }
+            self.wait(Gate::Open { from: now, after: Some(ended) }); // an alarm of before is over
         }
         stays
     }
