@@ -75,6 +75,7 @@ fn a_message_gives_its_payload_in_every_form() {
 fn a_text_is_what_a_str_is() {
     let text = Text::from("aé€");
     assert!(text == "aé€" && text == *"aé€" && text.starts_with('a'));
+    assert!(text != "aé" && text != *"aé");
     assert_eq!(format!("{text} {text:?} {text:>5}"), "aé€ \"aé€\"   aé€");
     assert_eq!((Text::default(), Text::from("b")).cmp(&(Text::from(""), Text::from("a"))), Greater);
     assert_eq!(Text::from("a"), Text::from_static("a"));

@@ -34,6 +34,7 @@ fn a_connector_resolves_as_it_likes() {
         };
         let mut ws = dial.blocking_connect_with(&config, connect).unwrap();
         assert_eq!(ws.get_ref().get_ref().peer_addr().unwrap(), address);
+        assert!(ws.get_ref().get_ref().nodelay().unwrap());
         ws.send("one").unwrap();
         assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("one"));
         ws.close(None).unwrap();
@@ -53,6 +54,24 @@ fn a_connector_resolves_as_it_likes() {
         });
         serving.join().unwrap();
         assert_eq!(*asked.borrow(), vec![("feed.invalid".to_owned(), 81); 2]);
+    });
+}
+
+/// Or a reader that waits would never look whether the writer has closed.
+#[test]
+fn the_reads_of_a_split_connection_end_on_a_connectors_stream_too() {
+    bounded(|| {
+        let request = Request::new("ws://feed.invalid/ticks").unwrap();
+        let (address, serving) = echo();
+        let connect = |_: &Target| TcpStream::connect(address);
+        let ws = Dial::new(&request).blocking_connect_with(&Config::default(), connect).unwrap();
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        writer.send("one").unwrap();
+        assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some("one"));
+        assert!(reader.get_ref().get_ref().read_timeout().unwrap().is_some());
+        writer.close(None).unwrap();
+        assert!(reader.recv().unwrap().is_none());
+        serving.join().unwrap();
     });
 }
 

@@ -274,6 +274,7 @@ fn a_retry_after_may_be_a_date_in_three_forms() {
         ("Mon, 02 Nov 2026 10:00:30 GMT", DATE, Some(30)),
         ("Monday, 02-Nov-26 10:00:30 GMT", DATE, Some(30)),
         ("Mon Nov  2 10:00:30 2026", DATE, Some(30)),
+        ("Mon, 02 Nov 2026 12:01:05 GMT", DATE, Some(7265)),
         ("Tue, 03 Nov 2026 10:00:00 GMT", DATE, Some(86_400)),
         ("Sat, 01 Mar 2028 00:00:00 GMT", "Date: Mon, 28 Feb 2028 00:00:00 GMT\r\n", Some(172_800)),
         ("Mon, 02 Nov 2026 10:00:30 GMT", "Date: Monday, 02-Nov-26 10:00:00 GMT\r\n", Some(30)),

@@ -559,6 +559,7 @@ fn connection_has_to_contain_upgrade() {
         &["connection: UPGRADE , keep-alive"],
         &["Connection: keep-alive", "Connection: Upgrade"],
         &["Connection: Upgrade", "Connection: keep-alive", "Connection: TE"],
+        &["Connection: Upgrade", "Connection: upgrade"],
     ] {
         accepted(&request_with(name, lines));
     }
