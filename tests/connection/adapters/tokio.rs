@@ -511,6 +511,19 @@ async fn an_answer_that_is_not_taken_is_waited_for_as_long_as_any_write() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_is_not_taken_is_no_success() {
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let (near, mut far) = duplex(64); // and nobody reads it
+    let config = config();
+    let (incoming, sent) =
+        tokio::join!(Incoming::read(near, &config), far.write_all(request.as_bytes()));
+    sent.unwrap();
+    let rejected = incoming.unwrap().reject(Rejection::new(503)).await;
+    assert_eq!(recv_error(rejected), RecvError::WriteTimeout);
+}
+
 #[test]
 fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
     run_paused(async {
