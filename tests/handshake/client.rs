@@ -579,7 +579,7 @@ fn rejected(wire: &[u8], error: HandshakeError) {
 }
 
 #[track_caller]
-fn taken(wire: &[u8]) -> Dialed {
+fn accepted(wire: &[u8]) -> Dialed {
     let dialed = dial(wire);
     assert_eq!(dialed.verdict, Ok(()), "{}", wire.escape_ascii());
     dialed
@@ -748,7 +748,7 @@ fn a_101_of_another_http_is_rejected() {
         rejected(&wire, HandshakeError::BadHttpVersion);
     }
     for line in ["HTTP/1.1 101", "HTTP/1.1 101 ", "HTTP/1.1 101 Dumb Increase"] {
-        taken(&wire(line, RESPONSE));
+        accepted(&wire(line, RESPONSE));
     }
 }
 
@@ -765,8 +765,8 @@ fn upgrade_has_to_be_websocket() {
     ] {
         rejected(&response_with("Upgrade", lines), HandshakeError::NotUpgrade);
     }
-    taken(&response_with("Upgrade", &["UPGRADE:  WebSocket "]));
-    taken(&response_with("Upgrade", &["upgrade:WebSocket", "Upgrade: websocket"]));
+    accepted(&response_with("Upgrade", &["UPGRADE:  WebSocket "]));
+    accepted(&response_with("Upgrade", &["upgrade:WebSocket", "Upgrade: websocket"]));
 }
 
 // P097
@@ -783,7 +783,7 @@ fn connection_has_to_contain_upgrade() {
         &["connection: UPGRADE"],
         &["Connection: keep-alive", "Connection: upgrade"],
     ] {
-        taken(&response_with("Connection", lines));
+        accepted(&response_with("Connection", lines));
     }
 }
 
@@ -793,7 +793,7 @@ const NAME: &str = "Sec-WebSocket-Accept";
 #[test]
 fn the_accept_value_has_to_prove_that_our_key_was_read() {
     assert_eq!(accept_key(KEY), ACCEPT);
-    taken(&response(&[]));
+    accepted(&response(&[]));
     rejected(&response_with(NAME, &[]), HandshakeError::MissingHeader(NAME));
     for value in ["", "x", &accept_key("AAAAAAAAAAAAAAAAAAAAAA=="), KEY] {
         let wire = response_with(NAME, &[&format!("{NAME}: {value}")]);
@@ -804,7 +804,7 @@ fn the_accept_value_has_to_prove_that_our_key_was_read() {
 // P099
 #[test]
 fn the_accept_value_is_compared_whole_and_with_regard_to_case() {
-    taken(&response_with(NAME, &[&format!("{NAME}:\t {ACCEPT} \t")]));
+    accepted(&response_with(NAME, &[&format!("{NAME}:\t {ACCEPT} \t")]));
     let flipped = ACCEPT.to_ascii_lowercase();
     for value in [
         &format!("{ACCEPT}x"),
@@ -850,7 +850,7 @@ fn an_extension_that_was_not_offered_is_rejected() {
         let wire = response(&[&format!("Sec-WebSocket-Extensions: {value}")]);
         rejected(&wire, HandshakeError::UnexpectedExtension);
     }
-    taken(&response(&["Sec-WebSocket-Extensions:"]));
+    accepted(&response(&["Sec-WebSocket-Extensions:"]));
 }
 
 /// How a client that offers `v2` and `v1` takes this choice.
@@ -903,7 +903,7 @@ fn an_empty_subprotocol_is_rejected() {
 #[test]
 fn bytes_right_behind_the_101_are_the_first_frames() {
     let behind = [plain(TEXT, "early"), plain(PING, "p"), plain(CLOSE, "")].concat();
-    let outcome = taken(&[response(&[]), behind].concat()).outcome.unwrap();
+    let outcome = accepted(&[response(&[]), behind].concat()).outcome.unwrap();
     let want = [text("early"), Seen::Ping(b"p".to_vec()), Seen::Close(None), Seen::Closed];
     assert_eq!(outcome.seen, want);
     assert_eq!(outcome.sent, [(PONG, b"p".to_vec()), (CLOSE, vec![])]);
@@ -972,9 +972,9 @@ fn a_folded_line_of_a_response_is_unfolded() {
     let dialed = chosen(&["Sec-WebSocket-Protocol: v", " 1"]);
     assert_eq!(dialed.verdict, Err(HandshakeError::BadHeader("Sec-WebSocket-Protocol")));
     let folded = [RESPONSE[0], "Connection: keep-alive,", "\tUpgrade", RESPONSE[2], "X:", " y"];
-    taken(&wire("HTTP/1.1 101 Switching Protocols", folded));
+    accepted(&wire("HTTP/1.1 101 Switching Protocols", folded));
     let early = [wire("HTTP/1.1 103 Early Hints", ["Link: </a>;", " rel=x"]), response(&[])];
-    taken(&early.concat());
+    accepted(&early.concat());
     let dialed =
         dial(&wire("HTTP/1.1 403 No", ["X: 1", "\t2", "Content-Length: ", " 2", "", "no"]));
     assert_eq!(dialed.verdict, Err(HandshakeError::Refused { status: 403 }));
@@ -1007,28 +1007,43 @@ fn a_folded_line_of_a_response_is_unfolded() {
     assert_eq!(headers.get("set-cookie"), Some(&b"a=b;   path=/    ;secure"[..]));
 }
 
+/// Headers that announce a body, of some length or of none that makes sense.
+const ANNOUNCING_A_BODY: [&[&str]; 6] = [
+    &["Transfer-Encoding: chunked"],
+    &["Content-Length: 5"],
+    &["Transfer-Encoding: chunked", "Content-Length: 5"],
+    &["Content-Length: 0", "Content-Length: 18446744073709551616"],
+    &["Content-Length:", "content-length: -1, x"],
+    &["Transfer-Encoding: ;\"", "transfer-encoding: identity"],
+];
+
 // P231
 #[test]
 fn a_101_ends_at_its_empty_line_whatever_length_it_announces() {
-    for lines in [
-        &["Transfer-Encoding: chunked"][..],
-        &["Content-Length: 5"],
-        &["Transfer-Encoding: chunked", "Content-Length: 5"],
-        &["Content-Length: 0", "Content-Length: 18446744073709551616"],
-        &["Content-Length:", "content-length: -1, x"],
-        &["Transfer-Encoding: ;\"", "transfer-encoding: identity"],
-    ] {
+    for lines in ANNOUNCING_A_BODY {
         let early = plain(TEXT, "hi");
-        let outcome = taken(&[response(lines), early].concat()).outcome.unwrap();
+        let outcome = accepted(&[response(lines), early].concat()).outcome.unwrap();
         let eof = Seen::Failed(RecvError::UnexpectedEof);
         assert_eq!(outcome.seen, [text("hi"), eof], "{lines:?}");
-        // A body is not read as one: its bytes are frames, here with reserved bits.
-        let chunks = b"5\r\nhello\r\n0\r\n\r\n";
-        let outcome = taken(&[&response(lines)[..], chunks].concat()).outcome.unwrap();
+    }
+}
+
+// P231
+#[test]
+fn a_body_behind_a_101_is_read_as_frames() {
+    for lines in ANNOUNCING_A_BODY {
+        let chunks = b"5\r\nhello\r\n0\r\n\r\n"; // as a header: with reserved bits
+        let outcome = accepted(&[&response(lines)[..], chunks].concat()).outcome.unwrap();
         let bits = Seen::Failed(ProtocolError::ReservedBits.into());
         assert_eq!(outcome.seen, [bits], "{lines:?}");
-        // An interim response has no body either.
+    }
+}
+
+// P231
+#[test]
+fn a_101_is_accepted_behind_an_interim_response_whatever_length_that_announces() {
+    for lines in ANNOUNCING_A_BODY {
         let interim = wire("HTTP/1.1 103 Early Hints", lines);
-        taken(&[interim, response(&[])].concat());
+        accepted(&[interim, response(&[])].concat());
     }
 }

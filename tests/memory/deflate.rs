@@ -1,7 +1,7 @@
 //! What permessage-deflate allocates, and what a connection keeps for it: the figures in the docs
 //! of `tickwire::deflate`.
 use crate::{
-    connection::{pump, sink},
+    connection::{discard_outgoing, pump},
     support::{deflate::*, wire::*},
 };
 use flate2::{Compress, Compression, FlushCompress};
@@ -81,7 +81,7 @@ fn compressed_messages_allocate_nothing_in_steady_state() {
                     })
                     .unwrap();
                 }
-                sink(&mut conn, usize::MAX);
+                discard_outgoing(&mut conn, usize::MAX);
             };
             batch();
             batch();
@@ -117,7 +117,7 @@ fn exchange(conn: &mut Connection) {
     let [to_server, to_client] = &*WIRE;
     pump(conn, if conn.role() == Role::Server { to_server } else { to_client });
     conn.sender_mut().feed(&DATA[..]).unwrap();
-    sink(conn, usize::MAX);
+    discard_outgoing(conn, usize::MAX);
     conn.receiver_mut().reclaim();
     conn.sender_mut().reclaim();
 }
@@ -127,7 +127,7 @@ fn plain(role: Role) -> i64 {
     each(role, None, |conn| {
         pump(conn, &to(role, BINARY, data(1000)));
         conn.sender_mut().feed(data(1000)).unwrap();
-        sink(conn, usize::MAX);
+        discard_outgoing(conn, usize::MAX);
         conn.receiver_mut().reclaim();
         conn.sender_mut().reclaim();
     })
@@ -180,7 +180,7 @@ fn a_client_keeps_a_decompressor_from_the_first_message_of_a_server_with_takeove
     let closed = each(role, takeover, |conn| {
         exchange(conn);
         receive(conn, &to(role, CLOSE, ""));
-        sink(conn, usize::MAX);
+        discard_outgoing(conn, usize::MAX);
         conn.receiver_mut().reclaim();
         conn.sender_mut().reclaim();
     }) - plain;

@@ -246,63 +246,75 @@ fn an_abort_goes_at_the_next_frame_boundary() {
     }
 }
 
-/// One call has what a log wants to say of an end: the code that came, the code that went, and why.
+/// What a log wants to say of an end: the code that came, the code that went, and why.
+fn codes_and_error(conn: &Connection) -> (u16, u16, Option<RecvError>) {
+    let end = conn.closed().unwrap();
+    (end.code, end.sent_code, end.error)
+}
+
+/// Connections that the peer has ended, each of which has a Close to write: what came, and the
+/// codes and the error that are told.
+fn ended_by_the_peer(role: Role) -> [(Vec<u8>, (u16, u16, Option<RecvError>)); 4] {
+    let too_big = RecvError::MessageTooBig { limit: 100 };
+    [
+        (to(role, CLOSE, close_body(4000, "theirs")), (4000, 4000, None)),
+        (to(role, CLOSE, ""), (1005, 1005, None)),
+        (to(role, TEXT, [b'x'; 101]), (1006, 1009, Some(too_big))),
+        (to(role, 0x83, ""), (1006, 1002, Some(ProtocolError::ReservedOpCode.into()))),
+    ]
+}
+
+fn with_close_to_write(role: Role, wire: &[u8]) -> Connection {
+    let mut conn = connection(role, &Config { max_message: 100, ..Config::default() });
+    receive(&mut conn, wire);
+    conn
+}
+
 #[test]
-fn the_end_has_the_code_of_either_close_and_the_error() {
-    fn told(conn: &Connection) -> (u16, u16, Option<RecvError>) {
-        let end = conn.closed().unwrap();
-        (end.code, end.sent_code, end.error)
-    }
+fn the_end_has_the_peers_code_our_code_and_the_error_from_when_our_close_is_queued() {
     for role in ROLES {
-        let config = Config { max_message: 100, ..Config::default() };
-        let ended = |wire: &[u8]| {
-            let mut conn = connection(role, &config);
-            receive(&mut conn, wire);
-            conn
-        };
-        let too_big = RecvError::MessageTooBig { limit: 100 };
-        for (wire, want) in [
-            (to(role, CLOSE, close_body(4000, "theirs")), (4000, 4000, None)),
-            (to(role, CLOSE, ""), (1005, 1005, None)),
-            (to(role, TEXT, [b'x'; 101]), (1006, 1009, Some(too_big))),
-            (to(role, 0x83, ""), (1006, 1002, Some(ProtocolError::ReservedOpCode.into()))),
-        ] {
-            // Queued, in part written, written, and after that the stream fails or ends.
-            let mut conn = ended(&wire);
-            assert_eq!(told(&conn), want);
+        for (wire, want) in ended_by_the_peer(role) {
+            let mut conn = with_close_to_write(role, &wire);
+            assert_eq!(codes_and_error(&conn), want, "queued");
             write(&mut conn, 1);
-            assert_eq!(told(&conn), want);
+            assert_eq!(codes_and_error(&conn), want, "in part written");
             drain(&mut conn);
-            assert_eq!(told(&conn), want);
+            assert_eq!(codes_and_error(&conn), want, "written");
             conn.report(Report::WriteFailed);
-            assert_eq!(told(&conn), want);
-
-            // The stream fails before all of our Close is written.
-            for written in 0..2 {
-                let mut conn = ended(&wire);
-                write(&mut conn, written);
-                conn.report(Report::WriteFailed);
-                assert_eq!(told(&conn), (want.0, 1006, want.2));
-            }
+            assert_eq!(codes_and_error(&conn), want, "the stream fails afterwards");
         }
+    }
+}
 
-        // Ours went first, and is not answered; none went.
-        let eof = Some(RecvError::UnexpectedEof);
-        for (frame, want) in [
-            (Some(CloseFrame::from(CloseCode::GOING_AWAY)), (1006, 1001, eof)),
-            (None, (1006, 1005, eof)),
-        ] {
-            let mut conn = connection(role, &config);
-            conn.sender_mut().close(frame).unwrap();
-            drain(&mut conn);
+#[test]
+fn the_code_of_our_close_is_1006_if_the_stream_fails_before_it_is_written() {
+    for (role, written) in product(ROLES, 0..2) {
+        for (wire, want) in ended_by_the_peer(role) {
+            let mut conn = with_close_to_write(role, &wire);
+            write(&mut conn, written);
+            conn.report(Report::WriteFailed);
+            assert_eq!(codes_and_error(&conn), (want.0, 1006, want.2), "{written} written");
+        }
+    }
+}
+
+#[test]
+fn the_peers_code_is_1006_if_the_stream_ends_without_its_close() {
+    let eof = Some(RecvError::UnexpectedEof);
+    for (ours, our_code) in [
+        (Some(Some(CloseFrame::from(CloseCode::GOING_AWAY))), 1001),
+        (Some(None), 1005), // our Close has no code
+        (None, 1006),       // we have sent no Close
+    ] {
+        for (_, mut conn) in connections(&Config::default()) {
+            if let Some(frame) = ours {
+                conn.sender_mut().close(frame).unwrap();
+                drain(&mut conn);
+            }
             conn.receiver_mut().end_of_stream();
             events(&mut conn);
-            assert_eq!(told(&conn), want);
+            assert_eq!(codes_and_error(&conn), (1006, our_code, eof));
         }
-        let mut conn = connection(role, &config);
-        conn.receiver_mut().end_of_stream();
-        events(&mut conn);
-        assert_eq!(told(&conn), (1006, 1006, eof));
     }
 }
 
@@ -1121,7 +1133,8 @@ fn a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
         for ((wire, code), auto_close) in product(ends, [true, false]) {
             let mut conn = connection(role, &Config { auto_close, ..Config::default() });
             receive(&mut conn, &[to(role, PING, "before"), wire.clone()].concat());
-            let _ = conn.sender_mut().close(None); // where it was not answered by itself
+            // Only if `auto_close` is off, the answer to a Close is ours to send.
+            let _ = conn.sender_mut().close(None);
             assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
             assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
             receive(&mut conn, &to(role, PING, "late"));
@@ -1129,7 +1142,13 @@ fn a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
             let want = [(PONG, b"before".to_vec()), (CLOSE, body)];
             assert_eq!(sent(&drain(&mut conn)), want);
         }
-        // A violation behind our Close: the connection has failed, the Pong that waits is dropped.
+    }
+}
+
+// P064
+#[test]
+fn a_violation_behind_our_close_is_not_reported_and_drops_the_pong_that_waits() {
+    for role in ROLES {
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().feed("data").unwrap();
         conn.sender_mut().close(None).unwrap();

@@ -241,16 +241,18 @@ fn a_silent_connection_says_nothing_for_ever() {
     client.connect();
 }
 
+/// Of two servers the one at address 0 stands still, for two minutes.
 #[test]
-fn a_frozen_server_lets_tcp_connect_and_the_other_serves() {
+fn a_frozen_server_lets_tcp_connect_until_it_starts_anew_and_the_other_serves() {
     let mut client = Client::of("frozen-server");
     client.subscribed();
     client.pass(QUIET);
     let Dialed::Stuck(id) = client.exchange.dial(client.now, 0) else { panic!() };
     assert_eq!(client.exchange.request(client.now, id, "/ws", true), Reply::Nothing);
-    assert!(client.exchange.serves());
+    assert!(client.exchange.serves(), "at address 1");
     assert!(matches!(client.exchange.dial(client.now, 1), Dialed::Open(_)));
     let said = client.pass(2 * MINUTE);
+    // The subscribed connection, and the stuck one.
     assert_eq!(ends(&said), [Said::Reset, Said::Reset], "started anew");
     client.connect();
 }
@@ -284,23 +286,30 @@ fn an_announced_end_spares_the_connections_that_were_opened_after_it() {
     assert_eq!(client.exchange.report().outages, []);
 }
 
+/// Three times new connections are refused, behind a quiet time each.
 #[test]
 fn retry_after_is_a_date_seconds_or_missing() {
     let mut client = Client::of("too-many-requests");
     client.pass(QUIET);
+    // For 30 s, by date.
     let (status, headers) = client.status("/ws", true);
     assert_eq!(status, 429);
     assert_eq!(headers[0], ("Date", "Sat, 28 Nov 2026 00:10:00 GMT".into()));
     assert_eq!(headers[1], ("Retry-After", "Sat, 28 Nov 2026 00:10:30 GMT".into()));
     client.pass(30 * SECOND);
     client.subscribed();
-    client.pass(QUIET + 90 * SECOND);
-    assert_eq!(client.status("/ws", true).1[1], ("Retry-After", "40".into()));
-    client.pass(QUIET + 120 * SECOND);
+    // The quiet time begins two minutes after the refusal did. Behind it: for 40 s, in seconds.
+    client.pass(90 * SECOND + QUIET);
+    let (_, headers) = client.status("/ws", true);
+    assert_eq!(headers[1], ("Retry-After", "40".into()));
+    // Again two minutes and a quiet time. Then without: there is only a Date.
+    client.pass(120 * SECOND + QUIET);
     let (status, headers) = client.status("/ws", true);
-    assert_eq!((status, headers.len()), (503, 1));
+    assert_eq!(status, 503);
+    assert_eq!(headers.len(), 1);
+    // The one subscribed connection was cut as the second refusal began.
     let report = client.exchange.report();
-    assert_eq!(report.outages[0].excused, 40 * SECOND, "{report}");
+    assert_eq!(report.outages[0].excused, 40 * SECOND, "as long as it was refused: {report}");
     assert_eq!(report.strikes, 0);
 }
 

@@ -72,8 +72,8 @@ impl Desk {
         id
     }
 
-    /// A connection that is open, with all said on it.
-    fn ready(&mut self) -> ConnectionId {
+    /// Waits until the follower dials, opens that connection, and says all on it.
+    fn next_subscribed(&mut self) -> ConnectionId {
         let id = self.open();
         self.all();
         id
@@ -159,7 +159,7 @@ fn what_is_forgotten_while_it_waits_for_its_turn_is_not_said() {
         set.login = true;
     })
     .line(Duration::MAX, Duration::ZERO);
-    let id = desk.ready();
+    let id = desk.next_subscribed();
     desk.hear(id, Incoming::LoggedIn);
     for subscription in [0, 3, 5] {
         desk.follower.unsubscribe(subscription);
@@ -175,7 +175,7 @@ fn a_question_that_was_answered_while_it_waited_holds_back_no_new_subscription()
         set.pace = Pace::new(1, 60 * SECOND);
     })
     .line(Duration::MAX, Duration::ZERO);
-    let id = desk.ready();
+    let id = desk.next_subscribed();
     for number in 0..100 {
         desk.data(id, 0, number);
         desk.now = desk.now + 6 * SECOND;
@@ -192,7 +192,7 @@ fn a_repeated_message_leaves_out_what_was_answered_meanwhile() {
         set.pace = Pace::new(1, 8 * SECOND);
     })
     .line(Duration::MAX, Duration::ZERO);
-    let id = desk.ready();
+    let id = desk.next_subscribed();
     desk.hear(id, Incoming::Answer(0));
     desk.now = desk.now + 5 * SECOND;
     assert_eq!((desk.all(), desk.state()), (vec![], State::Probing));
@@ -206,7 +206,7 @@ fn data_before_the_subscription_was_sent_is_no_answer() {
         set.pace = Pace::new(1, SECOND);
     })
     .line(Duration::MAX, Duration::ZERO);
-    let id = desk.ready();
+    let id = desk.next_subscribed();
     desk.data(id, 1, 7);
     assert_eq!(desk.state(), State::Subscribing { missing: 2 });
     assert_eq!(said(&[desk.next()]), [Say::Subscribe(1..2)]);
@@ -215,9 +215,11 @@ fn data_before_the_subscription_was_sent_is_no_answer() {
 #[test]
 fn a_successor_that_ends_at_once_leaves_the_older_connection_in_place() {
     let watch = Subscription { ask_after: None, ..trades() };
+    // A connection lives for an hour; a minute before that its successor is dialed.
     let mut desk = Desk::new(&[watch]).line(3600 * SECOND, 60 * SECOND);
-    let old = desk.ready();
-    let new = desk.ready();
+    let old = desk.next_subscribed();
+    let new = desk.next_subscribed();
+    // Both bring the same number.
     desk.data(old, 0, 7);
     desk.data(new, 0, 7);
     desk.end(new, Ended::Closed(1006));
@@ -289,7 +291,7 @@ fn an_alarm_waits_for_a_minute_and_a_429_keeps_all_lines_away() {
 #[test]
 fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
     let mut desk = Desk::new(&[trades()]).line(3600 * SECOND, 60 * SECOND);
-    let old = desk.ready();
+    let old = desk.next_subscribed();
     desk.data(old, 0, 7);
     while let Action::Wait(until) = desk.poll() {
         desk.now = until;
@@ -298,7 +300,7 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
             break;
         }
     }
-    let new = desk.ready();
+    let new = desk.next_subscribed();
     desk.hear(new, Incoming::Answer(0));
     let answered = desk.now;
     assert_eq!(desk.state(), State::Replacing);
@@ -310,9 +312,9 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
 #[test]
 fn a_successor_that_takes_over_by_time_has_its_own_successor_in_time() {
     let mut desk = Desk::new(&[Subscription::default()]).line(57 * SECOND, 50 * SECOND);
-    let old = desk.ready();
+    let old = desk.next_subscribed();
     desk.hear(old, Incoming::Answer(0));
-    let new = desk.ready();
+    let new = desk.next_subscribed();
     desk.now = desk.now + SECOND / 10;
     desk.hear(new, Incoming::Answer(0));
     assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL });
@@ -326,7 +328,7 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
         set.addresses = 3;
     })
     .line(3600 * SECOND, 60 * SECOND);
-    let old = desk.ready();
+    let old = desk.next_subscribed();
     let (new, _) = desk.dialed();
     assert_eq!(desk.state(), State::Replacing);
     let (stop, end) = (refused(401, None), Ended::Closed(1001));
@@ -345,7 +347,7 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
 fn a_stop_or_an_alarm_outlives_the_successor_that_was_being_dialed() {
     for (end, stops) in [(Ended::Closed(3000), true), (Cause::Protocol.into(), false)] {
         let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
-        let old = desk.ready();
+        let old = desk.next_subscribed();
         desk.hear(old, Incoming::Ending);
         let (new, _) = desk.dialed();
         desk.end(old, end);
@@ -394,7 +396,7 @@ fn an_alarm_is_over_when_the_next_attempt_at_home_only_fails() {
     .line(Duration::MAX, Duration::ZERO);
     let (home, _) = desk.dialed();
     desk.end(home, Ended::Failed(Cause::ConnectTimeout));
-    desk.ready(); // at the other address
+    desk.next_subscribed(); // at the other address
     let (home, address) = desk.dialed();
     desk.end(home, refused(404, None));
     assert!(address == 0 && matches!(desk.state(), State::Alarm { .. }));
@@ -427,7 +429,7 @@ fn a_line_avoids_an_address_that_another_line_has_taken_meanwhile() {
 #[test]
 fn a_program_that_stood_still_asks_before_it_leaves() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
-    let id = desk.ready();
+    let id = desk.next_subscribed();
     desk.hear(id, Incoming::Answer(0));
     assert!(matches!(desk.next(), Action::Send { .. }));
     let Action::Wait(until) = desk.poll() else { panic!() };
@@ -445,11 +447,11 @@ fn a_program_that_stood_still_asks_before_it_leaves() {
 #[test]
 fn the_numbers_sent_while_nobody_listened_are_told_once() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
-    let id = desk.ready();
+    let id = desk.next_subscribed();
     assert_eq!(desk.data(id, 0, 7), Some(Verdict::Next));
     desk.end(id, Ended::Closed(1012));
     assert_eq!(desk.data(id, 0, 8), None); // it is over
-    let id = desk.ready();
+    let id = desk.next_subscribed();
     assert_eq!(desk.data(id, 0, 10), Some(Verdict::Kept));
     let told = desk.all();
     let [Action::Gap { subscription: 0, gap }, Action::Message { message: 10, .. }] = &told[..]
@@ -463,7 +465,7 @@ fn the_numbers_sent_while_nobody_listened_are_told_once() {
 fn a_subscription_that_is_never_quiet_for_so_long_is_left_though_it_answers() {
     let watch = Subscription { leave_after: Some(20 * SECOND), ..trades() };
     let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
-    let id = desk.ready();
+    let id = desk.next_subscribed();
     desk.hear(id, Incoming::Answer(0));
     let mut asked = Vec::new();
     while desk.now < Time::ZERO + 20 * SECOND {
@@ -489,7 +491,7 @@ fn a_message_that_ends_a_wait_begins_the_next_one() {
         [(asks, Incoming::Answer(0)), (asks, data), (leaves, Incoming::Answer(0)), (leaves, data)]
     {
         let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
-        let id = desk.ready();
+        let id = desk.next_subscribed();
         desk.now = desk.now + SECOND / 10;
         desk.hear(id, incoming);
         let due = desk.now + SECOND;
@@ -531,19 +533,32 @@ fn a_line_that_goes_on_tries_each_address_at_once_again() {
     }
 }
 
-#[test]
-fn limits_hold() {
+/// A follower with as many lines and subscriptions as it takes.
+fn full() -> Desk {
     let mut desk = Desk::new(&[]);
     for _ in 0..20 {
         desk.follower.add_line(Backoff::seeded(1), Duration::MAX, Duration::ZERO);
     }
-    assert_eq!(desk.follower.states().count(), Follower::<u64>::MOST_LINES);
     for n in 0..Follower::<u64>::MOST_SUBSCRIPTIONS {
         assert_eq!(desk.follower.subscribe(trades()), Some(n));
     }
-    assert_eq!(desk.follower.subscribe(trades()), None);
+    desk
+}
+
+#[test]
+fn a_line_above_the_limit_is_not_added() {
+    assert_eq!(full().follower.states().count(), Follower::<u64>::MOST_LINES);
+}
+
+#[test]
+fn a_subscription_above_the_limit_is_refused() {
+    assert_eq!(full().follower.subscribe(trades()), None);
+}
+
+#[test]
+fn what_was_not_asked_for_has_no_verdict() {
+    let mut desk = full();
     let id = desk.open();
-    // What nobody asked for changes nothing.
     for incoming in [Incoming::Answer(usize::MAX), Incoming::Answer(9999), Incoming::LoggedIn] {
         assert_eq!(desk.hear(id, incoming), None);
     }

@@ -226,18 +226,23 @@ fn an_idle_message_is_not_compressed_and_leaves_the_context_as_it_is() {
 }
 
 #[test]
-fn intervals_of_idle_messages_may_be_too_short_or_too_long() {
+fn an_idle_message_after_0_s_is_sent_every_5_ms() {
+    let idle_message = Some((Duration::ZERO, "x".into()));
+    let config = Config { idle_message, ..Config::default() };
     for role in ROLES {
-        let mut end = Clocked::new(
-            role,
-            &Config { idle_message: Some((Duration::ZERO, "x".into())), ..Config::default() },
-        );
-        end.pass(times(200, 5) as u32 * 5 * MS).unwrap();
-        assert_eq!(end.said().len(), times(200, 5));
-        let mut end = Clocked::new(
-            role,
-            &Config { idle_message: Some((Duration::MAX, "x".into())), ..Config::default() },
-        );
+        let mut end = Clocked::new(role, &config);
+        let intervals = times(200, 5);
+        end.pass(intervals as u32 * 5 * MS).unwrap();
+        assert_eq!(end.said().len(), intervals);
+    }
+}
+
+#[test]
+fn an_idle_message_after_the_longest_duration_is_never_sent() {
+    let idle_message = Some((Duration::MAX, "x".into()));
+    let config = Config { idle_message, ..Config::default() };
+    for role in ROLES {
+        let mut end = Clocked::new(role, &config);
         end.now = Duration::MAX - HOUR;
         end.pass(HOUR - SECOND).unwrap();
         assert_eq!(end.said(), []);

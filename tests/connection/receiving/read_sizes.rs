@@ -60,8 +60,9 @@ fn read(conn: &mut Connection, flood: &mut Flood, most: usize) -> usize {
     asked
 }
 
-/// The largest number of bytes that a read asks for while the flood fills 60 reads.
-fn largest(conn: &mut Connection, flood: &mut Flood) -> usize {
+/// Fills 60 reads, by which they have grown as far as they do; returns the most bytes that one of
+/// them asked for.
+fn longest_read(conn: &mut Connection, flood: &mut Flood) -> usize {
     (0..60).map(|_| read(conn, flood, usize::MAX)).max().unwrap()
 }
 
@@ -100,16 +101,16 @@ fn reads_that_long_messages_fill_grow_up_to_max_read() {
     }
 }
 
-/// The last of four would move at each read if it did not fit by a few bytes.
+/// If the fourth lacked a few bytes of its end, what has come of it would be moved at each read.
 #[test]
 fn four_snapshots_of_16_kib_fit_into_the_longest_read() {
     for (role, mut conn) in connections(&Config::default()) {
         let mut flood = Flood::of(role, &[16 * KIB]);
         let four = 4 * to(role, BINARY, vec![0; 16 * KIB]).len();
-        largest(&mut conn, &mut flood);
+        longest_read(&mut conn, &mut flood);
         for _ in 0..20 {
-            // Of the first, a few bytes of the header may have come with the read before.
             let asked = read(&mut conn, &mut flood, usize::MAX);
+            // Up to a header of the first may have come with the read before.
             assert!(asked + HEADER >= four, "{asked} of {four}");
         }
     }
@@ -125,7 +126,7 @@ fn small_messages_are_read_as_ever() {
             let asked = (0..20).map(|_| read(&mut conn, &mut flood, usize::MAX)).max();
             assert_eq!(asked, Some(base), "{len}");
             flood.lens = vec![16 * KIB];
-            largest(&mut conn, &mut flood);
+            longest_read(&mut conn, &mut flood);
             let grown = conn.receiver().wanted_len();
             assert!(grown > 60 * KIB, "{grown}");
             flood.lens = vec![len];
@@ -152,7 +153,7 @@ fn snapshots_among_small_messages_are_read_as_snapshots() {
 fn reads_become_short_again_as_soon_as_little_comes() {
     for (role, mut conn) in connections(&Config::default()) {
         let mut flood = Flood::of(role, &[4 * KIB]);
-        largest(&mut conn, &mut flood);
+        longest_read(&mut conn, &mut flood);
         flood.end(&mut conn);
         flood.lens = vec![100];
         let one = to(role, BINARY, [0; 100]).len();
@@ -175,7 +176,7 @@ fn reads_become_short_again_as_soon_as_little_comes() {
 fn a_large_frame_is_one_read_and_lies_where_it_was_read() {
     for (role, mut conn) in connections(&Config::default()) {
         let mut flood = Flood::of(role, &[50 * KIB]);
-        largest(&mut conn, &mut flood);
+        longest_read(&mut conn, &mut flood);
         let frame = to(role, BINARY, vec![0; 50 * KIB]).len();
         for _ in 0..20 {
             let room = conn.receiver_mut().spare_mut();
@@ -305,7 +306,7 @@ fn reads_that_are_reset_are_short_and_grow_again() {
     for (role, mut conn) in connections(&Config::default()) {
         let mut flood = Flood::of(role, &[16 * KIB]);
         for _ in 0..2 {
-            let asked = largest(&mut conn, &mut flood);
+            let asked = longest_read(&mut conn, &mut flood);
             assert!(asked > 60 * KIB, "{asked}");
             flood.end(&mut conn);
             conn.receiver_mut().reclaim();

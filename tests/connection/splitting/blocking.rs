@@ -211,19 +211,16 @@ fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
 }
 
 #[test]
-fn the_reader_writes_what_was_fed_with_what_it_owes() {
+fn the_reader_writes_what_was_fed_with_the_pong_that_it_owes() {
     bounded(|| {
         let ((mut reader, mut writer), mut peer) = split(&patient());
         let fed = writer.feed("fed").unwrap();
         let shared = writer.feed(vec![1; 100_000]).unwrap();
         let _ = writer.with_sender(|tx| tx.feed_first("first")).unwrap();
         peer.send(PING, b"1");
-        let reading = thread::spawn(move || {
-            while reader.recv().unwrap().is_some() {}
-            reader
-        });
+        let reading = thread::spawn(move || while reader.recv().unwrap().is_some() {});
         let mut frames: Vec<_> = (0..4).map(|_| peer.frame()).collect();
-        // When it comes it overtakes what is left.
+        // The Pong overtakes what is unwritten when the Ping is read.
         frames.retain(|frame| *frame != (PONG, b"1".to_vec()));
         assert_eq!(frames[0], (TEXT, b"first".to_vec()));
         assert_eq!(frames[1], (TEXT, b"fed".to_vec()));
@@ -234,7 +231,23 @@ fn the_reader_writes_what_was_fed_with_what_it_owes() {
         }
         assert!(writer.is_written(fed) && writer.is_written(shared));
         assert_eq!(writer.buffered_amount(), 0);
-        // The answer to a Close goes behind all of it.
+        peer.send(CLOSE, &close_body(1000, ""));
+        assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));
+        drop(peer);
+        reading.join().unwrap();
+    });
+}
+
+#[test]
+fn the_readers_answer_to_a_close_leaves_behind_what_was_fed() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&patient());
+        let reading = thread::spawn(move || {
+            while reader.recv().unwrap().is_some() {}
+            reader
+        });
+        peer.send(PING, b"does it read?");
+        assert_eq!(peer.frame(), (PONG, b"does it read?".to_vec()));
         let _ = writer.feed("last").unwrap();
         peer.send(CLOSE, &close_body(1000, ""));
         assert_eq!(peer.frame(), (TEXT, b"last".to_vec()));

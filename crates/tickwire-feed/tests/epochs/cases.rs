@@ -76,17 +76,20 @@ fn oldkept_a_slow_market_gets_no_flood_of_snapshots() {
     assert!(desk.gaps.len() <= 1 && desk.snapshots.len() <= 3, "{:?}", desk.snapshots);
 }
 
+/// `followc` calls it "ghost". Nothing but the wrong number is wrong, on either connection.
 #[test]
-fn ghost_one_wrong_number_is_over_with_its_connection() {
+fn after_a_wrong_number_the_next_connection_is_followed_with_few_gaps_and_snapshots() {
     let mut desk = Desk::new(settings(), book());
     let first = desk.connected();
     let _ = desk.data(first, (1, 9));
     desk.resync(10);
     let _ = desk.data(first, (1, 10));
-    let _ = desk.data(first, (1, 900_010));
+    let wrong = 900_010;
+    let _ = desk.data(first, (1, wrong));
     desk.end(first, Ended::Closed(1006));
     let second = desk.connected();
     let mut taken = desk.snapshots.len();
+    // An hour of the numbers behind 10. Each snapshot that is wanted is there at once.
     for number in 11..3_011 {
         desk.pass(1_200 * MS);
         let _ = desk.data(second, (1, number));
@@ -97,7 +100,7 @@ fn ghost_one_wrong_number_is_over_with_its_connection() {
     }
     assert!(desk.gaps.len() <= 2, "{:?}", desk.gaps.len());
     assert!(desk.snapshots.len() <= 4, "{:?}", desk.snapshots);
-    assert!(desk.delivered.len() > 2_990, "{}", desk.delivered.len());
+    assert!(desk.delivered.len() > 3_000 - 10, "{}", desk.delivered.len());
 }
 
 #[test]

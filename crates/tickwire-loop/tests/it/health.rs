@@ -83,8 +83,9 @@ fn checked(settings: Settings, door: Door) -> Running<()> {
     })
 }
 
-/// Sends each request at once and byte by byte, and compares the answers.
-fn each<S: Read + Write>(server: &Running<()>, connect: impl Fn() -> S) {
+/// Sends each request of both tables, in one piece and byte by byte, and compares the answers and
+/// the counts. A WebSocket opens at the path of a health check as before.
+fn answers_by_the_tables<S: Read + Write>(server: &Running<()>, connect: impl Fn() -> S) {
     for piece in [usize::MAX, 1] {
         for (request, status, body) in CHECKS.iter().chain(OTHERS) {
             let mut stream = connect();
@@ -112,7 +113,7 @@ fn each<S: Read + Write>(server: &Running<()>, connect: impl Fn() -> S) {
     let Counts { accepted, health_checks, handshakes_failed, handshakes_now, queued, .. } = counts;
     assert_eq!((accepted, health_checks), (all, 2 * CHECKS.len() as u64));
     assert_eq!((handshakes_failed, handshakes_now, queued), (all - health_checks, 0, 0));
-    let mut ws = connect(); // at the path of a check
+    let mut ws = connect();
     ws.write_all(REQUEST.replace("/feed", "/health").as_bytes()).unwrap();
     assert!(head(&mut ws).starts_with("HTTP/1.1 101 "));
     assert_eq!(server.wait_for(|counts| counts.open == 1).health_checks, health_checks);
@@ -121,7 +122,7 @@ fn each<S: Read + Write>(server: &Running<()>, connect: impl Fn() -> S) {
 #[test]
 fn a_health_check_gets_the_answer_of_the_table_and_no_event() {
     let server = checked(Settings::default(), door());
-    each(&server, || server.raw());
+    answers_by_the_tables(&server, || server.raw());
 }
 
 /// A Host header need not be UTF-8.
@@ -140,10 +141,10 @@ fn a_target_that_names_another_host_than_such_a_header_is_no_health_check() {
 
 #[cfg(feature = "rustls")]
 #[test]
-fn a_health_check_is_answered_over_tls() {
+fn each_request_of_the_tables_gets_the_same_answer_over_tls() {
     let keys = crate::tls::keys(true);
     let server = checked(Settings::default(), door().tls(keys.server.clone()));
-    each(&server, || crate::tls::raw_by_rustls(&server, &keys));
+    answers_by_the_tables(&server, || crate::tls::raw_by_rustls(&server, &keys));
 }
 
 /// The answer is longer than what TLS and the system hold. The client reads only once both are

@@ -5,12 +5,12 @@ use std::{
     process::{Command, Output},
 };
 
+/// Where a package of Cargo.lock comes from, as it is written there.
+const REGISTRY: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n";
+const FOLDER: &str = "";
+
 /// A package of Cargo.lock, with the entries of its dependencies as they are written there.
-fn package(name: &str, version: &str, source: bool, dependencies: &[&str]) -> String {
-    let source = match source {
-        true => "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n",
-        false => "",
-    };
+fn package(name: &str, version: &str, source: &str, dependencies: &[&str]) -> String {
     let dependencies: String =
         dependencies.iter().map(|entry| format!(" \"{entry}\",\n")).collect();
     format!(
@@ -44,19 +44,27 @@ fn keys(output: &Output) -> Vec<String> {
     patched(output).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
+/// axum needs tokio-tungstenite, and only that needs tungstenite.
+fn lock_of_axum() -> [String; 3] {
+    [
+        package("axum", "0.8.9", REGISTRY, &["futures-util", "tokio-tungstenite"]),
+        package("tokio-tungstenite", "0.29.0", REGISTRY, &["tungstenite"]),
+        package("tungstenite", "0.29.0", REGISTRY, &["bytes"]),
+    ]
+}
+
 #[test]
-fn of_two_packages_only_those_that_something_uses_are_written() {
-    let lock = [
-        package("axum", "0.8.9", true, &["futures-util", "tokio-tungstenite"]),
-        package("tokio-tungstenite", "0.29.0", true, &["tungstenite"]),
-        package("tungstenite", "0.29.0", true, &["bytes"]),
-    ];
-    let (folder, output) = run("one", &lock);
+fn tungstenite_is_not_written_if_only_the_replaced_package_needs_it() {
+    let (folder, output) = run("one", &lock_of_axum());
     let expected = "tokio-tungstenite-29 = { package = 'tokio-tungstenite', \
                     path = 'shims/tokio-tungstenite-29' }";
     assert_eq!(patched(&output), ["[patch.crates-io]", expected]);
     assert!(!folder.join("shims/tungstenite-29").exists());
+}
 
+#[test]
+fn a_written_package_has_the_name_and_version_of_the_replaced_one_and_reexports_the_facade() {
+    let (folder, _) = run("written", &lock_of_axum());
     let written = folder.join("shims/tokio-tungstenite-29");
     let manifest = fs::read_to_string(written.join("Cargo.toml")).unwrap();
     for line in [
@@ -75,15 +83,15 @@ fn of_two_packages_only_those_that_something_uses_are_written() {
 #[test]
 fn each_version_is_written_and_one_that_is_too_old_is_named() {
     let lock = [
-        package("app", "0.1.0", false, &["feed", "tungstenite 0.28.0"]),
-        package("axum", "0.8.9", true, &["tokio-tungstenite 0.29.0"]),
-        package("feed", "1.0.0", true, &["tokio-tungstenite 0.20.1", "tungstenite 0.26.2"]),
-        package("tokio-tungstenite", "0.20.1", true, &["tungstenite 0.20.1"]),
-        package("tokio-tungstenite", "0.29.0", true, &["tungstenite 0.29.0"]),
-        package("tungstenite", "0.20.1", true, &[]),
-        package("tungstenite", "0.26.2", true, &[]),
-        package("tungstenite", "0.28.0", false, &[]),
-        package("tungstenite", "0.29.0", true, &[]),
+        package("app", "0.1.0", FOLDER, &["feed", "tungstenite 0.28.0"]),
+        package("axum", "0.8.9", REGISTRY, &["tokio-tungstenite 0.29.0"]),
+        package("feed", "1.0.0", REGISTRY, &["tokio-tungstenite 0.20.1", "tungstenite 0.26.2"]),
+        package("tokio-tungstenite", "0.20.1", REGISTRY, &["tungstenite 0.20.1"]),
+        package("tokio-tungstenite", "0.29.0", REGISTRY, &["tungstenite 0.29.0"]),
+        package("tungstenite", "0.20.1", REGISTRY, &[]),
+        package("tungstenite", "0.26.2", REGISTRY, &[]),
+        package("tungstenite", "0.28.0", FOLDER, &[]),
+        package("tungstenite", "0.29.0", REGISTRY, &[]),
     ];
     let (folder, output) = run("many", &lock);
     assert_eq!(keys(&output), ["[patch.crates-io]", "tokio-tungstenite-29", "tungstenite-26"]);
@@ -94,16 +102,16 @@ fn each_version_is_written_and_one_that_is_too_old_is_named() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// As after a clone, if the packages are not committed; and after an update of axum.
+/// An earlier run has replaced 0.28 and 0.29. After an update, axum needs 0.30 instead of 0.29.
 #[test]
-fn a_patch_of_an_earlier_run_is_written_again_and_an_unused_one_is_not() {
+fn a_package_of_an_earlier_run_is_written_again_if_it_is_still_needed() {
     let lock = [
-        package("app", "0.1.0", false, &["axum", "socketioxide"]),
-        package("axum", "0.9.0", true, &["tokio-tungstenite 0.30.0"]),
-        package("feed", "1.0.0", true, &["tokio-tungstenite 0.28.0"]),
-        package("tokio-tungstenite", "0.28.0", false, &["tickwire-tungstenite"]),
-        package("tokio-tungstenite", "0.30.0", true, &["tungstenite"]),
-        package("tungstenite", "0.30.0", true, &[]),
+        package("app", "0.1.0", FOLDER, &["axum", "socketioxide"]),
+        package("axum", "0.9.0", REGISTRY, &["tokio-tungstenite 0.30.0"]),
+        package("feed", "1.0.0", REGISTRY, &["tokio-tungstenite 0.28.0"]),
+        package("tokio-tungstenite", "0.28.0", FOLDER, &["tickwire-tungstenite"]),
+        package("tokio-tungstenite", "0.30.0", REGISTRY, &["tungstenite"]),
+        package("tungstenite", "0.30.0", REGISTRY, &[]),
         "[[patch.unused]]\nname = \"tokio-tungstenite\"\nversion = \"0.29.0\"\n".to_owned(),
     ];
     let (_, output) = run("again", &lock);
@@ -117,10 +125,10 @@ fn a_patch_of_an_earlier_run_is_written_again_and_an_unused_one_is_not() {
 #[test]
 fn an_entry_with_its_source_is_understood_and_nothing_to_replace_is_an_error() {
     let entry = "tungstenite 0.30.0 (registry+https://github.com/rust-lang/crates.io-index)";
-    let user = package("app", "0.1.0", false, &[entry]);
-    let (_, output) = run("old", &[user, package("tungstenite", "0.30.0", true, &[])]);
+    let user = package("app", "0.1.0", FOLDER, &[entry]);
+    let (_, output) = run("old", &[user, package("tungstenite", "0.30.0", REGISTRY, &[])]);
     assert_eq!(patched(&output).len(), 2);
-    let (folder, output) = run("none", &[package("app", "0.1.0", false, &["bytes"])]);
+    let (folder, output) = run("none", &[package("app", "0.1.0", FOLDER, &["bytes"])]);
     assert!(!output.status.success() && output.stdout.is_empty());
     assert!(!folder.join("shims").exists());
 }
@@ -128,8 +136,8 @@ fn an_entry_with_its_source_is_understood_and_nothing_to_replace_is_an_error() {
 #[test]
 fn help_is_printed_and_an_option_is_no_folder() {
     let lock = [
-        package("app", "0.1.0", false, &["tungstenite"]),
-        package("tungstenite", "0.30.0", true, &[]),
+        package("app", "0.1.0", FOLDER, &["tungstenite"]),
+        package("tungstenite", "0.30.0", REGISTRY, &[]),
     ];
     let help = ["-h", "--help"].map(|option| run_with("help", &lock, &[option]).1);
     for output in help {

@@ -369,34 +369,61 @@ fn a_frame_offered_to_the_stream_is_like_one_that_was_fed() {
     }
 }
 
+/// Settings by which a payload of 20 bytes is long enough to be offered.
+fn offering() -> Config {
+    Config { min_vectored: 20, ..Config::default() }
+}
+
+fn offers_20_bytes(tx: &Sender) -> bool {
+    tx.offer(&(&[7; 20]).into()).is_some()
+}
+
 #[test]
-fn only_a_long_borrowed_message_is_offered_and_only_if_it_is_the_next_frame() {
+fn only_a_long_borrowed_message_is_offered() {
+    let conn = Connection::server(&offering(), Negotiated::default());
+    let long = [7; 20];
+    assert!(conn.tx.offer(&(&long).into()).is_some());
+    assert!(conn.tx.offer(&(&long[1..]).into()).is_none(), "too short");
+    assert!(conn.tx.offer(&long.to_vec().into()).is_none(), "owned: it is spliced");
+}
+
+#[test]
+fn a_message_is_offered_only_if_it_is_the_next_frame() {
+    let mut conn = Connection::server(&offering(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(offers_20_bytes(tx));
+    assert!(tx.ping(b"?").is_ok() && !offers_20_bytes(tx), "behind a Ping");
+    assert_eq!(wire(tx).len(), 3);
+    assert!(offers_20_bytes(tx), "the Ping is written");
+    assert!(tx.feed("x").is_ok() && !offers_20_bytes(tx), "behind a message");
+    assert_eq!(wire(tx).len(), 3);
+    assert!(offers_20_bytes(tx), "the message is written");
+}
+
+#[test]
+fn a_message_that_cannot_be_written_as_it_is_is_not_offered() {
     struct Zeros;
     impl Entropy for Zeros {
         fn fill(&mut self, dest: &mut [u8]) {
             dest.fill(0);
         }
     }
-    let config = Config { min_vectored: 20, ..Config::default() };
-    let long = [7; 20];
-    let is_offered = |tx: &Sender| tx.offer(&(&long).into()).is_some();
+    let mut without_vectored_writes = Connection::server(&offering(), Negotiated::default());
+    without_vectored_writes.tx.set_flat();
+    assert!(!offers_20_bytes(&without_vectored_writes.tx));
+    let offers_all = Config { min_vectored: 0, ..Config::default() };
+    let client_that_masks = Connection::client(&offers_all, Negotiated::default(), Zeros);
+    assert!(!offers_20_bytes(&client_that_masks.tx));
+    let cut_into_frames = Config { max_frame_sent: Some(7), ..offers_all };
+    let cut_into_frames = Connection::server(&cut_into_frames, Negotiated::default());
+    assert!(!offers_20_bytes(&cut_into_frames.tx));
+}
+
+#[test]
+fn nothing_is_offered_behind_our_close() {
+    let config = Config { min_vectored: 0, ..Config::default() };
     let mut conn = Connection::server(&config, Negotiated::default());
-    let tx = &mut conn.tx;
-    assert!(is_offered(tx));
-    assert!(tx.offer(&(&long[1..]).into()).is_none());
-    assert!(tx.offer(&long.to_vec().into()).is_none()); // spliced
-    assert!(tx.ping(b"?").is_ok() && !is_offered(tx));
-    assert!(wire(tx).len() == 3 && is_offered(tx));
-    assert!(tx.feed("x").is_ok() && !is_offered(tx));
-    assert!(wire(tx).len() == 3 && is_offered(tx));
-    tx.set_flat();
-    assert!(!is_offered(tx));
-    let config = Config { min_vectored: 0, ..config };
-    let mut client = Connection::client(&config, Negotiated::default(), Zeros);
-    assert!(!is_offered(&mut client.tx));
-    let mut closing = Connection::server(&config, Negotiated::default());
-    assert!(closing.tx.close(None).is_ok() && wire(&mut closing.tx).len() == 2);
-    assert!(!is_offered(&closing.tx));
-    let config = Config { max_frame_sent: Some(7), ..config };
-    assert!(!is_offered(&Connection::server(&config, Negotiated::default()).tx));
+    assert!(conn.tx.close(None).is_ok());
+    assert_eq!(wire(&mut conn.tx).len(), 2);
+    assert!(!offers_20_bytes(&conn.tx));
 }
