@@ -1,7 +1,6 @@
 //! What a `Follower` says to do, call by call, where the simulated days of an exchange do not
 //! reach: questions and answers, successors, lines and addresses. `night.rs` has a program around
 //! it.
-#![allow(clippy::unwrap_used, clippy::panic)]
 use std::time::Duration;
 use tickwire::{CloseCode, Retry, Time};
 use tickwire_feed::{

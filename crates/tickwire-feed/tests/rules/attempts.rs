@@ -1,5 +1,4 @@
 //! The attempts of all connections from one address.
-#![allow(clippy::unwrap_used, clippy::panic)]
 use std::time::Duration;
 use tickwire::Time;
 use tickwire_feed::Attempts;

@@ -1,4 +1,4 @@
-//! A refused handshake. Each test takes this file by its path.
+//! A refused handshake.
 use tickwire::{
     Config, Error, SystemEntropy,
     handshake::{

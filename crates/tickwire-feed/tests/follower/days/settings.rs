@@ -1,5 +1,5 @@
 //! The settings of a day, of the client and of the exchange: drawn from the seed.
-use crate::{Note, oracle::Rules, world::*};
+use super::{Note, oracle::Rules, world::*};
 use std::time::Duration;
 use testkit::Rng;
 use tickwire_feed::{Attempts, Follower, Pace, Recovery, Settings as Set, Subscription};

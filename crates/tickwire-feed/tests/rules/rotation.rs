@@ -1,5 +1,4 @@
 //! Connections replaced before they are cut, over days of virtual time.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::{collections::VecDeque, time::Duration};
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Limits, Line, Rotation, Verdict};

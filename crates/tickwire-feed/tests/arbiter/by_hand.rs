@@ -1,6 +1,5 @@
-//! What the random calls of `arbiter_promises` do not show of an `Arbiter`: its defaults, the
+//! What the random calls of `promises` do not show of an `Arbiter`: its defaults, the
 //! highest numbers, and what takes an order of calls that they seldom have.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::time::Duration;
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Gap, Limits, Line, Numbers, Verdict, Why};

@@ -3,7 +3,6 @@
 //! since. A broken promise is named by the sentence that makes it, with the fewest calls that break
 //! it. `SEED=n` runs one case, `CASES=n` runs n cases, and `TESTS=all` runs 20 times as many as
 //! usual.
-#![allow(clippy::panic)]
 mod calls;
 mod model;
 mod regressions;

@@ -1,7 +1,6 @@
 //! A feed that needs nobody at night: what happened to others, and what broke a rule on paper. A
 //! program dials, sends and leaves as its `Follower` says, and counts what comes of it: books and
 //! snapshots, silence, close codes and their delays, causes.
-#![allow(clippy::unwrap_used, clippy::panic)]
 use std::time::Duration;
 use tickwire::{CloseCode, RecvError, Retry, Time};
 use tickwire_feed::{

@@ -1,8 +1,6 @@
 //! Somebody who reads the lines of `State` alone has to see what has happened.
-use super::{
-    desk::{Desk, MS, SECOND, settings},
-    refusal::refusal,
-};
+use super::desk::{Desk, MS, SECOND, settings};
+use crate::refusal::refusal;
 use std::collections::BTreeSet;
 use testkit::Rng;
 use tickwire::{Error, Retry};

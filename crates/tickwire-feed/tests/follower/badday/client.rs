@@ -3,8 +3,8 @@
 use super::{
     book::Book,
     exchanges::{self, Level, Read, Snapshot},
-    refusal::refusal,
 };
+use crate::refusal::refusal;
 use badday::{Day, Dialed, Exchange, Heard, Reply, Report, Said, Shape};
 use std::{
     collections::{BTreeMap, HashMap},

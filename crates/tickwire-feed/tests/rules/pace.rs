@@ -1,5 +1,4 @@
 //! No more than the exchange allows, whatever is asked for and when.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
 use std::time::Duration;
 use tickwire::Time;

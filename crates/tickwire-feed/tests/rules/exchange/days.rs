@@ -1,6 +1,6 @@
 //! 200 connections from one address for three days: each is cut after 24 hours, and every 30 hours
 //! the exchange goes away for 10 minutes.
-use crate::limits::{Address, Inbound, SECOND};
+use super::limits::{Address, Inbound, SECOND};
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use testkit::Rng;
 use tickwire::Time;

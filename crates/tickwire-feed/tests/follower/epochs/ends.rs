@@ -1,8 +1,6 @@
 //! How a connection or an attempt may end, and when its line dials again.
-use super::{
-    desk::{Desk, MS, SECOND, settings},
-    refusal::refusal,
-};
+use super::desk::{Desk, MS, SECOND, settings};
+use crate::refusal::refusal;
 use std::time::Duration;
 use tickwire::{CloseCode, Error, Retry, tls::rustls};
 use tickwire_feed::{Cause, Ended, Incoming, Recovery, Settings, State, Subscription};

@@ -1,7 +1,6 @@
 //! Days at an exchange that fails in all ways, in virtual time. The driver knows `Follower` from
 //! its documentation alone. `TESTS=all` runs 1,000 days instead of 3, `CASES=n` the first n, and
 //! `SEED=n` one, of which `FROM=ms TO=ms` prints that part.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod fail;
 mod oracle;
 mod settings;

@@ -1,5 +1,5 @@
 //! What must hold on every day. Each broken rule is noted under its sentence, with the first case.
-use crate::world::{Got, MINUTE, Ms, QUIET, SECOND, Said, World};
+use super::world::{Got, MINUTE, Ms, QUIET, SECOND, Said, World};
 use std::collections::BTreeMap;
 use tickwire_feed::State;
 

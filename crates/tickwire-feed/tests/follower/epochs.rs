@@ -3,7 +3,6 @@
 //! can't.
 //!
 //! `TESTS=all` runs 1,000 seeds, `SEED=n` one, of which `TRACE=1` prints everything.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cases;
 mod desk;
@@ -11,8 +10,6 @@ mod ends;
 mod exchange;
 mod oracle;
 mod plan;
-#[path = "../support/refusal.rs"]
-mod refusal;
 mod states;
 mod world;
 

@@ -3,14 +3,11 @@
 //! book, dials, messages and snapshots keep to the exchange's rules, and the client is blind no
 //! longer than a good client has to be.
 //!
-//! `cargo test -p tickwire-feed --test badday -- --nocapture` prints each run.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! `cargo test -p tickwire-feed --test follower badday -- --nocapture` prints each run.
 
 mod book;
 mod client;
 mod exchanges;
-#[path = "../support/refusal.rs"]
-mod refusal;
 
 use badday::{Day, days};
 use client::{Client, Outcome};

@@ -1,5 +1,5 @@
 //! Each rule of the oracle can be broken: otherwise a day that breaks none would show nothing.
-use crate::{oracle::*, world::*};
+use super::{oracle::*, world::*};
 use tickwire::Time;
 use tickwire_feed::{Cause, Ended, State};
 

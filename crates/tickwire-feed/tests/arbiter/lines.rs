@@ -1,6 +1,5 @@
 //! Numbers of any size in calls of any order, and lines that are cut, delayed and reordered against
 //! each other.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;
 use std::{collections::HashSet, rc::Rc, time::Duration};

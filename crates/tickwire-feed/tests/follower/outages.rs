@@ -2,7 +2,6 @@
 //! datum before an event to the first datum after it, with a right book. `TESTS=all` draws 1,000
 //! seeds for each row instead of a sample. The test prints the table, and README's may not be
 //! better than what it measures.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     cmp::Reverse,
@@ -337,7 +336,7 @@ fn measure(row: &Row, followers: usize, seeds: u64) -> (f64, f64, [usize; 3]) {
 
 /// The cells of README's row that begins so.
 fn cells(start: &str) -> Option<Vec<f64>> {
-    let row = include_str!("../README.md").lines().find(|line| line.starts_with(start))?;
+    let row = include_str!("../../README.md").lines().find(|line| line.starts_with(start))?;
     let cells = row[start.len()..].split('|').filter(|cell| !cell.trim().is_empty());
     cells.flat_map(|cell| cell.split([',', '/'])).map(|cell| cell.trim().parse().ok()).collect()
 }

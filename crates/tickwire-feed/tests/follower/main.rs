@@ -1,0 +1,9 @@
+//! `Follower`, in virtual time: by hand, and at exchanges that fail in all ways.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod badday;
+mod calls;
+mod days;
+mod epochs;
+mod night;
+mod outages;
+mod refusal;
