@@ -62,8 +62,8 @@ impl Feed {
 fn wrong_numbers_of_one_line_take_no_room_and_do_not_stop_the_other() {
     let mut feed = Feed::from(1, 4096);
     let (bad, good) = (feed.arbiter.open(), feed.arbiter.open());
-    for number in 1..=100_000_u64 {
-        let now = ms(number);
+    for number in 1..=10_000_u64 {
+        let now = ms(10 * number);
         let _ = feed.offer(&bad, u64::MAX - number % 7, now);
         let _ = feed.offer(&bad, 2_000_000 + number * 3..=u64::MAX - 1, now);
         assert_eq!(feed.offer(&good, number, now), Verdict::Next);
@@ -71,16 +71,16 @@ fn wrong_numbers_of_one_line_take_no_room_and_do_not_stop_the_other() {
     assert_eq!(feed.offer(&bad, u64::MAX, ms(100_000)), Verdict::Refused);
     assert!(feed.gaps.is_empty());
     // Within reach it takes the room there is, and no more.
-    for number in 300_001..=1_000_000_u64 {
+    for number in 300_001..=320_000_u64 {
         let _ = feed.offer(&bad, number, ms(100_000));
     }
     assert!(format!("{:?}", feed.arbiter).contains("kept: 4096"));
-    for number in 100_001..=200_000 {
+    for number in 10_001..=20_000 {
         assert_ne!(feed.offer(&good, number, ms(100_000)), Verdict::Refused);
     }
     assert!(feed.gaps.is_empty());
     assert!(feed.firsts().is_sorted_by(|a, b| a < b));
-    assert_eq!(feed.seen.len(), 200_000);
+    assert_eq!(feed.seen.len(), 20_000);
 }
 
 #[test]

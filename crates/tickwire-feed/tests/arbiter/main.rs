@@ -3,3 +3,6 @@
 mod by_hand;
 mod lines;
 mod promises;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -8,6 +8,7 @@ mod model;
 mod regressions;
 mod scenario;
 
+use crate::support::seeds;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -63,18 +64,10 @@ fn shrink(set: Setting, mut calls: Vec<Call>, sentence: &str) -> Vec<Call> {
     calls
 }
 
-/// The value of a number in the environment.
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn the_arbiter_does_what_its_documentation_says() {
-    let all = std::env::var_os("TESTS").is_some_and(|tests| tests == "all");
-    let cases = variable("CASES").unwrap_or(if all { 100_000 } else { 5_000 });
-    let seeds = variable("SEED").map_or(0..cases, |seed| seed..seed + 1);
     let mut broken = BTreeMap::new();
-    for seed in seeds {
+    for seed in seeds(100_000, 5_000) {
         let (set, calls, result) = case(seed);
         let Err((sentence, _)) = result else { continue };
         let (times, _) = broken.entry(sentence).or_insert_with(|| {

@@ -9,12 +9,10 @@ mod book;
 mod client;
 mod exchanges;
 
+use crate::support::sampled;
 use badday::{Day, days};
 use client::{Client, Outcome};
 use std::time::Duration;
-
-/// The delays of reconnecting are random: runs of each day.
-const SEEDS: u64 = 2;
 
 /// The most snapshots of one symbol in any five minutes.
 const SNAPSHOTS: usize = 12;
@@ -55,7 +53,8 @@ fn complaints(day: &Day, outcome: &Outcome) -> Vec<String> {
 fn live(name: &str) {
     let day = days::named(name).unwrap();
     let mut found = Vec::new();
-    for seed in 1..=SEEDS {
+    // The delays of reconnecting are random.
+    for seed in 1..=sampled(5, 1) {
         let outcome = Client::new(day.clone(), seed).live();
         let report = &outcome.report;
         println!(

@@ -1,10 +1,11 @@
 //! Days at an exchange that fails in all ways, in virtual time. The driver knows `Follower` from
-//! its documentation alone. `TESTS=all` runs 1,000 days instead of 3, `CASES=n` the first n, and
+//! its documentation alone. `TESTS=all` runs 1,000 days instead of 2, `CASES=n` the first n, and
 //! `SEED=n` one, of which `FROM=ms TO=ms` prints that part.
 mod fail;
 mod oracle;
 mod settings;
 mod world;
+use crate::support::{seeds, variable};
 use oracle::Oracle;
 use settings::Settings;
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
@@ -259,20 +260,10 @@ impl Program {
     }
 }
 
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-fn cases(some: u64, all: u64) -> u64 {
-    let every = std::env::var_os("TESTS").is_some_and(|tests| tests == "all");
-    variable("CASES").unwrap_or(if every { all } else { some })
-}
-
 #[test]
 fn each_day_keeps_what_the_follower_promises() {
-    let seeds = variable("SEED").map_or(0..cases(3, 1_000), |seed| seed..seed + 1);
     let (mut broken, mut sums) = (BTreeMap::new(), [0; 4]);
-    for seed in seeds {
+    for seed in seeds(1_000, 2) {
         let mut program = Program::new(seed, Settings::new(seed));
         program.lives(DAY);
         let states = program.states();
@@ -313,7 +304,7 @@ fn settings_at_the_ends_of_their_ranges_keep_what_can_be_kept() {
         "each missing number lies in a gap that was told",
         "a gap is told once",
     ];
-    for seed in 0..cases(20, 2_000) {
+    for seed in seeds(2_000, 11) {
         let mut program = Program::new(seed, Settings::extreme(seed));
         program.lives(10 * MINUTE);
         let broken = kept.iter().find_map(|rule| program.oracle.broken.get_key_value(rule));

@@ -13,26 +13,14 @@ mod plan;
 mod states;
 mod world;
 
+use crate::support::seeds;
 use world::{Mutant, Outcome, World};
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-fn seeds(some: u64, all: u64) -> std::ops::Range<u64> {
-    if let Some(seed) = number("SEED") {
-        return seed..seed + 1;
-    }
-    let every = std::env::var_os("TESTS").is_some_and(|tests| tests == "all");
-    let from = number("FROM").unwrap_or(0);
-    from..from + number("CASES").unwrap_or(if every { all } else { some })
-}
 
 #[test]
 fn no_message_of_an_old_epoch_reaches_a_newer_book() {
     let mut bad = 0;
     let mut all = Vec::new();
-    for seed in seeds(4, 1_000) {
+    for seed in seeds(1_000, 4) {
         let outcome = World::new(seed, None).live();
         if !outcome.complaints.is_empty() {
             bad += 1;

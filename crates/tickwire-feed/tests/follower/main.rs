@@ -7,3 +7,6 @@ mod epochs;
 mod night;
 mod outages;
 mod refusal;
+
+#[path = "../support/mod.rs"]
+mod support;

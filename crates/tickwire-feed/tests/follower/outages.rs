@@ -3,6 +3,7 @@
 //! seeds for each row instead of a sample. The test prints the table, and README's may not be
 //! better than what it measures.
 
+use crate::support::sampled;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
@@ -343,7 +344,7 @@ fn cells(start: &str) -> Option<Vec<f64>> {
 
 #[test]
 fn the_seconds_without_data_are_what_the_readme_says() {
-    let all = std::env::var_os("TESTS").is_some_and(|tests| tests == "all");
+    let all = sampled(true, false);
     let seeds = if all { [1000, 100] } else { [30, 1] };
     let mut wrong = Vec::new();
     for row in &ROWS {

@@ -4,3 +4,6 @@ mod attempts;
 mod exchange;
 mod pace;
 mod rotation;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -21,14 +21,18 @@ proptest! {
             Just(Duration::from_secs(300)),
             Just(Duration::from_nanos(1_234_567)),
         ],
-        steps in prop::collection::vec(
-            (any::<bool>(), prop_oneof![3 => Just(0_u32), 3 => 0_u32..50, 1 => 0_u32..3_000]),
-            0..600,
-        ),
+        steps in prop::collection::vec(any::<u32>(), 0..600),
     ) {
         let mut pace = Pace::new(most, window).at_once(at_once).reserve(reserve);
         let (mut now, mut taken) = (Time::ZERO, Vec::new());
-        for (urgent, pause) in steps {
+        for step in steps {
+            let urgent = step % 2 == 0;
+            let drawn = step / 14;
+            let pause = match step / 2 % 7 {
+                0..3 => 0,
+                3..6 => drawn % 50,
+                _ => drawn % 3_000,
+            };
             now = now + window * pause / 1_000;
             match if urgent { pace.take_urgent(now) } else { pace.take(now) } {
                 Ok(()) => taken.push(now),

@@ -424,7 +424,7 @@ fn calls_in_any_order_do_no_harm() {
     use tickwire::{Retry, Time};
     use tickwire_feed::{Action, Attempts, Follower};
     use tickwire_parts::Backoff;
-    for seed in super::seeds(60, 2_000) {
+    for seed in crate::support::seeds(2_000, 60) {
         let mut rng = Rng::new(seed);
         let mut follower = Follower::<(u32, u64)>::new(Settings {
             addresses: rng.below(4),
