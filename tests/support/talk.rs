@@ -27,17 +27,27 @@ pub struct Part {
     pub closes_after: Option<usize>,
 }
 
+const SQUARES: [u8; 256] = {
+    let mut squares = [0; 256];
+    let mut k = 0;
+    while k < 256 {
+        squares[k] = (k * k) as u8;
+        k += 1;
+    }
+    squares
+};
+
 /// Messages that nobody mistakes for one another: each begins with its number and `who` says it.
 pub fn messages(who: char, lengths: &[usize]) -> Vec<OwnedMessage> {
     let numbered = |(i, &length): (usize, &usize)| {
         let mut text = format!("{who}{i}");
         if i % 2 == 0 {
             // A character of three bytes, so that pieces end inside one.
-            text.extend(std::iter::repeat_n('€', length / 3));
+            text.push_str(&"€".repeat(length / 3));
             OwnedMessage::from(text)
         } else {
-            let fill = Vec::from_iter((0..256).map(|k| (k * k + i) as u8)).repeat(length / 256 + 1);
-            OwnedMessage::from([text.as_bytes(), &fill[..length]].concat())
+            let fill = SQUARES.repeat((length + i) / 256 + 1);
+            OwnedMessage::from([text.as_bytes(), &fill[i..][..length]].concat())
         }
     };
     lengths.iter().enumerate().map(numbered).collect()

@@ -89,18 +89,18 @@ fn both_halves_spin() {
 #[test]
 fn every_deadline_holds() {
     bounded(|| {
-        let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), ms(200))), ..patient() };
+        let beat = Config { heartbeat: Some(Heartbeat::new(ms(20), ms(50))), ..patient() };
         let began = Instant::now();
         let (mut ws, mut peer) = spun(&beat);
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::PongTimeout))));
-        took(began, ms(270));
+        took(began, ms(65));
         assert_eq!(peer.frame().0, PING);
 
-        let (mut ws, mut peer) = spun(&Config { frame_timeout: ms(200), ..patient() });
+        let (mut ws, mut peer) = spun(&Config { frame_timeout: ms(50), ..patient() });
         peer.wire(&masked(TEXT, b"never whole")[..9]);
         let began = Instant::now();
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
-        took(began, ms(200));
+        took(began, ms(50));
 
         with_time_enough(|timeout| {
             let began = Instant::now();
@@ -109,29 +109,46 @@ fn every_deadline_holds() {
                 idle_message: Some((timeout / 2, "ping".into())),
                 ..patient()
             });
+            // It ends at our Close: we would wait for that, and spin, a second more.
+            let reading = thread::spawn(move || {
+                let first = peer.frame();
+                let mut last = first.clone();
+                while last.0 != CLOSE {
+                    last = peer.frame();
+                }
+                peer.end();
+                first
+            });
             assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::DataTimeout))));
             took(began, timeout);
             // None is due any more where both times have passed at once.
-            peer.frame() == (TEXT, b"ping".to_vec())
+            reading.join().unwrap() == (TEXT, b"ping".to_vec())
         });
 
-        let (mut ws, _peer) = spun(&Config { close_timeout: ms(200), ..patient() });
+        let (mut ws, _peer) = spun(&Config { close_timeout: ms(50), ..patient() });
         let began = Instant::now();
         assert!(matches!(ws.close(None), Err(Error::Recv(RecvError::CloseTimeout))));
-        took(began, ms(200));
+        took(began, ms(50));
 
-        let (mut ws, _peer) = spun(&Config { write_timeout: ms(200), ..patient() });
+        let (mut ws, _peer) = spun(&Config { write_timeout: ms(50), ..patient() });
         let began = Instant::now();
         let flooded = ws.send(vec![0; 32 << 20]);
         assert!(matches!(flooded, Err(Error::Recv(RecvError::WriteTimeout))));
-        took(began, ms(200));
+        took(began, ms(50));
 
-        let (near, _far) = tcp_pair();
+        let (near, far) = tcp_pair();
+        let refused = Peer::new(far);
+        let ending = thread::spawn(move || {
+            refused.looks();
+            refused.end();
+            refused
+        });
         let began = Instant::now();
-        let config = Config { handshake_timeout: ms(200), ..patient() };
+        let config = Config { handshake_timeout: ms(50), ..patient() };
         let error = blocking::accept(Spin::new(near).unwrap(), &config).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
-        took(began, ms(200));
+        took(began, ms(50));
+        drop(ending.join().unwrap());
     });
 }
 
@@ -208,24 +225,29 @@ impl Stream for Reluctant {
 #[test]
 fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
     bounded(|| {
-        for until in [Some(Instant::now() + ms(200)), None] {
+        for until in [Some(Instant::now() + ms(100)), None] {
             let (near, far) = tcp_pair();
             // Where the stream ends at last, no deadline of the connection may come before.
-            let close_timeout = if until.is_some() { PATIENCE } else { ms(400) };
+            let close_timeout = if until.is_some() { PATIENCE } else { ms(100) };
             let ws = server(Reluctant(near, until), &Config { close_timeout, ..patient() });
             let (mut ws, mut peer) = (ws.into_spin().unwrap(), Peer::new(far));
             peer.send(CLOSE, b"");
+            let reading = thread::spawn(move || {
+                assert_eq!(peer.frame(), (CLOSE, vec![]));
+                if until.is_some() {
+                    peer.at_end();
+                    peer.end(); // for which we would spin a second more
+                }
+                peer
+            });
             assert!(ws.recv().unwrap().is_none());
             assert!(ws.closed().unwrap().clean);
-            assert_eq!(peer.frame(), (CLOSE, vec![]));
-            if until.is_some() {
-                peer.at_end();
-            }
+            drop(reading.join().unwrap());
         }
         // Also if nothing is written any more that would set a tick.
         let (near, far) = tcp_pair();
         let mut peer = Peer::new(far);
-        let mut ws = server(Reluctant(near, None), &Config { close_timeout: ms(200), ..patient() });
+        let mut ws = server(Reluctant(near, None), &Config { close_timeout: ms(100), ..patient() });
         peer.send(CLOSE, b"");
         assert_eq!(ws.recv_event().unwrap(), Some(Event::Close(None)));
         ws.flush().unwrap();

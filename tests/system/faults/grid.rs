@@ -281,10 +281,10 @@ const SOME: [Fault; 8] = [
     Fault::BlockBoth,
 ];
 
-/// Each fault at each operation of each conversation; a fifth of that unless `TESTS=all`.
+/// Each fault at each operation of each conversation; an eleventh of that unless `TESTS=all`.
 fn grid(adapter: Adapter, threads: usize) {
     let (mut cases, mut sound) = (vec![], vec![]);
-    let step = sampled(1, 5);
+    let step = sampled(1, 11);
     for kind in [Kind::Plain, Kind::Deflate, Kind::Tls, Kind::Rustls] {
         let closings = match (kind, adapter) {
             (Kind::Tls | Kind::Rustls, _) => &CLOSINGS[..3], // the handshake costs the most
@@ -307,9 +307,9 @@ fn grid(adapter: Adapter, threads: usize) {
                 let outcome = run(case);
                 assert_eq!(ending(&outcome.ours), closing.ends(), "{case:?}");
                 case.judge(&outcome, &outcome);
-                // Of each fault other operations.
+                // Of each fault other operations, and in each conversation others again.
                 for (i, &fault) in faults.iter().enumerate() {
-                    for when in (i % step..=outcome.ops).step_by(step) {
+                    for when in ((i + sound.len()) % step..=outcome.ops).step_by(step) {
                         let case = Case { fault, when, ..case };
                         cases.push((case, sound.len()));
                         if adapter == Adapter::Blocking && fault.blocks() {

@@ -1,7 +1,7 @@
 //! Between two ends over loopback lies a proxy that delays, splits, coalesces, and at some byte
 //! resets, half-closes, hangs up, goes deaf or swallows what follows; all of it from a seed.
 //!
-//! There are 1,000 runs, and 20,000 with `TESTS=all`; `FAULT_SEED` repeats one.
+//! There are 350 runs, and 20,000 with `TESTS=all`; `FAULT_SEED` repeats one.
 use crate::{
     support::blocking::PATIENCE,
     support::ends::{Adapter, Kind, Seat, Way, ending},
@@ -333,7 +333,7 @@ fn whatever_a_proxy_does_both_ends_agree() {
         reports.iter().for_each(|report| println!("{}: {report:?}", ending(report)));
         return run.judge(&reports, took);
     }
-    let runs = sampled(20_000, 1000) as u64;
+    let runs = sampled(20_000, 350) as u64;
     let next = AtomicU64::new(1);
     let seen = Mutex::new(BTreeMap::<_, BTreeMap<_, usize>>::new());
     let failed = Mutex::new(Vec::new());
