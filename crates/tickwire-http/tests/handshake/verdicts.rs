@@ -1,6 +1,5 @@
 //! The opening handshake in the types of the crate `http` gives the same verdicts and answers as
 //! the handshake over bytes. Also tests extended CONNECT (PROTOCOL.md section 14).
-#![allow(clippy::unwrap_used, clippy::panic)]
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tickwire::{
     Config, Connection, RecvError, Role, SystemEntropy,

@@ -1,11 +1,7 @@
 //! `Debug` shows no secret, and HPACK keeps none in its tables.
-#![allow(clippy::unwrap_used, clippy::panic)]
+use crate::secrets::{Fixed, SECRET, hides, secret_request};
 use tickwire::{Config, handshake::server};
 use tickwire_http::{Head, Opening, Upgrade, rejection};
-
-#[path = "../../../tests/support/secrets.rs"]
-mod secrets;
-use secrets::{Fixed, SECRET, hides, secret_request};
 
 #[test]
 fn headers_for_an_http_stack_are_marked_as_secrets() {
