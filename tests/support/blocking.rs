@@ -222,7 +222,7 @@ impl Write for Scripted {
         if let Some(kind) = script.write_error {
             return Err(kind.into());
         }
-        let all: Vec<u8> = bufs.iter().flat_map(|b| b.iter().copied()).collect();
+        let all = bufs.iter().map(|buf| &**buf).collect::<Vec<_>>().concat();
         let n = script.room.unwrap_or(usize::MAX).min(all.len());
         if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());

@@ -327,6 +327,14 @@ impl Ws {
         }
     }
 
+    pub(crate) fn narrow(&self) {
+        match self {
+            Self::Blocking(ws) => narrow(ws.get_ref()),
+            #[cfg(feature = "tokio")]
+            Self::Tokio(ws, _) => narrow(ws.get_ref()),
+        }
+    }
+
     /// Answers each message with itself, to the end.
     pub(crate) fn echo(&mut self) -> End {
         loop {
@@ -626,6 +634,12 @@ pub(crate) fn sockets() -> (TcpStream, TcpStream) {
         io.set_write_timeout(Some(PATIENCE)).unwrap();
     }
     (near, far)
+}
+
+/// Has the system keep little of what is sent here: an end that waits for the other shows after a
+/// hundred kilobytes, not after megabytes.
+pub(crate) fn narrow<'s>(io: impl Into<socket2::SockRef<'s>>) {
+    io.into().set_send_buffer_size(32 << 10).unwrap();
 }
 
 /// What an attacker that does not read does.

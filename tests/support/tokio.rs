@@ -9,6 +9,7 @@ pub(crate) use super::{
         sent, to, whole_frames,
     },
 };
+use bytes::Buf as _;
 use std::{
     io::{self, IoSlice},
     pin::{Pin, pin},
@@ -374,9 +375,8 @@ impl Polled for Scripted {
             };
         }
         let n = s.input.len().min(buf.remaining());
-        for byte in s.input.drain(..n) {
-            buf.put_slice(&[byte]);
-        }
+        s.input.copy_to_slice(buf.initialize_unfilled_to(n));
+        buf.advance(n);
         Poll::Ready(Ok(()))
     }
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {

@@ -2,6 +2,7 @@
 //!
 //! If a read gives at most one byte, so does a write take, and every other read is interrupted or
 //! has to wait (P211).
+use bytes::Buf as _;
 use std::{
     collections::VecDeque,
     fmt,
@@ -85,9 +86,7 @@ impl Line {
     fn take(&self, to: &mut [u8]) -> usize {
         let mut state = self.lock();
         let n = state.input.len().min(to.len()).min(state.most);
-        for (to, byte) in to.iter_mut().zip(state.input.drain(..n)) {
-            *to = byte;
-        }
+        state.input.copy_to_slice(&mut to[..n]);
         n
     }
 
