@@ -154,8 +154,9 @@ pub struct Scripted(Arc<Mutex<Script>>);
 pub struct Script {
     pub input: VecDeque<Read1>,
     pub open: bool,
-    /// What follows without end.
+    /// What follows without end, and how long each read of it takes.
     pub endless: Vec<u8>,
+    pub pause: Duration,
     pub reads: usize,
     pub writes: usize,
     pub flushes: usize,
@@ -193,6 +194,7 @@ impl Read for Scripted {
         if script.input.is_empty() && !script.endless.is_empty() {
             let more = Read1::Bytes(script.endless.clone());
             script.input.push_back(more);
+            thread::sleep(script.pause);
         }
         match script.input.pop_front() {
             None if script.open => Err(io::ErrorKind::WouldBlock.into()),

@@ -2,6 +2,7 @@
 //! its own, a round trip, the window that our kernel's receive buffer leaves it, and records as TLS
 //! makes them. It knows what the peer did at its own side, whatever of it has come here.
 use super::wire::*;
+use bytes::Buf as _;
 use std::collections::VecDeque;
 use testkit::Rng;
 
@@ -233,20 +234,21 @@ impl Distant {
                 }
             }
             let record = self.opened.front_mut()?;
-            let got = record.take(to.len());
+            let mut got = record.take(to.len());
             n = got.bytes.len();
             if record.bytes.is_empty() {
                 self.opened.pop_front();
             }
             self.note(&got);
-            to.iter_mut().zip(&got.bytes).for_each(|(to, byte)| *to = *byte);
+            got.bytes.copy_to_slice(&mut to[..n]);
         } else {
             while n < to.len()
-                && let Some(piece) = self.take(to.len() - n)
+                && let Some(mut piece) = self.take(to.len() - n)
             {
                 self.note(&piece);
-                to[n..].iter_mut().zip(&piece.bytes).for_each(|(to, byte)| *to = *byte);
+                let from = n;
                 n += piece.bytes.len();
+                piece.bytes.copy_to_slice(&mut to[from..n]);
             }
         }
         (n > 0).then_some(n)

@@ -524,6 +524,7 @@ fn a_flood_keeps_no_rejection_longer_than_its_second() {
     bounded(|| {
         let io = Scripted::new([Read1::Bytes(GOOD.into())]);
         io.script().endless = vec![b'x'; 4 << 10];
+        io.script().pause = Duration::from_micros(500);
         Incoming::read(io.clone(), &patient()).unwrap().reject(Rejection::new(403)).unwrap();
         let script = io.script();
         assert!(script.written.starts_with(b"HTTP/1.1 403 ") && script.reads > 2);

@@ -4,7 +4,7 @@ use crate::{
     Peer, recv_error,
     support::{
         polled::{Polled, polled},
-        wire::{PING, connection},
+        wire::{PING, connection, plain},
     },
 };
 use std::{
@@ -203,15 +203,15 @@ impl Polled for Backlog {
     }
 }
 
-/// A program sleeps beyond `data_timeout`, while 3 MiB of empty Pings and a message behind them lie
-/// unread.
+/// A program sleeps beyond `data_timeout`, while 3 MiB of Pings and a message behind them lie
+/// unread: three times as many reads as the adapter makes in a turn.
 fn finds_what_lies_unread(
     mut poll: impl FnMut() -> Poll<Result<Option<Vec<u8>>, Error>>,
     io: &Backlog,
 ) {
     assert!(poll().is_pending(), "the deadline runs");
     io.1.advance(Duration::from_millis(400));
-    let pings = [PING, 0].repeat(8 << 10);
+    let pings = plain(PING, [0; 125]).repeat((16 << 10) / 127);
     io.0.lock().unwrap().extend(vec![pings; 190]);
     io.0.lock().unwrap().push_back(b"\x82\x01!".to_vec());
     for _ in 0..100 {

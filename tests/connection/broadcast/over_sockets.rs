@@ -170,7 +170,7 @@ where
     (outbox.counts(), ws.closed().map_or(1006, |end| end.code))
 }
 
-const TICKS: usize = 60;
+const TICKS: usize = 40;
 
 const TICK: usize = 4 << 10;
 

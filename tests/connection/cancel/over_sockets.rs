@@ -114,7 +114,7 @@ fn futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
 }
 
 fn echoes(adapter: Adapter, role: Role) {
-    const MESSAGES: usize = 120;
+    const MESSAGES: usize = 60;
     const LONGEST: usize = 150_000;
     let defend = move |door: Door| {
         let mut ws = door.open(role, &Config { high_water: 64 << 10, ..Config::default() });
@@ -134,7 +134,7 @@ fn echoes(adapter: Adapter, role: Role) {
             payload
         };
         let messages: Vec<Vec<u8>> = (0..MESSAGES).map(numbered).collect();
-        let mut wire: Vec<u8> = messages.iter().flat_map(|m| foe.frame(BINARY, m)).collect();
+        let mut wire = messages.iter().map(|m| foe.frame(BINARY, m)).collect::<Vec<_>>().concat();
         wire.extend(foe.frame(CLOSE, close_body(1000, "")));
         let mut out = foe.io.try_clone().unwrap();
         thread::scope(|scope| {

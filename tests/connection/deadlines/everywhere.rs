@@ -214,11 +214,11 @@ fn a_flood_of_pings_hides_no_dead_feed<E: End>() {
         flood.join().unwrap();
     };
     let config =
-        Config { data_timeout: Some(200 * MS), close_timeout: PATIENCE, ..Config::default() };
+        Config { data_timeout: Some(100 * MS), close_timeout: PATIENCE, ..Config::default() };
     let began = Instant::now();
     meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(recv_error(end.recv()), RecvError::DataTimeout);
-        took(began, 200 * MS);
+        took(began, 100 * MS);
     });
 }
 
@@ -327,7 +327,7 @@ fn a_flood_of_either_kind_does_not_put_off_the_idle_message<E: End>() {
             });
             peer.say(TEXT, b"enough");
         };
-        let config = Config { idle_message: Some((60 * MS, "ping".into())), ..Config::default() };
+        let config = Config { idle_message: Some((25 * MS, "ping".into())), ..Config::default() };
         meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
             while end.recv().unwrap() != Some(text("enough")) {}
         });

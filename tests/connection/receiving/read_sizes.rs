@@ -60,10 +60,10 @@ fn read(conn: &mut Connection, flood: &mut Flood, most: usize) -> usize {
     asked
 }
 
-/// Fills 60 reads, by which they have grown as far as they do; returns the most bytes that one of
+/// Fills 20 reads, by which they have grown as far as they do; returns the most bytes that one of
 /// them asked for.
 fn longest_read(conn: &mut Connection, flood: &mut Flood) -> usize {
-    (0..60).map(|_| read(conn, flood, usize::MAX)).max().unwrap()
+    (0..20).map(|_| read(conn, flood, usize::MAX)).max().unwrap()
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn reads_that_long_messages_fill_grow_up_to_max_read() {
                     continue; // hundreds of MiB, to no other end
                 }
                 let mut flood = Flood::of(role, &[len]);
-                let reads = if base > 16 * KIB { 2 } else { 60 };
+                let reads = if base > 16 * KIB { 2 } else { 20 };
                 let asked = (0..reads).map(|_| read(&mut conn, &mut flood, usize::MAX)).max();
                 let asked = asked.unwrap();
                 assert!(asked <= most, "{len} {read_buffer} {max_read}: {asked}");
@@ -235,7 +235,7 @@ fn an_owned_message_keeps_no_long_buffer_alive() {
         let mut conn = connection(role, &Config::default());
         let mut flood = Flood::of(role, &[len]);
         let mut seen = 0;
-        while seen < 40 {
+        while seen < ((4 << 20) / len).clamp(10, 40) {
             let room = conn.receiver_mut().spare_mut();
             let n = flood.fill(room, usize::MAX);
             conn.receiver_mut().commit(n);

@@ -4,7 +4,7 @@ use crate::support::{cases, wire::*};
 use proptest::prelude::*;
 use std::{
     fmt::Write as _,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 use testkit::Rng;
 use tickwire::{Chunk, Config, Connection, DataKind, Position, Role, SendError, Sender};
@@ -13,13 +13,11 @@ const KINDS: [DataKind; 2] = [DataKind::Text, DataKind::Binary];
 
 /// Both sides of each length form of a header, and of the first buffer.
 const LENGTHS: [usize; 11] =
-    [0, 1, 125, 126, 1000, (16 << 10) - 14, 16 << 10, 65_535, 65_536, 65_537, 200_000];
+    [0, 1, 125, 126, 1000, (16 << 10) - 14, 16 << 10, 65_535, 65_536, 65_537, 80_000];
 
 fn payload(kind: DataKind, len: usize) -> Vec<u8> {
     match kind {
-        DataKind::Text => {
-            "é!".bytes().cycle().take(len / 3 * 3).chain(vec![b'x'; len % 3]).collect()
-        }
+        DataKind::Text => ("é!".repeat(len / 3) + &"x".repeat(len % 3)).into(),
         DataKind::Binary => Rng::new(len as u64).bytes(len),
     }
 }
@@ -49,7 +47,7 @@ fn built(tx: &mut Sender, kind: DataKind, payload: &[u8], how: How) -> Result<Po
             let (before, payload) = payload.split_at(before.min(payload.len()));
             message.zeroed(before.len()).copy_from_slice(before);
             let to = message.zeroed(payload.len());
-            assert!(to.len() == payload.len() && to.iter().all(|&byte| byte == 0));
+            assert!(*to == *vec![0; payload.len()]);
             to.copy_from_slice(payload);
         }
         How::Writer(each) => {
@@ -139,9 +137,9 @@ fn can(kind: DataKind, how: How) -> bool {
 #[test]
 fn a_built_message_is_the_frame_that_feed_makes_for_every_length_and_room() {
     for (role, kind) in product(ROLES, KINDS) {
-        for len in LENGTHS.into_iter().take(times(LENGTHS.len(), 4)) {
+        for (nth, len) in LENGTHS.into_iter().take(times(LENGTHS.len(), 4)).enumerate() {
             let payload = &payload(kind, len);
-            for how in [
+            for (way, how) in [
                 How::Slice(0),
                 How::Slice(1),
                 How::Slice(200), // of the next form
@@ -151,7 +149,14 @@ fn a_built_message_is_the_frame_that_feed_makes_for_every_length_and_room() {
                 How::Writer(7),
                 How::Both(20),
                 How::Both(1000),
-            ] {
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                // Every other length and way is of the other kind.
+                if (nth + way + kind as usize) % sampled(1, 2) != 0 {
+                    continue;
+                }
                 let ascii =
                     cfg!(not(feature = "std")) && matches!(how, How::Writer(_) | How::Both(_));
                 let payload = if ascii { &vec![b'a'; len] } else { payload };
@@ -205,7 +210,7 @@ fn vain(tx: &mut Sender, text: &[u8]) {
         let mut begun = tx.build(DataKind::Text).unwrap();
         begun.zeroed(room).fill(b'!');
         begun.write_str(str::from_utf8(text).unwrap()).unwrap();
-        panic!("in the middle of a message")
+        resume_unwind(Box::new("a panic in the middle of a message")) // which prints nothing
     }));
     assert!(panicked.is_err());
 
@@ -364,7 +369,7 @@ fn alike(mut twins: Twins, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(cases(sampled(200, 70) as u32))]
 
     #[test]
     fn whatever_else_happens_the_wire_is_that_of_feed(

@@ -361,7 +361,7 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(sampled(400, 120) as u32))]
 
     /// Whatever happens: the bounds hold, the counters add up, what arrives is in order and whole,
     /// nothing is lost under `Wait`, nothing too old arrives under `DropOldest`, and the newest of

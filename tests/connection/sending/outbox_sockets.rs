@@ -347,7 +347,7 @@ fn blocking_a_whole_connection_feeds_from_its_outbox() {
 #[test]
 fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
     support::tokio::run(async {
-        const TICKS: u64 = 300;
+        const TICKS: u64 = 200;
         let (ticks, _) = broadcast::channel(16);
         let (go, _) = broadcast::channel::<()>(1);
         let received = Arc::new(AtomicU64::new(0));

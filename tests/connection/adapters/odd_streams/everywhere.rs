@@ -99,7 +99,8 @@ fn holds_back<E: End>(how: How, then: Then, timeout: Duration) -> bool {
             waits.recv().unwrap_err();
         }
         if then == Then::GoesOn {
-            (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
+            let long = bytes(LEN);
+            (0..300).for_each(|_| peer.expect(BINARY, &long));
         }
     };
     let config = Config { high_water: 2 << 20, close_timeout: timeout, ..Config::default() };
@@ -109,7 +110,8 @@ fn holds_back<E: End>(how: How, then: Then, timeout: Duration) -> bool {
     meet(Role::Server, &config, How { watch: Some(watch), ..how }, far, |mut end: E| {
         let mut fed = vec![end.feed(&crate::binary(5)).unwrap()];
         end.flush().unwrap();
-        fed.extend((0..300).map(|_| end.feed(&crate::binary(LEN)).unwrap()));
+        let long = crate::binary(LEN);
+        fed.extend((0..300).map(|_| end.feed(&long).unwrap()));
         // How many of the long ones have left, and how many are written.
         let look = |end: &mut E| {
             let written = fed.iter().take_while(|at| end.is_written(**at)).count();

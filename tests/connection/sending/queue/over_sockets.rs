@@ -14,7 +14,11 @@ fn an_echo_to_a_peer_that_stops_reading_stops_listening_and_ends_it() {
         let one = to(role, BINARY, vec![1; len]);
         let piece = one.repeat(1 + 100_000 / one.len());
         let config = Config { write_timeout: Duration::from_millis(300), ..Config::default() };
-        let attacked = Scene::new(role, &config).act(Ws::echo, |foe| {
+        let echo = |ws: &mut Ws| {
+            ws.narrow();
+            ws.echo()
+        };
+        let attacked = Scene::new(role, &config).act(echo, |foe| {
             let taken = foe.flood(&piece, 1000);
             assert!(taken < 1000, "it listened for ever");
         });
