@@ -85,7 +85,7 @@ impl Writer {
     }
 
     /// Adds bytes; neighbours are joined, so that they go out in one write.
-    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: Vec<u8>) {
         if self.piece > 0 {
             for piece in bytes.chunks(self.piece) {
                 if self.drip > 0 {
@@ -97,13 +97,13 @@ impl Writer {
         }
         match self.steps.last_mut() {
             Some(Step::Send(before)) => before.extend(bytes),
-            _ => self.steps.push(Step::Send(bytes.to_vec())),
+            _ => self.steps.push(Step::Send(bytes)),
         }
     }
 
     pub(crate) fn frame(&mut self, first: u8, payload: &[u8]) {
         let bytes = Frame::new(self.sender, first, payload, self.keys.key()).bytes();
-        self.raw(&bytes);
+        self.raw(bytes);
     }
 
     pub(crate) fn step(&mut self, step: Step) {
@@ -145,11 +145,11 @@ impl Writer {
             },
             "raw" => {
                 let bytes = words.map(payload).collect::<Option<Vec<_>>>().ok_or_else(bad)?;
-                self.raw(&bytes.concat());
+                self.raw(bytes.concat());
             }
             kind => {
                 let bytes = self.written(kind, words).ok_or_else(bad)?;
-                self.raw(&bytes);
+                self.raw(bytes);
             }
         }
         Ok(())

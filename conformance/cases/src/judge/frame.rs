@@ -63,9 +63,14 @@ pub(super) fn big_endian(bytes: &[u8]) -> u64 {
 }
 
 /// XORs `payload` with the key; `offset` is the position of its first byte in the frame (5.3).
-pub fn mask(payload: &mut [u8], key: [u8; 4], offset: u64) {
-    for (position, byte) in (offset..).zip(payload) {
-        *byte ^= key[(position % 4) as usize];
+pub fn mask(payload: &mut [u8], mut key: [u8; 4], offset: u64) {
+    key.rotate_left((offset % 4) as usize);
+    let (fours, rest) = payload.as_chunks_mut();
+    for four in fours {
+        *four = (u32::from_ne_bytes(*four) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
+        *byte ^= key;
     }
 }
 

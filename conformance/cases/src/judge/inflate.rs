@@ -186,12 +186,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn push(&mut self, byte: u8) -> Result<(), InflateError> {
-        if self.output.len() - self.start >= self.limit {
-            return Err(InflateError::TooBig);
+    /// Whether there is room below the limit for so many bytes more.
+    fn check(&self, more: usize) -> Result<(), InflateError> {
+        match self.output.len() - self.start + more > self.limit {
+            true => Err(InflateError::TooBig),
+            false => Ok(()),
         }
-        self.output.push(byte);
-        Ok(())
     }
 
     fn stored(&mut self) -> Result<(), InflateError> {
@@ -201,10 +201,12 @@ impl Run<'_> {
         if length != !complement & 0xffff {
             return Err(InflateError::Malformed);
         }
-        for _ in 0..length {
-            let byte = self.bits.number(8)? as u8;
-            self.push(byte)?;
-        }
+        let start = self.bits.position / 8;
+        let left = &self.bits.bytes[start..];
+        // What is there may be above the limit already.
+        self.check(length.min(left.len()))?;
+        self.output.extend(left.get(..length).ok_or(InflateError::Truncated)?);
+        self.bits.position += 8 * length;
         Ok(())
     }
 
@@ -252,7 +254,10 @@ impl Run<'_> {
         loop {
             let symbol = literal.symbol(&mut self.bits)?;
             match symbol {
-                0..256 => self.push(symbol as u8)?,
+                0..256 => {
+                    self.check(1)?;
+                    self.output.push(symbol as u8);
+                }
                 256 => return Ok(()),
                 _ => {
                     let (base, extra) =
@@ -274,9 +279,14 @@ impl Run<'_> {
         if distance > self.window {
             return Err(InflateError::OutsideWindow { distance });
         }
-        for _ in 0..length {
-            let byte = self.output[self.output.len() - distance];
-            self.push(byte)?;
+        self.check(length)?;
+        let start = self.output.len() - distance;
+        let end = self.output.len() + length;
+        // A copy may reach into what it makes: each time twice as much of that is there.
+        while self.output.len() < end {
+            let there = self.output.len() - start;
+            let left = end - self.output.len();
+            self.output.extend_from_within(start..start + there.min(left));
         }
         Ok(())
     }

@@ -139,20 +139,24 @@ impl Reader {
         };
         let missing = frame.header.length - frame.done;
         let take = usize::try_from(missing).unwrap_or(usize::MAX).min(bytes.len());
-        let mut piece = bytes[..take].to_vec();
-        *bytes = &bytes[take..];
+        let (piece, rest) = bytes.split_at(take);
+        *bytes = rest;
+        let payload = match &mut self.message {
+            Some(message) if !frame.header.is_control() => &mut message.data,
+            _ => &mut frame.control,
+        };
+        let start = payload.len();
+        payload.extend(piece);
         if let Some(key) = frame.header.key {
-            mask(&mut piece, key, frame.done);
+            mask(&mut payload[start..], key, frame.done);
+        }
+        if let Some(Open { kind: Kind::Text, compressed: false, data, utf8 }) = &mut self.message
+            && !frame.header.is_control()
+            && !utf8.read(&data[start..])
+        {
+            return Err(not_utf8());
         }
         frame.done += take as u64;
-        if frame.header.is_control() {
-            frame.control.extend(&piece);
-        } else if let Some(message) = &mut self.message {
-            if message.kind == Kind::Text && !message.compressed && !message.utf8.read(&piece) {
-                return Err(not_utf8());
-            }
-            message.data.extend(&piece);
-        }
         if frame.done < frame.header.length {
             self.frame = Some(frame);
             return Ok(None);

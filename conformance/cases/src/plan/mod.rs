@@ -1,5 +1,6 @@
 //! From a case to what a session does.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -142,14 +143,17 @@ impl Plan {
     }
 
     /// All frame bytes of the plan.
-    pub(crate) fn sent(&self) -> Vec<u8> {
-        let mut sent = self.behind.clone();
-        for step in &self.steps {
-            if let Step::Send(bytes) = step {
-                sent.extend(bytes);
-            }
+    pub(crate) fn sent(&self) -> Cow<'_, [u8]> {
+        let sends = self.steps.iter().filter_map(|step| match step {
+            Step::Send(bytes) => Some(bytes),
+            _ => None,
+        });
+        let parts = std::iter::once(&self.behind).chain(sends);
+        let parts: Vec<&[u8]> = parts.filter(|part| !part.is_empty()).map(Vec::as_slice).collect();
+        match parts[..] {
+            [all] => Cow::Borrowed(all),
+            _ => Cow::Owned(parts.concat()),
         }
-        sent
     }
 
     /// A reader of what the suite sends.
