@@ -1,6 +1,8 @@
 //! A plain reading of RFC 1951, a bit at a time, and of what RFC 7692 §7.2.2 makes a message of it.
 //! It shares nothing with the crate, nor with a deflate library. The fuzz targets have it too.
 
+use std::sync::LazyLock;
+
 /// What messages became, as far as later ones may refer to it.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
@@ -39,6 +41,14 @@ impl Bits<'_> {
 
     fn align(&mut self) {
         self.at = self.at.next_multiple_of(8);
+    }
+
+    /// The next `n` bytes, of an aligned position.
+    fn bytes(&mut self, n: usize) -> Option<&[u8]> {
+        let from = self.at / 8;
+        let bytes = self.bytes.get(from..from + n)?;
+        self.at += 8 * n;
+        Some(bytes)
     }
 }
 
@@ -90,7 +100,8 @@ impl Codes {
     }
 }
 
-fn fixed() -> Option<(Codes, Codes)> {
+/// Made once: of short messages it would be most of the work.
+static FIXED: LazyLock<Option<(Codes, Codes)>> = LazyLock::new(|| {
     let lengths: Vec<_> = (0..288)
         .map(|symbol| match symbol {
             0..144 => 8,
@@ -100,7 +111,7 @@ fn fixed() -> Option<(Codes, Codes)> {
         })
         .collect();
     Some((Codes::new(&lengths, false)?, Codes::new(&[5; 32], false)?))
-}
+});
 
 fn dynamic(bits: &mut Bits<'_>) -> Option<(Codes, Codes)> {
     let literals = bits.bits(5)? + 257;
@@ -161,11 +172,9 @@ impl Stream {
                     if bits.bits(16)? != len ^ 0xffff {
                         return None;
                     }
-                    for _ in 0..len {
-                        self.made.push(bits.bits(8)? as u8);
-                    }
+                    self.made.extend_from_slice(bits.bytes(len)?);
                 }
-                1 => self.block(&mut bits, &fixed()?)?,
+                1 => self.block(&mut bits, FIXED.as_ref()?)?,
                 2 => {
                     let codes = dynamic(&mut bits)?;
                     self.block(&mut bits, &codes)?;

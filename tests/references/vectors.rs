@@ -1,11 +1,12 @@
 //! The test vectors of the conformance suite, which any implementation could run: see the README in
 //! `conformance/cases/data/vectors`.
 //!
-//! Each runs through the core whole, cut in two at every byte boundary, and one byte at a time;
-//! and through both adapters whole and one byte at a time.
+//! Each runs through the core whole, cut in two, and one byte at a time; and through both adapters
+//! whole and one byte at a time. Frames are cut at every byte boundary, and heads at every third;
+//! with `TESTS=all` at every one.
 use crate::support::{
     carriers::{self, Dialed, Outcome, Served, dial, serve},
-    wire::Seen,
+    wire::{Seen, sampled},
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -70,8 +71,17 @@ fn strings(value: &Value) -> Vec<&str> {
 /// Where to cut a wire in two: everywhere, or, of a long one, everywhere near its ends and at some
 /// places between.
 fn cuts(len: usize) -> impl Iterator<Item = usize> {
-    (1..len)
-        .filter(move |&at| len <= 1 << 12 || at < 300 || len - at < 300 || at % (len / 256) == 0)
+    let near = sampled(300, 64);
+    let apart = (len / sampled(256, 61)).max(1);
+    (1..len).filter(move |at| {
+        len <= 1 << 12 || *at < near || len - at < near || at.is_multiple_of(apart)
+    })
+}
+
+/// Where to cut a wire with a head in two: at every third place, others in each vector.
+fn head_cuts(vector: usize, len: usize) -> impl Iterator<Item = usize> {
+    let every = sampled(1, 3);
+    cuts(len).skip(vector % every).step_by(every)
 }
 
 /// One event as the vectors have it.
@@ -183,14 +193,14 @@ fn check_request(vector: &Value, served: &Served, how: &str) {
 }
 
 fn requests(file: &str) {
-    for vector in vectors(file) {
+    for (number, vector) in vectors(file).into_iter().enumerate() {
         let config = config(&vector);
         let wire = [head(&vector["request"]), bytes(&vector["behind"])].concat();
         let ours = strings(&vector["subprotocols"]);
         let accept = Accept::default().subprotocols(&ours);
         let served = carriers::serve_with(&config, accept.clone(), &wire);
         check_request(&vector, &served, "whole and byte by byte");
-        for cut in cuts(wire.len()) {
+        for cut in head_cuts(number, wire.len()) {
             let served = serve::core(&config, accept.clone(), &wire, &[cut]);
             check_request(&vector, &served, &format!("cut at {cut}"));
         }
@@ -256,7 +266,7 @@ fn check_response(vector: &Value, dialed: &Dialed, how: &str) {
 
 #[test]
 fn the_responses_of_the_vectors_are_accepted_or_refused_as_listed() {
-    for vector in vectors(RESPONSES) {
+    for (number, vector) in vectors(RESPONSES).into_iter().enumerate() {
         let config = config(&vector);
         let wire = [head(&vector["response"]), bytes(&vector["behind"])].concat();
         let offer = &vector["offer"];
@@ -267,7 +277,7 @@ fn the_responses_of_the_vectors_are_accepted_or_refused_as_listed() {
         }
         let dialed = carriers::dial_with(&request, &config, &wire);
         check_response(&vector, &dialed, "whole and byte by byte");
-        for cut in cuts(wire.len()) {
+        for cut in head_cuts(number, wire.len()) {
             let dialed = dial::core(&request, &config, &wire, &[cut]);
             check_response(&vector, &dialed, &format!("cut at {cut}"));
         }

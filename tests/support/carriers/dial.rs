@@ -1,5 +1,5 @@
 //! One response to every carrier's client.
-use super::{Line, Outcome, core_of, read_head, sent_a_head, shown, subprotocol};
+use super::{Line, Outcome, core_of, everywhere, read_head, sent_a_head, shown, subprotocol};
 use testkit::Rng;
 use tickwire::{
     Config, Entropy,
@@ -50,7 +50,7 @@ pub(crate) fn dial(response: &[u8]) -> Dialed {
 #[track_caller]
 pub(crate) fn dial_with(request: &Request, config: &Config, response: &[u8]) -> Dialed {
     let whole = core(request, config, response, &[]);
-    let bytes: Vec<usize> = (1..response.len()).collect();
+    let bytes = everywhere(response.len());
     let mut others = vec![("core, byte by byte", core(request, config, response, &bytes))];
     for most in [usize::MAX, 1] {
         others.extend(adapters(request, config, response, most));

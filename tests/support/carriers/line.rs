@@ -1,10 +1,9 @@
 //! A stream in memory whose far end says what it has to say, and hangs up.
 //!
-//! If a read gives at most one byte, so does a write take, and every other read is interrupted or
-//! has to wait (P211).
-use bytes::Buf as _;
+//! If a read gives at most one byte ([`bytewise`]), so does a write take, and every other read is
+//! interrupted or has to wait (P211).
+use crate::support::wire::bytewise;
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -17,7 +16,9 @@ type Respond = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
 
 #[derive(Default)]
 struct State {
-    input: VecDeque<u8>,
+    input: Vec<u8>,
+    /// How much of it was read.
+    read: usize,
     /// The most that one read gives and one write takes.
     most: usize,
     /// The last read was put off.
@@ -30,9 +31,15 @@ struct State {
     shut: bool,
 }
 
+impl State {
+    fn left(&self) -> usize {
+        self.input.len() - self.read
+    }
+}
+
 impl Line {
     pub(crate) fn new(input: &[u8], most: usize) -> Self {
-        let state = State { input: input.iter().copied().collect(), most, ..State::default() };
+        let state = State { input: input.to_vec(), most, ..State::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -55,7 +62,7 @@ impl Line {
 
     /// How much of the input was not read yet.
     pub(crate) fn left(&self) -> usize {
-        self.lock().input.len()
+        self.lock().left()
     }
 
     fn stalls(&self) -> bool {
@@ -75,7 +82,7 @@ impl Line {
     fn listens(&self) -> bool {
         let mut state = self.lock();
         let heard = state.output.len();
-        state.input.is_empty()
+        state.left() == 0
             && state.heard.as_mut().is_some_and(|before| std::mem::replace(before, heard) != heard)
     }
 
@@ -85,8 +92,11 @@ impl Line {
 
     fn take(&self, to: &mut [u8]) -> usize {
         let mut state = self.lock();
-        let n = state.input.len().min(to.len()).min(state.most);
-        state.input.copy_to_slice(&mut to[..n]);
+        let left = state.left();
+        let most = if state.most == 1 { bytewise(state.read, left) } else { state.most };
+        let n = left.min(to.len()).min(most);
+        to[..n].copy_from_slice(&state.input[state.read..][..n]);
+        state.read += n;
         n
     }
 
@@ -94,8 +104,9 @@ impl Line {
         let mut state = self.lock();
         assert!(!state.shut, "a write after the shutdown");
         let n = from.len().min(state.most);
+        let new = state.output.len().saturating_sub(3);
         state.output.extend(&from[..n]);
-        if state.respond.is_some() && state.output.windows(4).any(|w| w == b"\r\n\r\n") {
+        if state.respond.is_some() && state.output[new..].windows(4).any(|w| w == b"\r\n\r\n") {
             // P093: nothing but the request, before it is answered.
             assert!(state.output.ends_with(b"\r\n\r\n"), "{}", state.output.escape_ascii());
             let respond = state.respond.take().unwrap();

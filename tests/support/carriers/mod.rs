@@ -1,5 +1,6 @@
-//! One wire through every carrier there is: the core, whole and byte by byte, and both adapters,
-//! whole and split. All have to see, say and end the same; what that is, is returned once.
+//! One wire through every carrier there is: the core, whole and byte by byte (as [`bytewise`] has
+//! it), and both adapters, whole and split. All have to see, say and end the same; what that is, is
+//! returned once.
 //!
 //! The test binary that includes this has `support` as well.
 
@@ -9,7 +10,10 @@ pub(crate) mod serve;
 
 use crate::support::{
     heads::{Reads, feed_head},
-    wire::{Asked, Seen, WireFrame, code_of, connection, current, drain, feed, frames, read_once},
+    wire::{
+        Asked, Seen, WireFrame, bytewise, code_of, connection, current, drain, feed, frames,
+        read_once,
+    },
 };
 #[allow(unused_imports)]
 pub(crate) use dial::{ACCEPT, Dialed, KEY, SampleNonce, dial, dial_with};
@@ -39,7 +43,7 @@ pub(crate) struct Outcome {
 #[track_caller]
 pub(crate) fn run(role: Role, config: &Config, wire: &[u8]) -> Outcome {
     let whole = core(role, config, wire, &[]);
-    let bytes: Vec<usize> = (1..wire.len()).collect();
+    let bytes = everywhere(wire.len());
     let mut others = vec![("core, byte by byte", core(role, config, wire, &bytes))];
     for most in [usize::MAX, 1] {
         others.extend(adapters(role, config, wire, most));
@@ -69,6 +73,12 @@ enum Stream {
     Calm,
     /// It takes five at once and then blocks; before each piece it gives nothing once.
     Blocking,
+}
+
+/// Where a wire is cut that is read byte by byte.
+pub(crate) fn everywhere(len: usize) -> Vec<usize> {
+    let next = |at: &usize| Some(at + bytewise(*at, len - at)).filter(|at| *at < len);
+    std::iter::successors(next(&0), next).collect()
 }
 
 /// `wire` cut at these places, without empty pieces.

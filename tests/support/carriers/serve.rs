@@ -1,7 +1,7 @@
 //! One opening request to every carrier's server.
 #[cfg(feature = "std")]
 use super::Line;
-use super::{Outcome, core_of, read_head, sent_a_head, shown, subprotocol};
+use super::{Outcome, core_of, everywhere, read_head, sent_a_head, shown, subprotocol};
 use crate::support::wire::drain;
 use tickwire::{
     Config,
@@ -61,7 +61,7 @@ pub(crate) fn serve(wire: &[u8]) -> Served {
 #[track_caller]
 pub(crate) fn serve_with(config: &Config, accept: Accept<'_>, wire: &[u8]) -> Served {
     let whole = core(config, accept.clone(), wire, &[]);
-    let bytes: Vec<usize> = (1..wire.len()).collect();
+    let bytes = everywhere(wire.len());
     let mut others = vec![("core, byte by byte", core(config, accept.clone(), wire, &bytes))];
     for most in [usize::MAX, 1] {
         others.extend(adapters(config, &accept, wire, most));

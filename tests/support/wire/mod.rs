@@ -53,6 +53,13 @@ pub(crate) fn sampled(all: usize, some: usize) -> usize {
     if std::env::var_os("TESTS").is_some_and(|tests| tests == "all") { all } else { some }
 }
 
+/// How many bytes the next read of a stream gives that is read byte by byte: one, but between the
+/// first and the last 2 KiB, where frames and chunks hardly begin or end, with `TESTS=all` alone.
+pub(crate) fn bytewise(read: usize, left: usize) -> usize {
+    const ENDS: usize = 2 << 10;
+    if read < ENDS || left <= ENDS { 1 } else { sampled(1, 61).min(left - ENDS) }
+}
+
 /// Each of these with each of those.
 pub(crate) fn product<A: Clone, B>(
     these: impl IntoIterator<Item = A>,
