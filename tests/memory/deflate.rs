@@ -46,7 +46,7 @@ fn what_a_message_inflated_to_goes_back_though_a_plain_message_follows() {
 #[test]
 fn compressed_messages_allocate_nothing_in_steady_state() {
     for (role, takeover) in product(ROLES, [false, true]) {
-        for size in [200, 1 << 10, 100 << 10] {
+        for size in [200, 1 << 10, 40 << 10] {
             let data = data(size);
             let wire = wire(role, &data, 10);
             let mut conn = open(role, agreed(takeover));

@@ -11,7 +11,7 @@ use tickwire::{
 };
 
 pub(crate) const SIZES: [usize; 9] =
-    [0, 64, 125, 126, 1 << 10, 16 << 10, 20_000, 100 << 10, 1 << 20];
+    [0, 64, 125, 126, 1 << 10, 16 << 10, 20_000, 100 << 10, 256 << 10];
 const WARM: usize = 3;
 const ROUNDS: usize = 4;
 
