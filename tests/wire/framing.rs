@@ -374,14 +374,7 @@ fn undeflated(role: Role) -> Connection {
 
 #[cfg(feature = "deflate")]
 fn deflating(role: Role) -> Connection {
-    use tickwire::{Negotiated, SystemEntropy, deflate::DeflateParams};
-    let negotiated = Negotiated::from(DeflateParams::default());
-    match role {
-        Role::Server => Connection::server(&Config::default(), negotiated),
-        Role::Client => {
-            Connection::client(&Config::default(), negotiated, SystemEntropy::new().unwrap())
-        }
-    }
+    agreeing(tickwire::deflate::DeflateParams::default(), || undeflated(role))
 }
 
 #[cfg(not(feature = "deflate"))]

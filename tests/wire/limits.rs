@@ -48,7 +48,7 @@ fn a_large_message_in_chunks_takes_constant_memory() {
     // A read of `max_read`, with a header for each `read_buffer` in it.
     const READ: usize = (64 << 10) + 4 * 14;
     for role in ROLES {
-        let total = times(64 << 20, 66_000);
+        let total = times(16 << 20, 66_000);
         let config = Config { max_frame: Some(total), ..Config::default() };
         let mut conn = connection(role, &config);
         let key = key_of(peer(role));

@@ -3,14 +3,15 @@ use crate::{
     harness::{End, *},
     support::wire::*,
 };
+use socket2::SockRef;
 use std::time::Duration;
 use tickwire::{Config, Event, ProtocolError, RecvError};
 
 // A20
 #[test]
 fn a_flood_of_pings_from_a_peer_that_never_reads_costs_no_more_than_a_few_pongs() {
-    // Far more than the buffers of the system hold.
-    let pings_sent = sampled(300_000, 120_000);
+    // More than the buffers of the system hold, if that of the peer does not grow.
+    let pings_sent = sampled(300_000, 60_000);
     for role in ROLES {
         let thousand = to(role, PING, [0x7a; 125]).repeat(1000);
         let count = |ws: &mut Ws| {
@@ -19,6 +20,7 @@ fn a_flood_of_pings_from_a_peer_that_never_reads_costs_no_more_than_a_few_pongs(
             (pings, end)
         };
         let attacked = Scene::new(role, &Config::default()).act(count, |foe| {
+            SockRef::from(&foe.io).set_recv_buffer_size(64 << 10).unwrap();
             assert_eq!(
                 foe.flood(&thousand, pings_sent / 1000),
                 pings_sent / 1000,
@@ -42,7 +44,14 @@ fn a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
         let one = to(role, PING, [0x7a; 125]);
         let thousand = one.repeat(1000);
         // From a peer that never reads: our Close, and what we say, stays where the Pongs do.
-        let config = Config { data_timeout: Some(Duration::from_millis(400)), ..Config::default() };
+        // A flood is judged after so many reads: small ones make it a short one.
+        let config = Config {
+            data_timeout: Some(Duration::from_millis(100)),
+            close_timeout: Duration::from_millis(100),
+            read_buffer: 2 << 10,
+            max_read: 2 << 10,
+            ..Config::default()
+        };
         let attacked = Scene::new(role, &config)
             .act(|ws| ws.watch(|_| {}), |foe| foe.flood(&thousand, usize::MAX) > 0);
         for (adapter, end, _, heap) in attacked {
@@ -51,7 +60,7 @@ fn a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
         }
         // From one that reads: it hears us.
         let config = Config {
-            idle_message: Some((Duration::from_millis(100), "ping".into())),
+            idle_message: Some((Duration::from_millis(20), "ping".into())),
             ..Config::default()
         };
         let attacked = Scene::new(role, &config).act(
@@ -84,12 +93,12 @@ fn a_flood_of_pongs_keeps_nothing_and_is_not_answered() {
             (pongs, end)
         };
         let attacked = Scene::new(role, &Config::default()).act(count, |foe| {
-            foe.flood(&thousand, 100);
+            foe.flood(&thousand, 20);
             foe.end();
             foe.rest()
         });
         for (adapter, (pongs, end), told, heap) in attacked {
-            assert_eq!((pongs, end), (100_000, RecvError::UnexpectedEof.into()), "{adapter:?}");
+            assert_eq!((pongs, end), (20_000, RecvError::UnexpectedEof.into()), "{adapter:?}");
             assert_eq!(told, [], "{adapter:?} {role:?}");
             heap.under(format_args!("{adapter:?} {role:?}"), SMALL);
         }
@@ -99,7 +108,7 @@ fn a_flood_of_pongs_keeps_nothing_and_is_not_answered() {
 // A22
 #[test]
 fn a_million_control_frames_between_two_fragments_cost_nothing() {
-    let many = sampled(1_000_000, 100_000);
+    let many = sampled(1_000_000, 30_000);
     for role in ROLES {
         let thousand = to(role, PONG, "").repeat(1000);
         let count = |ws: &mut Ws| {
@@ -172,7 +181,7 @@ fn another_connection_of_the_same_thread_is_served_during_the_flood() {
         });
         let mut foe = Foe::new(tickwire::Role::Server, other);
         foe.shake();
-        for n in 0..100 {
+        for n in 0..20 {
             let question = format!("still there? {n}");
             foe.wire(masked(TEXT, &question));
             assert_eq!(foe.next(), (TEXT, question.into_bytes()));

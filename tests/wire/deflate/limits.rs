@@ -35,7 +35,7 @@ fn the_limit_is_on_what_it_becomes_and_on_what_comes() {
             assert_eq!((whole.unwrap().len(), chunked.unwrap().len()), (limit, limit));
             let [whole, chunked] = verdicts(takeover, &config, &send(limit + 1, pieces));
             assert_eq!((whole, chunked.unwrap().len()), (too_big.clone(), limit + 1));
-            let [whole, _] = verdicts(takeover, &config, &send(limit * 1000, pieces));
+            let [whole, _] = verdicts(takeover, &config, &send(limit * 20 + 10_000, pieces));
             assert_eq!(whole, too_big);
         }
         // What does not compress grows, and may.

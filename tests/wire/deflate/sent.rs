@@ -14,7 +14,7 @@ use super::*;
 mod over_sockets;
 
 proptest! {
-    #![proptest_config(cases(60))]
+    #![proptest_config(cases(sampled(60, 30) as u32))]
 
     #[test]
     fn how_reads_cut_compressed_messages_changes_nothing(

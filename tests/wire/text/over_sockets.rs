@@ -15,8 +15,10 @@ fn not_utf8(role: Role, payload: &[u8]) {
 // A36
 #[test]
 fn text_that_is_not_utf8_is_refused_wherever_the_fault_is() {
+    // Prime to the kinds of fault and of role.
+    let every = sampled(1, 5);
     for len in LENGTHS {
-        for at in 0..len {
+        for at in (len % every..len).step_by(every) {
             // A byte that is none, a character without its end, one too many.
             let fault: &[u8] = [&b"\xff"[..], b"\xe2\x82", b"\xc3\xa9\xa9"][at % 3];
             let mut payload = vec![b'a'; len];

@@ -22,15 +22,16 @@ fn bomb(mib: usize) -> Vec<u8> {
 // A39
 #[test]
 fn a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
-    let large = bomb(1024);
-    assert!(large.len() < 2 << 20);
+    const MIB: usize = 4 * MESSAGE >> 20;
+    let large = bomb(MIB);
+    assert!(large.len() < MIB << 11);
     for (role, takeover) in product(ROLES, [false, true]) {
         for (limit, mib, pieces) in [
             (10_000, 1, 1),
-            (1 << 20, 1024, 1),
-            (1 << 20, 1024, 5000),
-            (MESSAGE, 1024, 1),
-            (MESSAGE, 1024, 5000),
+            (1 << 20, MIB, 1),
+            (1 << 20, MIB, 5000),
+            (MESSAGE, MIB, 1),
+            (MESSAGE, MIB, 5000),
         ] {
             let bomb = if mib == 1 { bomb(1) } else { large.clone() };
             let mut wire = Vec::new();

@@ -139,22 +139,20 @@ fn corrupt_streams_fail_with_1007_or_are_what_they_say() {
 // A44
 #[test]
 fn messages_around_the_lengths_of_buffers_are_what_they_say() {
+    let lengths = [8, 14, 15, 16, 17, 20].map(|n| 1 << n).into_iter().flat_map(|n| n - 1..=n + 1);
+    let messages: Vec<_> = lengths.map(prose).collect();
+    let mut peer = Peer::best();
+    let with_takeover: Vec<_> = messages.iter().map(|message| peer.deflate(message)).collect();
+    let without: Vec<_> = messages.iter().map(deflated).collect();
     for (role, takeover) in product(ROLES, [false, true]) {
-        let lengths = [8, 14, 15, 16, 17, 20].map(|n| 1 << n);
-        let lengths: Vec<_> = lengths.into_iter().flat_map(|n| n - 1..=n + 1).collect();
-        let mut peer = Peer::best();
-        let mut wire = Vec::new();
-        for &len in &lengths {
-            if !takeover {
-                peer = Peer::best();
-            }
-            wire.extend(to(role, RSV1 | TEXT, peer.deflate(prose(len))));
-        }
+        let payloads = if takeover { &with_takeover } else { &without };
+        let frames = payloads.iter().map(|payload| to(role, RSV1 | TEXT, payload));
+        let wire = frames.collect::<Vec<_>>().concat();
         for story in scene(role, takeover).attack(|foe| foe.say(&wire)) {
             let who = format!("{:?} {role:?} {takeover}", story.adapter);
-            assert_eq!(story.fate.seen.len(), lengths.len(), "{who}");
-            for (seen, &len) in story.fate.seen.iter().zip(&lengths) {
-                assert!(*seen == text(&prose(len)), "{who}: {len}");
+            assert_eq!(story.fate.seen.len(), messages.len(), "{who}");
+            for (seen, message) in story.fate.seen.iter().zip(&messages) {
+                assert!(*seen == text(message), "{who}: {}", message.len());
             }
             story.heap.under(who, partial((1 << 20) + 1) + INFLATE + GROWN);
         }
@@ -167,24 +165,26 @@ const DESCRIBED: &[u8] = b"\x05\xc0\x81\x00\x00\x00\x00\x00\x90\xff\x6b\x00";
 // A45
 #[test]
 fn last_blocks_in_the_middle_and_floods_of_empty_ones_leave_later_messages_right() {
+    let middle = [
+        Peer::best().flush(b"first ", FlushCompress::Finish),
+        Peer::best().flush(b"second", FlushCompress::Finish),
+        deflated(" third"),
+    ];
+    // Blocks without content, far more bytes than any buffer has: stored, each the last one, four
+    // of fixed codes in 5 bytes, or of codes that are described.
+    const MANY: usize = 200_000;
+    let flood = |block: &[u8], last| [block.repeat(MANY / block.len()), deflated(last)].concat();
+    let stored = flood(b"\0\0\0\xff\xff", "stored");
+    let last = flood(b"\x03\0", "last");
+    let fixed = flood(b"\x02\x08\x20\x80\0", "fixed");
+    let codes = flood(DESCRIBED, "described");
     for (role, takeover) in product(ROLES, [false, true]) {
-        let middle = [
-            Peer::best().flush(b"first ", FlushCompress::Finish),
-            Peer::best().flush(b"second", FlushCompress::Finish),
-            deflated(" third"),
-        ];
-        // Half a MiB of blocks without content: stored, each the last one, four of fixed codes
-        // in 5 bytes, or of codes that are described.
-        let stored = [b"\0\0\0\xff\xff".repeat(100_000), deflated("stored")].concat();
-        let last = [b"\x03\0".repeat(250_000), deflated("last")].concat();
-        let fixed = [b"\x02\x08\x20\x80\0".repeat(100_000), deflated("fixed")].concat();
-        let codes = [DESCRIBED.repeat(30_000), deflated("described")].concat();
         let wire = [
             to(role, RSV1 | TEXT, middle.concat()),
-            to(role, RSV1 | TEXT, stored),
-            to(role, RSV1 | TEXT, last),
-            to(role, RSV1 | TEXT, fixed),
-            to(role, RSV1 | TEXT, codes),
+            to(role, RSV1 | TEXT, &stored),
+            to(role, RSV1 | TEXT, &last),
+            to(role, RSV1 | TEXT, &fixed),
+            to(role, RSV1 | TEXT, &codes),
             to(role, RSV1 | TEXT, deflated("after all")),
             to(role, TEXT, "plain"),
         ];

@@ -152,6 +152,8 @@ fn hard(len: usize, n: u64) -> Vec<u8> {
 #[test]
 fn input_that_defeats_matching_comes_back_as_it_was_at_every_setting() {
     const LENGTHS: [usize; 8] = [1, 2, 257, 258, 259, 5000, 33_000, 150_000];
+    let each = product(LENGTHS, 0..4).enumerate();
+    let messages: Arc<[_]> = each.map(|(n, (len, _))| hard(len, n as u64)).collect();
     for level in 1..=9 {
         let bits = 9 + (level % 7);
         let mut deflate = Deflate { min_size: 0, level, ..Deflate::default() };
@@ -161,25 +163,19 @@ fn input_that_defeats_matching_comes_back_as_it_was_at_every_setting() {
             config: Config { deflate: Some(deflate), ..Config::default() },
             lines: PLAIN_OFFER,
         };
-        let send = |ws: &mut Ws| {
-            for (n, len) in LENGTHS.into_iter().enumerate() {
-                for n in 4 * n..4 * n + 4 {
-                    let message = uncounted(|| hard(len, n as u64));
-                    ws.send(&message).unwrap();
-                    uncounted(|| drop(message));
-                }
-            }
+        let to_send = messages.clone();
+        let send = move |ws: &mut Ws| {
+            to_send.iter().for_each(|message| ws.send(message).unwrap());
             End::of(ws.close(None))
         };
         for (adapter, end, (), heap) in scene.act(send, |foe| {
             let mut reader = Reader::new(true);
-            for (n, len) in LENGTHS.into_iter().enumerate() {
-                for n in 4 * n..4 * n + 4 {
-                    if level % 2 != 0 {
-                        reader = Reader::new(false);
-                    }
-                    assert!(reader.read(foe.next(), len) == hard(len, n as u64), "{level} {len}");
+            for message in &*messages {
+                if level % 2 != 0 {
+                    reader = Reader::new(false);
                 }
+                let len = message.len();
+                assert!(reader.read(foe.next(), len) == *message, "{level} {len}");
             }
             assert_eq!(foe.next(), (CLOSE, vec![]));
             foe.say(&foe.frame(CLOSE, ""));
@@ -194,12 +190,12 @@ fn input_that_defeats_matching_comes_back_as_it_was_at_every_setting() {
 #[test]
 fn what_a_large_message_took_is_given_back_after_it_was_sent() {
     let len = sampled(12 << 20, 3 << 20);
+    let message = Arc::new(hard(len, 2));
     for (role, takeover) in product(ROLES, [false, true]) {
+        let message = message.clone();
         let send = move |ws: &mut Ws| {
             let before = live();
-            let message = uncounted(|| hard(len, 2));
-            ws.send(&message).unwrap();
-            uncounted(|| drop(message));
+            ws.send(&*message).unwrap();
             // Small ones, up to where what is large is given up.
             for _ in 0..70 {
                 ws.send("small").unwrap();
