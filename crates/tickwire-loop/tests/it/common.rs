@@ -1,7 +1,8 @@
 //! A loop in a thread, blocking clients, and raw sockets.
+use socket2::SockRef;
 use std::{
     io::{Read, Write, stderr},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -67,6 +68,16 @@ impl<T: Send + 'static> Running<T> {
         handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>) + Send + 'static,
     ) -> Self {
         Self::with(Settings::default(), door, handler)
+    }
+
+    /// Lets the peers of the test come to this door, where the system holds few bytes of each
+    /// connection: the loop has soon read a flood, and its writes soon block.
+    pub(crate) fn narrow(mut self, door: Door) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&listener).set_recv_buffer_size(64 << 10).unwrap();
+        SockRef::from(&listener).set_send_buffer_size(64 << 10).unwrap();
+        self.address = self.call(|net| net.listen_on(listener, door).unwrap());
+        self
     }
 
     /// Does something in the loop, and waits for its result.

@@ -37,7 +37,7 @@ fn producer(plan: Plan, door: Door) -> (Running<()>, Receiver<()>) {
     let (tell, told) = channel();
     let (mut fills, mut refused, mut peer) = (0, false, None);
     let message = vec![7; plan.most / 2];
-    let server = Running::at(door, move |net, event| {
+    let server = Running::at(Door::new(Config::default()), move |net, event| {
         match event {
             Event::Request { answer, .. } => return answer.accept(Accept::default(), ()),
             Event::Open(handle) => {
@@ -73,7 +73,7 @@ fn producer(plan: Plan, door: Door) -> (Running<()>, Receiver<()>) {
         }
         (fills, refused) = (fills + 1, true);
     });
-    (server, told)
+    (server.narrow(door), told)
 }
 
 fn each_refusal_has_one_room<S: Stream + Send + 'static>(
@@ -131,7 +131,7 @@ fn room_follows_each_refusal_though_the_stream_never_blocks() {
 
 #[test]
 fn room_follows_each_refusal_when_the_stream_has_blocked() {
-    each_refusal_has_one_room_everywhere(false, 4 << 20, true);
+    each_refusal_has_one_room_everywhere(false, 1 << 20, true);
 }
 
 #[test]

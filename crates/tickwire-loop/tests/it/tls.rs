@@ -1,9 +1,9 @@
 //! `wss`, as server and as client.
 use crate::{
-    common::{Running, echo_at, frame, next, open, say, telling},
-    fairness::ByHand,
+    common::{Running, echo, echo_at, frame, next, open, say, telling},
+    fairness::{ByHand, long_pings},
     limits::{each_of_a_storm_gets_in, least, three_places},
-    slow::{block, impatient, opened, server_at, stalls},
+    slow::{block, opened, server_at, stalls},
 };
 use std::{
     io::{Read, Write},
@@ -186,10 +186,9 @@ fn a_peer_that_stops_in_its_handshake_of_tls_is_given_up_and_keeps_nobody_waitin
 #[test]
 fn a_peer_that_reads_no_ciphertext_ends_when_the_time_for_writing_is_over() {
     for keys in [true, false].map(keys) {
-        let door = Door::new(impatient()).tls(keys.server.clone());
-        let (server, told) = server_at(Settings::default(), door);
-        let _stalled = connect(&keys.client, server.address).unwrap();
-        assert!(stalls(&server, &told));
+        let door = |config| Door::new(config).tls(keys.server.clone());
+        let connect = |server: &Running<()>| connect(&keys.client, server.address).unwrap();
+        assert!(stalls(door, connect));
     }
 }
 
@@ -216,13 +215,14 @@ fn each_of_more_clients_than_there_are_places_gets_in_over_wss() {
 /// Each turn reads once, so there is always something to read, in the session or in the stream.
 #[test]
 fn a_flood_of_pings_over_tls_does_not_put_off_the_deadline_on_data() {
+    let pings = long_pings();
     for keys in [true, false].map(keys) {
-        let time = Duration::from_millis(200);
+        let time = Duration::from_millis(50);
         let config = Config { data_timeout: Some(time), close_timeout: time, ..Config::default() };
         let settings = Settings { turn_bytes: 1, ..Settings::default() };
-        let server = secure_echo_with(settings, config, &keys);
+        let door = Door::new(config).tls(keys.server.clone());
+        let server = echo(settings, Config::default()).narrow(door);
         let mut far = by_rustls(&server, &keys);
-        let pings = b"\x89\x80\0\0\0\0".repeat(10_000);
         while far.write_all(&pings).is_ok() {}
         server.wait_for(|counts| counts.accepted == 1 && counts.open == 0);
     }
@@ -306,7 +306,7 @@ fn ciphertext_that_waits_is_written_once_the_peer_reads() {
         let door = Door::new(config).tls(keys.server.clone());
         let (server, told) = server_at(Settings::default(), door);
         let mut ws = connect(&keys.client, server.address).unwrap();
-        let (sent, in_session) = block(&server, opened(&told));
+        let (sent, in_session) = block(&server, opened(&told)).unwrap();
         assert!(in_session);
         for _ in 0..sent {
             assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[0; 10_000])));

@@ -21,7 +21,7 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const MS: Duration = Duration::from_millis(1);
 /// An honest peer on a slow line sends 16 KiB in this time.
-const PAUSE: Duration = Duration::from_millis(15);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A client. It reads what comes, and keeps the last bytes.
 struct Peer {
