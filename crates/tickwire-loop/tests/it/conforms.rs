@@ -11,7 +11,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use suite::{none_failed, probed, tried};
+use suite::{Tried, none_failed, probed, tried};
 use testkit::PATIENCE;
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Net};
@@ -101,7 +101,7 @@ fn over(mut session: Session, mut stream: TcpStream) -> Session {
 fn passes(role: Role, run: impl Fn(Session) -> Session + Sync) {
     let env = &probed(role, &run);
     let run = &run;
-    let sessions: Vec<Session> = thread::scope(|scope| {
+    let all: Vec<Tried> = thread::scope(|scope| {
         let parts = [0, 1, 2, 3].map(|part| {
             let chosen = move |case: &Case| {
                 let id = case.id.bytes().map(usize::from).sum::<usize>();
@@ -111,7 +111,7 @@ fn passes(role: Role, run: impl Fn(Session) -> Session + Sync) {
         });
         parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
     });
-    none_failed("loop", &sessions);
+    none_failed("loop", &all);
 }
 
 #[test]
