@@ -351,17 +351,19 @@ enum Call {
     },
 }
 
+/// Without `prop_oneof`, which seeds a generator for each of its kinds, at each value: three quarters
+/// of the time.
 fn call() -> impl Strategy<Value = Call> {
-    prop_oneof![
-        5 => (proptest::option::of(0_u64..6), 8_usize..600)
-            .prop_map(|(key, len)| Call::Push { key, len }),
-        2 => (0_usize..3000).prop_map(|taken| Call::Feed { taken }),
-        1 => (0_u64..40).prop_map(|ms| Call::Pass { ms }),
-    ]
+    let parts = (0..8, 0_u64..12, 8_usize..600, 0_usize..3000, 0_u64..40);
+    parts.prop_map(|(kind, key, len, taken, ms)| match kind {
+        0..5 => Call::Push { key: Some(key).filter(|key| *key < 6), len },
+        5..7 => Call::Feed { taken },
+        _ => Call::Pass { ms },
+    })
 }
 
 proptest! {
-    #![proptest_config(cases(sampled(400, 120) as u32))]
+    #![proptest_config(cases(400))]
 
     /// Whatever happens: the bounds hold, the counters add up, what arrives is in order and whole,
     /// nothing is lost under `Wait`, nothing too old arrives under `DropOldest`, and the newest of
