@@ -308,7 +308,7 @@ fn talk<E: End>(how: How, config: &Config, messages: Vec<OwnedMessage>) {
 }
 
 fn two_ends_meet_and_talk<E: End>() {
-    let messages = [0, 200, 70_000, 3 << 20].map(crate::binary);
+    let messages = [0, 200, 70_000, 3 << 19].map(crate::binary); // beyond `high_water`
     for how in [How::PLAIN, How::FLAT, How::HOLDS] {
         talk::<E>(how, &Config::default(), messages.to_vec());
     }

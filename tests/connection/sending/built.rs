@@ -154,7 +154,7 @@ fn a_built_message_is_the_frame_that_feed_makes_for_every_length_and_room() {
             .enumerate()
             {
                 // Every other length and way is of the other kind.
-                if (nth + way + kind as usize) % sampled(1, 2) != 0 {
+                if !(nth + way + kind as usize).is_multiple_of(sampled(1, 2)) {
                     continue;
                 }
                 let ascii =
