@@ -269,9 +269,10 @@ fn a_paused_connection_is_not_received_for_without_bound_and_loses_nothing() {
     server.net.net().pause(handle, true);
     peer.set_nonblocking(true).unwrap();
     let message = frame(&[7; 1000]);
+    let messages = message.repeat(1000);
     let (mut sent, mut refused) = (0, 0);
     while refused < 50 {
-        match peer.write(&message[sent % message.len()..]) {
+        match peer.write(&messages[sent % message.len()..]) {
             Ok(n) => sent += n,
             Err(_) => refused += 1,
         }

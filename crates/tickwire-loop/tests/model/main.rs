@@ -1,9 +1,9 @@
 //! `tickwire-loop` against a reference that was written from its documentation alone.
 //!
-//! `TICKWIRE_IO_URING=1` runs everything over io_uring. Scripts are played for `MODEL_SECONDS`, by
-//! default for 15 s; with `TESTS=all`, for an hour. `MODEL_SEED=N` plays the script with this seed
-//! alone, or with `MODEL_SECONDS` this one first. Scripts count descriptors, so this process has no
-//! other test.
+//! `TICKWIRE_IO_URING=1` runs everything over io_uring. Plays 60 scripts; with `MODEL_SECONDS`, as
+//! many as end in this time; with `TESTS=all`, for an hour. `MODEL_SEED=N` plays the script with
+//! this seed alone, or with `MODEL_SECONDS` this one first. Scripts count descriptors, so this
+//! process has no other test.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(all(target_os = "linux", feature = "rustls", feature = "stamps"))]
 mod dice;
@@ -23,15 +23,16 @@ fn random_scripts_break_no_promise() {
     let number = |name| var(name).ok()?.parse::<u64>().ok();
     let all = var("TESTS").is_ok_and(|tests| tests == "all");
     let (began, first) = (Instant::now(), number("MODEL_SEED"));
-    let most = if all { 3600 } else { 15 };
-    let seconds = number("MODEL_SECONDS").unwrap_or(if first.is_some() { 0 } else { most });
+    let hour = (all && first.is_none()).then_some(3600);
+    let seconds = number("MODEL_SECONDS").or(hour);
+    let last = first.unwrap_or(60);
     for seed in first.unwrap_or(1).. {
         let mut dice = Dice::Seeded(Rng::new(seed));
         let (settings, config) = (settings(&mut dice, io_uring), config(&mut dice));
         let shown = format!("MODEL_SEED={seed}: {settings:?}, {config:?}");
         let script = AssertUnwindSafe(|| play(&mut dice, settings, config));
         catch_unwind(script).unwrap_or_else(|_| panic!("{shown}"));
-        if began.elapsed().as_secs() >= seconds {
+        if seconds.map_or(seed == last, |seconds| began.elapsed().as_secs() >= seconds) {
             return eprintln!("the last script: {seed}");
         }
     }
