@@ -265,7 +265,11 @@ impl Hostile {
 
     /// All of them.
     pub(crate) fn all(&mut self) -> Vec<u8> {
-        std::iter::from_fn(|| self.next()).flatten().collect()
+        let mut all = Vec::new();
+        while let Some(record) = self.next() {
+            all.extend_from_slice(&record);
+        }
+        all
     }
 
     /// A record before the next one, with any content: sealed with the key that is in use there, if

@@ -432,9 +432,12 @@ impl<S> Recorder<S> {
     }
 
     fn note(&self, bufs: &[IoSlice<'_>], n: usize) {
-        let mut all: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
-        all.truncate(n);
-        self.log.lock().push(all);
+        let mut written = Vec::with_capacity(n);
+        for buf in bufs {
+            let left = n - written.len();
+            written.extend_from_slice(buf.get(..left).unwrap_or(buf));
+        }
+        self.log.lock().push(written);
     }
 
     fn keep(&mut self, bufs: &[IoSlice<'_>]) -> usize {

@@ -6,7 +6,7 @@ use super::support::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
         Ws, async_tcp, product, runtime, self_signed, tcp_pair, wait,
     },
-    wire::{BINARY, CLOSE, TEXT, connection, peer, to},
+    wire::{BINARY, CLOSE, TEXT, bytes, connection, peer, to},
 };
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
@@ -194,7 +194,7 @@ fn messages_of_any_length_pass_both_adapters_in_both_roles() {
         let config = Config::default();
         let mut ws = Client::connect(client, &url, &config, authority.client()).unwrap();
         for n in [0, 1, 125, 126, 16_000, 16_384, 16_385, 65_536, 200_000, 1 << 20] {
-            let payload: Vec<u8> = (0..n).map(|i: u32| (i * 7 / 3) as u8).collect();
+            let payload = bytes(n);
             ws.send(&payload).unwrap();
             assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(payload)));
         }
@@ -221,7 +221,7 @@ fn messages_cut_into_frames_pass_over_tls() {
         let url = localhost_url(&address);
         let mut ws = Client::connect(client, &url, &config, authority.client()).unwrap();
         for n in [1000, 1001, 20_000, 100_000] {
-            let payload: Vec<u8> = (0..n).map(|i: u32| (i * 7 / 3) as u8).collect();
+            let payload = bytes(n);
             ws.send(&payload).unwrap();
             assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(payload)));
         }

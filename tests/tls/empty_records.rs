@@ -4,6 +4,7 @@
 use crate::support::{
     hostile::Hostile,
     tls::{Authority, Identity, product},
+    wire::sampled,
 };
 use std::{io::ErrorKind, sync::Arc};
 use tickwire::{
@@ -184,18 +185,25 @@ impl Outcome {
 }
 
 /// Every type, sealed and not, before every record. There is one, while we read late; and one, or
-/// more than are allowed in a row, while we close at some record.
+/// more than are allowed in a row, while we close at some record. Every third conversation is held,
+/// with another one first in each test; with `TESTS=all`, each.
 fn each_is_survived(version: &'static SupportedProtocolVersion, role: Role, in_place: bool) {
     let mut ours = Ours::new(version, role, in_place);
     let plain = ours.converse(None, |_, _| vec![]);
     assert!(matches!(plain.end, Some(Ok(()))), "{plain:?}");
-    let (mut run, mut failed) = (0, 0);
+    let nth = sampled(1, 3);
+    let first = usize::from(version == &TLS13) + usize::from(role == Role::Server);
+    let (mut run, mut held, mut failed) = (0, 0, 0);
     for (at, kind) in product(0..=plain.records, KINDS) {
         for sealed in [false, true] {
             for (count, most, closes) in
                 [(1, LATE, false), [(1, 100, true), (33, LATE, true)][run / 2 % 2]]
             {
                 run += 1;
+                if (run + first) % nth > 0 {
+                    continue;
+                }
+                held += 1;
                 ours.most = most;
                 let close_at = closes.then_some(run / 3 % (plain.records + 1));
                 let outcome = ours.converse(close_at, |number, peer| match number == at {
@@ -206,7 +214,7 @@ fn each_is_survived(version: &'static SupportedProtocolVersion, role: Role, in_p
             }
         }
     }
-    assert!(run > 150 && failed > run / 4 && failed < run, "{failed} of {run}");
+    assert!(run > 150 && failed > held / 4 && failed < held, "{failed} of {held}");
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn converse(ends: &Ends, number: usize) -> bool {
                 _ => {}
             }
             if matches!(steps, 1 | 3) {
-                said.extend((0..3u8).flat_map(|n| vec![n; 20_000]));
+                (0..3u8).for_each(|n| said.extend_from_slice(&[n; 20_000]));
             }
         }
         session::give(&mut tls, &peer.all());
