@@ -119,8 +119,8 @@ mod tests {
         let mut pool = Pool::default();
         for capacity in [1 << 20, 1 << 20, 2 << 20] {
             for _ in 0..100 {
-                let mut buffer = Vec::with_capacity(capacity);
-                buffer.resize(1 << 20, 0);
+                let mut buffer = vec![0; capacity];
+                buffer.truncate(1 << 20);
                 pool.give(buffer);
             }
             assert_eq!(pool.bytes, MOST);
