@@ -166,7 +166,7 @@ fn separators_in_quotes_are_no_separators_and_quotes_have_to_end() {
     for value in ["a; b=\"c,d\"", "a; b=\"c;d\"", "a; b=\"c", "a; b=\"c\\", "a; b=\"c\\\""] {
         refused(value);
     }
-    refused(&format!("a; b=\"{}", "\\c".repeat(20_000)));
+    refused(&format!("a; b=\"{}", "\\c".repeat(5000)));
     let lines = ["Sec-WebSocket-Extensions: a; b=\"c", "Sec-WebSocket-Extensions: d\""];
     assert_eq!(serve(&request(&lines)).status, 400, "a line ends them too");
 }
