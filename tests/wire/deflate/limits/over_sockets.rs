@@ -22,7 +22,7 @@ fn bomb(mib: usize) -> Vec<u8> {
 // A39
 #[test]
 fn a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
-    const MIB: usize = 4 * MESSAGE >> 20;
+    const MIB: usize = (4 * MESSAGE) >> 20;
     let large = bomb(MIB);
     assert!(large.len() < MIB << 11);
     for (role, takeover) in product(ROLES, [false, true]) {
