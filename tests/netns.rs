@@ -44,8 +44,8 @@ mod linux {
         tokio as adapter,
     };
 
-    const INTERVAL: Duration = Duration::from_secs(1);
-    const TIMEOUT: Duration = Duration::from_secs(1);
+    const INTERVAL: Duration = Duration::from_millis(500);
+    const TIMEOUT: Duration = Duration::from_millis(500);
     /// For a busy machine, on which a thread that is due may not run at once. Where one does not
     /// run for longer, all vanish once more.
     const SLACK: Duration = Duration::from_secs(1);

@@ -362,7 +362,7 @@ impl Stream for Silent {
 /// meanwhile.
 #[test]
 fn a_reader_that_waits_is_stopped_by_the_writers_close() {
-    bounded_each([(ms(200), ms(50)), (ms(5_000), ms(1_000))], |(timeout, tick)| {
+    bounded_each([(ms(200), ms(50)), (ms(4_100), ms(1_000))], |(timeout, tick)| {
         let waits = Arc::new(Waits {
             timeout: Mutex::default(),
             made: Mutex::default(),
