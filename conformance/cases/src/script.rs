@@ -34,6 +34,7 @@ use crate::judge::deflate::{self, Blocks, Token};
 use crate::judge::frame::Frame;
 use crate::session::Wait;
 use crate::vectors::hex;
+use std::sync::LazyLock;
 
 /// One step of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,9 +250,18 @@ fn blocks(word: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Bytes that are not the same at any small shift.
+/// Bytes that are not the same at any small shift: those of each index, xored.
 pub(crate) fn pattern(size: usize) -> Vec<u8> {
-    (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect()
+    /// The 256 bytes of 0, then those of 1 and so on.
+    static BLOCKS: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..1 << 16).map(|i: usize| (i ^ i >> 8) as u8).collect());
+    let mut bytes = Vec::with_capacity(size);
+    while bytes.len() < size {
+        let upper = bytes.len() >> 8;
+        let block = usize::from((upper ^ upper >> 8) as u8) << 8;
+        bytes.extend_from_slice(&BLOCKS[block..][..256.min(size - bytes.len())]);
+    }
+    bytes
 }
 
 /// `'text'`, hexadecimal digits, `deflate'text'`, each with `*times` behind it on wish.
@@ -270,4 +280,12 @@ fn payload(word: &str) -> Option<Vec<u8>> {
         return Some(deflate::literals(&quoted(text)?.repeat(times)));
     }
     quoted(unit).or_else(|| hex(unit)).map(|bytes| bytes.repeat(times))
+}
+
+#[test]
+fn a_pattern_is_the_bytes_of_each_index_xored() {
+    let size = (2 << 16) + 300;
+    let bytes: Vec<u8> = (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect();
+    assert_eq!(pattern(size), bytes);
+    assert_eq!(pattern(3), bytes[..3]);
 }

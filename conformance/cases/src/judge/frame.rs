@@ -65,11 +65,12 @@ pub(super) fn big_endian(bytes: &[u8]) -> u64 {
 /// XORs `payload` with the key; `offset` is the position of its first byte in the frame (5.3).
 pub fn mask(payload: &mut [u8], mut key: [u8; 4], offset: u64) {
     key.rotate_left((offset % 4) as usize);
-    let (fours, rest) = payload.as_chunks_mut();
-    for four in fours {
-        *four = (u32::from_ne_bytes(*four) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    let (many, rest) = payload.as_chunks_mut();
+    let keys = u128::from_ne_bytes(std::array::from_fn(|i| key[i % 4]));
+    for bytes in many {
+        *bytes = (u128::from_ne_bytes(*bytes) ^ keys).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(key) {
+    for (byte, key) in rest.iter_mut().zip(key.into_iter().cycle()) {
         *byte ^= key;
     }
 }
