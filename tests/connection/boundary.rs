@@ -7,7 +7,8 @@
 use crate::support::{
     heads::feed_head,
     wire::{
-        BINARY, CLOSE, CONT_OPEN, PING, ROLES, TEXT, TEXT_OPEN, close_body, connection, feed, to,
+        BINARY, CLOSE, CONT_OPEN, PING, ROLES, TEXT, TEXT_OPEN, arrive, close_body, connection,
+        frame_to,
     },
 };
 use bytes::Bytes;
@@ -48,15 +49,16 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
             // Received: a Ping that was answered, a message that is being looked at, another behind
             // it, a piece of a third.
             let mut conn = connection(role, &config);
-            let open = [to(role, TEXT_OPEN, SECRET), to(role, CONT_OPEN, SECRET)].concat();
+            let open =
+                [frame_to(role, TEXT_OPEN, SECRET), frame_to(role, CONT_OPEN, SECRET)].concat();
             let wire = [
-                to(role, PING, SECRET),
-                to(role, TEXT, SECRET),
-                to(role, BINARY, SECRET),
+                frame_to(role, PING, SECRET),
+                frame_to(role, TEXT, SECRET),
+                frame_to(role, BINARY, SECRET),
                 open[..open.len() - 1].to_vec(),
             ]
             .concat();
-            feed(&mut conn, &wire);
+            arrive(&mut conn, &wire);
             hides(&conn);
             assert_eq!(conn.step(), Ok(Step::Ping));
             hides(&conn);
@@ -93,7 +95,7 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
         }
         // A Close.
         let mut conn = connection(role, &Config::default());
-        feed(&mut conn, &to(role, CLOSE, close_body(4000, SECRET)));
+        arrive(&mut conn, &frame_to(role, CLOSE, close_body(4000, SECRET)));
         assert_eq!(conn.step(), Ok(Step::Close));
         hides(&conn);
         let mut conn = connection(role, &Config::default());
@@ -105,8 +107,8 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
         hides(&conn);
         // Text cut inside a character.
         let mut conn = connection(role, &Config::default());
-        let cut = to(role, TEXT_OPEN, [SECRET.as_bytes(), b"\xf0\x9f\x93"].concat());
-        feed(&mut conn, &cut);
+        let cut = frame_to(role, TEXT_OPEN, [SECRET.as_bytes(), b"\xf0\x9f\x93"].concat());
+        arrive(&mut conn, &cut);
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         hides(&conn);
     }
@@ -133,7 +135,7 @@ fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
     hides(&server);
     hides(&prepared);
     let wire = bytes::Buf::copy_to_bytes(&mut server.sender_mut().outgoing(), 10);
-    feed(&mut client, &wire);
+    arrive(&mut client, &wire);
     for _ in 0..2 {
         hides(&client);
         let _ = client.step().unwrap();
@@ -266,13 +268,13 @@ fn an_error_about_a_secret_does_not_repeat_it() {
     let small = Config { max_message: 5, ..Config::default() };
     for role in ROLES {
         for (config, wire) in [
-            (&Config::default(), to(role, TEXT, &invalid)),
-            (&Config::default(), to(role, CLOSE, [b"\x03\xe8", &*invalid].concat())),
-            (&Config::default(), to(role, CLOSE, [b"\x00\x00", SECRET.as_bytes()].concat())),
-            (&small, to(role, TEXT, SECRET)),
+            (&Config::default(), frame_to(role, TEXT, &invalid)),
+            (&Config::default(), frame_to(role, CLOSE, [b"\x03\xe8", &*invalid].concat())),
+            (&Config::default(), frame_to(role, CLOSE, [b"\x00\x00", SECRET.as_bytes()].concat())),
+            (&small, frame_to(role, TEXT, SECRET)),
         ] {
             let mut conn = connection(role, config);
-            feed(&mut conn, &wire);
+            arrive(&mut conn, &wire);
             let error = conn.step().unwrap_err();
             hides(&error);
             hidden(&error.to_string());

@@ -84,7 +84,7 @@ impl Clocked {
     }
 
     fn hear(&mut self, b0: u8, payload: impl AsRef<[u8]>) -> Vec<Seen> {
-        receive(&mut self.conn, &to(self.role, b0, payload))
+        receive(&mut self.conn, &frame_to(self.role, b0, payload))
     }
 
     /// A deadline passed at `now`: nothing more is delivered, and the peer is told.

@@ -30,7 +30,7 @@ impl Asked {
     /// What its peer sends, in one read.
     fn hear(&mut self, b0: u8, payload: impl AsRef<[u8]>) {
         let role = self.conn.role();
-        self.inbox.push_back(to(role, b0, payload));
+        self.inbox.push_back(frame_to(role, b0, payload));
     }
 
     fn wrote(&mut self) -> Vec<(u8, Vec<u8>)> {
@@ -182,7 +182,7 @@ fn each_deadline_is_waited_for_and_judged_when_the_stream_has_nothing_more() {
     for role in ROLES {
         // A frame that does not become whole.
         let mut end = asked(role, &Config { frame_timeout: 7 * SECOND, ..Config::default() });
-        end.inbox.push_back(to(role, BINARY, [1; 50])[..20].to_vec());
+        end.inbox.push_back(frame_to(role, BINARY, [1; 50])[..20].to_vec());
         end.fails_at(7, RecvError::FrameTimeout);
 
         // A Close that is not answered.
@@ -374,7 +374,7 @@ fn what_is_not_done_is_asked_for_again() {
         for _ in 0..3 {
             assert!(matches!(end.conn.next(Time::ZERO), Next::Read(_)));
         }
-        end.inbox.push_back(to(role, 0x83, ""));
+        end.inbox.push_back(frame_to(role, 0x83, ""));
         while !matches!(end.conn.next(Time::ZERO), Next::ShutDown) {
             end.turn();
         }
@@ -411,7 +411,8 @@ fn while_reading_is_paused_nothing_is_delivered_or_read_and_the_end_is_still_tol
         let config =
             Config { close_timeout: 5 * SECOND, write_timeout: 8 * SECOND, ..Config::default() };
         let mut end = asked(role, &config);
-        let all = [to(role, TEXT, "1"), to(role, TEXT, "2"), to(role, PING, "3")].concat();
+        let all = [frame_to(role, TEXT, "1"), frame_to(role, TEXT, "2"), frame_to(role, PING, "3")]
+            .concat();
         end.inbox.push_back(all);
         while end.seen.is_empty() {
             end.turn();
@@ -432,7 +433,7 @@ fn while_reading_is_paused_nothing_is_delivered_or_read_and_the_end_is_still_tol
         // A deadline passes: what was received comes first.
         end.wrote();
         end.room = 0;
-        end.inbox.push_back([to(role, TEXT, "5"), to(role, TEXT, "6")].concat());
+        end.inbox.push_back([frame_to(role, TEXT, "5"), frame_to(role, TEXT, "6")].concat());
         while end.seen.len() < 5 {
             end.turn();
         }

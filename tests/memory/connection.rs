@@ -58,7 +58,7 @@ fn receiving_allocates_nothing_in_steady_state() {
     for (role, size) in product(ROLES, SIZES) {
         for b0 in [TEXT, BINARY] {
             let mut conn = connection(role, &Config::default());
-            let one = to(role, b0, vec![b'x'; size]);
+            let one = frame_to(role, b0, vec![b'x'; size]);
             let wire = one.repeat(if size > 15 << 10 { 3 } else { 50 });
             pump(&mut conn, &wire);
             let mut messages = 0;
@@ -75,7 +75,8 @@ fn sizes_seen_before_allocate_nothing_in_any_order() {
         let mut sizes = SIZES.to_vec();
         sizes.extend((0..20).map(|_| rng.below(3000)));
         let payloads: Vec<_> = sizes.into_iter().map(|n| rng.bytes(n)).collect();
-        let wires: Vec<_> = payloads.iter().map(|payload| to(role, BINARY, payload)).collect();
+        let wires: Vec<_> =
+            payloads.iter().map(|payload| frame_to(role, BINARY, payload)).collect();
         let mut order: Vec<usize> = (0..wires.len()).collect();
         let mut conn = connection(role, &Config { high_water: usize::MAX, ..Config::default() });
         let mut turn = || {
@@ -101,11 +102,11 @@ fn sizes_seen_before_allocate_nothing_in_any_order() {
 fn receiving_fragments_and_control_frames_allocates_nothing_in_steady_state() {
     for role in ROLES {
         let wire = [
-            to(role, TEXT_OPEN, "x".repeat(3000)),
-            to(role, PING, "between"),
-            to(role, CONT_OPEN, ""),
-            to(role, CONT, "y".repeat(3000)),
-            to(role, PONG, ""),
+            frame_to(role, TEXT_OPEN, "x".repeat(3000)),
+            frame_to(role, PING, "between"),
+            frame_to(role, CONT_OPEN, ""),
+            frame_to(role, CONT, "y".repeat(3000)),
+            frame_to(role, PONG, ""),
         ];
         let wire = wire.concat().repeat(10);
         let mut conn = connection(role, &Config::default());
@@ -247,7 +248,7 @@ fn an_outbox_keeps_places_for_1024_messages_and_gives_more_back() {
 #[test]
 fn an_echo_allocates_nothing_in_steady_state() {
     for (role, size) in product(ROLES, SIZES) {
-        let wire = to(role, BINARY, vec![1; size]);
+        let wire = frame_to(role, BINARY, vec![1; size]);
         let mut conn = connection(role, &Config::default());
         let mut echo = || {
             let mut rest = &wire[..];
@@ -272,7 +273,7 @@ fn an_echo_allocates_nothing_in_steady_state() {
 #[test]
 fn an_overtaking_pong_and_ping_allocate_nothing_after_the_first() {
     for role in ROLES {
-        let ping = to(role, PING, [9; 125]);
+        let ping = frame_to(role, PING, [9; 125]);
         let payload = vec![1; 1000];
         let mut conn = connection(role, &Config::default());
         let mut turn = || {
@@ -352,10 +353,10 @@ fn memory_follows_the_bytes_received() {
 #[test]
 fn what_a_large_message_took_is_given_back() {
     for (role, mut conn) in connections(&Config::default()) {
-        let small = to(role, BINARY, "small");
+        let small = frame_to(role, BINARY, "small");
         pump(&mut conn, &small);
         let before = live();
-        let large = to(role, BINARY, vec![1; 8 << 20]);
+        let large = frame_to(role, BINARY, vec![1; 8 << 20]);
         pump(&mut conn, &large);
         drop(large);
         for _ in 0..70 {
@@ -369,7 +370,8 @@ fn what_a_large_message_took_is_given_back() {
 #[test]
 fn a_flood_of_pings_and_pongs_allocates_nothing_while_no_pong_is_written() {
     for role in ROLES {
-        let floods = [to(role, PING, [1; 125]), to(role, PONG, [2; 125])].concat().repeat(50);
+        let floods =
+            [frame_to(role, PING, [1; 125]), frame_to(role, PONG, [2; 125])].concat().repeat(50);
         let mut conn = connection(role, &Config::default());
         // The stream takes a byte of a message, and no more. So no Pong can leave: one gets its
         // place behind the message at the next look at `outgoing`, and the newest waits behind it.
@@ -392,11 +394,11 @@ fn a_flood_of_pings_and_pongs_allocates_nothing_while_no_pong_is_written() {
 #[test]
 fn empty_messages_and_many_fragments_take_no_memory_each() {
     for (role, mut conn) in connections(&Config::default()) {
-        let empty = to(role, TEXT, "").repeat(2000);
+        let empty = frame_to(role, TEXT, "").repeat(2000);
         pump(&mut conn, &empty);
         assert_eq!(count(|| assert_eq!(pump(&mut conn, &empty), 2000)), 0);
-        pump(&mut conn, &to(role, BINARY_OPEN, "x"));
-        let more = to(role, CONT_OPEN, "y").repeat(1000);
+        pump(&mut conn, &frame_to(role, BINARY_OPEN, "x"));
+        let more = frame_to(role, CONT_OPEN, "y").repeat(1000);
         let used = peak(|| (0..100).for_each(|_| assert_eq!(pump(&mut conn, &more), 0)));
         assert!(used < 1 << 20, "100 kB of fragments took {used}");
     }
@@ -409,14 +411,14 @@ fn a_connection_that_ended_frees_everything() {
     for role in ROLES {
         let one = |how: usize| {
             let mut conn = connection(role, &Config::default());
-            pump(&mut conn, &to(role, BINARY, vec![1; 20_000]));
+            pump(&mut conn, &frame_to(role, BINARY, vec![1; 20_000]));
             conn.sender_mut().feed(Message::Text("x")).unwrap();
             match how {
                 0 => conn.sender_mut().close(None).unwrap(),
                 1 => conn.sender_mut().abort(None).unwrap(),
-                2 => drop(receive(&mut conn, &to(role, 0x83, ""))),
+                2 => drop(receive(&mut conn, &frame_to(role, 0x83, ""))),
                 3 => conn.report(Report::WriteFailed),
-                4 => drop(receive(&mut conn, &to(role, CLOSE, close_body(1000, "bye")))),
+                4 => drop(receive(&mut conn, &frame_to(role, CLOSE, close_body(1000, "bye")))),
                 _ => conn.receiver_mut().end_of_stream(),
             }
             conn.step().is_ok()

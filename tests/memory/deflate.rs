@@ -25,7 +25,7 @@ fn wire(role: Role, data: &[u8], times: usize) -> Vec<u8> {
     let mut raw = Compress::new(Compression::new(6), false);
     raw.compress(data, &mut out, FlushCompress::Sync).unwrap();
     out.truncate(raw.total_out() as usize - 4);
-    to(role, 0x40 | BINARY, out).repeat(times)
+    frame_to(role, 0x40 | BINARY, out).repeat(times)
 }
 
 fn data(size: usize) -> Vec<u8> {
@@ -35,7 +35,7 @@ fn data(size: usize) -> Vec<u8> {
 #[test]
 fn what_a_message_inflated_to_goes_back_though_a_plain_message_follows() {
     for role in ROLES {
-        let wire = [wire(role, &data(100 << 10), 1), to(role, TEXT, "short")].concat();
+        let wire = [wire(role, &data(100 << 10), 1), frame_to(role, TEXT, "short")].concat();
         let mut conn = open(role, agreed(true));
         assert_eq!(pump(&mut conn, &wire), 2);
         drop(conn.receiver_mut().reclaim());
@@ -125,7 +125,7 @@ fn exchange(conn: &mut Connection) {
 /// What an idle connection keeps that never compresses.
 fn plain(role: Role) -> i64 {
     each(role, None, |conn| {
-        pump(conn, &to(role, BINARY, data(1000)));
+        pump(conn, &frame_to(role, BINARY, data(1000)));
         conn.sender_mut().feed(data(1000)).unwrap();
         discard_outgoing(conn, usize::MAX);
         conn.receiver_mut().reclaim();
@@ -173,13 +173,13 @@ fn a_client_keeps_a_decompressor_from_the_first_message_of_a_server_with_takeove
     let takeover = Some(with_takeover(DeflateParams::default(), Role::Server));
     let fresh = each(role, takeover, |_| {}) - plain;
     let uncompressed = each(role, takeover, |conn| {
-        pump(conn, &to(role, BINARY, data(1000)));
+        pump(conn, &frame_to(role, BINARY, data(1000)));
         conn.receiver_mut().reclaim();
     }) - plain;
     let used = each(role, takeover, exchange) - plain;
     let closed = each(role, takeover, |conn| {
         exchange(conn);
-        receive(conn, &to(role, CLOSE, ""));
+        receive(conn, &frame_to(role, CLOSE, ""));
         discard_outgoing(conn, usize::MAX);
         conn.receiver_mut().reclaim();
         conn.sender_mut().reclaim();
@@ -260,7 +260,7 @@ fn connections_that_end_in_any_state_keep_nothing() {
     let whole = wire(Role::Server, &data, 1);
     let one = |how: usize| {
         let mut conn = open(Role::Server, agreed(how.is_multiple_of(2)));
-        feed(&mut conn, &whole[..20_000.min(whole.len() - 1)]);
+        arrive(&mut conn, &whole[..20_000.min(whole.len() - 1)]);
         let _ = conn.step();
         let open = Chunk { kind: DataKind::Binary, first: true, data: &data, last: false };
         conn.sender_mut().feed_chunk(open).unwrap();

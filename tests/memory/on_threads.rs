@@ -32,8 +32,8 @@ pub(crate) fn wires(is_server: bool) -> Vec<Vec<u8>> {
     for (i, size) in SIZES.into_iter().enumerate() {
         for size in [size, SIZES[SIZES.len() - 1 - i]] {
             let b0 = if wires.len() % 2 == 0 { TEXT } else { BINARY };
-            let mut wire = to(role_of(is_server), b0, vec![b'x'; size]);
-            wire.extend(to(role_of(is_server), PING, b"how are you?"));
+            let mut wire = frame_to(role_of(is_server), b0, vec![b'x'; size]);
+            wire.extend(frame_to(role_of(is_server), PING, b"how are you?"));
             wires.push(wire);
         }
     }

@@ -213,8 +213,8 @@ fn a_message_there_and_back_allocates_nothing_over_split_halves() {
 #[tokio::test]
 async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
     for (is_server, split) in [(true, false), (false, false), (true, true), (false, true)] {
-        let message = to(role_of(is_server), BINARY, b"x");
-        let wire = [to(role_of(is_server), PING, b"!"), message].concat();
+        let message = frame_to(role_of(is_server), BINARY, b"x");
+        let wire = [frame_to(role_of(is_server), PING, b"!"), message].concat();
         let io = Endless::new(vec![wire]);
         io.state().written.reserve(10 << 20);
         let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &Config::default()));
@@ -251,7 +251,7 @@ async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
 #[test]
 fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_none() {
     for (is_server, b0) in product([true, false], [TEXT, BINARY]) {
-        let wire = to(role_of(is_server), b0, [b'x'; 200]).repeat(20);
+        let wire = frame_to(role_of(is_server), b0, [b'x'; 200]).repeat(20);
         let io = Endless::new(vec![wire]);
         let mut ws = WebSocket::from_parts(io, conn(is_server, &config()));
         let mut next = || fresh!(ws.recv_owned()).unwrap().unwrap();

@@ -24,7 +24,7 @@ fn take(conn: &mut Connection, mut wire: &[u8], mut keep: impl FnMut(OwnedMessag
 #[cfg(feature = "std")]
 fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_none() {
     for (role, b0) in product(ROLES, [TEXT, BINARY]) {
-        let wire = to(role, b0, [b'x'; 200]).repeat(1000);
+        let wire = frame_to(role, b0, [b'x'; 200]).repeat(1000);
         let mut conn = connection(role, &Config::default());
         take(&mut conn, &wire, drop);
         let mut kept = Vec::with_capacity(1000);
@@ -42,7 +42,7 @@ fn each_allocation_for_messages_that_a_block_takes_stands_for_16_kib() {
     let mut rng = testkit::Rng::new(3);
     for (role, most) in product(ROLES, [10, 200, 1500, 4096]) {
         let sizes: Vec<_> = (0..1000).map(|_| 1 + rng.below(most)).collect();
-        let wires: Vec<_> = sizes.iter().map(|&n| to(role, BINARY, vec![1; n])).collect();
+        let wires: Vec<_> = sizes.iter().map(|&n| frame_to(role, BINARY, vec![1; n])).collect();
         let sum: usize = sizes.iter().sum();
         let mut conn = connection(role, &Config::default());
         take(&mut conn, &wires.concat(), drop);
@@ -56,7 +56,7 @@ fn each_allocation_for_messages_that_a_block_takes_stands_for_16_kib() {
 #[test]
 fn a_longer_message_has_an_allocation_of_its_own_and_keeps_no_more_alive() {
     for role in ROLES {
-        let wire = to(role, BINARY, vec![1; 4097]);
+        let wire = frame_to(role, BINARY, vec![1; 4097]);
         let mut conn = connection(role, &Config::default());
         take(&mut conn, &wire, drop);
         let (before, mut kept) = (live(), Vec::with_capacity(1));
@@ -70,7 +70,7 @@ fn a_longer_message_has_an_allocation_of_its_own_and_keeps_no_more_alive() {
 #[cfg(not(feature = "std"))]
 fn without_std_each_kept_message_has_an_allocation_of_its_own() {
     for role in ROLES {
-        let wire = to(role, BINARY, [b'x'; 200]).repeat(1000);
+        let wire = frame_to(role, BINARY, [b'x'; 200]).repeat(1000);
         let mut conn = connection(role, &Config::default());
         take(&mut conn, &wire, drop);
         let (before, mut kept) = (live(), Vec::with_capacity(1000));

@@ -1,6 +1,6 @@
 //! Heads of the opening handshake, right ones to be made wrong, and a handshake that reads them.
 pub(crate) use super::carriers::{ACCEPT, KEY};
-use super::wire::{every, feed, times};
+use super::wire::{arrive, every, times};
 use tickwire::{
     Connection, Message, Step,
     handshake::{HandshakeError, Progress, Reading, client, server},

@@ -1,7 +1,7 @@
 //! What a wire leads to, in few words: events and an abnormal end, a violation, or a Close.
 use crate::support::{
     carriers::{Outcome, run},
-    wire::{CLOSE, Seen, code_of_violation, to},
+    wire::{CLOSE, Seen, code_of_violation, frame_to},
 };
 use tickwire::{CloseCode, Config, RecvError, Role};
 
@@ -62,7 +62,7 @@ pub(crate) fn fails_behind(
 #[track_caller]
 pub(crate) fn closes(role: Role, body: &[u8], code: u16) -> Vec<u8> {
     let Outcome { seen, mut sent, code: told, clean, shut } =
-        run(role, &Config::default(), &to(role, CLOSE, body));
+        run(role, &Config::default(), &frame_to(role, CLOSE, body));
     let reason = String::from_utf8(body.get(2..).unwrap_or_default().to_vec()).unwrap();
     let frame = (!body.is_empty()).then_some((code, reason));
     assert_eq!(seen, [Seen::Close(frame), Seen::Closed], "{role:?}");

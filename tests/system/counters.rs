@@ -2,7 +2,7 @@
 //! and compressed.
 use crate::support::{
     tokio::{pair, run},
-    wire::{feed, product},
+    wire::{arrive, product},
 };
 use bytes::Bytes;
 use tickwire::{
@@ -27,7 +27,7 @@ fn carry(from: &mut Connection, to: &mut Connection, step: usize) -> (u64, u64) 
         outgoing.advance(bytes.len());
         writes += 1;
         for piece in bytes.chunks(step) {
-            feed(to, piece);
+            arrive(to, piece);
             reads += 1;
             while !matches!(to.step().unwrap(), Step::NeedInput | Step::Closed) {}
         }
@@ -104,7 +104,7 @@ fn what_is_refused_does_not_count() {
     client.sender_mut().feed(&[0; 11]).unwrap();
     use bytes::Buf;
     let bytes = client.sender_mut().outgoing().chunk().to_vec();
-    feed(&mut server, &bytes);
+    arrive(&mut server, &bytes);
     assert!(server.step().is_err());
     let received = server.receiver().counters();
     assert_eq!((received.messages, received.payload), (1, 3));

@@ -6,7 +6,7 @@ use super::support::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
         Ws, async_tcp, product, runtime, self_signed, tcp_pair, wait,
     },
-    wire::{BINARY, CLOSE, TEXT, bytes, connection, peer, to},
+    wire::{BINARY, CLOSE, TEXT, bytes, connection, frame_to, peer},
 };
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
@@ -103,7 +103,7 @@ fn near(adapter: Adapter, role: Role, takes: Takes) -> (Near, Log, Raw) {
 
 /// How long a frame is that this role sends.
 fn sent_len(role: Role, payload: usize) -> usize {
-    to(peer(role), TEXT, vec![0; payload]).len()
+    frame_to(peer(role), TEXT, vec![0; payload]).len()
 }
 
 /// Streams that do not buffer and those that do.
@@ -137,7 +137,7 @@ fn cases() -> impl Iterator<Item = (Adapter, Role, Takes)> {
 
 /// The peer closes, and ends the stream.
 fn bye(role: Role, raw: &mut Raw) {
-    raw.say(&to(role, CLOSE, &[]));
+    raw.say(&frame_to(role, CLOSE, &[]));
     raw.hear(sent_len(role, 0));
     raw.close_notify();
     raw.end_tcp();
@@ -316,10 +316,10 @@ fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
         let (go, may_read) = mpsc::channel();
         let peer = thread::spawn(move || {
             raw.handshake().unwrap();
-            raw.say(&to(role, TEXT, b"first"));
+            raw.say(&frame_to(role, TEXT, b"first"));
             // More than all buffers hold has to be read before a byte is read here.
             for i in 0..1000 {
-                raw.say(&to(role, BINARY, &vec![i as u8; 4000]));
+                raw.say(&frame_to(role, BINARY, &vec![i as u8; 4000]));
             }
             may_read.recv().unwrap();
             raw.hear(sent_len(role, 16 << 20));
@@ -408,7 +408,7 @@ fn a_stream_shows_the_one_below_and_nothing_of_its_session() {
 fn a_burst_leaves_in_one_record_and_one_write() {
     with_peer(
         |role, raw| {
-            raw.say(&to(role, TEXT, b"go"));
+            raw.say(&frame_to(role, TEXT, b"go"));
             raw.hear(sent_len(role, 2)); // what TLS had to say is said
             let wire = 20 * sent_len(role, 50) + sent_len(role, 9000) + sent_len(role, 40_000);
             raw.hear(wire);
@@ -446,7 +446,7 @@ fn of_a_write_that_breaks_off_no_message_is_unwritten_that_has_left() {
         let (mut ws, log, mut raw) = near(adapter, role, Takes::All);
         let peer = thread::spawn(move || {
             raw.handshake().unwrap();
-            raw.say(&to(role, TEXT, "agreed"));
+            raw.say(&frame_to(role, TEXT, "agreed"));
             raw.hear_all().0.len() / sent_len(role, 10_000)
         });
         assert_eq!(ws.recv().unwrap(), text("agreed"));
@@ -517,10 +517,10 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
             let mut raw = Raw::client(far, client);
             let peer = thread::spawn(move || {
                 raw.handshake().unwrap();
-                raw.say(&to(Role::Server, TEXT, b"go"));
+                raw.say(&frame_to(Role::Server, TEXT, b"go"));
                 raw.hear(10 * sent_len(Role::Server, 50) + sent_len(Role::Server, 9000));
-                raw.say(&to(Role::Server, CLOSE, &[]));
-                assert_eq!(raw.hear(2), to(Role::Client, CLOSE, &[]));
+                raw.say(&frame_to(Role::Server, CLOSE, &[]));
+                assert_eq!(raw.hear(2), frame_to(Role::Client, CLOSE, &[]));
                 raw.end_tcp(); // `WithoutTimeouts` waits for it, having no timeouts
                 // rustls's own stream does not announce its end.
                 assert_eq!(raw.hear_all(), (vec![], adapter == Adapter::Tokio));
@@ -583,7 +583,7 @@ fn hearing_each(role: Role, mut raw: Raw) -> (mpsc::Receiver<usize>, thread::Joi
     let (heard, all) = mpsc::channel();
     let peer = thread::spawn(move || {
         raw.handshake().unwrap();
-        raw.say(&to(role, TEXT, b"go"));
+        raw.say(&frame_to(role, TEXT, b"go"));
         for payload in SIZES {
             heard.send(raw.hear(sent_len(role, payload)).len()).unwrap();
         }
@@ -661,7 +661,7 @@ fn keys_may_change_at_any_time() {
         |role, raw| {
             for i in 0..10 {
                 raw.tls.refresh_traffic_keys().unwrap();
-                raw.say(&to(role, TEXT, format!("{i}").as_bytes()));
+                raw.say(&frame_to(role, TEXT, format!("{i}").as_bytes()));
                 raw.hear(sent_len(role, 1));
             }
             bye(role, raw);
@@ -728,8 +728,8 @@ fn breaks_after(last: &str, ws: &mut Near) -> Error {
 fn a_record_that_was_tampered_with_ends_the_connection() {
     with_peer(
         |role, raw| {
-            let mut wire = raw.record(&to(role, TEXT, b"good"));
-            let mut bad = raw.record(&to(role, TEXT, b"bad"));
+            let mut wire = raw.record(&frame_to(role, TEXT, b"good"));
+            let mut bad = raw.record(&frame_to(role, TEXT, b"bad"));
             *bad.last_mut().unwrap() ^= 1;
             wire.extend(bad); // in the same read
             raw.tcp.write_all(&wire).unwrap();
@@ -752,8 +752,8 @@ fn an_orderly_end_has_a_close_notify_in_both_directions() {
         let (mut ws, _, mut raw) = near(adapter, Role::Server, takes);
         let peer = thread::spawn(move || {
             raw.handshake().unwrap();
-            raw.say(&to(Role::Server, CLOSE, &[]));
-            assert_eq!(raw.hear_all(), (to(Role::Client, CLOSE, &[]), true));
+            raw.say(&frame_to(Role::Server, CLOSE, &[]));
+            assert_eq!(raw.hear_all(), (frame_to(Role::Client, CLOSE, &[]), true));
         });
         assert_eq!(ws.recv().unwrap(), None);
         peer.join().unwrap();
@@ -763,7 +763,7 @@ fn an_orderly_end_has_a_close_notify_in_both_directions() {
         let peer = thread::spawn(move || {
             raw.handshake().unwrap();
             raw.hear(sent_len(Role::Client, 0));
-            raw.say(&to(Role::Client, CLOSE, &[]));
+            raw.say(&frame_to(Role::Client, CLOSE, &[]));
             raw.close_notify();
             raw.end_tcp();
             assert_eq!(raw.hear_all(), (vec![], true));
@@ -782,8 +782,10 @@ fn a_close_notify_that_has_to_wait_goes_before_the_end_of_the_stream() {
         let (mut ws, _, mut raw) = near(adapter, Role::Server, Takes::Little);
         let peer = thread::spawn(move || {
             raw.handshake().unwrap();
-            raw.say(&[to(Role::Server, TEXT, b"x"), to(Role::Server, CLOSE, &[])].concat());
-            assert_eq!(raw.hear_all(), (to(Role::Client, CLOSE, &[]), true));
+            raw.say(
+                &[frame_to(Role::Server, TEXT, b"x"), frame_to(Role::Server, CLOSE, &[])].concat(),
+            );
+            assert_eq!(raw.hear_all(), (frame_to(Role::Client, CLOSE, &[]), true));
         });
         assert_eq!(again(|| ws.recv()).unwrap(), text("x"));
         match ws {
@@ -806,7 +808,7 @@ fn a_connection_that_is_dropped_was_not_closed() {
         let (mut ws, _, mut raw) = near(adapter, role, takes);
         let peer = thread::spawn(move || {
             raw.handshake().unwrap();
-            raw.say(&to(role, TEXT, b"x"));
+            raw.say(&frame_to(role, TEXT, b"x"));
             assert_eq!(raw.hear_all(), (vec![], false));
         });
         assert_eq!(ws.recv().unwrap(), text("x"));

@@ -5,7 +5,7 @@ use crate::{
     support::{
         hostile::Hostile,
         tls::{ADAPTERS, Adapter, Authority, Raw, Ws, async_tcp, runtime},
-        wire::{CLOSE, ROLES, TEXT, close_body, product, to},
+        wire::{CLOSE, ROLES, TEXT, close_body, frame_to, product},
     },
 };
 use std::{
@@ -133,14 +133,14 @@ fn records_that_split_and_join_frames_are_a_stream_all_the_same() {
     let numbers: Vec<String> = (0..50).map(|n| n.to_string()).collect();
     let texts: Vec<&str> = numbers.iter().map(|n| &**n).collect();
     let attack = |role, raw: &mut Raw| {
-        let frames: Vec<u8> = numbers.iter().flat_map(|n| to(role, TEXT, n)).collect();
+        let frames: Vec<u8> = numbers.iter().flat_map(|n| frame_to(role, TEXT, n)).collect();
         // A byte in each record; all in one; records of a length of their own, in segments of
         // another.
         frames.iter().for_each(|byte| raw.say(&[*byte]));
         raw.say(&frames);
         let wire: Vec<u8> = frames.chunks(13).flat_map(|piece| raw.record(piece)).collect();
         wire.chunks(29).for_each(|piece| raw.tcp.write_all(piece).unwrap());
-        raw.say(&to(role, CLOSE, close_body(1000, "")));
+        raw.say(&frame_to(role, CLOSE, close_body(1000, "")));
         raw.close_notify();
     };
     fares(attack, &texts.repeat(3), End::Closed, (1000, true));
@@ -149,7 +149,7 @@ fn records_that_split_and_join_frames_are_a_stream_all_the_same() {
 // A98
 #[test]
 fn an_end_without_a_close_notify_is_abnormal() {
-    fares(|role, raw| raw.say(&to(role, TEXT, "last")), &["last"], GONE, (1006, false));
+    fares(|role, raw| raw.say(&frame_to(role, TEXT, "last")), &["last"], GONE, (1006, false));
     fares(|_, _| (), &[], GONE, (1006, false));
 }
 
@@ -157,7 +157,7 @@ fn an_end_without_a_close_notify_is_abnormal() {
 #[test]
 fn a_close_notify_is_no_close() {
     let attack = |role, raw: &mut Raw| {
-        raw.say(&to(role, TEXT, "last"));
+        raw.say(&frame_to(role, TEXT, "last"));
         raw.close_notify();
     };
     fares(attack, &["last"], GONE, (1006, false));
@@ -168,8 +168,8 @@ fn a_close_notify_is_no_close() {
 fn of_a_record_or_a_frame_cut_off_nothing_is_delivered() {
     for cut in [1, 5, 6, 20] {
         let attack = |role, raw: &mut Raw| {
-            raw.say(&to(role, TEXT, "whole"));
-            let record = raw.record(&to(role, TEXT, "not whole"));
+            raw.say(&frame_to(role, TEXT, "whole"));
+            let record = raw.record(&frame_to(role, TEXT, "not whole"));
             raw.tcp.write_all(&record[..record.len() - cut]).unwrap();
         };
         fares(attack, &["whole"], GONE, (1006, false));
@@ -177,8 +177,8 @@ fn of_a_record_or_a_frame_cut_off_nothing_is_delivered() {
     // The record is whole, the frame is not: with a close_notify, and without one.
     for notify in [true, false] {
         let attack = |role, raw: &mut Raw| {
-            raw.say(&to(role, TEXT, "whole"));
-            let frame = to(role, TEXT, "not whole");
+            raw.say(&frame_to(role, TEXT, "whole"));
+            let frame = frame_to(role, TEXT, "not whole");
             raw.say(&frame[..frame.len() - 1]);
             if notify {
                 raw.close_notify();
@@ -192,10 +192,12 @@ fn of_a_record_or_a_frame_cut_off_nothing_is_delivered() {
 #[test]
 fn what_follows_a_close_notify_is_nobody_s_data() {
     let attack = |role, raw: &mut Raw| {
-        let mut wire = raw.record(&to(role, TEXT, "last"));
+        let mut wire = raw.record(&frame_to(role, TEXT, "last"));
         raw.tls.send_close_notify();
-        wire.extend(raw.record(&[to(role, TEXT, "invented"), to(role, CLOSE, "")].concat()));
-        wire.extend(to(role, TEXT, "not even a record"));
+        wire.extend(
+            raw.record(&[frame_to(role, TEXT, "invented"), frame_to(role, CLOSE, "")].concat()),
+        );
+        wire.extend(frame_to(role, TEXT, "not even a record"));
         raw.tcp.write_all(&wire).unwrap();
     };
     fares(attack, &["last"], GONE, (1006, false));
@@ -205,8 +207,8 @@ fn what_follows_a_close_notify_is_nobody_s_data() {
 #[test]
 fn behind_both_closes_no_close_notify_is_missed() {
     let attack = |role, raw: &mut Raw| {
-        raw.say(&to(role, TEXT, "last"));
-        raw.say(&to(role, CLOSE, close_body(1001, "")));
+        raw.say(&frame_to(role, TEXT, "last"));
+        raw.say(&frame_to(role, CLOSE, close_body(1001, "")));
     };
     fares(attack, &["last"], End::Closed, (1001, true));
 }
@@ -249,9 +251,9 @@ impl Empty {
 
 /// A text whose frame has 16,385 bytes, and the frame.
 fn long_text(role: Role) -> (String, Vec<u8>) {
-    let header = to(role, TEXT, "x".repeat(1000)).len() - 1000;
+    let header = frame_to(role, TEXT, "x".repeat(1000)).len() - 1000;
     let text = "x".repeat((16 << 10) + 1 - header);
-    let frame = to(role, TEXT, &text);
+    let frame = frame_to(role, TEXT, &text);
     (text, frame)
 }
 

@@ -6,7 +6,7 @@ use crate::support::{
     fuse,
     hostile::Hostile,
     tls::{ADAPTERS, Adapter, Authority, Identity, Ws, async_tcp, runtime, tcp_pair},
-    wire::{TEXT, connection, to},
+    wire::{TEXT, connection, frame_to},
 };
 use std::{
     io::{self, Read, Write},
@@ -210,7 +210,7 @@ fn open(adapter: Adapter, ends: &Ends) -> (Ours, mpsc::Sender<&'static str>) {
     thread::spawn(move || {
         let shaken = peer.handshake(&mut far);
         for text in said.iter().take_while(|_| shaken.is_ok()) {
-            peer.say(&to(role, TEXT, text));
+            peer.say(&frame_to(role, TEXT, text));
             let _ = far.write_all(&peer.all());
         }
     });

@@ -32,10 +32,10 @@ fn nothing_follows_a_close_not_even_a_pong_that_waited_for_another() {
             if second == PING {
                 conn.sender_mut().ping(b"b").unwrap();
             } else {
-                receive(&mut conn, &to(role, PING, "b"));
+                receive(&mut conn, &frame_to(role, PING, "b"));
             }
             if answer {
-                receive(&mut conn, &to(role, CLOSE, ""));
+                receive(&mut conn, &frame_to(role, CLOSE, ""));
             } else {
                 conn.sender_mut().close(None).unwrap();
             }
@@ -73,7 +73,7 @@ fn the_close_of_a_violation_overtakes_what_the_stream_refuses_and_drops_it() {
             let left = conn.sender().buffered_amount();
             let first = conn.sender_mut().feed_first("first").unwrap();
             let all = conn.sender().buffered_amount();
-            receive(&mut conn, &to(role, 0x83, ""));
+            receive(&mut conn, &frame_to(role, 0x83, ""));
             wire.extend(drain(&mut conn));
             let mut sent = sent(&wire);
             assert_eq!(sent.pop(), Some((CLOSE, vec![3, 0xea])));
@@ -100,8 +100,9 @@ fn the_close_of_a_violation_overtakes_what_the_stream_refuses_and_drops_it() {
 fn the_close_of_a_violation_goes_behind_the_replies_that_the_stream_takes() {
     // A15: what came before the violation was answered, in one batch with it.
     for (role, mut conn) in connections(&Config::default()) {
-        let wire = [to(role, TEXT, "a"), to(role, PING, "p"), to(role, 0x83, "")].concat();
-        feed(&mut conn, &wire);
+        let wire = [frame_to(role, TEXT, "a"), frame_to(role, PING, "p"), frame_to(role, 0x83, "")]
+            .concat();
+        arrive(&mut conn, &wire);
         assert_eq!(next(&mut conn), Some(text("a")));
         let reply = conn.sender_mut().feed("re: a").unwrap();
         assert_eq!(events(&mut conn).len(), 2);
@@ -158,18 +159,18 @@ fn a_connection_failed_by_the_application_delivers_nothing_more() {
     let frame = CloseFrame::with_reason(CODE, "no such room");
     let failed = RecvError::Failed { code: CODE };
     for role in ROLES {
-        let good = to(role, TEXT, "good");
+        let good = frame_to(role, TEXT, "good");
         for rest in [
-            to(role, TEXT, "bad"),
-            to(role, PING, "bad"),
-            to(role, TEXT_OPEN, "bad"),
-            to(role, CLOSE, close_body(1000, "")),
+            frame_to(role, TEXT, "bad"),
+            frame_to(role, PING, "bad"),
+            frame_to(role, TEXT_OPEN, "bad"),
+            frame_to(role, CLOSE, close_body(1000, "")),
             vec![0xff],
             vec![],
         ] {
             let config = Config { close_timeout: Duration::from_secs(60), ..Config::default() };
             let mut conn = connection(role, &config);
-            feed(&mut conn, &[good.clone(), rest.clone()].concat());
+            arrive(&mut conn, &[good.clone(), rest.clone()].concat());
             assert_eq!(next(&mut conn), Some(text("good")));
             let _ = conn.sender_mut().feed("reply").unwrap();
             let too_long = "x".repeat(124);
@@ -182,7 +183,7 @@ fn a_connection_failed_by_the_application_delivers_nothing_more() {
             for _ in 0..2 {
                 assert_eq!(conn.step(), Err(failed));
                 assert_eq!(conn.step_chunk(), Err(failed));
-                feed(&mut conn, &good);
+                arrive(&mut conn, &good);
             }
             assert_eq!(conn.fail(frame), Err(SendError::Closed));
             assert!(matches!(conn.sender_mut().feed("late"), Err(SendError::Closed)));
@@ -207,7 +208,7 @@ fn a_connection_failed_by_the_application_delivers_nothing_more() {
 fn failing_a_connection_that_closes_sends_no_second_close() {
     for (role, mut conn) in connections(&Config::default()) {
         // After the peer's Close nothing more is received anyway.
-        let _ = receive(&mut conn, &to(role, CLOSE, close_body(1000, "")));
+        let _ = receive(&mut conn, &frame_to(role, CLOSE, close_body(1000, "")));
         assert_eq!(conn.fail(CloseCode::POLICY_VIOLATION), Err(SendError::Closed));
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1000, ""))]);
         assert!(conn.closed().unwrap().clean);
@@ -215,7 +216,7 @@ fn failing_a_connection_that_closes_sends_no_second_close() {
         // After ours, messages up to the peer's would still be.
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().close(CloseCode::NORMAL).unwrap();
-        feed(&mut conn, &to(role, TEXT, "more"));
+        arrive(&mut conn, &frame_to(role, TEXT, "more"));
         assert_eq!(conn.fail(CloseCode::POLICY_VIOLATION), Ok(()));
         assert!(conn.step().is_err());
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1000, ""))]);
@@ -257,10 +258,10 @@ fn codes_and_error(conn: &Connection) -> (u16, u16, Option<RecvError>) {
 fn ended_by_the_peer(role: Role) -> [(Vec<u8>, (u16, u16, Option<RecvError>)); 4] {
     let too_big = RecvError::MessageTooBig { limit: 100 };
     [
-        (to(role, CLOSE, close_body(4000, "theirs")), (4000, 4000, None)),
-        (to(role, CLOSE, ""), (1005, 1005, None)),
-        (to(role, TEXT, [b'x'; 101]), (1006, 1009, Some(too_big))),
-        (to(role, 0x83, ""), (1006, 1002, Some(ProtocolError::ReservedOpCode.into()))),
+        (frame_to(role, CLOSE, close_body(4000, "theirs")), (4000, 4000, None)),
+        (frame_to(role, CLOSE, ""), (1005, 1005, None)),
+        (frame_to(role, TEXT, [b'x'; 101]), (1006, 1009, Some(too_big))),
+        (frame_to(role, 0x83, ""), (1006, 1002, Some(ProtocolError::ReservedOpCode.into()))),
     ]
 }
 
@@ -321,7 +322,7 @@ fn the_peers_code_is_1006_if_the_stream_ends_without_its_close() {
 #[test]
 fn with_auto_close_off_the_answer_is_the_callers() {
     for (role, mut conn) in connections(&Config { auto_close: false, ..Config::default() }) {
-        let seen = receive(&mut conn, &to(role, CLOSE, close_body(1000, "")));
+        let seen = receive(&mut conn, &frame_to(role, CLOSE, close_body(1000, "")));
         assert_eq!(seen, [closed_with(1000), Seen::Closed]);
         assert!(!conn.sender().has_outgoing());
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closing));
@@ -341,8 +342,8 @@ fn with_auto_close_off_the_answer_is_the_callers() {
 fn the_ending_walks_through_every_path() {
     // P070–P072
     for role in ROLES {
-        let closed: Vec<u8> = to(role, CLOSE, close_body(1000, ""));
-        let violation: Vec<u8> = to(role, 0x83, "");
+        let closed: Vec<u8> = frame_to(role, CLOSE, close_body(1000, ""));
+        let violation: Vec<u8> = frame_to(role, 0x83, "");
         let ends = [(closed, false), (violation, true)];
         for ((wire, fails), eof_early) in product(ends, [false, true]) {
             let mut conn = connection(role, &Config::default());
@@ -366,7 +367,7 @@ fn the_ending_walks_through_every_path() {
             }
             if !eof_early {
                 assert_eq!(conn.ending(), Ending::Discard);
-                feed(&mut conn, &[0xff; 1 << 17]);
+                arrive(&mut conn, &[0xff; 1 << 17]);
                 assert!(conn.step().is_err() == fails && conn.receiver().event().is_none());
                 assert_eq!(conn.ending(), Ending::Discard);
                 conn.receiver_mut().end_of_stream();
@@ -400,9 +401,9 @@ fn a_failed_write_lets_what_was_received_be_read() {
         assert_eq!(conn.sender_mut().feed("x"), Err(SendError::Closed));
         assert_eq!(conn.ready_state(), ReadyState::Closing);
         let wire = [
-            to(role, TEXT, "last"),
-            to(role, PING, ""),
-            to(role, CLOSE, close_body(1008, "policy")),
+            frame_to(role, TEXT, "last"),
+            frame_to(role, PING, ""),
+            frame_to(role, CLOSE, close_body(1008, "policy")),
         ];
         let want = [
             text("last"),
@@ -432,7 +433,7 @@ fn after_a_failed_write_reading_is_bounded_by_the_close_timeout() {
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
         tell(&mut conn, at(10)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(13)));
-        receive(&mut conn, &to(role, TEXT, "still"));
+        receive(&mut conn, &frame_to(role, TEXT, "still"));
         assert_eq!(tell(&mut conn, at(13)), Err(RecvError::CloseTimeout));
         assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
         assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
@@ -481,7 +482,7 @@ fn a_close_is_over_within_the_sum_of_its_steps() {
             drain(&mut conn);
         }
         last_moment(&mut conn, &mut now);
-        receive(&mut conn, &to(role, CLOSE, ""));
+        receive(&mut conn, &frame_to(role, CLOSE, ""));
         if stuck {
             last_moment(&mut conn, &mut now);
             drain(&mut conn);
@@ -510,7 +511,7 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().close(None).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
-        receive(&mut conn, &to(role, PING, "late"));
+        receive(&mut conn, &frame_to(role, PING, "late"));
         if fails {
             conn.report(Report::WriteFailed);
         } else {
@@ -518,7 +519,7 @@ fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
             conn.report(Report::WriteBlocked);
         }
         assert!(!conn.closed().is_some_and(|end| end.clean), "the peer's has not come");
-        let seen = receive(&mut conn, &to(role, CLOSE, ""));
+        let seen = receive(&mut conn, &frame_to(role, CLOSE, ""));
         assert_eq!(seen, [Seen::Close(None), Seen::Closed]);
         assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
         if !fails {
@@ -558,12 +559,16 @@ fn the_peers_end_cuts_no_frame_behind_our_close_wherever_it_comes() {
                 if !before {
                     wire.extend(write(&mut conn, at.min(lens[0])));
                 }
-                receive(&mut conn, &[to(role, PING, "?"), to(role, PING, long)].concat());
+                receive(
+                    &mut conn,
+                    &[frame_to(role, PING, "?"), frame_to(role, PING, long)].concat(),
+                );
                 conn.sender_mut().ping(b"mine").unwrap();
                 let more = at - wire.len();
                 wire.extend(write(&mut conn, more));
                 conn.report(Report::WriteBlocked);
-                let end = if violated { to(role, 0x83, "") } else { to(role, CLOSE, "") };
+                let end =
+                    if violated { frame_to(role, 0x83, "") } else { frame_to(role, CLOSE, "") };
                 receive(&mut conn, &end);
                 let starts = [0, lens[0], lens[0] + lens[1], lens[0] + lens[1] + lens[2]];
                 let begun = starts.iter().filter(|&&start| start < at).count().max(1);
@@ -600,11 +605,11 @@ fn a_peer_that_does_not_take_the_rest_of_a_frame_behind_our_close_is_no_error() 
             let mut conn = connection(role, &Config { write_timeout, ..Config::default() });
             conn.sender_mut().close(None).unwrap();
             drain(&mut conn);
-            receive(&mut conn, &to(role, PING, "?"));
+            receive(&mut conn, &frame_to(role, PING, "?"));
             write(&mut conn, 1);
             conn.report(Report::WriteBlocked);
             tell(&mut conn, at(8)).unwrap();
-            receive(&mut conn, &to(role, CLOSE, ""));
+            receive(&mut conn, &frame_to(role, CLOSE, ""));
             for now in [9, 10] {
                 tell(&mut conn, at(now)).unwrap();
                 let ending = if now < over { Ending::Flush } else { Ending::Done };
@@ -631,12 +636,12 @@ fn a_pong_placed_behind_our_close_is_dropped_when_the_peers_comes() {
             wire.push(out.chunk()[0]);
             out.advance(1);
         }
-        receive(&mut conn, &to(role, PING, "?"));
+        receive(&mut conn, &frame_to(role, PING, "?"));
         let close = if role == Role::Client { 8 } else { 4 };
         let pong = if role == Role::Client { 7 } else { 3 };
         let left = close + pong - usize::from(begun);
         assert_eq!(conn.sender_mut().outgoing().remaining(), left);
-        receive(&mut conn, &to(role, CLOSE, ""));
+        receive(&mut conn, &frame_to(role, CLOSE, ""));
         assert_eq!(conn.sender().buffered_amount(), left - pong);
         assert!(!conn.closed().unwrap().clean);
         wire.extend(drain(&mut conn));
@@ -708,16 +713,16 @@ fn converse(seed: u64, all: &mut BTreeSet<Said>) {
             }
             4..=7 => {
                 let piece = match rng.below(9) {
-                    0 | 1 => to(role, CLOSE, ""),
-                    2 => to(role, CLOSE, close_body(1000, "bye")),
-                    3 => to(role, TEXT_OPEN, "begun"),
+                    0 | 1 => frame_to(role, CLOSE, ""),
+                    2 => frame_to(role, CLOSE, close_body(1000, "bye")),
+                    3 => frame_to(role, TEXT_OPEN, "begun"),
                     4 => vec![BINARY],
-                    5 => to(role, PING, "?"),
-                    6 if rng.once_in(3) => to(role, 0x83, ""),
-                    _ => to(role, TEXT, "whole"),
+                    5 => frame_to(role, PING, "?"),
+                    6 if rng.once_in(3) => frame_to(role, 0x83, ""),
+                    _ => frame_to(role, TEXT, "whole"),
                 };
                 if !ended {
-                    feed(&mut conn, &piece);
+                    arrive(&mut conn, &piece);
                 }
             }
             8..=10 => {
@@ -806,7 +811,10 @@ fn a_close_that_came_confirms_all_however_late_it_is_met() {
     for role in ROLES {
         let config = Config { close_timeout: Duration::from_millis(50), ..Config::default() };
         let mut conn = connection(role, &config);
-        feed(&mut conn, &[to(role, TEXT, "a"), to(role, CLOSE, close_body(1000, ""))].concat());
+        arrive(
+            &mut conn,
+            &[frame_to(role, TEXT, "a"), frame_to(role, CLOSE, close_body(1000, ""))].concat(),
+        );
         assert_eq!(next(&mut conn), Some(text("a")));
         conn.set_paused(true);
         conn.sender_mut().close(CloseCode::NORMAL).unwrap();
@@ -864,9 +872,9 @@ fn the_ready_state_only_moves_forward() {
         assert_eq!(state, ReadyState::Open);
         for _ in 0..12 {
             match rng.below(12) {
-                0 => drop(receive(&mut conn, &to(role, CLOSE, ""))),
-                1 => drop(receive(&mut conn, &to(role, 0x83, ""))),
-                2 => drop(receive(&mut conn, &to(role, TEXT, "x"))),
+                0 => drop(receive(&mut conn, &frame_to(role, CLOSE, ""))),
+                1 => drop(receive(&mut conn, &frame_to(role, 0x83, ""))),
+                2 => drop(receive(&mut conn, &frame_to(role, TEXT, "x"))),
                 3 => drop(conn.sender_mut().close(None)),
                 4 => drop(conn.sender_mut().feed("x")),
                 5 => conn.receiver_mut().end_of_stream(),
@@ -898,7 +906,7 @@ fn a_second_close_changes_nothing() {
         assert_eq!(conn.sender().buffered_amount(), amount);
         assert_eq!(conn.sender().close_frame(), Some(first));
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, "first"))]);
-        let seen = receive(&mut conn, &to(role, CLOSE, ""));
+        let seen = receive(&mut conn, &frame_to(role, CLOSE, ""));
         assert_eq!(seen, [Seen::Close(None), Seen::Closed], "one event");
     }
     // Closing while it connects is to drop the handshake: nothing was sent but the request.
@@ -910,7 +918,7 @@ fn a_second_close_changes_nothing() {
 fn with_an_adapter_a_second_close_is_a_no_op() {
     use crate::support::carriers::Line;
     for role in ROLES {
-        let wire = to(role, CLOSE, close_body(1001, ""));
+        let wire = frame_to(role, CLOSE, close_body(1001, ""));
         let line = Line::new(&wire, usize::MAX);
         let conn = connection(role, &Config::default());
         let mut ws = tickwire::blocking::WebSocket::from_parts(line.clone(), conn);
@@ -953,7 +961,7 @@ fn the_body_of_a_close_is_empty_or_a_code_and_a_reason() {
 #[test]
 fn a_body_of_one_byte_is_refused() {
     for (role, byte) in product(ROLES, [0, 3, 0xff]) {
-        fails(role, &to(role, CLOSE, [byte]), ProtocolError::ShortClose);
+        fails(role, &frame_to(role, CLOSE, [byte]), ProtocolError::ShortClose);
     }
 }
 
@@ -964,7 +972,7 @@ fn a_reason_that_is_not_utf_8_or_ends_inside_a_character_is_refused() {
     let cut = [&b"\xc3"[..], b"ok\xe2\x82", b"\xf0\x9f\x99"];
     for (role, bad) in product(ROLES, not_utf8.into_iter().chain(cut)) {
         let body = [&[3, 0xe8], bad].concat();
-        fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
+        fails(role, &frame_to(role, CLOSE, body), ProtocolError::BadUtf8);
     }
 }
 
@@ -972,7 +980,7 @@ fn a_reason_that_is_not_utf_8_or_ends_inside_a_character_is_refused() {
 fn refused(codes: impl IntoIterator<Item = u16>) {
     for (code, role) in product(codes, ROLES) {
         for reason in ["", "why"] {
-            let wire = to(role, CLOSE, close_body(code, reason));
+            let wire = frame_to(role, CLOSE, close_body(code, reason));
             fails(role, &wire, ProtocolError::BadClose { code });
         }
     }
@@ -1076,7 +1084,7 @@ fn the_answer_to_our_close_is_not_answered() {
     for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().close(why(1001, "bye")).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, "bye"))]);
-        let seen = receive(&mut conn, &to(role, CLOSE, close_body(1001, "")));
+        let seen = receive(&mut conn, &frame_to(role, CLOSE, close_body(1001, "")));
         assert_eq!(seen, [Seen::Close(Some((1001, String::new()))), Seen::Closed]);
         assert!(drain(&mut conn).is_empty());
         assert!(conn.closed().unwrap().clean);
@@ -1089,7 +1097,7 @@ fn no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
     for (role, abort) in product(ROLES, [false, true]) {
         let mut conn = connection(role, &Config::default());
         let pong = |payload: &str| (PONG, payload.as_bytes().to_vec());
-        receive(&mut conn, &to(role, PING, "waits"));
+        receive(&mut conn, &frame_to(role, PING, "waits"));
         let tx = conn.sender_mut();
         if abort {
             tx.abort(None).unwrap()
@@ -1098,26 +1106,26 @@ fn no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
         }
         assert_eq!(tx.feed("after"), Err(SendError::Closed));
         assert_eq!(tx.feed_first("after"), Err(SendError::Closed));
-        receive(&mut conn, &to(role, PING, "late"));
+        receive(&mut conn, &frame_to(role, PING, "late"));
         conn.sender_mut().ping(b"own").unwrap();
         let mut frames = sent(&drain(&mut conn));
         frames.sort();
         let mut want = [(CLOSE, vec![]), (PING, b"own".to_vec()), pong("late"), pong("waits")];
         want.sort();
         assert_eq!(frames, want);
-        receive(&mut conn, &to(role, PING, "later"));
+        receive(&mut conn, &frame_to(role, PING, "later"));
         conn.sender_mut().pong(b"own").unwrap();
         assert_eq!(sent(&drain(&mut conn)), [pong("later"), pong("own")]);
         // Of a flood only the newest, as before a Close.
         for i in 0..1000 {
-            receive(&mut conn, &to(role, PING, format!("{i}")));
+            receive(&mut conn, &frame_to(role, PING, format!("{i}")));
             assert!(conn.sender().buffered_amount() < 17 * (6 + 3));
         }
         let frames = sent(&drain(&mut conn));
         assert!(frames.len() <= 16 && frames.last() == Some(&pong("999")), "{frames:?}");
         // What still waits when the peer's Close comes is dropped, and nothing comes after.
-        receive(&mut conn, &to(role, PING, "too late"));
-        receive(&mut conn, &[to(role, CLOSE, ""), to(role, PING, "behind")].concat());
+        receive(&mut conn, &frame_to(role, PING, "too late"));
+        receive(&mut conn, &[frame_to(role, CLOSE, ""), frame_to(role, PING, "behind")].concat());
         assert!(conn.closed().unwrap().clean);
         assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
         assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
@@ -1129,15 +1137,15 @@ fn no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
 #[test]
 fn a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
     for role in ROLES {
-        let ends = [(to(role, CLOSE, ""), None), (to(role, 0x83, ""), Some(1002_u16))];
+        let ends = [(frame_to(role, CLOSE, ""), None), (frame_to(role, 0x83, ""), Some(1002_u16))];
         for ((wire, code), auto_close) in product(ends, [true, false]) {
             let mut conn = connection(role, &Config { auto_close, ..Config::default() });
-            receive(&mut conn, &[to(role, PING, "before"), wire.clone()].concat());
+            receive(&mut conn, &[frame_to(role, PING, "before"), wire.clone()].concat());
             // Only if `auto_close` is off, the answer to a Close is ours to send.
             let _ = conn.sender_mut().close(None);
             assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
             assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
-            receive(&mut conn, &to(role, PING, "late"));
+            receive(&mut conn, &frame_to(role, PING, "late"));
             let body = code.map_or(vec![], |code| code.to_be_bytes().to_vec());
             let want = [(PONG, b"before".to_vec()), (CLOSE, body)];
             assert_eq!(sent(&drain(&mut conn)), want);
@@ -1152,7 +1160,7 @@ fn a_violation_behind_our_close_is_not_reported_and_drops_the_pong_that_waits() 
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().feed("data").unwrap();
         conn.sender_mut().close(None).unwrap();
-        receive(&mut conn, &[to(role, PING, "before"), to(role, 0x83, "")].concat());
+        receive(&mut conn, &[frame_to(role, PING, "before"), frame_to(role, 0x83, "")].concat());
         assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
         assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"data".to_vec()), (CLOSE, vec![])]);
         assert!(!conn.closed().is_some_and(|end| end.clean));
@@ -1170,7 +1178,7 @@ fn pings_do_not_prolong_the_wait_for_the_peers_close() {
         drain(&mut conn);
         tell(&mut conn, at(1000)).unwrap();
         for now in (1000..6000).step_by(100) {
-            receive(&mut conn, &to(role, PING, "?"));
+            receive(&mut conn, &frame_to(role, PING, "?"));
             assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
             assert_eq!(conn.poll_timeout(), Some(at(6000)));
             tell(&mut conn, at(now)).unwrap();
@@ -1192,11 +1200,11 @@ fn holds_where_messages_are_compressed_and_one_is_unfinished() {
         conn.sender_mut().feed_chunk(open).unwrap();
         conn.sender_mut().close(None).unwrap();
         let mut wire = write(&mut conn, 3); // into the fragment
-        receive(&mut conn, &to(role, PING, "?"));
+        receive(&mut conn, &frame_to(role, PING, "?"));
         wire.extend(drain(&mut conn));
         let frames: Vec<u8> = sent(&wire).iter().map(|frame| frame.0).collect();
         assert_eq!(frames, [0x41, CLOSE, PONG]);
-        receive(&mut conn, &to(role, PING, "?"));
+        receive(&mut conn, &frame_to(role, PING, "?"));
         assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
     }
 }
@@ -1208,11 +1216,11 @@ fn data_in_flight_after_our_close_is_still_received() {
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         let wire = [
-            to(role, TEXT, "late"),
-            to(role, BINARY_OPEN, "in "),
-            to(role, PONG, ""),
-            to(role, CONT, "pieces"),
-            to(role, CLOSE, ""),
+            frame_to(role, TEXT, "late"),
+            frame_to(role, BINARY_OPEN, "in "),
+            frame_to(role, PONG, ""),
+            frame_to(role, CONT, "pieces"),
+            frame_to(role, CLOSE, ""),
         ];
         let want = [
             text("late"),
@@ -1232,14 +1240,14 @@ fn the_peers_close_is_answered_once_and_what_follows_it_is_not_parsed() {
     let closes = [(vec![], None), (close_body(1000, ""), Some((1000, String::new())))];
     for (role, (body, frame)) in product(ROLES, closes) {
         for behind in [
-            to(role, TEXT, "x"),
-            to(role, PING, "?"),
-            to(role, CLOSE, close_body(1001, "")),
-            to(role, CLOSE, close_body(1000, "")).repeat(2),
+            frame_to(role, TEXT, "x"),
+            frame_to(role, PING, "?"),
+            frame_to(role, CLOSE, close_body(1001, "")),
+            frame_to(role, CLOSE, close_body(1000, "")).repeat(2),
             vec![0xff; times(5000, 500)],
             vec![0; 3],
         ] {
-            let wire = [to(role, CLOSE, &body), behind].concat();
+            let wire = [frame_to(role, CLOSE, &body), behind].concat();
             let outcome = run(role, &Config::default(), &wire);
             assert_eq!(outcome.seen, [Seen::Close(frame.clone()), Seen::Closed]);
             assert_eq!(outcome.sent, [(CLOSE, body.clone())]);
@@ -1277,16 +1285,16 @@ fn the_code_of_the_connection_is_that_of_the_first_close_received() {
     for role in ROLES {
         let code = |wire: &[u8]| run(role, &Config::default(), wire).code;
         assert_eq!(code(b""), 1006, "none came");
-        assert_eq!(code(&to(role, CLOSE, "")), 1005, "one without a code");
-        let one = to(role, CLOSE, close_body(4001, ""));
-        assert_eq!(code(&[&one[..], &to(role, CLOSE, close_body(4002, ""))].concat()), 4001);
-        assert_eq!(code(&to(role, CLOSE, close_body(1005, ""))), 1006, "one that was none");
+        assert_eq!(code(&frame_to(role, CLOSE, "")), 1005, "one without a code");
+        let one = frame_to(role, CLOSE, close_body(4001, ""));
+        assert_eq!(code(&[&one[..], &frame_to(role, CLOSE, close_body(4002, ""))].concat()), 4001);
+        assert_eq!(code(&frame_to(role, CLOSE, close_body(1005, ""))), 1006, "one that was none");
         // Ours is told apart.
         let mut conn = connection(role, &Config::default());
         conn.sender_mut().close(why(4000, "ours")).unwrap();
         drain(&mut conn);
         assert_eq!(conn.closed(), None);
-        receive(&mut conn, &to(role, CLOSE, close_body(4001, "theirs")));
+        receive(&mut conn, &frame_to(role, CLOSE, close_body(4001, "theirs")));
         let end = conn.closed().unwrap();
         assert_eq!((end.code, end.reason), (4001, "theirs"));
         assert_eq!(conn.sender().close_frame(), why(4000, "ours"));
@@ -1300,13 +1308,13 @@ fn no_end_of_any_kind_puts_1006_or_1005_on_the_wire() {
         let mut codes = Vec::new();
         for wire in [
             &b""[..],
-            &to(role, TEXT, "x"),
-            &to(role, TEXT_OPEN, "x"),
-            &to(role, CLOSE, ""),
-            &to(role, CLOSE, close_body(1006, "")),
-            &to(role, CLOSE, close_body(1005, "")),
-            &to(role, 0x83, ""),
-            &to(role, TEXT, "x")[..2],
+            &frame_to(role, TEXT, "x"),
+            &frame_to(role, TEXT_OPEN, "x"),
+            &frame_to(role, CLOSE, ""),
+            &frame_to(role, CLOSE, close_body(1006, "")),
+            &frame_to(role, CLOSE, close_body(1005, "")),
+            &frame_to(role, 0x83, ""),
+            &frame_to(role, TEXT, "x")[..2],
         ] {
             let closes = run(role, &Config::default(), wire).sent;
             let closes = closes.into_iter().filter(|(b0, _)| *b0 == CLOSE);
@@ -1322,7 +1330,9 @@ fn no_end_of_any_kind_puts_1006_or_1005_on_the_wire() {
 #[test]
 fn a_close_in_the_middle_of_a_message_is_handled_at_once() {
     for role in ROLES {
-        let wire = [to(role, TEXT_OPEN, "half"), to(role, CLOSE, close_body(1001, "bye"))].concat();
+        let wire =
+            [frame_to(role, TEXT_OPEN, "half"), frame_to(role, CLOSE, close_body(1001, "bye"))]
+                .concat();
         let outcome = run(role, &Config::default(), &wire);
         let close = Seen::Close(Some((1001, "bye".to_owned())));
         assert_eq!(outcome.seen, [close, Seen::Closed]);
@@ -1335,13 +1345,13 @@ fn a_close_in_the_middle_of_a_message_is_handled_at_once() {
 #[test]
 fn a_message_that_the_peers_close_cut_off_can_be_asked_for() {
     use tickwire::DataKind::{self, Binary, Text};
-    let close = |role| to(role, CLOSE, close_body(1000, ""));
+    let close = |role| frame_to(role, CLOSE, close_body(1000, ""));
     let check = |role: Role, wire: &[u8], cut: Option<DataKind>| {
         for chunks in [false, true] {
             let mut conn = connection(role, &Config::default());
-            for part in [wire, &close(role), &to(role, CONT, "behind")] {
+            for part in [wire, &close(role), &frame_to(role, CONT, "behind")] {
                 assert!(conn.closed().is_none_or(|end| end.cut == cut));
-                feed(&mut conn, part);
+                arrive(&mut conn, part);
                 let mut step = || if chunks { conn.step_chunk() } else { conn.step() };
                 while !matches!(step(), Ok(Step::NeedInput | Step::Closed)) {}
             }
@@ -1352,18 +1362,22 @@ fn a_message_that_the_peers_close_cut_off_can_be_asked_for() {
     };
     for role in ROLES {
         check(role, b"", None);
-        check(role, &to(role, TEXT, "whole"), None);
-        check(role, &[to(role, TEXT_OPEN, "wh"), to(role, CONT, "ole")].concat(), None);
-        check(role, &to(role, TEXT_OPEN, "Spam"), Some(Text));
-        check(role, &to(role, BINARY_OPEN, ""), Some(Binary));
-        check(role, &[to(role, BINARY_OPEN, "a"), to(role, CONT_OPEN, "b")].concat(), Some(Binary));
+        check(role, &frame_to(role, TEXT, "whole"), None);
+        check(role, &[frame_to(role, TEXT_OPEN, "wh"), frame_to(role, CONT, "ole")].concat(), None);
+        check(role, &frame_to(role, TEXT_OPEN, "Spam"), Some(Text));
+        check(role, &frame_to(role, BINARY_OPEN, ""), Some(Binary));
+        check(
+            role,
+            &[frame_to(role, BINARY_OPEN, "a"), frame_to(role, CONT_OPEN, "b")].concat(),
+            Some(Binary),
+        );
         // A violation says so by itself.
         let mut conn = connection(role, &Config::default());
-        receive(&mut conn, &[to(role, TEXT_OPEN, "a"), to(role, 0x83, "")].concat());
+        receive(&mut conn, &[frame_to(role, TEXT_OPEN, "a"), frame_to(role, 0x83, "")].concat());
         assert_eq!(conn.closed().and_then(|end| end.cut), None);
         #[cfg(feature = "deflate")]
         agreeing(tickwire::deflate::DeflateParams::default(), || {
-            check(role, &to(role, 0x41, b"\xf2\x48\xcd"), Some(Text));
+            check(role, &frame_to(role, 0x41, b"\xf2\x48\xcd"), Some(Text));
         });
     }
 }
@@ -1389,7 +1403,7 @@ fn a_server_ends_the_stream_as_soon_as_both_closes_have_passed() {
     }
     // So do the adapters, in either role.
     for role in ROLES {
-        assert!(run(role, &Config::default(), &to(role, CLOSE, "")).shut);
+        assert!(run(role, &Config::default(), &frame_to(role, CLOSE, "")).shut);
     }
 }
 
@@ -1416,7 +1430,7 @@ fn a_peer_that_never_answers_is_left_after_the_close_timeout() {
 #[test]
 fn a_close_is_clean_only_if_both_have_passed() {
     for role in ROLES {
-        let close = to(role, CLOSE, close_body(1000, ""));
+        let close = frame_to(role, CLOSE, close_body(1000, ""));
         // Theirs received, ours not written yet; then written.
         let mut conn = connection(role, &Config::default());
         receive(&mut conn, &close);
@@ -1443,10 +1457,10 @@ fn a_close_is_clean_only_if_both_have_passed() {
         conn.sender_mut().close(None).unwrap();
         write(&mut conn, 1);
         conn.report(Report::WriteFailed);
-        receive(&mut conn, &to(role, CLOSE, ""));
+        receive(&mut conn, &frame_to(role, CLOSE, ""));
         assert!(!conn.closed().is_some_and(|end| end.clean));
         // Neither.
-        assert!(!run(role, &Config::default(), &to(role, TEXT, "x")).clean);
+        assert!(!run(role, &Config::default(), &frame_to(role, TEXT, "x")).clean);
     }
 }
 

@@ -21,7 +21,7 @@ fn a_ping_flood_with_a_blocked_writer_is_bounded() {
         let last = times(4999, 99) as u32;
         for i in 0..=last {
             let payload = [&[b'.'; 121][..], &i.to_be_bytes()].concat();
-            receive(&mut conn, &to(role, PING, payload));
+            receive(&mut conn, &frame_to(role, PING, payload));
             if i % 3 == 0 {
                 conn.sender_mut().outgoing(); // a write that took nothing
                 conn.report(Report::WriteBlocked);
@@ -40,7 +40,7 @@ fn a_ping_flood_with_a_blocked_writer_is_bounded() {
 #[test]
 fn with_auto_pong_off_nothing_is_answered() {
     for (role, mut conn) in connections(&Config { auto_pong: false, ..Config::default() }) {
-        assert_eq!(receive(&mut conn, &to(role, PING, "x")), [Seen::Ping(b"x".to_vec())]);
+        assert_eq!(receive(&mut conn, &frame_to(role, PING, "x")), [Seen::Ping(b"x".to_vec())]);
         assert!(!conn.sender().has_outgoing());
         conn.sender_mut().pong(b"mine").unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(PONG, b"mine".to_vec())]);
@@ -97,7 +97,7 @@ fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
                 rest = read_frame(rest).map_or(&[], |(_, n)| &rest[n..]);
             }
             conn.sender_mut().ping(b"?").unwrap();
-            receive(&mut conn, &to(role, PING, "!"));
+            receive(&mut conn, &frame_to(role, PING, "!"));
             wire.extend(drain(&mut conn));
             let mut want = fed.clone();
             want.splice(begun..begun, [(PONG, b"!".to_vec()), (PING, b"?".to_vec())]);
@@ -121,7 +121,7 @@ fn control_frames_keep_their_order_around_a_close() {
             let data = load(&mut conn);
             let control = |conn: &mut tickwire::Connection, payload: &[u8]| {
                 conn.sender_mut().ping(payload).unwrap();
-                receive(conn, &to(role, PING, payload));
+                receive(conn, &frame_to(role, PING, payload));
             };
             control(&mut conn, b"a");
             let mut wire = write(&mut conn, at);
@@ -161,7 +161,7 @@ fn a_long_control_frame_is_refused_on_its_header() {
 #[test]
 fn a_control_frame_in_fragments_is_refused() {
     for (role, b0) in product(ROLES, [PING, PONG, CLOSE]) {
-        fails(role, &to(role, b0 & 0x7f, "\x03\u{68}"), ProtocolError::BadControlFrame);
+        fails(role, &frame_to(role, b0 & 0x7f, "\x03\u{68}"), ProtocolError::BadControlFrame);
     }
 }
 
@@ -172,7 +172,7 @@ fn a_ping_is_answered_with_its_own_bytes_text_or_not() {
     let no_text = b"\xff\xfe\x00\xc0\x80\xed\xa0\x80".to_vec();
     for (role, payload) in product(ROLES, lens.into_iter().chain([no_text])) {
         let seen = [Seen::Ping(payload.clone())];
-        assert_eq!(delivers(role, &to(role, PING, &payload), &seen), [(PONG, payload)]);
+        assert_eq!(delivers(role, &frame_to(role, PING, &payload), &seen), [(PONG, payload)]);
     }
 }
 
@@ -180,7 +180,7 @@ fn a_ping_is_answered_with_its_own_bytes_text_or_not() {
 #[test]
 fn pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest() {
     for role in ROLES {
-        let pings = |n: u8| (0..n).flat_map(|i| to(role, PING, [i])).collect::<Vec<u8>>();
+        let pings = |n: u8| (0..n).flat_map(|i| frame_to(role, PING, [i])).collect::<Vec<u8>>();
         for (n, first) in
             [(1, 0), (2, 0), (15, 0), (16, 0), (17, 16), (18, 17), (33, 32), (200, 199)]
         {
@@ -196,21 +196,21 @@ fn pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest() {
                 let wire = drain(&mut conn);
                 assert_eq!((sent(&wire), wire.len()), (want, amount), "of {n}");
                 // Counted anew behind each write.
-                receive(&mut conn, &to(role, PING, "again"));
+                receive(&mut conn, &frame_to(role, PING, "again"));
                 assert_eq!(sent(&drain(&mut conn)), [(PONG, b"again".to_vec())]);
             }
         }
         // Where little memory is, the bytes count too.
         let mut conn = connection(role, &Config { high_water: 300, ..Config::default() });
         for n in [2, 3, 4, 1] {
-            (0..n).for_each(|i| _ = receive(&mut conn, &to(role, PING, [i; 125])));
+            (0..n).for_each(|i| _ = receive(&mut conn, &frame_to(role, PING, [i; 125])));
             let want = if n <= 2 { (0..n).collect() } else { vec![n - 1] };
             let want: Vec<_> = want.into_iter().map(|i| (PONG, vec![i; 125])).collect();
             assert_eq!(sent(&drain(&mut conn)), want, "of {n}");
         }
         // A Pong of the application's own leaves no Ping without its answer.
         let mut conn = connection(role, &Config { high_water: 1, ..Config::default() });
-        receive(&mut conn, &to(role, PING, [1; 125]));
+        receive(&mut conn, &frame_to(role, PING, [1; 125]));
         conn.sender_mut().pong(&[2; 125]).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [1, 2].map(|i| (PONG, vec![i; 125])));
         let mut conn = connection(role, &Config::default());
@@ -227,7 +227,7 @@ fn pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest() {
 fn a_pong_nobody_asked_for_is_accepted_and_not_answered() {
     for (role, payload) in product(ROLES, [&b""[..], b"who?", &[0xff; 125]]) {
         let seen = [Seen::Pong(payload.to_vec())];
-        assert_eq!(delivers(role, &to(role, PONG, payload), &seen), []);
+        assert_eq!(delivers(role, &frame_to(role, PONG, payload), &seen), []);
     }
 }
 
@@ -243,7 +243,7 @@ fn a_pong_tells_by_its_payload_which_ping_it_answers() {
         }
         assert_eq!(pings, [1, 2, 3].map(|i| (PING, format!("{i}").into_bytes())));
         // The peer answers the latest only, which settles all three.
-        assert_eq!(receive(&mut conn, &to(role, PONG, "3")), [Seen::Pong(b"3".to_vec())]);
+        assert_eq!(receive(&mut conn, &frame_to(role, PONG, "3")), [Seen::Pong(b"3".to_vec())]);
         // With payloads of its own the connection does it, and takes the time of that one only.
         let at = |ms| Time::new(Duration::from_millis(ms));
         let mut conn = connection(role, &Config::default());
@@ -251,14 +251,14 @@ fn a_pong_tells_by_its_payload_which_ping_it_answers() {
             conn.sender_mut().measure_rtt(at(ms)).unwrap();
             sent(&drain(&mut conn)).pop().unwrap().1
         });
-        receive(&mut conn, &to(role, PONG, &pings[2]));
+        receive(&mut conn, &frame_to(role, PONG, &pings[2]));
         tell(&mut conn, at(75)).unwrap();
         let took =
             |conn: &tickwire::Connection| conn.sender().rtt().map(|rtt| (rtt.latest, rtt.minimum));
         let once = Some((Duration::from_millis(45), Duration::from_millis(45)));
         assert_eq!(took(&conn), once);
         for settled in &pings {
-            receive(&mut conn, &to(role, PONG, settled));
+            receive(&mut conn, &frame_to(role, PONG, settled));
             tell(&mut conn, at(99)).unwrap();
         }
         assert_eq!(took(&conn), once);
@@ -271,7 +271,7 @@ fn a_pong_tells_by_its_payload_which_ping_it_answers() {
             end = end.or(told.err().map(|error| (second, error)));
             drain(&mut conn);
             if second == 1 {
-                receive(&mut conn, &to(role, PONG, "early"));
+                receive(&mut conn, &frame_to(role, PONG, "early"));
             }
         }
         let (second, error) = end.expect("a dead peer is found");

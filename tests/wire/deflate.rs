@@ -136,7 +136,7 @@ fn verdicts(
         other => panic!("{other:?}"),
     };
     let mut conn = open(Role::Server, config, agreed(takeover));
-    feed(&mut conn, &wire);
+    arrive(&mut conn, &wire);
     let mut data = Vec::new();
     let mut chunked = Err(RecvError::UnexpectedEof);
     for event in chunks(&mut conn) {

@@ -37,7 +37,7 @@ fn wire(role: Role, items: &[Item]) -> (Vec<u8>, Vec<Seen>) {
     for item in items {
         match item {
             Item::Control { pong, payload } => {
-                wire.extend(to(role, if *pong { PONG } else { PING }, payload));
+                wire.extend(frame_to(role, if *pong { PONG } else { PING }, payload));
                 let payload = payload.clone();
                 seen.push(if *pong { Seen::Pong(payload) } else { Seen::Ping(payload) });
             }
@@ -52,19 +52,19 @@ fn wire(role: Role, items: &[Item]) -> (Vec<u8>, Vec<Seen>) {
                 for (i, len) in ends.into_iter().enumerate() {
                     let end = (from + len).min(bytes.len());
                     let opcode = if *is_text { TEXT_OPEN } else { BINARY_OPEN };
-                    wire.extend(to(
+                    wire.extend(frame_to(
                         role,
                         if first { opcode } else { CONT_OPEN },
                         &bytes[from..end],
                     ));
                     (from, first) = (end, false);
                     if let Some(ping) = pings.get(i) {
-                        wire.extend(to(role, PING, [*ping]));
+                        wire.extend(frame_to(role, PING, [*ping]));
                         seen.push(Seen::Ping(vec![*ping]));
                     }
                 }
                 let opcode = if *is_text { TEXT } else { BINARY };
-                wire.extend(to(role, if first { opcode } else { CONT }, &bytes[from..]));
+                wire.extend(frame_to(role, if first { opcode } else { CONT }, &bytes[from..]));
                 seen.push(if *is_text { text(&string) } else { binary(bytes) });
             }
         }
@@ -84,7 +84,7 @@ fn in_chunks(role: Role, config: &Config, wire: &[u8], cuts: &[usize]) -> Vec<Se
     let mut conn = connection(role, config);
     let (mut seen, mut open, mut from) = (Vec::new(), Vec::new(), 0);
     for &cut in cuts.iter().chain([&wire.len()]) {
-        feed(&mut conn, &wire[from..cut]);
+        arrive(&mut conn, &wire[from..cut]);
         from = cut;
         for event in chunks(&mut conn) {
             if let Seen::Chunk(kind, data, last) = event {
@@ -253,7 +253,7 @@ fn every_length_and_every_cut_of_one_frame() {
     for (role, len) in product(ROLES, (0..=300).step_by(times(sampled(1, 7), 125))) {
         let payload: Vec<u8> = (0..len).map(|i| (i % 96 + 32) as u8).collect();
         for b0 in [TEXT, BINARY] {
-            let wire = to(role, b0, &payload);
+            let wire = frame_to(role, b0, &payload);
             let whole = transcript(role, &Config::default(), &wire, []);
             assert_eq!(whole.0.len(), 1);
             for cut in (0..=wire.len()).step_by(every(23)) {
@@ -327,7 +327,7 @@ fn a_frame_is_refused_at_the_first_byte_that_leaves_no_legal_one_here() {
     let deflated = if cfg!(feature = "deflate") { &[false, true][..] } else { &[false] };
     for (role, &deflate) in product([Role::Server, Role::Client], deflated) {
         for inside in [false, true] {
-            let mut opening = to(role, TEXT, "a message, begun");
+            let mut opening = frame_to(role, TEXT, "a message, begun");
             opening[0] &= 0x7f;
             let legal = |b0: u8| {
                 let fragment = b0 & 0x0f == 0;
@@ -341,14 +341,14 @@ fn a_frame_is_refused_at_the_first_byte_that_leaves_no_legal_one_here() {
                 for third in [0, 1, 0x7f, 0x80] {
                     let mut conn = if deflate { deflating(role) } else { undeflated(role) };
                     if inside {
-                        feed(&mut conn, &opening);
+                        arrive(&mut conn, &opening);
                         assert_eq!(conn.step(), Ok(Step::NeedInput));
                     }
                     let wire = [b0, b1, third];
                     // Behind the header's first two bytes only a length is the header's.
                     let len = if b1 & 0x7e == 0x7e { 3 } else { 2 };
                     for end in 1..=len {
-                        feed(&mut conn, &wire[end - 1..end]);
+                        arrive(&mut conn, &wire[end - 1..end]);
                         let legal = can_become_legal(&wire[..end], Some(mask_bit), legal);
                         let step = conn.step();
                         match step {
@@ -460,11 +460,11 @@ fn where_reads_cut_the_wire_changes_nothing() {
     for role in ROLES {
         let long = vec![b'x'; 70_000];
         let mut wire = [
-            to(role, TEXT_OPEN, "He"),
-            to(role, PING, "?"),
-            to(role, CONT, "llo"),
-            to(role, BINARY, vec![7; 200]),
-            to(role, PONG, ""),
+            frame_to(role, TEXT_OPEN, "He"),
+            frame_to(role, PING, "?"),
+            frame_to(role, CONT, "llo"),
+            frame_to(role, BINARY, vec![7; 200]),
+            frame_to(role, PONG, ""),
         ]
         .concat();
         let mut want =
@@ -475,7 +475,7 @@ fn where_reads_cut_the_wire_changes_nothing() {
             assert_eq!((seen, sent(&output)), (want.clone(), vec![(PONG, b"?".to_vec())]));
         }
         // A header of every length, cut at each of its offsets.
-        wire.extend(to(role, BINARY, &long));
+        wire.extend(frame_to(role, BINARY, &long));
         want.push(binary(&long));
         let key = if role == Role::Server { 4 } else { 0 };
         let at = wire.len() - long.len() - 10 - key;
@@ -491,9 +491,9 @@ fn where_reads_cut_the_wire_changes_nothing() {
 fn reserved_bits_without_an_extension_are_refused() {
     for (role, bits) in product(ROLES, (0x10..=0x70).step_by(0x10)) {
         for b0 in [TEXT, BINARY, TEXT_OPEN, PING, PONG, CLOSE] {
-            fails(role, &to(role, b0 | bits, ""), ProtocolError::ReservedBits);
+            fails(role, &frame_to(role, b0 | bits, ""), ProtocolError::ReservedBits);
         }
-        let wire = [to(role, TEXT_OPEN, "a"), to(role, CONT | bits, "b")].concat();
+        let wire = [frame_to(role, TEXT_OPEN, "a"), frame_to(role, CONT | bits, "b")].concat();
         fails(role, &wire, ProtocolError::ReservedBits);
     }
 }
@@ -503,7 +503,7 @@ fn reserved_bits_without_an_extension_are_refused() {
 fn reserved_opcodes_are_refused_on_the_header() {
     for (role, opcode) in product(ROLES, (3..=7).chain(0xb..=0xf)) {
         for fin in [0, 0x80] {
-            let wire = to(role, fin | opcode, "payload");
+            let wire = frame_to(role, fin | opcode, "payload");
             fails(role, &wire, ProtocolError::ReservedOpCode);
             fails(role, &wire[..2], ProtocolError::ReservedOpCode);
         }
@@ -521,10 +521,10 @@ fn a_length_not_in_its_shortest_form_is_refused() {
         fails(role, &[header, vec![0; 200]].concat(), ProtocolError::BadLength);
     }
     for role in ROLES {
-        delivers(role, &to(role, BINARY, [0; 126]), &[binary([0; 126])]);
+        delivers(role, &frame_to(role, BINARY, [0; 126]), &[binary([0; 126])]);
         let long = vec![3; 0x1_0000];
         let mut conn = connection(role, &Config::default());
-        assert_eq!(receive(&mut conn, &to(role, BINARY, &long)), [binary(&long)]);
+        assert_eq!(receive(&mut conn, &frame_to(role, BINARY, &long)), [binary(&long)]);
     }
 }
 
@@ -547,13 +547,13 @@ fn a_length_with_the_top_bit_is_refused_and_wraps_nowhere() {
 fn frames_without_a_payload_are_frames() {
     for role in ROLES {
         let wire = [
-            to(role, TEXT, ""),
-            to(role, BINARY, ""),
-            to(role, TEXT_OPEN, ""),
-            to(role, CONT_OPEN, ""),
-            to(role, CONT, ""),
-            to(role, BINARY_OPEN, ""),
-            to(role, CONT, "x"),
+            frame_to(role, TEXT, ""),
+            frame_to(role, BINARY, ""),
+            frame_to(role, TEXT_OPEN, ""),
+            frame_to(role, CONT_OPEN, ""),
+            frame_to(role, CONT, ""),
+            frame_to(role, BINARY_OPEN, ""),
+            frame_to(role, CONT, "x"),
         ];
         let want = [text(""), binary(""), text(""), binary("x")];
         assert_eq!(delivers(role, &wire.concat(), &want), []);
@@ -568,10 +568,10 @@ fn frames_without_a_payload_are_frames() {
 fn an_error_is_told_once_and_nothing_behind_it_is_parsed() {
     for role in ROLES {
         let wire = [
-            to(role, TEXT, "before"),
-            to(role, 0x83, "x"),
-            to(role, TEXT, "behind"),
-            to(role, CLOSE, ""),
+            frame_to(role, TEXT, "before"),
+            frame_to(role, 0x83, "x"),
+            frame_to(role, TEXT, "behind"),
+            frame_to(role, CLOSE, ""),
             vec![0xff; 5000],
         ];
         let error = ProtocolError::ReservedOpCode;
@@ -581,7 +581,7 @@ fn an_error_is_told_once_and_nothing_behind_it_is_parsed() {
         receive(&mut conn, &wire.concat());
         drain(&mut conn);
         for more in wire.iter().chain([&vec![0x55; 1 << 20]]) {
-            feed(&mut conn, more);
+            arrive(&mut conn, more);
             assert_eq!(conn.step(), Err(error.into()));
             assert_eq!(conn.step_chunk(), Err(error.into()));
             let rx = conn.receiver_mut();
@@ -635,15 +635,15 @@ fn an_end_inside_a_frame_is_abnormal_and_delivers_none_of_it() {
     for role in ROLES {
         for b0 in [TEXT, BINARY, PING, CLOSE] {
             let code = if b0 == TEXT { b"ab" } else { b"\x03\xe8" };
-            let whole = to(role, b0, [code, &b"xy"[..]].concat());
+            let whole = frame_to(role, b0, [code, &b"xy"[..]].concat());
             for cut in 0..whole.len() {
                 assert_eq!(delivers(role, &whole[..cut], &[]), [], "{cut} of {whole:x?}");
             }
         }
         // In pieces it is seen as it comes, and never as the last.
         let mut conn = connection(role, &Config::default());
-        let whole = to(role, BINARY, "abc");
-        feed(&mut conn, &whole[..whole.len() - 1]);
+        let whole = frame_to(role, BINARY, "abc");
+        arrive(&mut conn, &whole[..whole.len() - 1]);
         conn.receiver_mut().end_of_stream();
         let seen = chunks(&mut conn);
         let want = Seen::Chunk(DataKind::Binary, b"ab".to_vec(), false);
@@ -657,8 +657,8 @@ fn rsv1_without_an_agreement_is_refused_and_nothing_is_inflated() {
     let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
     for role in ROLES {
         for b0 in [0xc1, 0xc2, 0x41, 0x42] {
-            fails(role, &to(role, b0, hello), ProtocolError::ReservedBits);
+            fails(role, &frame_to(role, b0, hello), ProtocolError::ReservedBits);
         }
-        delivers(role, &to(role, BINARY, hello), &[binary(hello)]);
+        delivers(role, &frame_to(role, BINARY, hello), &[binary(hello)]);
     }
 }

@@ -76,7 +76,7 @@ fn our_close_goes_ahead_of_what_has_not_begun() {
         assert_eq!(conn.sender().is_written(first), begun);
         assert!(!conn.sender().is_written(second));
         assert_eq!(conn.sender_mut().feed("third"), Err(SendError::Closed));
-        receive(&mut conn, &to(role, CLOSE, close_body(1001, "")));
+        receive(&mut conn, &frame_to(role, CLOSE, close_body(1001, "")));
         assert!(conn.closed().unwrap().clean);
     }
 }
@@ -102,13 +102,13 @@ const PHASES: [Phase; 7] = [
     ),
     (
         "the peer's Close is to be answered",
-        |conn, role| drop(receive(conn, &to(role, CLOSE, ""))),
+        |conn, role| drop(receive(conn, &frame_to(role, CLOSE, ""))),
         Some(RecvError::CloseTimeout),
     ),
     (
         "both Closes have passed",
         |conn, role| {
-            receive(conn, &to(role, CLOSE, ""));
+            receive(conn, &frame_to(role, CLOSE, ""));
             drain(conn);
         },
         None,
@@ -116,7 +116,7 @@ const PHASES: [Phase; 7] = [
     (
         "the stream is shut",
         |conn, role| {
-            receive(conn, &to(role, CLOSE, ""));
+            receive(conn, &frame_to(role, CLOSE, ""));
             drain(conn);
             conn.report(Report::ShutDown);
         },
@@ -124,7 +124,7 @@ const PHASES: [Phase; 7] = [
     ),
     (
         "a violation is to be reported",
-        |conn, role| drop(receive(conn, &to(role, 0xF3, "x"))),
+        |conn, role| drop(receive(conn, &frame_to(role, 0xF3, "x"))),
         Some(RecvError::CloseTimeout),
     ),
     (
@@ -133,7 +133,7 @@ const PHASES: [Phase; 7] = [
             close(conn);
             drain(conn);
             tell(conn, at(0)).unwrap();
-            receive(conn, &to(role, TEXT, "still here"));
+            receive(conn, &frame_to(role, TEXT, "still here"));
             tell(conn, at(1)).unwrap_err();
             events(conn);
             conn.report(Report::ShutDown);
@@ -215,7 +215,7 @@ fn a_trading_client_waits_a_second_for_the_answer_to_its_close_and_five_for_its_
         }
         tell(&mut conn, at(0)).unwrap();
         for eighth in 1..8 * after {
-            receive(&mut conn, &to(Role::Client, PONG, "")); // the peer lives, but reads nothing
+            receive(&mut conn, &frame_to(Role::Client, PONG, "")); // the peer lives, but reads nothing
             tell(&mut conn, Time::new(SECOND / 8 * eighth)).unwrap();
         }
         assert_eq!(tell(&mut conn, at(after.into())), Err(error));

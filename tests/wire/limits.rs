@@ -10,18 +10,21 @@ fn limits_on_messages_do_not_hold_for_chunks_and_that_on_frames_does() {
     let config =
         Config { max_message: 10, max_frame: Some(20), max_fragments: 2, ..Config::default() };
     for role in ROLES {
-        let mut wire = to(role, BINARY_OPEN, [1; 20]);
-        wire.extend(to(role, CONT_OPEN, [1; 20]).repeat(30));
-        wire.extend(to(role, CONT, [1; 20]));
+        let mut wire = frame_to(role, BINARY_OPEN, [1; 20]);
+        wire.extend(frame_to(role, CONT_OPEN, [1; 20]).repeat(30));
+        wire.extend(frame_to(role, CONT, [1; 20]));
         let mut conn = connection(role, &config);
-        feed(&mut conn, &wire);
+        arrive(&mut conn, &wire);
         assert_eq!(join(chunks(&mut conn)), [binary([1; 640])]);
         // The next is whole again, and held against them.
         let error = RecvError::MessageTooBig { limit: 10 };
-        assert_eq!(receive(&mut conn, &to(role, BINARY, [1; 11])), [Seen::Failed(error)]);
+        assert_eq!(receive(&mut conn, &frame_to(role, BINARY, [1; 11])), [Seen::Failed(error)]);
 
         let mut conn = connection(role, &config);
-        feed(&mut conn, &[to(role, BINARY_OPEN, [1; 20]), to(role, CONT, [1; 21])].concat());
+        arrive(
+            &mut conn,
+            &[frame_to(role, BINARY_OPEN, [1; 20]), frame_to(role, CONT, [1; 21])].concat(),
+        );
         let error = RecvError::FrameTooBig { limit: 20 };
         let want = [Seen::Chunk(DataKind::Binary, vec![1; 20], false), Seen::Failed(error)];
         assert_eq!(chunks(&mut conn), want);
@@ -33,11 +36,11 @@ fn a_message_begun_in_chunks_is_not_whole_within_the_limits() {
     // A header taken while chunks were asked for, then `step`: the limit holds again.
     let config = Config { max_message: 10, max_frame: Some(100), ..Config::default() };
     for role in ROLES {
-        let wire = to(role, BINARY, [1; 50]);
+        let wire = frame_to(role, BINARY, [1; 50]);
         let mut conn = connection(role, &config);
-        feed(&mut conn, &wire[..wire.len() - 50]);
+        arrive(&mut conn, &wire[..wire.len() - 50]);
         assert_eq!(chunks(&mut conn), []);
-        feed(&mut conn, &wire[wire.len() - 50..]);
+        arrive(&mut conn, &wire[wire.len() - 50..]);
         let error = RecvError::MessageTooBig { limit: 10 };
         assert_eq!(events(&mut conn), [Seen::Failed(error)]);
     }
@@ -52,7 +55,7 @@ fn a_large_message_in_chunks_takes_constant_memory() {
         let config = Config { max_frame: Some(total), ..Config::default() };
         let mut conn = connection(role, &config);
         let key = key_of(peer(role));
-        feed(&mut conn, &head(BINARY, key, Len::Long(total as u64)));
+        arrive(&mut conn, &head(BINARY, key, Len::Long(total as u64)));
         let (mut sent, mut got) = (0, 0);
         let mut masker = key.map(Masker::new);
         let mut last = false;
@@ -90,7 +93,7 @@ fn pieces(role: Role, config: &Config, lens: &[usize], error: Option<(RecvError,
         for (i, &len) in lens.iter().enumerate() {
             let fin = if i + 1 == lens.len() { 0x80 } else { 0 };
             let opcode = if i == 0 { first } else { CONT_OPEN };
-            wire.extend(to(role, fin | opcode, vec![b'x'; len]));
+            wire.extend(frame_to(role, fin | opcode, vec![b'x'; len]));
         }
         let all = vec![b'x'; lens.iter().sum()];
         let last_header = wire.len() - lens[lens.len() - 1];
@@ -177,21 +180,22 @@ fn each_limit_is_exact_in_one_frame_and_in_several() {
 #[test]
 fn fragments_are_counted_for_each_message_and_control_frames_against_no_limit() {
     for role in ROLES {
-        let mut wire = [to(role, TEXT_OPEN, "a"), to(role, CONT, "b")].concat().repeat(20);
+        let mut wire =
+            [frame_to(role, TEXT_OPEN, "a"), frame_to(role, CONT, "b")].concat().repeat(20);
         let (seen, _) =
             transcript(role, &Config { max_fragments: 2, ..Config::default() }, &wire, []);
         assert_eq!(seen, vec![text("ab"); 20]);
-        wire = to(role, TEXT, "a").repeat(20);
+        wire = frame_to(role, TEXT, "a").repeat(20);
         let (seen, _) =
             transcript(role, &Config { max_fragments: 1, ..Config::default() }, &wire, []);
         assert_eq!(seen, vec![text("a"); 20]);
         let none =
             Config { max_message: 0, max_frame: Some(0), max_fragments: 0, ..Config::default() };
-        let (seen, _) = transcript(role, &none, &to(role, PING, "not data"), []);
+        let (seen, _) = transcript(role, &none, &frame_to(role, PING, "not data"), []);
         assert_eq!(seen, [Seen::Ping(b"not data".to_vec())]);
         // With no fragments at all, cut or whole, it is the same.
         for (b0, payload) in [(BINARY, "x"), (TEXT, "xyz")] {
-            let wire = to(role, b0, payload);
+            let wire = frame_to(role, b0, payload);
             let config = Config { max_fragments: 0, ..Config::default() };
             let whole = transcript(role, &config, &wire, []);
             assert_eq!(whole, transcript(role, &config, &wire, 0..wire.len()), "{role:?}");
@@ -211,7 +215,7 @@ fn a_frames_length_and_its_headers_do_not_wrap() {
                 (BINARY | 0x40, vec![Seen::Failed(ProtocolError::ReservedBits.into())]),
             ] {
                 let mut conn = connection(role, &config);
-                feed(&mut conn, &head(b0, key_of(peer(role)), Len::Long(n)));
+                arrive(&mut conn, &head(b0, key_of(peer(role)), Len::Long(n)));
                 assert!(conn.receiver_mut().spare_mut().len() <= 256 << 10);
                 assert_eq!(events(&mut conn), want, "{role:?} {n}");
             }
@@ -222,16 +226,16 @@ fn a_frames_length_and_its_headers_do_not_wrap() {
 #[test]
 fn what_will_be_refused_is_not_one_more_message() {
     for role in ROLES {
-        let large = to(role, BINARY, [1; 101]);
-        let ping = to(role, PING, "");
-        let small = to(role, TEXT, "small");
-        let begins = to(role, BINARY_OPEN, [1; 101]);
+        let large = frame_to(role, BINARY, [1; 101]);
+        let ping = frame_to(role, PING, "");
+        let small = frame_to(role, TEXT, "small");
+        let begins = frame_to(role, BINARY_OPEN, [1; 101]);
         let after = |frames: &[&Vec<u8>]| {
             let config = Config { max_message: 100, ..Config::default() };
             let mut conn = connection(role, &config);
-            feed(&mut conn, &to(role, TEXT, "first"));
+            arrive(&mut conn, &frame_to(role, TEXT, "first"));
             for frame in frames {
-                feed(&mut conn, frame);
+                arrive(&mut conn, frame);
             }
             assert_eq!(conn.step(), Ok(Step::Message));
             conn.receiver().info().more
@@ -272,7 +276,7 @@ fn a_length_that_32_bits_do_not_hold_is_not_cut_to_what_they_do() {
             fails_with(role, &config, &wire[..wire.len() - 5], error);
         }
         // The sum of fragments.
-        let begun = to(role, BINARY_OPEN, [0; 6]);
+        let begun = frame_to(role, BINARY_OPEN, [0; 6]);
         let wire = [begun, head(CONT, key, Len::Long(u32::MAX.into()))].concat();
         fails_with(role, &config, &wire, RecvError::MessageTooBig { limit: u32::MAX });
     }
@@ -288,10 +292,11 @@ fn each_limit_is_finite_by_default() {
         assert_eq!(verdict(&header(16 << 20)), []);
         let error = RecvError::MessageTooBig { limit: 16 << 20 };
         assert_eq!(verdict(&header((16 << 20) + 1)), [Seen::Failed(error)]);
-        let open = [to(role, TEXT_OPEN, ""), to(role, CONT_OPEN, "").repeat(131_071)].concat();
+        let open =
+            [frame_to(role, TEXT_OPEN, ""), frame_to(role, CONT_OPEN, "").repeat(131_071)].concat();
         assert_eq!(verdict(&open), []);
         let error = RecvError::TooManyFragments { limit: 131_072 };
-        let more = [open, to(role, CONT_OPEN, "")].concat();
+        let more = [open, frame_to(role, CONT_OPEN, "")].concat();
         assert_eq!(verdict(&more), [Seen::Failed(error)]);
         let mut conn = connection(role, &Config::default());
         while conn.sender().buffered_amount() < 1 << 20 {
@@ -308,7 +313,7 @@ fn memory_follows_the_bytes_received_and_not_those_announced() {
     for (role, b0) in product(ROLES, [BINARY, TEXT_OPEN]) {
         let config = Config { max_message: 2 << 30, ..Config::default() };
         let mut conn = connection(role, &config);
-        feed(&mut conn, &head(b0, key_of(peer(role)), Len::Long(1 << 30)));
+        arrive(&mut conn, &head(b0, key_of(peer(role)), Len::Long(1 << 30)));
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         assert!(conn.receiver_mut().spare_mut().len() < 64 << 10);
         assert!(conn.receiver_mut().reclaim().capacity() < 64 << 10);

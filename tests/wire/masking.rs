@@ -22,7 +22,7 @@ fn a_server_refuses_frames_that_are_not_masked() {
     let (config, seen) = (Config::default(), [text("seen")]);
     fails_behind(Role::Server, &config, &wire, &seen, ProtocolError::MaskRequired);
     let mut conn = server(&config);
-    feed(&mut conn, &plain(BINARY, "payload"));
+    arrive(&mut conn, &plain(BINARY, "payload"));
     let error = ProtocolError::MaskRequired.into();
     assert_eq!(chunks(&mut conn), [Seen::Failed(error)], "nor in pieces");
 }
@@ -59,7 +59,7 @@ fn everything(conn: &mut Connection) -> Vec<u8> {
     tx.feed_first("first").unwrap();
     tx.ping(b"").unwrap();
     tx.pong(b"p").unwrap();
-    let ping = to(role, PING, "");
+    let ping = frame_to(role, PING, "");
     receive(conn, &ping);
     conn.sender_mut().close(CloseCode::NORMAL).unwrap();
     drain(conn)

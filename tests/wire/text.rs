@@ -8,21 +8,24 @@ mod over_sockets;
 #[test]
 fn a_piece_of_text_may_end_inside_a_character_but_not_be_impossible() {
     for role in ROLES {
-        let wire = to(role, TEXT, "a😀");
+        let wire = frame_to(role, TEXT, "a😀");
         let mut conn = connection(role, &Config::default());
         let (front, back) = wire.split_at(wire.len() - 2);
-        feed(&mut conn, front);
+        arrive(&mut conn, front);
         let piece = |data: &[u8], last| Seen::Chunk(DataKind::Text, data.to_vec(), last);
         assert_eq!(chunks(&mut conn), [piece(b"a\xf0\x9f", false)]);
-        feed(&mut conn, back);
+        arrive(&mut conn, back);
         assert_eq!(chunks(&mut conn), [piece(b"\x98\x80", true)]);
         let failed = Seen::Failed(ProtocolError::BadUtf8.into());
-        feed(&mut conn, &to(role, TEXT_OPEN, b"ok\xf0\x9f"));
+        arrive(&mut conn, &frame_to(role, TEXT_OPEN, b"ok\xf0\x9f"));
         assert_eq!(chunks(&mut conn), [piece(b"ok\xf0\x9f", false)]);
-        feed(&mut conn, &to(role, CONT_OPEN, b"no"));
+        arrive(&mut conn, &frame_to(role, CONT_OPEN, b"no"));
         assert_eq!(chunks(&mut conn), vec![failed.clone()]);
         let mut conn = connection(role, &Config::default());
-        feed(&mut conn, &[to(role, TEXT_OPEN, b"\xc3"), to(role, CONT, b"")].concat());
+        arrive(
+            &mut conn,
+            &[frame_to(role, TEXT_OPEN, b"\xc3"), frame_to(role, CONT, b"")].concat(),
+        );
         assert_eq!(chunks(&mut conn), [piece(b"\xc3", false), failed]);
     }
 }
@@ -64,11 +67,12 @@ fn possible(payload: &[u8]) -> usize {
 #[test]
 fn an_impossible_byte_is_refused_before_the_message_or_the_frame_ends() {
     for role in ROLES {
-        fails(role, &to(role, TEXT_OPEN, b"ok\xff"), BAD);
-        let open = [to(role, TEXT_OPEN, b"\xf4"), to(role, CONT_OPEN, b"\x90")].concat();
+        fails(role, &frame_to(role, TEXT_OPEN, b"ok\xff"), BAD);
+        let open =
+            [frame_to(role, TEXT_OPEN, b"\xf4"), frame_to(role, CONT_OPEN, b"\x90")].concat();
         fails(role, &open, BAD);
         // Of 100 bytes announced the third is impossible.
-        let whole = to(role, TEXT, [b"ok\xff".to_vec(), vec![b'x'; 97]].concat());
+        let whole = frame_to(role, TEXT, [b"ok\xff".to_vec(), vec![b'x'; 97]].concat());
         fails(role, &whole[..whole.len() - 97], BAD);
     }
     // Autobahn 6.4: at this byte, inside a frame and inside a message.
@@ -79,7 +83,7 @@ fn an_impossible_byte_is_refused_before_the_message_or_the_frame_ends() {
             let payload = [front.as_bytes(), bad, b"tail that never comes"].concat();
             let at = possible(&payload);
             for b0 in [TEXT, TEXT_OPEN] {
-                let wire = to(role, b0, &payload);
+                let wire = frame_to(role, b0, &payload);
                 let header = wire.len() - payload.len();
                 let mut conn = connection(role, &Config::default());
                 assert_eq!(receive(&mut conn, &wire[..header + at]), [], "{bad:02x?}");
@@ -88,8 +92,8 @@ fn an_impossible_byte_is_refused_before_the_message_or_the_frame_ends() {
             }
             // In a later fragment, found when its first byte comes.
             let mut conn = connection(role, &Config::default());
-            receive(&mut conn, &to(role, TEXT_OPEN, &payload[..at]));
-            let next = to(role, CONT_OPEN, &payload[at..]);
+            receive(&mut conn, &frame_to(role, TEXT_OPEN, &payload[..at]));
+            let next = frame_to(role, CONT_OPEN, &payload[at..]);
             let header = next.len() - (payload.len() - at);
             assert_eq!(receive(&mut conn, &next[..header]), []);
             assert_eq!(receive(&mut conn, &next[header..=header]), failed());
@@ -111,13 +115,13 @@ fn a_text_does_not_begin_in_the_one_before_it() {
 fn text_is_judged_at_the_same_byte_where_chunks_are_asked_for_from_then_on() {
     for (role, bad) in product(ROLES, INVALID) {
         let payload = ["aé😀".as_bytes(), bad, b"!"].concat();
-        let wire = to(role, TEXT, &payload);
+        let wire = frame_to(role, TEXT, &payload);
         let header = wire.len() - payload.len();
         let end = header + possible(&payload) + 1;
         for change in (0..=end).step_by(every(17)) {
             let mut conn = connection(role, &Config::default());
             for (at, byte) in wire[..end].iter().enumerate() {
-                feed(&mut conn, &[*byte]);
+                arrive(&mut conn, &[*byte]);
                 let mut step = || if at < change { conn.step() } else { conn.step_chunk() };
                 let failed = loop {
                     match step() {
@@ -140,14 +144,15 @@ const BAD: ProtocolError = ProtocolError::BadUtf8;
 /// In one frame, behind and before other text, in two fragments, and a byte a fragment.
 fn refused_everywhere(bad: &[u8]) {
     for role in ROLES {
-        fails(role, &to(role, TEXT, bad), BAD);
-        fails(role, &to(role, TEXT, [b"before", bad, b"behind"].concat()), BAD);
+        fails(role, &frame_to(role, TEXT, bad), BAD);
+        fails(role, &frame_to(role, TEXT, [b"before", bad, b"behind"].concat()), BAD);
         let cut = bad.len() / 2;
-        let wire = [to(role, TEXT_OPEN, &bad[..cut]), to(role, CONT, &bad[cut..])].concat();
+        let wire =
+            [frame_to(role, TEXT_OPEN, &bad[..cut]), frame_to(role, CONT, &bad[cut..])].concat();
         fails(role, &wire, BAD);
-        let mut wire = to(role, TEXT_OPEN, "");
-        wire.extend(bad.iter().flat_map(|&b| to(role, CONT_OPEN, [b])));
-        wire.extend(to(role, CONT, ""));
+        let mut wire = frame_to(role, TEXT_OPEN, "");
+        wire.extend(bad.iter().flat_map(|&b| frame_to(role, CONT_OPEN, [b])));
+        wire.extend(frame_to(role, CONT, ""));
         fails(role, &wire, BAD);
     }
 }
@@ -175,8 +180,12 @@ fn a_character_may_be_split_over_fragments_and_reads() {
     for (role, character) in product(ROLES, ["é", "€", "🙂"]) {
         for cut in 0..=character.len() {
             let (front, back) = character.as_bytes().split_at(cut);
-            let wire =
-                [to(role, TEXT_OPEN, front), to(role, PING, ""), to(role, CONT, back)].concat();
+            let wire = [
+                frame_to(role, TEXT_OPEN, front),
+                frame_to(role, PING, ""),
+                frame_to(role, CONT, back),
+            ]
+            .concat();
             delivers(role, &wire, &[Seen::Ping(vec![]), text(character)]);
         }
     }
@@ -188,8 +197,8 @@ fn a_message_that_ends_inside_a_character_is_refused() {
     for (role, character) in product(ROLES, ["é", "€", "🙂"]) {
         for cut in 1..character.len() {
             let part = &character.as_bytes()[..cut];
-            fails(role, &to(role, TEXT, part), BAD);
-            let wire = [to(role, TEXT_OPEN, part), to(role, CONT, "")].concat();
+            fails(role, &frame_to(role, TEXT, part), BAD);
+            let wire = [frame_to(role, TEXT_OPEN, part), frame_to(role, CONT, "")].concat();
             fails(role, &wire, BAD);
         }
     }
@@ -221,7 +230,11 @@ fn surrogates_in_utf_8_are_refused() {
     }
     refused_everywhere(b"\xed\xa0\xbd\xed\xb8\x80"); // a pair of them is no better
     for role in ROLES {
-        delivers(role, &to(role, TEXT, b"\xed\x9f\xbf\xee\x80\x80"), &[text("\u{d7ff}\u{e000}")]);
+        delivers(
+            role,
+            &frame_to(role, TEXT, b"\xed\x9f\xbf\xee\x80\x80"),
+            &[text("\u{d7ff}\u{e000}")],
+        );
     }
 }
 
@@ -240,7 +253,7 @@ fn code_points_above_10ffff_are_refused() {
         refused_everywhere(bad);
     }
     for role in ROLES {
-        delivers(role, &to(role, TEXT, "\u{10ffff}"), &[text("\u{10ffff}")]);
+        delivers(role, &frame_to(role, TEXT, "\u{10ffff}"), &[text("\u{10ffff}")]);
     }
 }
 
@@ -260,11 +273,11 @@ fn noncharacters_nul_and_byte_order_marks_pass_unchanged() {
             "\u{7f}\u{80}",
             "\r\n",
         ] {
-            delivers(role, &to(role, TEXT, odd), &[text(odd)]);
+            delivers(role, &frame_to(role, TEXT, odd), &[text(odd)]);
         }
         // Characters of all lengths, however reads cut them.
         let all: String = (0..0x11_0000).step_by(97).filter_map(char::from_u32).collect();
-        let wire = to(role, TEXT, &all);
+        let wire = frame_to(role, TEXT, &all);
         let cuts = (0..wire.len()).step_by(13);
         assert_eq!(transcript(role, &Config::default(), &wire, cuts).0, [text(&all)]);
     }
@@ -275,9 +288,12 @@ fn noncharacters_nul_and_byte_order_marks_pass_unchanged() {
 fn binary_messages_may_hold_any_bytes() {
     let all: Vec<u8> = (0..=255).chain([0xff, 0xc0, 0x80, 0xed, 0xa0, 0x80, 0xf4]).collect();
     for role in ROLES {
-        let wire =
-            [to(role, BINARY, &all), to(role, BINARY_OPEN, b"\xff"), to(role, CONT, b"\xc3")]
-                .concat();
+        let wire = [
+            frame_to(role, BINARY, &all),
+            frame_to(role, BINARY_OPEN, b"\xff"),
+            frame_to(role, CONT, b"\xc3"),
+        ]
+        .concat();
         delivers(role, &wire, &[binary(&all), binary(b"\xff\xc3")]);
     }
 }

@@ -586,7 +586,7 @@ async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>
     let io = Scripted::new(b"");
     let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &beating()));
     for i in 0..200 {
-        let wire = to(role_of(is_server), BINARY, vec![i as u8; len]);
+        let wire = frame_to(role_of(is_server), BINARY, vec![i as u8; len]);
         // Cut in two, so that each waits in the middle of a message, too.
         let (a, b) = wire.split_at(wire.len() * (i % 7) / 7);
         for part in [a, b] {
@@ -622,7 +622,7 @@ async fn a_waiting_connection_holds_no_buffers() {
 #[tokio::test(start_paused = true)]
 async fn the_few_bytes_of_a_partial_frame_do_not_pin_a_buffer() {
     for (is_server, cut) in product([true, false], [1, 2, 5, 20, 100]) {
-        let part = &to(role_of(is_server), BINARY, [0; 8000])[..cut];
+        let part = &frame_to(role_of(is_server), BINARY, [0; 8000])[..cut];
         let (ws, io) = used(is_server, 1000, part).await;
         let held = held(ws);
         assert!(held <= 4 << 10, "server {is_server}, {cut} bytes: {held} bytes");

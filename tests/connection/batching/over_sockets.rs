@@ -59,7 +59,7 @@ fn replies_to_the_many_small_messages_of_one_read_leave_before_they_pile_up() {
         }
     };
     for role in ROLES {
-        let wire = to(role, TEXT, "").repeat(MANY);
+        let wire = frame_to(role, TEXT, "").repeat(MANY);
         for (adapter, end, bytes, heap) in Scene::new(role, &Config::default()).act(reply, |foe| {
             let mut twin = foe.io.try_clone().unwrap();
             let reading = std::thread::spawn(move || {

@@ -37,17 +37,17 @@ fn input(from_client: bool) -> Vec<u8> {
         let payload = message.as_bytes();
         if i % 4 == 1 {
             let (a, b) = payload.split_at(payload.len() / 3);
-            wire.extend(to(role_of(from_client), opcode & !FIN, a));
-            wire.extend(to(role_of(from_client), PING, [i, 1]));
-            wire.extend(to(role_of(from_client), CONT_OPEN, b""));
-            wire.extend(to(role_of(from_client), CONT, b));
+            wire.extend(frame_to(role_of(from_client), opcode & !FIN, a));
+            wire.extend(frame_to(role_of(from_client), PING, [i, 1]));
+            wire.extend(frame_to(role_of(from_client), CONT_OPEN, b""));
+            wire.extend(frame_to(role_of(from_client), CONT, b));
         } else {
-            wire.extend(to(role_of(from_client), opcode, payload));
+            wire.extend(frame_to(role_of(from_client), opcode, payload));
         }
-        wire.extend(to(role_of(from_client), PING, [i]));
-        wire.extend(to(role_of(from_client), PONG, b"unasked"));
+        wire.extend(frame_to(role_of(from_client), PING, [i]));
+        wire.extend(frame_to(role_of(from_client), PONG, b"unasked"));
     }
-    wire.extend(to(role_of(from_client), CLOSE, close_body(1001, "bye")));
+    wire.extend(frame_to(role_of(from_client), CLOSE, close_body(1001, "bye")));
     wire
 }
 
@@ -287,10 +287,10 @@ async fn close_survives_being_dropped_at_every_poll() {
 #[tokio::test(start_paused = true)]
 async fn a_violation_is_reported_whole_though_every_future_is_dropped() {
     for (server, step) in cases() {
-        let mut wire = to(role_of(server), BINARY, b"good");
-        wire.extend(to(role_of(server), PING, b"p"));
+        let mut wire = frame_to(role_of(server), BINARY, b"good");
+        wire.extend(frame_to(role_of(server), PING, b"p"));
         wire.extend([0xf1, 0x80, 1, 2, 3]); // reserved bits (P003)
-        wire.extend(to(role_of(server), BINARY, b"never seen"));
+        wire.extend(frame_to(role_of(server), BINARY, b"never seen"));
         let mut ws = WebSocket::from_parts(Stutter::new(wire, step), conn(server, &config()));
         assert_eq!(fresh!(ws.recv()).unwrap().unwrap().as_bytes(), b"good");
         for _ in 0..3 {

@@ -39,11 +39,11 @@ fn each_message_is_data_whatever_it_is_and_nothing_else() {
             frames(&[(PING, b"alive")]),
             frames(&[(PONG, &[7; 125])]),
             Box::new(|end| {
-                let flood = to(end.role, PING, "").repeat(times(2000, 20));
+                let flood = frame_to(end.role, PING, "").repeat(times(2000, 20));
                 receive(&mut end.conn, &flood);
             }),
             Box::new(|end| {
-                let partial = to(end.role, PING, [7; 125]);
+                let partial = frame_to(end.role, PING, [7; 125]);
                 receive(&mut end.conn, &partial[..100]);
                 end.pass(SECOND).unwrap();
                 receive(&mut end.conn, &partial[100..]);
@@ -90,16 +90,17 @@ fn a_long_message_on_a_slow_line_is_no_silence() {
         Config { data_timeout: Some(15 * SECOND), frame_timeout: HOUR, ..Config::default() };
     for role in ROLES {
         for wire in [
-            to(role, BINARY, [7; 100]),
-            to(role, BINARY, vec![7; 1000]),
-            to(role, TEXT, "x".repeat(300)),
-            [to(role, TEXT_OPEN, "x".repeat(80)), to(role, CONT, "y".repeat(80))].concat(),
-            to(role, BINARY, vec![7; times(100_000, 2000)]),
+            frame_to(role, BINARY, [7; 100]),
+            frame_to(role, BINARY, vec![7; 1000]),
+            frame_to(role, TEXT, "x".repeat(300)),
+            [frame_to(role, TEXT_OPEN, "x".repeat(80)), frame_to(role, CONT, "y".repeat(80))]
+                .concat(),
+            frame_to(role, BINARY, vec![7; times(100_000, 2000)]),
         ] {
             for chunks in [false, true] {
                 let mut end = Clocked::new(role, &config);
                 for bytes in wire.chunks(1).take(times(200, 20)) {
-                    feed(&mut end.conn, bytes);
+                    arrive(&mut end.conn, bytes);
                     while match chunks {
                         false => end.conn.step(),
                         true => end.conn.step_chunk(),
@@ -130,7 +131,7 @@ fn compressed_messages_are_data_too() {
                 assert_eq!(end.pass(2 * SECOND), Ok(()));
                 assert_eq!(end.hear(0xc1, hello), [text("Hello")]);
             }
-            for byte in to(role, 0xc1, hello) {
+            for byte in frame_to(role, 0xc1, hello) {
                 assert_eq!(end.pass(300 * MS), Ok(()));
                 receive(&mut end.conn, &[byte]);
             }
@@ -147,13 +148,13 @@ fn what_was_received_is_not_held_against_the_peer_and_delivered_first() {
     for role in ROLES {
         // Not stepped over: the caller is slow, and the peer is not.
         for bytes in [
-            to(role, TEXT, "one"),
-            [to(role, PING, ""), to(role, TEXT, "one")].concat(),
-            to(role, BINARY, vec![7; times(100_000, 2000)]),
+            frame_to(role, TEXT, "one"),
+            [frame_to(role, PING, ""), frame_to(role, TEXT, "one")].concat(),
+            frame_to(role, BINARY, vec![7; times(100_000, 2000)]),
         ] {
             let mut end = Clocked::new(role, &config);
             end.pass(SECOND).unwrap();
-            feed(&mut end.conn, &bytes);
+            arrive(&mut end.conn, &bytes);
             assert_eq!(end.pass(100 * SECOND), Ok(()));
             let seen = events(&mut end.conn);
             assert_eq!(seen.len(), 1 + usize::from(bytes[0] == PING));
@@ -163,7 +164,7 @@ fn what_was_received_is_not_held_against_the_peer_and_delivered_first() {
         // Read after the deadline has passed: it comes before the error.
         let mut end = Clocked::new(role, &config);
         assert_eq!(end.pass(5 * SECOND), Err(RecvError::DataTimeout));
-        feed(&mut end.conn, &to(role, TEXT, "late"));
+        arrive(&mut end.conn, &frame_to(role, TEXT, "late"));
         assert_eq!(events(&mut end.conn), [text("late"), Seen::Failed(RecvError::DataTimeout)]);
     }
 }

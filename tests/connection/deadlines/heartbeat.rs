@@ -205,7 +205,7 @@ fn a_silent_peer_is_pinged_and_then_given_up_in_time_and_without_a_close() {
         let mut output = Vec::new();
         let end = live(&mut conn, 60, |conn, now| {
             if now <= last {
-                receive(conn, &to(role, PONG, ""));
+                receive(conn, &frame_to(role, PONG, ""));
             }
             output.extend(drain(conn));
         });
@@ -224,7 +224,7 @@ fn a_silent_peer_is_pinged_and_then_given_up_in_time_and_without_a_close() {
 fn any_byte_is_a_sign_of_life() {
     for role in ROLES {
         // A chatty peer that answers no Ping, a byte at a time.
-        let wire = to(role, BINARY, vec![0; 100]);
+        let wire = frame_to(role, BINARY, vec![0; 100]);
         let mut bytes = wire.iter();
         let mut conn = connection(role, &beating());
         let end = live(&mut conn, 50, |conn, now| {
@@ -239,7 +239,7 @@ fn any_byte_is_a_sign_of_life() {
         let end = live(&mut conn, 60, |conn, _| {
             for (b0, payload) in sent(&drain(conn)) {
                 assert_eq!(b0, PING);
-                receive(conn, &to(role, PONG, payload));
+                receive(conn, &frame_to(role, PONG, payload));
                 pings += 1;
             }
         });

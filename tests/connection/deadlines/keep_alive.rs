@@ -90,7 +90,9 @@ fn what_the_peer_sends_does_not_put_the_idle_message_off() {
             ..talking()
         };
         let mut end = Clocked::new(role, &config);
-        let burst = [to(role, PING, ""), to(role, BINARY, [7; 20]), to(role, PONG, "")].concat();
+        let burst =
+            [frame_to(role, PING, ""), frame_to(role, BINARY, [7; 20]), frame_to(role, PONG, "")]
+                .concat();
         let mut pings = 0;
         for second in 1..=times(3600, 45) as u32 {
             receive(&mut end.conn, &burst);
@@ -139,7 +141,7 @@ fn while_the_stream_takes_nothing_one_idle_message_waits_and_a_full_buffer_is_no
             tell(&mut conn, Time::new(SECOND * second as u32)).unwrap();
             assert!(conn.poll_timeout().is_some_and(|at| at > Time::new(SECOND * second as u32)));
         }
-        let ping = to(peer(role), TEXT, "ping").len();
+        let ping = frame_to(peer(role), TEXT, "ping").len();
         let waits = if full { 0 } else { ping };
         assert_eq!(conn.sender().buffered_amount(), before + waits, "{role:?}");
         // Behind the frame under way, before what waits; then on as always.

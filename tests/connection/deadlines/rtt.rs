@@ -23,7 +23,7 @@ fn ping(conn: &mut Connection) -> Vec<u8> {
 
 /// A Pong comes, and is told when.
 fn pong(conn: &mut Connection, payload: &[u8], now: Time) {
-    let wire = to(conn.role(), PONG, payload);
+    let wire = frame_to(conn.role(), PONG, payload);
     conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
     conn.receiver_mut().commit(wire.len());
     conn.receiver_mut().set_read(Some(now), None);
@@ -89,7 +89,7 @@ fn without_a_stamp_the_next_time_told_is_that_of_the_pong() {
         let mut conn = connection(role, &Config::default());
         let payload = probe(&mut conn, at(10));
         assert_eq!(conn.poll_timeout(), None, "no deadline hangs on it");
-        receive(&mut conn, &to(role, PONG, &payload));
+        receive(&mut conn, &frame_to(role, PONG, &payload));
         conn.set_paused(paused);
         assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, Some(Time::ZERO)));
         conn.handle_timeout(at(17)).unwrap();
@@ -249,7 +249,7 @@ fn a_stamp_from_before_the_ping_makes_no_time() {
     for (role, mut conn) in connections(&Config::default()) {
         pong(&mut conn, b"", at(5));
         let payload = probe(&mut conn, at(10));
-        receive(&mut conn, &to(role, PONG, &payload));
+        receive(&mut conn, &frame_to(role, PONG, &payload));
         assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, Some(Time::ZERO)));
         conn.handle_timeout(at(14)).unwrap();
         assert_eq!(times(&conn), [ms(4); 3]);
@@ -265,7 +265,7 @@ fn a_closed_half_probes_no_more() {
         let payload = probe(&mut conn, at(10));
         pong(&mut conn, &payload, at(14));
         assert_eq!(times(&conn), [ms(4); 3]);
-        receive(&mut conn, &to(role, CLOSE, ""));
+        receive(&mut conn, &frame_to(role, CLOSE, ""));
         assert_eq!(conn.sender_mut().measure_rtt(at(20)), Err(SendError::Closed));
         assert!(drain(&mut conn).is_empty());
     }

@@ -13,7 +13,7 @@ use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Rep
 fn a_connection_without_deadlines_needs_no_time() {
     for (role, mut conn) in connections(&Config::default()) {
         assert_eq!(conn.poll_timeout(), None);
-        receive(&mut conn, &to(role, TEXT, "x"));
+        receive(&mut conn, &frame_to(role, TEXT, "x"));
         conn.sender_mut().feed("x").unwrap();
         assert_eq!(conn.poll_timeout(), None);
         tell(&mut conn, at(1_000_000)).unwrap();
@@ -28,14 +28,14 @@ fn a_frame_has_to_be_whole_in_time() {
     let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
     for role in ROLES {
         for wire in [
-            to(role, BINARY, vec![1; times(70_000, 1000)]),
-            to(role, BINARY, vec![1; 300]),
-            to(role, TEXT, "x".repeat(300)),
-            to(role, TEXT_OPEN, "x".repeat(300)),
-            to(role, PING, [1; 125]),
+            frame_to(role, BINARY, vec![1; times(70_000, 1000)]),
+            frame_to(role, BINARY, vec![1; 300]),
+            frame_to(role, TEXT, "x".repeat(300)),
+            frame_to(role, TEXT_OPEN, "x".repeat(300)),
+            frame_to(role, PING, [1; 125]),
         ] {
             let mut conn = connection(role, &config);
-            feed(&mut conn, &wire[..1]);
+            arrive(&mut conn, &wire[..1]);
             events(&mut conn);
             assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
             tell(&mut conn, at(100)).unwrap();
@@ -45,7 +45,7 @@ fn a_frame_has_to_be_whole_in_time() {
                 let until = conn.poll_timeout().unwrap() - at(99 + i as u64);
                 let byte = if left == 2500 * MS { Duration::ZERO } else { byte };
                 assert_eq!(until.as_micros(), (left + (i as u32 - 1) * byte).as_micros());
-                feed(&mut conn, &wire[i..=i]);
+                arrive(&mut conn, &wire[i..=i]);
                 assert_eq!(events(&mut conn), []);
                 tell(&mut conn, at(100 + i as u64)).unwrap();
             }
@@ -62,16 +62,16 @@ fn a_frame_has_to_be_whole_in_time() {
 fn the_frame_timer_starts_again_for_each_frame() {
     let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
     for (role, mut conn) in connections(&config) {
-        let wire = to(role, BINARY, [7; 50]);
+        let wire = frame_to(role, BINARY, [7; 50]);
         // Each read ends one frame and begins the next; each takes 9 s.
         let (mut now, half) = (0, wire.len() / 2);
-        feed(&mut conn, &wire[..half]);
+        arrive(&mut conn, &wire[..half]);
         for _ in 0..20 {
             events(&mut conn);
             tell(&mut conn, at(now)).unwrap();
             assert_eq!(until(&mut conn, at(now) - Time::ZERO, at(now + 9) - Time::ZERO).1, None);
             now += 9;
-            feed(&mut conn, &[&wire[half..], &wire[..half]].concat());
+            arrive(&mut conn, &[&wire[half..], &wire[..half]].concat());
             assert_eq!(next(&mut conn), Some(binary([7; 50])));
         }
         assert_eq!(receive(&mut conn, &wire[half..]), [binary([7; 50])]);
@@ -85,7 +85,7 @@ fn over_a_line(config: &Config, wire: &[u8], rate: usize) -> (Duration, Option<R
     let mut conn = client(config);
     let (mut now, step) = (Duration::ZERO, SECOND / 10);
     for piece in wire.chunks(rate / 10) {
-        feed(&mut conn, piece);
+        arrive(&mut conn, piece);
         if !events(&mut conn).is_empty() {
             return (now, None);
         }
@@ -115,20 +115,20 @@ fn a_message_of_several_frames_gets_ten_times_as_long() {
     let config = Config { frame_timeout: 6 * SECOND, ..Config::default() };
     for (role, (gap, ends)) in product(ROLES, [(5, None), (7, Some(60)), (59, Some(60))]) {
         let mut conn = connection(role, &config);
-        assert_eq!(receive(&mut conn, &to(role, BINARY_OPEN, "a")), []);
+        assert_eq!(receive(&mut conn, &frame_to(role, BINARY_OPEN, "a")), []);
         let mut now = Duration::ZERO;
         let ended = (0..11).find_map(|_| {
             let (at, error) = until(&mut conn, now, now + gap * SECOND);
             now += gap * SECOND;
             // A Ping in between changes nothing, nor does an empty fragment.
-            receive(&mut conn, &to(role, PING, ""));
-            receive(&mut conn, &to(role, CONT_OPEN, ""));
+            receive(&mut conn, &frame_to(role, PING, ""));
+            receive(&mut conn, &frame_to(role, CONT_OPEN, ""));
             error.map(|error| (at.as_secs(), error))
         });
         let fails = ends.map(|at| (at, RecvError::FrameTimeout));
         assert_eq!(ended, fails, "{gap}");
         if ends.is_none() {
-            assert_eq!(receive(&mut conn, &to(role, CONT, "b")), [binary("ab")]);
+            assert_eq!(receive(&mut conn, &frame_to(role, CONT, "b")), [binary("ab")]);
             assert_eq!(conn.poll_timeout(), None);
         }
     }
@@ -139,10 +139,10 @@ fn a_message_of_several_frames_gets_ten_times_as_long() {
 fn a_program_that_slept_does_not_cut_its_peer_amid_a_frame() {
     let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
     for role in ROLES {
-        let wire = to(role, BINARY, vec![7; 100_000]);
+        let wire = frame_to(role, BINARY, vec![7; 100_000]);
         for slept in [3, 9, 12, 500] {
             let mut conn = connection(role, &config);
-            feed(&mut conn, &wire[..1000]);
+            arrive(&mut conn, &wire[..1000]);
             events(&mut conn);
             tell(&mut conn, at(0)).unwrap();
             assert_eq!(tell(&mut conn, at(slept)), Ok(()), "after {slept} s");
@@ -164,9 +164,9 @@ fn a_program_that_slept_does_not_cut_its_peer_amid_a_frame() {
 fn a_message_gets_time_by_its_payload_alone() {
     let config = Config { frame_timeout: 6 * SECOND, ..Config::default() };
     for (role, mut conn) in connections(&config) {
-        assert_eq!(receive(&mut conn, &to(role, BINARY_OPEN, "a")), []);
+        assert_eq!(receive(&mut conn, &frame_to(role, BINARY_OPEN, "a")), []);
         // Pings at 32 KiB a second.
-        let pings = to(role, PING, [7; 122]).repeat(256);
+        let pings = frame_to(role, PING, [7; 122]).repeat(256);
         let mut now = Duration::ZERO;
         let ended = loop {
             receive(&mut conn, &pings);
@@ -179,19 +179,19 @@ fn a_message_gets_time_by_its_payload_alone() {
         assert_eq!(ended, (60, RecvError::FrameTimeout));
         for (begun, rest) in [("", CONT), ("a", PING)] {
             let mut conn = connection(role, &config);
-            receive(&mut conn, &to(role, TEXT_OPEN, begun));
-            feed(&mut conn, &to(role, rest, [b'x'; 100])[..20]);
+            receive(&mut conn, &frame_to(role, TEXT_OPEN, begun));
+            arrive(&mut conn, &frame_to(role, rest, [b'x'; 100])[..20]);
             events(&mut conn);
             let ended = until(&mut conn, Duration::ZERO, 100 * SECOND);
             assert_eq!(ended, (6 * SECOND, Some(RecvError::FrameTimeout)));
         }
         // The first frame counts as a part of the message.
         let mut conn = connection(role, &config);
-        let first = to(role, BINARY_OPEN, [1; 100]);
-        feed(&mut conn, &first[..20]);
+        let first = frame_to(role, BINARY_OPEN, [1; 100]);
+        arrive(&mut conn, &first[..20]);
         events(&mut conn);
         assert_eq!(until(&mut conn, Duration::ZERO, 5 * SECOND).1, None);
-        feed(&mut conn, &first[20..]);
+        arrive(&mut conn, &first[20..]);
         events(&mut conn);
         let (ended, error) = until(&mut conn, 5 * SECOND, 100 * SECOND);
         assert_eq!((ended.as_secs(), error), (60, Some(RecvError::FrameTimeout)));
@@ -211,7 +211,7 @@ fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() 
         for role in ROLES {
             let found = || {
                 let mut conn = connection(role, &config);
-                feed(&mut conn, &to(role, TEXT, "partial")[..partial]);
+                arrive(&mut conn, &frame_to(role, TEXT, "partial")[..partial]);
                 events(&mut conn);
                 for second in 0..20 {
                     drain(&mut conn);
@@ -246,11 +246,11 @@ fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() 
             // So do the bytes that lay unread.
             if error == RecvError::DataTimeout {
                 let (mut conn, now) = found();
-                let pings = to(role, PING, "").repeat(10);
+                let pings = frame_to(role, PING, "").repeat(10);
                 conn.report(Report::Unread(pings.len()));
                 for piece in pings.chunks(7) {
                     assert!(conn.must_read());
-                    feed(&mut conn, piece);
+                    arrive(&mut conn, piece);
                     events(&mut conn);
                     drain(&mut conn);
                 }
@@ -259,8 +259,8 @@ fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() 
 
             // The bytes that it waited for disprove it, and the time starts anew.
             let (mut conn, now) = found();
-            let wire = to(role, TEXT, "partial");
-            feed(&mut conn, &wire[partial..]);
+            let wire = frame_to(role, TEXT, "partial");
+            arrive(&mut conn, &wire[partial..]);
             assert_eq!(events(&mut conn), [text("partial")]);
             conn.report(Report::ReadBlocked);
             assert_eq!(conn.handle_timeout(now), Ok(()));
@@ -291,7 +291,7 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
             conn.sender_mut().close(None).unwrap();
             drain(&mut conn);
             tell(&mut conn, at(0)).unwrap();
-            receive(&mut conn, &to(role, PING, ""));
+            receive(&mut conn, &frame_to(role, PING, ""));
             assert_eq!(tell(&mut conn, at(5)), Err(RecvError::CloseTimeout));
             assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
             assert_eq!((conn.ending(), conn.sender().dropped()), (Ending::ShutDown, 0));
@@ -306,10 +306,10 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
         let more = vec![7; 1 << 20];
         let mut conn = shut();
         for _ in 0..16 {
-            feed(&mut conn, &more);
+            arrive(&mut conn, &more);
             assert_eq!(conn.ending(), Ending::Discard);
         }
-        feed(&mut conn, &more);
+        arrive(&mut conn, &more);
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
         assert!(conn.closed().unwrap().unconfirmed);
 
@@ -408,7 +408,7 @@ fn the_peer_has_to_answer_our_close_in_time() {
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
         tell(&mut conn, at(1)).unwrap();
         for second in 2..6 {
-            assert_eq!(receive(&mut conn, &to(role, TEXT, "more")), [text("more")]);
+            assert_eq!(receive(&mut conn, &frame_to(role, TEXT, "more")), [text("more")]);
             tell(&mut conn, at(second)).unwrap();
             assert_eq!(conn.poll_timeout(), Some(at(6)));
         }
@@ -421,7 +421,7 @@ fn the_peer_has_to_answer_our_close_in_time() {
         conn.report(Report::ShutDown);
         tell(&mut conn, at(6)).unwrap();
         for second in 7..11 {
-            feed(&mut conn, &to(role, TEXT, "more"));
+            arrive(&mut conn, &frame_to(role, TEXT, "more"));
             assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
             tell(&mut conn, at(second)).unwrap();
             assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Discard, Some(at(11))));
@@ -438,7 +438,7 @@ fn the_last_phases_are_bounded_too() {
     // Peers that do not read our Close, or do not end the stream.
     let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
     for (role, fails) in product(ROLES, [false, true]) {
-        let bytes = if fails { to(role, 0x83, "") } else { to(role, CLOSE, "") };
+        let bytes = if fails { frame_to(role, 0x83, "") } else { frame_to(role, CLOSE, "") };
         let mut conn = connection(role, &config);
         receive(&mut conn, &bytes);
         tell(&mut conn, at(10)).unwrap();
@@ -458,7 +458,7 @@ fn the_last_phases_are_bounded_too() {
         assert_eq!(conn.ending(), Ending::Discard);
         tell(&mut conn, at(10)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(11)), "discard {role:?} {fails}");
-        feed(&mut conn, &[0; 1000]);
+        arrive(&mut conn, &[0; 1000]);
         tell(&mut conn, at(11)).unwrap();
         assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
         assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
@@ -476,11 +476,11 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
         let mut conn = connection(role, &config);
         let mut now = Duration::ZERO;
         while now < last {
-            receive(&mut conn, &to(role, PONG, ""));
+            receive(&mut conn, &frame_to(role, PONG, ""));
             now = (now + SECOND / 2).min(last);
             let _ = until(&mut conn, now, now);
         }
-        receive(&mut conn, &to(role, BINARY, "last sign"));
+        receive(&mut conn, &frame_to(role, BINARY, "last sign"));
         let due = (conn.poll_timeout().expect("a deadline") - Time::ZERO).max(last);
         tell(&mut conn, Time::new(due + SECOND)).unwrap();
         let (found, error) = until(&mut conn, due + SECOND, last + 1000 * SECOND);
@@ -498,7 +498,7 @@ fn while_paused_silence_is_not_held_against_the_peer() {
         // In every state: listening, pinged, inside a frame.
         for (pause_at, partial) in [(1, false), (5, false), (9, false), (5, true)] {
             let mut conn = connection(role, &config);
-            let wire = to(role, TEXT, "partial");
+            let wire = frame_to(role, TEXT, "partial");
             if partial {
                 receive(&mut conn, &wire[..5]);
             }
@@ -541,7 +541,7 @@ fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
     ] {
         for (role, mut conn) in connections(&config) {
             if partial {
-                receive(&mut conn, &to(role, TEXT, "partial")[..5]);
+                receive(&mut conn, &frame_to(role, TEXT, "partial")[..5]);
             }
             // Each second half of a second.
             let ended = (0..100 * 4).find_map(|quarter| {
@@ -567,7 +567,7 @@ fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
 fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
     let config = Config { frame_timeout: 99 * SECOND, ..with_heartbeat(8 * SECOND, 3 * SECOND) };
     for role in ROLES {
-        let wire = to(role, TEXT, "partial");
+        let wire = frame_to(role, TEXT, "partial");
         let asks = |conn: &mut Connection| {
             conn.set_paused(true);
             conn.poll_timeout() == Some(Time::ZERO)
@@ -591,12 +591,12 @@ fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
         {
             let mut conn = connection(role, &config);
             tell(&mut conn, at(0)).unwrap();
-            feed(&mut conn, &wire[..5]);
+            arrive(&mut conn, &wire[..5]);
             events(&mut conn);
             if armed {
                 tell(&mut conn, at(1)).unwrap();
             }
-            feed(&mut conn, &wire[5..5 + rest]);
+            arrive(&mut conn, &wire[5..5 + rest]);
             events(&mut conn);
             assert_eq!(asks(&mut conn), expected, "{role:?} {armed} {rest}");
         }
@@ -614,7 +614,7 @@ fn huge_durations_never_come() {
     };
     for (role, mut conn) in connections(&config) {
         let far = Time::new(Duration::MAX - SECOND);
-        receive(&mut conn, &to(role, TEXT, "x")[..3]);
+        receive(&mut conn, &frame_to(role, TEXT, "x")[..3]);
         conn.sender_mut().feed("x").unwrap();
         conn.report(Report::WriteBlocked);
         for _ in 0..10 {
@@ -652,7 +652,7 @@ fn saying_again_that_reading_goes_on_gives_no_more_time() {
     let config =
         Config { frame_timeout: 10 * SECOND, ..with_heartbeat(1000 * SECOND, 1000 * SECOND) };
     for (role, mut conn) in connections(&config) {
-        receive(&mut conn, &to(role, BINARY, [7; 50])[..3]);
+        receive(&mut conn, &frame_to(role, BINARY, [7; 50])[..3]);
         for second in 0..10 {
             conn.set_paused(false);
             tell(&mut conn, at(second)).unwrap();
@@ -666,23 +666,23 @@ fn saying_again_that_reading_goes_on_gives_no_more_time() {
 fn the_frame_timer_does_not_run_for_chunks() {
     let config = Config { frame_timeout: Duration::from_secs(1), ..Config::default() };
     for role in ROLES {
-        let wire = to(role, BINARY, vec![1; 5000]);
+        let wire = frame_to(role, BINARY, vec![1; 5000]);
         let mut conn = connection(role, &config);
         let mut now = Duration::ZERO;
-        feed(&mut conn, &wire[..100]);
+        arrive(&mut conn, &wire[..100]);
         assert_eq!(chunks(&mut conn).len(), 1);
         for byte in &wire[100..200] {
             now += Duration::from_secs(1);
             tell(&mut conn, Time::new(now)).unwrap();
-            feed(&mut conn, &[*byte]);
+            arrive(&mut conn, &[*byte]);
             assert_eq!(chunks(&mut conn).len(), 1);
         }
         // For a control frame between its fragments it does.
         let mut between = connection(role, &config);
-        feed(&mut between, &to(role, BINARY_OPEN, "abc"));
+        arrive(&mut between, &frame_to(role, BINARY_OPEN, "abc"));
         assert_eq!(chunks(&mut between).len(), 1);
-        let ping = to(role, PING, "a");
-        feed(&mut between, &ping[..ping.len() - 1]);
+        let ping = frame_to(role, PING, "a");
+        arrive(&mut between, &ping[..ping.len() - 1]);
         assert_eq!(between.step_chunk(), Ok(Step::NeedInput));
         for quarter in 0..4 {
             between.handle_timeout(Time::new(now + Duration::from_millis(250) * quarter)).unwrap();
@@ -692,7 +692,7 @@ fn the_frame_timer_does_not_run_for_chunks() {
         // Nobody takes the rest.
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         tell(&mut conn, Time::new(now)).unwrap();
-        feed(&mut conn, &wire[200..210]);
+        arrive(&mut conn, &wire[200..210]);
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         for _ in 0..4 {
             now += Duration::from_millis(250);
@@ -717,7 +717,7 @@ fn a_clock_that_jumps_ends_what_is_due_and_no_more() {
             conn.handle_timeout(now).unwrap();
             for (b0, payload) in sent(&drain(&mut conn)) {
                 assert_eq!(b0, PING);
-                feed(&mut conn, &to(role, PONG, payload));
+                arrive(&mut conn, &frame_to(role, PONG, payload));
                 assert_eq!(conn.step(), Ok(Step::Pong));
                 pings += 1;
             }

@@ -3,7 +3,7 @@
 use crate::{
     harness::{ADAPTERS, Door, End, Foe, REQUEST, SMALL, duel},
     opening::{ask, dial, head, request, serve, serve_if},
-    support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, to},
+    support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, frame_to},
 };
 use tickwire::{
     Config, Event,
@@ -28,11 +28,11 @@ fn hostile_messages_and_reasons_are_escaped_and_cut_in_a_log() {
     let reason: String = HOSTILE.chars().take(60).collect();
     for role in ROLES {
         let wire = [
-            to(role, TEXT, &long),
-            to(role, BINARY, &long),
-            to(role, PING, &HOSTILE.as_bytes()[..30]),
-            to(role, PONG, &HOSTILE.as_bytes()[..30]),
-            to(role, CLOSE, close_body(4000, &reason)),
+            frame_to(role, TEXT, &long),
+            frame_to(role, BINARY, &long),
+            frame_to(role, PING, &HOSTILE.as_bytes()[..30]),
+            frame_to(role, PONG, &HOSTILE.as_bytes()[..30]),
+            frame_to(role, CLOSE, close_body(4000, &reason)),
         ]
         .concat();
         for &adapter in ADAPTERS {

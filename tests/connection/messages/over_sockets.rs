@@ -1,7 +1,7 @@
 //! Chunks cut inside a character, over sockets of this machine, with the heap counted.
 use crate::{
     harness::{ADAPTERS, Door, Foe, SMALL, duel},
-    support::wire::{CLOSE, ROLES, TEXT, connection, feed, to},
+    support::wire::{CLOSE, ROLES, TEXT, arrive, connection, frame_to},
 };
 use tickwire::{Config, Step};
 
@@ -10,7 +10,7 @@ use tickwire::{Config, Step};
 fn a_text_frame_cut_inside_a_character_can_be_shown() {
     let said = "a\u{e9}\u{20ac}\u{1f600}".repeat(20);
     for role in ROLES {
-        let wire = [to(role, TEXT, &said), to(role, CLOSE, "")].concat();
+        let wire = [frame_to(role, TEXT, &said), frame_to(role, CLOSE, "")].concat();
         for &adapter in ADAPTERS {
             let defend = move |door: Door| {
                 let mut ws = door.open(role, &Config::default());
@@ -41,7 +41,7 @@ fn a_text_frame_cut_inside_a_character_can_be_shown() {
             let mut conn = connection(role, &Config::default());
             let mut seen = Vec::new();
             for piece in [&wire[..cut], &wire[cut..]] {
-                feed(&mut conn, piece);
+                arrive(&mut conn, piece);
                 while !matches!(conn.step_chunk(), Ok(Step::NeedInput | Step::Closed)) {
                     let Some(chunk) = conn.receiver().chunk() else { continue }; // the Close
                     assert!(format!("{chunk:?}").is_ascii());

@@ -15,7 +15,7 @@ fn a_waiting_connection_holds_no_buffer() {
         assert!(!conn.receiver().has_buffer());
         conn.receiver_mut().lend(stale(POOLED));
         assert!(conn.receiver().has_buffer());
-        let wire = to(role, TEXT, "hello");
+        let wire = frame_to(role, TEXT, "hello");
         assert_eq!(receive(&mut conn, &wire), [text("hello")]);
         assert_eq!(conn.receiver_mut().reclaim().len(), POOLED);
         assert!(!conn.receiver().has_buffer());
@@ -36,7 +36,7 @@ fn a_waiting_connection_holds_no_buffer() {
 fn a_small_buffer_counts_only_while_it_holds_something() {
     for (role, mut conn) in connections(&Config::default()) {
         conn.receiver_mut().lend(stale(POOLED));
-        read_once(&mut conn, &to(role, TEXT, "hello").repeat(2));
+        read_once(&mut conn, &frame_to(role, TEXT, "hello").repeat(2));
         assert_eq!(conn.step(), Ok(Step::Message));
         // The other one waits in the small buffer, and is delivered from there.
         assert_eq!(conn.receiver_mut().reclaim().len(), POOLED);
@@ -51,7 +51,7 @@ fn a_small_buffer_counts_only_while_it_holds_something() {
 #[test]
 fn reads_that_are_reset_leave_no_room_behind_what_is_held() {
     for role in ROLES {
-        let long = to(role, BINARY, vec![7; 100 << 10]);
+        let long = frame_to(role, BINARY, vec![7; 100 << 10]);
         let wire = [&long[..], &long[..20_000]].concat();
         let mut conn = connection(role, &Config::default());
         let mut fed = 0;
@@ -73,10 +73,10 @@ fn a_small_partial_frame_does_not_keep_a_large_buffer() {
     // At every cut, in every state.
     for role in ROLES {
         let wire = [
-            to(role, TEXT, "x".repeat(200)),
-            to(role, BINARY_OPEN, vec![1; 100]),
-            to(role, PING, [2; 125]),
-            to(role, CONT, vec![3; 300]),
+            frame_to(role, TEXT, "x".repeat(200)),
+            frame_to(role, BINARY_OPEN, vec![1; 100]),
+            frame_to(role, PING, [2; 125]),
+            frame_to(role, CONT, vec![3; 300]),
         ]
         .concat();
         let want = transcript(role, &Config::default(), &wire, []).0;
@@ -100,7 +100,7 @@ fn a_small_partial_frame_does_not_keep_a_large_buffer() {
 #[test]
 fn a_large_part_keeps_the_buffer() {
     for role in ROLES {
-        let wire = to(role, BINARY, vec![1; 10_000]);
+        let wire = frame_to(role, BINARY, vec![1; 10_000]);
         let mut conn = connection(role, &Config::default());
         conn.receiver_mut().lend(stale(POOLED));
         assert_eq!(receive(&mut conn, &wire[..5000]), []);
@@ -114,7 +114,7 @@ fn a_large_part_keeps_the_buffer() {
 #[test]
 fn reclaiming_ends_the_current_message_and_loses_none_behind_it() {
     for role in ROLES {
-        let wire: Vec<u8> = (0..5u8).flat_map(|i| to(role, BINARY, [i; 20])).collect();
+        let wire: Vec<u8> = (0..5u8).flat_map(|i| frame_to(role, BINARY, [i; 20])).collect();
         let mut conn = connection(role, &Config::default());
         conn.receiver_mut().lend(stale(POOLED));
         read_once(&mut conn, &wire);
@@ -137,7 +137,7 @@ fn reclaiming_ends_the_current_message_and_loses_none_behind_it() {
 #[test]
 fn buffers_of_all_sizes_are_good_enough() {
     for role in ROLES {
-        let wire = [to(role, BINARY, vec![5; 3000]), to(role, TEXT, "next")].concat();
+        let wire = [frame_to(role, BINARY, vec![5; 3000]), frame_to(role, TEXT, "next")].concat();
         let want = [binary(vec![5; 3000]), text("next")];
         let short = (0..40).step_by(every(13));
         for len in short.chain([100, 511, 512, 519, 520, 521, 5000, 40_000]).step_by(every(2)) {
@@ -164,7 +164,7 @@ fn filled(len: usize, bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn bytes_that_lie_in_a_buffer_are_taken_where_they_are() {
     for (role, mut conn) in connections(&Config::default()) {
-        let wire = [to(role, BINARY, vec![7; 1000]), to(role, TEXT, "next")].concat();
+        let wire = [frame_to(role, BINARY, vec![7; 1000]), frame_to(role, TEXT, "next")].concat();
         for behind in [8, 9, 3000] {
             let buffer = filled(wire.len() + behind, &wire);
             let at = buffer.as_ptr();
@@ -190,8 +190,8 @@ fn a_filled_buffer_ends_the_current_message_and_counts_as_heard() {
     for role in ROLES {
         let config = Config::default();
         let mut conn = connection(role, &config);
-        receive(&mut conn, &to(role, BINARY, "a"));
-        let one = to(role, BINARY, "b");
+        receive(&mut conn, &frame_to(role, BINARY, "a"));
+        let one = frame_to(role, BINARY, "b");
         read_once(&mut conn, &one);
         assert_eq!(conn.step(), Ok(Step::Message));
         let own = conn.receiver_mut().lend_filled(filled(100, &one), one.len());
@@ -202,7 +202,7 @@ fn a_filled_buffer_ends_the_current_message_and_counts_as_heard() {
         let own = conn.receiver_mut().lend_filled(stale(100), 0);
         assert_eq!(own.map(|own| own.len()), Some(100));
         assert_eq!(events(&mut conn), []);
-        receive(&mut conn, &to(role, CLOSE, [3, 232]));
+        receive(&mut conn, &frame_to(role, CLOSE, [3, 232]));
         for _ in 0..100 {
             conn.receiver_mut().lend_filled(stale(1000), 992);
             assert_eq!(events(&mut conn), [Seen::Closed]);
@@ -252,13 +252,13 @@ fn lending_and_reclaiming_at_any_moment_loses_nothing() {
             let payload = vec![b'a' + i % 26; len];
             match rng.below(5) {
                 0 => {
-                    wire.extend(to(role, TEXT_OPEN, &payload[..len / 3]));
-                    wire.extend(to(role, PING, [i]));
-                    wire.extend(to(role, CONT, &payload[len / 3..]));
+                    wire.extend(frame_to(role, TEXT_OPEN, &payload[..len / 3]));
+                    wire.extend(frame_to(role, PING, [i]));
+                    wire.extend(frame_to(role, CONT, &payload[len / 3..]));
                 }
-                1 => wire.extend(to(role, PONG, &payload[..len.min(125)])),
-                2 => wire.extend(to(role, TEXT, payload)),
-                _ => wire.extend(to(role, BINARY, payload)),
+                1 => wire.extend(frame_to(role, PONG, &payload[..len.min(125)])),
+                2 => wire.extend(frame_to(role, TEXT, payload)),
+                _ => wire.extend(frame_to(role, BINARY, payload)),
             }
         }
         let config = Config { read_buffer: [512, 1016, 4096][rng.below(3)], ..Config::default() };

@@ -4,7 +4,7 @@ mod over_sockets;
 
 use crate::support::wire::{
     BINARY, CLOSE, CONT, CONT_OPEN, Len, PING, PONG, ROLES, TEXT_OPEN, close_body, connection,
-    head as frame_head, key_of, peer, to,
+    frame_to, head as frame_head, key_of, peer,
 };
 use tickwire::{Config, Role, Step};
 
@@ -12,23 +12,23 @@ use tickwire::{Config, Role, Step};
 fn cliffhangers(role: Role) -> Vec<Vec<u8>> {
     let key = key_of(peer(role));
     let tangle = [
-        to(role, PING, [7; 125]),
-        to(role, TEXT_OPEN, "\u{20ac}"),
-        to(role, CONT_OPEN, ""),
-        to(role, PONG, ""),
-        to(role, CONT_OPEN, [0xe2]),
-        to(role, PING, ""),
+        frame_to(role, PING, [7; 125]),
+        frame_to(role, TEXT_OPEN, "\u{20ac}"),
+        frame_to(role, CONT_OPEN, ""),
+        frame_to(role, PONG, ""),
+        frame_to(role, CONT_OPEN, [0xe2]),
+        frame_to(role, PING, ""),
     ];
     let starts = [
         vec![0x82],
         frame_head(BINARY, key, Len::Medium(200))[..3].to_vec(),
         frame_head(BINARY, key, Len::Long(70_000))[..9].to_vec(),
         frame_head(BINARY, key, Len::Long(70_000)),
-        to(role, PING, [7; 125])[..60].to_vec(),
-        to(role, CLOSE, close_body(1000, "bye"))[..4].to_vec(),
+        frame_to(role, PING, [7; 125])[..60].to_vec(),
+        frame_to(role, CLOSE, close_body(1000, "bye"))[..4].to_vec(),
     ];
     let behind_tangle = |start: &Vec<u8>| match start[0] {
-        BINARY => [&tangle.concat(), &to(role, CONT, [0x82, 0xac])[..3]].concat(),
+        BINARY => [&tangle.concat(), &frame_to(role, CONT, [0x82, 0xac])[..3]].concat(),
         _ => [&tangle.concat()[..], start].concat(),
     };
     let mut all = starts.to_vec();

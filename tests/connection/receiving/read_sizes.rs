@@ -40,7 +40,7 @@ impl Flood {
         let n = room.len().min(most);
         while self.wire.len() < n {
             let len = self.lens[self.next % self.lens.len()];
-            self.wire.extend(to(self.role, BINARY, vec![self.next as u8; len]));
+            self.wire.extend(frame_to(self.role, BINARY, vec![self.next as u8; len]));
             self.next += 1;
         }
         room[..n].copy_from_slice(&self.wire[..n]);
@@ -106,7 +106,7 @@ fn reads_that_long_messages_fill_grow_up_to_max_read() {
 fn four_snapshots_of_16_kib_fit_into_the_longest_read() {
     for (role, mut conn) in connections(&Config::default()) {
         let mut flood = Flood::of(role, &[16 * KIB]);
-        let four = 4 * to(role, BINARY, vec![0; 16 * KIB]).len();
+        let four = 4 * frame_to(role, BINARY, vec![0; 16 * KIB]).len();
         longest_read(&mut conn, &mut flood);
         for _ in 0..20 {
             let asked = read(&mut conn, &mut flood, usize::MAX);
@@ -156,7 +156,7 @@ fn reads_become_short_again_as_soon_as_little_comes() {
         longest_read(&mut conn, &mut flood);
         flood.end(&mut conn);
         flood.lens = vec![100];
-        let one = to(role, BINARY, [0; 100]).len();
+        let one = frame_to(role, BINARY, [0; 100]).len();
         let mut asked: Vec<_> = (0..7).map(|_| read(&mut conn, &mut flood, one)).collect();
         assert_eq!(asked.pop(), Some(16 * KIB + HEADER), "{asked:?}");
         // The long buffer is not kept for ever, either.
@@ -177,7 +177,7 @@ fn a_large_frame_is_one_read_and_lies_where_it_was_read() {
     for (role, mut conn) in connections(&Config::default()) {
         let mut flood = Flood::of(role, &[50 * KIB]);
         longest_read(&mut conn, &mut flood);
-        let frame = to(role, BINARY, vec![0; 50 * KIB]).len();
+        let frame = frame_to(role, BINARY, vec![0; 50 * KIB]).len();
         for _ in 0..20 {
             let room = conn.receiver_mut().spare_mut();
             let at = room.as_ptr();
@@ -216,7 +216,7 @@ fn what_a_connection_holds_while_it_is_read_is_bounded() {
             }
             let before = conn.receiver().buffer_len();
             flood.end(&mut conn);
-            let announced = to(role, BINARY, vec![0; max_message]);
+            let announced = frame_to(role, BINARY, vec![0; max_message]);
             let room = conn.receiver_mut().spare_mut();
             let n = room.len().min(20);
             room[..n].copy_from_slice(&announced[..n]);
@@ -322,7 +322,7 @@ fn reads_that_are_reset_are_short_and_grow_again() {
 #[test]
 fn a_buffer_that_fits_the_message_is_not_expected_to_grow() {
     for (role, mut conn) in connections(&Config::default()) {
-        let frame = to(role, BINARY, vec![0; 128 * KIB]);
+        let frame = frame_to(role, BINARY, vec![0; 128 * KIB]);
         let mut sent = 0;
         while sent < 120 * KIB {
             let grown = conn.receiver().grown_len();

@@ -8,21 +8,21 @@ use tickwire::{Arrival, Config, Step, Time};
 #[test]
 fn info_tells_whether_another_whole_message_is_here() {
     for role in ROLES {
-        let tick = to(role, BINARY, "tick");
-        let ping = to(role, PING, "");
+        let tick = frame_to(role, BINARY, "tick");
+        let ping = frame_to(role, PING, "");
         for (behind, more) in [
             (vec![], false),
             (tick.clone(), true),
             (tick[..tick.len() - 1].to_vec(), false),
             ([&ping[..], &tick].concat(), true),
             ([&ping[..], &ping].concat(), false),
-            (to(role, BINARY_OPEN, "part"), false),
-            ([to(role, CLOSE, ""), tick.clone()].concat(), false),
+            (frame_to(role, BINARY_OPEN, "part"), false),
+            ([frame_to(role, CLOSE, ""), tick.clone()].concat(), false),
         ] {
             for eof in [false, true] {
                 // Two in front, since the end of the stream ends the current message.
                 let mut conn = connection(role, &Config::default());
-                feed(&mut conn, &[&tick[..], &tick, &behind].concat());
+                arrive(&mut conn, &[&tick[..], &tick, &behind].concat());
                 assert_eq!(next(&mut conn), Some(binary("tick")));
                 assert!(conn.receiver().info().more);
                 if eof {
@@ -73,9 +73,9 @@ fn spare_is_never_empty_whatever_the_limits() {
             let config = Config { read_buffer: buffer, max_message: max, ..Config::default() };
             let mut conn = connection(role, &config);
             let wire = [
-                to(role, BINARY_OPEN, vec![1; max / 2]),
-                to(role, PING, vec![2; 125]).repeat(20),
-                to(role, CONT, vec![3; max - max / 2]),
+                frame_to(role, BINARY_OPEN, vec![1; max / 2]),
+                frame_to(role, PING, vec![2; 125]).repeat(20),
+                frame_to(role, CONT, vec![3; max - max / 2]),
             ];
             let (wire, mut seen, mut step) = (wire.concat(), 0, 1);
             for piece in wire.chunks(97) {
@@ -99,8 +99,8 @@ fn frames_committed_without_a_step_are_all_kept() {
         let config = Config { max_message: 100, read_buffer: 512, ..Config::default() };
         let mut conn = connection(role, &config);
         let all = || 0..times(5000, 100) as u32;
-        let wire: Vec<u8> = all().flat_map(|i| to(role, BINARY, i.to_be_bytes())).collect();
-        feed(&mut conn, &wire);
+        let wire: Vec<u8> = all().flat_map(|i| frame_to(role, BINARY, i.to_be_bytes())).collect();
+        arrive(&mut conn, &wire);
         let want: Vec<Seen> = all().map(|i| binary(i.to_be_bytes())).collect();
         assert!(events(&mut conn) == want);
     }
@@ -129,15 +129,15 @@ fn mixed(rng: &mut Rng, role: tickwire::Role) -> (Vec<u8>, Vec<usize>) {
         let payload = vec![b'x'; len];
         match rng.below(5) {
             0 => {
-                wire.extend(to(role, TEXT_OPEN, &payload));
-                wire.extend(to(role, PING, b"between"));
-                wire.extend(to(role, CONT, b"end"));
+                wire.extend(frame_to(role, TEXT_OPEN, &payload));
+                wire.extend(frame_to(role, PING, b"between"));
+                wire.extend(frame_to(role, CONT, b"end"));
             }
             1 => {
-                wire.extend(to(role, PONG, b"unasked"));
+                wire.extend(frame_to(role, PONG, b"unasked"));
                 continue;
             }
-            _ => wire.extend(to(role, BINARY, &payload)),
+            _ => wire.extend(frame_to(role, BINARY, &payload)),
         }
         ends.push(wire.len());
     }
@@ -175,7 +175,9 @@ fn a_message_knows_how_many_the_same_read_completed_before_it() {
 #[test]
 fn a_piece_counts_the_messages_before_its_own() {
     for (role, mut conn) in connections(&Config::default()) {
-        let wire = [to(role, TEXT, "a"), to(role, TEXT, "b"), to(role, TEXT_OPEN, "c")].concat();
+        let wire =
+            [frame_to(role, TEXT, "a"), frame_to(role, TEXT, "b"), frame_to(role, TEXT_OPEN, "c")]
+                .concat();
         read_once(&mut conn, &wire);
         let mut next = |wire: &[u8]| {
             if !wire.is_empty() {
@@ -185,8 +187,8 @@ fn a_piece_counts_the_messages_before_its_own() {
             conn.receiver().info().ahead
         };
         assert_eq!([next(b""), next(b""), next(b"")], [0, 1, 2]);
-        assert_eq!(next(&to(role, CONT_OPEN, "d")), 0);
-        assert_eq!(next(&to(role, CONT, "e")), 0);
+        assert_eq!(next(&frame_to(role, CONT_OPEN, "d")), 0);
+        assert_eq!(next(&frame_to(role, CONT, "e")), 0);
     }
 }
 
@@ -238,7 +240,7 @@ fn the_times_of_a_read_hold_until_they_are_set_again() {
 fn nothing_is_read_that_nobody_asks_for() {
     use crate::support::carriers::Line;
     for role in ROLES {
-        let wire = to(role, TEXT, "x").repeat(100_000);
+        let wire = frame_to(role, TEXT, "x").repeat(100_000);
         let most = (16 << 10) + 14; // the read buffer, with room for a header
         let line = Line::new(&wire, usize::MAX);
         let conn = connection(role, &Config::default());

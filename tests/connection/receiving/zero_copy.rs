@@ -21,7 +21,7 @@ fn address(conn: &Connection) -> usize {
 fn a_message_is_a_slice_of_the_buffer_it_was_read_into() {
     for (role, b0) in product(ROLES, [TEXT, BINARY]) {
         for len in [0, 1, 125, 126, 4000, 15_000].into_iter().take(times(6, 4)) {
-            let wire = to(role, b0, vec![b'x'; len]);
+            let wire = frame_to(role, b0, vec![b'x'; len]);
             let mut conn = connection(role, &Config::default());
             let two = [&wire[..], &wire].concat();
             if two.len() > conn.receiver_mut().spare_mut().len() {
@@ -42,7 +42,7 @@ fn a_message_is_a_slice_of_the_buffer_it_was_read_into() {
 #[test]
 fn a_message_in_one_frame_is_not_moved_when_it_comes_in_two_reads() {
     for (role, len) in product(ROLES, [100, 5000, 15_000].into_iter().take(times(3, 1))) {
-        let wire = to(role, BINARY, vec![7; len]);
+        let wire = frame_to(role, BINARY, vec![7; len]);
         for cut in [1, wire.len() - len, wire.len() - len + 50, wire.len() - 1] {
             let mut conn = connection(role, &Config::default());
             let base = read_at(&mut conn, &wire[..cut]);
@@ -60,9 +60,13 @@ fn a_message_in_one_frame_is_not_moved_when_it_comes_in_two_reads() {
 #[test]
 fn the_second_fragment_moves_left_over_the_gap_and_the_first_stays() {
     for role in ROLES {
-        let wire =
-            [to(role, BINARY_OPEN, "one"), to(role, PING, "gap"), to(role, CONT, "two")].concat();
-        let head = to(role, BINARY_OPEN, "one").len() - 3;
+        let wire = [
+            frame_to(role, BINARY_OPEN, "one"),
+            frame_to(role, PING, "gap"),
+            frame_to(role, CONT, "two"),
+        ]
+        .concat();
+        let head = frame_to(role, BINARY_OPEN, "one").len() - 3;
         let mut conn = connection(role, &Config::default());
         let base = read_at(&mut conn, &wire);
         assert_eq!(next(&mut conn), Some(Seen::Ping(b"gap".to_vec())));
@@ -74,7 +78,8 @@ fn the_second_fragment_moves_left_over_the_gap_and_the_first_stays() {
 #[test]
 fn a_large_message_taken_is_the_buffer_itself_and_a_small_one_a_copy() {
     for role in ROLES {
-        let (large, small) = (to(role, TEXT, "x".repeat(12_000)), to(role, BINARY, "small"));
+        let (large, small) =
+            (frame_to(role, TEXT, "x".repeat(12_000)), frame_to(role, BINARY, "small"));
         let mut conn = connection(role, &Config::default());
         read_at(&mut conn, &[&large[..], &small, &small].concat());
         conn.step().unwrap();
@@ -109,11 +114,11 @@ fn taking_messages_in_every_state_loses_nothing() {
             let len = [3, 200, 400, 3000][rng.below(4)];
             let payload = vec![i as u8; len];
             if rng.once_in(3) {
-                wire.extend(to(role, BINARY_OPEN, &payload[..len / 2]));
-                wire.extend(to(role, PING, ""));
-                wire.extend(to(role, CONT, &payload[len / 2..]));
+                wire.extend(frame_to(role, BINARY_OPEN, &payload[..len / 2]));
+                wire.extend(frame_to(role, PING, ""));
+                wire.extend(frame_to(role, CONT, &payload[len / 2..]));
             } else {
-                wire.extend(to(role, BINARY, &payload));
+                wire.extend(frame_to(role, BINARY, &payload));
             }
             want.push(payload);
         }
@@ -234,7 +239,7 @@ fn whatever_a_program_has_is_fed_by_value_or_by_reference() {
 #[test]
 fn an_echo_borrows_the_message_while_it_feeds_it() {
     for (role, mut conn) in connections(&Config::default()) {
-        feed(&mut conn, &[to(role, TEXT, "a"), to(role, BINARY, "b")].concat());
+        arrive(&mut conn, &[frame_to(role, TEXT, "a"), frame_to(role, BINARY, "b")].concat());
         while conn.step() == Ok(tickwire::Step::Message) {
             let (rx, tx) = conn.split_mut();
             let message = rx.message().unwrap();

@@ -27,7 +27,7 @@ fn the_first_piece_of_a_message_says_so() {
     fn pieces(conn: &mut Connection, wire: &[u8], step: usize) -> Vec<(bool, bool)> {
         let mut out = vec![];
         for part in wire.chunks(step) {
-            feed(conn, part);
+            arrive(conn, part);
             while let Ok(Step::Message | Step::Ping) = conn.step_chunk() {
                 let chunk = conn.receiver().chunk();
                 out.extend(chunk.map(|chunk| (chunk.first, chunk.last)));
@@ -65,12 +65,12 @@ fn the_first_piece_of_a_message_says_so() {
             }
             // Begun whole, then had in chunks; begun in chunks, then skipped.
             let mut conn = connection(role, &config);
-            let open = [to(role, TEXT_OPEN, "a"), to(role, CONT_OPEN, "b")].concat();
+            let open = [frame_to(role, TEXT_OPEN, "a"), frame_to(role, CONT_OPEN, "b")].concat();
             receive(&mut conn, &open);
-            let next = [to(role, CONT, "c"), to(role, TEXT_OPEN, "d")].concat();
+            let next = [frame_to(role, CONT, "c"), frame_to(role, TEXT_OPEN, "d")].concat();
             assert_eq!(pieces(&mut conn, &next, next.len()), [(true, true), (true, false)]);
-            receive(&mut conn, &to(role, CONT_OPEN, "skipped"));
-            let next = [to(role, CONT, "skipped"), to(role, TEXT, "e")].concat();
+            receive(&mut conn, &frame_to(role, CONT_OPEN, "skipped"));
+            let next = [frame_to(role, CONT, "skipped"), frame_to(role, TEXT, "e")].concat();
             assert_eq!(pieces(&mut conn, &next, next.len()), [(true, true)]);
         }
     };

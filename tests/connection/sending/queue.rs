@@ -90,7 +90,7 @@ fn the_buffered_amount_is_what_will_be_written() {
         check(&mut conn, o + 4);
         conn.sender_mut().ping(b"newer").unwrap();
         check(&mut conn, 1);
-        receive(&mut conn, &to(role, PING, "??"));
+        receive(&mut conn, &frame_to(role, PING, "??"));
         check(&mut conn, o + 2);
         assert_eq!(conn.sender_mut().outgoing().remaining(), conn.sender().buffered_amount());
         conn.sender_mut().close(CloseFrame::with_reason(CloseCode::NORMAL, "bye")).unwrap();
@@ -171,7 +171,7 @@ fn fed_is_unchanged_by_control_frames_and_by_what_goes_first() {
             assert_eq!(conn.sender().fed(), fed);
             conn.sender_mut().outgoing();
             assert_eq!(conn.sender().fed(), fed);
-            receive(&mut conn, &to(role, PING, "x"));
+            receive(&mut conn, &frame_to(role, PING, "x"));
             conn.sender_mut().outgoing();
             conn.sender_mut().feed_first("first").unwrap();
             conn.sender_mut().outgoing();
@@ -204,7 +204,7 @@ fn fed_is_unchanged_when_what_was_fed_is_dropped() {
                 0 => conn.sender_mut().abort(None).unwrap(),
                 1 => {
                     conn.report(Report::WriteBlocked);
-                    receive(&mut conn, &to(role, 0x83, ""));
+                    receive(&mut conn, &frame_to(role, 0x83, ""));
                 }
                 _ => conn.report(Report::WriteFailed),
             }
@@ -270,7 +270,7 @@ fn what_was_not_written_goes_over_the_next_connection_in_order_and_nothing_twice
             let mut fed = Vec::new();
             for (i, n) in waiting.iter().enumerate() {
                 if i == rng.below(4) {
-                    receive(&mut conn, &to(role, PING, "there?"));
+                    receive(&mut conn, &frame_to(role, PING, "there?"));
                 }
                 fed.push(conn.sender_mut().feed(message(*n)).unwrap());
             }
@@ -319,8 +319,8 @@ fn sending_once_it_closes_is_an_error_and_queues_nothing() {
         // Closed by us, by the peer, and by a violation.
         let endings: [fn(&mut tickwire::Connection, Role); 3] = [
             |conn, _| conn.sender_mut().close(None).unwrap(),
-            |conn, role| drop(receive(conn, &to(role, CLOSE, ""))),
-            |conn, role| drop(receive(conn, &to(role, 0x83, ""))),
+            |conn, role| drop(receive(conn, &frame_to(role, CLOSE, ""))),
+            |conn, role| drop(receive(conn, &frame_to(role, 0x83, ""))),
         ];
         for end in endings {
             // Its Close takes all the room, too.

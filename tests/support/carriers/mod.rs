@@ -11,7 +11,7 @@ pub(crate) mod serve;
 use crate::support::{
     heads::{Reads, feed_head},
     wire::{
-        Asked, Seen, WireFrame, bytewise, code_of, connection, current, drain, feed, frames,
+        Asked, Seen, WireFrame, arrive, bytewise, code_of, connection, current, drain, frames,
         read_once,
     },
 };
@@ -154,7 +154,7 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
                 shut = true;
             }
             Ending::Discard => {
-                pieces.by_ref().for_each(|piece| feed(&mut conn, piece));
+                pieces.by_ref().for_each(|piece| arrive(&mut conn, piece));
                 conn.receiver_mut().end_of_stream();
             }
             Ending::Done => break,

@@ -95,7 +95,7 @@ pub(crate) fn peer(role: Role) -> Role {
 }
 
 /// A frame as the peer of `role` sends it.
-pub(crate) fn to(role: Role, b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn frame_to(role: Role, b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(b0, key_of(peer(role)), payload.as_ref())
 }
 
@@ -356,7 +356,7 @@ pub(crate) fn read_once(conn: &mut Connection, wire: &[u8]) -> usize {
 }
 
 /// Puts bytes into the receive buffer without looking at them.
-pub(crate) fn feed(conn: &mut Connection, mut wire: &[u8]) {
+pub(crate) fn arrive(conn: &mut Connection, mut wire: &[u8]) {
     while !wire.is_empty() {
         let n = read_once(conn, wire);
         wire = &wire[n..];

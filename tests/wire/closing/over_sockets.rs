@@ -17,13 +17,13 @@ use tickwire::{CloseCode, CloseFrame, Config, Error, ProtocolError, RecvError, R
 fn a_malformed_close_is_refused_and_its_code_not_reported() {
     for role in ROLES {
         for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
-            let wire = to(role, CLOSE, close_body(code, "why"));
+            let wire = frame_to(role, CLOSE, close_body(code, "why"));
             fails(role, &Config::default(), &wire, &[], ProtocolError::BadClose { code }, SMALL);
         }
-        let wire = to(role, CLOSE, [3]);
+        let wire = frame_to(role, CLOSE, [3]);
         fails(role, &Config::default(), &wire, &[], ProtocolError::ShortClose, SMALL);
         for reason in [&b"\xff"[..], b"cut \xe2\x82", b"\xed\xa0\x80"] {
-            let wire = to(role, CLOSE, [&[0x03, 0xe8], reason].concat());
+            let wire = frame_to(role, CLOSE, [&[0x03, 0xe8], reason].concat());
             fails(role, &Config::default(), &wire, &[], ProtocolError::BadUtf8, SMALL);
         }
     }
@@ -181,11 +181,11 @@ fn a_message_sent_while_another_task_closes_is_whole_or_refused() {
 fn nothing_behind_a_close_is_an_event() {
     for role in ROLES {
         let wire = [
-            to(role, TEXT, "before"),
-            to(role, CLOSE, close_body(1000, "bye")),
-            to(role, TEXT, "behind"),
-            to(role, PING, "behind"),
-            to(role, CLOSE, close_body(1002, "again")),
+            frame_to(role, TEXT, "before"),
+            frame_to(role, CLOSE, close_body(1000, "bye")),
+            frame_to(role, TEXT, "behind"),
+            frame_to(role, PING, "behind"),
+            frame_to(role, CLOSE, close_body(1002, "again")),
             vec![0xff; 5000],
         ]
         .concat();

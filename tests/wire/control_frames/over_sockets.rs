@@ -13,7 +13,7 @@ fn a_flood_of_pings_from_a_peer_that_never_reads_costs_no_more_than_a_few_pongs(
     // More than the buffers of the system hold, if that of the peer does not grow.
     let pings_sent = sampled(300_000, 60_000);
     for role in ROLES {
-        let thousand = to(role, PING, [0x7a; 125]).repeat(1000);
+        let thousand = frame_to(role, PING, [0x7a; 125]).repeat(1000);
         let count = |ws: &mut Ws| {
             let mut pings = 0;
             let end = ws.watch(|event| pings += usize::from(matches!(event, Event::Ping(_))));
@@ -41,7 +41,7 @@ fn a_flood_of_pings_from_a_peer_that_never_reads_costs_no_more_than_a_few_pongs(
 #[test]
 fn a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
     for role in ROLES {
-        let one = to(role, PING, [0x7a; 125]);
+        let one = frame_to(role, PING, [0x7a; 125]);
         let thousand = one.repeat(1000);
         // From a peer that never reads: our Close, and what we say, stays where the Pongs do.
         // A flood is judged after so many reads: small ones make it a short one.
@@ -86,7 +86,7 @@ fn a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
 #[test]
 fn a_flood_of_pongs_keeps_nothing_and_is_not_answered() {
     for role in ROLES {
-        let thousand = to(role, PONG, [0x7a; 125]).repeat(1000);
+        let thousand = frame_to(role, PONG, [0x7a; 125]).repeat(1000);
         let count = |ws: &mut Ws| {
             let mut pongs = 0;
             let end = ws.watch(|event| pongs += usize::from(matches!(event, Event::Pong(_))));
@@ -110,7 +110,7 @@ fn a_flood_of_pongs_keeps_nothing_and_is_not_answered() {
 fn a_million_control_frames_between_two_fragments_cost_nothing() {
     let many = sampled(1_000_000, 30_000);
     for role in ROLES {
-        let thousand = to(role, PONG, "").repeat(1000);
+        let thousand = frame_to(role, PONG, "").repeat(1000);
         let count = |ws: &mut Ws| {
             let (mut pongs, mut messages) = (0, 0);
             let end = ws.watch(|event| match event {
@@ -200,7 +200,7 @@ fn a_control_frame_of_125_bytes_is_answered_and_one_of_126_is_not() {
     for role in ROLES {
         let full = vec![0xa5; 125];
         for b0 in [PING, PONG, CLOSE] {
-            let wire = [to(role, PING, &full), to(role, b0, vec![0xa5; 126])].concat();
+            let wire = [frame_to(role, PING, &full), frame_to(role, b0, vec![0xa5; 126])].concat();
             let scene = Scene::new(role, &Config::default());
             let told = scene.refuses(&wire, &[Seen::Ping(full.clone())], 1002, SMALL);
             assert_eq!(told, ProtocolError::BadControlFrame.into());
@@ -225,7 +225,7 @@ fn a_control_frame_of_125_bytes_is_answered_and_one_of_126_is_not() {
 fn a_ping_need_not_be_text_and_its_pong_has_the_same_bytes() {
     for role in ROLES {
         let payloads = [&b"\xff\xfe\x80\0\xc3"[..], &[0x80; 125], b"\xed\xa0\x80"];
-        let wire = payloads.map(|payload| to(role, PING, payload)).concat();
+        let wire = payloads.map(|payload| frame_to(role, PING, payload)).concat();
         for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
             let want = payloads.map(|payload| Seen::Ping(payload.to_vec()));
             assert_eq!(story.fate.seen, want, "{:?}", story.adapter);

@@ -98,7 +98,7 @@ fn the_limit_on_compressed_bytes_is_exact_however_the_frame_was_begun() {
             assert_eq!(receive(&mut conn, &frame), want);
             // Begun while chunks were asked for, of which none came.
             let mut conn = open(Role::Server, &config, agreed(takeover));
-            feed(&mut conn, &frame[..header + 1]);
+            arrive(&mut conn, &frame[..header + 1]);
             assert_eq!(chunks(&mut conn), []);
             assert_eq!(receive(&mut conn, &frame[header + 1..]), want);
             // In two frames.
@@ -140,7 +140,7 @@ fn the_limit_on_fragments_is_exact_though_chunks_were_asked_for_first() {
             assert_eq!(receive(&mut conn, &wire), want, "{most}");
             let mut conn = open(Role::Server, &config, agreed(takeover));
             let begun = wire.len() - 13; // the third frame's header is here, and a byte
-            feed(&mut conn, &wire[..begun]);
+            arrive(&mut conn, &wire[..begun]);
             assert_eq!(chunks(&mut conn), []);
             assert_eq!(receive(&mut conn, &wire[begun..]), want, "{most}");
         }
@@ -211,10 +211,10 @@ fn the_limit_is_on_what_comes_and_what_it_becomes() {
     let nothing = b"\x00\x00\x00\xff\xff".repeat(1000);
     for agreed in [DeflateParams::default(), agreed(true)] {
         for bad in [&wide, &above, &nothing] {
-            fails_by(agreed, &config, |role| to(role, RSV1 | BINARY, bad), error);
+            fails_by(agreed, &config, |role| frame_to(role, RSV1 | BINARY, bad), error);
         }
         for role in ROLES {
-            let wire = to(role, RSV1 | BINARY, &exact);
+            let wire = frame_to(role, RSV1 | BINARY, &exact);
             agreeing(agreed, || delivers_with(role, &config, &wire, &[binary([b'x'; 1000])]));
         }
     }

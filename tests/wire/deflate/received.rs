@@ -151,7 +151,7 @@ fn blocks_behind_a_last_one_go_on() {
         }
         assert_eq!(receive(&mut open(Role::Server, &eager(), agreed(takeover)), &wire), want);
         let mut conn = open(Role::Server, &eager(), agreed(takeover));
-        feed(&mut conn, &wire);
+        arrive(&mut conn, &wire);
         let mut got = vec![Vec::new()];
         for event in chunks(&mut conn) {
             let Seen::Chunk(_, piece, last) = event else { panic!("{event:?}") };
@@ -169,9 +169,9 @@ fn blocks_behind_a_last_one_go_on() {
 #[test]
 fn text_is_validated_as_it_is_inflated() {
     let bad = compressed(b"caf\xc3");
-    fails(|role| to(role, RSV1 | TEXT, &bad), ProtocolError::BadUtf8);
+    fails(|role| frame_to(role, RSV1 | TEXT, &bad), ProtocolError::BadUtf8);
     let good = compressed("café".as_bytes());
-    delivers(|role| to(role, RSV1 | TEXT, &good), &[text("café")]);
+    delivers(|role| frame_to(role, RSV1 | TEXT, &good), &[text("café")]);
     for takeover in [false, true] {
         let long = "é".repeat(times(20_000, 2000));
         let mut cut = long.clone().into_bytes();
@@ -208,7 +208,7 @@ fn a_message_begun_in_chunks_can_be_skipped() {
         &Config { max_message: 5000, max_frame: Some(1 << 20), ..eager() },
         agreed(true),
     );
-    feed(&mut conn, &wire[..600]);
+    arrive(&mut conn, &wire[..600]);
     assert!(matches!(next_chunk(&mut conn), Some(Seen::Chunk(DataKind::Binary, _, false))));
     let seen = receive(&mut conn, &wire[600..]);
     assert_eq!(seen, [Seen::Ping(vec![]), binary(&big[..3000])]);
@@ -224,7 +224,7 @@ fn an_inflated_message_can_be_kept_asked_for_again_and_is_followed_by_plain_ones
         masked(RSV1 | TEXT, HELLO),
     ]
     .concat();
-    feed(&mut conn, &wire);
+    arrive(&mut conn, &wire);
     assert_eq!(conn.step(), Ok(Step::Message));
     assert_eq!(conn.receiver().message(), Some(Message::Text(&big)));
     assert_eq!(conn.receiver().message(), Some(Message::Text(&big)));
@@ -266,8 +266,8 @@ fn fails(wire: impl Fn(Role) -> Vec<u8>, error: impl Into<RecvError> + Copy) {
 #[test]
 fn rsv2_and_rsv3_stay_forbidden() {
     for bit in [0x20, 0x10, 0x30] {
-        fails(|role| to(role, TEXT | bit, "x"), ProtocolError::ReservedBits);
-        fails(|role| to(role, TEXT | RSV1 | bit, HELLO), ProtocolError::ReservedBits);
+        fails(|role| frame_to(role, TEXT | bit, "x"), ProtocolError::ReservedBits);
+        fails(|role| frame_to(role, TEXT | RSV1 | bit, HELLO), ProtocolError::ReservedBits);
     }
 }
 
@@ -277,7 +277,7 @@ fn the_fragments_of_a_message_are_one_stream() {
     for at in 0..=HELLO.len() {
         let wire = |role| {
             let (a, b) = HELLO.split_at(at);
-            [to(role, RSV1 | TEXT_OPEN, a), to(role, CONT, b)].concat()
+            [frame_to(role, RSV1 | TEXT_OPEN, a), frame_to(role, CONT, b)].concat()
         };
         delivers(wire, &[text("Hello")]);
     }
@@ -287,12 +287,16 @@ fn the_fragments_of_a_message_are_one_stream() {
 #[test]
 fn rsv1_on_a_continuation_frame_is_refused() {
     let wire = |role| {
-        [to(role, RSV1 | TEXT_OPEN, &HELLO[..3]), to(role, RSV1 | CONT, &HELLO[3..])].concat()
+        [frame_to(role, RSV1 | TEXT_OPEN, &HELLO[..3]), frame_to(role, RSV1 | CONT, &HELLO[3..])]
+            .concat()
     };
     fails(wire, ProtocolError::ReservedBits);
-    let of_plain = |role| [to(role, TEXT_OPEN, ""), to(role, RSV1 | CONT, HELLO)].concat();
+    let of_plain =
+        |role| [frame_to(role, TEXT_OPEN, ""), frame_to(role, RSV1 | CONT, HELLO)].concat();
     fails(of_plain, ProtocolError::ReservedBits);
-    let twice = |role| [to(role, RSV1 | TEXT_OPEN, HELLO), to(role, RSV1 | TEXT, HELLO)].concat();
+    let twice = |role| {
+        [frame_to(role, RSV1 | TEXT_OPEN, HELLO), frame_to(role, RSV1 | TEXT, HELLO)].concat()
+    };
     fails(twice, ProtocolError::ExpectedContinuation);
 }
 
@@ -302,11 +306,11 @@ fn messages_sent_plain_leave_the_context_as_it_is() {
     let second = b"\xf2\x00\x11\x00\x00";
     let wire = |role| {
         [
-            to(role, RSV1 | TEXT, HELLO),
-            to(role, TEXT, "plain"),
-            to(role, BINARY_OPEN, "pla"),
-            to(role, CONT, "in"),
-            to(role, RSV1 | TEXT, second),
+            frame_to(role, RSV1 | TEXT, HELLO),
+            frame_to(role, TEXT, "plain"),
+            frame_to(role, BINARY_OPEN, "pla"),
+            frame_to(role, CONT, "in"),
+            frame_to(role, RSV1 | TEXT, second),
         ]
         .concat()
     };
@@ -318,7 +322,7 @@ fn messages_sent_plain_leave_the_context_as_it_is() {
 #[test]
 fn stored_blocks_are_inflated() {
     let stored = b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
-    delivers(|role| to(role, RSV1 | TEXT, stored), &[text("Hello")]);
+    delivers(|role| frame_to(role, RSV1 | TEXT, stored), &[text("Hello")]);
 }
 
 // P178
@@ -327,13 +331,17 @@ fn last_blocks_end_no_connection() {
     let last = b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
     let wire = |role| {
         let twice = [&last[..7], HELLO].concat();
-        [to(role, RSV1 | TEXT, last), to(role, RSV1 | TEXT, twice), to(role, RSV1 | TEXT, HELLO)]
-            .concat()
+        [
+            frame_to(role, RSV1 | TEXT, last),
+            frame_to(role, RSV1 | TEXT, twice),
+            frame_to(role, RSV1 | TEXT, HELLO),
+        ]
+        .concat()
     };
     delivers(wire, &[text("Hello"), text("HelloHello"), text("Hello")]);
     // Without what §7.2.3.4 adds, and with the tail left in.
     for bare in [&last[..7], b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff"] {
-        delivers(|role| to(role, RSV1 | TEXT, bare), &[text("Hello")]);
+        delivers(|role| frame_to(role, RSV1 | TEXT, bare), &[text("Hello")]);
     }
 }
 
@@ -341,14 +349,16 @@ fn last_blocks_end_no_connection() {
 #[test]
 fn a_message_of_two_blocks_is_inflated() {
     let two = b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00";
-    delivers(|role| to(role, RSV1 | TEXT, two), &[text("Hello")]);
+    delivers(|role| frame_to(role, RSV1 | TEXT, two), &[text("Hello")]);
 }
 
 // P180
 #[test]
 fn compressed_blocks_without_data_are_an_empty_message() {
     for empty in [&b"\x00"[..], b"\x02\x00", b"\x03\x00", b"\x01"] {
-        let wire = |role| [to(role, RSV1 | BINARY, empty), to(role, RSV1 | TEXT, HELLO)].concat();
+        let wire = |role| {
+            [frame_to(role, RSV1 | BINARY, empty), frame_to(role, RSV1 | TEXT, HELLO)].concat()
+        };
         delivers(wire, &[binary(""), text("Hello")]);
     }
 }
@@ -356,10 +366,16 @@ fn compressed_blocks_without_data_are_an_empty_message() {
 // P181
 #[test]
 fn a_compressed_message_without_a_byte_is_empty() {
-    let frame = |role| [to(role, RSV1 | TEXT, ""), to(role, RSV1 | TEXT, HELLO)].concat();
+    let frame =
+        |role| [frame_to(role, RSV1 | TEXT, ""), frame_to(role, RSV1 | TEXT, HELLO)].concat();
     delivers(frame, &[text(""), text("Hello")]);
     let fragments = |role| {
-        [to(role, RSV1 | TEXT_OPEN, ""), to(role, CONT_OPEN, ""), to(role, CONT, "")].concat()
+        [
+            frame_to(role, RSV1 | TEXT_OPEN, ""),
+            frame_to(role, CONT_OPEN, ""),
+            frame_to(role, CONT, ""),
+        ]
+        .concat()
     };
     delivers(fragments, &[text("")]);
 }
@@ -369,7 +385,7 @@ fn a_compressed_message_without_a_byte_is_empty() {
 fn corrupt_data_fails_with_1007() {
     let distance = b"\xf2\x00\x11\x00\x00"; // past the start
     for bad in [&b"\x06\x00\x00"[..], b"\x00\x05\x00\xfa\xfe\x48\x65\x6c\x6c\x6f\x00", distance] {
-        fails(|role| to(role, RSV1 | TEXT, bad), ProtocolError::BadDeflate);
+        fails(|role| frame_to(role, RSV1 | TEXT, bad), ProtocolError::BadDeflate);
     }
     assert_eq!(
         RecvError::from(ProtocolError::BadDeflate).close_code(),
@@ -381,12 +397,12 @@ fn corrupt_data_fails_with_1007() {
 #[test]
 fn an_incomplete_message_fails_with_1007() {
     for cut in 1..HELLO.len() - 1 {
-        fails(|role| to(role, RSV1 | TEXT, &HELLO[..cut]), ProtocolError::BadDeflate);
+        fails(|role| frame_to(role, RSV1 | TEXT, &HELLO[..cut]), ProtocolError::BadDeflate);
     }
     // A last block that finds its end in the tail; a description of codes that goes on there.
     let codes = b"\x9a\x37\x0a\x46\xc1\x28\x18\x05\xa2\x80\x3e\x00\x00";
     for cut in [&b"\x5b\x30\x77"[..], codes] {
-        fails(|role| to(role, RSV1 | BINARY, cut), ProtocolError::BadDeflate);
+        fails(|role| frame_to(role, RSV1 | BINARY, cut), ProtocolError::BadDeflate);
     }
     // tests/references/inflated.rs tries all that is short.
 }
@@ -395,7 +411,8 @@ fn an_incomplete_message_fails_with_1007() {
 #[test]
 fn history_is_not_visible_where_it_is_not_taken_over() {
     let wire = |role| {
-        [to(role, RSV1 | TEXT, HELLO), to(role, RSV1 | TEXT, b"\xf2\x00\x11\x00\x00")].concat()
+        [frame_to(role, RSV1 | TEXT, HELLO), frame_to(role, RSV1 | TEXT, b"\xf2\x00\x11\x00\x00")]
+            .concat()
     };
     for role in ROLES {
         let bad = ProtocolError::BadDeflate;
@@ -420,7 +437,7 @@ fn messages_longer_than_the_window_are_inflated() {
             raw.compress(&data, &mut out, FlushCompress::Sync).unwrap();
             let payload = &out[..(raw.total_out() - before) as usize - 4];
             for (role, wire) in ROLES.into_iter().zip(&mut wires) {
-                wire.extend(to(role, RSV1 | BINARY, payload));
+                wire.extend(frame_to(role, RSV1 | BINARY, payload));
             }
             if !takeover {
                 raw.reset();
@@ -440,13 +457,13 @@ fn messages_longer_than_the_window_are_inflated() {
 fn a_failure_in_the_middle_leaves_nothing_usable() {
     for role in ROLES {
         let mut conn = end(role, agreed(true));
-        receive(&mut conn, &to(role, RSV1 | TEXT_OPEN, &HELLO[..4]));
+        receive(&mut conn, &frame_to(role, RSV1 | TEXT_OPEN, &HELLO[..4]));
         let bad = Seen::Failed(ProtocolError::BadDeflate.into());
         assert_eq!(
-            receive(&mut conn, &to(role, CONT, "\x06\x06\x06\x06")),
+            receive(&mut conn, &frame_to(role, CONT, "\x06\x06\x06\x06")),
             std::slice::from_ref(&bad)
         );
-        assert_eq!(receive(&mut conn, &to(role, RSV1 | TEXT, HELLO)), [bad]);
+        assert_eq!(receive(&mut conn, &frame_to(role, RSV1 | TEXT, HELLO)), [bad]);
         assert_eq!(conn.receiver().message(), None);
     }
     // That the buffers are freed: tests/memory/deflate.rs.
@@ -457,12 +474,12 @@ fn a_failure_in_the_middle_leaves_nothing_usable() {
 fn control_frames_between_fragments_are_not_compressed() {
     let wire = |role| {
         [
-            to(role, RSV1 | TEXT_OPEN, &HELLO[..2]),
-            to(role, PONG, "\x06\x06"),
-            to(role, CONT_OPEN, &HELLO[2..5]),
-            to(role, PONG, ""),
-            to(role, CONT, &HELLO[5..]),
-            to(role, RSV1 | TEXT, HELLO),
+            frame_to(role, RSV1 | TEXT_OPEN, &HELLO[..2]),
+            frame_to(role, PONG, "\x06\x06"),
+            frame_to(role, CONT_OPEN, &HELLO[2..5]),
+            frame_to(role, PONG, ""),
+            frame_to(role, CONT, &HELLO[5..]),
+            frame_to(role, RSV1 | TEXT, HELLO),
         ]
         .concat()
     };

@@ -32,7 +32,7 @@ proptest! {
             let data = prose(&mut rng, len);
             want.push(text(&data));
             if rng.once_in(4) {
-                wire.extend(to(role, TEXT, &data));
+                wire.extend(frame_to(role, TEXT, &data));
                 continue;
             }
             if !takeover {
@@ -42,13 +42,13 @@ proptest! {
             let mut b0 = RSV1 | TEXT_OPEN;
             while rng.once_in(2) {
                 let (now, later) = payload.split_at(rng.below(payload.len() + 1));
-                wire.extend(to(role, b0, now));
+                wire.extend(frame_to(role, b0, now));
                 if rng.once_in(3) {
-                    wire.extend(to(role, PONG, "between"));
+                    wire.extend(frame_to(role, PONG, "between"));
                 }
                 (payload, b0) = (later, CONT_OPEN);
             }
-            wire.extend(to(role, b0 | 0x80, payload));
+            wire.extend(frame_to(role, b0 | 0x80, payload));
         }
         let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(wire.len() + 1)).collect();
         cuts.sort_unstable();
@@ -61,7 +61,7 @@ proptest! {
         let mut conn = open(role, &eager(), agreed(takeover));
         let (mut texts, mut from) = (vec![Vec::new()], 0);
         for to in cuts.into_iter().chain([wire.len()]) {
-            feed(&mut conn, &wire[from..to]);
+            arrive(&mut conn, &wire[from..to]);
             from = to;
             for event in chunks(&mut conn) {
                 if let Seen::Chunk(_, piece, last) = event {
@@ -388,7 +388,7 @@ fn a_window_of_8_bits_is_never_written() {
         assert_eq!(sent(&drain(&mut conn)), [plain.clone(), plain.clone(), plain]);
         // Reading is another matter.
         assert_eq!(
-            receive(&mut conn, &to(role, RSV1 | TEXT, HELLO)),
+            receive(&mut conn, &frame_to(role, RSV1 | TEXT, HELLO)),
             [support::wire::text("Hello")]
         );
     }

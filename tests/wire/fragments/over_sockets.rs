@@ -7,7 +7,7 @@ use tickwire::{Config, Event, ProtocolError, RecvError, Role};
 fn a_message_of_more_fragments_than_allowed_fails_with_1008() {
     for role in ROLES {
         for payload in ["", "x"] {
-            let thousand = to(role, CONT_OPEN, payload).repeat(1000);
+            let thousand = frame_to(role, CONT_OPEN, payload).repeat(1000);
             for story in attack(role, &Config::default(), |foe| {
                 foe.wire(foe.frame(TEXT_OPEN, "x"));
                 foe.flood(&thousand, 1000); // 10^6, if it were let
@@ -25,7 +25,8 @@ fn a_message_of_more_fragments_than_allowed_fails_with_1008() {
         }
         // One that stops at the first fragment too many is told.
         let config = Config { max_fragments: 1000, ..Config::default() };
-        let wire = [to(role, TEXT_OPEN, ""), to(role, CONT_OPEN, "").repeat(1000)].concat();
+        let wire =
+            [frame_to(role, TEXT_OPEN, ""), frame_to(role, CONT_OPEN, "").repeat(1000)].concat();
         let limit = RecvError::TooManyFragments { limit: 1000 };
         fails(role, &config, &wire, &[], limit, SMALL);
     }
@@ -72,10 +73,10 @@ fn a_new_message_inside_another_is_refused() {
     for (role, first) in product(ROLES, ["", "begun"]) {
         for b0 in [TEXT, TEXT_OPEN, BINARY, 0x40 | TEXT, 0x40 | BINARY_OPEN] {
             let wire = [
-                to(role, TEXT_OPEN, first),
-                to(role, PING, "p"),
-                to(role, b0, "injected"),
-                to(role, CONT, "end"),
+                frame_to(role, TEXT_OPEN, first),
+                frame_to(role, PING, "p"),
+                frame_to(role, b0, "injected"),
+                frame_to(role, CONT, "end"),
             ];
             let error = if b0 & 0x40 == 0 {
                 ProtocolError::ExpectedContinuation

@@ -116,7 +116,7 @@ fn what_is_left_of_a_control_frame_is_never_read_as_a_header() {
 fn a_header_in_two_reads_is_the_header() {
     for (role, len) in product(ROLES, [5, 300, 70_000]) {
         let payload = vec![b'y'; len];
-        let one = to(role, TEXT, &payload);
+        let one = frame_to(role, TEXT, &payload);
         let cuts = 1..one.len() - len + 2;
         let times = cuts.len();
         for story in attack(role, &Config::default(), |foe| {
@@ -140,8 +140,11 @@ fn a_header_in_two_reads_is_the_header() {
 #[test]
 fn what_comes_behind_an_illegal_frame_is_never_seen() {
     for role in ROLES {
-        for illegal in [to(role, 0x83, "x"), to(role, CONT, "x"), to(role, 0xc1, "x")] {
-            let wire = [to(role, TEXT, "one"), illegal, to(role, TEXT, "three")].concat();
+        for illegal in
+            [frame_to(role, 0x83, "x"), frame_to(role, CONT, "x"), frame_to(role, 0xc1, "x")]
+        {
+            let wire =
+                [frame_to(role, TEXT, "one"), illegal, frame_to(role, TEXT, "three")].concat();
             Scene::new(role, &Config::default()).refuses(&wire, &[text("one")], 1002, SMALL);
         }
     }

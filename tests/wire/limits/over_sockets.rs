@@ -3,8 +3,8 @@ use crate::{
     harness::{ADAPTERS, Door, End, Foe, SMALL, STATE, attack, duel, *},
     opening::{dial, head},
     support::wire::{
-        BINARY, BINARY_OPEN, CONT, CONT_OPEN, Len, ROLES, head as frame_head, key_of, peer,
-        product, to,
+        BINARY, BINARY_OPEN, CONT, CONT_OPEN, Len, ROLES, frame_to, head as frame_head, key_of,
+        peer, product,
     },
 };
 use testkit::alloc::uncounted;
@@ -47,7 +47,7 @@ fn waits_without_limit(role: Role, wire: &[u8], announced: u64, bound: usize) {
 fn lengths_of_fragments_that_add_up_past_2_to_the_63_do_not_wrap() {
     const MOST: u64 = (1 << 63) - 1;
     for (role, n) in product(ROLES, [MOST, MOST - 999, u64::from(u32::MAX), 1 << 31]) {
-        let begun = to(role, BINARY_OPEN, vec![1; 1000]);
+        let begun = frame_to(role, BINARY_OPEN, vec![1; 1000]);
         let wire = [begun, head_to(role, CONT_OPEN, Len::Long(n)), vec![7; 5000]].concat();
         let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
         fails(role, &Config::default(), &wire, &[], limit, SMALL);
@@ -95,8 +95,8 @@ fn memory_follows_the_bytes_received_and_not_the_length_announced() {
 #[test]
 fn reads_that_have_grown_hold_no_more_than_their_bound() {
     for (role, received) in product(ROLES, [10, 3000, 40_000]) {
-        let messages = to(role, BINARY, vec![1; 4000]).repeat(800);
-        let part = to(role, BINARY, vec![1; 60_000]);
+        let messages = frame_to(role, BINARY, vec![1; 4000]).repeat(800);
+        let part = frame_to(role, BINARY, vec![1; 60_000]);
         let send = |foe: &mut Foe| foe.say(&[&messages, &part[..received]].concat());
         for Story { adapter, fate, heap, .. } in attack(role, &Config::default(), send) {
             let who = format!("{adapter:?} {role:?} {received}");
@@ -121,8 +121,8 @@ fn the_default_limits_stop_a_message_of_2_gib() {
     }
     // In frames of 5 MiB: the fourth.
     let role = Role::Server;
-    let begun = to(role, BINARY_OPEN, vec![1; 5 << 20]);
-    let next = to(role, CONT_OPEN, vec![1; 5 << 20]);
+    let begun = frame_to(role, BINARY_OPEN, vec![1; 5 << 20]);
+    let next = frame_to(role, CONT_OPEN, vec![1; 5 << 20]);
     let send = |foe: &mut Foe| {
         foe.flood(&begun, 1);
         foe.flood(&next, 20); // what is read behind the violation is not kept
@@ -176,7 +176,7 @@ fn no_limit_is_so_large_that_a_length_wraps() {
         for len in [u64::MAX >> 1, (1 << 62) + 5, 1 << 53, u64::from(u32::MAX), 1 << 31] {
             let header = frame_head(BINARY, key, Len::Long(len));
             let lone = [&header[..], &[7; 4000]].concat();
-            let fragment = to(role, BINARY_OPEN, [7; 4000]);
+            let fragment = frame_to(role, BINARY_OPEN, [7; 4000]);
             let first =
                 [&fragment[..], &frame_head(CONT, key, Len::Long(len)), &[7; 4000]].concat();
             for (wire, sum) in [(lone, len), (first, 4000 + len)] {

@@ -8,7 +8,7 @@ const LENGTHS: [usize; 12] = [15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129]
 
 #[track_caller]
 fn not_utf8(role: Role, payload: &[u8]) {
-    let wire = to(role, TEXT, payload);
+    let wire = frame_to(role, TEXT, payload);
     fails(role, &Config::default(), &wire, &[], ProtocolError::BadUtf8, SMALL);
 }
 
@@ -69,7 +69,7 @@ fn text_is_valid_where_the_standard_library_says_so() {
     assert!(valid.len() > 200 && others > 50, "{} {others}", valid.len());
     for role in ROLES {
         let want: Vec<Seen> = valid.iter().map(|s| text(s)).collect();
-        let wire: Vec<u8> = valid.iter().flat_map(|s| to(role, TEXT, s)).collect();
+        let wire: Vec<u8> = valid.iter().flat_map(|s| frame_to(role, TEXT, s)).collect();
         for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
             assert_eq!(story.fate.seen, want, "{:?} {role:?}", story.adapter);
             story.heap.under(story.adapter.name(), SMALL);
@@ -85,10 +85,10 @@ fn a_character_may_be_split_over_fragments_and_has_to_end() {
         let mut wire = Vec::new();
         for at in 0..=whole.len() {
             let (a, b) = whole.as_bytes().split_at(at);
-            wire.extend(to(role, TEXT_OPEN, a));
-            wire.extend(to(role, PING, "between"));
-            wire.extend(to(role, CONT_OPEN, ""));
-            wire.extend(to(role, CONT, b));
+            wire.extend(frame_to(role, TEXT_OPEN, a));
+            wire.extend(frame_to(role, PING, "between"));
+            wire.extend(frame_to(role, CONT_OPEN, ""));
+            wire.extend(frame_to(role, CONT, b));
         }
         for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
             let mut seen = story.fate.seen;
@@ -100,10 +100,10 @@ fn a_character_may_be_split_over_fragments_and_has_to_end() {
             let (a, b) = whole.as_bytes().split_at(at);
             // It ends inside a character, or the rest of one begins the next message.
             for wire in [
-                [to(role, TEXT_OPEN, a), to(role, CONT, "")].concat(),
-                to(role, TEXT, a),
-                [to(role, TEXT_OPEN, a), to(role, CONT, "x")].concat(),
-                to(role, TEXT, b),
+                [frame_to(role, TEXT_OPEN, a), frame_to(role, CONT, "")].concat(),
+                frame_to(role, TEXT, a),
+                [frame_to(role, TEXT_OPEN, a), frame_to(role, CONT, "x")].concat(),
+                frame_to(role, TEXT, b),
             ] {
                 fails(role, &Config::default(), &wire, &[], ProtocolError::BadUtf8, SMALL);
             }

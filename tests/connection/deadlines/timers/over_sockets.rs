@@ -50,9 +50,9 @@ fn a_message_that_trickles_in_many_frames_ends_at_ten_times_the_frame_timeout() 
     for role in ROLES {
         for story in attack(role, &config, |foe| {
             let began = Instant::now();
-            foe.flood(&to(role, BINARY_OPEN, "x"), 1);
+            foe.flood(&frame_to(role, BINARY_OPEN, "x"), 1);
             // Each fragment is whole at once, and a Ping says that the peer is alive.
-            let more = [to(role, CONT_OPEN, "x"), to(role, PING, "")].concat();
+            let more = [frame_to(role, CONT_OPEN, "x"), frame_to(role, PING, "")].concat();
             let mut fragments = 1;
             while foe.flood(&more, 1) == 1 {
                 fragments += 1;
@@ -91,7 +91,7 @@ fn waits_beyond_all_time_never_end_and_wrap_nowhere() {
                 for byte in frame {
                     foe.wire([byte]);
                 }
-                foe.say(&to(role, CLOSE, close_body(1000, "")))
+                foe.say(&frame_to(role, CLOSE, close_body(1000, "")))
             }) {
                 let ping = Seen::Ping(b"?".to_vec());
                 let close = Seen::Close(Some((1000, String::new())));

@@ -11,7 +11,7 @@ use tickwire::{Config, RecvError, SendError};
 #[test]
 fn an_echo_to_a_peer_that_stops_reading_stops_listening_and_ends_it() {
     for (role, len) in product(ROLES, [10, 1000, 100_000]) {
-        let one = to(role, BINARY, vec![1; len]);
+        let one = frame_to(role, BINARY, vec![1; len]);
         let piece = one.repeat(1 + 100_000 / one.len());
         let config = Config { write_timeout: Duration::from_millis(100), ..Config::default() };
         let echo = |ws: &mut Ws| {

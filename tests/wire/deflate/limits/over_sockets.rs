@@ -37,9 +37,9 @@ fn a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
             let mut wire = Vec::new();
             for (i, piece) in bomb.chunks(bomb.len().div_ceil(pieces)).enumerate() {
                 let b0 = if i == 0 { RSV1 | BINARY_OPEN } else { CONT_OPEN };
-                wire.extend(to(role, b0, piece));
+                wire.extend(frame_to(role, b0, piece));
             }
-            wire.extend(to(role, CONT, ""));
+            wire.extend(frame_to(role, CONT, ""));
             let scene =
                 scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
             for story in scene.attack(|foe| foe.say(&wire)) {

@@ -12,7 +12,7 @@ use tickwire::{Config, ProtocolError, RecvError, Role, deflate::Deflate};
 
 #[track_caller]
 fn corrupt(role: Role, takeover: bool, payload: &[u8]) {
-    let wire = to(role, RSV1 | BINARY, payload);
+    let wire = frame_to(role, RSV1 | BINARY, payload);
     let error = scene(role, takeover).refuses(&wire, &[], 1007, partial(100_000) + INFLATE);
     assert_eq!(error, ProtocolError::BadDeflate.into());
 }
@@ -30,8 +30,8 @@ fn a_character_split_over_compressed_fragments_has_to_end() {
             }
             let payload = peer.deflate(whole);
             let (a, b) = payload.split_at(at.min(payload.len()));
-            wire.extend(to(role, RSV1 | TEXT_OPEN, a));
-            wire.extend(to(role, CONT, b));
+            wire.extend(frame_to(role, RSV1 | TEXT_OPEN, a));
+            wire.extend(frame_to(role, CONT, b));
         }
         let scene = scene(role, takeover);
         for story in scene.attack(|foe| foe.say(&wire)) {
@@ -39,7 +39,7 @@ fn a_character_split_over_compressed_fragments_has_to_end() {
             story.heap.under(story.adapter.name(), SMALL + INFLATE);
         }
         for fault in [&b"cut \xf0\x9f"[..], b"\xff", b"a\x80"] {
-            let wire = to(role, RSV1 | TEXT, deflated(fault));
+            let wire = frame_to(role, RSV1 | TEXT, deflated(fault));
             let error = scene.refuses(&wire, &[], 1007, SMALL + INFLATE);
             assert_eq!(error, ProtocolError::BadUtf8.into());
         }
@@ -53,7 +53,7 @@ fn rsv1_without_an_agreement_is_refused_and_nothing_made_for_it() {
         // Ready to, but not asked.
         let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
         for b0 in [TEXT, BINARY, TEXT_OPEN] {
-            let wire = to(role, RSV1 | b0, deflated("x".repeat(1000)));
+            let wire = frame_to(role, RSV1 | b0, deflated("x".repeat(1000)));
             fails(role, &config, &wire, &[], ProtocolError::ReservedBits, SMALL);
         }
     }
@@ -63,9 +63,9 @@ fn rsv1_without_an_agreement_is_refused_and_nothing_made_for_it() {
 #[test]
 fn rsv1_on_a_continuation_or_a_control_frame_is_refused() {
     for (role, takeover) in product(ROLES, [false, true]) {
-        let begun = to(role, RSV1 | TEXT_OPEN, deflated("begun"));
+        let begun = frame_to(role, RSV1 | TEXT_OPEN, deflated("begun"));
         for (b0, before) in product([CONT, CONT_OPEN, PING, PONG, CLOSE], [&begun[..], b""]) {
-            let wire = [before, &to(role, RSV1 | b0, "")].concat();
+            let wire = [before, &frame_to(role, RSV1 | b0, "")].concat();
             let found = scene(role, takeover).refuses(&wire, &[], 1002, SMALL + INFLATE);
             assert_eq!(found, ProtocolError::ReservedBits.into());
         }
@@ -146,7 +146,7 @@ fn messages_around_the_lengths_of_buffers_are_what_they_say() {
     let without: Vec<_> = messages.iter().map(deflated).collect();
     for (role, takeover) in product(ROLES, [false, true]) {
         let payloads = if takeover { &with_takeover } else { &without };
-        let frames = payloads.iter().map(|payload| to(role, RSV1 | TEXT, payload));
+        let frames = payloads.iter().map(|payload| frame_to(role, RSV1 | TEXT, payload));
         let wire = frames.collect::<Vec<_>>().concat();
         for story in scene(role, takeover).attack(|foe| foe.say(&wire)) {
             let who = format!("{:?} {role:?} {takeover}", story.adapter);
@@ -180,13 +180,13 @@ fn last_blocks_in_the_middle_and_floods_of_empty_ones_leave_later_messages_right
     let codes = flood(DESCRIBED, "described");
     for (role, takeover) in product(ROLES, [false, true]) {
         let wire = [
-            to(role, RSV1 | TEXT, middle.concat()),
-            to(role, RSV1 | TEXT, &stored),
-            to(role, RSV1 | TEXT, &last),
-            to(role, RSV1 | TEXT, &fixed),
-            to(role, RSV1 | TEXT, &codes),
-            to(role, RSV1 | TEXT, deflated("after all")),
-            to(role, TEXT, "plain"),
+            frame_to(role, RSV1 | TEXT, middle.concat()),
+            frame_to(role, RSV1 | TEXT, &stored),
+            frame_to(role, RSV1 | TEXT, &last),
+            frame_to(role, RSV1 | TEXT, &fixed),
+            frame_to(role, RSV1 | TEXT, &codes),
+            frame_to(role, RSV1 | TEXT, deflated("after all")),
+            frame_to(role, TEXT, "plain"),
         ];
         for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
             let want = ["first second third", "stored", "last", "fixed", "described"];
@@ -206,7 +206,8 @@ fn history_that_was_not_agreed_on_is_not_referred_to() {
         let mut peer = Peer::best();
         let (first, second) = (peer.deflate(&secret), peer.deflate(&secret));
         assert!(second.len() < 30, "it refers to the first");
-        let wire = [to(role, RSV1 | TEXT, first), to(role, RSV1 | TEXT, second)].concat();
+        let wire =
+            [frame_to(role, RSV1 | TEXT, first), frame_to(role, RSV1 | TEXT, second)].concat();
         let before = [text(&secret)];
         let error = scene(role, false).refuses(&wire, &before, 1007, SMALL + INFLATE);
         assert_eq!(error, ProtocolError::BadDeflate.into());
@@ -255,14 +256,14 @@ fn control_frames_before_and_inside_compressed_messages_change_nothing() {
             let payload = deflated("compressed");
             let (a, b) = payload.split_at(4);
             let wire = [
-                to(role, first, "first of all"),
-                to(role, RSV1 | TEXT, &payload),
-                to(role, RSV1 | TEXT_OPEN, a),
-                to(role, PING, "inside"),
-                to(role, CONT_OPEN, ""),
-                to(role, PONG, ""),
-                to(role, CONT, b),
-                to(role, TEXT, "plain"),
+                frame_to(role, first, "first of all"),
+                frame_to(role, RSV1 | TEXT, &payload),
+                frame_to(role, RSV1 | TEXT_OPEN, a),
+                frame_to(role, PING, "inside"),
+                frame_to(role, CONT_OPEN, ""),
+                frame_to(role, PONG, ""),
+                frame_to(role, CONT, b),
+                frame_to(role, TEXT, "plain"),
             ];
             for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
                 let who = format!("{:?} {role:?} {takeover}", story.adapter);
@@ -285,7 +286,7 @@ fn a_close_inside_a_compressed_message_closes() {
     for (role, takeover) in product(ROLES, [false, true]) {
         for b0 in [TEXT_OPEN, RSV1 | TEXT_OPEN] {
             let begun = if b0 == TEXT_OPEN { b"begun".to_vec() } else { deflated("begun") };
-            let wire = [to(role, b0, begun), to(role, CLOSE, close_body(1000, "done"))];
+            let wire = [frame_to(role, b0, begun), frame_to(role, CLOSE, close_body(1000, "done"))];
             for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
                 let who = format!("{:?} {role:?} {takeover}", story.adapter);
                 let done = Seen::Close(Some((1000, "done".into())));
