@@ -42,7 +42,7 @@ mod core_types {
     all!(both: Traffic);
     #[cfg(feature = "deflate")]
     all!(both: deflate::Deflate, deflate::DeflateParams, deflate::Direction);
-    #[cfg(feature = "futures")]
+    #[cfg(all(feature = "futures", feature = "tokio"))]
     all!(both: Events<tickwire::tokio::WebSocket<::tokio::net::TcpStream>>);
     #[cfg(feature = "std")]
     all!(both: Received<'_, &mut Sender>, Proxy);

@@ -17,7 +17,7 @@ use std::{
 };
 use support::{
     blocking::{served as our_server, *},
-    wire::feed,
+    wire::arrive,
 };
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, OwnedMessage,
@@ -908,7 +908,7 @@ fn io_of_ones_own() {
     theirs.flush(&mut io.clone()).unwrap();
 
     let mut ours = conn(true, &Config::default());
-    feed(&mut ours, &wire);
+    arrive(&mut ours, &wire);
     assert_eq!(ours.step().unwrap(), Step::Message);
     let (rx, tx) = ours.split_mut();
     let message = rx.message().unwrap();
