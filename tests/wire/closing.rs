@@ -248,14 +248,16 @@ fn an_abort_goes_at_the_next_frame_boundary() {
 }
 
 /// What a log wants to say of an end: the code that came, the code that went, and why.
-fn codes_and_error(conn: &Connection) -> (u16, u16, Option<RecvError>) {
+type CodesAndError = (u16, u16, Option<RecvError>);
+
+fn codes_and_error(conn: &Connection) -> CodesAndError {
     let end = conn.closed().unwrap();
     (end.code, end.sent_code, end.error)
 }
 
 /// Connections that the peer has ended, each of which has a Close to write: what came, and the
 /// codes and the error that are told.
-fn ended_by_the_peer(role: Role) -> [(Vec<u8>, (u16, u16, Option<RecvError>)); 4] {
+fn ended_by_the_peer(role: Role) -> [(Vec<u8>, CodesAndError); 4] {
     let too_big = RecvError::MessageTooBig { limit: 100 };
     [
         (frame_to(role, CLOSE, close_body(4000, "theirs")), (4000, 4000, None)),

@@ -196,8 +196,8 @@ fn lapsed_certificate() -> Day {
             event(QUIET, Fault::Lapsed(10 * MINUTE), 0, "aisstream/issues#236"),
             event(Duration::ZERO, Fault::Cut, 1_500, "nerves-hub/nerves_hub_link#195"),
         ],
-        // Who doubles a minute up to a quarter of an hour may have to wait this long.
-        blind: 600 * SECOND,
+        // Who waits up to a quarter of an hour may have begun to just before it is renewed.
+        blind: 15 * MINUTE,
         ..calm("lapsed-certificate", Shape::Binance)
     }
 }

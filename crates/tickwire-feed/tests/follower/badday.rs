@@ -54,7 +54,7 @@ fn live(name: &str) {
     let day = days::named(name).unwrap();
     let mut found = Vec::new();
     // The delays of reconnecting are random.
-    for seed in 1..=sampled(2, 1) {
+    for seed in 1..=sampled(5, 1) {
         let outcome = Client::new(day.clone(), seed).live();
         let report = &outcome.report;
         println!(
