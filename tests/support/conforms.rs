@@ -103,7 +103,7 @@ impl Far {
         let far = Self(Arc::new(Mutex::new(state)));
         end(far.clone());
         far.shut();
-        let state = Arc::into_inner(far.0).expect("the end has dropped its stream");
+        let state = Arc::into_inner(far.0).unwrap(); // the end has dropped its stream
         let mut session = state.into_inner().unwrap().session;
         loop {
             match session.next_action() {
