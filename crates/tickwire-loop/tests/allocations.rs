@@ -243,14 +243,10 @@ fn descriptors() -> usize {
 }
 
 /// With `TESTS=all`, as many as the list of attacks says.
-fn sampled(all: usize, some: usize) -> usize {
-    if std::env::var_os("TESTS").is_some_and(|tests| tests == "all") { all } else { some }
-}
-
 #[test]
 fn each_way_of_ending_gives_memory_and_descriptors_back_over_ws() {
     let _alone = alone();
-    each_end_gives_back(sampled(100_000, 180), Door::new, |tcp| tcp);
+    each_end_gives_back(testkit::sampled(100_000, 180), Door::new, |tcp| tcp);
 }
 
 #[cfg(feature = "rustls")]
@@ -258,7 +254,11 @@ fn each_way_of_ending_gives_memory_and_descriptors_back_over_ws() {
 fn each_way_of_ending_gives_memory_and_descriptors_back_over_wss() {
     let _alone = alone();
     let (server, over) = tls();
-    each_end_gives_back(sampled(10_000, 180), |of| Door::new(of).tls(server.clone()), over);
+    each_end_gives_back(
+        testkit::sampled(10_000, 180),
+        |of| Door::new(of).tls(server.clone()),
+        over,
+    );
 }
 
 /// A server that keeps nothing for later sessions, because that would count for the connections.

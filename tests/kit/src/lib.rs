@@ -15,5 +15,10 @@ pub mod tls;
 
 pub use random::Rng;
 
+/// How much, how often, or how far apart: `some`; with `TESTS=all`, which takes minutes, `all`.
+pub fn sampled<T>(all: T, some: T) -> T {
+    if std::env::var_os("TESTS").is_some_and(|tests| tests == "all") { all } else { some }
+}
+
 /// Nothing but a hang takes as long, on however busy a machine.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 pub(crate) use pair::{End, Pair};
 use std::{fmt::Write as _, time::Duration};
 use testkit::Rng;
-pub(crate) use testkit::frames::*;
+pub(crate) use testkit::{frames::*, sampled};
 use tickwire::{
     Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Heartbeat, Message, Negotiated,
     Outbound, OwnedMessage, Position, Prepared, ProtocolError, RecvError, Report, Role, Sender,
@@ -46,11 +46,6 @@ pub(crate) const fn every(nth: usize) -> usize {
 /// How much, or how often; under Miri `few`.
 pub(crate) const fn times(all: usize, few: usize) -> usize {
     if cfg!(miri) { few } else { all }
-}
-
-/// How much, how often, or how far apart: `some`; with `TESTS=all`, which takes minutes, `all`.
-pub(crate) fn sampled(all: usize, some: usize) -> usize {
-    if std::env::var_os("TESTS").is_some_and(|tests| tests == "all") { all } else { some }
 }
 
 /// How many bytes the next read of a stream gives that is read byte by byte: one, but between the

@@ -3,7 +3,6 @@
 //! TLS, and the attacks on a loop (its turns, limits and handles) name their tests.
 use crate::common::{REQUEST, Running, echo, frame, head};
 use std::{
-    env,
     io::{Read, Write},
     thread,
     time::{Duration, Instant},
@@ -193,8 +192,7 @@ fn each_head_trickles<S: Read + Write>(
                 }
             });
         }
-        let all = env::var_os("TESTS").is_some_and(|tests| tests == "all");
-        let (length, piece) = if all { (10 << 20, 1) } else { (len, 128) };
+        let (length, piece) = testkit::sampled((10 << 20, 1), (len, 128));
         let roomy = serve(Config { max_head: 2 * length, ..config.clone() });
         let (mut stream, began) = (open(&roomy), Instant::now());
         let (line, rest) = REQUEST.split_at(LINE.len());

@@ -118,8 +118,7 @@ fn a105_long_messages_of_many_honest_peers_all_arrive_within_the_limit() {
 /// peer is served as before. With `TESTS=all`, 1,024 of 16 MiB each under the default limit.
 #[test]
 fn a105_half_messages_on_all_connections_stay_within_a_tenth_of_the_limit() {
-    let all = std::env::var("TESTS").is_ok_and(|tests| tests == "all");
-    let (n, limit) = if all { (1024, 256 * MIB) } else { (64, 16 * MIB) };
+    let (n, limit) = testkit::sampled((1024, 256 * MIB), (64, 16 * MIB));
     let settings = Settings { max_received: limit, max_per_address: 2000, ..Settings::default() };
     let mut server = Server::new(settings, Config::default());
     let long = frame(&vec![7; limit / 16]);

@@ -21,9 +21,8 @@ use testkit::Rng;
 fn random_scripts_break_no_promise() {
     let io_uring = var_os("TICKWIRE_IO_URING").is_some();
     let number = |name| var(name).ok()?.parse::<u64>().ok();
-    let all = var("TESTS").is_ok_and(|tests| tests == "all");
     let (began, first) = (Instant::now(), number("MODEL_SEED"));
-    let hour = (all && first.is_none()).then_some(3600);
+    let hour = testkit::sampled(Some(3600), None).filter(|_| first.is_none());
     let seconds = number("MODEL_SECONDS").or(hour);
     let last = first.unwrap_or(60);
     for seed in first.unwrap_or(1).. {
