@@ -7,6 +7,8 @@ mod support;
 mod attempts;
 #[cfg(all(feature = "tokio", not(miri)))]
 mod connectors;
+#[cfg(all(feature = "tokio", target_os = "linux", not(miri)))]
+mod dual_stack;
 #[cfg(all(feature = "std", not(miri)))]
 mod prepared_sockets;
 #[cfg(all(feature = "tokio", not(miri)))]

@@ -7,7 +7,7 @@
 //! - `proxy`: many runs through a proxy over loopback, each from a seed.
 //!
 //! `TESTS=all` tries all faults in all conversations of the grid, and runs the proxy 20,000 times.
-//! `tests/netns.rs` has the same conversation over a network that loses packets.
+//! `tests/system/netns.rs` has the same conversation over a network that loses packets.
 mod grid;
 mod peer;
 mod proxy;

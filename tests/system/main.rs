@@ -1,5 +1,5 @@
-//! What the system has a part in: faults of streams, signals, the kernel's time of arrival, threads
-//! that spin, and what a program is told in logs and counters.
+//! What the system has a part in: faults of streams and of the network, signals, the kernel's time
+//! of arrival, threads that spin, and what a program is told in logs and counters.
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,6 +11,8 @@ mod counters;
 #[cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
 #[allow(unreachable_pub)]
 mod faults;
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+mod netns;
 mod signals;
 #[cfg(all(feature = "futures", feature = "tokio", target_os = "linux"))]
 mod sigpipe;

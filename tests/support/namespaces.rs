@@ -1,0 +1,68 @@
+//! Tests whose network is their own: they run themselves again in new namespaces, where nothing
+//! outside is touched and which go when the processes do. That needs Linux, `ip`, `unshare` and the
+//! right to make namespaces (root, or user namespaces). Where that is missing, a test says so and
+//! passes.
+use std::{
+    env,
+    io::{self, Write},
+    process::{Command, exit},
+};
+
+const NOT_PERMITTED: i32 = 77;
+
+/// A command that runs the test again, alone. It is for the test to tell itself there from here.
+/// `options` are those of `unshare`.
+pub(crate) fn again(test: &str, options: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(options).arg(env::current_exe().unwrap());
+    // Quiet, the harness prints whole lines and nothing else.
+    command.args(["--exact", test, "--nocapture", "--quiet"]);
+    command
+}
+
+/// Runs such a command, made with further options of `unshare`, and shows what it printed.
+pub(crate) fn run_apart(test: &str, command: impl Fn(&[&str]) -> Command) {
+    let ran = match command(&[]).output() {
+        // Not root: as the root of a user namespace, if there may be one.
+        Ok(ran) if ran.status.code() == Some(1) => command(&["--user", "--map-root-user"]).output(),
+        ran => ran,
+    };
+    let ran = match ran {
+        Ok(ran) => ran,
+        Err(error) => return not_run(test, &format!("unshare: {error}")),
+    };
+    let out = [ran.stdout, ran.stderr].concat();
+    let out = String::from_utf8_lossy(&out);
+    match ran.status.code() {
+        Some(0) => println!("{out}"),
+        Some(1 | NOT_PERMITTED) => not_run(test, out.trim()),
+        _ => panic!("{}\n{out}", ran.status),
+    }
+}
+
+/// Is shown even if the harness captures what a test prints.
+fn not_run(test: &str, why: &str) {
+    let _ = writeln!(io::stderr(), "{test}: NOT RUN: {why}");
+}
+
+/// Ends the process in the namespace: what the test needs is not to be had.
+pub(crate) fn not_permitted(what: &str, why: &str) -> ! {
+    eprintln!("{what}: {why}");
+    exit(NOT_PERMITTED)
+}
+
+pub(crate) fn run(command: &str) {
+    if let Err(why) = try_run(command) {
+        not_permitted(command, &why);
+    }
+}
+
+pub(crate) fn try_run(command: &str) -> Result<String, String> {
+    let mut words = command.split_whitespace();
+    let ran = Command::new(words.next().unwrap()).args(words).output();
+    match ran {
+        Ok(ran) if ran.status.success() => Ok(String::from_utf8_lossy(&ran.stdout).into()),
+        Ok(ran) => Err(String::from_utf8_lossy(&ran.stderr).trim().into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
