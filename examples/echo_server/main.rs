@@ -53,7 +53,7 @@ const THREADS: RangeInclusive<usize> = 1..=1024;
 const MAX_MESSAGE: usize = 64 << 20;
 
 /// How long peers have to answer our Close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long to pause after `accept` has failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

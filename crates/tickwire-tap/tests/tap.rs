@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -213,6 +213,7 @@ fn a_request_that_was_rejected_is_no_connection() {
     let log = Log::default();
     let (near, mut far) = threads::tcp_pair();
     far.write_all(&wire).unwrap();
+    far.shutdown(Shutdown::Write).unwrap(); // a rejection waits for its peer's end
     let request = Incoming::read(Tap::new(near, log.clone()), &Config::default()).unwrap();
     request.reject(Rejection::new(403)).unwrap();
     let refused = log.recording().replay(&Config::default(), |_, event| panic!("{event:?}"));

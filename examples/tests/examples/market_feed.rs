@@ -102,7 +102,7 @@ async fn subscribe(
 #[tokio::test]
 async fn a_slow_subscriber_gets_the_newest_state_and_disturbs_nobody() -> TestResult {
     // Runs longer and longer, because a busy machine may need more time to show the difference.
-    let mut seconds = 3;
+    let mut seconds = 2;
     while !shows_slow(seconds).await? {
         seconds *= 2;
         assert!(seconds < PATIENCE.as_secs() / 4, "{seconds} s would not be enough");
@@ -122,7 +122,7 @@ async fn shows_slow(seconds: u64) -> Result<bool, Box<dyn Error>> {
     const TICKS: u64 = 500;
     let (quick_had, wait) = tokio::sync::watch::channel(0);
     let dawdle = async {
-        sleep(Duration::from_millis(1500)).await;
+        sleep(Duration::from_millis(1000)).await;
         let _ = wait.clone().wait_for(|&ticks| ticks >= TICKS).await;
     };
     let (slow, quick, rude) = tokio::join!(

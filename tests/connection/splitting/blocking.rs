@@ -299,16 +299,28 @@ struct Waits {
     /// What the first read brings.
     said: Mutex<Vec<u8>>,
     turn: Barrier,
+    /// The stream ends in this wait.
+    last: usize,
 }
 
 impl Silent {
     fn wait_for(&self, most: Duration) {
         self.0.made.lock().unwrap().push(most);
-        if self.0.made.lock().unwrap().len() == 1 {
+        if self.waits() == 1 {
             self.0.turn.wait();
             self.0.turn.wait();
         }
-        thread::sleep(most);
+        if self.end().is_err() {
+            thread::sleep(most);
+        }
+    }
+
+    fn end(&self) -> io::Result<usize> {
+        if self.waits() < self.0.last { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(0) }
+    }
+
+    fn waits(&self) -> usize {
+        self.0.made.lock().unwrap().len()
     }
 }
 
@@ -318,8 +330,10 @@ impl Read for Silent {
         if !said.is_empty() {
             return said.as_slice().read(room);
         }
-        self.wait_for(self.0.timeout.lock().unwrap().expect("a wait without an end"));
-        Err(io::ErrorKind::WouldBlock.into())
+        if self.end().is_err() {
+            self.wait_for(self.0.timeout.lock().unwrap().expect("a wait without an end"));
+        }
+        self.end()
     }
 }
 
@@ -343,7 +357,7 @@ impl Stream for Silent {
     }
 
     fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
+        self.end()
     }
 
     fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
@@ -358,33 +372,51 @@ impl Stream for Silent {
     }
 }
 
+/// A reader waits on a stream whose `last` wait is its end, and the writer closes meanwhile. What
+/// receiving ended with, and how long each wait was to last at the most, whatever the clock says.
+fn closed_while_it_waits(close_timeout: Duration, last: usize) -> (RecvError, Vec<Duration>) {
+    let waits = Arc::new(Waits {
+        timeout: Mutex::default(),
+        made: Mutex::default(),
+        said: Mutex::new(masked(TEXT, b"before")),
+        turn: Barrier::new(2),
+        last,
+    });
+    // With a heartbeat, the read before the split has set the stream's timeout already.
+    let heartbeat = Some(Heartbeat::new(PATIENCE, PATIENCE));
+    let config = Config { close_timeout, heartbeat, ..patient() };
+    let mut ws = server(Silent(waits.clone()), &config);
+    assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("before"));
+    assert_eq!(*waits.timeout.lock().unwrap(), Some(ms(1_000)));
+    let (mut reader, mut writer) = ws.into_split().unwrap();
+    let reading = thread::spawn(move || reader.recv().map(drop));
+    waits.turn.wait(); // it waits, with no deadline of its own
+    writer.close(None).unwrap();
+    waits.turn.wait();
+    let ended = recv_error(reading.join().unwrap());
+    let made = waits.made.lock().unwrap().clone();
+    (ended, made)
+}
+
 /// Nobody wakes it: its waits are short enough for the deadline that the writer sets going
 /// meanwhile.
 #[test]
 fn a_reader_that_waits_is_stopped_by_the_writers_close() {
-    bounded_each([(ms(200), ms(50)), (ms(4_100), ms(1_000))], |(timeout, tick)| {
-        let waits = Arc::new(Waits {
-            timeout: Mutex::default(),
-            made: Mutex::default(),
-            said: Mutex::new(masked(TEXT, b"before")),
-            turn: Barrier::new(2),
-        });
-        // With a heartbeat, the read before the split has set the stream's timeout already.
-        let heartbeat = Some(Heartbeat::new(PATIENCE, PATIENCE));
-        let config = Config { close_timeout: timeout, heartbeat, ..patient() };
-        let mut ws = server(Silent(waits.clone()), &config);
-        assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("before"));
-        assert_eq!(*waits.timeout.lock().unwrap(), Some(ms(1_000)));
-        let (mut reader, mut writer) = ws.into_split().unwrap();
-        let reading = thread::spawn(move || reader.recv().map(drop));
-        waits.turn.wait(); // it waits, with no deadline of its own
-        writer.close(None).unwrap();
-        waits.turn.wait();
-        assert_eq!(recv_error(reading.join().unwrap()), RecvError::CloseTimeout);
-        // It asked the stream to wait for no longer than these, whatever the clock says.
-        let made = waits.made.lock().unwrap();
-        assert!(made.iter().all(|wait| *wait <= tick), "{made:?}");
-        assert!(made.iter().sum::<Duration>() <= timeout + tick, "{made:?}");
+    bounded(|| {
+        let (ended, waits) = closed_while_it_waits(ms(200), usize::MAX);
+        assert_eq!(ended, RecvError::CloseTimeout);
+        assert!(waits.iter().all(|wait| *wait <= ms(50)), "{waits:?}");
+        assert!(waits.iter().sum::<Duration>() <= ms(250), "{waits:?}");
+    });
+}
+
+#[test]
+fn a_reader_beside_a_writer_waits_for_a_second_at_most() {
+    bounded(|| {
+        let (ended, waits) = closed_while_it_waits(ms(4_100), 2);
+        assert_eq!(ended, RecvError::UnexpectedEof);
+        assert_eq!(waits.len(), 2);
+        assert!(waits.iter().all(|wait| *wait <= ms(1_000)), "{waits:?}");
     });
 }
 

@@ -159,6 +159,8 @@ fn an_upload_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
         upload.write_all(pieces.next().unwrap()).unwrap();
         server.until(|server| server.net.inner.receiving.stopped.values().any(|at| *at == of));
         drop(pressing);
+        (0..5).for_each(|_| assert!(server.round().unwrap()));
+        server.net.inner.clock.epoch -= Duration::from_secs(1); // the patience with the first
         server.until(|server| server.received() < 500 * KIB);
         for _ in 0..jumps {
             server.net.inner.clock.epoch -= Duration::from_secs(21);

@@ -503,7 +503,7 @@ impl Script<'_, '_> {
 
 /// Plays one script.
 pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
-    let descriptors = || fs::read_dir("/proc/self/fd").expect("Linux").count();
+    let descriptors = || fs::read_dir("/proc/thread-self/fd").expect("Linux").count();
     let before = descriptors();
     let mut net = Loop::<Value>::new(settings.clone()).expect("a loop");
     let (hasty, peeks) = (config.heartbeat.is_some(), dice.one_in(2));
