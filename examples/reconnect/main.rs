@@ -45,7 +45,7 @@ enum Adapter {
     Loop,
 }
 
-/// Lets the server end connections in each way of `End`, be down for half a second, and refuse.
+/// Lets the server end connections in each way of `End`, be down for some time, and refuse.
 async fn act(mut server: Server, said: usize) -> Result<(), Error> {
     server.serve(said, End::InHandshake).await?;
     server.serve(said, End::Eof).await?;
@@ -55,7 +55,7 @@ async fn act(mut server: Server, said: usize) -> Result<(), Error> {
     server.serve(said, End::Dead).await?;
     server.serve(said, End::Closed(CloseCode::TRY_AGAIN_LATER)).await?;
     server.down();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     server.up().await?;
     server.serve(said, End::Refused(401, None)).await?;
     Ok(())
@@ -75,8 +75,8 @@ async fn main() -> Result<(), Failure> {
         urls.push(server.url());
         acting = Some(tokio::spawn(act(server, 1 + topics.len())));
         // Short delays, because a person watches this.
-        backoff.first_delay = Duration::from_millis(100);
-        backoff.max_delay = Duration::from_millis(400);
+        backoff.first_delay = Duration::from_millis(50);
+        backoff.max_delay = Duration::from_millis(200);
     }
     let request = |url: &String| Request::new(url).unwrap_or_else(|error| refuse(error));
     let requests = urls.iter().map(request).collect();

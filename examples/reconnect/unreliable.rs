@@ -73,6 +73,7 @@ impl Server {
         if let End::InHandshake = end {
             return Ok(Vec::new());
         }
+        stream.set_nodelay(true)?;
         let incoming = Incoming::read(stream, &Config::default()).await?;
         if let End::Refused(status, retry_after) = end {
             let mut rejection = Rejection::new(status);

@@ -23,6 +23,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread,
+    time::Duration,
 };
 use testkit::alloc::peak;
 use tickwire::{
@@ -592,8 +593,10 @@ fn a_refused_peer_that_goes_on_is_left_after_a_second() {
     for tried in serve(&config, |foe| {
         foe.wire(&wire);
         let answer = Answer::read(&mut Foe::new(foe.role, foe.io.try_clone().unwrap()));
-        narrow(&foe.io); // else the two spin beside each other, to no other end
-        foe.flood(&SECOND.as_bytes().repeat(500), usize::MAX); // to the end
+        // Without a pause the two would spin beside each other, to no other end.
+        while foe.flood(&SECOND.as_bytes().repeat(100), 1) == 1 {
+            thread::sleep(Duration::from_millis(1));
+        }
         answer
     }) {
         assert_eq!(tried.verdict, Err(HandshakeError::UnsupportedVersion));
