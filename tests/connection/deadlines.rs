@@ -33,7 +33,7 @@ fn until(conn: &mut Connection, mut now: Duration, end: Duration) -> (Duration, 
             None => return (end, None),
             Some(due) => now = now.max(due),
         }
-        if let Err(error) = tell(conn, Time::new(now)) {
+        if let Err(error) = tell_time(conn, Time::new(now)) {
             assert_eq!(conn.step(), Err(error));
             return (now, Some(error));
         }
@@ -61,7 +61,7 @@ impl Clocked {
             self.wrote.extend(drain(&mut self.conn));
             match self.conn.poll_timeout() {
                 Some(at) if at <= Time::new(self.now) => {
-                    tell(&mut self.conn, Time::new(self.now))?;
+                    tell_time(&mut self.conn, Time::new(self.now))?;
                 }
                 _ => return Ok(()),
             }

@@ -902,7 +902,7 @@ fn an_empty_subprotocol_is_rejected() {
 // P105
 #[test]
 fn bytes_right_behind_the_101_are_the_first_frames() {
-    let behind = [plain(TEXT, "early"), plain(PING, "p"), plain(CLOSE, "")].concat();
+    let behind = [unmasked(TEXT, "early"), unmasked(PING, "p"), unmasked(CLOSE, "")].concat();
     let outcome = accepted(&[response(&[]), behind].concat()).outcome.unwrap();
     let want = [text("early"), Seen::Ping(b"p".to_vec()), Seen::Close(None), Seen::Closed];
     assert_eq!(outcome.seen, want);
@@ -1021,7 +1021,7 @@ const ANNOUNCING_A_BODY: [&[&str]; 6] = [
 #[test]
 fn a_101_ends_at_its_empty_line_whatever_length_it_announces() {
     for lines in ANNOUNCING_A_BODY {
-        let early = plain(TEXT, "hi");
+        let early = unmasked(TEXT, "hi");
         let outcome = accepted(&[response(lines), early].concat()).outcome.unwrap();
         let eof = Seen::Failed(RecvError::UnexpectedEof);
         assert_eq!(outcome.seen, [text("hi"), eof], "{lines:?}");

@@ -1,7 +1,7 @@
 //! A read that brings the kernel's time of arrival along allocates nothing.
 use crate::support::{
     blocking::{conn, ms, tcp_pair},
-    wire::{BINARY, plain},
+    wire::{BINARY, unmasked},
 };
 use std::{io::Write, thread};
 use testkit::alloc::allocations;
@@ -27,7 +27,7 @@ fn assert_none(mut round: impl FnMut() -> bool) {
 #[test]
 fn the_time_of_arrival_costs_no_allocation() {
     let config = Config { stamp_reads: true, ..Config::default() };
-    let wire = plain(BINARY, [7; 64]);
+    let wire = unmasked(BINARY, [7; 64]);
     let (near, mut far) = tcp_pair();
     let near = Timestamped::new(near).unwrap();
     let mut ws = blocking::WebSocket::from_parts(near, conn(false, &config));

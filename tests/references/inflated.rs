@@ -45,12 +45,12 @@ fn open(takeover: bool) -> Connection {
 
 fn wire(payload: &[u8], frames: bool) -> Vec<u8> {
     if !frames || payload.is_empty() {
-        return plain(RSV1 | BINARY, payload);
+        return unmasked(RSV1 | BINARY, payload);
     }
     let last = payload.len() - 1;
     let frame = |(i, byte): (usize, &u8)| {
         let b0 = if i == 0 { RSV1 | 2 } else { 0 } | if i == last { 0x80 } else { 0 };
-        plain(b0, [*byte])
+        unmasked(b0, [*byte])
     };
     payload.iter().enumerate().flat_map(frame).collect()
 }
@@ -113,10 +113,10 @@ fn compare_with(read: &Reference, payload: &[u8], how: How, conn: &mut Connectio
     let mut bytes = wire(payload, how.frames);
     if let Some(first) = &read.message {
         want.push(first.clone());
-        bytes.extend(plain(RSV1 | BINARY, HELLO));
+        bytes.extend(unmasked(RSV1 | BINARY, HELLO));
         want.push(b"Hello".to_vec());
         if how.takeover {
-            bytes.extend(plain(RSV1 | BINARY, AGAIN));
+            bytes.extend(unmasked(RSV1 | BINARY, AGAIN));
             let mut stream = read.stream.clone();
             stream.message(HELLO).unwrap();
             want.push(stream.message(AGAIN).unwrap());
@@ -127,7 +127,7 @@ fn compare_with(read: &Reference, payload: &[u8], how: How, conn: &mut Connectio
         *conn = open(how.takeover);
     } else if how.takeover {
         // Without history again, as the reference is.
-        play(conn, &plain(RSV1 | BINARY, b"\x03\x00"), how);
+        play(conn, &unmasked(RSV1 | BINARY, b"\x03\x00"), how);
     }
     !bad
 }
@@ -314,7 +314,7 @@ fn no_chunk_has_a_byte_that_was_not_sent() {
     let payload = [&head[..], &vec![b'x'; n], b"\x5b\x30\x77"].concat();
     for takeover in [false, true] {
         let mut conn = open(takeover);
-        let mut wire = &plain(RSV1 | BINARY, payload.clone())[..];
+        let mut wire = &unmasked(RSV1 | BINARY, payload.clone())[..];
         let mut got = 0;
         let error = loop {
             match conn.step_chunk() {
@@ -353,8 +353,8 @@ fn messages_that_end_with_a_flush_or_without_a_byte_are_whole() {
             assert_eq!(Stream::default().message(payload).as_deref(), Some(want));
             compare(payload, how, &mut open(how.takeover));
         }
-        let fragments = [plain(RSV1 | BINARY_OPEN, flushed), plain(CONT, "")].concat();
-        let wire = [fragments, plain(RSV1 | BINARY_OPEN, ""), plain(CONT, "")].concat();
+        let fragments = [unmasked(RSV1 | BINARY_OPEN, flushed), unmasked(CONT, "")].concat();
+        let wire = [fragments, unmasked(RSV1 | BINARY_OPEN, ""), unmasked(CONT, "")].concat();
         let mut conn = open(how.takeover);
         assert_eq!(play(&mut conn, &wire, how), (vec![b"Hello".to_vec(), vec![]], false));
         // But not a stored block that ends with another byte: see `finish`.

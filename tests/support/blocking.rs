@@ -2,7 +2,7 @@
 //! test plays byte by byte, streams that count, stutter and fail, and a watchdog.
 pub(crate) use super::wire::{
     BINARY, CLOSE, KEY, PING, PONG, TEXT, close_body, fed_in_every_way, feed_in_every_way, frame,
-    frame_to, masked, plain, product, role_of,
+    frame_to, masked, product, role_of, unmasked,
 };
 use std::{
     collections::VecDeque,

@@ -167,7 +167,7 @@ impl Distant {
     fn make(&mut self, b0: u8, payload: Vec<u8>) {
         let data = b0 == BINARY;
         self.last_data = if data { self.now } else { self.last_data };
-        let bytes = plain(b0, payload).into();
+        let bytes = unmasked(b0, payload).into();
         self.outbox.push_back(Piece { bytes, made: self.now, came: NEVER, data, ends: true });
     }
 

@@ -5,7 +5,7 @@
 //! that neither the attacker nor a test that runs beside is counted. What the victim notes for the
 //! test is not counted either. Buffers of the system are not heap.
 use crate::support::wire::{
-    CLOSE, PONG, Seen, code_of, code_of_violation, masked, plain, read_frame,
+    CLOSE, PONG, Seen, code_of, code_of_violation, masked, read_frame, unmasked,
 };
 #[cfg(feature = "tokio")]
 use std::rc::Rc;
@@ -565,7 +565,7 @@ impl Foe {
     pub(crate) fn frame(&self, b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
         match self.role {
             Role::Server => masked(b0, payload),
-            Role::Client => plain(b0, payload),
+            Role::Client => unmasked(b0, payload),
         }
     }
 

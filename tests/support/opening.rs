@@ -16,7 +16,7 @@ use tickwire::{
 
 /// What a head of `len` bytes may take: the buffer it is read into, twice as long at most, and the
 /// one before that while what it holds moves; and what a refused stream is drained into.
-pub(crate) fn head(len: usize) -> usize {
+pub(crate) fn heap_of_a_head(len: usize) -> usize {
     3 * len + (4 << 10) + STATE
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn ask(foe: &mut Foe, wire: &[u8]) -> Answer {
 /// head may take.
 #[track_caller]
 pub(crate) fn refused(config: &Config, wire: &[u8], error: HandshakeError) {
-    let bound = head(wire.len());
+    let bound = heap_of_a_head(wire.len());
     for tried in serve(config, |foe| ask(foe, wire)) {
         let what = format!("{:?} {}", tried.adapter, cut(wire));
         assert_eq!(tried.verdict, Err(error), "{what}");
@@ -165,7 +165,7 @@ pub(crate) fn refused(config: &Config, wire: &[u8], error: HandshakeError) {
 /// A request that is accepted, for no more memory than that. Returns the head of the response.
 #[track_caller]
 pub(crate) fn accepted(config: &Config, wire: &[u8]) -> String {
-    let bound = head(wire.len()) + READ;
+    let bound = heap_of_a_head(wire.len()) + READ;
     let mut heads = serve(config, |foe| ask(foe, wire)).into_iter().map(|tried| {
         let what = format!("{:?} {}", tried.adapter, cut(wire));
         assert!(tried.verdict.is_ok(), "{what}: {:?}", tried.verdict);
@@ -210,7 +210,7 @@ pub(crate) fn rejected_by(
     for tried in tries {
         let what = format!("{:?} {}", tried.adapter, cut(&tried.told));
         assert_eq!(tried.verdict, Err(error), "{what}");
-        tried.heap.under(what, head(tried.told.len()));
+        tried.heap.under(what, heap_of_a_head(tried.told.len()));
     }
 }
 

@@ -5,8 +5,8 @@ pub(crate) use super::{
     polled::{Polled, polled},
     wire::{
         BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, FIN, PING, PONG, TEXT, TEXT_OPEN, WireFrame,
-        close_body, fed_in_every_way, feed_in_every_way, frame_to, frames, masked, plain, product,
-        role_of, sent, whole_frames,
+        close_body, fed_in_every_way, feed_in_every_way, frame_to, frames, masked, product,
+        role_of, sent, unmasked, whole_frames,
     },
 };
 use bytes::Buf as _;

@@ -3,7 +3,7 @@
 //! clock.
 use crate::support::{
     blocking::*,
-    wire::{TEXT, plain},
+    wire::{TEXT, unmasked},
 };
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -311,7 +311,7 @@ fn an_event_loop_of_ones_own_hands_it_on() {
         let (mut seen, began) = (Seen::default(), Instant::now());
         while !seen.enough() {
             let sent = now().as_nanos().to_string();
-            far.write_all(&plain(TEXT, &sent)).unwrap();
+            far.write_all(&unmasked(TEXT, &sent)).unwrap();
             while conn.step().unwrap() != Step::Message {
                 match near.read(conn.receiver_mut().spare_mut()) {
                     Ok(n) => {

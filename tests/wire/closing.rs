@@ -134,7 +134,7 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
             [0x82, 0xfe, 0, 1, 0, 0, 0, 0, 0].into(),
             "payload length not in its shortest form, or above 2^63 - 1",
         ),
-        (plain(TEXT, "secret"), "frame from a client is not masked"),
+        (unmasked(TEXT, "secret"), "frame from a client is not masked"),
         (masked(CONT_OPEN, "secret"), "continuation frame without a message begun"),
         ([begun, masked(TEXT, "secret")].concat(), "new message inside a fragmented one"),
         (masked(CLOSE, "x"), "Close frame with a body of one byte, too short for a code"),
@@ -196,9 +196,9 @@ fn a_connection_failed_by_the_application_delivers_nothing_more() {
             conn.report(Report::ShutDown);
             assert_eq!(conn.ending(), Ending::Discard);
             let at = |millis| Time::new(Duration::from_millis(millis));
-            assert_eq!(tell(&mut conn, at(0)), Ok(()));
+            assert_eq!(tell_time(&mut conn, at(0)), Ok(()));
             assert_eq!(conn.poll_timeout(), Some(at(1000)));
-            assert_eq!(tell(&mut conn, at(1000)), Ok(()));
+            assert_eq!(tell_time(&mut conn, at(1000)), Ok(()));
             assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
         }
     }
@@ -433,10 +433,10 @@ fn after_a_failed_write_reading_is_bounded_by_the_close_timeout() {
         conn.report(Report::WriteFailed);
         let at = |secs| Time::new(Duration::from_secs(secs));
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-        tell(&mut conn, at(10)).unwrap();
+        tell_time(&mut conn, at(10)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(13)));
         receive(&mut conn, &frame_to(role, TEXT, "still"));
-        assert_eq!(tell(&mut conn, at(13)), Err(RecvError::CloseTimeout));
+        assert_eq!(tell_time(&mut conn, at(13)), Err(RecvError::CloseTimeout));
         assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
         assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
     }
@@ -452,11 +452,11 @@ fn a_part_of_a_record_shows_that_a_closing_peer_goes_on_sending() {
         conn.receiver_mut().heard_below(); // earlier parts show nothing
         conn.sender_mut().close(CloseCode::NORMAL).unwrap();
         drain(&mut conn);
-        tell(&mut conn, at(10)).unwrap();
+        tell_time(&mut conn, at(10)).unwrap();
         if heard {
             conn.receiver_mut().heard_below();
         }
-        assert_eq!(tell(&mut conn, at(13)), Err(RecvError::CloseTimeout));
+        assert_eq!(tell_time(&mut conn, at(13)), Err(RecvError::CloseTimeout));
         assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
         assert_eq!(conn.ending(), if heard { Ending::ShutDown } else { Ending::Done });
     }
@@ -466,7 +466,7 @@ fn a_part_of_a_record_shows_that_a_closing_peer_goes_on_sending() {
 #[test]
 fn a_close_is_over_within_the_sum_of_its_steps() {
     fn last_moment(conn: &mut Connection, now: &mut Time) {
-        tell(conn, *now).unwrap();
+        tell_time(conn, *now).unwrap();
         *now = conn.poll_timeout().unwrap();
     }
     let timeout = Duration::from_secs(3);
@@ -500,7 +500,7 @@ fn a_close_is_over_within_the_sum_of_its_steps() {
         conn.report(Report::ShutDown);
         if role == Role::Server {
             last_moment(&mut conn, &mut now);
-            tell(&mut conn, now).unwrap();
+            tell_time(&mut conn, now).unwrap();
         }
         assert_eq!((conn.ending(), now - Time::ZERO), (Ending::Done, sum), "{role:?} {stuck}");
     }
@@ -610,10 +610,10 @@ fn a_peer_that_does_not_take_the_rest_of_a_frame_behind_our_close_is_no_error() 
             receive(&mut conn, &frame_to(role, PING, "?"));
             write(&mut conn, 1);
             conn.report(Report::WriteBlocked);
-            tell(&mut conn, at(8)).unwrap();
+            tell_time(&mut conn, at(8)).unwrap();
             receive(&mut conn, &frame_to(role, CLOSE, ""));
             for now in [9, 10] {
-                tell(&mut conn, at(now)).unwrap();
+                tell_time(&mut conn, at(now)).unwrap();
                 let ending = if now < over { Ending::Flush } else { Ending::Done };
                 assert_eq!(conn.ending(), ending, "{role:?} {write_timeout:?} {now}");
             }
@@ -662,9 +662,9 @@ fn failing_behind_a_deadline_that_passed_changes_nothing() {
         );
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
-        tell(&mut conn, Time::ZERO).unwrap();
+        tell_time(&mut conn, Time::ZERO).unwrap();
         let late = Time::new(Duration::from_secs(5));
-        assert_eq!(tell(&mut conn, late), Err(RecvError::CloseTimeout));
+        assert_eq!(tell_time(&mut conn, late), Err(RecvError::CloseTimeout));
         assert_eq!(conn.fail(CloseCode::NORMAL), Err(SendError::Closed));
         assert_eq!(conn.closed().unwrap().error, Some(RecvError::CloseTimeout));
         assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
@@ -886,7 +886,7 @@ fn the_ready_state_only_moves_forward() {
                 9 if rng.once_in(3) => conn.report(Report::WriteFailed),
                 10 => {
                     now += Duration::from_secs(2);
-                    let _ = tell(&mut conn, Time::new(now));
+                    let _ = tell_time(&mut conn, Time::new(now));
                 }
                 _ => drop(events(&mut conn)),
             }
@@ -1178,14 +1178,14 @@ fn pings_do_not_prolong_the_wait_for_the_peers_close() {
         let mut conn = connection(role, &config);
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
-        tell(&mut conn, at(1000)).unwrap();
+        tell_time(&mut conn, at(1000)).unwrap();
         for now in (1000..6000).step_by(100) {
             receive(&mut conn, &frame_to(role, PING, "?"));
             assert_eq!(sent(&drain(&mut conn)), [(PONG, b"?".to_vec())]);
             assert_eq!(conn.poll_timeout(), Some(at(6000)));
-            tell(&mut conn, at(now)).unwrap();
+            tell_time(&mut conn, at(now)).unwrap();
         }
-        assert_eq!(tell(&mut conn, at(6000)), Err(RecvError::CloseTimeout));
+        assert_eq!(tell_time(&mut conn, at(6000)), Err(RecvError::CloseTimeout));
     }
 }
 

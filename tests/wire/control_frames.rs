@@ -252,14 +252,14 @@ fn a_pong_tells_by_its_payload_which_ping_it_answers() {
             sent(&drain(&mut conn)).pop().unwrap().1
         });
         receive(&mut conn, &frame_to(role, PONG, &pings[2]));
-        tell(&mut conn, at(75)).unwrap();
+        tell_time(&mut conn, at(75)).unwrap();
         let took =
             |conn: &tickwire::Connection| conn.sender().rtt().map(|rtt| (rtt.latest, rtt.minimum));
         let once = Some((Duration::from_millis(45), Duration::from_millis(45)));
         assert_eq!(took(&conn), once);
         for settled in &pings {
             receive(&mut conn, &frame_to(role, PONG, settled));
-            tell(&mut conn, at(99)).unwrap();
+            tell_time(&mut conn, at(99)).unwrap();
         }
         assert_eq!(took(&conn), once);
         // To the heartbeat any of them will do, and none that came before its ping counts.
@@ -267,7 +267,7 @@ fn a_pong_tells_by_its_payload_which_ping_it_answers() {
         let mut conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
         let mut end = None;
         for second in 0..20 {
-            let told = tell(&mut conn, Time::new(Duration::from_secs(second)));
+            let told = tell_time(&mut conn, Time::new(Duration::from_secs(second)));
             end = end.or(told.err().map(|error| (second, error)));
             drain(&mut conn);
             if second == 1 {

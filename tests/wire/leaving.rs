@@ -42,11 +42,11 @@ fn at_the_time_of_leave_the_connection_is_over_whatever_was_written() {
             drain(&mut conn);
         }
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO), "to arm the others");
-        tell(&mut conn, at(3)).unwrap();
+        tell_time(&mut conn, at(3)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(10)));
-        tell(&mut conn, at(9)).unwrap();
+        tell_time(&mut conn, at(9)).unwrap();
         assert_eq!(conn.ready_state(), ReadyState::Closing);
-        assert_eq!(tell(&mut conn, at(10)), Err(RecvError::CloseTimeout));
+        assert_eq!(tell_time(&mut conn, at(10)), Err(RecvError::CloseTimeout));
         assert_eq!(events(&mut conn), [Seen::Failed(RecvError::CloseTimeout)]);
         is_over(&mut conn);
         let sent = if written == 1000 { 1001 } else { 1006 };
@@ -132,9 +132,9 @@ const PHASES: [Phase; 7] = [
         |conn, role| {
             close(conn);
             drain(conn);
-            tell(conn, at(0)).unwrap();
+            tell_time(conn, at(0)).unwrap();
             receive(conn, &frame_to(role, TEXT, "still here"));
-            tell(conn, at(1)).unwrap_err();
+            tell_time(conn, at(1)).unwrap_err();
             events(conn);
             conn.report(Report::ShutDown);
         },
@@ -161,9 +161,9 @@ fn in_every_phase_of_closing_the_time_ends_the_connection() {
                 continue;
             }
             let before = Time::new(SECOND * 14 / 10);
-            let _ = tell(&mut conn, before);
+            let _ = tell_time(&mut conn, before);
             assert_eq!(conn.ready_state(), ReadyState::Closing, "{name}");
-            let told = tell(&mut conn, by);
+            let told = tell_time(&mut conn, by);
             assert_eq!(told.err(), error, "{name}");
             events(&mut conn);
             is_over(&mut conn);
@@ -177,11 +177,11 @@ fn the_earliest_time_counts_and_one_that_has_passed_ends_it_at_once() {
     for (by, counts) in [(at(10), at(10)), (at(20), at(10)), (at(5), at(5))] {
         leave(&mut conn, by);
         drain(&mut conn);
-        tell(&mut conn, at(3)).unwrap();
+        tell_time(&mut conn, at(3)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(counts));
     }
     leave(&mut conn, at(1));
-    assert_eq!(tell(&mut conn, at(3)), Err(RecvError::CloseTimeout));
+    assert_eq!(tell_time(&mut conn, at(3)), Err(RecvError::CloseTimeout));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_frame_that_cannot_be_sent_changes_nothing() {
         let reason = CloseFrame::with_reason(CloseCode::NORMAL, &long);
         assert_eq!(conn.sender_mut().leave(reason, at(0)), Err(SendError::ReasonTooLong));
         assert_eq!((conn.ready_state(), conn.poll_timeout()), (ReadyState::Open, None));
-        tell(&mut conn, at(1)).unwrap();
+        tell_time(&mut conn, at(1)).unwrap();
         conn.sender_mut().feed("x").unwrap();
     }
     let mut conn = connection(Role::Server, &patient());
@@ -213,12 +213,12 @@ fn a_trading_client_waits_a_second_for_the_answer_to_its_close_and_five_for_its_
             conn.sender_mut().feed("order").unwrap();
             conn.report(Report::WriteBlocked);
         }
-        tell(&mut conn, at(0)).unwrap();
+        tell_time(&mut conn, at(0)).unwrap();
         for eighth in 1..8 * after {
             receive(&mut conn, &frame_to(Role::Client, PONG, "")); // the peer lives, but reads nothing
-            tell(&mut conn, Time::new(SECOND / 8 * eighth)).unwrap();
+            tell_time(&mut conn, Time::new(SECOND / 8 * eighth)).unwrap();
         }
-        assert_eq!(tell(&mut conn, at(after.into())), Err(error));
+        assert_eq!(tell_time(&mut conn, at(after.into())), Err(error));
     }
     let config = Config::trading();
     assert_eq!(config.heartbeat, Some(tickwire::Heartbeat::TRADING));

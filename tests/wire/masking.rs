@@ -16,13 +16,13 @@ mod over_sockets;
 fn a_server_refuses_frames_that_are_not_masked() {
     let all = [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE];
     for (b0, payload) in product(all, [&b""[..], b"\x03\xe8payload"]) {
-        fails(Role::Server, &plain(b0, payload), ProtocolError::MaskRequired);
+        fails(Role::Server, &unmasked(b0, payload), ProtocolError::MaskRequired);
     }
-    let wire = [masked(TEXT, "seen"), masked(TEXT_OPEN, "a"), plain(CONT, "b")].concat();
+    let wire = [masked(TEXT, "seen"), masked(TEXT_OPEN, "a"), unmasked(CONT, "b")].concat();
     let (config, seen) = (Config::default(), [text("seen")]);
     fails_behind(Role::Server, &config, &wire, &seen, ProtocolError::MaskRequired);
     let mut conn = server(&config);
-    arrive(&mut conn, &plain(BINARY, "payload"));
+    arrive(&mut conn, &unmasked(BINARY, "payload"));
     let error = ProtocolError::MaskRequired.into();
     assert_eq!(chunks(&mut conn), [Seen::Failed(error)], "nor in pieces");
 }
@@ -36,7 +36,7 @@ fn a_client_refuses_frames_that_are_masked() {
         let zeros = frame(b0, Some([0; 4]), payload);
         fails(Role::Client, &zeros, ProtocolError::MaskForbidden);
     }
-    let wire = [plain(TEXT, "seen"), plain(TEXT_OPEN, "a"), masked(CONT, "b")].concat();
+    let wire = [unmasked(TEXT, "seen"), unmasked(TEXT_OPEN, "a"), masked(CONT, "b")].concat();
     let (config, seen) = (Config::default(), [text("seen")]);
     fails_behind(Role::Client, &config, &wire, &seen, ProtocolError::MaskForbidden);
 }
@@ -80,7 +80,7 @@ fn a_client_masks_every_frame_whatever_it_is() {
         assert_eq!((wire[1], wire.len()), (0x80 | len as u8, 6 + len), "a key for no payload too");
     }
     // What it is made to say: a Pong, the answer to a Close, the report of a violation.
-    for wire in [plain(PING, ""), plain(CLOSE, ""), plain(0x83, "")] {
+    for wire in [unmasked(PING, ""), unmasked(CLOSE, ""), unmasked(0x83, "")] {
         // Looks at the masks.
         crate::support::carriers::run(Role::Client, &Config::default(), &wire);
     }

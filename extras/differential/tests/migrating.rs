@@ -845,7 +845,7 @@ fn unmasked_frames() {
         let config = WebSocketConfig::default().accept_unmasked_frames(true);
         let (mut lax, mut to_lax) = their_server(Some(config));
         for peer in [&mut to_theirs, &mut to_lax, &mut to_ours] {
-            peer.wire(&plain(TEXT, b"bare"));
+            peer.wire(&unmasked(TEXT, b"bare"));
         }
         let error = TheirProtocolError::UnmaskedFrameFromClient;
         assert!(matches!(theirs.read(), Err(TheirError::Protocol(e)) if e == error));

@@ -4,7 +4,7 @@ use crate::{
     Peer, recv_error,
     support::{
         polled::{Polled, polled},
-        wire::{PING, connection, plain},
+        wire::{PING, connection, unmasked},
     },
 };
 use std::{
@@ -211,7 +211,7 @@ fn finds_what_lies_unread(
 ) {
     assert!(poll().is_pending(), "the deadline runs");
     io.1.advance(Duration::from_millis(400));
-    let pings = plain(PING, [0; 125]).repeat((16 << 10) / 127);
+    let pings = unmasked(PING, [0; 125]).repeat((16 << 10) / 127);
     io.0.lock().unwrap().extend(vec![pings; 190]);
     io.0.lock().unwrap().push_back(b"\x82\x01!".to_vec());
     for _ in 0..100 {

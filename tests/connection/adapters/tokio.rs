@@ -110,7 +110,7 @@ fn a_client_that_is_kept_does_not_keep_the_server() {
 fn a_violation_is_returned_within_a_second_though_the_peer_goes_on_for_ever() {
     run_paused(async {
         for blocked in [false, true] {
-            let (mut ws, io) = scripted(&plain(TEXT, b""), &config());
+            let (mut ws, io) = scripted(&unmasked(TEXT, b""), &config());
             if blocked {
                 io.with(|s| s.room = 2); // not even the Close can go
             }
@@ -138,7 +138,7 @@ fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take() {
         for i in 0..40 {
             input.extend(masked(BINARY, [i]));
         }
-        input.extend(plain(BINARY, b"not masked"));
+        input.extend(unmasked(BINARY, b"not masked"));
         let io = Scripted::new(&input);
         io.with(|s| s.at_end = AtEnd::Eof);
         let (mut short, _) = Counted::new(io.clone());
@@ -274,7 +274,7 @@ fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
 #[test]
 fn a_client_waits_for_the_servers_fin_for_a_second_at_most() {
     run_paused(async {
-        let io = Scripted::new(&plain(CLOSE, close_body(1000, "")));
+        let io = Scripted::new(&unmasked(CLOSE, close_body(1000, "")));
         let mut ws = client(io.clone(), &config());
         let began = Instant::now();
         assert!(ws.recv().await.unwrap().is_none());
@@ -283,7 +283,7 @@ fn a_client_waits_for_the_servers_fin_for_a_second_at_most() {
 
         // Who does not want to wait for that sees the Close as it comes, answers it, and drops the
         // stream.
-        let io = Scripted::new(&plain(CLOSE, close_body(1012, "")));
+        let io = Scripted::new(&unmasked(CLOSE, close_body(1012, "")));
         let mut ws = client(io.clone(), &config());
         let began = Instant::now();
         assert!(matches!(ws.recv_event().await.unwrap(), Some(Event::Close(_))));
@@ -573,7 +573,7 @@ fn held<S>(ws: WebSocket<S>) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_waits_for_the_peers_fin_holds_no_buffers() {
-    let io = Scripted::new(&plain(CLOSE, close_body(1000, "")));
+    let io = Scripted::new(&unmasked(CLOSE, close_body(1000, "")));
     let mut ws = client(io.clone(), &config());
     assert!(once!(ws.recv()).is_pending());
     assert!(io.frames().len() == 1 && ws.connection().ready_state() == ReadyState::Closing);

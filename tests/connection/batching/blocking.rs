@@ -248,9 +248,9 @@ fn a_large_shared_payload_leaves_in_one_write_with_what_is_around_it() {
         } else {
             ws.flush().unwrap();
         }
-        let texts = ["first", "before", "after"].map(|text| plain(TEXT, text));
+        let texts = ["first", "before", "after"].map(|text| unmasked(TEXT, text));
         let [first, before, after] = texts;
-        let shared = plain(BINARY, &payload);
+        let shared = unmasked(BINARY, &payload);
         let expected = [&first[..], &before, &shared, &shared, &after].concat();
         assert!(io.script().written == expected, "{len}, split {split}");
         let once = (("w".into(), expected.len()), 1);

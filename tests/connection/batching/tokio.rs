@@ -524,8 +524,8 @@ fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
                  Connection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
             )
             .into_bytes();
-            answer.extend(plain(TEXT, b"early"));
-            answer.extend(&plain(TEXT, b"cut")[..3]);
+            answer.extend(unmasked(TEXT, b"early"));
+            answer.extend(&unmasked(TEXT, b"cut")[..3]);
             far.write_all(&answer).await.unwrap();
             far
         };
@@ -538,7 +538,7 @@ fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
         assert_eq!((seen.reads, seen.writes.len()), (1, 1));
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("early"));
         assert_eq!(counted(&calls).reads, 0);
-        far.write_all(&plain(TEXT, b"cut")[3..]).await.unwrap();
+        far.write_all(&unmasked(TEXT, b"cut")[3..]).await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("cut"));
     });
 }

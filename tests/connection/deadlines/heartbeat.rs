@@ -112,17 +112,17 @@ fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
         conn.sender_mut().feed(&vec![1; 100]).unwrap(); // full, which does not refuse the ping
         let mut out = write(&mut conn, 3);
         for second in 0..100 {
-            tell(&mut conn, at(second)).unwrap();
+            tell_time(&mut conn, at(second)).unwrap();
         }
         out.extend(drain(&mut conn));
         assert_eq!(sent(&out)[1].0, PING);
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-        tell(&mut conn, at(100)).unwrap();
+        tell_time(&mut conn, at(100)).unwrap();
         let look = at(100) + 8 * SECOND / 5; // whether something came
         assert_eq!(conn.poll_timeout(), Some(look));
-        tell(&mut conn, look).unwrap();
+        tell_time(&mut conn, look).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(103)));
-        assert_eq!(tell(&mut conn, at(103)), Err(RecvError::PongTimeout));
+        assert_eq!(tell_time(&mut conn, at(103)), Err(RecvError::PongTimeout));
     }
 }
 
@@ -137,11 +137,11 @@ fn presets_find_a_dead_peer_in_the_time_they_name() {
         for role in ROLES {
             let mut conn =
                 connection(role, &Config { heartbeat: Some(preset), ..Config::default() });
-            tell(&mut conn, Time::ZERO).unwrap();
+            tell_time(&mut conn, Time::ZERO).unwrap();
             let mut now = Duration::ZERO;
             while !conn.sender().has_outgoing() {
                 now = conn.poll_timeout().unwrap() - Time::ZERO;
-                tell(&mut conn, Time::new(now)).unwrap();
+                tell_time(&mut conn, Time::new(now)).unwrap();
             }
             assert!(now >= seconds(ping[0]) && now <= seconds(ping[1]), "{preset:?} {now:?}");
             let (found, error) = until(&mut conn, now, 1000 * SECOND);
@@ -158,17 +158,17 @@ fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
     for (_, mut conn) in connections(&config) {
         let mut now = Duration::ZERO;
         while drain(&mut conn).is_empty() {
-            tell(&mut conn, Time::new(now)).unwrap();
+            tell_time(&mut conn, Time::new(now)).unwrap();
             now += SECOND / 10;
         }
-        tell(&mut conn, Time::new(now)).unwrap(); // the Pong is awaited, within a second
+        tell_time(&mut conn, Time::new(now)).unwrap(); // the Pong is awaited, within a second
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         for later in 0..20 {
-            tell(&mut conn, Time::new(now + later * SECOND)).unwrap();
+            tell_time(&mut conn, Time::new(now + later * SECOND)).unwrap();
         }
         let end = Time::new(now + 20 * SECOND);
-        assert_eq!(tell(&mut conn, end), Err(RecvError::CloseTimeout));
+        assert_eq!(tell_time(&mut conn, end), Err(RecvError::CloseTimeout));
     }
 }
 
@@ -192,7 +192,7 @@ fn live(
 ) -> Option<(u64, RecvError)> {
     (0..seconds * 10).map(|tenth| tenth * 100).find_map(|now| {
         each(conn, now);
-        let told = tell(conn, at_millis(now));
+        let told = tell_time(conn, at_millis(now));
         told.err().map(|error| (now, error))
     })
 }

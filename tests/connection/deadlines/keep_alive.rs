@@ -138,7 +138,7 @@ fn while_the_stream_takes_nothing_one_idle_message_waits_and_a_full_buffer_is_no
         conn.report(Report::WriteBlocked);
         let before = conn.sender().buffered_amount();
         for second in (0..1000u64).step_by(every(11)) {
-            tell(&mut conn, Time::new(SECOND * second as u32)).unwrap();
+            tell_time(&mut conn, Time::new(SECOND * second as u32)).unwrap();
             assert!(conn.poll_timeout().is_some_and(|at| at > Time::new(SECOND * second as u32)));
         }
         let ping = frame_to(peer(role), TEXT, "ping").len();
@@ -148,8 +148,8 @@ fn while_the_stream_takes_nothing_one_idle_message_waits_and_a_full_buffer_is_no
         let wire = [begun, drain(&mut conn)].concat();
         let texts: Vec<_> = sent(&wire).iter().map(|(b0, _)| *b0).collect();
         assert_eq!(texts, if full { vec![BINARY, BINARY] } else { vec![BINARY, TEXT] });
-        tell(&mut conn, Time::new(1005 * SECOND)).unwrap();
-        tell(&mut conn, Time::new(1030 * SECOND)).unwrap();
+        tell_time(&mut conn, Time::new(1005 * SECOND)).unwrap();
+        tell_time(&mut conn, Time::new(1030 * SECOND)).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"ping".into())], "{role:?}");
     }
 }
@@ -157,12 +157,12 @@ fn while_the_stream_takes_nothing_one_idle_message_waits_and_a_full_buffer_is_no
 #[test]
 fn an_idle_message_overtakes_messages_that_wait() {
     for (_, mut conn) in connections(&talking()) {
-        tell(&mut conn, Time::ZERO).unwrap();
+        tell_time(&mut conn, Time::ZERO).unwrap();
         conn.sender_mut().feed("one").unwrap();
         conn.sender_mut().feed("two").unwrap();
         let begun = write(&mut conn, 1);
         for second in 1..=20u32 {
-            tell(&mut conn, Time::new(SECOND * second)).unwrap();
+            tell_time(&mut conn, Time::new(SECOND * second)).unwrap();
         }
         let wire = [begun, drain(&mut conn)].concat();
         let said: Vec<_> = sent(&wire).into_iter().map(|(_, payload)| payload).collect();

@@ -16,7 +16,7 @@ fn a_connection_without_deadlines_needs_no_time() {
         receive(&mut conn, &frame_to(role, TEXT, "x"));
         conn.sender_mut().feed("x").unwrap();
         assert_eq!(conn.poll_timeout(), None);
-        tell(&mut conn, at(1_000_000)).unwrap();
+        tell_time(&mut conn, at(1_000_000)).unwrap();
         assert_eq!(conn.poll_timeout(), None);
     }
 }
@@ -38,7 +38,7 @@ fn a_frame_has_to_be_whole_in_time() {
             arrive(&mut conn, &wire[..1]);
             events(&mut conn);
             assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-            tell(&mut conn, at(100)).unwrap();
+            tell_time(&mut conn, at(100)).unwrap();
             let byte = SECOND / (16 << 10); // each puts it off by its time at the least rate
             for i in 1..10 {
                 let left = (at(110) - at(99 + i as u64)).min(2500 * MS);
@@ -47,10 +47,10 @@ fn a_frame_has_to_be_whole_in_time() {
                 assert_eq!(until.as_micros(), (left + (i as u32 - 1) * byte).as_micros());
                 arrive(&mut conn, &wire[i..=i]);
                 assert_eq!(events(&mut conn), []);
-                tell(&mut conn, at(100 + i as u64)).unwrap();
+                tell_time(&mut conn, at(100 + i as u64)).unwrap();
             }
-            assert_eq!(tell(&mut conn, at(110)), Ok(()));
-            assert_eq!(tell(&mut conn, at(110) + 9 * byte), Err(RecvError::FrameTimeout));
+            assert_eq!(tell_time(&mut conn, at(110)), Ok(()));
+            assert_eq!(tell_time(&mut conn, at(110) + 9 * byte), Err(RecvError::FrameTimeout));
             assert_eq!(events(&mut conn), [Seen::Failed(RecvError::FrameTimeout)]);
             assert_eq!((conn.poll_timeout(), conn.ready_state()), (None, ReadyState::Closed));
             assert!(!conn.sender().has_outgoing());
@@ -68,7 +68,7 @@ fn the_frame_timer_starts_again_for_each_frame() {
         arrive(&mut conn, &wire[..half]);
         for _ in 0..20 {
             events(&mut conn);
-            tell(&mut conn, at(now)).unwrap();
+            tell_time(&mut conn, at(now)).unwrap();
             assert_eq!(until(&mut conn, at(now) - Time::ZERO, at(now + 9) - Time::ZERO).1, None);
             now += 9;
             arrive(&mut conn, &[&wire[half..], &wire[..half]].concat());
@@ -101,7 +101,7 @@ fn over_a_line(config: &Config, wire: &[u8], rate: usize) -> (Duration, Option<R
 #[test]
 fn a_frame_on_a_slow_line_gets_the_time_that_its_bytes_take() {
     let config = Config { max_message: 12_000_000, ..Config::default() };
-    let wire = plain(BINARY, vec![7; times(12_000_000, 2_000_000)]);
+    let wire = unmasked(BINARY, vec![7; times(12_000_000, 2_000_000)]);
     assert_eq!(over_a_line(&config, &wire, 150_000).1, None, "80 s, though frame_timeout is 60 s");
     // Below 16 KiB a second it ends: a second of such a line takes 0.61 s of its minute.
     let (ended, error) = over_a_line(&config, &wire, 10_000);
@@ -144,8 +144,8 @@ fn a_program_that_slept_does_not_cut_its_peer_amid_a_frame() {
             let mut conn = connection(role, &config);
             arrive(&mut conn, &wire[..1000]);
             events(&mut conn);
-            tell(&mut conn, at(0)).unwrap();
-            assert_eq!(tell(&mut conn, at(slept)), Ok(()), "after {slept} s");
+            tell_time(&mut conn, at(0)).unwrap();
+            assert_eq!(tell_time(&mut conn, at(slept)), Ok(()), "after {slept} s");
             assert!(!conn.must_read());
             // So the peer has the rest of its time, and no longer than that.
             let (ended, error) = until(&mut conn, at(slept) - Time::ZERO, 1000 * SECOND);
@@ -266,7 +266,7 @@ fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() 
             assert_eq!(conn.handle_timeout(now), Ok(()));
             assert!(!conn.must_read());
             let next = now + SECOND * 9 / 10;
-            assert_eq!(tell(&mut conn, next), Ok(()));
+            assert_eq!(tell_time(&mut conn, next), Ok(()));
 
             // A pause of ours does as well.
             let (mut conn, now) = found();
@@ -290,9 +290,9 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
             conn.sender_mut().feed("last").unwrap();
             conn.sender_mut().close(None).unwrap();
             drain(&mut conn);
-            tell(&mut conn, at(0)).unwrap();
+            tell_time(&mut conn, at(0)).unwrap();
             receive(&mut conn, &frame_to(role, PING, ""));
-            assert_eq!(tell(&mut conn, at(5)), Err(RecvError::CloseTimeout));
+            assert_eq!(tell_time(&mut conn, at(5)), Err(RecvError::CloseTimeout));
             assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
             assert_eq!((conn.ending(), conn.sender().dropped()), (Ending::ShutDown, 0));
             conn
@@ -330,7 +330,7 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
         for shut in [Some(8), None] {
             let mut conn = overdue();
             for now in 5..10 {
-                tell(&mut conn, at(now)).unwrap();
+                tell_time(&mut conn, at(now)).unwrap();
                 if shut == Some(now) {
                     conn.report(Report::ShutDown);
                 }
@@ -338,7 +338,7 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
                 assert_eq!(conn.ending(), if shut { Ending::Discard } else { Ending::ShutDown });
                 assert_eq!(conn.poll_timeout(), Some(at(10)));
             }
-            tell(&mut conn, at(10)).unwrap();
+            tell_time(&mut conn, at(10)).unwrap();
             assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
         }
 
@@ -346,8 +346,8 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
         let mut conn = connection(role, &config);
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
-        tell(&mut conn, at(0)).unwrap();
-        assert_eq!(tell(&mut conn, at(5)), Err(RecvError::CloseTimeout));
+        tell_time(&mut conn, at(0)).unwrap();
+        assert_eq!(tell_time(&mut conn, at(5)), Err(RecvError::CloseTimeout));
         assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
     }
@@ -364,19 +364,19 @@ fn a_stream_that_refuses_every_byte_is_given_up() {
         assert_eq!(conn.poll_timeout(), None); // not from `feed`
         conn.report(Report::WriteBlocked);
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-        tell(&mut conn, at(5)).unwrap();
+        tell_time(&mut conn, at(5)).unwrap();
         conn.report(Report::WriteBlocked);
         assert_eq!(conn.poll_timeout(), Some(at(15)));
-        tell(&mut conn, at(14)).unwrap();
+        tell_time(&mut conn, at(14)).unwrap();
         write(&mut conn, 1); // progress
         assert_eq!(conn.poll_timeout(), None);
         conn.report(Report::WriteBlocked);
-        tell(&mut conn, at(16)).unwrap();
+        tell_time(&mut conn, at(16)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(26)));
         conn.set_paused(true); // it runs while nobody reads
         assert_eq!(conn.poll_timeout(), Some(at(26)));
         let unsent = conn.sender().buffered_amount() as u64;
-        assert_eq!(tell(&mut conn, at(26)), Err(RecvError::WriteTimeout));
+        assert_eq!(tell_time(&mut conn, at(26)), Err(RecvError::WriteTimeout));
         assert_eq!(conn.step(), Err(RecvError::WriteTimeout));
         assert_eq!((conn.sender().dropped(), conn.poll_timeout()), (unsent, None));
         assert_eq!(conn.ready_state(), ReadyState::Closed);
@@ -388,10 +388,10 @@ fn a_write_of_no_bytes_is_no_progress() {
     let mut conn = server(&Config { write_timeout: 10 * SECOND, ..Config::default() });
     conn.sender_mut().feed("stuck").unwrap();
     conn.report(Report::WriteBlocked);
-    tell(&mut conn, at(0)).unwrap();
+    tell_time(&mut conn, at(0)).unwrap();
     conn.sender_mut().outgoing().advance(0);
     conn.report(Report::WriteBlocked);
-    assert_eq!(tell(&mut conn, at(10)), Err(RecvError::WriteTimeout));
+    assert_eq!(tell_time(&mut conn, at(10)), Err(RecvError::WriteTimeout));
 }
 
 // P073, P075, A31
@@ -406,27 +406,27 @@ fn the_peer_has_to_answer_our_close_in_time() {
             drain(&mut conn);
         }
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-        tell(&mut conn, at(1)).unwrap();
+        tell_time(&mut conn, at(1)).unwrap();
         for second in 2..6 {
             assert_eq!(receive(&mut conn, &frame_to(role, TEXT, "more")), [text("more")]);
-            tell(&mut conn, at(second)).unwrap();
+            tell_time(&mut conn, at(second)).unwrap();
             assert_eq!(conn.poll_timeout(), Some(at(6)));
         }
-        assert_eq!(tell(&mut conn, at(6)), Err(RecvError::CloseTimeout));
+        assert_eq!(tell_time(&mut conn, at(6)), Err(RecvError::CloseTimeout));
         assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
         assert_eq!(code_of(conn.closed()), (1006, false));
         // The peer may still be reading what was sent, so the stream is shut and drained.
         assert_eq!(conn.ending(), Ending::ShutDown);
-        tell(&mut conn, at(6)).unwrap();
+        tell_time(&mut conn, at(6)).unwrap();
         conn.report(Report::ShutDown);
-        tell(&mut conn, at(6)).unwrap();
+        tell_time(&mut conn, at(6)).unwrap();
         for second in 7..11 {
             arrive(&mut conn, &frame_to(role, TEXT, "more"));
             assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
-            tell(&mut conn, at(second)).unwrap();
+            tell_time(&mut conn, at(second)).unwrap();
             assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Discard, Some(at(11))));
         }
-        tell(&mut conn, at(11)).unwrap();
+        tell_time(&mut conn, at(11)).unwrap();
         assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
         assert_eq!(code_of(conn.closed()), (1006, false));
     }
@@ -441,10 +441,10 @@ fn the_last_phases_are_bounded_too() {
         let bytes = if fails { frame_to(role, 0x83, "") } else { frame_to(role, CLOSE, "") };
         let mut conn = connection(role, &config);
         receive(&mut conn, &bytes);
-        tell(&mut conn, at(10)).unwrap();
+        tell_time(&mut conn, at(10)).unwrap();
         let bound = if fails { 1 } else { 5 };
         assert_eq!(conn.poll_timeout(), Some(at(10 + bound)), "flush {role:?} {fails}");
-        let told = tell(&mut conn, at(10 + bound));
+        let told = tell_time(&mut conn, at(10 + bound));
         assert!(told.is_err());
         assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
         assert!(!conn.closed().is_some_and(|end| end.clean) && conn.poll_timeout().is_none());
@@ -456,10 +456,10 @@ fn the_last_phases_are_bounded_too() {
             conn.report(Report::ShutDown);
         }
         assert_eq!(conn.ending(), Ending::Discard);
-        tell(&mut conn, at(10)).unwrap();
+        tell_time(&mut conn, at(10)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(11)), "discard {role:?} {fails}");
         arrive(&mut conn, &[0; 1000]);
-        tell(&mut conn, at(11)).unwrap();
+        tell_time(&mut conn, at(11)).unwrap();
         assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
         assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
     }
@@ -482,7 +482,7 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
         }
         receive(&mut conn, &frame_to(role, BINARY, "last sign"));
         let due = (conn.poll_timeout().expect("a deadline") - Time::ZERO).max(last);
-        tell(&mut conn, Time::new(due + SECOND)).unwrap();
+        tell_time(&mut conn, Time::new(due + SECOND)).unwrap();
         let (found, error) = until(&mut conn, due + SECOND, last + 1000 * SECOND);
         assert_eq!(error, Some(RecvError::PongTimeout));
         let took = found - last;
@@ -506,13 +506,13 @@ fn while_paused_silence_is_not_held_against_the_peer() {
             assert_eq!(until(&mut conn, Duration::ZERO, end).1, None);
             conn.set_paused(true);
             assert!(conn.poll_timeout().is_none_or(|t| t == Time::ZERO));
-            tell(&mut conn, at(pause_at)).unwrap();
+            tell_time(&mut conn, at(pause_at)).unwrap();
             assert_eq!(conn.poll_timeout(), None);
-            tell(&mut conn, at(500)).unwrap();
+            tell_time(&mut conn, at(500)).unwrap();
             conn.set_paused(false);
-            tell(&mut conn, at(500)).unwrap();
+            tell_time(&mut conn, at(500)).unwrap();
             drain(&mut conn);
-            tell(&mut conn, at(500)).unwrap();
+            tell_time(&mut conn, at(500)).unwrap();
             assert!(conn.poll_timeout().is_some_and(|t| t > at(500)), "{role:?} {pause_at}");
             let (found, error) = until(&mut conn, 500 * SECOND, 600 * SECOND);
             // Pinged at 8 it has 2 s left; before, it is pinged first.
@@ -523,8 +523,8 @@ fn while_paused_silence_is_not_held_against_the_peer() {
         let mut conn = connection(role, &config);
         conn.set_paused(true);
         conn.sender_mut().close(None).unwrap();
-        tell(&mut conn, at(0)).unwrap();
-        assert_eq!(tell(&mut conn, at(5)), Err(RecvError::CloseTimeout));
+        tell_time(&mut conn, at(0)).unwrap();
+        assert_eq!(tell_time(&mut conn, at(5)), Err(RecvError::CloseTimeout));
     }
 }
 
@@ -549,7 +549,7 @@ fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
                 let now = Time::new(quarter * SECOND / 4);
                 drain(&mut conn);
                 for _ in 0..3 {
-                    if let Err(error) = tell(&mut conn, now) {
+                    if let Err(error) = tell_time(&mut conn, now) {
                         return Some((quarter / 4, error));
                     }
                 }
@@ -577,11 +577,11 @@ fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
         assert_eq!(until(&mut conn, Duration::ZERO, 7 * SECOND).1, None);
         assert!(!asks(&mut conn));
         conn.set_paused(false);
-        tell(&mut conn, at(8)).unwrap();
+        tell_time(&mut conn, at(8)).unwrap();
         drain(&mut conn);
-        tell(&mut conn, at(8)).unwrap();
+        tell_time(&mut conn, at(8)).unwrap();
         assert!(asks(&mut conn), "{role:?}, pinged");
-        tell(&mut conn, at(8)).unwrap();
+        tell_time(&mut conn, at(8)).unwrap();
         assert!(!asks(&mut conn), "{role:?}, told");
         conn.set_paused(false);
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO), "{role:?}, over");
@@ -590,11 +590,11 @@ fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
             [(false, 0, false), (true, 0, true), (true, wire.len() - 5, false)]
         {
             let mut conn = connection(role, &config);
-            tell(&mut conn, at(0)).unwrap();
+            tell_time(&mut conn, at(0)).unwrap();
             arrive(&mut conn, &wire[..5]);
             events(&mut conn);
             if armed {
-                tell(&mut conn, at(1)).unwrap();
+                tell_time(&mut conn, at(1)).unwrap();
             }
             arrive(&mut conn, &wire[5..5 + rest]);
             events(&mut conn);
@@ -618,12 +618,12 @@ fn huge_durations_never_come() {
         conn.sender_mut().feed("x").unwrap();
         conn.report(Report::WriteBlocked);
         for _ in 0..10 {
-            tell(&mut conn, far).unwrap();
+            tell_time(&mut conn, far).unwrap();
             assert!(conn.poll_timeout().is_none_or(|t| t > far));
         }
         conn.sender_mut().close(None).unwrap();
-        tell(&mut conn, far).unwrap();
-        tell(&mut conn, far).unwrap();
+        tell_time(&mut conn, far).unwrap();
+        tell_time(&mut conn, far).unwrap();
         assert_eq!(conn.ready_state(), ReadyState::Closing);
     }
     for time in [SECOND, Duration::MAX] {
@@ -640,7 +640,7 @@ fn a_commit_of_no_bytes_is_no_sign_of_life() {
         conn.receiver_mut().spare_mut();
         conn.receiver_mut().commit(0);
         drain(&mut conn);
-        if tell(&mut conn, at(second)).is_err() {
+        if tell_time(&mut conn, at(second)).is_err() {
             return;
         }
     }
@@ -655,10 +655,10 @@ fn saying_again_that_reading_goes_on_gives_no_more_time() {
         receive(&mut conn, &frame_to(role, BINARY, [7; 50])[..3]);
         for second in 0..10 {
             conn.set_paused(false);
-            tell(&mut conn, at(second)).unwrap();
+            tell_time(&mut conn, at(second)).unwrap();
         }
         conn.set_paused(false);
-        assert_eq!(tell(&mut conn, at(10)), Err(RecvError::FrameTimeout));
+        assert_eq!(tell_time(&mut conn, at(10)), Err(RecvError::FrameTimeout));
     }
 }
 
@@ -673,7 +673,7 @@ fn the_frame_timer_does_not_run_for_chunks() {
         assert_eq!(chunks(&mut conn).len(), 1);
         for byte in &wire[100..200] {
             now += Duration::from_secs(1);
-            tell(&mut conn, Time::new(now)).unwrap();
+            tell_time(&mut conn, Time::new(now)).unwrap();
             arrive(&mut conn, &[*byte]);
             assert_eq!(chunks(&mut conn).len(), 1);
         }
@@ -688,18 +688,18 @@ fn the_frame_timer_does_not_run_for_chunks() {
             between.handle_timeout(Time::new(now + Duration::from_millis(250) * quarter)).unwrap();
         }
         let late = Time::new(now + Duration::from_secs(1));
-        assert_eq!(tell(&mut between, late), Err(RecvError::FrameTimeout));
+        assert_eq!(tell_time(&mut between, late), Err(RecvError::FrameTimeout));
         // Nobody takes the rest.
         assert_eq!(conn.step(), Ok(Step::NeedInput));
-        tell(&mut conn, Time::new(now)).unwrap();
+        tell_time(&mut conn, Time::new(now)).unwrap();
         arrive(&mut conn, &wire[200..210]);
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         for _ in 0..4 {
             now += Duration::from_millis(250);
-            tell(&mut conn, Time::new(now)).unwrap();
+            tell_time(&mut conn, Time::new(now)).unwrap();
         }
         now += Duration::from_millis(1); // the time of ten bytes
-        assert_eq!(tell(&mut conn, Time::new(now)), Err(RecvError::FrameTimeout));
+        assert_eq!(tell_time(&mut conn, Time::new(now)), Err(RecvError::FrameTimeout));
     }
 }
 

@@ -2,7 +2,7 @@
 //! heap counted.
 use crate::{
     harness::{ADAPTERS, Door, End, Foe, REQUEST, SMALL, duel},
-    opening::{ask, dial, head, request, serve, serve_if},
+    opening::{ask, dial, heap_of_a_head, request, serve, serve_if},
     support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, frame_to},
 };
 use tickwire::{
@@ -83,14 +83,16 @@ fn hostile_heads_are_escaped_and_cut_in_a_log() {
         let shown = heard.recv().unwrap();
         is_loggable(&shown, 8192);
         assert!(shown.contains("Cookie") && !shown.contains("s3cret"), "{shown}");
-        tried.heap.under(format_args!("{:?}", tried.adapter), head(wire.len()) + (64 << 10));
+        tried
+            .heap
+            .under(format_args!("{:?}", tried.adapter), heap_of_a_head(wire.len()) + (64 << 10));
     }
     for wire in [request(&[&format!("X: {HOSTILE}")]), HOSTILE.as_bytes().to_vec()] {
         for tried in serve(&Config::default(), |foe| ask(foe, &wire)) {
             assert!(tried.verdict.is_err());
             is_loggable(&tried.shown, 200);
             assert!(tried.told.text.bytes().all(|b| b == b'\r' || b == b'\n' || b >= b' '));
-            tried.heap.under(format_args!("{:?}", tried.adapter), head(wire.len()));
+            tried.heap.under(format_args!("{:?}", tried.adapter), heap_of_a_head(wire.len()));
         }
     }
     // And what a server says to a client: status, reason, and how its body begins.
@@ -106,6 +108,6 @@ fn hostile_heads_are_escaped_and_cut_in_a_log() {
         assert_eq!(tried.verdict, Err(HandshakeError::Refused { status: 403 }));
         is_loggable(&tried.shown, 2000);
         assert!(tried.shown.contains("403") && !tried.shown.contains("s3cret"), "{}", tried.shown);
-        tried.heap.under(format_args!("{:?}", tried.adapter), 2 * head(2 * long.len()));
+        tried.heap.under(format_args!("{:?}", tried.adapter), 2 * heap_of_a_head(2 * long.len()));
     }
 }

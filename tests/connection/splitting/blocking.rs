@@ -428,7 +428,7 @@ fn a_writer_stuck_in_a_write_learns_that_receiving_has_ended() {
         let flooding = flood(writer);
         peer.looks();
         // A violation: there is a Close to write, for which there is no room.
-        peer.wire(&plain(TEXT, b"not masked"));
+        peer.wire(&unmasked(TEXT, b"not masked"));
         let error = reader.recv().unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
         let (_, error, _) = flooding.join().unwrap();
@@ -447,7 +447,7 @@ fn is_reported_past_a_writer() -> bool {
     let ((mut reader, writer), mut peer) = split(&patient());
     let flooding = flood(writer);
     peer.looks();
-    peer.wire(&plain(TEXT, b"not masked"));
+    peer.wire(&unmasked(TEXT, b"not masked"));
     let ending = thread::spawn(move || {
         let error = reader.recv().unwrap_err();
         flooding.join().unwrap();

@@ -227,7 +227,7 @@ fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
         let config = Config { close_timeout: Duration::from_millis(50), ..config() };
         let (mut reader, mut writer) = server(io, &config).into_split();
         let _ = writer.feed(&[7; 5000]).unwrap();
-        peer.write_all(&plain(BINARY, b"not masked")).await.unwrap();
+        peer.write_all(&unmasked(BINARY, b"not masked")).await.unwrap();
         let error = reader.recv().await.map(|_| ()).unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
         let calls = counted(&calls);
@@ -333,7 +333,7 @@ fn a_writer_that_waits_learns_that_the_readers_write_failed() {
 
 #[tokio::test]
 async fn a_writer_that_waits_is_woken_if_receiving_fails_and_not_by_the_peers_close() {
-    for (frame, wakes) in [(plain(BINARY, b"not masked"), 1), (masked(CLOSE, b""), 0)] {
+    for (frame, wakes) in [(unmasked(BINARY, b"not masked"), 1), (masked(CLOSE, b""), 0)] {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         io.with(|s| s.room = 10);
         let (woken, waker) = waker();

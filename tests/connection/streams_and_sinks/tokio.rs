@@ -57,7 +57,7 @@ fn an_error_comes_once_and_behind_what_was_received() {
             let (io, mut raw) = tokio::io::duplex(4 << 10);
             let ws = server(io, &Config::default());
             raw.write_all(&masked(BINARY, b"before")).await.unwrap();
-            raw.write_all(&plain(BINARY, b"not masked")).await.unwrap();
+            raw.write_all(&unmasked(BINARY, b"not masked")).await.unwrap();
             drop(raw);
             let items: Vec<Result<OwnedMessage, Error>> =
                 if split { ws.into_split().0.collect().await } else { ws.collect().await };

@@ -2,7 +2,7 @@
 use crate::{
     alone::alone,
     harness::{ADAPTERS, Adapter, Foe, PATIENCE, READ, SMALL},
-    opening::head,
+    opening::heap_of_a_head,
     support::wire::{TEXT, product},
 };
 use std::{
@@ -84,7 +84,7 @@ fn calls(adapter: Adapter, drops: Drops) {
         assert!(within.contains(&delay.as_secs()), "{what} {n}: {delay:?}");
     }
     // As much as one connection, and no more the thousandth time than the first.
-    heap.under(&what, SMALL + head(512) + (64 << 10)); // and tokio's runtime
+    heap.under(&what, SMALL + heap_of_a_head(512) + (64 << 10)); // and tokio's runtime
     assert!(heap.kept <= 4 * READ, "{what}: {heap:?}");
 }
 

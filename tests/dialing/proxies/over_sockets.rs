@@ -2,7 +2,7 @@
 //! trickle, bytes behind an answer, credentials.
 use crate::{
     harness::{ADAPTERS, Adapter, Door, Heap, PATIENCE, READ, duel},
-    opening::head,
+    opening::heap_of_a_head,
     support::wire::product,
 };
 use std::{
@@ -79,16 +79,16 @@ fn fault(error: &Error) -> HandshakeError {
 fn a_proxys_answer_without_end_ends_at_a_limit() {
     use HandshakeError::{HeadTooLong, Malformed, Refused, Socks};
     use HandshakeError::{TooManyHeaders, TooManyInterim};
-    let (long, some) = (HeadTooLong { limit: 65536 }, head(16 << 10));
+    let (long, some) = (HeadTooLong { limit: 65536 }, heap_of_a_head(16 << 10));
     let version = Socks { what: "version is not 5" };
     let unknown = Socks { what: "unknown type of address" };
     let body = b"HTTP/1.1 407 Who?\r\nContent-Length: 18446744073709551615\r\n\r\n";
     for (scheme, start, piece, error, bound) in [
-        ("http", &b"HTTP/1.1 200 "[..], &b"a"[..], long, head(65536)),
-        ("http", b"HTTP/1.1 200 OK\r\nX: ", b"a", long, head(65536)),
+        ("http", &b"HTTP/1.1 200 "[..], &b"a"[..], long, heap_of_a_head(65536)),
+        ("http", b"HTTP/1.1 200 OK\r\nX: ", b"a", long, heap_of_a_head(65536)),
         ("http", b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", TooManyHeaders { limit: 128 }, some),
         ("http", b"", b"HTTP/1.1 103 x\r\nA: b\r\n\r\n", TooManyInterim, some),
-        ("http", b"", b"\0", Malformed { what: "first line" }, head(4 << 10)),
+        ("http", b"", b"\0", Malformed { what: "first line" }, heap_of_a_head(4 << 10)),
         ("http", body, b"a", Refused { status: 407 }, some),
         ("socks5", b"", b"\x04", version, some),
         ("socks5", b"\x05\x02\x01\0", b"\0", version, some),
@@ -130,7 +130,7 @@ fn ends_in_time(adapter: Adapter, scheme: &str, start: &[u8], byte: &[u8]) {
         while !matches!(io.read(&mut [0; 64]), Ok(0)) && io.write_all(byte).is_ok() {}
     });
     assert_eq!(fault(&error), HandshakeError::Timeout, "{adapter:?} {start:?}");
-    heap.under(format_args!("{adapter:?} {start:?}"), head(4 << 10));
+    heap.under(format_args!("{adapter:?} {start:?}"), heap_of_a_head(4 << 10));
 }
 
 // A75
@@ -183,7 +183,7 @@ fn what_a_proxy_puts_behind_its_answer_opens_nothing_and_its_credentials_go_no_f
                 for secret in [SECRET, BASIC, "uthorization"] {
                     assert!(!heard.contains(secret), "{heard}");
                 }
-                heap.under(format_args!("{adapter:?} {scheme}"), head(16 << 10) + READ);
+                heap.under(format_args!("{adapter:?} {scheme}"), heap_of_a_head(16 << 10) + READ);
             }
         }
     }

@@ -2,10 +2,10 @@
 //! certificates and credentials. Over sockets of this machine, with the heap counted.
 use crate::{
     harness::*,
-    opening::{AGREED, dial, head, rejected, rejected_by, response},
+    opening::{AGREED, dial, heap_of_a_head, rejected, rejected_by, response},
     support::{
         heads::ENDS,
-        wire::{TEXT, plain, product, text},
+        wire::{TEXT, product, text, unmasked},
     },
 };
 use HandshakeError::{BadHeader, HeadTooLong, MissingHeader, RepeatedHeader, TooManyHeaders};
@@ -331,7 +331,7 @@ fn swapped_case(proof: &str) -> String {
 fn what_follows_a_101_can_be_read_in_one_way_only() {
     let config = Config::default();
     // Bytes that are a whole frame, and the start of a body as well.
-    let frame = plain(TEXT, "<html>");
+    let frame = unmasked(TEXT, "<html>");
     let request = Request::new("ws://example.com/feed").unwrap();
     for lines in [
         &["Set-Cookie: a=b"][..],
@@ -348,7 +348,9 @@ fn what_follows_a_101_can_be_read_in_one_way_only() {
         }) {
             let end = End::Failed(RecvError::UnexpectedEof);
             assert_eq!(tried.verdict, Ok((vec![text("<html>")], end)), "{lines:?}");
-            tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512) + READ);
+            tried
+                .heap
+                .under(format_args!("{:?} {lines:?}", tried.adapter), heap_of_a_head(512) + READ);
         }
         // A body, which is no frames.
         for tried in dial(&request, &config, |foe| {
@@ -384,15 +386,15 @@ fn gives_up(config: &Config, start: &str, without_end: &[u8], error: HandshakeEr
 fn a_response_without_end_ends_at_a_limit() {
     let config = Config::default();
     let limit = 65536;
-    let long = head(limit);
+    let long = heap_of_a_head(limit);
     // A status line, a value, lines, interim responses.
     gives_up(&config, "HTTP/1.1 101 ", b"a", HeadTooLong { limit: 65536 }, long);
     gives_up(&config, "HTTP/1.1 101 x\r\nX: ", b"a", HeadTooLong { limit: 65536 }, long);
     gives_up(&config, "HTTP/1.1 101 x\r\nX: y", b"\r\n z", HeadTooLong { limit: 65536 }, long);
     let many = TooManyHeaders { limit: 128 };
-    gives_up(&config, "HTTP/1.1 101 x\r\n", b"X: y\r\n", many, head(16 << 10));
+    gives_up(&config, "HTTP/1.1 101 x\r\n", b"X: y\r\n", many, heap_of_a_head(16 << 10));
     let interim = HandshakeError::TooManyInterim;
-    gives_up(&config, "", b"HTTP/1.1 103 x\r\nA: b\r\n\r\n", interim, head(16 << 10));
+    gives_up(&config, "", b"HTTP/1.1 103 x\r\nA: b\r\n\r\n", interim, heap_of_a_head(16 << 10));
     // The body of a refusal: what is kept of it has a limit of its own.
     let refused = HandshakeError::Refused { status: 500 };
     let kept = 4 << 10;
@@ -403,7 +405,7 @@ fn a_response_without_end_ends_at_a_limit() {
         ("HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", b"a"),
         ("HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a"),
     ] {
-        gives_up(&config, start, body, refused, 2 * kept + head(4 << 10));
+        gives_up(&config, start, body, refused, 2 * kept + heap_of_a_head(4 << 10));
     }
 }
 
@@ -438,7 +440,7 @@ fn trickles(start: &str, byte: &[u8], error: HandshakeError) {
         while open((&waits).read(&mut [0])) && foe.flood(byte, 1) == 1 {}
     }) {
         assert_eq!(tried.verdict, Err(error), "{start}");
-        tried.heap.under(format_args!("{:?} {start:?}", tried.adapter), head(4 << 10));
+        tried.heap.under(format_args!("{:?} {start:?}", tried.adapter), heap_of_a_head(4 << 10));
     }
 }
 
@@ -545,7 +547,7 @@ fn a_redirect_s_target_with_a_line_end_is_no_url() {
         }) {
             // Nothing is followed; who does follow it finds that it is no URL.
             assert_eq!(tried.verdict, Err(HandshakeError::Refused { status: 302 }));
-            tried.heap.under(format_args!("{:?}", tried.adapter), head(512));
+            tried.heap.under(format_args!("{:?}", tried.adapter), heap_of_a_head(512));
         }
         assert_eq!(Request::new(location).unwrap_err(), UrlError::IllegalCharacter);
     }

@@ -3,12 +3,12 @@
 use crate::{
     harness::*,
     opening::{
-        AGREED, Answer, Verdict, accepted, ask, dial, head, refused, rejected, request,
+        AGREED, Answer, Verdict, accepted, ask, dial, heap_of_a_head, refused, rejected, request,
         request_with, request_without, response, serve, serve_if,
     },
     support::{
         heads::feed_head,
-        wire::{Seen, TEXT, masked, plain, sampled, text},
+        wire::{Seen, TEXT, masked, sampled, text, unmasked},
     },
 };
 use HandshakeError::{
@@ -139,7 +139,7 @@ fn a_head_of_10_mib_byte_by_byte_ends_at_the_limit() {
             let what = format!("{:?} {error}", tried.adapter);
             assert_eq!(tried.verdict, Err(error), "{what}");
             assert_eq!(tried.told.status(), error.status(), "{what}");
-            tried.heap.under(what, head(limit));
+            tried.heap.under(what, heap_of_a_head(limit));
         }
     }
 }
@@ -160,7 +160,7 @@ fn a_byte_of_a_head_costs_the_same_however_much_came_before() {
                 assert_eq!(handshake.step(), Ok(Progress::Partial));
             }
         });
-        assert!(grown as usize <= head(len), "{grown}");
+        assert!(grown as usize <= heap_of_a_head(len), "{grown}");
     }
     // Each fold of a response is written to once.
     let request = Request::new("ws://example.com/feed").unwrap();
@@ -353,19 +353,19 @@ fn frames_right_behind_a_head_are_frames() {
             assert_eq!(tried.verdict, Ok((want.clone(), end)));
             assert_eq!(tried.told.status(), 101);
             assert_eq!(tried.told.text.matches("HTTP/1.").count(), 1, "nothing else is answered");
-            tried.heap.under(format_args!("{:?}", tried.adapter), head(1024) + READ);
+            tried.heap.under(format_args!("{:?}", tried.adapter), heap_of_a_head(1024) + READ);
         }
         let request = Request::new("ws://example.com/feed").unwrap();
         for tried in dial(&request, &Config::default(), |foe| {
             let head = response(&foe.proof(), &[]);
-            let frames = [plain(TEXT, &said), plain(TEXT, "")].concat();
+            let frames = [unmasked(TEXT, &said), unmasked(TEXT, "")].concat();
             say(foe, head, frames, joined);
             foe.rest()
         }) {
             let end = End::Failed(RecvError::UnexpectedEof);
             assert_eq!(tried.verdict, Ok((want.clone(), end)));
             assert_eq!(tried.told, []);
-            tried.heap.under(format_args!("{:?}", tried.adapter), head(1024) + READ);
+            tried.heap.under(format_args!("{:?}", tried.adapter), heap_of_a_head(1024) + READ);
         }
     }
 }
@@ -444,7 +444,9 @@ fn a_connection_header_of_several_lines_and_tokens_is_understood() {
             foe.say(format!("{agreed}Sec-WebSocket-Accept: {proof}\r\n\r\n").as_bytes())
         }) {
             assert_eq!(tried.verdict, nothing(), "{lines:?}");
-            tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512) + READ);
+            tried
+                .heap
+                .under(format_args!("{:?} {lines:?}", tried.adapter), heap_of_a_head(512) + READ);
         }
     }
 }
@@ -483,7 +485,7 @@ fn heads_of_many_peers_take_as_much_as_so_many_heads() {
         let waiting: Vec<_> = waiting.collect();
         assert_eq!(waiting.len(), PEERS);
     });
-    assert!(grown as usize <= PEERS * head(65536), "{grown}");
+    assert!(grown as usize <= PEERS * heap_of_a_head(65536), "{grown}");
 }
 
 // A66
@@ -525,7 +527,7 @@ fn what_a_server_passes_on_of_a_request_ends_no_line() {
 
 /// What a head may take whose every byte the application repeats.
 fn head_of(wire: &[u8]) -> usize {
-    head(wire.len()) + STATE
+    heap_of_a_head(wire.len()) + STATE
 }
 
 /// A second request, right behind the first.
@@ -546,7 +548,7 @@ fn behind_a_bad_version_no_second_request_is_answered() {
         assert!(tried.told.text.starts_with("HTTP/1.1 426 "), "{:?}", tried.told);
         assert!(tried.told.text.contains("\r\nSec-WebSocket-Version: 13\r\n"));
         assert!(!tried.told.text.contains("keep-alive"));
-        tried.heap.under(format_args!("{:?}", tried.adapter), head(wire.len()));
+        tried.heap.under(format_args!("{:?}", tried.adapter), heap_of_a_head(wire.len()));
     }
 }
 
@@ -577,7 +579,9 @@ fn behind_a_refusal_nothing_is_read_as_a_request_or_as_frames() {
                 assert_eq!(tried.verdict, Err(HandshakeError::Incomplete), "refused by the caller");
                 tried.told.is_last(status);
                 // What is behind it is drained, not kept.
-                tried.heap.under(format_args!("{:?} {status}", tried.adapter), head(4 << 10));
+                tried
+                    .heap
+                    .under(format_args!("{:?} {status}", tried.adapter), heap_of_a_head(4 << 10));
             }
             assert_eq!(asked.load(SeqCst), ADAPTERS.len(), "each was asked about one request");
         }
@@ -601,7 +605,7 @@ fn a_refused_peer_that_goes_on_is_left_after_a_second() {
     }) {
         assert_eq!(tried.verdict, Err(HandshakeError::UnsupportedVersion));
         tried.told.is_last(426);
-        tried.heap.under(format_args!("{:?}", tried.adapter), head(4 << 10));
+        tried.heap.under(format_args!("{:?}", tried.adapter), heap_of_a_head(4 << 10));
     }
 }
 
@@ -685,7 +689,7 @@ fn from(allowed: &[&str], required: bool, lines: &[&[u8]], status: u16) {
             tried.told.is_last(status);
             assert!(tried.verdict.is_err(), "{what}");
         }
-        tried.heap.under(what, head(wire.len()) + READ);
+        tried.heap.under(what, heap_of_a_head(wire.len()) + READ);
     }
 }
 

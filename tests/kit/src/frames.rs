@@ -83,7 +83,7 @@ pub fn masked(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// A frame as a server sends it.
-pub fn plain(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub fn unmasked(b0: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(b0, None, payload.as_ref())
 }
 

@@ -332,7 +332,7 @@ fn collect(conn: &mut Connection, next: fn(&mut Connection) -> Option<Seen>) -> 
 }
 
 /// Tells the time as a caller whose reads block: such a read decides about a peer that was silent.
-pub(crate) fn tell(conn: &mut Connection, now: Time) -> Result<(), RecvError> {
+pub(crate) fn tell_time(conn: &mut Connection, now: Time) -> Result<(), RecvError> {
     conn.handle_timeout(now)?;
     if conn.must_read() {
         conn.report(Report::ReadBlocked);

@@ -216,7 +216,7 @@ fn a_window_of_8_is_declined_or_sent_plain() {
     let or = format!("{eight}, permessage-deflate; server_max_window_bits=9");
     let want = format!("{DEFAULT}; server_max_window_bits=9");
     assert_eq!(answer(ours(), &or), Some(want));
-    // Told to use it, a client sends plain.
+    // Told to use it, a client sends unmasked.
     let told = format!("{DEFAULT}; client_max_window_bits=8");
     assert_eq!(verdict(ours(), &told), Ok(()));
     let agreed = agreed_by_client(&Config { deflate: Some(ours()), ..Config::default() }, &told);
@@ -548,7 +548,7 @@ fn exchange(conn: &mut Connection, agreed: DeflateParams) {
             Compress::new_with_window_bits(Compression::new(6), false, bits)
         });
         let packed = deflated(raw, message);
-        let seen = receive(conn, &plain(RSV1 | BINARY, &packed));
+        let seen = receive(conn, &unmasked(RSV1 | BINARY, &packed));
         assert_eq!(seen, [binary(message)], "{agreed:?}");
         lens.push(packed.len());
 

@@ -1,7 +1,7 @@
 //! Limits, over sockets of this machine, with the heap counted.
 use crate::{
     harness::{ADAPTERS, Door, End, Foe, SMALL, STATE, attack, duel, *},
-    opening::{dial, head},
+    opening::{dial, heap_of_a_head},
     support::wire::{
         BINARY, BINARY_OPEN, CONT, CONT_OPEN, Len, ROLES, frame_to, head as frame_head, key_of,
         peer, product,
@@ -208,7 +208,7 @@ fn no_limit_is_so_large_that_a_length_wraps() {
             foe.end();
         }) {
             assert_eq!(tried.verdict, Err(HandshakeError::Refused { status: 500 }), "{lines}");
-            tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512));
+            tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), heap_of_a_head(512));
         }
     }
 }

@@ -27,7 +27,7 @@ fn the_payload_of_an_unmasked_frame_is_neither_delivered_nor_taken_for_a_key() {
     let inside = masked(TEXT, "inside");
     let payloads = [&inside[..], b"", b"secret", b"\0\0\0\0", b"\x03\xe8abcd"];
     for (b0, payload) in product([TEXT, BINARY, BINARY_OPEN, PING, PONG, CLOSE], payloads) {
-        let wire = [plain(b0, payload), inside.clone()].concat();
+        let wire = [unmasked(b0, payload), inside.clone()].concat();
         let error = ProtocolError::MaskRequired;
         fails(Role::Server, &Config::default(), &wire, &[], error, SMALL);
     }
@@ -67,7 +67,7 @@ fn equal_messages_have_different_keys_in_one_connection() {
     for (adapter, (), wire, heap) in Scene::new(Role::Client, &config).act(send, |foe| {
         let mut wire = vec![0; 1000 * (2 + 4 + 19)];
         foe.io.read_exact(&mut wire).unwrap();
-        foe.say(&plain(CLOSE, close_body(1000, "")));
+        foe.say(&unmasked(CLOSE, close_body(1000, "")));
         wire
     }) {
         differ(keys_on_the_wire(&wire), 1000);

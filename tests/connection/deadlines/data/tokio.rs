@@ -19,7 +19,7 @@ async fn silence_is_found_by_who_looks_seldom() {
     let mut ws = client(near, &config);
     let began = Instant::now();
     let error = loop {
-        far.write_all(&plain(PING, "")).await.unwrap();
+        far.write_all(&unmasked(PING, "")).await.unwrap();
         match ws.recv().now_or_never() {
             Some(got) => break got.unwrap_err(),
             None => sleep(100 * MS).await,
@@ -34,10 +34,10 @@ async fn what_came_in_time_is_read_before_silence_is_judged() {
     let (near, mut far) = duplex(1 << 20);
     let mut ws = client(near, &Config { data_timeout: Some(500 * MS), ..Config::default() });
     for away in [95, 155, 300, 5000] {
-        far.write_all(&plain(TEXT, "before")).await.unwrap();
+        far.write_all(&unmasked(TEXT, "before")).await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("before"));
         assert!(timeout(405 * MS, ws.recv()).await.is_err());
-        let late = [plain(PING, "").repeat(100_000), plain(TEXT, "in time")].concat();
+        let late = [unmasked(PING, "").repeat(100_000), unmasked(TEXT, "in time")].concat();
         far.write_all(&late).await.unwrap();
         sleep(away * MS).await;
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("in time"), "{away}");
@@ -49,10 +49,10 @@ async fn what_came_in_time_is_read_before_silence_is_judged() {
 async fn a_task_that_used_up_its_budget_does_not_miss_the_message_that_lies_there() {
     let (near, mut far) = duplex(1000);
     let mut ws = client(near, &Config { data_timeout: Some(500 * MS), ..Config::default() });
-    far.write_all(&plain(TEXT, "before")).await.unwrap();
+    far.write_all(&unmasked(TEXT, "before")).await.unwrap();
     assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("before"));
     assert!(timeout(405 * MS, ws.recv()).await.is_err());
-    far.write_all(&plain(TEXT, "in time")).await.unwrap();
+    far.write_all(&unmasked(TEXT, "in time")).await.unwrap();
     sleep(200 * MS).await;
     recv_waits_without_budget(&mut ws).await;
     assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("in time"));
