@@ -18,7 +18,7 @@ use script::play;
 use std::{
     env::*,
     panic::*,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::Instant,
 };
@@ -34,25 +34,30 @@ fn random_scripts_break_no_promise() {
     let seconds = number("MODEL_SECONDS").or(hour);
     let last = first.unwrap_or(60);
     let next = AtomicU64::new(first.unwrap_or(1));
+    let failed = AtomicBool::new(false); // then the other threads stop too
     let scripts = || {
         unshare(CloneFlags::CLONE_FILES).expect("a table of descriptors");
         loop {
             let seed = next.fetch_add(1, Relaxed);
-            if seconds.map_or(seed > last, |seconds| began.elapsed().as_secs() >= seconds) {
+            let over = seconds.map_or(seed > last, |most| began.elapsed().as_secs() >= most);
+            if over || failed.load(Relaxed) {
                 return;
             }
-            play_by(seed);
+            play_by(seed, &failed);
         }
     };
     thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(scripts))));
     eprintln!("the last script: {}", next.into_inner() - 1 - THREADS as u64);
 }
 
-fn play_by(seed: u64) {
+fn play_by(seed: u64, failed: &AtomicBool) {
     let io_uring = var_os("TICKWIRE_IO_URING").is_some();
     let mut dice = Dice::Seeded(Rng::new(seed));
     let (settings, config) = (settings(&mut dice, io_uring), config(&mut dice));
     let shown = format!("MODEL_SEED={seed}: {settings:?}, {config:?}");
     let script = AssertUnwindSafe(|| play(&mut dice, settings, config));
-    catch_unwind(script).unwrap_or_else(|_| panic!("{shown}"));
+    catch_unwind(script).unwrap_or_else(|_| {
+        failed.store(true, Relaxed);
+        panic!("{shown}")
+    });
 }
