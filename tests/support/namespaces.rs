@@ -34,7 +34,10 @@ pub(crate) fn run_apart(test: &str, command: impl Fn(&[&str]) -> Command) {
     let out = [ran.stdout, ran.stderr].concat();
     let out = String::from_utf8_lossy(&out);
     match ran.status.code() {
-        Some(0) => println!("{out}"),
+        Some(0) => {
+            assert!(out.contains("running 1 test\n"), "there is no {test}:\n{out}");
+            println!("{out}");
+        }
         Some(1 | NOT_PERMITTED) => not_run(test, out.trim()),
         _ => panic!("{}\n{out}", ran.status),
     }

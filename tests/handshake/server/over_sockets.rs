@@ -23,7 +23,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use testkit::alloc::peak;
 use tickwire::{
@@ -598,7 +598,9 @@ fn a_refused_peer_that_goes_on_is_left_after_a_second() {
         foe.wire(&wire);
         let answer = Answer::read(&mut Foe::new(foe.role, foe.io.try_clone().unwrap()));
         // Without a pause the two would spin beside each other, to no other end.
+        let began = Instant::now();
         while foe.flood(&SECOND.as_bytes().repeat(100), 1) == 1 {
+            assert!(began.elapsed() < PATIENCE, "the victim stays");
             thread::sleep(Duration::from_millis(1));
         }
         answer
