@@ -4,39 +4,28 @@
 //!
 //! It runs in a network namespace and a mount namespace of its own, where one end of a veth pair
 //! drops all IPv6, and /etc/hosts has the name.
-use crate::support::namespaces::{again, not_permitted, run, run_apart, try_run};
+use crate::support::namespaces::{ends_in_time, not_permitted, run, run_apart, try_run};
 use std::{
     env, fs,
     net::TcpListener,
-    process::exit,
     thread,
     time::{Duration, Instant},
 };
-use testkit::PATIENCE;
 use tickwire::{Config, Dial, blocking, handshake::client::Request};
 
 const TEST: &str = "dual_stack::a_dead_ipv6_address_costs_its_head_start_only";
 const INSIDE: &str = "TICKWIRE_DUAL_STACK";
-const FAILED: i32 = 3;
 
 #[test]
 fn a_dead_ipv6_address_costs_its_head_start_only() {
     if env::var_os(INSIDE).is_some() {
         return inside();
     }
-    run_apart(TEST, |options| {
-        let mut command = again(TEST, &[&["--net", "--mount"], options].concat());
-        command.env(INSIDE, "");
-        command
-    });
+    run_apart(TEST, &["--net", "--mount"], |command| _ = command.env(INSIDE, ""));
 }
 
 fn inside() {
-    thread::spawn(|| {
-        thread::sleep(PATIENCE);
-        eprintln!("it hangs");
-        exit(FAILED);
-    });
+    ends_in_time();
     run("ip link set lo up");
     run("ip link add near type veth peer name far");
     run("ip link set near up");

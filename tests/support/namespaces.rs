@@ -6,8 +6,11 @@ use std::{
     env,
     io::{self, Write},
     process::{Command, exit},
+    thread,
 };
+use testkit::PATIENCE;
 
+pub(crate) const FAILED: i32 = 3;
 const NOT_PERMITTED: i32 = 77;
 
 /// A command that runs the test again, alone. It is for the test to tell itself there from here.
@@ -20,11 +23,16 @@ pub(crate) fn again(test: &str, options: &[&str]) -> Command {
     command
 }
 
-/// Runs such a command, made with further options of `unshare`, and shows what it printed.
-pub(crate) fn run_apart(test: &str, command: impl Fn(&[&str]) -> Command) {
-    let ran = match command(&[]).output() {
+/// Runs such a command, as `introduce` completes it, and shows what it printed.
+pub(crate) fn run_apart(test: &str, options: &[&str], introduce: impl Fn(&mut Command)) {
+    let run_as = |user: &[&str]| {
+        let mut command = again(test, &[options, user].concat());
+        introduce(&mut command);
+        command.output()
+    };
+    let ran = match run_as(&[]) {
         // Not root: as the root of a user namespace, if there may be one.
-        Ok(ran) if ran.status.code() == Some(1) => command(&["--user", "--map-root-user"]).output(),
+        Ok(ran) if ran.status.code() == Some(1) => run_as(&["--user", "--map-root-user"]),
         ran => ran,
     };
     let ran = match ran {
@@ -52,6 +60,15 @@ fn not_run(test: &str, why: &str) {
 pub(crate) fn not_permitted(what: &str, why: &str) -> ! {
     eprintln!("{what}: {why}");
     exit(NOT_PERMITTED)
+}
+
+/// Ends the process in the namespace if it hangs: who waits for its output has no other way.
+pub(crate) fn ends_in_time() {
+    thread::spawn(|| {
+        thread::sleep(PATIENCE);
+        eprintln!("it hangs");
+        exit(FAILED)
+    });
 }
 
 pub(crate) fn run(command: &str) {

@@ -10,7 +10,9 @@
 //!
 //! Three processes in a namespace each: `near` holds the connections under test, `far` their peers,
 //! and `router` forwards between them until it is told not to, which drops packets without a word.
-use crate::support::namespaces::{again, not_permitted, run, run_apart, try_run};
+use crate::support::namespaces::{
+    FAILED, again, ends_in_time, not_permitted, run, run_apart, try_run,
+};
 use std::{
     env,
     io::{self, BufRead, BufReader, Lines, Read, Write},
@@ -20,7 +22,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use testkit::PATIENCE;
 use tickwire::{
     Config, Error, Event, Heartbeat, Message, RecvError, blocking, handshake::client::Request,
     tokio as adapter,
@@ -32,7 +33,6 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// run for longer, all vanish once more.
 const SLACK: Duration = Duration::from_secs(1);
 const ROLE: &str = "TICKWIRE_NETNS_ROLE";
-const FAILED: i32 = 3;
 
 const TEST: &str = "netns::what_packet_loss_takes_comes_again_and_who_vanishes_is_found";
 
@@ -42,17 +42,14 @@ fn what_packet_loss_takes_comes_again_and_who_vanishes_is_found() {
         Ok("router") => router(),
         Ok("near") => near(),
         Ok("far") => far(),
-        _ => run_apart(TEST, |options| in_role("router", options)),
+        _ => run_apart(TEST, &["--net"], |command| introduce(command, "router")),
     }
 }
 
-/// This test again, in a network namespace of its own.
-fn in_role(role: &str, options: &[&str]) -> Command {
-    let mut command = again(TEST, &[&["--net"], options].concat());
+fn introduce(command: &mut Command, role: &str) {
     command.env(ROLE, role);
     #[cfg(all(feature = "deflate", feature = "rustls"))]
-    lossy::introduce(&mut command);
-    command
+    lossy::introduce(command);
 }
 
 // The router.
@@ -108,7 +105,9 @@ struct Other {
 
 impl Other {
     fn new(role: &str, net: u8) -> Self {
-        let spawned = in_role(role, &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut command = again(TEST, &["--net"]);
+        introduce(&mut command, role);
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|e| not_permitted("unshare", &e.to_string()));
         let to = child.stdin.take().unwrap();
         let from = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -199,11 +198,7 @@ fn say(line: &str) {
 
 /// Waits for the router to have plugged in the cable.
 fn join() -> String {
-    thread::spawn(|| {
-        thread::sleep(PATIENCE);
-        eprintln!("it hangs");
-        exit(FAILED);
-    });
+    ends_in_time();
     say("here");
     let net = told();
     run("ip link set lo up");

@@ -310,13 +310,17 @@ impl Silent {
             self.0.turn.wait();
             self.0.turn.wait();
         }
-        if self.end().is_err() {
+        if !self.is_over() {
             thread::sleep(most);
         }
     }
 
-    fn end(&self) -> io::Result<usize> {
-        if self.waits() < self.0.last { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(0) }
+    fn is_over(&self) -> bool {
+        self.waits() >= self.0.last
+    }
+
+    fn read_nothing(&self) -> io::Result<usize> {
+        if self.is_over() { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
     fn waits(&self) -> usize {
@@ -330,10 +334,10 @@ impl Read for Silent {
         if !said.is_empty() {
             return said.as_slice().read(room);
         }
-        if self.end().is_err() {
+        if !self.is_over() {
             self.wait_for(self.0.timeout.lock().unwrap().expect("a wait without an end"));
         }
-        self.end()
+        self.read_nothing()
     }
 }
 
@@ -357,7 +361,7 @@ impl Stream for Silent {
     }
 
     fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        self.end()
+        self.read_nothing()
     }
 
     fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {

@@ -41,24 +41,22 @@ impl Server {
             let before = self.received();
             let mut peer = self.peer();
             peer.write_all(&message(64)[..13 * KIB]).unwrap();
-            self.until(|server| {
-                server.gives_nobody_up();
-                server.received() > before
-            });
+            self.until_without_loss(|server| server.received() > before);
             peers.push(peer);
         }
         peers
     }
 
-    fn gives_nobody_up(&mut self) {
-        assert_eq!(self.net.net().counts().over_received, 0);
+    /// And nobody is given up meanwhile, for whom the test would wait in vain.
+    fn until_without_loss(&mut self, mut so: impl FnMut(&mut Self) -> bool) {
+        self.until(|server| {
+            assert_eq!(server.net.net().counts().over_received, 0);
+            so(server)
+        });
     }
 
     fn until_echo(&mut self, peer: &mut TcpStream) {
-        self.until(|server| {
-            server.gives_nobody_up();
-            peer.read(&mut [0; 1028]).is_ok_and(|n| n == 1028)
-        });
+        self.until_without_loss(|_| peer.read(&mut [0; 1028]).is_ok_and(|n| n == 1028));
     }
 }
 
@@ -164,17 +162,13 @@ fn an_upload_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
     for jumps in [3, 0] {
         let pressing = server.press();
         upload.write_all(pieces.next().unwrap()).unwrap();
-        server.until(|server| {
-            server.gives_nobody_up();
+        server.until_without_loss(|server| {
             server.net.inner.receiving.stopped.values().any(|at| *at == of)
         });
         drop(pressing);
         (0..5).for_each(|_| assert!(server.round().unwrap()));
         server.net.inner.clock.epoch -= Duration::from_secs(1); // the patience with the first
-        server.until(|server| {
-            server.gives_nobody_up();
-            server.received() < 500 * KIB
-        });
+        server.until_without_loss(|server| server.received() < 500 * KIB);
         for _ in 0..jumps {
             server.net.inner.clock.epoch -= Duration::from_secs(21);
             (0..5).for_each(|_| assert!(server.round().unwrap()));
@@ -183,8 +177,7 @@ fn an_upload_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
     pieces.for_each(|piece| upload.write_all(piece).unwrap());
     let mut echoed = 0;
     upload.set_nonblocking(true).unwrap();
-    server.until(|server| {
-        server.gives_nobody_up();
+    server.until_without_loss(|_| {
         echoed += upload.read(&mut [0; 128 * KIB]).unwrap_or_default();
         echoed == 10 + 400 * KIB
     });
