@@ -95,7 +95,7 @@ impl ProxyHeader {
     pub const MAX: usize = 4096;
 
     /// Parses the first bytes of a connection. `bytes` has all that was read so far, and at first
-    /// nothing.
+    /// nothing. What is behind a complete header is not looked at.
     ///
     /// # Errors
     ///
@@ -132,7 +132,8 @@ fn line(bytes: &[u8]) -> Result<ProxyHeader, BadProxyHeader> {
     };
     match bytes.get(end..) {
         Some(b"\r") => return Ok(ProxyHeader::Partial { missing: 1 }),
-        Some(b"\r\n") => {}
+        // Bytes behind a line that is shorter than any good one don't change what is wrong with it.
+        Some([b'\r', b'\n', ..]) => {}
         _ => return bad("PROXY protocol: the line does not end with CRLF"),
     }
     let text = bytes.get(LINE.len()..end).and_then(|rest| str::from_utf8(rest).ok());
