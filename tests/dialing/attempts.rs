@@ -1,4 +1,4 @@
-//! Delays between attempts to connect, and which errors another attempt can mend (PROTOCOL.md 12).
+//! Delays between attempts to connect, and which errors another attempt can mend (docs/RULES.md 12).
 use crate::support::{set, wire::every};
 use proptest::prelude::*;
 use std::{iter, time::Duration};

@@ -1,4 +1,4 @@
-//! What a URL says: whom to dial, and what to ask for (PROTOCOL.md 12).
+//! What a URL says: whom to dial, and what to ask for (docs/RULES.md 12).
 use tickwire::url::{Target, UrlError};
 
 /// URL, secure, host, port, Host header, resource.

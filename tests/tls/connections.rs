@@ -714,7 +714,7 @@ fn every_future_may_be_dropped_at_every_poll() {
     }
 }
 
-// How a stream ends: ATTACKS.md, A98.
+// How a stream ends: A98.
 
 /// The error after the last message, with which the connection ends.
 fn breaks_after(last: &str, ws: &mut Near) -> Error {

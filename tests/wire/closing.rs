@@ -1,4 +1,4 @@
-//! The closing handshake, from both ends and in every order (PROTOCOL.md 5).
+//! The closing handshake, from both ends and in every order (docs/RULES.md 5).
 use crate::{
     closes, fails, run,
     support::wire::{BINARY, TEXT, connection, drain, sent, *},

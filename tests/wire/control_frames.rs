@@ -1,4 +1,4 @@
-//! Pings, Pongs, and how they pass the data (PROTOCOL.md 4).
+//! Pings, Pongs, and how they pass the data (docs/RULES.md 4).
 use crate::{delivers, fails, support::wire::*};
 use std::time::Duration;
 use tickwire::{

@@ -1,4 +1,4 @@
-//! Messages in fragments (PROTOCOL.md 3).
+//! Messages in fragments (docs/RULES.md 3).
 use crate::{delivers, fails, fails_behind, support::wire::*};
 use tickwire::{Config, ProtocolError, frame::Header};
 

@@ -1,4 +1,4 @@
-//! One frame at a time: headers, lengths, reserved bits (PROTOCOL.md 1); and however the wire is
+//! One frame at a time: headers, lengths, reserved bits (docs/RULES.md 1); and however the wire is
 //! cut, the same comes of it.
 use crate::{
     delivers, fails, fails_behind, fails_with,

@@ -1,4 +1,4 @@
-//! Every limit at the limit and one beyond (PROTOCOL.md 1 and 13).
+//! Every limit at the limit and one beyond (docs/RULES.md 1 and 13).
 use crate::{delivers_with, fails, fails_with, support::wire::*};
 use tickwire::{Config, DataKind, ProtocolError, RecvError, Role, SendError, Step, mask::Masker};
 

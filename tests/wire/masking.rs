@@ -1,4 +1,4 @@
-//! Masking: who masks, with which keys, and what is unmasked (PROTOCOL.md 2).
+//! Masking: who masks, with which keys, and what is unmasked (docs/RULES.md 2).
 use crate::{delivers, fails, fails_behind, support::wire::*};
 use bytes::Bytes;
 use std::collections::HashSet;

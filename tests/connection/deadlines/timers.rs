@@ -1,5 +1,5 @@
 //! Deadlines on frames, messages, writes and the closing handshake: from when they run, what puts
-//! them off, and what is due at once (PROTOCOL.md 13).
+//! them off, and what is due at once (docs/RULES.md 13).
 #[cfg(all(feature = "std", not(miri)))]
 mod over_sockets;
 

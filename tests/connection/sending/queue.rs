@@ -1,4 +1,4 @@
-//! What is buffered, when feeding is refused, and what was written (PROTOCOL.md 13).
+//! What is buffered, when feeding is refused, and what was written (docs/RULES.md 13).
 #[cfg(all(feature = "std", not(miri)))]
 mod over_sockets;
 

@@ -1,5 +1,5 @@
 //! The opening handshake in the types of the crate `http` gives the same verdicts and answers as
-//! the handshake over bytes. Also tests extended CONNECT (PROTOCOL.md section 14).
+//! the handshake over bytes. Also tests extended CONNECT (docs/RULES.md, section 14).
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tickwire::{
     Config, Connection, RecvError, Role, SystemEntropy,
