@@ -1,5 +1,6 @@
 //! Which module may know which: what docs/ARCHITECTURE.md says of the layers, read out of the
 //! source; and that the files, items and tests which it names exist.
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -565,6 +566,12 @@ fn the_mutants_that_are_left_out_are_of_functions_that_are_there() {
 
 /// The tables of `docs/ARCHITECTURE.md`, line by line: a condition and what comes next. The first
 /// line that applies decides.
+/// So that a failure is the change's: `.cargo/config.toml` has the seed, and for its run `.ci/full`.
+#[test]
+fn property_tests_draw_by_a_seed_that_is_set() {
+    assert_ne!(ProptestConfig::default().rng_seed, RngSeed::Random);
+}
+
 #[test]
 fn architecture_has_the_order_of_events_that_the_code_has() {
     use tickwire::{

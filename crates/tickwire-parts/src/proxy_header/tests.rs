@@ -208,8 +208,6 @@ fn what_is_behind_a_short_line_changes_no_verdict() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
-
     #[test]
     fn any_bytes_are_judged_the_same_however_they_come(
         start in 0_usize..5,

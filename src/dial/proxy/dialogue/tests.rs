@@ -492,8 +492,6 @@ fn the_environment_names_one_proxy_for_ws_and_wss() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
-
     /// For any answer, the verdict does not depend on how the answer is cut. The dialogue does not
     /// panic, sends fewer than 200 bytes, and consumes no more of the answer than its limits allow.
     #[test]
