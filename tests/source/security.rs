@@ -302,26 +302,3 @@ fn no_other_crate_chooses_what_inflates() {
     assert!(!chosen.contains("dependencies = "), "{chosen}");
     assert!(packages.all(|package| !package.starts_with("name = \"zlib-rs\"\n")), "two versions");
 }
-
-/// `.ci/full vet` would say so too, but a change of Cargo.lock does not wait for it.
-#[test]
-fn every_version_of_a_dependency_is_known_to_cargo_vet() {
-    let (lock, known) = (read("Cargo.lock"), read("supply-chain/config.toml"));
-    let known: BTreeSet<(&str, &str)> = known
-        .split("[[exemptions.")
-        .filter_map(|one| Some((one.split_once(']')?.0, entry(one, "version")?)))
-        .collect();
-    let used: BTreeSet<(&str, &str)> = lock
-        .split("[[package]]\n")
-        .filter(|package| package.contains("\nsource = "))
-        .filter_map(|package| Some((entry(package, "name")?, entry(package, "version")?)))
-        .collect();
-    assert!(!used.is_empty());
-    let unknown: Vec<_> = used.difference(&known).collect();
-    assert!(unknown.is_empty(), "{unknown:?}");
-}
-
-/// What a line of TOML sets this key to.
-fn entry<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"'))
-}
