@@ -57,7 +57,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// For a connection that is not open. A dialed one ends in its next turn.
+    /// Ends a connection that is not open. A dialed one ends in its next turn.
     pub(crate) fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
         match &mut slot.stage {

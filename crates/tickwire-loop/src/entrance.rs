@@ -15,7 +15,7 @@ const SILENT: usize = 4;
 /// places it would be 0.
 const LEAST_SHARE: usize = 8;
 
-/// Of an accepted connection that is not open yet.
+/// How far an accepted connection has come that is not open yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// It has sent nothing.
@@ -35,7 +35,7 @@ pub(crate) struct Entrance {
     addresses: HashMap<IpAddr, (usize, usize)>,
     /// The limits on these two.
     most: (usize, usize),
-    /// That exist.
+    /// How many accepted connections exist, open or not.
     pub(crate) accepted: usize,
     /// Accepted connections, in each phase.
     pub(crate) phases: [usize; 4],
@@ -45,7 +45,7 @@ pub(crate) struct Entrance {
     waiting: VecDeque<Handle>,
     /// The loop has stopped accepting, so that new connections wait in the kernel.
     pub(crate) held: bool,
-    /// After a failed accept or a `close_silent`.
+    /// When to accept again, after a failed accept or a `close_silent`.
     pub(crate) accept_at: Option<Time>,
 }
 

@@ -21,8 +21,8 @@ use crate::{
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
 
-/// In bytes. Counts as queued for a connection with unwritten bytes, because its buffer takes
-/// memory even if it is mostly unused.
+/// A connection with unwritten bytes counts as having at least this many bytes queued: its buffer
+/// takes memory even if it is mostly unused.
 const BUFFER: usize = 16 << 10;
 
 pub(crate) struct Inner<T> {
@@ -77,8 +77,8 @@ impl<T> Inner<T> {
         })
     }
 
-    /// In this round or the next. The slot may be free, or have another owner: a needless turn does
-    /// no harm.
+    /// Gives the slot a turn, in this round or the next. It may be free, or have another owner: a
+    /// needless turn does no harm.
     pub(crate) fn make_ready(&mut self, at: u32) {
         if let Some(slot) = self.slots.at_mut(at) {
             self.queues.make_ready(at, slot);
@@ -150,8 +150,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Of an open connection that does not have its turn. At the end of the round, the loop writes
-    /// what was fed to it or to the connection's outbox.
+    /// The sender of an open connection that does not have its turn. At the end of the round, the
+    /// loop writes what was fed to it or to the connection's outbox.
     pub(crate) fn sender(&mut self, handle: Handle) -> Option<&mut Sender> {
         self.wake(handle); // a dormant connection has no sender
         let slot = self.slots.get_mut(handle)?;

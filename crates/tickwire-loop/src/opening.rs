@@ -190,8 +190,8 @@ impl<T> Inner<T> {
         self.answer(handle, opening, rejection);
     }
 
-    /// With `handshake_timeout` for writing the response. Before the TLS handshake is over, none
-    /// can be sealed, so the connection ends at once.
+    /// Rejects the request; writing the response may take `handshake_timeout`. Before the TLS
+    /// handshake is over, no response can be sealed, so the connection ends at once.
     fn answer(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
         let wire = self.slots.get(handle).and_then(|slot| slot.wire.as_ref());
         if wire.is_none_or(Wire::is_in_tls_handshake) {

@@ -28,7 +28,7 @@ const ABOVE: usize = 1 << 20;
 /// And not delivered, by an open connection.
 #[derive(Default)]
 pub(crate) struct Received {
-    /// After the connection's last turn.
+    /// How many received bytes the connection held after its last turn.
     pub(crate) bytes: usize,
     /// The number of the connection's unfinished message, in the order in which messages began; 0
     /// if it holds nothing.
@@ -65,7 +65,7 @@ struct First {
 /// What all open connections hold, and which may not read.
 #[derive(Default)]
 pub(crate) struct Receiving {
-    /// In bytes.
+    /// How many received bytes all connections hold.
     pub(crate) all: usize,
     limit: usize,
     /// Half of the limit. Below it, every connection may read.

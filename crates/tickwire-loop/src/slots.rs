@@ -14,7 +14,7 @@ pub(crate) struct Slot<T> {
     pub(crate) marks: Marks,
     /// `None` until a dialed connection has connected.
     pub(crate) peer: Option<Peer>,
-    /// In the loop's sum.
+    /// How many queued bytes of this connection the loop's sum contains.
     pub(crate) queued: usize,
     pub(crate) stage: Stage,
     /// Not in `stage`, which is moved when a connection opens or becomes whole, and has to stay
@@ -32,7 +32,6 @@ pub(crate) struct Slot<T> {
 pub(crate) struct Peer {
     pub(crate) ip: IpAddr,
     port: u16,
-    /// Of an IPv6 address.
     scope: u32,
     pub(crate) origin: Origin,
 }
@@ -78,21 +77,22 @@ pub(crate) struct Marks {
     pub(crate) unwritten: bool,
     /// In `Queues::whole`.
     pub(crate) whole: bool,
-    /// By the application.
+    /// The application has paused the connection.
     pub(crate) paused: bool,
     /// A message was refused for lack of room: `Event::Room` is due once there is some.
     pub(crate) wants_room: bool,
     /// The last turn delivered everything that was read, so the next may begin with a read.
     pub(crate) starved: bool,
-    /// Until the request is accepted or rejected. While it is `Some`, the connection counts for its
+    /// `Some` until the request is accepted or rejected. Until then the connection counts for its
     /// address's share of the handshakes.
     pub(crate) phase: Option<Phase>,
     /// `Inner::draining` counts the connection.
     pub(crate) drains: bool,
 }
 
-/// At a time. A connection is drained if its peer did not answer our Close within `close_timeout`,
-/// which may take that once more, and read up to 16 MiB.
+/// How many connections may be drained at a time. A connection is drained if its peer did not
+/// answer our Close within `close_timeout`; draining may take that once more, and read up to 16
+/// MiB.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
@@ -112,7 +112,7 @@ impl Marks {
 /// slot needs no check of its length.
 const BLOCK: usize = 64;
 
-/// By number. The one that was freed last is used first.
+/// All slots, by number. The one that was freed last is used first.
 pub(crate) struct Slots<T> {
     blocks: Vec<Box<[Slot<T>; BLOCK]>>,
     free: Vec<u32>,
@@ -231,8 +231,8 @@ impl<T> Slot<T> {
         }
     }
 
-    /// From the outbox; writes only if messages are left there. If the stream accepts no more, the
-    /// connection learns it from `pump`, at the end of the turn.
+    /// Feeds what the outbox holds, and writes only if messages are left there. If the stream
+    /// accepts no more, the connection learns it from `pump`, at the end of the turn.
     #[cold] // few connections have an outbox
     pub(crate) fn feed(&mut self, system: &mut System, tx: &mut Sender, now: Time) {
         let (Some(outbox), Some(wire)) = (&mut self.outbox, &mut self.wire) else { return };

@@ -17,7 +17,7 @@ use tickwire_dial::Race;
 /// And not dormant.
 pub(crate) struct Open {
     pub(crate) conn: Connection,
-    /// Of the stream. Bytes that arrived before it are delivered first.
+    /// The stream's error. Bytes that arrived before it are delivered first.
     pub(crate) error: Option<io::Error>,
     pub(crate) received: Received,
 }
@@ -72,7 +72,7 @@ impl Opening {
         Box::new(Self { began: now, handshake, config, health_checks, answer_by: None, header })
     }
 
-    /// Of a request that the handshake refuses.
+    /// The answer to a health check, if that is what the refused request was.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
         // For a GET of HTTP/1.1, the handshake has checked Host and body. For other methods and
         // versions it ended before, so that is done here.

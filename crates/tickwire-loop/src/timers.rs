@@ -10,9 +10,9 @@ type Key = (Time, u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// With the number that the application gave it.
+    /// Each timer, with the number that the application gave it.
     set: BTreeMap<Key, u64>,
-    /// That were ever set.
+    /// How many timers were ever set.
     next: u64,
 }
 

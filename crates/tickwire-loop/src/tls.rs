@@ -7,7 +7,7 @@ use tickwire::{
 
 pub(crate) use tickwire::tls::{Client, Server};
 
-/// With what the loop has to remember of it.
+/// A TLS session, with what the loop has to remember of it.
 pub(crate) struct Tls {
     pub(crate) session: Session,
     /// The session may hold plaintext that was not read yet.

@@ -10,14 +10,14 @@ use std::{io::ErrorKind, mem};
 use tickwire::order::{Allow, Clock, Facts, Input, Todo, order};
 use tickwire::{Connection, Ending, Report, Step, Time};
 
-/// So long counts as one byte of `turn_bytes`. For comparison: inflating 1 KiB of JSON takes 3 ns
-/// for each byte, and a KeyUpdate counts as 1.6 KB.
+/// How much of a turn's time counts as one byte of `turn_bytes`. For comparison: inflating 1 KiB of
+/// JSON takes 3 ns for each byte, and a KeyUpdate counts as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
 /// For each full part of this length, a message counts as one more of `turn_messages`: the limit on
 /// read bytes is not enough, because an inflated message may be long.
 const LONG: usize = 4 << 10;
 
-/// For a read when the turn has almost read its share.
+/// How much a read may bring when the turn has almost read its share, in bytes.
 const READ: usize = 16 << 10;
 
 pub(crate) struct Turn<'i, T> {
@@ -26,7 +26,7 @@ pub(crate) struct Turn<'i, T> {
     open: Box<Open>,
     /// With so many bytes of replies queued, the turn writes before it delivers more.
     cork: usize,
-    /// That the turn may still deliver.
+    /// How many messages the turn may still deliver.
     messages: i64,
     /// The bytes that the turn has read, or those that its time counts as (see `NANOS_PER_BYTE`),
     /// if more.
@@ -236,9 +236,9 @@ impl<'i, T> Turn<'i, T> {
         }
     }
 
-    /// After delivering has stopped. If the handler has removed the connection, there is no slot,
-    /// and `finish` delivers no event. A slot has a wire: only `disconnect` takes one, and never
-    /// during the turn.
+    /// Writes once delivering has stopped. If the handler has removed the connection, there is no
+    /// slot, and `finish` delivers no event. A slot has a wire: only `disconnect` takes one, and
+    /// never during the turn.
     ///
     /// The clock is read only if input is left to read, because only then may the turn take long,
     /// and only to limit it: deadlines are compared with `clock.now`, as in all calls of this
@@ -339,8 +339,8 @@ impl<T> Inner<T> {
         self.receiving.goes_on(handle, &open.received) || self.receiving.may_read(rx)
     }
 
-    /// Until the limit on received bytes lets it read. `true` if its waits add up to
-    /// `frame_timeout`: the loop then gives it up.
+    /// Keeps the connection from reading until the limit on received bytes allows it. `true` if its
+    /// waits add up to `frame_timeout`: the loop then gives it up.
     #[cold] // few loops come near the limit
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;
@@ -382,8 +382,8 @@ fn drop_received(conn: &mut Connection) -> Stop {
     }
 }
 
-/// For a reply. A connection that is closing never counts as full, because its turn has to go on
-/// until it has ended.
+/// Whether there is no room for a reply. A connection that is closing never counts as full, because
+/// its turn has to go on until it has ended.
 fn is_full(conn: &Connection) -> bool {
     !conn.sender().has_room() && !conn.sender().is_closed()
 }

@@ -24,7 +24,7 @@ pub(crate) struct Wire {
     stamps: bool,
 }
 
-/// After an opening handshake has processed all input that was read.
+/// What to do once an opening handshake has processed all input that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NextAction {
     Read,
@@ -55,7 +55,7 @@ impl NextAction {
     }
 }
 
-/// Unless it failed.
+/// What a read that did not fail has brought.
 pub(crate) enum Got {
     /// 0 at the end of the stream.
     Bytes(usize),
@@ -147,8 +147,8 @@ impl Wire {
         unread
     }
 
-    /// Without TLS at most `most` bytes. Adds what was read from the stream to `spent`. The times
-    /// of reads count from `epoch`.
+    /// Reads into the receiver, without TLS at most `most` bytes. Adds what was read from the
+    /// stream to `spent`. The times of reads count from `epoch`.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Wire {
         self.count(read, spent)
     }
 
-    /// Before a read of a handshake. `Some(true)`: unread bytes were found after the deadline. If
+    /// Whether a handshake may read. `Some(true)`: unread bytes were found after the deadline. If
     /// the read gets none of them, or too few for a TLS record, the next round has to read again.
     /// `None`: nothing is to be read, because the handshake was told the time; its `step` returns
     /// the error.
@@ -383,7 +383,7 @@ impl Wire {
         }
     }
 
-    /// Though no `Note` has come yet.
+    /// Whether the stream accepts bytes again, though no `Note` has come yet.
     pub(crate) fn accepts_again(&mut self, system: &mut System) -> bool {
         // After a failed write, no write succeeds.
         let again = !self.writable && self.broken.is_none() && system.accepts_again(&self.stream);
@@ -479,8 +479,8 @@ impl Wire {
         }
     }
 
-    /// If it is time for that. Returns what is left to do for a connection whose receiving has
-    /// ended.
+    /// Shuts the stream if it is time for that. Returns what is left to do for a connection whose
+    /// receiving has ended.
     pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Ending {
         let facts = Facts { input: Input::Ended(conn.ending()), unsent: false, ..Facts::NEW };
         // After a refused shutdown, the next `Note` causes another try. A deadline limits the wait.

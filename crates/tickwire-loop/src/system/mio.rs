@@ -13,11 +13,11 @@ use std::{
 };
 use tickwire::{Arrival, Receiver, Timestamped};
 
-/// Of one wait. A round records all of them before the first turn: with 1,024, and 5,000 busy
-/// connections, the slots had left the processor's caches when their turns came, and an echo took
-/// 12 % more time.
+/// The most events that one wait returns. A round records all of them before the first turn: with
+/// 1,024, and 5,000 busy connections, the slots had left the processor's caches when their turns
+/// came, and an echo took 12 % more time.
 const EVENTS: usize = 128;
-/// In one write: shared payloads, or the bytes between two of them.
+/// The most slices of one write: shared payloads, or the bytes between two of them.
 const PIECES: usize = 16;
 
 pub(crate) struct Mio {

@@ -25,14 +25,14 @@ use std::{
     time::Duration,
 };
 
-/// In bytes. Longer output is sent at once, while it is in the processor's cache: a copy would cost
-/// more than a system call.
+/// Output of more bytes than this is sent at once, while it is in the processor's cache: a copy
+/// would cost more than a system call.
 const SHORT: usize = 4 << 10;
-/// Under way: 1 MiB in all. Beyond that, short output is also sent at once.
+/// How many copies may be under way: 1 MiB in all. Beyond that, short output is also sent at once.
 const COPIES: usize = 256;
-/// In one call.
+/// How many slices one call sends.
 const PIECES: usize = 16;
-/// In bytes, unread in a place: then the kernel has to stop receiving for it.
+/// With this many unread bytes in a place, the kernel has to stop receiving for it.
 const MOST_FILLED: usize = 64 << 10;
 /// POLLIN of poll(2).
 const IN: u32 = 1;
@@ -61,7 +61,7 @@ pub(crate) struct Uring {
 /// The number of its place.
 pub(crate) struct Stream(u32);
 
-/// With its requests to the kernel.
+/// A stream, with its requests to the kernel.
 #[derive(Default)]
 struct Place {
     token: Token,
@@ -83,7 +83,7 @@ struct Place {
     received: Filled,
     /// Once nothing more will be received: 0 at the stream's end, otherwise an error code.
     end: Option<i32>,
-    /// Of a send.
+    /// The error code of a send that failed.
     failed: Option<i32>,
 }
 

@@ -137,8 +137,8 @@ impl Uring {
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
-    /// As much as the stream accepts. Short output is copied, and until the next wait has sent it,
-    /// the stream accepts no more.
+    /// Writes as much as the stream accepts. Short output is copied, and until the next wait has
+    /// sent it, the stream accepts no more.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {
@@ -204,8 +204,8 @@ impl Uring {
         }
     }
 
-    /// For writing. While a send is under way, `WouldBlock`, and the stream is shut when that is
-    /// complete.
+    /// Shuts the stream for writing. While a send is under way, this is `WouldBlock`, and the
+    /// stream is shut when the send is complete.
     pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
         fault("shut_down")?;
         let place = self.place(stream.0)?;

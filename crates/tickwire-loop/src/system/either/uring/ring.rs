@@ -23,8 +23,8 @@ use std::{
 /// when `tail` overflows. It receives for about 20 connections at a time, so 32 are enough; of
 /// more, fewer would be in the processor's cache when they are used.
 const BUFFERS: u16 = 32;
-/// In one buffer. A message or a TLS record of 16 KiB fits with its header; in two buffers, it
-/// would have to be copied.
+/// The length of a buffer. A message or a TLS record of 16 KiB fits with its header; in two
+/// buffers, it would have to be copied.
 pub(super) const LEN: usize = 17 << 10;
 /// What `Receiver::lend_filled` needs after the received bytes.
 const BEHIND: usize = 8;
@@ -81,7 +81,7 @@ pub(super) struct Completion {
     pub(super) buffer: Option<Vec<u8>>,
 }
 
-/// With the memory that its requests use.
+/// The ring, with the memory that its requests use.
 pub(super) struct Ring {
     ring: IoUring,
     /// Only the thread that enabled the ring can submit requests.
@@ -92,12 +92,14 @@ pub(super) struct Ring {
     outstanding: usize,
     /// Not submitted yet.
     sends: usize,
-    /// By place. Invariant: the kernel may read each buffer that is not empty.
+    /// The output under way, by place. Invariant: the kernel may read each buffer that is not
+    /// empty.
     sending: Vec<Vec<u8>>,
     /// `BUFFERS` of them, which tell the kernel which buffers it may fill.
     entries: Box<[Page]>,
     tail: u16,
-    /// By number. Invariant: those in `missing` are empty, and the kernel may write to all others.
+    /// The receive buffers, by number. Invariant: those in `missing` are empty, and the kernel may
+    /// write to all others.
     with_kernel: Vec<Vec<u8>>,
     missing: Vec<u16>,
     /// Used by nobody. The one given back last is taken first, because it is still in the
@@ -280,8 +282,8 @@ impl Ring {
 
     // Receive buffers.
 
-    /// For later. Freed instead if enough are kept, or if its length shows that the receiver made
-    /// it.
+    /// Keeps a buffer for later, or frees it if enough are kept, or if its length shows that the
+    /// receiver made it.
     pub(super) fn put(&mut self, buffer: impl Into<Option<Vec<u8>>>) {
         if let Some(buffer) = buffer.into()
             && buffer.len() == LEN + BEHIND
@@ -291,8 +293,8 @@ impl Ring {
         }
     }
 
-    /// Until the kernel has `BUFFERS`. In place of one that a connection has, it gets a spare or a
-    /// new one.
+    /// Lends buffers until the kernel has `BUFFERS`. In place of one that a connection has, it gets
+    /// a spare or a new one.
     fn refill(&mut self) {
         while let Some(id) = self.missing.pop() {
             let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; LEN + BEHIND]);
