@@ -185,7 +185,7 @@ impl fmt::Debug for WebSocketUpgrade {
     }
 }
 
-/// Of HTTP/2.
+/// The `:protocol` of an extended CONNECT over HTTP/2.
 fn protocol(parts: &Parts) -> Option<&str> {
     parts.extensions.get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str)
 }
