@@ -29,7 +29,7 @@ pub struct Opening {
     handshake: client::Handshake,
     /// For an extended CONNECT: the Sec-WebSocket-Accept to add to the response, which has none.
     extended: Option<String>,
-    /// Of the connection.
+    /// The settings of the connection that may open.
     config: Config,
     entropy: Box<dyn Entropy + Send + Sync>,
 }

@@ -98,7 +98,7 @@ pub struct Upgrade {
     /// It has passed every check.
     handshake: Handshake,
     config: Config,
-    /// Of HTTP/2 or later.
+    /// The request is an extended CONNECT, of HTTP/2 or later.
     extended: bool,
 }
 
