@@ -23,8 +23,8 @@ const OVERHEAD: usize = 64;
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
-/// In messages. A queue that a slow subscriber has made longer gives its memory back when it
-/// becomes empty.
+/// How many messages the queue keeps memory for. A queue that a slow subscriber has made longer
+/// gives its memory back when it becomes empty.
 const KEPT: usize = 1024;
 
 /// The policy for a queue over its bounds: see [`Outbox`].
@@ -220,7 +220,7 @@ pub struct Outbox {
     /// has no effect beyond [`high_water`](tickwire::Config::high_water). With a smaller value, the
     /// policy notices a slow peer sooner. With a larger value, fewer writes are needed.
     pub max_unsent: usize,
-    /// In the order of their `since`.
+    /// The queued messages, in the order of their `since`.
     queue: VecDeque<Entry>,
     /// The sum of their `size`.
     bytes: usize,
@@ -229,7 +229,7 @@ pub struct Outbox {
     /// Invariant: exactly the numbers of the entries with a key.
     index: Index,
     counts: OutboxCounts,
-    /// For a subscriber that was too slow.
+    /// The Close for a subscriber that was too slow.
     gave_up: Option<CloseFrame<'static>>,
 }
 
