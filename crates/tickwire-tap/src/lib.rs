@@ -43,7 +43,7 @@ use tickwire::blocking::{Interest, Stream};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// Of a recording.
+/// The first line of a recording.
 const TITLE: &str = "tickwire tap 1";
 
 /// A stream that records the bytes that pass over it, for tickwire's modules `tokio` and

@@ -223,7 +223,7 @@ fn asked(head: &[u8]) -> Option<client::Request> {
     request.subprotocols(offered).ok()
 }
 
-/// Without lines that are not UTF-8.
+/// The values of all header lines with this name, except lines that are not UTF-8.
 fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str> {
     head.split(|&b| b == b'\n').filter_map(move |line| {
         let (known, value) = str::from_utf8(line).ok()?.split_once(':')?;
