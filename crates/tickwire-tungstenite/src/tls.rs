@@ -32,9 +32,9 @@ type Tls<S> = tokio_rustls::client::TlsStream<S>;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // as in tungstenite's API
 pub enum MaybeTlsStream<S> {
-    /// Without TLS.
+    /// A stream without TLS.
     Plain(S),
-    /// With TLS by rustls.
+    /// A stream inside TLS, by rustls.
     #[cfg(feature = "__rustls-tls")]
     Rustls(Tls<S>),
 }

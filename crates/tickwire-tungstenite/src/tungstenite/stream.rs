@@ -49,9 +49,9 @@ impl<S: Read + Write + NoDelay> NoDelay for Tls<S> {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // as in tungstenite's API
 pub enum MaybeTlsStream<S: Read + Write> {
-    /// Without TLS.
+    /// A stream without TLS.
     Plain(S),
-    /// With TLS by rustls.
+    /// A stream inside TLS, by rustls.
     #[cfg(feature = "__rustls-tls")]
     Rustls(Tls<S>),
 }

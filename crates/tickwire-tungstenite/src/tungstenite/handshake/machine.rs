@@ -7,9 +7,9 @@ use crate::tungstenite::{
 use bytes::{Buf, Bytes};
 use std::io::{self, Read, Write};
 
-/// In bytes.
+/// The length of a read, in bytes.
 const READ: usize = 4 << 10;
-/// In bytes, as in tungstenite.
+/// The longest head, in bytes, as in tungstenite.
 const MAX_HEAD: usize = 64 << 10;
 /// As in tungstenite: each read parses the head from its start.
 const MAX_READS: usize = 512;

@@ -355,7 +355,7 @@ impl WebSocketContext {
         self.raw.len() + self.conn.sender().buffered_amount()
     }
 
-    /// Behind everything that is queued already.
+    /// Queues a frame as it is, behind everything that is queued already.
     fn push_raw(&mut self, mut frame: Frame) {
         // tickwire cannot queue a frame that it has not made. So everything before it moves into
         // `raw`, which is always written first.
@@ -398,7 +398,7 @@ impl WebSocketContext {
         Ok(())
     }
 
-    /// Without a flush.
+    /// Writes what is queued, without a flush.
     fn write_out(&mut self, stream: &mut dyn Wire) -> Result<()> {
         tape::writes(&self.conn);
         loop {

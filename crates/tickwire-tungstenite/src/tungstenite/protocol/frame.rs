@@ -12,7 +12,7 @@ use std::{
 };
 use tickwire::{RecvError, frame::Header, mask::Masker};
 
-/// In bytes.
+/// The length of a read, in bytes.
 const READ: usize = 16 << 10;
 
 impl FrameHeader {

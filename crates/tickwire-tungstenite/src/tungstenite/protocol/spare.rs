@@ -4,7 +4,8 @@
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 
-/// In bytes. A buffer that grew for a long message is not worth keeping.
+/// The longest buffer that is kept, in bytes. One that grew for a long message is not worth
+/// keeping.
 const KEPT: usize = 64 << 10;
 
 thread_local! {

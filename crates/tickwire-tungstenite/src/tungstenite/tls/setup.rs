@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-/// With the name that the server's certificate must contain.
+/// What a TLS handshake needs: the name that the server's certificate must contain, and the config.
 pub(crate) type Setup = (ServerName<'static>, Arc<ClientConfig>);
 
 pub(super) fn setup(uri: &Uri, connector: Option<Connector>) -> Result<Setup> {
