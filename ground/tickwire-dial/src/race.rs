@@ -105,7 +105,7 @@ impl<E> Race<E> {
     }
 }
 
-/// As long as both families are left. Each keeps its order.
+/// Alternates the families as long as both are left. Each keeps its order.
 fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     while !addresses.is_empty() {
