@@ -69,7 +69,7 @@ impl Buffer {
         self.start = 0;
     }
 
-    /// At least 4 KiB.
+    /// Room for a read, at least 4 KiB.
     pub(super) fn room(&mut self) -> &mut [u8] {
         // The content and the room together have `WIRE` bytes: if the room always had, each read of
         // a part of a record would lengthen the buffer. It grows beyond only if the content leaves

@@ -14,7 +14,7 @@ pub(super) enum Kernel {
     Server(KernelConnection<ServerConnectionData>),
 }
 
-/// With the first sequence number under this key.
+/// The next key, with the first sequence number under it.
 type Next = Result<(u64, ConnectionTrafficSecrets), Error>;
 
 impl Kernel {
@@ -35,7 +35,7 @@ impl Kernel {
     }
 }
 
-/// With the number of records that may be sealed under one key.
+/// How records are sealed, with the number that may be sealed under one key.
 pub(super) enum Seal {
     /// As QUIC packets, in place. Ciphertext and tag are those of TLS records, for the same key,
     /// initialisation vector, sequence number and additional data (RFC 9001 §5.3).

@@ -25,9 +25,9 @@ const TAG: usize = 16;
 pub(super) const PLAIN: usize = 1 << 14;
 /// To the plaintext, at most (RFC 9846 §5.2).
 const EXPANSION: usize = 256;
-/// In bytes. rustls has the same bound.
+/// The longest handshake message, in bytes. rustls has the same bound.
 pub(super) const HANDSHAKE: usize = 65535;
-/// In bytes of ciphertext. rustls has the same bound.
+/// How many bytes of ciphertext may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
 /// The most empty records and KeyUpdates since the last data. rustls counts 32 of each kind, but
 /// one kind resets the other's count; with one count, a peer cannot alternate them for ever. Parts
@@ -59,12 +59,12 @@ pub(super) struct Records {
     kernel: Kernel,
     suite: &'static Tls13CipherSuite,
     decrypter: Box<dyn MessageDecrypter>,
-    /// Of the next record to open.
+    /// The sequence number of the next record to open.
     opened: u64,
     seal: Seal,
-    /// Of the next record to seal.
+    /// The sequence number of the next record to seal.
     sealed: u64,
-    /// In bytes of plaintext.
+    /// The most plaintext of one record, in bytes.
     fragment: usize,
     /// The peer has asked for one (RFC 9846 §4.7.3).
     owes_update: bool,

@@ -219,8 +219,8 @@ impl Session {
         caught(|| work(self)).map_err(|error| self.panicked(error))
     }
 
-    /// For good. Decrypted data that we hold stays readable: `Records` has it in `input` already;
-    /// an `Opening`'s moves there, and counts as the first record.
+    /// Ends the session for good. Decrypted data that we hold stays readable: `Records` has it in
+    /// `input` already; an `Opening`'s moves there, and counts as the first record.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();

@@ -37,7 +37,7 @@ use std::{
 pub struct TlsStream<S> {
     io: S,
     tls: Box<Tls>,
-    /// Of the task whose write or flush waits for the stream below.
+    /// Wakes the task whose write or flush waits for the stream below.
     writer: Option<Waker>,
     /// Sends our close_notify in `drop`, if the peer has sent its own. A function pointer, because
     /// `Drop` cannot require that `S` can be written to.
