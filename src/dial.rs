@@ -142,7 +142,7 @@ impl<'r> Dial<'r> {
         if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
 
-    /// Before the socket connects.
+    /// Calls the caller's hook before the socket connects.
     pub(crate) fn prepare_socket<S: AsSocket>(&self, socket: &S) -> io::Result<()> {
         let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
         #[cfg(not(windows))]

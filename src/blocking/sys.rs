@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
-/// On Windows by WSAPoll. Not which event occurred, because the adapter tries its reads and writes
-/// again after every wait. A timeout that is too long for the operating system means no limit.
+/// Waits for the socket, on Windows by WSAPoll. It does not say which event occurred, because the
+/// adapter tries its reads and writes again after every wait. A timeout that is too long for the
+/// operating system means no limit.
 pub(super) fn poll_socket(
     socket: &impl AsSocket,
     want: Interest,

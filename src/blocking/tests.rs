@@ -33,7 +33,7 @@ struct Script {
     outbox: Vec<u8>,
     /// The number of pieces left at the last write, which writes our Close.
     left: usize,
-    /// So many reads are ended by signals first.
+    /// How many reads are ended by signals first.
     signals: usize,
     refuses: bool,
     /// Reads that might have blocked.

@@ -31,9 +31,9 @@ const MARGIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(super) epoch: Instant,
-    /// For a receiving call.
+    /// How long a receiving call may take.
     pub(super) read_limit: Option<Duration>,
-    /// For a sending call, counted anew whenever the stream accepts bytes.
+    /// How long a sending call may take, counted anew whenever the stream accepts bytes.
     pub(super) write_limit: Option<Duration>,
     call: Call,
     noted: Noted,
@@ -51,7 +51,7 @@ pub(crate) struct Thread {
 /// [`begin_sending`](Thread::begin_sending).
 #[derive(Debug, Default)]
 struct Call {
-    /// By the caller's time limit.
+    /// When the caller's time limit ends the call.
     ends: Option<Time>,
     /// Then the time limit restarts whenever the stream accepts bytes.
     sends: bool,

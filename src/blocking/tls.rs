@@ -74,14 +74,14 @@ use tickwire_tls::{
 pub struct TlsStream<S = TcpStream> {
     io: S,
     shared: Arc<Shared>,
-    /// Of this handle.
+    /// The read timeout of this handle; each has its own.
     read_timeout: Mutex<Option<Duration>>,
     /// For `drop`: in the last handle, sends our close_notify if the session still owes it. A
     /// function pointer, because `Drop` cannot require that `S` is a `Stream`.
     part: fn(&mut Self),
 }
 
-/// By all handles of one stream.
+/// What all handles of one stream share.
 struct Shared {
     tls: Mutex<Tls>,
     /// The last handle sends a close_notify in `drop` if the session still owes one.

@@ -160,8 +160,8 @@ impl Error {
     }
 }
 
-/// To report it a second time. Keeps a TLS error, or the operating system's error code, otherwise
-/// only the kind, because an `io::Error` cannot be cloned.
+/// A copy of the error, to report it a second time. It keeps a TLS error, or the operating system's
+/// error code, otherwise only the kind, because an `io::Error` cannot be cloned.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

@@ -8,9 +8,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// In one vectored write. The caller writes the others next, so every number above 0 is correct,
-/// but [`with_many`] first tries 4 (`few`), so only one above that can save writes, if many
-/// payloads are queued that `feed` did not copy. Each takes 16 bytes of stack.
+/// The most slices of one vectored write. The caller writes the others next, so every number above
+/// 0 is correct, but [`with_many`] first tries 4 (`few`), so only one above that can save writes,
+/// if many payloads are queued that `feed` did not copy. Each takes 16 bytes of stack.
 const SLICES: usize = 32;
 
 /// `W` is the adapter's own way to wait.

@@ -200,10 +200,10 @@ impl Out {
         }
     }
 
-    /// Of a flush once the sender is broken. The stream's error comes first, because it tells why
-    /// bytes could not be written, then the one that ended receiving, even if our Close was
-    /// written, because the peer may have been gone. Without one, and with our Close written, no
-    /// message is lost, and the flush succeeds.
+    /// The result of a flush once the sender is broken. The stream's error comes first, because it
+    /// tells why bytes could not be written, then the one that ended receiving, even if our Close
+    /// was written, because the peer may have been gone. Without one, and with our Close written,
+    /// no message is lost, and the flush succeeds.
     ///
     /// Later flushes have the same result, unless a receiving call takes the stream's error
     /// meanwhile, or an error ends receiving.

@@ -9,6 +9,6 @@ pub(crate) struct Outlook {
     pub(super) ends: [bool; 3],
     /// The stream refused bytes, which one of the two tasks writes later.
     pub(super) blocked: bool,
-    /// For a message.
+    /// There is room for a message.
     pub(super) room: bool,
 }

@@ -9,12 +9,12 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
     tasks: Pair,
-    /// If there are two tasks. When another one takes over a side, the stream may keep the old
-    /// waker, which does no harm: that still wakes the task that did not change, and the new task
-    /// gives the new one to everything that it waits for.
+    /// The waker of both tasks, if there are two. When another one takes over a side, the stream
+    /// may keep the old waker, which does no harm: that still wakes the task that did not change,
+    /// and the new task gives the new one to everything that it waits for.
     both: Option<Waker>,
-    /// After the last poll that stored it. While nobody polls the other side, only a poll that is
-    /// `Pending`, or a task's first, does.
+    /// The outlook after the last poll that stored it. While nobody polls the other side, only a
+    /// poll that is `Pending`, or a task's first, does.
     outlook: Outlook,
 }
 

@@ -143,9 +143,9 @@ impl<W> Shared<W> {
         })
     }
 
-    /// Without waking anybody. Only getters and `feed` may use this: they change nothing that the
-    /// other half waits for, nor `quiet`, because they start no deadline, queue no Close, and
-    /// receive no Pong.
+    /// Takes the lock without waking anybody. Only getters and `feed` may use this: they change
+    /// nothing that the other half waits for, nor `quiet`, because they start no deadline, queue no
+    /// Close, and receive no Pong.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         #[cfg(test)]
@@ -202,9 +202,9 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Until the stream refuses more. `then` gets the result of [`poll_drain`](Out::poll_drain),
-    /// under the lock. The caller must park its waker first, to miss no change that another task
-    /// makes after this write.
+    /// Writes until the stream refuses more. `then` gets the result of
+    /// [`poll_drain`](Out::poll_drain), under the lock. The caller must park its waker first, to
+    /// miss no change that another task makes after this write.
     fn poll_write<T>(
         &self,
         side: Side,

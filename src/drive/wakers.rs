@@ -38,8 +38,8 @@ impl Wake for Probe {
     }
 }
 
-/// Of the tasks that wait in the two halves. The writing half of the stream and its timer wake
-/// both. Each half also wakes the other's task after a change that this may wait for.
+/// The wakers of the tasks that wait in the two halves. The writing half of the stream and its
+/// timer wake both. Each half also wakes the other's task after a change that this may wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 

@@ -255,10 +255,10 @@ struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
     timer: Option<Pin<Box<T::Sleep>>>,
-    /// Of `timer`; `None` once that was ready. The next wait then sets it again, because a future
-    /// that was ready must not be polled again.
+    /// When `timer` is due; `None` once it was ready. The next wait then sets it again, because a
+    /// future that was ready must not be polled again.
     due: Option<Time>,
-    /// In a row, without a wait.
+    /// How many reads there were in a row, without a wait.
     reads: u8,
 }
 

@@ -12,16 +12,17 @@
 //! cache may still hold what was used before. Without std, each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
-/// In bytes. A higher maximum could leave too many bytes at the end of a block unused.
+/// The longest message that a block takes, in bytes. A higher maximum could leave too many bytes at
+/// the end of a block unused.
 pub(crate) const LARGEST: usize = 4 << 10;
 
-/// In bytes. A block is full when the next message (of at most `LARGEST`) doesn't fit, so a full
-/// block holds at least 32 KiB of messages. It takes two allocations, for its bytes and its
-/// reference count, so each allocation serves at least 16 KiB of messages.
+/// The length of a block, in bytes. A block is full when the next message (of at most `LARGEST`)
+/// doesn't fit, so a full block holds at least 32 KiB of messages. It takes two allocations, for
+/// its bytes and its reference count, so each allocation serves at least 16 KiB of messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// In bytes. For a shorter message nothing checks whether the front is free: the check would take
-/// more time than the cache would save.
+/// From this length on, in bytes, we check whether the front is free. For a shorter message the
+/// check would take more time than the cache would save.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]

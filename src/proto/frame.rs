@@ -325,7 +325,7 @@ impl ShortHeader {
     }
 }
 
-/// At most 125 bytes (§5.5).
+/// The payload of a control frame, at most 125 bytes (§5.5).
 #[derive(Clone, Copy)]
 pub(crate) struct Control {
     len: u8,

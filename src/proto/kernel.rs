@@ -10,13 +10,13 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// In bytes. From here on the processor's features select the kernel; below, detecting them costs
-/// more than it saves, except in [`xor_to_read`], which does from 64 bytes on. Functions for long
-/// payloads are not inlined, so that callers stay short.
+/// From this length on, in bytes, the processor's features select the kernel; below, detecting them
+/// costs more than it saves, except in [`xor_to_read`], which does from 64 bytes on. Functions for
+/// long payloads are not inlined, so that callers stay short.
 const LONG: usize = 256;
 
-/// In bytes. From here on masking in place aligns its stores to 32 bytes, so that none touches two
-/// cache lines; below, aligning costs as much as it saves.
+/// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that none
+/// touches two cache lines; below, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
 /// The key, its first byte for the payload's byte at `end`. A block that ends at `end` needs the
@@ -379,8 +379,8 @@ impl Buffer {
         self.bytes.capacity()
     }
 
-    /// With zeros; `len` must be at most `most`. Each reallocation doubles the capacity, but to at
-    /// most `most`, so that reallocations stay rare.
+    /// Lengthens the bytes with zeros; `len` must be at most `most`. Each reallocation doubles the
+    /// capacity, but to at most `most`, so that reallocations stay rare.
     pub(crate) fn lengthen(&mut self, len: usize, most: usize) {
         let room = self.bytes.capacity();
         if len > room {

@@ -9,7 +9,7 @@ pub(crate) mod counted;
 /// A pair of functions, because a connection is not generic over its memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// To replace an empty buffer by one of at least the given length. Returning the `Vec` would be
+    /// Replaces an empty buffer by one of at least the given length. Returning the `Vec` would be
     /// slower: its words would be stored one by one and loaded together right afterwards, which
     /// stalls the processor.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),

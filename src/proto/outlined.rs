@@ -9,7 +9,7 @@ use core::{
 #[derive(Debug)]
 pub(crate) struct Outlined<T: Empty>(ManuallyDrop<T>);
 
-/// In the empty value nothing is left to drop.
+/// A type with an empty value, in which nothing is left to drop.
 pub(crate) trait Empty {
     /// Takes the place of a dropped value, and is never used.
     fn empty() -> Self;

@@ -9,14 +9,14 @@ use std::{
     vec::Vec,
 };
 
-/// In bytes. Allocating a shorter buffer, such as a handshake's, costs less than finding one in the
-/// pool.
+/// The shortest buffer that the pool keeps, in bytes. Allocating a shorter one, such as a
+/// handshake's, costs less than finding one in the pool.
 const LEAST: usize = 4 << 10;
 
 /// Per thread, in bytes of capacity, without the buffers in `Thread::last`.
 const MOST: usize = 4 << 20;
 
-/// In bytes of capacity.
+/// The capacity up to which a buffer counts as short, in bytes.
 const SHORT: usize = 64 << 10;
 
 pub(crate) static POOL: Memory = Memory { take_to, give: |mut buffer| give(&mut buffer) };

@@ -69,8 +69,8 @@ __debug_error! {
     Fragment, BadUserinfo, IllegalCharacter, NotProxy, TooLong,
 }
 
-/// In bytes. Percent-encoding triples it at most, which is still below 64 KiB, the limit of common
-/// HTTP stacks.
+/// The longest URL, in bytes. Percent-encoding triples it at most, which is still below 64 KiB, the
+/// limit of common HTTP stacks.
 const MAX_URL: usize = 16 << 10;
 
 /// A parsed URL: the host to dial, and the resource to request (RFC 6455 §3).
@@ -88,7 +88,7 @@ const MAX_URL: usize = 16 << 10;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     secure: bool,
-    /// In lower case. An IPv6 address has its zone as written, but no brackets.
+    /// The host to dial, in lower case. An IPv6 address has its zone as written, but no brackets.
     host: String,
     /// In lower case, with the port unless it is the default. An IPv6 address has brackets, but no
     /// zone.

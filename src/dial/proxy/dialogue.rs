@@ -75,7 +75,7 @@ impl fmt::Debug for Address {
 pub struct Dialogue {
     /// The bytes received, and the deadline of the dialogue.
     pub reading: Reading,
-    /// To write now.
+    /// The bytes to write now.
     request: Vec<u8>,
     read_answer: ReadAnswer,
     refusal: Option<Body>,

@@ -22,8 +22,9 @@ use dialogue::{Address, Dialogue};
 use environment::chosen;
 use std::{boxed::Box, env, future::poll_fn, string::String, vec::Vec};
 
-/// For the next answer of the proxy. What this end must send in return goes into the `Vec`, which
-/// is empty before. If the stream has ended inside the answer, `UnexpectedEof`, not `Partial`.
+/// Reads the next answer of the proxy. What this end must send in return goes into the `Vec`, which
+/// is empty before. If the stream has ended inside the answer, this is `UnexpectedEof`, not
+/// `Partial`.
 type ReadAnswer =
     Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Answer, HandshakeError> + Send + Sync>;
 

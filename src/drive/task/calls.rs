@@ -97,8 +97,9 @@ macro_rules! flushing {
 }
 pub(crate) use flushing;
 
-/// For streams with the traits `$Read` and `$Write`. If the adapter has no timers of its own, the
-/// program passes a value that makes them, the parameter `$timers` of type `$T`.
+/// The calls of an adapter for streams with the traits `$Read` and `$Write`. If the adapter has no
+/// timers of its own, the program passes a value that makes them, the parameter `$timers` of type
+/// `$T`.
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> WebSocket<S $(, $T)?> {

@@ -58,7 +58,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// `Draining` drops at most this many bytes, because a peer may never stop sending.
 const DRAIN: u64 = 16 << 20;
 
-/// Of the peer's Close.
+/// How far the peer's Close has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Theirs {
     Awaited,
@@ -76,10 +76,10 @@ enum Theirs {
     Missing,
 }
 
-/// Of our Close. `Written` becomes `Queued` or `Followed` again if a Ping or Pong is queued behind
-/// it, or if the stream reports that it has not flushed our Close. A failed write may turn
-/// `Written` into `Lost` or `Followed`; reported again, `Lost` into `Followed`, because the stream
-/// may have flushed our Close in the meantime.
+/// How far our Close has come. `Written` becomes `Queued` or `Followed` again if a Ping or Pong is
+/// queued behind it, or if the stream reports that it has not flushed our Close. A failed write may
+/// turn `Written` into `Lost` or `Followed`; reported again, `Lost` into `Followed`, because the
+/// stream may have flushed our Close in the meantime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
@@ -101,7 +101,7 @@ enum Stream {
     Open,
     /// The peer sends nothing more.
     Ended,
-    /// For writing.
+    /// We have shut the stream for writing.
     Shut,
     /// The stream is of no more use:
     /// - A write failed.

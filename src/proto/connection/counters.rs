@@ -88,7 +88,7 @@ impl Traffic {
     }
 }
 
-/// From the outgoing buffer.
+/// What was written from the outgoing buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Writes {
     pub(super) calls: u64,

@@ -217,8 +217,8 @@ impl Connection {
         self.inbound.timers.set_paused(paused);
     }
 
-    /// From now on the caller's times have another epoch. Each deadline starts again with its full
-    /// duration, except the time of [`Sender::leave`], which counts as passed.
+    /// Tells the core that the caller's times have another epoch from now on. Each deadline starts
+    /// again with its full duration, except the time of [`Sender::leave`], which counts as passed.
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.timers.restart();
         self.tx.restart_clock();
@@ -265,9 +265,9 @@ impl Connection {
         self.inbound.found_at().is_some()
     }
 
-    /// Of those that the sending half can start. If the two halves of a split connection cannot
-    /// wake each other, each wait of the receiving half must be shorter: otherwise a timeout that
-    /// starts during such a wait is noticed late.
+    /// The shortest timeout that the sending half can start. If the two halves of a split
+    /// connection cannot wake each other, each wait of the receiving half must be shorter:
+    /// otherwise a timeout that starts during such a wait is noticed late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }

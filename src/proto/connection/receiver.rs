@@ -56,21 +56,21 @@ pub enum Step {
 /// of a split WebSocket is `Reader`, of each adapter.
 pub struct Receiver {
     buf: RecvBuffer,
-    /// At which `step` stopped.
+    /// The item at which `step` stopped.
     current: Current,
-    /// Of the current payload in `buf`; not used while `inflated` is true.
+    /// Where the current payload lies in `buf`; not used while `inflated` is true.
     view: (usize, usize),
     /// `quick` may handle a message whose payload has fewer bytes. 0 while only `walk` may handle
     /// input (see `set_quick`), so that one comparison checks both the state and the limits on
     /// messages.
     quick_below: usize,
-    /// In the second byte of every frame from the peer.
+    /// The mask bit that the second byte of every frame from the peer has to have.
     mask_bit: u8,
     pub(super) eof: bool,
     /// A read failed: `eof` is set too, although the peer has not ended the stream.
     cut_short: bool,
-    /// From `cut_off`. Complete messages and control frames that were received are delivered before
-    /// this error.
+    /// The error that `cut_off` was told. Complete messages and control frames that were received
+    /// are delivered before it.
     cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
@@ -140,7 +140,7 @@ enum State {
         len: usize,
         mask: Option<Masker>,
     },
-    /// By the peer's Close.
+    /// The peer's Close has ended receiving.
     Closed,
     Failed(RecvError),
 }

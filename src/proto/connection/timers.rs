@@ -51,7 +51,7 @@ pub(super) struct Timers {
     pub(super) overdue: bool,
     /// The stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
-    /// Of the deadline that ended reading and writing. No other runs then.
+    /// The error of the deadline that ended reading and writing. No other runs then.
     expired: Option<RecvError>,
 }
 
@@ -176,8 +176,8 @@ impl Timers {
         }
     }
 
-    /// To measure a pause. `None` if there is none, or if it moves no running deadline: then the
-    /// caller need not read the clock.
+    /// When to look at the clock to measure a pause. `None` if there is none, or if it moves no
+    /// running deadline: then the caller need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = self.beat.as_ref().is_some_and(Beat::is_awaited)
             || self.silence.is_some()

@@ -69,8 +69,8 @@ pub(crate) struct ZlibOutput {
     len: usize,
 }
 
-/// In bytes. The adapters' read buffers have about this length by default, so reads and outputs can
-/// use the same buffers of the pool.
+/// The first length of the output, in bytes. The adapters' read buffers have about this length by
+/// default, so reads and outputs can use the same buffers of the pool.
 const FIRST: usize = 16 << 10;
 
 impl ZlibOutput {

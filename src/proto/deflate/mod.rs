@@ -196,7 +196,7 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// With windows for which zlib can compress.
+    /// The parameters with windows for which zlib can compress.
     fn within_limits(&self) -> DeflateParams {
         let [server, client] = [self.server, self.client].map(|side| side.with_at_least(9));
         DeflateParams { server, client }

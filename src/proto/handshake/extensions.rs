@@ -13,8 +13,8 @@ use super::{
 
 pub(super) const NAME: &str = "Sec-WebSocket-Extensions";
 
-/// In the order of the lines. What follows a fault in its line is skipped; once a handshake has
-/// checked the head, there is none.
+/// All extensions, in the order of the lines. What follows a fault in its line is skipped; once a
+/// handshake has checked the head, there is none.
 pub(super) fn all(headers: Headers<'_>) -> impl Iterator<Item = Extension<'_>> {
     headers.named(NAME).flat_map(|line| list(line).map_while(Extension::parse))
 }

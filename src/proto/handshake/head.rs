@@ -30,7 +30,7 @@ pub(super) struct Scan {
     line: usize,
     /// Complete ones.
     lines: usize,
-    /// In bytes.
+    /// The longest head, in bytes.
     pub(super) max_head: usize,
     max_headers: usize,
     /// In bytes; `usize::MAX` for a response, whose first line has no limit of its own.
@@ -221,7 +221,7 @@ fn zero(x: u64) -> u64 {
     x.wrapping_sub(each(1)) & !x
 }
 
-/// In bytes.
+/// The lengths of a request line's parts, and of the whole head, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestLine {
     pub(super) method: usize,
@@ -461,8 +461,8 @@ fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     (!element.is_empty()).then(|| trim(element))
 }
 
-/// Without regard to case. The first test handles the usual list, which has one element. Inlined,
-/// so that `token` is a constant.
+/// Whether a list has the token, without regard to case. The first test handles the usual list,
+/// which has one element. This is inlined, so that `token` is a constant.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

@@ -40,7 +40,7 @@ pub struct Reading {
     timeout: Option<Duration>,
     /// The earliest end of the timeouts that have started.
     deadline: Option<Time>,
-    /// For a deadline that passes.
+    /// The error of a deadline that passes.
     timeout_error: HandshakeError,
 }
 

@@ -5,10 +5,10 @@ use alloc::{collections::VecDeque, sync::Arc};
 use core::{cell::Cell, fmt};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// In notes.
+/// How many notes a failure shows.
 const SHOWN: usize = 60;
 
-/// As in `timers/verdict.rs`.
+/// How many reads stand for one that blocked, as in `timers/verdict.rs`.
 const ENOUGH_READS: u32 = 1024;
 
 std::thread_local! {

@@ -46,8 +46,8 @@ pub(crate) struct OutBuffer {
     /// length so that headers and payloads are written directly to it.
     bytes: Vec<u8>,
     sent: usize,
-    /// Of the content. Invariant: `mark <= sent <= end <= bytes.len()`, except that `mark` may be
-    /// ahead of `sent` while a handshake's response is written.
+    /// Where the content ends. Invariant: `mark <= sent <= end <= bytes.len()`, except that `mark`
+    /// may be ahead of `sent` while a handshake's response is written.
     end: usize,
     /// Where a frame begins or the content ends, at most `sent`; while `sent` is in a handshake's
     /// response, its end. The search for a boundary starts here, so it need not walk all frames.
@@ -293,7 +293,7 @@ impl OutBuffer {
         self.mark = self.end;
     }
 
-    /// Without a copy. The content must end with the payload's header.
+    /// Appends a payload without a copy. The content must end with the payload's header.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
         // `fed` must count the payload, which `end` does not.
@@ -321,9 +321,9 @@ impl OutBuffer {
         }
     }
 
-    /// After a failed write. Nothing is queued afterwards, so `open` and the memory may stay as
-    /// they are. `written` does not change, and `fed` now returns the same: so the ledger must
-    /// count the dropped bytes before.
+    /// Drops what a failed write has left. Nothing is queued afterwards, so `open` and the memory
+    /// may stay as they are. `written` does not change, and `fed` now returns the same: so the
+    /// ledger must count the dropped bytes before.
     pub(super) fn drop_unwritten(&mut self) {
         let written = self.written();
         self.splices.clear();

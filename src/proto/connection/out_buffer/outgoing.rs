@@ -10,7 +10,8 @@ use bytes::Buf;
 pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
 impl Outgoing<'_> {
-    /// For a write that is not vectored. `None` if a payload is spliced or a frame overtakes.
+    /// All outgoing bytes in one slice, for a write that is not vectored. `None` if a payload is
+    /// spliced or a frame overtakes.
     #[inline]
     pub(crate) fn single(&self) -> Option<&[u8]> {
         let out = &*self.0;

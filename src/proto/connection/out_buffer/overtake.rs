@@ -4,7 +4,8 @@ use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 
-/// In bytes. A longer splice of messages would keep control frames waiting until it is written.
+/// The longest splice of messages, in bytes. A longer one would keep control frames waiting until
+/// it is written.
 const GROUP: usize = 4 << 10;
 
 /// Between two frames, or the end of the content.
@@ -96,8 +97,8 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
-    /// If they are the last outgoing bytes and wholly unwritten. `stall` stays: the stream may
-    /// still refuse the bytes before these frames, or their flush.
+    /// Drops control frames that are the last outgoing bytes and wholly unwritten. `stall` stays:
+    /// the stream may still refuse the bytes before these frames, or their flush.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;

@@ -202,7 +202,8 @@ fn a_large_buffer_that_no_frame_needs_is_given_up_too() {
     assert_eq!(out.fed(), LARGE as u64 + 1 + u64::from(SMALL_USES) * 11);
 }
 
-/// As of frames that were queued.
+/// A stream that takes more than a rest's head and payload is as wrong as one that takes more than
+/// was queued.
 #[test]
 #[should_panic(expected = "advanced past the end")]
 fn a_stream_that_took_more_than_it_was_offered_panics() {

@@ -29,7 +29,7 @@ pub(super) struct Inflate {
     takeover: bool,
     zlib: Zlib,
     raw: Option<Box<Decompressor>>,
-    /// Without the bytes of earlier chunks.
+    /// What was inflated, without the bytes of earlier chunks.
     pub(super) out: ZlibOutput,
     /// Wire bytes in the receive buffer that wait, because the output was full, and must not be
     /// unmasked again.

@@ -14,7 +14,7 @@ pub(super) struct InProgress {
     pub(super) began: u64,
     /// Its first frame had RSV1 set (RFC 7692 §6).
     pub(super) compressed: bool,
-    /// With an incomplete one.
+    /// How many fragments have come, an incomplete one among them.
     pub(super) fragments: u32,
     pub(super) handing: Handing,
     /// For a text handed out in chunks: a `Buffer` does not keep the earlier ones.
@@ -25,7 +25,7 @@ pub(super) struct InProgress {
 pub(super) enum Handing {
     /// What has come is in the receive buffer, or in the inflater's if the message is compressed.
     Whole,
-    /// At least one chunk was handed out.
+    /// We hand the message out in chunks, and at least one is out.
     Chunks,
     /// After chunks the caller asked for a whole message, so the rest is skipped.
     Skipping,

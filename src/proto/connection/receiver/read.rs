@@ -3,11 +3,11 @@ use crate::proto::{message::Arrival, time::Time};
 
 #[derive(Default)]
 pub(super) struct LastRead {
-    /// If the caller gave it.
+    /// The time of the read, if the caller gave it.
     pub(super) at: Option<Time>,
-    /// If the kernel gave it.
+    /// When the bytes arrived, if the kernel said so.
     pub(super) arrived: Option<Arrival>,
-    /// Messages, since the read.
+    /// How many messages were handed out since the read.
     pub(super) handed_out: u32,
 }
 

@@ -216,8 +216,8 @@ impl Receiver {
             && (header.rsv1 || matches!(header.opcode, OpCode::Text | OpCode::Binary))
     }
 
-    /// Of the received part after `header` bytes. `false` for a masked text, which cannot be
-    /// checked yet: each byte is unmasked only once, when it is taken.
+    /// Whether the received part after `header` bytes begins a valid text. `false` for a masked
+    /// text, which cannot be checked yet: each byte is unmasked only once, when it is taken.
     #[inline(never)]
     pub(super) fn begins_text(&mut self, header: usize) -> bool {
         self.mask_bit == 0 && self.buf.begins_text(header)

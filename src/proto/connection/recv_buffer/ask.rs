@@ -45,7 +45,7 @@ impl RecvBuffer {
         frame >= u64::from(self.base / 8)
     }
 
-    /// As on a new connection.
+    /// Makes the reads as long again as on a new connection.
     pub(in crate::proto::connection) fn reset_ask(&mut self) {
         self.double(0);
     }

@@ -102,9 +102,9 @@ impl Sender {
 pub struct MessageWriter<'a> {
     tx: &'a mut Sender,
     kind: DataKind,
-    /// From the end of the content.
+    /// Where the payload begins, counted from the end of the content.
     at: usize,
-    /// From the start of the buffer.
+    /// Where the payload ends, counted from the start of the buffer.
     end: usize,
 }
 

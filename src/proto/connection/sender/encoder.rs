@@ -17,7 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Traffic,
 }
 
-/// In bytes. A control frame's header is shorter, but `store` takes an array of that length.
+/// The room for a control frame, in bytes. Its header is shorter, but `store` takes an array of
+/// that length.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {

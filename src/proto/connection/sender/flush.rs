@@ -10,9 +10,9 @@ impl Sender {
         self.min_vectored = usize::MAX;
     }
 
-    /// From now on the caller's times have another epoch. A running deadline on writing starts
-    /// again with its full time at the next `handle_timeout`. The time of an earlier `leave` counts
-    /// as passed.
+    /// Tells the sender that the caller's times have another epoch from now on. A running deadline
+    /// on writing starts again with its full time at the next `handle_timeout`. The time of an
+    /// earlier `leave` counts as passed.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.leaves.restart();

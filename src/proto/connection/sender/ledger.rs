@@ -31,8 +31,8 @@ pub(super) struct Ledger {
     /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, with
     /// only control frames in between (but see `data_ended`).
     data_end: u64,
-    /// Of those queued in order. Invariant: all bytes after it are data, so that feeding data need
-    /// not update the ledger.
+    /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
+    /// so that feeding data need not update the ledger.
     control_end: u64,
     /// The end of the last control frames that were queued in order when all bytes before them had
     /// been written. Invariant: unwritten bytes before it are not data, as which a failed write
@@ -102,7 +102,7 @@ impl Ledger {
         Position(FIRST | self.first_fed)
     }
 
-    /// From `start` on. Call this after the frames were appended.
+    /// Counts the control frames from `start` on. Call this after the frames were appended.
     pub(super) fn controls_queued(&mut self, start: u64, out: &OutBuffer) {
         self.data_end = self.data_end(start); // before `control_end` changes
         self.control_end = out.fed();

@@ -40,7 +40,7 @@ pub(super) type AtOnce = bool;
 /// fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
 
-/// Of the heartbeat's last Ping.
+/// Where the heartbeat's last Ping is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum BeatPing {
     #[default]
@@ -49,7 +49,7 @@ enum BeatPing {
     Owed,
     /// Among control frames that overtake.
     Overtaking,
-    /// In order; it ends at this position.
+    /// It is queued in order, and ends at this position.
     Queued(u64),
 }
 
@@ -61,7 +61,8 @@ pub(super) struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    /// At the end of `out`. Any frame that has to go before must have its place already.
+    /// Appends a control frame at the end of `out`. Any frame that has to go before must have its
+    /// place already.
     pub(super) fn append(&mut self, opcode: OpCode, payload: &[u8]) {
         let Self { out, encoder, .. } = self;
         let start = out.fed();
@@ -150,7 +151,7 @@ impl Urgent {
         pongs.chain(payloads(&self.ping).map(|payload| (OpCode::Ping, payload)))
     }
 
-    /// In bytes; `header` is the length of a control frame's.
+    /// How many bytes these frames take; `header` is the length of a control frame's header.
     pub(super) fn len(&self, header: usize) -> usize {
         let close = self.close.as_ref().map(|close| close.0.payload());
         let controls = self.controls().map(|(_, payload)| payload).chain(close);
@@ -207,9 +208,9 @@ impl Urgent {
         to.append(OpCode::Close, body.payload());
     }
 
-    /// At least one frame must wait. They go behind the control frames that overtake already (only
-    /// `close_in_order` calls this while there are some) or, if the buffer has no bytes to write,
-    /// are queued in order.
+    /// Gives the waiting control frames their place; at least one must wait. They go behind the
+    /// control frames that overtake already (only `close_in_order` calls this while there are some)
+    /// or, if the buffer has no bytes to write, are queued in order.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
         let frames = &mut out.controls;

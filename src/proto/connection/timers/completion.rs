@@ -4,16 +4,16 @@ use super::{Receiver, looks::SHORTEST};
 use crate::proto::{connection::Unfinished, time::Time};
 use core::time::Duration;
 
-/// In bytes per second. Each received byte extends the deadline by the time that it takes at this
-/// rate, so a slow line has enough time.
+/// The rate of the slowest line that is given enough time, in bytes per second. Each received byte
+/// extends the deadline by the time that it takes at this rate.
 const LEAST_RATE: u64 = 16 << 10;
 
 /// Times `frame_timeout` for a message, because its sender may wait between frames.
 const SEVERAL: u32 = 10;
 
-/// At least so many times within `frame_timeout`. A caller that is late has slept, and full buffers
-/// may have kept the peer from sending: so the time since the last call counts as at most a quarter
-/// of `frame_timeout`.
+/// How often a caller tells the time within `frame_timeout`, at least. A caller that is late has
+/// slept, and full buffers may have kept the peer from sending: so the time since the last call
+/// counts as at most a quarter of `frame_timeout`.
 const TIMES_TOLD: u32 = 4;
 
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Completion {
         self.told = self.told.map(|told| told + by);
     }
 
-    /// At once if a frame or message has begun since the last call.
+    /// When to call again: at once if a frame or message has begun since the last call.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
         // With `part`, because `passed` counts at most this time between two calls.
@@ -112,8 +112,8 @@ impl Left {
     }
 }
 
-/// At `LEAST_RATE`. (15,625 is a 64th of the microseconds of a second: with 1,000,000 and
-/// `LEAST_RATE`, the product would saturate 64 times sooner.)
+/// How long these bytes take at `LEAST_RATE`. (15,625 is a 64th of the microseconds of a second:
+/// with 1,000,000 and `LEAST_RATE`, the product would saturate 64 times sooner.)
 fn time_of(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(15_625) / (LEAST_RATE / 64))
 }

@@ -21,8 +21,8 @@ struct Look {
     at: Time,
     /// [`Sender::data_mark`] at this look.
     mark: u64,
-    /// Of the interval. If a message was fed since the previous look, that one: so the idle message
-    /// may leave early, by up to the time between two looks.
+    /// When the interval began. If a message was fed since the previous look, this is that look: so
+    /// the idle message may leave early, by up to the time between two looks.
     since: Time,
 }
 

@@ -25,7 +25,7 @@ impl Silence {
         self.since = self.since.map(|since| since + by);
     }
 
-    /// At once if data has come since the last look.
+    /// When to look again: at once if data has come since the last look.
     pub(super) fn next(&self, rx: &Receiver) -> Time {
         match self.since {
             Some(since) if rx.data_mark() == self.mark => since + self.timeout,

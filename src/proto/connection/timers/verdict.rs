@@ -22,7 +22,7 @@ use core::time::Duration;
 /// Linux).
 const ENOUGH_READS: u32 = 1024;
 
-/// So much later a caller that does not say whether its reads block has to tell the time again.
+/// How much later a caller that does not say whether its reads block has to tell the time again.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another counts only so much later. A read is put off while

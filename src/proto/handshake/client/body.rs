@@ -8,8 +8,8 @@ use crate::proto::{
     },
 };
 
-/// In bytes. An incomplete line is scanned again each time more of it arrives: the limit keeps
-/// these scans cheap.
+/// The longest line before a chunk, in bytes. An incomplete line is scanned again each time more of
+/// it arrives: the limit keeps these scans cheap.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// The most bytes kept of a body, which may never end. `max_head` may lower it.

@@ -93,7 +93,7 @@ pub struct Handshake {
     subprotocols: Vec<String>,
     require_subprotocol: bool,
     on_response: Option<Arc<OnResponse>>,
-    /// Of a complete 101 at the front of the buffer.
+    /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
     /// A final response other than a 101, with what has come of its body.
     refusal: Outlined<Option<Body>>,

@@ -67,7 +67,7 @@ impl Refusal {
     }
 
     fn show_methods(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// So many that a proxy cannot fill a log.
+        /// How many methods are shown: few enough that a proxy cannot fill a log.
         const SHOWN: usize = 8;
         let methods = self.headers().named("Proxy-Authenticate").flat_map(schemes);
         let mut has_basic = false;

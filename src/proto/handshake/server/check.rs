@@ -104,7 +104,7 @@ fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     }
 }
 
-/// For a header that must not be repeated.
+/// Stores the value of a header that must not be repeated.
 pub(in crate::proto::handshake) fn once<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],

@@ -132,7 +132,7 @@ pub struct Handshake {
     config: Config,
     /// Of the request at the front of the buffer, once it is complete and well-formed.
     head: Option<RequestLine>,
-    /// Of a request that passed the checks.
+    /// The key of a request that passed the checks.
     key: [u8; KEY_LEN],
     /// One empty line in front of the request, and no more, is skipped.
     skipped: bool,

@@ -12,7 +12,7 @@ use core::fmt;
 /// Header values are bytes, because HTTP allows bytes that are not ASCII.
 #[derive(Clone, Copy, Default)]
 pub struct RequestHead<'a> {
-    /// From the request line to the empty line.
+    /// The head's bytes, from the request line to the empty line.
     pub(super) head: &'a [u8],
     pub(super) line: RequestLine,
 }

@@ -160,7 +160,7 @@ impl Rejection {
         self
     }
 
-    /// Unless the caller has set a date.
+    /// Sets the date, unless the caller has set one.
     pub(crate) fn dated(mut self, since_1970: Option<Duration>) -> Self {
         self.date = self.date.or(since_1970);
         self
