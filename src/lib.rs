@@ -52,7 +52,7 @@
 //!
 //! | to | call |
 //! |---|---|
-//! | receive | [`recv`]: the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
+//! | receive | [`recv`]: the message is borrowed; [`Message::into_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`]: skip each message whose [`Info::more`] is set |
 //! | answer each message | [`recv_to_reply`]: call [`feed`](Sender::feed) of the sender that comes with the message |
 //! | see Pings and Closes | [`recv_event`]: they are answered automatically, unless [`Config`] says otherwise; `Events` is a `Stream` of these events |

@@ -434,7 +434,7 @@ impl From<OwnedEvent> for Got {
 }
 
 fn whole(message: Option<Message<'_>>) -> Got {
-    message.map_or(Got::End, |message| Got::Message(message.to_owned()))
+    message.map_or(Got::End, |message| Got::Message(message.into_owned()))
 }
 
 fn taken(message: Option<OwnedMessage>) -> Got {
@@ -516,7 +516,7 @@ impl<S: Sink<OwnedEvent, Error = Error> + Unpin> Sink<OwnedEvent> for Shared<S> 
 
 fn received(received: MessageOrRoom<'_>) -> Got {
     match received {
-        MessageOrRoom::Message(message) => Got::Message(message.to_owned()),
+        MessageOrRoom::Message(message) => Got::Message(message.into_owned()),
         MessageOrRoom::Room => Got::Nothing,
         MessageOrRoom::Closed => Got::End,
     }
@@ -650,7 +650,7 @@ impl Side {
         let mut replied = |got: Option<Received<'_>>| {
             got.map_or(Got::End, |got| {
                 fed = reply(got.sender.feed(answer));
-                Got::Message(got.message.to_owned())
+                Got::Message(got.message.into_owned())
             })
         };
         let got = match &mut self.end {

@@ -384,7 +384,7 @@ impl Ledger {
             Op::Step => self.step(false),
             Op::StepChunk => self.step(true),
             Op::Take => {
-                let message = self.conn.receiver().message().map(Message::to_owned);
+                let message = self.conn.receiver().message().map(Message::into_owned);
                 let taken = self.conn.receiver_mut().take_message();
                 assert_eq!(taken, message);
                 if taken.is_some() {

@@ -26,7 +26,7 @@ pub enum OwnedEvent {
 impl From<Event<'_>> for OwnedEvent {
     fn from(event: Event<'_>) -> Self {
         match event {
-            Event::Message(message) => Self::Message(message.to_owned()),
+            Event::Message(message) => Self::Message(message.into_owned()),
             Event::Ping(payload) => Self::Ping(Bytes::copy_from_slice(payload)),
             Event::Pong(payload) => Self::Pong(Bytes::copy_from_slice(payload)),
             Event::Close(frame) => Self::Close(frame.map(OwnedCloseFrame::from)),

@@ -18,7 +18,7 @@ pub enum DataKind {
 /// buffer. A message to send borrows the caller's data.
 ///
 /// A received message is valid until the next receiving call. To keep the message, use
-/// [`to_owned`](Self::to_owned).
+/// [`into_owned`](Self::into_owned).
 ///
 /// # Borrow errors
 ///
@@ -67,8 +67,11 @@ impl<'a> Message<'a> {
     }
 
     /// Returns a copy with its own allocation. The copy outlives the connection's buffer.
+    ///
+    /// `to_owned` comes from `Clone` and copies the reference only.
     #[inline]
-    pub fn to_owned(self) -> OwnedMessage {
+    // Not named `to_owned`: on a `&Message` the compiler would take that of `ToOwned`.
+    pub fn into_owned(self) -> OwnedMessage {
         match self {
             Self::Text(text) => Text::from(text).into(),
             Self::Binary(bytes) => Bytes::copy_from_slice(bytes).into(),
@@ -228,7 +231,7 @@ pub struct Arrival {
 /// take six blocks of two allocations each. If each message is dropped before the next is received,
 /// one block serves all messages. A full block is freed when the last of its messages is dropped.
 /// So if you keep only a few of many messages for long, keep copies instead of whole blocks:
-/// `message.as_message().to_owned()` makes a copy with an allocation of its own.
+/// `message.as_message().into_owned()` makes a copy with an allocation of its own.
 ///
 /// A message of more than 4 KiB keeps alive the buffer into which it was received or inflated, if
 /// the message fills at least half of that buffer. Otherwise the message has its own allocation.
@@ -299,7 +302,7 @@ impl OwnedMessage {
 /// Copies the payload.
 impl<'a, M: Into<Message<'a>>> From<M> for OwnedMessage {
     fn from(message: M) -> Self {
-        message.into().to_owned()
+        message.into().into_owned()
     }
 }
 

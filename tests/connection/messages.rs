@@ -45,7 +45,8 @@ fn a_message_gives_its_payload_in_every_form() {
         assert_eq!((message.as_text(), message.kind()), (text, kind));
         assert_eq!((message.as_bytes().len(), message.as_bytes().is_empty()), (3, false));
         assert_eq!((message.as_bytes(), message.as_ref()), (&b"abc"[..], &b"abc"[..]));
-        let owned = message.to_owned();
+        let owned = message.into_owned();
+        assert_eq!((&message).into_owned(), owned);
         assert_eq!((owned.as_message(), owned.as_message().kind()), (message, kind));
         assert_eq!((owned.as_bytes(), Bytes::from(owned.clone())), (&b"abc"[..], "abc".into()));
         let kept = text.map(|text| OwnedMessage::Text(text.into()));
@@ -55,7 +56,7 @@ fn a_message_gives_its_payload_in_every_form() {
     assert!(Message::Text("").as_bytes().is_empty() && Message::Binary(b"").as_bytes().is_empty());
     assert_eq!(Message::from("abc"), Message::Text("abc"));
     assert_eq!(Message::from(&b"abc"[..]), Message::Binary(b"abc"));
-    let (text, binary) = (Message::Text("abc").to_owned(), Message::Binary(b"abc").to_owned());
+    let (text, binary) = (Message::Text("abc").into_owned(), Message::Binary(b"abc").into_owned());
     for from in ["abc".into(), OwnedMessage::from(&"abc".to_owned()), "abc".to_owned().into()] {
         assert_eq!(from, text);
     }

@@ -129,7 +129,7 @@ fn at_worst_a_kept_message_keeps_a_block_alive_and_a_copy_of_it_only_itself() {
     assert!(((KEEPERS - 1) * BLOCK..=most).contains(&kept), "{kept} bytes");
     let freed = -grown(|| {
         for message in &mut last {
-            *message = message.as_message().to_owned();
+            *message = message.as_message().into_owned();
         }
     });
     assert!(kept - freed <= KEEPERS * 10 + BLOCK + 64, "{kept} bytes, then {freed} fewer");

@@ -48,7 +48,7 @@ fn replayed(log: &Log, config: &Config) -> (Vec<OwnedMessage>, Connection) {
     let mut messages = Vec::new();
     let end = log.recording().replay(config, |_, event| {
         if let Event::Message(message) = event {
-            messages.push(message.to_owned());
+            messages.push(message.into_owned());
         }
     });
     (messages, end.unwrap())
@@ -142,7 +142,7 @@ fn a_blocking_session_replays_and_so_does_its_violation() {
     let mut received = Vec::new();
     let error = loop {
         match ws.recv() {
-            Ok(Some(message)) => received.push(message.to_owned()),
+            Ok(Some(message)) => received.push(message.into_owned()),
             Ok(None) => panic!("no violation"),
             Err(error) => break error,
         }
@@ -196,7 +196,7 @@ fn what_was_received_after_a_deadline_is_replayed() {
     let mut seen = Vec::new();
     text.parse::<Recording>().unwrap().replay_into(&mut connection, |_, event| {
         if let Event::Message(message) = event {
-            seen.push(message.to_owned());
+            seen.push(message.into_owned());
         }
     });
     assert_eq!(seen, ["a", "bcde", "j"].map(OwnedMessage::from));

@@ -85,7 +85,7 @@ impl<'a> Outbound<'a> {
     /// a [`Prepared`] is shared.
     pub fn into_owned(self) -> Outbound<'static> {
         let content = match self.content {
-            Content::Borrowed(message) => Content::Shared(message.to_owned()),
+            Content::Borrowed(message) => Content::Shared(message.into_owned()),
             Content::Vec(kind, bytes) => Content::Vec(kind, bytes),
             Content::Shared(message) => Content::Shared(message),
             Content::Prepared(message) => Content::Prepared(Cow::Owned(message.into_owned())),

@@ -97,7 +97,7 @@ fn a_message_and_its_answer_cost_one_read_and_one_write_and_no_call_for_a_timeou
         let mut ws = server(io.clone(), &config);
         ws.set_read_timeout(Some(ms(5000))).unwrap();
         for _ in 0..100 {
-            let message = ws.recv().unwrap().unwrap().to_owned();
+            let message = ws.recv().unwrap().unwrap().into_owned();
             ws.send(&message).unwrap();
         }
         let script = io.script();

@@ -43,10 +43,9 @@ async fn echo_impatiently(ws: &mut WebSocket<tokio::net::TcpStream>) -> Result<u
     let mut echoed = 0;
     loop {
         let message = match echoed % 3 {
-            0 => impatient!(ws.recv()).map(|message| message.map(Message::to_owned)),
-            1 => {
-                impatient!(ws.recv_to_reply()).map(|message| message.map(|r| r.message.to_owned()))
-            }
+            0 => impatient!(ws.recv()).map(|message| message.map(Message::into_owned)),
+            1 => impatient!(ws.recv_to_reply())
+                .map(|message| message.map(|r| r.message.into_owned())),
             _ => impatient!(ws.recv_owned()),
         };
         let Some(message) = message? else { break };

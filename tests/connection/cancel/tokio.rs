@@ -89,7 +89,7 @@ async fn recv_survives_being_dropped_at_every_poll() {
         let mut ws = stuttering(server, step);
         let mut got = vec![];
         while let Some(message) = fresh!(ws.recv()).unwrap() {
-            got.push(message.to_owned());
+            got.push(message.into_owned());
         }
         assert!(got == sent(), "server {server}, step {step}");
         assert!(fresh!(ws.recv()).unwrap().is_none());
@@ -105,7 +105,7 @@ async fn recv_reply_survives_being_dropped_at_every_poll_and_so_do_the_replies()
         while let Some(received) = fresh!(ws.recv_to_reply()).unwrap() {
             assert!(!received.info().more || step > 1);
             let _ = received.sender.feed(received.message).expect("room for a reply");
-            got.push(received.message.to_owned());
+            got.push(received.message.into_owned());
         }
         assert!(got == sent(), "server {server}, step {step}");
         assert!(check_output(ws.get_ref(), server) == sent(), "server {server}, step {step}");
@@ -121,7 +121,7 @@ async fn recv_event_survives_being_dropped_at_every_poll() {
         while let Some(event) = fresh!(ws.recv_event()).unwrap() {
             assert_eq!(closes, 0, "A34");
             match event {
-                Event::Message(message) => got.push(message.to_owned()),
+                Event::Message(message) => got.push(message.into_owned()),
                 Event::Ping(payload) => pings.push(payload.to_vec()),
                 Event::Pong(payload) => {
                     assert_eq!(payload, b"unasked");
@@ -169,10 +169,10 @@ async fn kinds_of_recv_can_be_mixed_between_polls() {
         loop {
             turn += 1;
             let polled = match turn % 4 {
-                0 => once!(ws.recv()).map(|r| r.unwrap().map(|m| m.to_owned())),
-                1 => once!(ws.recv_to_reply()).map(|r| r.unwrap().map(|m| m.message.to_owned())),
+                0 => once!(ws.recv()).map(|r| r.unwrap().map(|m| m.into_owned())),
+                1 => once!(ws.recv_to_reply()).map(|r| r.unwrap().map(|m| m.message.into_owned())),
                 2 => once!(ws.recv_owned()).map(Result::unwrap),
-                _ => once!(ws.recv_to_reply()).map(|r| r.unwrap().map(|m| m.message.to_owned())),
+                _ => once!(ws.recv_to_reply()).map(|r| r.unwrap().map(|m| m.message.into_owned())),
             };
             match polled {
                 Poll::Pending => {}
@@ -321,7 +321,7 @@ async fn all_calls_that_receive_on_a_split_reader_survive_being_dropped_at_every
         let ((mut reader, _writer), _) = split(server, step);
         let mut got = vec![];
         while let Some(received) = fresh!(reader.recv_to_reply()).unwrap() {
-            got.push(received.message.to_owned());
+            got.push(received.message.into_owned());
         }
         assert!(got == sent());
 
@@ -336,7 +336,7 @@ async fn all_calls_that_receive_on_a_split_reader_survive_being_dropped_at_every
         let (mut got, mut controls) = (vec![], 0);
         while let Some(event) = fresh!(reader.recv_event()).unwrap() {
             match event {
-                Event::Message(message) => got.push(message.to_owned()),
+                Event::Message(message) => got.push(message.into_owned()),
                 _ => controls += 1,
             }
         }
@@ -401,7 +401,7 @@ async fn both_halves_in_turn_survive_being_dropped_at_every_poll() {
                 }
             }
             match once!(reader.recv()) {
-                Poll::Ready(Ok(Some(message))) => got.push(message.to_owned()),
+                Poll::Ready(Ok(Some(message))) => got.push(message.into_owned()),
                 Poll::Ready(Ok(None)) => break,
                 Poll::Ready(Err(error)) => panic!("{error}"),
                 Poll::Pending => {}

@@ -42,7 +42,7 @@ fn hostile_messages_and_reasons_are_escaped_and_cut_in_a_log() {
                 let end = ws.watch(|event| {
                     shown.push(format!("{event:?}"));
                     if let Event::Message(message) = event {
-                        shown.push(format!("{message:?} {:?}", message.to_owned()));
+                        shown.push(format!("{message:?} {:?}", message.into_owned()));
                     }
                 });
                 shown.push(format!("{:?}", ws.connection().closed()));

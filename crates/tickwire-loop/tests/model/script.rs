@@ -200,7 +200,7 @@ impl Script<'_, '_> {
                 return self.reference.sent_to(net, &all, key, message, sent);
             }
             (Some(key), _) => net.send_keyed(to, key, message),
-            (_, 1) => net.send(to, message.to_owned()),
+            (_, 1) => net.send(to, message.into_owned()),
             _ => net.send(to, message),
         };
         self.reference.sent(net, to, key, message, result);
