@@ -152,6 +152,14 @@ impl Cause {
         (self.retry() == Retry::BackOff).then_some(asked)
     }
 
+    /// The only one that is silent.
+    pub(crate) const fn subscription(self) -> Option<usize> {
+        match self {
+            Self::SubscriptionUnanswered(at) | Self::NoData(at) => Some(at),
+            _ => None,
+        }
+    }
+
     pub(crate) const fn is_lapsed_certificate(self) -> bool {
         matches!(self, Self::CertificateExpired | Self::CertificateNotYetValid)
     }

@@ -248,8 +248,8 @@ impl<T> Settings<T> {
 /// A silent connection is not left at once. The line opens a successor, and the first *data* of
 /// the successor (of the silent subscription, if it is only one) ends the old connection. If the
 /// old one speaks first (any message; for a login, a subscription or its data, that), the successor
-/// goes. A successor that is silent itself is left, and the next one waits for its delay; for a
-/// successor `leave_after` does not count.
+/// goes. A successor that is silent itself, by any row of the table, is left, and the next one
+/// waits for its delay.
 ///
 /// The [heartbeat](tickwire::Config::heartbeat) of the connection finds a dead network earlier, and
 /// ends the connection. With `Subscription::leave_after` you need no
@@ -612,6 +612,7 @@ impl<T> Follower<T> {
         let run = &mut self.runs[at];
         let has_two = run.successor().is_some();
         self.retires |= has_two;
+        let before = followed.arbiter.bytes(); // `takes` may begin anew, which keeps nothing
         if followed.watch.per_connection {
             let mut older = run.current_mut().filter(|open| open.id != connection);
             if !followed.takes(connection, older.as_ref().map(|open| open.id)) {
@@ -624,7 +625,6 @@ impl<T> Follower<T> {
             }
         }
         let seat = run.find_mut(connection)?.seat_mut(subscription)?;
-        let before = followed.arbiter.bytes();
         let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
         let verdict = followed.arbiter.offer(line, numbers, now, own);
         followed.note_verdict(verdict, now);

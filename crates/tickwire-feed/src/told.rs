@@ -157,8 +157,9 @@ pub struct Subscription {
     /// Whether the exchange counts the numbers of each connection separately: `false` unless set.
     /// Then data is taken from one connection at a time, and other connections' data is
     /// [`Duplicate`](crate::Verdict::Duplicate). The follower switches at the first data of a
-    /// successor, and at the next data of any connection once the taken one is over. At the switch
-    /// [`Action::Restart`] comes, and then the message with which the new connection began.
+    /// successor, and at the next data of any connection once the taken one is over, or silent, or
+    /// silent in this subscription. At the switch [`Action::Restart`] comes, and then the message
+    /// with which the new connection goes on. If the silent one goes on first, there is none.
     pub per_connection: bool,
 }
 

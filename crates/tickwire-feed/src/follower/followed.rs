@@ -28,7 +28,8 @@ enum Taken {
     /// No data has come yet.
     None,
     From(ConnectionId),
-    Over,
+    /// It has ended, or is silent. If this one goes on, its count does too.
+    Over(ConnectionId),
 }
 
 pub(super) struct Followed<T> {
@@ -72,7 +73,8 @@ impl<T> Followed<T> {
             Taken::From(taken) if taken == from => return true,
             Taken::From(taken) if Some(taken) != replaces => return false,
             Taken::None => false,
-            Taken::From(_) | Taken::Over => true,
+            Taken::Over(taken) => taken != from,
+            Taken::From(_) => true,
         };
         if is_new {
             self.arbiter.begin_anew();
@@ -83,7 +85,7 @@ impl<T> Followed<T> {
 
     pub(super) fn note_over(&mut self, connection: ConnectionId) {
         if self.taken == Taken::From(connection) {
-            self.taken = Taken::Over;
+            self.taken = Taken::Over(connection);
         }
     }
 

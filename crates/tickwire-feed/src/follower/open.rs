@@ -77,8 +77,8 @@ impl Ask {
 #[derive(Clone, Copy)]
 struct Sent {
     first: Time,
-    /// Where the message that last sent it began.
-    last_by: usize,
+    /// Where the message that last sent it began, until another one begins there.
+    last_by: Option<usize>,
 }
 
 pub(super) struct Seat {
@@ -111,14 +111,22 @@ impl Seat {
     fn say(&mut self, start: usize, now: Time) {
         self.ask.say(now);
         let first = self.sent.map_or(now, |sent| sent.first);
-        self.sent = Some(Sent { first, last_by: start });
+        self.sent = Some(Sent { first, last_by: Some(start) });
         if self.watch.ask_after.is_none() {
             self.ask = Ask::No; // no answer is expected
         }
     }
 
     fn was_sent_by(&self, start: usize) -> bool {
-        self.sent.is_some_and(|sent| sent.last_by == start)
+        self.sent.is_some_and(|sent| sent.last_by == Some(start))
+    }
+
+    fn forget_message(&mut self, start: usize) {
+        if let Some(sent) = &mut self.sent
+            && sent.last_by == Some(start)
+        {
+            sent.last_by = None;
+        }
     }
 
     fn answer(&mut self, now: Time) {
@@ -266,6 +274,11 @@ impl Open {
             Say::Login => self.login.say(now),
             Say::Probe => self.probe.say(now),
             Say::Subscribe(range) => {
+                // An earlier message that began here may have been longer, and the answer to this
+                // one is none for the rest of it.
+                for seat in self.seats[range.start..].iter_mut().flatten() {
+                    seat.forget_message(range.start);
+                }
                 for seat in self.seats[range.start..].iter_mut().take(batch.max(1)) {
                     let due = seat.as_mut().filter(|seat| seat.ask.since().is_some());
                     let Some(seat) = due else { break }; // forgotten, or not due
@@ -347,21 +360,14 @@ impl Open {
     pub(super) const fn is_outdone_by(&self, incoming: &Incoming) -> bool {
         let Some(Silent { cause, .. }) = self.silent else { return false };
         let Incoming::Data { subscription, .. } = *incoming else { return false };
-        match cause {
-            Cause::SubscriptionUnanswered(at) | Cause::NoData(at) => at == subscription,
-            _ => true,
+        match cause.subscription() {
+            Some(at) => at == subscription,
+            None => true,
         }
     }
 
     /// The next time to look, or what did not come.
-    ///
-    /// A successor of a silent connection need not bring data of each subscription.
-    pub(super) fn look(
-        &mut self,
-        is_successor: bool,
-        timeouts: &Timeouts,
-        now: Time,
-    ) -> Result<Time, Cause> {
+    pub(super) fn look(&mut self, timeouts: &Timeouts, now: Time) -> Result<Time, Cause> {
         if self.silent.is_some() {
             return Ok(self.paced);
         }
@@ -373,13 +379,11 @@ impl Open {
         next = next.min(probe.map_err(|Unanswered| Cause::ProbeUnanswered)?);
         for (at, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
-            if !is_successor {
-                let gives_up_at = seat.gives_up_at().max(timeouts.grace);
-                if gives_up_at <= now {
-                    return Err(Cause::NoData(at));
-                }
-                next = next.min(gives_up_at);
+            let gives_up_at = seat.gives_up_at().max(timeouts.grace);
+            if gives_up_at <= now {
+                return Err(Cause::NoData(at));
             }
+            next = next.min(gives_up_at);
             let asked = seat.ask.look(seat.asks_at(), timeouts, now);
             next = next.min(asked.map_err(|Unanswered| Cause::SubscriptionUnanswered(at))?);
         }

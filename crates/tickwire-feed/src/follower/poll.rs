@@ -116,7 +116,7 @@ impl<T> Follower<T> {
                     open_lines(open, &say, &mut self.subscriptions);
                     return Some(Action::Send { connection, say });
                 }
-                match open.look(is_successor, &timeouts, now) {
+                match open.look(&timeouts, now) {
                     Ok(again) => due = due.min(again),
                     Err(cause) => silent = Some((connection, is_successor, cause)),
                 }
@@ -195,6 +195,13 @@ impl<T> Follower<T> {
         for (at, seat) in current.seats.iter_mut().enumerate() {
             let line = seat.as_mut().and_then(|seat| seat.line.take());
             self.closing.extend(line.map(|line| (at, line)));
+        }
+        for (at, followed) in self.subscriptions.iter_mut().enumerate() {
+            if let Some(followed) = followed
+                && cause.subscription().is_none_or(|silent| silent == at)
+            {
+                followed.note_over(current.id);
+            }
         }
         let lived = current.lived(now);
         let address = current.address;

@@ -4,6 +4,7 @@ mod badday;
 mod calls;
 mod days;
 mod epochs;
+mod hours;
 mod night;
 mod outages;
 mod refusal;
