@@ -107,6 +107,13 @@ impl Probe {
         Probe { role, env: Env::new(host, resource, Peer::default(), seed), left }
     }
 
+    /// The same with [these fields](Env::with_fields) in its requests.
+    #[must_use]
+    pub fn with_fields(mut self, fields: &[(String, String)]) -> Probe {
+        self.env = self.env.with_fields(fields);
+        self
+    }
+
     /// The next session to run, over a connection of its own; `None` when all is known. A peer
     /// that doesn't answer the first is asked no more.
     pub fn next_session(&mut self) -> Option<Session> {

@@ -128,6 +128,7 @@ pub struct Env {
     host: String,
     resource: String,
     pub(crate) peer: Peer,
+    pub(crate) fields: Vec<(String, String)>,
     seed: u64,
 }
 
@@ -135,7 +136,16 @@ impl Env {
     /// `host` is the value of Host (`localhost:9001`), `resource` the request target (`/`); both
     /// are unused for a tested client. The masking keys depend on `seed` and the case alone.
     pub fn new(host: &str, resource: &str, peer: Peer, seed: u64) -> Env {
-        Env { host: host.to_owned(), resource: resource.to_owned(), peer, seed }
+        Env { host: host.to_owned(), resource: resource.to_owned(), peer, fields: Vec::new(), seed }
+    }
+
+    /// Sends these fields in each request to a tested server, behind those of the case and unless
+    /// the case has one of that name: for a server that wants a token or a subprotocol. They are
+    /// secrets, so what a session shows has been sent is without them.
+    #[must_use]
+    pub fn with_fields(mut self, fields: &[(String, String)]) -> Env {
+        self.fields = fields.to_vec();
+        self
     }
 
     /// What is known of the peer.
@@ -215,6 +225,7 @@ pub struct Session {
     case: &'static Case,
     role: Role,
     peer: Peer,
+    fields: Vec<(String, String)>,
     plan: Plan,
     phase: Phase,
     actions: VecDeque<Action>,
@@ -278,6 +289,7 @@ impl Session {
             case,
             role,
             peer: env.peer.clone(),
+            fields: env.fields.clone(),
             phase: Phase::Head,
             actions: VecDeque::new(),
             steps: std::mem::take(&mut plan.steps).into(),
@@ -308,7 +320,7 @@ impl Session {
             session.conclude(Outcome::Skip(cause));
         } else if role == Role::Server {
             let head = session.plan.head.clone();
-            session.send_head(head);
+            session.send_head(&head);
             if session.plan.head_is_cut {
                 session.actions.push_back(Action::Shutdown);
             }
@@ -423,7 +435,10 @@ impl Session {
     }
 
     /// The head and what comes with it, in the pieces of the plan.
-    fn send_head(&mut self, mut bytes: Vec<u8>) {
+    fn send_head(&mut self, head: &[u8]) {
+        self.sent.add(head);
+        self.sent.add(&self.plan.behind);
+        let mut bytes = plan::with_fields(head, &self.fields);
         bytes.extend(&self.plan.behind);
         let piece = match self.plan.head_piece {
             0 => bytes.len().max(1),
@@ -433,7 +448,7 @@ impl Session {
             if place > 0 && self.plan.head_drips {
                 self.actions.push_back(Action::Pause(Wait::round_trips(1)));
             }
-            self.send(bytes.to_vec());
+            self.actions.push_back(Action::Send(bytes.to_vec()));
         }
     }
 
@@ -909,7 +924,8 @@ impl Session {
             return;
         }
         self.seen.opened = true;
-        let violations = server_violations(&head, &self.plan.head);
+        let request = plan::with_fields(&self.plan.head, &self.fields);
+        let violations = server_violations(&head, &request);
         if let Expect::Refuse(_) = self.plan.expect {
             self.bad("the server upgrades");
             return;
@@ -1021,7 +1037,7 @@ impl Session {
         self.seen.agreed = response.and_then(|(head, _)| agreed(&head));
         self.seen.opened = true;
         let head = plan::with_accept(&self.plan.head, &key);
-        self.send_head(head);
+        self.send_head(&head);
         self.open(&[]);
     }
 

@@ -12,7 +12,7 @@ use crate::{
     drive::{Pace, drive},
     options::Options,
     output::{Outputs, print, tell},
-    run,
+    run::{self, Place},
     signals::Interrupts,
     stream::{Input, Stream},
     tls,
@@ -342,7 +342,7 @@ impl Suite<'_> {
             say(stream, head, ""); // a case that is skipped
         }
         if self.options.hex {
-            run::hex(&session, self.options);
+            run::hex(&session, &Place::default(), self.options);
         }
         let mut agents = self.agents();
         if let Some(agent) = agents.get_mut(name).filter(|agent| agent.open > 0) {
@@ -352,7 +352,7 @@ impl Suite<'_> {
     }
 
     fn env(&self, probe: &Probe) -> Env {
-        run::env("", "", probe, self.options)
+        run::env(&Place::default(), probe, self.options)
     }
 
     fn probe(&self, stream: &mut Stream, head: &Head, bytes: &[u8], name: &str) {

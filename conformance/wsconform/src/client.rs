@@ -4,7 +4,7 @@ use crate::{
     Error,
     options::Options,
     output::Outputs,
-    run::{self, Target},
+    run::{self, Place, Target},
     stream::Stream,
     tls,
 };
@@ -42,7 +42,7 @@ pub(crate) fn test(
     }
     let name = options.name.as_deref().unwrap_or(&command);
     let client = Client { words, tls: tls::server(options)?, started: Mutex::default() };
-    run::test(&client, name, ("", ""), options, outputs)
+    run::test(&client, name, &Place::default(), options, outputs)
 }
 
 /// A connection, and the command at its other end.

@@ -1,6 +1,7 @@
 //! Tests a WebSocket server or client, case by case. The README beside this package says how to
 //! read the results; `wsconform --help` says how to call it.
 
+mod admission;
 mod autobahn;
 mod client;
 mod drive;

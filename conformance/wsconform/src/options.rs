@@ -28,6 +28,12 @@ What is run:
   --jobs N          cases that talk with the peer at one time, 1 to 64 [8]; with 1, no other is open
   --seed N          of masking keys and drawn data [0]
 
+What a server wants to see (no report shows it):
+  --header 'NAME: VALUE'   in each request, unless the case has that header; may be repeated
+  --subprotocol NAME       offered in the same way; may be repeated
+  --origin ORIGIN          the page that the requests come from
+  ws://USER:PASSWORD@..    in the URL, % before two digits as usual: basic authentication
+
 What comes out:
   --json FILE       the report
   --html FILE       the report as a page
@@ -37,7 +43,8 @@ What comes out:
   --name NAME       what the report calls the target [the URL or the command]
 
 TLS:
-  --ca FILE         trust the certificates of this PEM file, not those of the web
+  --ca FILE         trust the certificates of this PEM file, not those of the web: authorities, or
+                    the very one that the server has
   --insecure        trust any certificate
   --cert FILE --key FILE   with `client`: serve wss; both or none
 
@@ -73,6 +80,9 @@ pub(crate) struct Options {
     pub(crate) wait: Duration,
     pub(crate) jobs: usize,
     pub(crate) seed: u64,
+    pub(crate) headers: Vec<String>,
+    pub(crate) subprotocols: Vec<String>,
+    pub(crate) origin: Option<String>,
     pub(crate) json: Option<String>,
     pub(crate) html: Option<String>,
     pub(crate) tap: bool,
@@ -146,7 +156,9 @@ impl Command {
             Command::List => ("--list", &[CHOICE, &["list"]]),
             Command::Explain(_) => ("--explain", &[&["explain"]]),
             Command::Html(_) => ("html", &[]),
-            Command::Server(_) => ("server", &[CHOICE, RUN, &["jobs", "wait", "ca", "insecure"]]),
+            Command::Server(_) => {
+                ("server", &[CHOICE, RUN, ADMISSION, &["jobs", "wait", "ca", "insecure"]])
+            }
             Command::Client(_) => {
                 ("client -- COMMAND", &[CHOICE, RUN, &["jobs", "wait", "cert", "key"]])
             }
@@ -162,6 +174,9 @@ impl Command {
 
 /// Options of which cases are meant.
 const CHOICE: &[&str] = &["case", "group", "except"];
+
+/// Options for a server that does not let everybody in.
+const ADMISSION: &[&str] = &["header", "subprotocol", "origin"];
 
 /// Options of every run.
 const RUN: &[&str] = &["no-echo", "seed", "json", "html", "tap", "hex", "expect", "name"];
@@ -200,6 +215,9 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("wait") => options.wait = Duration::from_secs(number(&mut parser, "--wait")?),
             Long("jobs") => options.jobs = number(&mut parser, "--jobs")?,
             Long("seed") => options.seed = number(&mut parser, "--seed")?,
+            Long("header") => options.headers.push(parser.value()?.string()?),
+            Long("subprotocol") => options.subprotocols.push(parser.value()?.string()?),
+            Long("origin") => options.origin = Some(parser.value()?.string()?),
             Long("json") => options.json = Some(parser.value()?.string()?),
             Long("html") => options.html = Some(parser.value()?.string()?),
             Long("tap") => options.tap = true,

@@ -11,6 +11,7 @@
 
 use crate::{
     Error,
+    admission::{Admission, advice},
     drive::{Pace, SILENT, drive},
     live::Live,
     options::Options,
@@ -52,6 +53,16 @@ pub(crate) trait Target: Sync {
     fn abandon(&self) {}
 }
 
+/// Where a tested server is. Of a client nothing is known before it connects.
+#[derive(Default)]
+pub(crate) struct Place {
+    /// The value of Host.
+    pub(crate) host: String,
+    /// The request target.
+    pub(crate) resource: String,
+    pub(crate) admission: Admission,
+}
+
 /// What counts for nothing beside that.
 const SMALL: u64 = 64 << 10;
 
@@ -64,12 +75,11 @@ const DOUBT: Duration = Duration::from_secs(5);
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// Tests a target and writes its report, also at an interrupt. `name` is what the report calls it;
-/// `host` and `resource` are those of requests to a tested server.
+/// Tests a target and writes its report, also at an interrupt. `name` is what the report calls it.
 pub(crate) fn test<T: Target>(
     target: &T,
     name: &str,
-    place: (&str, &str),
+    place: &Place,
     options: &Options,
     outputs: &Outputs<'_>,
 ) -> Result<bool, Error> {
@@ -77,6 +87,7 @@ pub(crate) fn test<T: Target>(
     let interrupts = Interrupts::new()?;
     let live = Live::new(Report::new(name, target.role(), Peer::default()), chosen.len());
     let live = &live;
+    let finish = |report| outputs.finish(&place.admission.report_without(report));
     let (done, ended) = channel();
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -84,12 +95,11 @@ pub(crate) fn test<T: Target>(
         });
         loop {
             match ended.recv_timeout(Interrupts::LOOK) {
-                Ok(report) => return outputs.finish(&report?),
+                Ok(report) => return finish(report?),
                 Err(RecvTimeoutError::Timeout) if interrupts.came() => {
                     target.abandon();
                     Progress::end();
-                    let report = live.stopped("interrupted".to_owned(), false);
-                    crate::exit(&outputs.finish(&report));
+                    crate::exit(&finish(live.stopped("interrupted".to_owned(), false)));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err("the run has panicked".into()),
@@ -101,13 +111,15 @@ pub(crate) fn test<T: Target>(
 /// The probe and the cases.
 fn run<T: Target>(
     target: &T,
-    (host, resource): (&str, &str),
+    place: &Place,
     chosen: Vec<&'static Case>,
     options: &Options,
     live: &Live,
 ) -> Result<Report, Error> {
     let name = live.report().target;
-    let mut probe = Probe::new(target.role(), host, resource, options.seed);
+    let mut probe = Probe::new(target.role(), &place.host, &place.resource, options.seed)
+        .with_fields(&place.admission.fields);
+    let mut refusal = None;
     let mut pace = Pace::default();
     let alone = Turns::new(1);
     let until = Instant::now() + options.wait;
@@ -121,16 +133,19 @@ fn run<T: Target>(
         let driven = drive(&mut session, connection.as_mut(), &pace, &mut alone.next());
         pace.learn(&driven);
         probe.learn(&session);
+        refusal = session.observed().head.clone().filter(|_| !probe.peer().opens);
         lock(&live.report).peer = probe.peer().clone();
     }
     if !probe.peer().opens {
         let fault = probe.peer().fault.as_deref().unwrap_or("no answer");
-        return Err(format!("{name} did not open a WebSocket: {fault}").into());
+        let advice = refusal.as_ref().map(advice).unwrap_or_default();
+        let why = format!("{name} did not open a WebSocket: {fault}{advice}");
+        return Err(place.admission.without(&why).into());
     }
     let progress = Progress::new(&name, chosen.len(), options);
     let runner = Runner {
         target,
-        env: env(host, resource, &probe, options),
+        env: env(place, &probe, options),
         probe,
         pace,
         budget: Budget::new(),
@@ -154,7 +169,7 @@ fn run<T: Target>(
                 if let Ok(Ran { session, .. }) = &ran
                     && options.hex
                 {
-                    hex(session, options);
+                    hex(session, place, options);
                 }
                 progress.step();
             } else {
@@ -181,24 +196,25 @@ fn run<T: Target>(
 }
 
 /// The environment of the cases; with `--no-echo` that of a peer that sends nothing back.
-pub(crate) fn env(host: &str, resource: &str, probe: &Probe, options: &Options) -> Env {
+pub(crate) fn env(place: &Place, probe: &Probe, options: &Options) -> Env {
     let mut peer = probe.peer().clone();
     if options.no_echo {
         peer.echo_text = None;
         peer.echo_binary = None;
     }
-    Env::new(host, resource, peer, options.seed)
+    let env = Env::new(&place.host, &place.resource, peer, options.seed);
+    env.with_fields(&place.admission.fields)
 }
 
 /// Prints what went both ways: in TAP as comments.
-pub(crate) fn hex(session: &Session, options: &Options) {
+pub(crate) fn hex(session: &Session, place: &Place, options: &Options) {
     let start = if options.tap { "# " } else { "" };
     let id = &session.case().id;
     let sent = session.sent_hex();
     let received = session.received_hex();
     let lines = format!("{start}{id} sent     {sent}\n{start}{id} received {received}\n");
     // Standard output that takes no more is an error of the report behind it.
-    let _ = print(&lines);
+    let _ = print(&place.admission.without(&lines));
 }
 
 /// A line on standard error, so that somebody who waits knows for what. On a terminal it counts.

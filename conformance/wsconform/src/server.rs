@@ -2,9 +2,10 @@
 
 use crate::{
     Error,
+    admission::Admission,
     options::Options,
     output::Outputs,
-    run::{self, Target},
+    run::{self, Place, Target},
     stream::Stream,
     tls,
 };
@@ -31,6 +32,7 @@ struct Server {
 }
 
 pub(crate) fn test(url: &str, options: &Options, outputs: &Outputs<'_>) -> Result<bool, Error> {
+    let (url, credentials) = without_credentials(url);
     let bad = || format!("{url} is no URL of the form ws://HOST[:PORT][/PATH] or wss://..");
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
     let secure = match scheme {
@@ -54,8 +56,23 @@ pub(crate) fn test(url: &str, options: &Options, outputs: &Outputs<'_>) -> Resul
     let found = (host.as_str(), port).to_socket_addrs();
     let addresses = found.map_err(|error| format!("no address of {host}: {error}"))?.collect();
     let tls = if secure { Some(tls::client(options)?) } else { None };
-    let name = options.name.as_deref().unwrap_or(url);
-    run::test(&Server { host, addresses, tls }, name, (authority, &resource), options, outputs)
+    let admission = Admission::new(options, credentials.as_deref())?;
+    let place = Place { host: authority.to_owned(), resource, admission };
+    let name = options.name.as_deref().unwrap_or(&url);
+    run::test(&Server { host, addresses, tls }, name, &place, options, outputs)
+}
+
+/// The URL, and what stands before the host.
+fn without_credentials(url: &str) -> (String, Option<String>) {
+    let start = url.find("://").map_or(0, |place| place + 3);
+    let end = url[start..].find(['/', '?']).map_or(url.len(), |place| start + place);
+    match url[start..end].rfind('@') {
+        Some(at) => {
+            let (before, host) = (&url[start..start + at], &url[start + at + 1..]);
+            (format!("{}{host}", &url[..start]), Some(before.to_owned()))
+        }
+        None => (url.to_owned(), None),
+    }
 }
 
 impl Target for Server {
@@ -95,7 +112,13 @@ impl Server {
     fn secured(&self, stream: Stream) -> Result<Stream, Error> {
         match &self.tls {
             Some(config) => {
-                Ok(stream.with_client_tls(tls::client_session(config, &self.host)?, SHAKE)?)
+                let session = tls::client_session(config, &self.host)?;
+                stream.with_client_tls(session, SHAKE).map_err(|error| {
+                    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+                    let is_distrust = matches!(cause, Some(rustls::Error::InvalidCertificate(_)));
+                    let advice = if is_distrust { "; see --ca and --insecure" } else { "" };
+                    format!("TLS: {error}{advice}").into()
+                })
             }
             None => Ok(stream),
         }

@@ -4,7 +4,10 @@ use crate::{Error, options::Options};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, ServerConfig,
     ServerConnection, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, ring},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
@@ -15,23 +18,26 @@ pub(crate) fn client(options: &Options) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?;
-    let mut config = if options.insecure {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-            .with_no_client_auth()
-    } else {
-        let mut roots = RootCertStore::empty();
-        match &options.ca {
-            Some(file) => {
-                for certificate in certificates(file)? {
-                    roots.add(certificate)?;
-                }
+    let mut roots = RootCertStore::empty();
+    let mut named = Vec::new();
+    match &options.ca {
+        Some(file) => {
+            named = certificates(file)?;
+            for certificate in &named {
+                roots.add(certificate.clone())?;
             }
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         }
-        builder.with_root_certificates(roots).with_no_client_auth()
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    let authorities = match options.insecure {
+        true => None,
+        false => Some(
+            WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build()?,
+        ),
     };
+    let trust = Trust { provider, named, authorities };
+    let mut config =
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(trust)).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -68,20 +74,32 @@ fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(all.map_err(named)?)
 }
 
-/// `--insecure`: any certificate will do. The signatures of the handshake are checked.
+/// Which certificates will do. The signatures of the handshake are checked in any case.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct Trust {
+    provider: Arc<CryptoProvider>,
+    /// Those of `--ca`. A server that has one of them is the one that is meant: as OpenSSL makes
+    /// them, they are authorities too, which webpki takes for no server's.
+    named: Vec<CertificateDer<'static>>,
+    /// `None`: any certificate will do.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+}
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        match &self.authorities {
+            Some(authorities) if !self.named.contains(certificate) => {
+                authorities.verify_server_cert(certificate, chain, name, ocsp, now)
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -90,7 +108,7 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
@@ -100,11 +118,11 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

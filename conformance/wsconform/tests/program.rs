@@ -1,5 +1,7 @@
 //! The program against a small correct peer, and against peers with one flaw each.
 
+#[path = "program/admission.rs"]
+mod admission;
 #[path = "../../cases/tests/support/mod.rs"]
 mod support;
 

@@ -3,7 +3,7 @@
 #[path = "../../cases/tests/support/mod.rs"]
 mod support;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     crypto::ring,
@@ -28,8 +28,12 @@ struct Files {
 }
 
 fn files(name: &str) -> Files {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    files_of(name, CertificateParams::new(["localhost".to_owned()]).unwrap())
+}
+
+fn files_of(name: &str, params: CertificateParams) -> Files {
+    let signing_key = KeyPair::generate().unwrap();
+    let cert = params.self_signed(&signing_key).unwrap();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let file = |end| folder.join(format!("{}-{name}-{end}.pem", std::process::id()));
     let files = Files { cert: file("cert"), key: file("key") };
@@ -113,7 +117,20 @@ fn a_server_is_tested_over_tls_if_its_certificate_is_trusted() {
         let output = run(trust);
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));
         assert!(text(&output).contains("invalid peer certificate"), "{}", text(&output));
+        assert!(text(&output).contains("; see --ca and --insecure"), "{}", text(&output));
     }
+}
+
+/// `openssl req -x509` makes an authority of it, which is no server's certificate to webpki.
+#[test]
+fn a_certificate_that_is_its_own_authority_is_taken_if_it_is_named() {
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let files = files_of("authority", params);
+    let url = serve(&files);
+    let ca = files.cert.to_str().unwrap();
+    let output = program(&["server", &url, "--case", "F-202", "--ca", ca]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
 /// Not a test: the command of the test below.

@@ -601,6 +601,26 @@ fn plain_head(
     text.chars().map(|c| c as u8).collect()
 }
 
+/// The request with these fields behind its own, without those that it has itself. A head without an
+/// end stays as it is.
+pub(crate) fn with_fields(head: &[u8], fields: &[(String, String)]) -> Vec<u8> {
+    let start = head.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let Some(end) = head[start..].windows(4).position(|four| four == b"\r\n\r\n") else {
+        return head.to_vec();
+    };
+    let (before, behind) = head.split_at(start + end + 2);
+    let text = String::from_utf8_lossy(before).to_ascii_lowercase();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.split(':').next()).collect();
+    let mut all = before.to_vec();
+    for (name, value) in fields {
+        if !names.iter().any(|other| other.trim().eq_ignore_ascii_case(name)) {
+            all.extend(format!("{name}: {value}\r\n").bytes());
+        }
+    }
+    all.extend(behind);
+    all
+}
+
 /// The response with the accept value for this key.
 pub(crate) fn with_accept(head: &[u8], key: &str) -> Vec<u8> {
     let text: String = head.iter().map(|&byte| char::from(byte)).collect();
