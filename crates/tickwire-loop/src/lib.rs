@@ -54,8 +54,5 @@ pub use self::{
     timers::Timer,
 };
 
-/// How to build a program on the loop, and how the loop compares with other ways.
-///
 #[cfg(any(doc, doctest))]
-#[doc = include_str!("../DESIGN.md")]
-pub mod design {}
+pub mod design;
