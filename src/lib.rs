@@ -100,8 +100,8 @@
 //! | [`fail`](Connection::fail) | the peer broke a rule of yours | behind everything fed; at once, if the stream is blocked | is written; if the stream is blocked, as with `leave` | is dropped, and so is what has arrived | a few seconds |
 //!
 //! Afterwards [`closed`](Connection::closed) says how it ended, and
-//! [`is_written`](Sender::is_written) what the peer may have. To drop a WebSocket is none of the
-//! four: it sends no Close.
+//! [`is_written`](Sender::is_written) what the peer may have. Dropping a WebSocket sends no
+//! Close.
 //!
 //! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
 //! `futures_io` has no [`connect`]. It has `into_split_with` instead of [`into_split`]. `blocking`

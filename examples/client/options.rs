@@ -30,8 +30,8 @@ A line goes out as a text message, but for those that begin with a slash:
 
 Any other line that begins with a slash is an error, and is not sent.
 
-Text is printed with its control characters escaped, so that a message is a line, binary messages
-in hex behind `binary: `, the peer's Close behind `closed: `.
+Each message is one line. Text: control characters escaped. Binary: `binary: ` and hex. Close:
+`closed: `.
 
 The exit status is
 

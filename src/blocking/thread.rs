@@ -19,12 +19,14 @@ use std::{
     time::Duration,
 };
 
-/// Of a whole connection, set before its first blocking read with a deadline; the reader of a split
-/// one sets its `longest_wait`, which is at most this. A read blocks only if no deadline passes
-/// within it plus [`MARGIN`]. With a longer time fewer reads would block, and each that must not
-/// costs a `poll(2)`; a shorter one would wake idle threads more often.
+/// The read timeout that a whole connection sets before it first blocks with a deadline running.
+/// The reader of a split connection uses `longest_wait` instead, which is never longer.
+///
+/// A read blocks only if no deadline passes within it plus [`MARGIN`]. With a longer time fewer
+/// reads would block, and each that must not costs a `poll(2)`; a shorter one would wake idle
+/// threads more often.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// By which a blocking read may exceed its timeout: two steps of the operating system's clock, of
+/// How far a blocking read may overrun its timeout: two steps of the operating system's clock, of
 /// at most 10 ms each.
 const MARGIN: Duration = Duration::from_millis(20);
 

@@ -168,9 +168,9 @@ impl Out {
         let told = match inbound {
             None => tx.handle_timeout(now),
             Some(inbound) => match self.recv_error {
-                // In a split connection the writer's `poll_stall` has found this error and broken
-                // the sender; the receiver does not have it yet. Nor has the peer's Close come: the
-                // phase would be `Over`, in which no deadline runs, and no reader would call this.
+                // The writer found this error first (`poll_stall`) and broke the sender, so pass it
+                // on to the receiver. We can't be past the peer's Close here: that phase has no
+                // deadlines, and nobody would have called us.
                 Some(error) if inbound.receiver().failure().is_none() => {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)

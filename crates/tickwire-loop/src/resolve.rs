@@ -9,9 +9,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 use tickwire::Time;
 
-/// If 32 names get no answer and keep their threads, for example, 32 are left for others.
+/// The most threads. A name that gets no answer keeps its thread, so a few dead names must not use
+/// them all.
 const THREADS: usize = 64;
-/// That are looked up, or wait for a thread.
+/// The most names that are looked up or wait for a thread.
 const NAMES: usize = 1024;
 /// After a lookup's first dial, all its dials give up. glibc gives up three silent name servers
 /// after the same time.

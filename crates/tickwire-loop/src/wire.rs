@@ -383,7 +383,7 @@ impl Wire {
         }
     }
 
-    /// Whether the stream accepts bytes again, though no `Note` has come yet.
+    /// Asks the system whether the stream accepts bytes again; no `Note` has said so yet.
     pub(crate) fn accepts_again(&mut self, system: &mut System) -> bool {
         // After a failed write, no write succeeds.
         let again = !self.writable && self.broken.is_none() && system.accepts_again(&self.stream);

@@ -54,8 +54,9 @@ impl Session {
         }
     }
 
-    /// `end`, 0 before the call, has the bytes copied even after a panic. An `Opening` has nothing
-    /// left to decrypt: [`process`](Self::process) has decrypted all whole records.
+    /// Counts the bytes it has copied in `end`, so that the count survives a panic. Pass 0. An
+    /// `Opening` has nothing left to decrypt: [`process`](Self::process) has decrypted all whole
+    /// records.
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),

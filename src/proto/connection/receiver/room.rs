@@ -74,8 +74,8 @@ impl Receiver {
         }
     }
 
-    /// The most that [`buffer_len`](Self::buffer_len) can be after the next read, in bytes, unless
-    /// the read inflates: that takes up to [`max_message`](Config::max_message). Call it after
+    /// An upper bound, in bytes, on [`buffer_len`](Self::buffer_len) after the next read. A read
+    /// that inflates may need up to [`max_message`](Config::max_message) more. Call it after
     /// [`step`](crate::Connection::step) has returned [`NeedInput`](crate::Step::NeedInput). A
     /// buffer that you lend before the read may have up to [`wanted_len`](Self::wanted_len) bytes.
     pub fn grown_len(&self) -> usize {

@@ -139,9 +139,8 @@ impl Sender {
     /// chunk ends inside a character. On an error nothing was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
-        // The room after the state, because `Full` makes the caller try again, which is of no use
-        // if this half is closed. The text after the room, so that one that is refused with `Full`
-        // and fed again is checked only once.
+        // Check the state first: `Full` invites a retry, which is pointless once we are closed.
+        // Check UTF-8 last, so that a chunk refused with `Full` is validated only once.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),

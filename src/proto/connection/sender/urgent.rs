@@ -166,9 +166,9 @@ impl Urgent {
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
         }
-        // Only once all control frames that overtook before are written: if new ones joined them at
-        // each write, a flood of Pings would let the buffer grow, which `MAX_PONGS`, a bound on
-        // those that wait, would not stop, and `beat_written` would stay `false`.
+        // Wait until the last batch of control frames is written. `MAX_PONGS` bounds only the Pongs
+        // that wait here, so if we placed more at every write, a flood of Pings would grow the
+        // buffer, and `beat_written` would never become true.
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }

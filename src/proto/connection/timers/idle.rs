@@ -21,8 +21,8 @@ struct Look {
     at: Time,
     /// [`Sender::data_mark`] at this look.
     mark: u64,
-    /// When the interval began. If a message was fed since the previous look, this is that look: so
-    /// the idle message may leave early, by up to the time between two looks.
+    /// When the interval began: at this look, or at the previous one if a message was fed in
+    /// between. So the idle message may be early by the time between two looks.
     since: Time,
 }
 
