@@ -67,8 +67,12 @@ fn complain(line: fmt::Arguments<'_>) {
 async fn talk(options: &Options) -> Result<u8> {
     let fail = |error| -> Box<dyn error::Error> {
         match error {
-            Error::Refused(_) => Box::new(error), // its text names the server
-            _ => format!("{}: {error}", options.request.target().host_header()).into(),
+            Error::Refused(_) => Box::new(error), // its text says "server"
+            _ => {
+                let (name, text) = (options.request.target().host_header(), error.to_string());
+                // An error of dialing has the address, which may be all that the URL has.
+                if text.contains(name) { text } else { format!("{name}: {text}") }.into()
+            }
         }
     };
     let Some(file) = &options.record else {

@@ -56,7 +56,7 @@ Usage: market_feed [OPTIONS]
   --clients N         subscribers, without --listen [50]
   --rate N            ticks a second, each of which goes to every subscriber [1000]
   --seconds S         how long (else 3 for each run; with --listen, until ctrl-c)
-  --help              this
+  --help              this text
 ";
 
 /// The length of a run that compares.

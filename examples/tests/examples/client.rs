@@ -249,7 +249,11 @@ fn a_failed_connection_is_one_line_of_the_client_and_exit_code_1() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (code, _, errors) = client(&[&format!("ws://{closed}")], b"hi\n");
     assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
-    assert!(errors[0].starts_with(&format!("error: {closed}: ")), "{errors:?}");
+    assert!(errors[0].starts_with("error: Connection refused"), "{errors:?}");
+    assert!(errors[0].ends_with(&format!(", dialing {closed}")), "{errors:?}");
+
+    let (_, _, errors) = client(&[&format!("ws://localhost:{}", closed.port())], b"hi\n");
+    assert!(errors[0].starts_with(&format!("error: localhost:{}: ", closed.port())), "{errors:?}");
 
     let (code, _, errors) = against(&[], b"", |mut stream| {
         read_head(&mut stream);
