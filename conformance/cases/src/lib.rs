@@ -10,6 +10,7 @@
 //! | [`session`] | one connection of one case |
 //! | [`probe`] | what is learnt of a peer before the cases run |
 //! | [`judge`] | the reader of what a peer sends |
+//! | [`protocol`] | the table of an open connection, its machine, and the words that hold an end to it |
 //! | [`report`] | results: JSON, TAP, terminal, HTML |
 //! | [`expect`] | the file of known failures |
 //! | [`vectors`] | the vectors as JSON, for the tests of an implementation |
@@ -19,6 +20,7 @@ pub mod expect;
 pub mod judge;
 mod plan;
 pub mod probe;
+pub mod protocol;
 pub mod report;
 mod script;
 pub mod session;

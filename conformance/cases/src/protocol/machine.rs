@@ -1,0 +1,373 @@
+//! The machine of one end: each state, each event, and what has to happen.
+
+use std::collections::HashMap;
+
+use super::{Call, Event, Frame, Member, Row, Table, table};
+use crate::Role;
+
+/// A state of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// What it has received.
+    pub receiving: &'static str,
+    /// What it has sent; `closed` once receiving is over.
+    pub sending: &'static str,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} / {}", self.receiving, self.sending)
+    }
+}
+
+/// The machine of one end.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The first is the one after the opening handshake.
+    pub states: Vec<State>,
+    /// What may happen in each.
+    pub events: Vec<&'static Event>,
+    pub(super) moves: Vec<Move>,
+}
+
+/// What an event does in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The number of the next state.
+    pub next: usize,
+    /// For each member of the event, the right answers.
+    pub answers: Vec<Vec<Answer>>,
+    /// For each member, the bytes that it adds to a message of the peer.
+    pub adds: Vec<Vec<u8>>,
+    /// A message of the peer begins.
+    pub begins: bool,
+}
+
+/// A right answer to an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What the application gets.
+    pub delivers: Option<Delivered>,
+    /// What the peer gets, in order.
+    pub sends: Vec<Sent>,
+    /// With which error receiving ends, or the call returns.
+    pub error: Option<&'static str>,
+    /// The stream is dropped.
+    pub drops: bool,
+    /// The word of the RFC: must, should, may; or open.
+    pub level: &'static str,
+    /// Where it stands; RFC 6455 if no other RFC is named.
+    pub section: &'static str,
+}
+
+/// What the application gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// The message whose bytes the moves since its begin have added.
+    Message {
+        /// It is a text.
+        text: bool,
+    },
+    /// A Ping with its payload.
+    Ping(Vec<u8>),
+    /// A Pong with its payload.
+    Pong(Vec<u8>),
+    /// A Close with its body.
+    Close(Vec<u8>),
+}
+
+/// What the peer gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// A data frame, its first byte and its payload, before compression.
+    Data(u8, Vec<u8>),
+    /// A Ping with its payload.
+    Ping(Vec<u8>),
+    /// A Pong with its payload.
+    Pong(Vec<u8>),
+    /// A Close with this code, if any. No RFC fixes the reason.
+    Close(Option<u16>),
+    /// The end of the stream.
+    Fin,
+}
+
+impl Answer {
+    /// Whether nobody could tell them apart.
+    fn equals(&self, other: &Self) -> bool {
+        let Self { delivers, sends, error, drops, .. } = self;
+        (delivers, sends, error, drops)
+            == (&other.delivers, &other.sends, &other.error, &other.drops)
+    }
+}
+
+impl Move {
+    /// Whether no answer is right to both, whichever member it is.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        self.answers
+            .iter()
+            .zip(&other.answers)
+            .all(|(here, there)| !here.iter().any(|a| there.iter().any(|b| a.equals(b))))
+    }
+}
+
+impl Machine {
+    /// The machine of an end of this role, which has agreed to permessage-deflate or not, and to
+    /// which the events happen that `may` lets pass.
+    ///
+    /// # Panics
+    ///
+    /// If the table says nothing of an event in a state, or leads from there to two states.
+    pub fn new(role: Role, agreed: bool, may: impl Fn(&Event) -> bool) -> Self {
+        let table = table();
+        let events: Vec<_> = table.events.iter().filter(|event| may(event)).collect();
+        let mut states = vec![State { receiving: "between", sending: "open" }];
+        let mut numbers = HashMap::from([(states[0], 0)]);
+        let mut moves = Vec::new();
+        let mut at = 0;
+        while at < states.len() {
+            let end = End { table, role, agreed, state: states[at] };
+            for event in &events {
+                let (next, mut made) = end.moves(event);
+                made.next = *numbers.entry(next).or_insert_with(|| {
+                    states.push(next);
+                    states.len() - 1
+                });
+                moves.push(made);
+            }
+            at += 1;
+        }
+        Self { states, events, moves }
+    }
+
+    /// What this event does in this state.
+    pub fn at(&self, state: usize, event: usize) -> &Move {
+        &self.moves[state * self.events.len() + event]
+    }
+}
+
+/// What a row's conditions and its words about a message refer to.
+#[derive(Default)]
+struct Facts {
+    no_deflate: bool,
+    no_utf8: bool,
+    /// The state in a message behind the event.
+    inside: Option<&'static str>,
+    deflated: bool,
+    text: bool,
+    adds: Vec<u8>,
+}
+
+struct End {
+    table: &'static Table,
+    role: Role,
+    agreed: bool,
+    state: State,
+}
+
+impl End {
+    fn moves(&self, event: &Event) -> (State, Move) {
+        let mut next = None;
+        let mut made = Move { next: 0, answers: Vec::new(), adds: Vec::new(), begins: false };
+        for member in &event.members {
+            let facts = self.facts(event, member);
+            let rows = self.rows(event, member, &facts);
+            assert!(!rows.is_empty(), "no rule for {} in {}", event.name, self.state);
+            let answers = rows.iter().map(|row| self.answer(row, member, &facts));
+            let (states, answers): (Vec<_>, Vec<_>) = answers.unzip();
+            let there = *next.get_or_insert(states[0]);
+            let one = states.iter().all(|state| *state == there);
+            assert!(one, "{} in {}: two next states", event.name, self.state);
+            made.answers.push(answers);
+            made.adds.push(facts.adds);
+        }
+        made.begins = self.table.has("starts", event.kind);
+        (next.expect("an event has a member"), made)
+    }
+
+    fn facts(&self, event: &Event, member: &Member) -> Facts {
+        match member {
+            Member::Frame(frame) if self.table.has("data", event.kind) => {
+                self.received(event, frame)
+            }
+            Member::Call(call) if event.kind.starts_with("chunk") => self.chunk(event, call),
+            _ => Facts::default(),
+        }
+    }
+
+    fn received(&self, event: &Event, frame: &Frame) -> Facts {
+        let starts = self.table.has("starts", event.kind);
+        let within = self.state.receiving;
+        let bare = within.strip_prefix("deflated ");
+        let deflated = if starts { event.deflated && self.agreed } else { bare.is_some() };
+        let before = if starts { event.kind.trim_end_matches('.') } else { bare.unwrap_or(within) };
+        let last = !event.kind.ends_with("..") && event.kind != "..more";
+        let bytes = match (&frame.inflates, deflated) {
+            (_, false) => Some(&frame.payload),
+            (Some((bytes, complete)), true) if *complete || !last => Some(bytes),
+            (_, true) => None,
+        };
+        let Some(bytes) = bytes else { return Facts { no_deflate: true, ..Facts::default() } };
+        let mut facts = self.characters(before, bytes, last);
+        facts.deflated = deflated;
+        facts.adds.clone_from(bytes);
+        facts
+    }
+
+    fn chunk(&self, event: &Event, call: &Call) -> Facts {
+        let before = match (event.kind, self.state.sending.split_once(" chunks")) {
+            ("chunk..", _) if call.text => "text",
+            ("chunk..", _) | (_, None) => "binary",
+            (_, Some(("text", rest))) => {
+                let rows = self.table.rows("characters");
+                rows.iter().find(|row| row[0].strip_prefix("text") == Some(rest)).expect("a text")
+                    [0]
+            }
+            (_, Some(_)) => "binary",
+        };
+        self.characters(before, &call.payload, event.kind == "chunk ..last")
+    }
+
+    fn characters(&self, before: &'static str, bytes: &[u8], last: bool) -> Facts {
+        let text = before.starts_with("text");
+        let inside = if text { self.table.characters(before, bytes) } else { Some("binary") };
+        let no_utf8 = text && (inside.is_none() || (last && inside != Some("text")));
+        Facts { no_utf8, inside, text, ..Facts::default() }
+    }
+
+    /// The rows that count.
+    fn rows(&self, event: &Event, member: &Member, facts: &Facts) -> Vec<&'static Row> {
+        let table = self.table;
+        let shape = match member {
+            Member::Frame(frame) if event.kind.starts_with("broken") => frame.shape(),
+            _ => None,
+        };
+        let fits = |row: &&Row| {
+            let named = table.has(row[1], event.kind)
+                || (row[0] == "1" && shape.is_some_and(|shape| table.has(row[1], shape)));
+            let holds = |condition: &str| match condition {
+                "" => true,
+                "deflated" => event.deflated,
+                "not agreed" => !self.agreed,
+                "no DEFLATE data" => facts.no_deflate,
+                "no UTF-8" => facts.no_utf8,
+                "server" => self.role == Role::Server,
+                _ => panic!("no condition: {condition}"),
+            };
+            named
+                && table.has(row[2], self.state.receiving)
+                && table.has(row[3], self.state.sending)
+                && row[4].split(',').all(|condition| holds(condition.trim()))
+        };
+        let rows: Vec<&Row> = table.rows("rules").iter().filter(fits).collect();
+        let lowest = rows.iter().map(|row| row[0]).min();
+        rows.into_iter().filter(|row| Some(row[0]) == lowest).collect()
+    }
+
+    fn answer(&self, row: &'static Row, member: &Member, facts: &Facts) -> (State, Answer) {
+        let [_, _, _, _, _, delivers, sends, error, receiving, sending, level, section] = row[..]
+        else {
+            panic!("a rule has twelve cells: {row:?}")
+        };
+        let payload = match member {
+            Member::Frame(frame) => frame.payload.clone(),
+            Member::Call(call) => call.payload.clone(),
+            Member::Nothing => Vec::new(),
+        };
+        let delivers = match delivers {
+            "" => None,
+            "the message" => Some(Delivered::Message { text: facts.text }),
+            "Ping" => Some(Delivered::Ping(payload.clone())),
+            "Pong" => Some(Delivered::Pong(payload.clone())),
+            "Close" => Some(Delivered::Close(payload.clone())),
+            _ => panic!("nobody delivers {delivers}"),
+        };
+        let mut next = self.state;
+        let mut sends: Vec<_> = self.sent(sends, member, payload).into_iter().collect();
+        if sends.iter().any(|sent| matches!(sent, Sent::Close(_))) {
+            next.sending = "closed";
+        }
+        let inside = facts.inside.unwrap_or_default();
+        match sending {
+            "" => {}
+            "the message's" => next.sending = self.inside("sending", "", inside),
+            _ => next.sending = sending,
+        }
+        let mut drops = false;
+        match receiving {
+            "" => {}
+            "the message's" => {
+                let prefix = if facts.deflated { "deflated " } else { "" };
+                next.receiving = self.inside("receiving", prefix, inside);
+            }
+            "between" => next.receiving = "between",
+            "over" => {
+                next.receiving = "over";
+                drops = true;
+            }
+            because => {
+                let role = self.role.to_string();
+                let fits = |row: &&Row| {
+                    row[0] == because
+                        && self.table.has(row[1], next.sending)
+                        && ["both", &role].contains(&row[2])
+                };
+                let end = self.table.rows("ends").iter().find(fits).expect("an end");
+                match end[3] {
+                    "FIN" => sends.push(Sent::Fin),
+                    "drop" => drops = true,
+                    _ => {}
+                }
+                next = State { receiving: end[4], sending: "closed" };
+            }
+        }
+        let error = Some(error).filter(|error| !error.is_empty());
+        (next, Answer { delivers, sends, error, drops, level, section })
+    }
+
+    /// The state of this section in the midst of a message.
+    fn inside(&self, section: &str, prefix: &str, inside: &str) -> &'static str {
+        let name = match (section, inside.split_once('-')) {
+            ("receiving", _) => format!("{prefix}{inside}"),
+            (_, Some((kind, rest))) => format!("{kind} chunks-{rest}"),
+            (_, None) => format!("{inside} chunks"),
+        };
+        let found = self.table.rows(section).iter().find(|row| row[0] == name);
+        found.unwrap_or_else(|| panic!("no state {name}"))[0]
+    }
+
+    /// What leaves, unless the state of sending forbids it.
+    fn sent(&self, cell: &'static str, member: &Member, payload: Vec<u8>) -> Option<Sent> {
+        let call = match member {
+            Member::Call(call) => call.clone(),
+            _ => Call::default(),
+        };
+        let kind = if call.text { 0x01 } else { 0x02 };
+        let sent = match cell {
+            "" => return None,
+            "the message" => Sent::Data(0x80 | kind, payload),
+            "a first fragment" => Sent::Data(kind, payload),
+            "a fragment" => Sent::Data(0x00, payload),
+            "the last fragment" => Sent::Data(0x80, payload),
+            "Ping" => Sent::Ping(payload),
+            "Pong" => Sent::Pong(payload),
+            "Close, the same code" => {
+                let code = payload.first_chunk();
+                Sent::Close(code.map(|code| u16::from_be_bytes(*code)))
+            }
+            "Close, this code" => Sent::Close(call.code),
+            "FIN" => return Some(Sent::Fin),
+            _ => {
+                let code = cell.strip_prefix("Close ").and_then(|code| code.parse().ok());
+                Sent::Close(Some(code.unwrap_or_else(|| panic!("nobody sends {cell}"))))
+            }
+        };
+        let rows = self.table.rows("sending");
+        let may = rows.iter().find(|row| row[0] == self.state.sending).expect("a state of sending");
+        let may = match sent {
+            Sent::Close(_) => may[4],
+            Sent::Ping(_) | Sent::Pong(_) => may[3],
+            _ => may[2],
+        };
+        (may != "no").then_some(sent)
+    }
+}
