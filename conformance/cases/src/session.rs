@@ -873,7 +873,8 @@ impl Session {
         self.phase = Phase::Done;
     }
 
-    fn evidence(&self) -> String {
+    /// The bytes that went both ways, as far as they matter.
+    pub fn evidence(&self) -> String {
         let [sent, received] = [&self.sent, &self.received].map(|it| it.hex(plan::shortened));
         format!("sent {sent}; received {received}")
     }

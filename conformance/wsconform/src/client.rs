@@ -4,16 +4,18 @@ use crate::{
     Error,
     options::Options,
     output::Outputs,
+    process::Process,
     run::{self, Place, Target},
     stream::Stream,
     tls,
+    turns::lock,
 };
 use rustls::ServerConfig;
 use std::{
     io,
     net::TcpListener,
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    process::Stdio,
+    sync::{Arc, Mutex, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -28,7 +30,7 @@ const END: Duration = Duration::from_millis(500);
 struct Client<'a> {
     words: &'a [String],
     tls: Option<Arc<ServerConfig>>,
-    started: Mutex<Vec<Weak<Mutex<Child>>>>,
+    started: Mutex<Vec<Weak<Process>>>,
 }
 
 pub(crate) fn test(
@@ -48,13 +50,10 @@ pub(crate) fn test(
 /// A connection, and the command at its other end.
 pub(crate) struct Run {
     stream: Stream,
-    command: Started,
+    command: Arc<Process>,
     // Nobody else gets the port while the command runs: it may connect again.
     _listener: TcpListener,
 }
-
-/// Kills the command if it is still there.
-struct Started(Arc<Mutex<Child>>);
 
 impl Target for Client<'_> {
     type Connection = Run;
@@ -71,49 +70,26 @@ impl Target for Client<'_> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
         let url = format!("{scheme}://localhost:{}/", listener.local_addr()?.port());
-        let mut words: Vec<String> =
+        let words: Vec<String> =
             self.words.iter().map(|word| word.replace("{url}", &url)).collect();
-        let program = words.remove(0);
-        let child = Command::new(&program)
-            .args(&words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("{program}: {error}"))?;
-        let command = Started(Arc::new(Mutex::new(child)));
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let command = Arc::new(Process::start(&words, || Ok(Stdio::null()))?);
+        let mut started = lock(&self.started);
         started.retain(|command| command.strong_count() > 0);
-        started.push(Arc::downgrade(&command.0));
+        started.push(Arc::downgrade(&command));
         drop(started);
         match self.accept(&listener, &command) {
             Ok(stream) => Ok(Run { stream, command, _listener: listener }),
-            Err(error) => Err(format!("{program}: {error}").into()),
+            Err(error) => Err(format!("{}: {error}", words[0]).into()),
         }
     }
 
     fn abandon(&self) {
-        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        started.iter().filter_map(Weak::upgrade).for_each(|command| drop(Started(command)));
-    }
-}
-
-impl Started {
-    fn child(&self) -> MutexGuard<'_, Child> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let mut child = self.child();
-        let _ = child.kill(); // it may have ended
-        let _ = child.wait();
+        lock(&self.started).iter().filter_map(Weak::upgrade).for_each(|command| command.kill());
     }
 }
 
 impl Client<'_> {
-    fn accept(&self, listener: &TcpListener, command: &Started) -> Result<Stream, Error> {
+    fn accept(&self, listener: &TcpListener, command: &Process) -> Result<Stream, Error> {
         listener.set_nonblocking(true)?;
         let until = Instant::now() + START;
         loop {
@@ -131,7 +107,7 @@ impl Client<'_> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
-            if let Some(status) = command.child().try_wait()? {
+            if let Some(status) = command.ended()? {
                 return Err(format!("the command ended ({status}) and did not connect").into());
             }
             if Instant::now() > until {
@@ -156,7 +132,7 @@ impl Drop for Run {
         self.stream.close();
         let until = Instant::now() + END;
         while Instant::now() < until {
-            if !matches!(self.command.child().try_wait(), Ok(None)) {
+            if !matches!(self.command.ended(), Ok(None)) {
                 return;
             }
             thread::sleep(Duration::from_millis(5));

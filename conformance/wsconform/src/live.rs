@@ -44,6 +44,14 @@ impl Live {
         lock(&self.report).put(row);
     }
 
+    /// Adds what else is to be known of a case.
+    pub(crate) fn remark(&self, case: &str, remark: &str) {
+        let mut report = lock(&self.report);
+        for row in report.rows.iter_mut().filter(|row| row.case == case) {
+            row.remarks.push(remark.to_owned());
+        }
+    }
+
     pub(crate) fn report(&self) -> Report {
         lock(&self.report).clone()
     }

@@ -8,16 +8,18 @@ mod drive;
 mod live;
 mod options;
 mod output;
+mod process;
 mod run;
 mod server;
 mod signals;
 mod stream;
+mod supervisor;
 mod tls;
 mod turns;
 
 use options::{Command, Options};
 use output::{Outputs, print, tell};
-use std::{fmt::Write as _, fs, process};
+use std::{fmt::Write as _, fs};
 use wsconform_cases::{
     case,
     report::{self, Report},
@@ -31,7 +33,7 @@ fn main() {
 }
 
 pub(crate) fn exit(result: &Result<bool, Error>) -> ! {
-    process::exit(match result {
+    std::process::exit(match result {
         Ok(true) => 0,
         Ok(false) => 1,
         Err(error) => {

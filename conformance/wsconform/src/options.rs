@@ -2,7 +2,7 @@
 
 use crate::Error;
 use lexopt::prelude::*;
-use std::{str::FromStr, time::Duration};
+use std::{env, ffi::OsString, str::FromStr, time::Duration};
 use wsconform_cases::{Case, Group, Role, case::cases};
 
 pub(crate) const HELP: &str = "\
@@ -10,6 +10,8 @@ Tests a WebSocket server or client against RFC 6455 and RFC 7692.
 
 Usage:
   wsconform server URL                    a server, best one that echoes
+  wsconform server URL -- COMMAND ..      the same, and the command is the server: it is started,
+                                          started again when it has died, and stopped
   wsconform client -- COMMAND .. {url}    a client: one run of the command for each case
   wsconform client --listen ADDRESS       a client that asks for cases as Autobahn's do
   wsconform html REPORT.json ..           one page of several reports
@@ -24,7 +26,7 @@ What is run:
   --handshake       with --listen: handshake cases too
   --keep            with --listen: go on after the first report, afresh
   --idle SECONDS    with --listen: end if so long, in the middle of a round, no client connects [60]
-  --wait SECONDS    how long the first connection is tried [0]
+  --wait SECONDS    how long the first connection is tried; until COMMAND listens [0; 60]
   --jobs N          cases that talk with the peer at one time, 1 to 64 [8]; with 1, no other is open
   --seed N          of masking keys and drawn data [0]
 
@@ -77,7 +79,9 @@ pub(crate) struct Options {
     pub(crate) handshake: bool,
     pub(crate) keep: bool,
     pub(crate) idle: Duration,
-    pub(crate) wait: Duration,
+    /// The command of a server.
+    pub(crate) command: Vec<String>,
+    pub(crate) wait: Option<Duration>,
     pub(crate) jobs: usize,
     pub(crate) seed: u64,
     pub(crate) headers: Vec<String>,
@@ -182,7 +186,13 @@ const ADMISSION: &[&str] = &["header", "subprotocol", "origin"];
 const RUN: &[&str] = &["no-echo", "seed", "json", "html", "tap", "hex", "expect", "name"];
 
 pub(crate) fn read() -> Result<(Command, Options), Error> {
-    let mut parser = lexopt::Parser::from_env();
+    let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
+    let mut behind = Vec::new();
+    for word in arguments.split_off(end).into_iter().skip(1) {
+        behind.push(word.string()?);
+    }
+    let mut parser = lexopt::Parser::from_args(arguments);
     let mut options = Options { jobs: 8, idle: Duration::from_secs(60), ..Options::default() };
     let mut words: Vec<String> = Vec::new();
     let mut command = None;
@@ -212,7 +222,9 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("handshake") => options.handshake = true,
             Long("keep") => options.keep = true,
             Long("idle") => options.idle = Duration::from_secs(number(&mut parser, "--idle")?),
-            Long("wait") => options.wait = Duration::from_secs(number(&mut parser, "--wait")?),
+            Long("wait") => {
+                options.wait = Some(Duration::from_secs(number(&mut parser, "--wait")?));
+            }
             Long("jobs") => options.jobs = number(&mut parser, "--jobs")?,
             Long("seed") => options.seed = number(&mut parser, "--seed")?,
             Long("header") => options.headers.push(parser.value()?.string()?),
@@ -239,8 +251,12 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             return Err(format!("{name} takes no word more: {words:?}").into());
         }
         Some(command) => command,
-        None => of_words(words, listen)?,
+        None => of_words(words, &mut behind, listen)?,
     };
+    if !matches!(command, Command::Server(_)) && !behind.is_empty() {
+        return Err(format!("a command stands behind server URL alone: {behind:?}").into());
+    }
+    options.command = behind;
     for option in given {
         if let Some(name) = command.refuses(&option) {
             return Err(format!("--{option} does nothing for {name}").into());
@@ -249,12 +265,19 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
     Ok((command, options))
 }
 
-/// The command, by what stands there beside options.
-fn of_words(mut words: Vec<String>, listen: Option<String>) -> Result<Command, Error> {
+/// The command, by what stands there beside options, and behind `--`.
+fn of_words(
+    mut words: Vec<String>,
+    behind: &mut Vec<String>,
+    listen: Option<String>,
+) -> Result<Command, Error> {
     if words.is_empty() {
         return Err("a command is missing: server, client or html; see --help".into());
     }
     let first = words.remove(0);
+    if first == "client" {
+        words.append(behind);
+    }
     Ok(match (first.as_str(), listen) {
         ("server", None) if words.len() == 1 => Command::Server(words.remove(0)),
         ("client", None) if !words.is_empty() => Command::Client(words),

@@ -1,5 +1,6 @@
 //! Runs sessions: the probe first, then the cases beside each other, then alone those that got no
-//! answer, then each failure three times alone.
+//! answer, then each failure three times alone. Whoever talked with a server that has died does so
+//! again, with no other connection open: the one of which it dies three times more fails.
 //!
 //! A session has a turn while it talks with the target, and gives it away while the target is silent.
 //! So many that wait cost no more time than one, and yet a failure is repeated while nobody else
@@ -16,11 +17,14 @@ use crate::{
     live::Live,
     options::Options,
     output::{Outputs, print, tell},
+    process::LOOK,
     signals::Interrupts,
     stream::{Input, Stream},
+    supervisor::Death,
     turns::{Budget, Turns, lock},
 };
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal},
     sync::{
         Mutex, PoisonError,
@@ -49,6 +53,10 @@ pub(crate) trait Target: Sync {
 
     fn role(&self) -> Role;
     fn connect(&self) -> Result<Self::Connection, Error>;
+    /// When and how a process that we have started has died.
+    fn deaths(&self) -> Vec<Death> {
+        Vec::new()
+    }
     /// Leaves nothing behind, though connections are still held.
     fn abandon(&self) {}
 }
@@ -68,6 +76,9 @@ const SMALL: u64 = 64 << 10;
 
 /// How often a failure has to come again, alone, before it is one.
 const REPEATS: usize = 3;
+
+/// A process may die so long after the connection of which it does.
+const LATE: Duration = Duration::from_millis(250);
 
 /// How long a target that is in doubt is asked for an opening again and again.
 const DOUBT: Duration = Duration::from_secs(5);
@@ -95,7 +106,8 @@ pub(crate) fn test<T: Target>(
         });
         loop {
             match ended.recv_timeout(Interrupts::LOOK) {
-                Ok(report) => return finish(report?),
+                Ok(Ok(report)) => return finish(report),
+                Ok(Err(error)) => return Err(place.admission.without(&error.to_string()).into()),
                 Err(RecvTimeoutError::Timeout) if interrupts.came() => {
                     target.abandon();
                     Progress::end();
@@ -122,7 +134,9 @@ fn run<T: Target>(
     let mut refusal = None;
     let mut pace = Pace::default();
     let alone = Turns::new(1);
-    let until = Instant::now() + options.wait;
+    // A command that is the server is waited for where it is started.
+    let wait = options.wait.filter(|_| options.command.is_empty());
+    let until = Instant::now() + wait.unwrap_or_default();
     while let Some(mut session) = probe.next_session() {
         let mut connection = loop {
             match target.connect() {
@@ -139,8 +153,7 @@ fn run<T: Target>(
     if !probe.peer().opens {
         let fault = probe.peer().fault.as_deref().unwrap_or("no answer");
         let advice = refusal.as_ref().map(advice).unwrap_or_default();
-        let why = format!("{name} did not open a WebSocket: {fault}{advice}");
-        return Err(place.admission.without(&why).into());
+        return Err(format!("{name} did not open a WebSocket: {fault}{advice}").into());
     }
     let progress = Progress::new(&name, chosen.len(), options);
     let runner = Runner {
@@ -153,6 +166,7 @@ fn run<T: Target>(
         live,
         presence: Mutex::new(Presence::There),
         asking: Mutex::new(()),
+        spans: Mutex::default(),
         failing: Mutex::default(),
     };
     // With one job, one connection: if the target goes away, it is known behind which case.
@@ -180,6 +194,7 @@ fn run<T: Target>(
         turns = &runner.alone;
         is_first = false;
     }
+    runner.ask_those_who_saw_a_death();
     let failing = std::mem::take(&mut *lock(&runner.failing));
     progress.repeats(failing.len());
     beside_each_other(&failing, open, |row| {
@@ -286,6 +301,12 @@ enum Unconnected {
     NotTried,
 }
 
+struct Span {
+    case: &'static Case,
+    asked: Instant,
+    over: Instant,
+}
+
 struct Runner<'t, T> {
     target: &'t T,
     env: Env,
@@ -297,6 +318,8 @@ struct Runner<'t, T> {
     presence: Mutex<Presence>,
     /// Held by the one who asks whether the target is there.
     asking: Mutex<()>,
+    /// When each session has begun and ended.
+    spans: Mutex<Vec<Span>>,
     /// What has failed beside others.
     failing: Mutex<Vec<Row>>,
 }
@@ -327,6 +350,7 @@ impl<T: Target> Runner<'_, T> {
             }
         }
         drop(connection);
+        lock(&self.spans).push(Span { case, asked, over });
         self.live.trace(&session, asked, &driven);
         let is_answered = driven.heard.is_some();
         if !is_answered {
@@ -439,6 +463,82 @@ impl<T: Target> Runner<'_, T> {
                 self.live.put(row);
                 is_done
             }
+        }
+    }
+
+    /// Finds out of which cases the server has died, and fails them.
+    fn ask_those_who_saw_a_death(&self) {
+        let mut fatal: BTreeSet<&str> = BTreeSet::new();
+        let mut asked: BTreeSet<&str> = BTreeSet::new();
+        let mut seen = Vec::new();
+        for death in self.target.deaths() {
+            let saw = |span: &&Span| span.asked < death.at && span.over + LATE > death.at;
+            let cases: Vec<_> =
+                lock(&self.spans).iter().filter(saw).map(|span| span.case).collect();
+            seen.push((death, cases));
+        }
+        for case in seen.iter().flat_map(|(_, cases)| cases) {
+            if !asked.insert(&case.id) {
+                continue;
+            }
+            if !self.is_there() {
+                return;
+            }
+            lock(&self.failing).retain(|row| row.case != case.id);
+            if self.is_fatal(case) {
+                fatal.insert(&case.id);
+            }
+        }
+        for (death, cases) in seen {
+            if cases.iter().any(|case| fatal.contains(case.id.as_str())) {
+                continue;
+            }
+            let why = format!(
+                "the server died beside {} open cases, and of none of them alone ({})",
+                cases.len(),
+                death.in_words()
+            );
+            for case in cases {
+                self.live.remark(&case.id, &why);
+            }
+        }
+    }
+
+    /// Runs a case with no other connection open, and takes down what becomes of it. Returns whether
+    /// the server dies of it each time.
+    fn is_fatal(&self, case: &'static Case) -> bool {
+        for run in 1..=REPEATS {
+            let before = self.target.deaths().len();
+            let ran = self.run(case, &self.alone);
+            let Some(death) = self.death_behind(before) else {
+                self.is_done(case, &ran, false);
+                return false;
+            };
+            let Ok(Ran { session, .. }) = ran else { return false };
+            let mut row = Row::new(&session);
+            let why = format!("the server dies of it ({})", death.in_words());
+            let evidence = format!("{}; its last output:\n{}", session.evidence(), death.output);
+            row.verdict = match run {
+                REPEATS => Verdict::Fail { why, section: row.section.clone(), evidence },
+                _ => Verdict::Untested { why },
+            };
+            self.live.put(row);
+            if !self.is_there() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The death behind the first so many, if it comes now.
+    fn death_behind(&self, before: usize) -> Option<Death> {
+        let until = Instant::now() + LATE * 2;
+        loop {
+            let death = self.target.deaths().into_iter().nth(before);
+            if death.is_some() || Instant::now() > until {
+                return death;
+            }
+            thread::sleep(LOOK);
         }
     }
 

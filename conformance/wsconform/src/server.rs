@@ -7,6 +7,7 @@ use crate::{
     output::Outputs,
     run::{self, Place, Target},
     stream::Stream,
+    supervisor::{Death, Supervisor},
     tls,
 };
 use rustls::ClientConfig;
@@ -29,7 +30,11 @@ struct Server {
     host: String,
     addresses: Vec<SocketAddr>,
     tls: Option<Arc<ClientConfig>>,
+    command: Option<Supervisor>,
 }
+
+/// How long a command may take until it listens, unless `--wait` says it.
+const START: Duration = Duration::from_secs(60);
 
 pub(crate) fn test(url: &str, options: &Options, outputs: &Outputs<'_>) -> Result<bool, Error> {
     let (url, credentials) = without_credentials(url);
@@ -54,12 +59,15 @@ pub(crate) fn test(url: &str, options: &Options, outputs: &Outputs<'_>) -> Resul
         return Err(bad().into());
     }
     let found = (host.as_str(), port).to_socket_addrs();
-    let addresses = found.map_err(|error| format!("no address of {host}: {error}"))?.collect();
+    let addresses: Vec<SocketAddr> =
+        found.map_err(|error| format!("no address of {host}: {error}"))?.collect();
     let tls = if secure { Some(tls::client(options)?) } else { None };
     let admission = Admission::new(options, credentials.as_deref())?;
     let place = Place { host: authority.to_owned(), resource, admission };
     let name = options.name.as_deref().unwrap_or(&url);
-    run::test(&Server { host, addresses, tls }, name, &place, options, outputs)
+    let command = (!options.command.is_empty())
+        .then(|| Supervisor::new(&options.command, &addresses, options.wait.unwrap_or(START)));
+    run::test(&Server { host, addresses, tls, command }, name, &place, options, outputs)
 }
 
 /// The URL, and what stands before the host.
@@ -91,6 +99,9 @@ impl Target for Server {
         for attempt in 0..5 {
             let mut is_silent = false;
             thread::sleep(Duration::from_millis(attempt * 100));
+            if let Some(command) = &self.command {
+                command.ready()?;
+            }
             for address in &self.addresses {
                 let connected = TcpStream::connect_timeout(address, CONNECT).and_then(Stream::new);
                 let error = match connected {
@@ -105,6 +116,16 @@ impl Target for Server {
             }
         }
         Err(last.unwrap_or_else(|| format!("{} has no address", self.host)).into())
+    }
+
+    fn deaths(&self) -> Vec<Death> {
+        self.command.as_ref().map(Supervisor::deaths).unwrap_or_default()
+    }
+
+    fn abandon(&self) {
+        if let Some(command) = &self.command {
+            command.stop();
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "program/admission.rs"]
 mod admission;
+#[path = "program/command.rs"]
+mod command;
 #[path = "../../cases/tests/support/mod.rs"]
 mod support;
 
@@ -1223,6 +1225,7 @@ fn what_cannot_be_done_is_said_and_is_2() {
         (vec!["frobnicate"], "frobnicate is no command"),
         (vec!["server"], "server: its URL is missing"),
         (vec!["server", "ws://a/", "ws://b/"], "server takes one URL, not"),
+        (vec!["html", "a.json", "--", "x"], "a command stands behind server URL alone: [\"x\"]"),
         (vec!["client"], "-- COMMAND or --listen is missing"),
         (vec!["server", "ws://a/", "--listen", "x"], "--listen is for client alone"),
         (vec!["html"], "html: no REPORT.json"),

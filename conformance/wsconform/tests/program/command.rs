@@ -1,0 +1,150 @@
+//! `server URL -- COMMAND`: the suite runs what it tests.
+
+use super::*;
+use std::collections::BTreeMap;
+
+/// Not a test: the command of the tests below. It dies of a request of HTTP/1.0, or with
+/// `WSCONFORM_FRAGILE` of its sixth connection.
+#[test]
+fn command_process() {
+    let Ok(address) = std::env::var("WSCONFORM_AT") else { return };
+    let is_fragile = std::env::var("WSCONFORM_FRAGILE").is_ok();
+    let listener = TcpListener::bind(address).unwrap();
+    for (number, tcp) in listener.incoming().enumerate() {
+        thread::spawn(move || {
+            let tcp = tcp.unwrap();
+            if asks(&tcp, "HTTP/1.0") || (is_fragile && number > 6) {
+                eprintln!("what came before\n\n  last words\n");
+                std::process::exit(3);
+            }
+            play(tcp, next_model(Role::Server, ""));
+        });
+    }
+}
+
+const CASES: [&str; 6] = ["--case", "HS-00", "--case", "HS-01", "--case", "F-20"];
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The suite on the command above, which is started by these words.
+fn suite(address: &str, arguments: &[&str], start: &[&str]) -> Command {
+    let mut command = program();
+    command.args(["server", &format!("ws://{address}/")]).args(arguments);
+    command.arg("--").args(start).args(["env", &format!("WSCONFORM_AT={address}")]);
+    let this = std::env::current_exe().unwrap();
+    command.arg(this).args(["--exact", "command::command_process", "--nocapture"]);
+    command
+}
+
+fn is_free(address: &str) -> bool {
+    TcpStream::connect(address).is_err()
+}
+
+#[test]
+fn the_case_of_which_the_server_dies_fails_and_the_others_are_judged() {
+    for jobs in ["1", "8"] {
+        let address = free_address();
+        let json = file(&format!("dies-{jobs}.json"));
+        let cases = [&CASES[..], &["--json", &json, "--jobs", jobs]].concat();
+        let output = suite(&address, &cases, &[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert!(is_free(&address));
+        let report = report_of(&json);
+        assert_eq!(report.stopped, None);
+        let verdicts: BTreeMap<&str, &Verdict> =
+            report.rows.iter().map(|row| (&*row.case, &row.verdict)).collect();
+        let is_fatal = |verdict: &Verdict| match verdict {
+            Verdict::Fail { why, evidence, .. } => {
+                why.starts_with("the server dies of it (exit status: 3: ")
+                    && why.ends_with("what came before last words)")
+                    && evidence.ends_with("what came before\n\n  last words")
+            }
+            _ => false,
+        };
+        let fatal: Vec<&&str> = verdicts
+            .iter()
+            .filter(|(_, verdict)| is_fatal(verdict))
+            .map(|(case, _)| case)
+            .collect();
+        assert_eq!(fatal, [&"HS-014"], "{}", text(&output));
+        // The rest is as of a server that lives.
+        let json = file(&format!("lives-{jobs}.json"));
+        let url = serve("");
+        program().args(["server", &url, "--json", &json]).args(CASES).output().unwrap();
+        for row in report_of(&json).rows.iter().filter(|row| row.case != "HS-014") {
+            assert_eq!(discriminant(verdicts[&*row.case]), discriminant(&row.verdict), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_dies_all_the_time_is_not_started_for_ever() {
+    let address = free_address();
+    let output = suite(&address, &[], &["env", "WSCONFORM_FRAGILE=1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("the command has died 50 times"), "{}", text(&output));
+    assert!(text(&output).contains(" cases were not run"), "{}", text(&output));
+    assert!(is_free(&address));
+}
+
+#[test]
+fn a_command_that_does_not_serve_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let served = listener.local_addr().unwrap().to_string();
+    for (address, start, why) in [
+        (&taken, &["/no/such/server"][..], "/no/such/server: "),
+        (
+            &taken,
+            &["sh", "-c", "echo no port; exit 7"],
+            "before it listened (exit status: 7: no port)",
+        ),
+        (&taken, &["sh", "-c", "exec sleep 1000"], "the command does not listen within 1 s"),
+        (&served, &["sleep", "1000"], &format!("something listens at {served} before")),
+    ] {
+        let url = format!("ws://{address}/");
+        let mut command = program();
+        let output = command.args(["server", &url, "--wait", "1", "--"]).args(start).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{start:?}");
+        assert!(text(&output).contains(why), "{start:?}: {}", text(&output));
+    }
+}
+
+/// What it has started ends with it: after a run, and at an interrupt.
+#[test]
+#[cfg(unix)]
+fn nothing_of_the_command_is_left() {
+    let is_there = |id: &str| {
+        let mut look = Command::new("kill");
+        look.args(["-0", id.trim()]).stderr(Stdio::null()).status().unwrap().success()
+    };
+    for interrupts in [false, true] {
+        let address = free_address();
+        let ids = file(&format!("ids-{interrupts}"));
+        let script = format!("sleep 1000 & echo $! >{ids}; \"$@\"; exit");
+        let mut suite =
+            suite(&address, &["--case", "F-202", "--hex"], &["sh", "-c", &script, "sh"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+        let mut shown = BufReader::new(suite.stdout.take().unwrap()).lines();
+        assert!(shown.next().unwrap().unwrap().starts_with("F-202 sent"));
+        let id = std::fs::read_to_string(&ids).unwrap();
+        if interrupts {
+            signal(&suite, "-INT");
+        }
+        shown.for_each(drop);
+        let code = suite.wait().unwrap().code();
+        assert!(code == Some(0) || interrupts, "{code:?}");
+        let until = Instant::now() + Duration::from_secs(20);
+        while is_there(&id) {
+            assert!(Instant::now() < until, "{id}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(is_free(&address));
+    }
+}
