@@ -258,15 +258,13 @@ impl Exchange {
     pub fn dial(&mut self, now: Duration, address: usize) -> Dialed {
         self.advance(now);
         let address = address % self.day.addresses;
-        let fault =
-            self.fault_at(address, |fault| matches!(fault, Fault::Down(_) | Fault::Frozen(_)));
-        if let Some(Fault::Down(_)) = fault {
+        if !self.listens(address) {
             self.visitor.dialed.add(self.now);
             self.refused += 1;
             return Dialed::Refused;
         }
         self.dialed += 1;
-        let frozen = fault.is_some();
+        let frozen = self.fault_at(address, |fault| matches!(fault, Fault::Frozen(_))).is_some();
         if frozen {
             self.visitor.dialed.add(self.now);
         }
@@ -276,6 +274,13 @@ impl Exchange {
             true => Dialed::Stuck(self.dialed),
             false => Dialed::Open(self.dialed),
         }
+    }
+
+    /// Whether somebody listens at an address. If not, whoever has its socket closes it, so that the
+    /// kernel refuses those who dial; they are then no dials of the [`Report`].
+    #[must_use]
+    pub fn listens(&self, address: usize) -> bool {
+        self.fault_at(address, |fault| matches!(fault, Fault::Down(_))).is_none()
     }
 
     /// Whether the certificate is valid that the server shows on this connection.

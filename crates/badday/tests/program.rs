@@ -1,13 +1,13 @@
 //! The program, over loopback: a client that behaves, one that redials without a pause, `wss`, and
 //! what the command line refuses.
-#![cfg(all(feature = "server", unix))] // it ends the program by SIGINT
+#![cfg(all(feature = "server", unix))] // it ends the program by signals
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::Value;
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -47,9 +47,13 @@ impl Program {
     }
 
     /// Ends the day by SIGINT: the status and the report.
-    fn end(mut self) -> (i32, Value) {
+    fn end(self) -> (i32, Value) {
+        self.end_by("-INT")
+    }
+
+    fn end_by(mut self, signal: &str) -> (i32, Value) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         let mut rest = String::new();
         self.errors.read_to_string(&mut rest).unwrap();
         let mut output = String::new();
@@ -193,6 +197,42 @@ fn a_frozen_server_accepts_tcp_and_says_nothing() {
     assert!(ws.recv().unwrap().is_some());
     let (_, report) = program.end();
     assert!(report["dials"].as_u64().unwrap() >= 2);
+}
+
+/// At this speed the first server restarts after half a second, and is away for 20.
+#[test]
+fn nobody_listens_and_then_somebody_listens_again_at_the_same_port() {
+    let program = Program::start(&["--day", "rolling-restarts", "--speed", "1200"], 2);
+    let began = Instant::now();
+    let address = program.urls[0].strip_prefix("ws://").unwrap();
+    let mut ws = subscribed(&program.urls[0]).unwrap();
+    while let Ok(Some(_)) = ws.recv() {}
+    assert_eq!(ws.closed().unwrap().code, 1012);
+    let refused = loop {
+        assert!(began.elapsed() < PATIENCE);
+        if let Err(error) = TcpStream::connect(address) {
+            break error;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    // Nobody else gets the port meanwhile.
+    assert_eq!(TcpListener::bind(address).unwrap_err().kind(), ErrorKind::AddrInUse);
+    let mut ws = loop {
+        assert!(began.elapsed() < PATIENCE);
+        match subscribed(&program.urls[0]) {
+            Ok(ws) => break ws,
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    };
+    assert!(ws.recv().unwrap().is_some());
+    assert_eq!(program.end().1["connected"], 2);
+}
+
+#[test]
+fn sigterm_ends_the_day_with_its_report() {
+    let (status, report) = Program::start(&["--day", "close-1000"], 1).end_by("-TERM");
+    assert_eq!((status, &report["day"]), (1, &"close-1000".into()));
 }
 
 #[test]

@@ -26,7 +26,7 @@ Usage: badday --day NAME [OPTION]...
   --explain NAME    what happens on a day, how to subscribe, the rules, the public reports
   --help            this text
 
-The report is written to the standard output at the end of the day, or at an interrupt (SIGINT).
+The report is written to the standard output at the end of the day, or at SIGINT or SIGTERM.
 The status is 0 if the client has passed, 1 if not, 2 if the day could not be played.
 ";
 

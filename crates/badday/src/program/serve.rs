@@ -8,9 +8,8 @@ use socket2::SockRef;
 use std::{
     collections::HashMap,
     error::Error,
-    future::ready,
-    net::Shutdown,
-    pin::pin,
+    io,
+    net::{Shutdown, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, UNIX_EPOCH},
 };
@@ -21,11 +20,13 @@ use tickwire::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     select,
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
+
+const BACKLOG: u32 = 1_024;
 
 /// What may wait for a client that does not read. Then the exchange drops it.
 const OUTBOX: usize = 4_096;
@@ -49,6 +50,8 @@ struct Shared {
     started: Instant,
     /// Something has happened: what is due next may have changed.
     changed: Notify,
+    /// Whether somebody listens, for each address.
+    listens: watch::Sender<Vec<bool>>,
     certificates: Option<Certificates>,
 }
 
@@ -56,34 +59,31 @@ pub(crate) async fn play(options: &Options) -> Result<Report, Box<dyn Error>> {
     let certificates = certificates(&options.tls, &options.listen)?;
     let mut listeners = Vec::new();
     for &address in &options.listen {
-        let listener = TcpListener::bind(address).await;
+        let listener = hold(address).and_then(listen);
         listeners.push(listener.map_err(|error| format!("cannot listen at {address}: {error}"))?);
     }
     // Whoever has read that we listen may interrupt us.
-    let mut interrupt = pin!(tokio::signal::ctrl_c());
-    select! {
-        biased;
-        early = &mut interrupt => early?,
-        () = ready(()) => {}
-    }
+    let interrupted = interrupted()?;
     let scheme = if let Tls::No = options.tls { "ws" } else { "wss" };
     for listener in &listeners {
         eprintln!("badday: listening on {scheme}://{}", listener.local_addr()?);
     }
     let exchange = Exchange::new(options.day.clone(), options.speed).started(UNIX_EPOCH.elapsed()?);
     let end = options.seconds.map_or(exchange.end(), |seconds| seconds.min(exchange.end()));
+    let (listens, watched) = watch::channel(vec![true; listeners.len()]);
     let shared = Arc::new(Shared {
         state: Mutex::new(State { exchange, outboxes: HashMap::new(), told: 0 }),
         started: Instant::now(),
         changed: Notify::new(),
+        listens,
         certificates,
     });
     for (index, listener) in listeners.into_iter().enumerate() {
-        tokio::spawn(accept_all(listener, index, shared.clone()));
+        tokio::spawn(accept_all(listener, index, watched.clone(), shared.clone()));
     }
     select! {
         () = shared.clone().pass_time(end) => {}
-        interrupted = interrupt => interrupted?,
+        () = interrupted => {}
     }
     shared.with(|_, _| ());
     let report = shared.lock().exchange.report();
@@ -116,6 +116,13 @@ impl Shared {
             eprintln!("badday: {:8.1} s  {event}", now.as_secs_f64());
         }
         state.told = happened.len();
+        self.listens.send_if_modified(|listens| {
+            let before = listens.clone();
+            for (address, listens) in listens.iter_mut().enumerate() {
+                *listens = state.exchange.listens(address);
+            }
+            *listens != before
+        });
         self.changed.notify_one();
     }
 
@@ -146,16 +153,74 @@ impl Shared {
     }
 }
 
-async fn accept_all(listener: TcpListener, address: usize, shared: Arc<Shared>) {
+/// A socket that has the address, and does not listen: the kernel refuses whoever dials it, and
+/// gives the port to nobody else.
+fn hold(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of the last listener may still have the port. It means something else on Windows.
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(address)?;
+    // On Linux, nobody else may listen at the port of a socket without it.
+    socket.set_reuseaddr(false)?;
+    Ok(socket)
+}
+
+fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept_all(
+    mut listener: TcpListener,
+    address: usize,
+    mut listens: watch::Receiver<Vec<bool>>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
+    let at = listener.local_addr()?;
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => _ = tokio::spawn(serve(stream, address, shared.clone())),
-            Err(error) => {
+        let accepted = select! {
+            accepted = listener.accept() => Some(accepted),
+            _ = listens.wait_for(|listens| !listens[address]) => None,
+        };
+        match accepted {
+            Some(Ok((stream, _))) => _ = tokio::spawn(serve(stream, address, shared.clone())),
+            Some(Err(error)) => {
                 eprintln!("badday: accept: {error}");
                 sleep(Duration::from_millis(100)).await;
             }
+            None => {
+                // The port can be held only once nobody listens at it.
+                drop(listener);
+                let held = hold(at).inspect_err(|error| eprintln!("badday: lost {at}: {error}"))?;
+                if listens.wait_for(|listens| listens[address]).await.is_err() {
+                    return Ok(()); // the day is over
+                }
+                listener = listen(held)?;
+            }
         }
     }
+}
+
+/// Ready at SIGINT or SIGTERM. Signals count from this call on.
+#[cfg(unix)]
+fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
 
 /// Tells the exchange that a connection has ended, however its task ends.
@@ -192,7 +257,7 @@ async fn serve(stream: TcpStream, address: usize, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let (dialed, mut said) = shared.dial(address);
     let id = match dialed {
-        // The listener is the program's for the whole day, so a refusal comes as an RST.
+        // It came just before the listener was closed.
         Dialed::Refused => return reset(&stream),
         Dialed::Stuck(id) | Dialed::Open(id) => id,
     };
@@ -320,7 +385,7 @@ async fn finish(stream: &TcpStream) {
             match stream.try_read(&mut rest) {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return,
             }
         }
