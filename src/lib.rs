@@ -348,7 +348,7 @@ pub use crate::{
 #[cfg(feature = "futures")]
 pub use drive::task::streams::Events;
 #[cfg(feature = "counters")]
-pub use proto::connection::counters::Traffic;
+pub use proto::connection::counters::Counters;
 #[doc(hidden)]
 pub use proto::connection::order;
 #[cfg(feature = "deflate")]

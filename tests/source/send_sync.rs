@@ -39,7 +39,7 @@ mod core_types {
     all!(both: HeaderError, InvalidCloseCode, PushError, UrlError);
 
     #[cfg(feature = "counters")]
-    all!(both: Traffic);
+    all!(both: Counters);
     #[cfg(feature = "deflate")]
     all!(both: deflate::Deflate, deflate::DeflateParams, deflate::Direction);
     #[cfg(all(feature = "futures", feature = "tokio"))]

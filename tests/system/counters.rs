@@ -6,8 +6,8 @@ use crate::support::{
 };
 use bytes::Bytes;
 use tickwire::{
-    Chunk, CloseCode, Config, Connection, DataKind, Negotiated, Outbound, Prepared, Step,
-    SystemEntropy, Traffic,
+    Chunk, CloseCode, Config, Connection, Counters, DataKind, Negotiated, Outbound, Prepared, Step,
+    SystemEntropy,
 };
 
 fn ends(config: &Config) -> (Connection, Connection) {
@@ -36,13 +36,13 @@ fn carry(from: &mut Connection, to: &mut Connection, step: usize) -> (u64, u64) 
 }
 
 /// The counts that are the same for the end that sends and the end that receives.
-fn seen_by_both_ends(traffic: Traffic) -> [u64; 8] {
-    let Traffic { messages, frames, payload, wire, pings, pongs, plain, packed, .. } = traffic;
+fn seen_by_both_ends(traffic: Counters) -> [u64; 8] {
+    let Counters { messages, frames, payload, wire, pings, pongs, plain, packed, .. } = traffic;
     [messages, frames, payload, wire, pings, pongs, plain, packed]
 }
 
 /// What this end has sent, and what it has received.
-fn sent_and_received(conn: &Connection) -> (Traffic, Traffic) {
+fn sent_and_received(conn: &Connection) -> (Counters, Counters) {
     (conn.sender().counters(), conn.receiver().counters())
 }
 
@@ -85,7 +85,7 @@ fn a_read_of_nothing_does_not_count_and_one_in_a_buffer_of_its_own_does() {
     client.receiver_mut().spare_mut();
     client.receiver_mut().commit(0);
     assert!(client.receiver_mut().lend_filled(vec![0; 100], 0).is_some());
-    assert_eq!(client.receiver().counters(), Traffic::default());
+    assert_eq!(client.receiver().counters(), Counters::default());
     let mut buffer = b"\x82\x03abc".to_vec();
     buffer.extend([0; 8]);
     assert_eq!(client.receiver_mut().lend_filled(buffer, 5), Some(vec![0; 100]));

@@ -1,14 +1,14 @@
-//! Counts a connection's traffic.
+//! Kept a connection's traffic.
 use super::Receiver;
 
 impl Receiver {
     /// Returns counts of the traffic received so far. Feature `counters`.
-    pub fn counters(&self) -> Traffic {
-        self.counts.tally
+    pub fn counters(&self) -> Counters {
+        self.kept.counters
     }
 }
 
-/// Counts of the traffic so far in one direction of a connection, for any metrics library. No count
+/// Kept of the traffic so far in one direction of a connection, for any metrics library. No count
 /// ever decreases. Feature `counters`.
 ///
 /// A [`Receiver`] counts frames as `step` processes them. A [`Sender`](crate::Sender) counts frames
@@ -29,7 +29,7 @@ impl Receiver {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Traffic {
+pub struct Counters {
     /// Complete data messages.
     pub messages: u64,
     /// Frames, control frames included.
@@ -52,7 +52,7 @@ pub struct Traffic {
     pub packed: u64,
 }
 
-impl Traffic {
+impl Counters {
     /// A data frame with FIN counts as a message too.
     #[inline(always)]
     pub(super) fn frame(&mut self, b0: u8, payload: usize) {

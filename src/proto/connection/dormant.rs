@@ -3,7 +3,7 @@ use super::{
     Connection, Receiver, Sender,
     inbound::Inbound,
     next::LoopState,
-    receiver::Counts,
+    receiver::Kept,
     sender::DormantSender,
     timers::{DormantTimers, Timers},
 };
@@ -36,7 +36,7 @@ use core::fmt;
 /// assert!(conn.sender_mut().feed("hello").is_ok());
 /// ```
 pub struct Dormant {
-    counts: Counts,
+    kept: Kept,
     tx: DormantSender,
     timers: DormantTimers,
     negotiated: Option<Box<Negotiated>>,
@@ -68,7 +68,7 @@ impl Connection {
             return Err(self);
         }
         Ok(Dormant {
-            counts: core::mem::take(&mut inbound.rx.counts),
+            kept: core::mem::take(&mut inbound.rx.kept),
             tx: tx.keep(),
             timers: inbound.timers.keep(),
             negotiated: inbound.negotiated.take(),
@@ -80,10 +80,10 @@ impl Connection {
 impl Dormant {
     /// Makes the connection active again. `config` has to be the `Config` that the connection had.
     pub fn into_connection(self, config: &Config) -> Connection {
-        let Self { counts, tx, timers, negotiated, role } = self;
+        let Self { kept, tx, timers, negotiated, role } = self;
         let mut rx = Receiver::new(role, config);
         let timers = Timers::from_kept(timers, config);
-        rx.counts = counts;
+        rx.kept = kept;
         let stamps_reads = config.stamp_reads;
         // The stream of an idle connection was not shut. The old `LoopState` may have known that
         // reads block; without it, `next` may ask for one read in vain.

@@ -1,9 +1,9 @@
 //! Replaces `counters.rs` when the feature `counters` is off.
 
 #[derive(Debug, Default)]
-pub(super) struct Traffic {}
+pub(super) struct Counters {}
 
-impl Traffic {
+impl Counters {
     #[inline(always)]
     pub(super) fn frame(&mut self, _: u8, _: usize) {}
 

@@ -9,7 +9,7 @@ mod room;
 mod signs;
 mod walk;
 
-use super::{Closed, counters::Traffic, recv_buffer::RecvBuffer};
+use super::{Closed, counters::Counters, recv_buffer::RecvBuffer};
 use crate::proto::{
     close::CloseFrame,
     config::Config,
@@ -74,7 +74,7 @@ pub struct Receiver {
     cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
-    pub(super) counts: Counts,
+    pub(super) kept: Kept,
     /// Modulo 2³², with those reads that brought nothing and were reported.
     reads: u32,
     /// The position in the received bytes.
@@ -91,7 +91,7 @@ pub struct Receiver {
 
 /// All that a dormant connection keeps of its receiver.
 #[derive(Default)]
-pub(super) struct Counts {
+pub(super) struct Kept {
     /// Bytes received, modulo 2⁶⁴. Positions are computed from it, by which the deadlines tell two
     /// frames or messages apart.
     total: u64,
@@ -101,7 +101,7 @@ pub(super) struct Counts {
     not_data: u64,
     /// Bytes arrived since the last `take_heard`, if only below TLS.
     heard: bool,
-    pub(super) tally: Traffic,
+    pub(super) counters: Counters,
 }
 
 /// Shows states and lengths, but no bytes. Payloads may be secret, and the buffer may hold bytes of
@@ -112,10 +112,10 @@ impl fmt::Debug for Receiver {
             .field("state", &self.state)
             .field("current", &self.current)
             .field("fragments", &self.message.as_ref().map_or(0, |message| message.fragments))
-            .field("received", &self.counts.total)
+            .field("received", &self.kept.total)
             .field("ahead", &self.buf.wire_len())
             .field("eof", &self.eof)
-            .field("heard", &self.counts.heard)
+            .field("heard", &self.kept.heard)
             .finish_non_exhaustive()
     }
 }
@@ -171,7 +171,7 @@ impl Receiver {
             cut_off_by: None,
             state: State::Header,
             message: None,
-            counts: Counts::default(),
+            kept: Kept::default(),
             reads: 0,
             frame_start: 0,
             read: LastRead::default(),
@@ -187,8 +187,8 @@ impl Receiver {
 
     /// Returns the head's buffer if no bytes follow the head, and otherwise an empty `Vec`.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
-        self.counts.total = head.wire().len() as u64;
-        self.counts.tally.read(head.wire().len());
+        self.kept.total = head.wire().len() as u64;
+        self.kept.counters.read(head.wire().len());
         self.buf.take_over(head)
     }
 
@@ -212,11 +212,11 @@ impl Receiver {
 
     #[inline]
     fn took(&mut self, n: usize) {
-        self.counts.heard |= n > 0;
+        self.kept.heard |= n > 0;
         self.reads = self.reads.wrapping_add(1);
         self.read.handed_out = 0;
-        self.counts.total = self.counts.total.wrapping_add(n as u64);
-        self.counts.tally.read(n);
+        self.kept.total = self.kept.total.wrapping_add(n as u64);
+        self.kept.counters.read(n);
         self.tape.note(Note::Read(n));
     }
 
@@ -432,7 +432,7 @@ impl Receiver {
     }
 
     fn stream_position(&self) -> u64 {
-        self.counts.total.wrapping_sub(self.buf.wire_len() as u64)
+        self.kept.total.wrapping_sub(self.buf.wire_len() as u64)
     }
 }
 

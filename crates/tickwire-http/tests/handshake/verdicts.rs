@@ -107,7 +107,7 @@ fn an_upgrade_is_answered_with_101_and_what_was_agreed_on() {
     // Nothing of the response is left for the stream.
     assert!(!connection.sender().has_outgoing());
     assert_eq!(connection.sender().buffered_amount(), 0);
-    assert_eq!(connection.sender().counters(), tickwire::Traffic::default());
+    assert_eq!(connection.sender().counters(), tickwire::Counters::default());
     assert_eq!(
         (connection.role(), connection.negotiated().subprotocol.as_deref()),
         (Role::Server, Some("b"))

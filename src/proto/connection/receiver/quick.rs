@@ -54,7 +54,7 @@ impl Receiver {
         self.buf.go_to(payload.end);
         self.view = (payload.start, payload.end);
         self.read.handed_out = self.read.handed_out.wrapping_add(1);
-        self.counts.tally.frame(header.opcode.unfragmented(), header.payload_len);
+        self.kept.counters.frame(header.opcode.unfragmented(), header.payload_len);
         trace::received(self.role(), header.payload_len);
         self.tape.note(Note::Delivered);
         Some(Step::Message)

@@ -13,7 +13,7 @@ pub(in crate::proto::connection) struct Unfinished {
 impl Receiver {
     /// Modulo 2⁶⁴.
     pub(crate) fn total(&self) -> u64 {
-        self.counts.total
+        self.kept.total
     }
 
     /// Modulo 2³².
@@ -35,13 +35,13 @@ impl Receiver {
     /// them: they are neither data nor a part of a frame before TLS has opened their record.
     #[inline]
     pub fn heard_below(&mut self) {
-        self.counts.heard = true;
+        self.kept.heard = true;
         self.read_in_vain();
     }
 
     /// Since the previous call.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
-        core::mem::take(&mut self.counts.heard)
+        core::mem::take(&mut self.kept.heard)
     }
 
     /// Changes whenever a payload byte of a data frame arrives, and whenever a message ends. `None`
@@ -52,7 +52,7 @@ impl Receiver {
     /// the buffer. `quick` does not add headers to `not_data`, so even an empty message changes the
     /// number.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
-        let consumed = self.stream_position().wrapping_sub(self.counts.not_data);
+        let consumed = self.stream_position().wrapping_sub(self.kept.not_data);
         let ahead = match &self.state {
             State::Header => match Header::parse(self.buf.wire()) {
                 Ok(Some((header, len))) => {

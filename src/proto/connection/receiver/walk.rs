@@ -228,7 +228,7 @@ impl Receiver {
         let rsv1 = header.rsv1;
         self.frame_start = began;
         self.buf.skip(len);
-        self.counts.not_data = self.counts.not_data.wrapping_add(len as u64);
+        self.kept.not_data = self.kept.not_data.wrapping_add(len as u64);
         let mask = header.masking_key.map(Masker::new);
         match header.opcode {
             OpCode::Continuation => {
@@ -245,9 +245,9 @@ impl Receiver {
                 return;
             }
         }
-        // Only the frame: `tally.more` counts the payload when it is taken, and the message at its
-        // end; `take_control` counts control frames.
-        self.counts.tally.frame(header.opcode as u8, 0);
+        // Only the frame: `counters.more` counts the payload when it is taken, and the message at
+        // its end; `take_control` counts control frames.
+        self.kept.counters.frame(header.opcode as u8, 0);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
 
@@ -261,10 +261,10 @@ impl Receiver {
         let whole = delivery == Delivery::Whole && handing == Handing::Whole;
         let Taken { wire, stop, here } = self.take_data(whole)?;
         let last = stop == Stop::End;
-        self.counts.tally.more(wire, last);
+        self.kept.counters.more(wire, last);
         if last {
             self.message = None;
-            self.counts.not_data = self.counts.not_data.wrapping_sub(1);
+            self.kept.not_data = self.kept.not_data.wrapping_sub(1);
         }
         let shown = match (handing, delivery) {
             // At once, because the rest may be longer than memory.
@@ -303,7 +303,7 @@ impl Receiver {
 
     /// Unmasks, inflates and validates the received part of a data frame, each byte once.
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
-        let Self { state, message, buf, inflate, limits, counts, .. } = self;
+        let Self { state, message, buf, inflate, limits, kept, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
             // This never happens: `begin` has set both.
             return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0 });
@@ -317,7 +317,7 @@ impl Receiver {
                 let before = inflate.out.bytes().len();
                 let (wire, stop) = inflate.take(buf, n, mask.as_mut(), end, limit)?;
                 let (bytes, here) = inflate.out.bytes_mut();
-                counts.tally.packed(here.len() - before, wire);
+                kept.counters.packed(here.len() - before, wire);
                 (wire, stop, bytes, here)
             }
             _ => {
@@ -366,13 +366,13 @@ impl Receiver {
     ) -> Result<Step, RecvError> {
         let role = self.role();
         let range = self.buf.take_aside(len);
-        self.counts.not_data = self.counts.not_data.wrapping_add(len as u64);
+        self.kept.not_data = self.kept.not_data.wrapping_add(len as u64);
         let payload = self.buf.get_mut(range.clone());
         if let Some(mut mask) = mask {
             mask.apply(payload);
         }
         self.state = State::Header;
-        self.counts.tally.frame(opcode.unfragmented(), len);
+        self.kept.counters.frame(opcode.unfragmented(), len);
         let step = match opcode {
             OpCode::Ping => Step::Ping,
             OpCode::Pong => Step::Pong,

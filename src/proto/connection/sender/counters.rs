@@ -1,10 +1,10 @@
 use super::Sender;
-use crate::proto::connection::counters::Traffic;
+use crate::proto::connection::counters::Counters;
 
 impl Sender {
-    /// Returns counts of the traffic sent so far; see [`Traffic`]. Feature `counters`.
-    pub fn counters(&self) -> Traffic {
+    /// Returns counts of the traffic sent so far; see [`Counters`]. Feature `counters`.
+    pub fn counters(&self) -> Counters {
         let writes = self.out.writes;
-        Traffic { calls: writes.calls, wire: writes.bytes, ..self.encoder.tally }
+        Counters { calls: writes.calls, wire: writes.bytes, ..self.encoder.counters }
     }
 }

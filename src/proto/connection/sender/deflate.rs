@@ -76,7 +76,7 @@ impl Sender {
     fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
-            self.encoder.tally.packed(len, packed.len());
+            self.encoder.counters.packed(len, packed.len());
             self.frames(b0 | RSV1, packed);
         }
         out.give();
@@ -96,7 +96,7 @@ impl Sender {
         // The peer's window will contain this message, but that of `own` will not, so it has to be
         // reset.
         deflate.stale = deflate.own.is_some();
-        self.encoder.tally.packed(message.payload().len(), compressed.len());
+        self.encoder.counters.packed(message.payload().len(), compressed.len());
         let b0 = RSV1 | opcode(message.kind).unfragmented();
         self.frames_owned(b0, compressed, bytes::Bytes::clone);
         true
@@ -115,7 +115,7 @@ impl Sender {
         };
         let mut out = ZlibOutput::default();
         deflate.chunk(data, last, &mut out);
-        self.encoder.tally.packed(data.len(), out.len());
+        self.encoder.counters.packed(data.len(), out.len());
         self.frames(b0 | if begins { RSV1 } else { 0 }, out.bytes());
         out.give();
         true

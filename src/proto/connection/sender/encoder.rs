@@ -1,6 +1,6 @@
 //! Encodes this end's frames (header, masking key, payload) and counts them.
 use crate::proto::{
-    connection::{counters::Traffic, out_buffer::OutBuffer},
+    connection::{counters::Counters, out_buffer::OutBuffer},
     entropy::Keys,
     frame::{self, MAX_CONTROL_LEN, MAX_HEADER_LEN, OpCode},
     kernel,
@@ -14,7 +14,7 @@ use core::ops::Range;
 pub(super) struct Encoder {
     /// A client's.
     keys: Option<Box<Keys>>,
-    pub(super) tally: Traffic,
+    pub(super) counters: Counters,
 }
 
 /// The room for a control frame, in bytes. Its header is shorter, but `store` takes an array of
@@ -23,7 +23,7 @@ const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
     pub(super) fn new(keys: Option<Box<Keys>>) -> Self {
-        Self { keys, tally: Traffic::default() }
+        Self { keys, counters: Counters::default() }
     }
 
     #[inline]
@@ -67,13 +67,13 @@ impl Encoder {
         let key = self.key();
         let mut frame = [0; CONTROL_ROOM];
         let n = encode(&mut frame, opcode.unfragmented(), payload, key);
-        self.tally.frame(opcode.unfragmented(), payload.len());
+        self.counters.frame(opcode.unfragmented(), payload.len());
         put(frame.get(..n).unwrap_or_default());
     }
 
     #[inline(always)]
     pub(super) fn count(&mut self, b0: u8, payload: usize) {
-        self.tally.frame(b0, payload);
+        self.counters.frame(b0, payload);
         trace::queued(self.role(), payload);
     }
 }
