@@ -1,7 +1,7 @@
 //! A byte to and fro between the two processes, over TCP and on threads of their own: how long a
 //! round trip takes here at the moment, whatever is measured.
 use crate::{
-    server::{Counts, Failure},
+    counts::{Counts, Failure},
     tally::{Tally, Times},
 };
 use std::{

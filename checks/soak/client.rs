@@ -1,8 +1,9 @@
 //! The clients: so many connections at once, each replaced by a new one when its time has come.
 use crate::{
+    counts::Failure,
     mix::{Ending, Exchange, Kind, LONGEST, text},
     on_tokio::{closed, drain, unanswered},
-    server::{Failure, config},
+    server::config,
     tally::{Counts, Tally},
 };
 use std::{

@@ -8,9 +8,10 @@
 //! The lines of a pair have the same feed. One of them is cut only while the other has brought it
 //! for a while, so a client that follows both gets each number.
 use crate::{
+    counts::Counts,
     mix::Kind,
     on_tokio::{bind, drain},
-    server::{Counts, Served},
+    server::Served,
 };
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,8 +1,8 @@
 //! The clients of [`feed`](crate::feed): followers with two lines each, on one `tickwire-loop`.
 use crate::{
     client::Load,
+    counts::Failure,
     feed::{LINES, micros},
-    server::Failure,
     tally::Tally,
 };
 use std::{collections::HashMap, time::Duration};

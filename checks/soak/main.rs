@@ -34,6 +34,7 @@
 //! Needs Linux, for what it knows about the processes.
 mod bare;
 mod client;
+mod counts;
 mod feed;
 mod follow;
 mod mix;
@@ -47,7 +48,8 @@ mod watch;
 use arguments::Arguments;
 use bare::Bare;
 use client::{Clients, Load};
-use server::{Failure, Line};
+use counts::Failure;
+use server::Line;
 use std::{
     env,
     io::{self, BufRead, BufReader, Lines},

@@ -1,7 +1,8 @@
 //! The same server as `on_tokio`, on `tickwire-loop`.
 use crate::{
+    counts::{Counts, Failure},
     mix::Ending,
-    server::{Counts, Failure, LISTENERS, Served},
+    server::{LISTENERS, Served},
 };
 use std::{
     collections::HashMap,

@@ -1,7 +1,8 @@
 //! The server under tokio: echoes, and ends each connection as its client has announced.
 use crate::{
+    counts::{Counts, Failure},
     mix::Ending,
-    server::{Counts, Failure, LISTENERS, Served},
+    server::{LISTENERS, Served},
 };
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},

@@ -1,7 +1,12 @@
-//! The server's process: its counts, and what it tells of itself.
-use crate::{bare, mix::LONGEST, tally::TOLD, verdict::Usage, watch::Watch};
+//! The server's process, and what it tells of itself.
+use crate::{
+    bare,
+    counts::{Counts, Failure},
+    mix::LONGEST,
+    verdict::Usage,
+    watch::Watch,
+};
 use std::{
-    error::Error,
     fs,
     io::{self, Write},
     net::{Ipv4Addr, TcpListener},
@@ -15,32 +20,11 @@ use std::{
 };
 use tickwire::{Config, deflate::Deflate};
 
-pub(crate) type Failure = Box<dyn Error + Send + Sync>;
-
 /// The ports of a server.
 pub(crate) type Served = Result<Vec<u16>, Failure>;
 
 /// On so many ports: a closed connection keeps its pair of ports for a minute.
 pub(crate) const LISTENERS: usize = 8;
-
-pub(crate) struct Counts {
-    pub(crate) open: AtomicU64,
-    pub(crate) messages: AtomicU64,
-    pub(crate) errors: AtomicU64,
-    pub(crate) watch: Watch,
-}
-
-impl Counts {
-    pub(crate) fn fail(&self, what: &str, error: &Failure) {
-        if self.watch.excuses() {
-            eprintln!("server, after a standstill: {what}: {error}");
-            return;
-        }
-        if self.errors.fetch_add(1, Relaxed) < TOLD {
-            eprintln!("server: {what}: {error}");
-        }
-    }
-}
 
 /// What the server tells each second, on a line of stdout.
 pub(crate) struct Line {

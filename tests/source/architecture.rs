@@ -314,8 +314,14 @@ fn the_map_has_every_published_package_and_the_default_members() {
 fn files_side_by_side_name_each_other_in_no_circle() {
     let ours = sources();
     no_circles(&ours, ours.iter().map(|source| source.module.clone()).collect());
-    for member in members() {
-        let files = sources_below(member.join("src"));
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let list = manifest.split("\nmembers = [").nth(1).unwrap().split(']').next().unwrap();
+    let members: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    assert!(members.len() > 20, "{members:?}");
+    for member in members {
+        let member = root().join(member);
+        let below = Some(member.join("src")).filter(|src| src.exists()).unwrap_or(member);
+        let files = sources_below(below);
         let folders = files.iter().map(|file| file.module.clone()).chain([Vec::new()]);
         no_circles(&files, folders.collect());
     }

@@ -13,7 +13,7 @@
 //! [Autobahn TestSuite]: https://github.com/crossbario/autobahn-testsuite
 use crate::{
     Adapter, Result, facade, say,
-    socket::{self, Decision, Socket},
+    socket::{self, Decision, Echoes, Opened, Socket},
 };
 use std::{
     fmt::Display,
@@ -23,17 +23,6 @@ use std::{
     thread,
 };
 use tickwire::{Config, deflate::Deflate, handshake::client::Request};
-
-/// A connection to the suite.
-pub(crate) trait Echoes {
-    /// The next message, which is a text.
-    fn text(&mut self) -> Result<String>;
-    /// Echoes to the end of the connection. An error is how it ended: most cases end in one, as
-    /// they should.
-    fn echo(&mut self) -> Result<()>;
-}
-
-pub(crate) type Opened = Result<Box<dyn Echoes>>;
 
 /// How a connection is made, as a server and as a client.
 type Opens = (fn(TcpStream) -> Opened, fn(&str) -> Opened);

@@ -1,9 +1,6 @@
 //! tickwire-tungstenite under the Autobahn TestSuite (see `autobahn`), written as for
 //! tokio-tungstenite and tungstenite.
-use crate::{
-    autobahn::{Echoes, Opened},
-    socket::{async_tcp, runtime},
-};
+use crate::socket::{Echoes, Opened, async_tcp, runtime};
 use futures_util::{SinkExt, StreamExt};
 use std::{
     io::{Read, Write},

@@ -21,6 +21,17 @@ use tokio::{
     time::timeout,
 };
 
+/// A connection to the Autobahn TestSuite.
+pub(crate) trait Echoes {
+    /// The next message, which is a text.
+    fn text(&mut self) -> Result<String>;
+    /// Echoes to the end of the connection. An error is how it ended: most cases end in one, as
+    /// they should.
+    fn echo(&mut self) -> Result<()>;
+}
+
+pub(crate) type Opened = Result<Box<dyn Echoes>>;
+
 type Answer<T> = std::result::Result<T, Error>;
 
 pub(crate) trait Socket: Send {
