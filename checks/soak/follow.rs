@@ -8,7 +8,7 @@ use crate::{
 use std::{collections::HashMap, time::Duration};
 use tickwire::{CloseCode, Error, RecvError, Time};
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Incoming, Limits, Recovery, Settings,
+    Action, Asked, Attempts, ConnectionId, Ended, Follower, Incoming, Limits, Recovery, Settings,
     Subscription, Verdict,
 };
 use tickwire_loop::{Dial, End, Event, Handle, Loop, Net, Settings as LoopSettings};
@@ -169,7 +169,12 @@ impl Clients<'_> {
                     if text != "subscribed" {
                         self.tally.fail(format_args!("client {at}: heard {text:?}"));
                     }
-                    client.follower.heard(id, Incoming::Answer(0), now, || unreachable!());
+                    client.follower.heard(
+                        id,
+                        Incoming::Answer(Asked::Subscription(0)),
+                        now,
+                        || unreachable!(),
+                    );
                     return;
                 };
                 let data = Incoming::Data { subscription: 0, numbers: Some(tick.number.into()) };

@@ -11,8 +11,8 @@ use std::{
 };
 use tickwire::{Error, Message, Retry, Time, handshake::client::Request};
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Pace, Recovery, Say, Settings,
-    State, Subscription, Verdict,
+    Action, Asked, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Pace, Recovery, Say,
+    Settings, State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -139,7 +139,9 @@ impl Client {
     pub(crate) fn message(&self, say: Say) -> String {
         match say {
             Say::Login => format!("auth {}", self.token),
-            Say::Subscribe(range) => format!("subscribe {}", self.topics[range.start]),
+            Say::Subscribe { subscriptions, .. } => {
+                format!("subscribe {}", self.topics[subscriptions.start])
+            }
             Say::Probe => "ping".into(),
         }
     }
@@ -148,7 +150,10 @@ impl Client {
         let topic = |topic| self.topics.iter().position(|own| own == topic);
         match text.split_once(' ') {
             None if text == "welcome" => Incoming::LoggedIn,
-            Some(("ok", name)) => topic(name).map_or(Incoming::Other, Incoming::Answer),
+            Some(("ok", name)) => match topic(name) {
+                Some(topic) => Incoming::Answer(Asked::Subscription(topic)),
+                None => Incoming::Other,
+            },
             Some(("message", number)) => match number.parse::<u64>() {
                 Ok(number) => Incoming::Data { subscription: 0, numbers: Some(number.into()) },
                 Err(_) => Incoming::Wrong(Retry::Alarm),

@@ -8,7 +8,7 @@ use tickwire::{
     tokio::{Incoming, client},
 };
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming as Heard, Recovery, Say,
+    Action, Asked, Attempts, ConnectionId, Ended, Follower, Gap, Incoming as Heard, Recovery, Say,
     Settings, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
@@ -202,7 +202,7 @@ async fn follow(told: Rc<RefCell<Told>>) {
                                 subscription: 0,
                                 numbers: number.map(|number: u64| number.into()),
                             },
-                            (None, "ok") => Heard::Answer(0),
+                            (None, "ok") => Heard::Answer(Asked::Subscription(0)),
                             (None, _) => Heard::Other,
                         };
                         let own = || number.unwrap_or_default();

@@ -111,7 +111,7 @@ impl<T> Settings<T> {
 /// use std::time::Duration;
 /// use tickwire::{CloseCode, RecvError, Time};
 /// use tickwire_feed::{
-///     Action, Attempts, Follower, Incoming, Recovery, Say, Settings, State, Subscription,
+///     Action, Asked, Attempts, Follower, Incoming, Recovery, Say, Settings, State, Subscription,
 ///     Verdict,
 /// };
 /// use tickwire_parts::Backoff;
@@ -129,13 +129,11 @@ impl<T> Settings<T> {
 /// let dial = follower.poll(now, &mut attempts);
 /// let Action::Dial { connection: first, address: 0, .. } = dial else { panic!("{dial:?}") };
 /// follower.opened(first, now, &mut attempts); // once the handshake has succeeded
-/// let subscribe = |connection| {
-///     Action::Send { connection, say: Say::Subscribe(trades..trades + 1) }
-/// };
-/// assert_eq!(follower.poll(now, &mut attempts), subscribe(first));
+/// let say = follower.poll(now, &mut attempts);
+/// let Action::Send { say: Say::Subscribe { id, .. }, .. } = say else { panic!("{say:?}") };
 ///
 /// // The exchange answers, and sends trade number 7.
-/// let answer = Incoming::Answer(trades);
+/// let answer = Incoming::Answer(Asked::Question(id));
 /// assert_eq!(follower.heard(first, answer, now, || unreachable!()), None);
 /// let trade = Incoming::Data { subscription: trades, numbers: Some(7.into()) };
 /// let verdict = follower.heard(first, trade, now, || "trade 7".to_string());
@@ -146,7 +144,8 @@ impl<T> Settings<T> {
 ///
 /// // 5 s of silence: is the market quiet, or is the subscription dead?
 /// now = until;
-/// assert_eq!(follower.poll(now, &mut attempts), subscribe(first));
+/// let again = follower.poll(now, &mut attempts);
+/// assert!(matches!(again, Action::Send { say: Say::Subscribe { .. }, .. }));
 /// let Action::Wait(until) = follower.poll(now, &mut attempts) else { panic!() };
 ///
 /// // No answer for 3 s. The other address may be well.
@@ -156,7 +155,8 @@ impl<T> Settings<T> {
 /// let state = follower.states().next().unwrap().to_string();
 /// assert_eq!(state, "opens another connection: the server did not answer subscription 0");
 /// follower.opened(second, now, &mut attempts);
-/// assert_eq!(follower.poll(now, &mut attempts), subscribe(second));
+/// let say = follower.poll(now, &mut attempts);
+/// assert!(matches!(say, Action::Send { connection, .. } if connection == second));
 ///
 /// // The other connection brings data first, so the silent one goes.
 /// let trade = Incoming::Data { subscription: trades, numbers: Some(8.into()) };
@@ -296,6 +296,8 @@ pub struct Follower<T> {
     subscriptions: Vec<Option<Followed<T>>>,
     kept: usize,
     next_id: u64,
+    /// How many messages have asked for subscriptions.
+    asked: u64,
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// Of connections that are over, in the arbiters of these subscriptions. `poll` closes them
     /// once it has reported what was due before.
@@ -333,6 +335,7 @@ impl<T> Follower<T> {
             subscriptions: Vec::new(),
             kept: 0,
             next_id: 0,
+            asked: 0,
             left: VecDeque::new(),
             closing: Vec::new(),
             unpolled: 0..0,
@@ -389,7 +392,7 @@ impl<T> Follower<T> {
         Some(at)
     }
 
-    /// Forgets a subscription that you no longer need, or that the exchange has refused. Its data
+    /// Forgets a subscription that you no longer need. Its data
     /// is [ignored](Self::heard) from now on. Tell the exchange yourself.
     pub fn unsubscribe(&mut self, subscription: usize) {
         for run in &mut self.runs {
@@ -445,10 +448,12 @@ impl<T> Follower<T> {
     }
 
     /// Dials again with every line that has [stopped](State::Stopped), and starts the line's
-    /// `Backoff` anew. Call this when a person has decided to go on.
+    /// `Backoff` anew. Asks again for each subscription that the exchange has
+    /// [refused](Incoming::Refused). Call this when a person has decided to go on.
     pub fn go_on(&mut self, now: Time) {
         for run in &mut self.runs {
             run.go_on(now);
+            run.rotation.iter_mut().for_each(Open::ask_refused);
         }
         self.due = now;
     }
@@ -595,7 +600,7 @@ impl<T> Follower<T> {
                 self.give_up(at, connection, Cause::Wrong(retry).into(), now);
                 None
             }
-            Incoming::Answer(_) | Incoming::Other => None,
+            Incoming::Answer(_) | Incoming::Refused(_) | Incoming::Other => None,
         }
     }
 

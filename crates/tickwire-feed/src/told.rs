@@ -91,11 +91,16 @@ pub enum Say {
     /// Log in. This comes once for each connection, before all subscriptions, if
     /// [`Settings::login`] is set.
     Login,
-    /// Send these subscriptions in one message: at least 1, and at most [`Settings::batch`]. Use
-    /// the range's `start` as the request's id, and pass it to [`Incoming::Answer`] when the answer
-    /// arrives. A subscription with [`ask_after`](Subscription::ask_after) comes again if it stays
-    /// unanswered or its data stops.
-    Subscribe(Range<usize>),
+    /// Send these subscriptions in one message: at least 1, and at most [`Settings::batch`]. A
+    /// subscription with [`ask_after`](Subscription::ask_after) comes again if it stays unanswered
+    /// or its data stops.
+    Subscribe {
+        /// The question's id, for the request. No other question of this follower has it. If the
+        /// exchange repeats the id in its answer, pass it on in [`Asked::Question`].
+        id: u64,
+        /// The subscriptions' indices.
+        subscriptions: Range<usize>,
+    },
     /// Send something that the exchange answers with a message, such as the text `ping`. A Ping
     /// frame is not enough, because its answer is no message. `Probe` comes only if
     /// [`Settings::probe_after`] is set.
@@ -107,9 +112,20 @@ pub enum Say {
 pub enum Incoming {
     /// The exchange has accepted the [login](Say::Login).
     LoggedIn,
-    /// The answer to the [`Say::Subscribe`] whose range began with this index. If the exchange
-    /// refuses a subscription, call [`Follower::unsubscribe`] instead.
-    Answer(usize),
+    /// The exchange has accepted a subscription, or all of one message. It counts as an answer for
+    /// those whose last question this was, and for those whose question before this was and that
+    /// the exchange has not accepted on this connection yet.
+    Answer(Asked),
+    /// The exchange has refused a subscription, or one message. What it had accepted on this
+    /// connection before was asked again, and "already subscribed" is an answer like any other.
+    /// Otherwise the subscription is not asked for again on this connection before
+    /// [`Follower::go_on`], and its lack of data makes nothing silent. But if the refusal is of a
+    /// message with several subscriptions, and does not say which of them it means, each of them is
+    /// asked for again, in a message of its own. A refusal of a question that was repeated
+    /// meanwhile does nothing.
+    ///
+    /// [`Follower::unsubscribe`] forgets what you do not want any more.
+    Refused(Asked),
     /// Data of a subscription. Data also counts as the answer, if the subscription was sent.
     Data {
         /// The subscription's index.
@@ -130,6 +146,17 @@ pub enum Incoming {
     /// other than the feed (pass [`Retry::Alarm`]). The follower leaves the connection, and ignores
     /// everything that still arrives over it.
     Wrong(Retry),
+}
+
+/// Which question an answer is for: pass on what the exchange says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Exhaustive: an answer names its question, or its topic.
+pub enum Asked {
+    /// The [`Say::Subscribe`] with this id, with all its subscriptions.
+    Question(u64),
+    /// The subscription with this index, whichever message asked for it last. Does nothing before
+    /// the subscription was sent on this connection.
+    Subscription(usize),
 }
 
 /// How the follower watches one subscription. By default the follower sends the subscription once

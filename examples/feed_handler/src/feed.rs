@@ -9,7 +9,7 @@ use market_feed::{
     wire::{Payload, Snapshot, Tick},
 };
 use tickwire::{Retry, Time};
-use tickwire_feed::{ConnectionId, Follower, Incoming, State, Verdict};
+use tickwire_feed::{Asked, ConnectionId, Follower, Incoming, State, Verdict};
 use tickwire_loop::{Dial, Handle};
 
 /// The ages of ticks, in nanoseconds, from their encoding at the exchange until they are in the
@@ -108,7 +108,12 @@ impl Feed {
                 }
             }
             Some(Payload::Snapshot(snapshot)) => {
-                let _ = self.follower.heard(from, Incoming::Answer(0), now, || unreachable!());
+                let _ = self.follower.heard(
+                    from,
+                    Incoming::Answer(Asked::Subscription(0)),
+                    now,
+                    || unreachable!(),
+                );
                 self.restore(&snapshot, now);
             }
             None => {

@@ -1,6 +1,7 @@
 //! An open connection: what was said over it, which answers are still due, and whether it is
 //! silent.
-use crate::{Arbiter, Cause, ConnectionId, Incoming, Line, Pace, Say, Subscription};
+use super::Follower;
+use crate::{Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Pace, Say, Subscription};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
@@ -17,6 +18,24 @@ enum Ask {
     /// Not answered yet. Without an answer, the connection is silent if this was the `last`,
     /// otherwise the follower asks once more.
     Said { at: Time, last: bool },
+}
+
+/// What to say next.
+enum Due {
+    Login,
+    Subscribe(usize),
+    Probe,
+}
+
+/// So that an answer finds its subscriptions: the lower bits say where the message began.
+const START_BITS: u32 = Follower::<()>::MOST_SUBSCRIPTIONS.trailing_zeros();
+
+const fn question(count: u64, start: usize) -> u64 {
+    count << START_BITS | start as u64
+}
+
+const fn start_of(question: u64) -> usize {
+    question as usize % Follower::<()>::MOST_SUBSCRIPTIONS
 }
 
 /// For what never becomes due by itself.
@@ -74,11 +93,14 @@ impl Ask {
     }
 }
 
+/// The last question that named a subscription, and the one before it.
 #[derive(Clone, Copy)]
 struct Sent {
     first: Time,
-    /// Where the message that last sent it began, until another one begins there.
-    last_by: Option<usize>,
+    question: u64,
+    before: Option<u64>,
+    /// The message had other subscriptions too.
+    is_shared: bool,
 }
 
 pub(super) struct Seat {
@@ -89,6 +111,9 @@ pub(super) struct Seat {
     heard: Time,
     data: Option<Time>,
     answered: Option<Time>,
+    is_refused: bool,
+    /// A message with others was refused, so this one needs a message of its own.
+    is_alone: bool,
     /// Once the subscription was sent.
     pub(super) line: Option<Line>,
     is_numbered: bool,
@@ -103,36 +128,64 @@ impl Seat {
             heard: Time::ZERO,
             data: None,
             answered: None,
+            is_refused: false,
+            is_alone: false,
             line: None,
             is_numbered: false,
         }
     }
 
-    fn say(&mut self, start: usize, now: Time) {
+    fn say(&mut self, question: u64, is_shared: bool, now: Time) {
         self.ask.say(now);
         let first = self.sent.map_or(now, |sent| sent.first);
-        self.sent = Some(Sent { first, last_by: Some(start) });
+        let before = self.sent.map(|sent| sent.question);
+        self.sent = Some(Sent { first, question, before, is_shared });
         if self.watch.ask_after.is_none() {
             self.ask = Ask::No; // no answer is expected
         }
     }
 
-    fn was_sent_by(&self, start: usize) -> bool {
-        self.sent.is_some_and(|sent| sent.last_by == Some(start))
-    }
-
-    fn forget_message(&mut self, start: usize) {
-        if let Some(sent) = &mut self.sent
-            && sent.last_by == Some(start)
-        {
-            sent.last_by = None;
+    /// An answer to the question before the last proves that the subscription was accepted, but not
+    /// that it still is.
+    fn is_answered_by(&self, asked: Asked) -> bool {
+        let Some(sent) = self.sent else { return false };
+        match asked {
+            Asked::Subscription(_) => true,
+            Asked::Question(id) if id == sent.question => true,
+            Asked::Question(id) => Some(id) == sent.before && self.answered.is_none(),
         }
     }
 
     fn answer(&mut self, now: Time) {
         self.ask = Ask::No;
+        self.is_refused = false;
         self.heard = now;
         self.answered.get_or_insert(now);
+    }
+
+    fn refuse(&mut self, asked: Asked, now: Time) {
+        let Some(sent) = self.sent else { return };
+        let is_named = match asked {
+            Asked::Subscription(_) => true,
+            Asked::Question(id) if id == sent.question => false,
+            Asked::Question(_) => return,
+        };
+        if self.answered.is_some() {
+            return self.answer(now);
+        }
+        if is_named || !sent.is_shared {
+            self.is_refused = true;
+            self.ask = Ask::No;
+        } else {
+            self.is_alone = true;
+            self.ask = Ask::New;
+        }
+    }
+
+    fn ask_refused(&mut self) {
+        if core::mem::take(&mut self.is_refused) {
+            self.ask = Ask::New;
+        }
     }
 
     /// Before the first answer or data, `heard` has no meaning.
@@ -145,7 +198,7 @@ impl Seat {
 
     /// Then the lack of data proves that the subscription is dead.
     fn gives_up_at(&self) -> Time {
-        let sent = self.sent.filter(|_| self.watch.ask_after.is_none());
+        let sent = self.sent.filter(|_| self.watch.ask_after.is_none() && !self.is_refused);
         let since = self.data.or(self.answered).or(sent.map(|sent| sent.first));
         let dead = self.watch.leave_after.zip(since);
         dead.map_or(NEVER, |(after, since)| since + after)
@@ -165,6 +218,9 @@ impl Seat {
         answer_within: Duration,
         now: Time,
     ) -> bool {
+        if self.is_refused && old.is_none_or(|old| old.is_refused) {
+            return true;
+        }
         if self.is_numbered && !self.watch.per_connection {
             return self.line.as_ref().is_some_and(|line| arbiter.in_sequence(line));
         }
@@ -196,6 +252,8 @@ pub(super) struct Open {
     paced: Time,
     /// At the subscription's index; `None` if there is none of this index.
     pub(super) seats: Vec<Option<Seat>>,
+    /// The most subscriptions that one message had.
+    longest: usize,
     pub(super) silent: Option<Silent>,
     /// It was opened because the older connection is silent.
     pub(super) is_for_silence: bool,
@@ -224,6 +282,7 @@ impl Open {
             pace,
             paced: NEVER,
             seats: Vec::new(),
+            longest: 0,
             silent: None,
             is_for_silence: false,
             is_ending: false,
@@ -249,7 +308,9 @@ impl Open {
 
     /// Admitted, answered in all, and not silent.
     pub(super) fn is_well(&self) -> bool {
-        let is_answered = |seat: &Seat| seat.answered.is_some() || seat.watch.ask_after.is_none();
+        let is_answered = |seat: &Seat| {
+            seat.answered.is_some() || seat.is_refused || seat.watch.ask_after.is_none()
+        };
         self.is_logged_in() && self.silent.is_none() && self.seats.iter().flatten().all(is_answered)
     }
 
@@ -260,52 +321,79 @@ impl Open {
         self.seats[subscription] = Some(Seat::new(watch));
     }
 
-    /// For up to `batch` subscriptions with neighbouring indices.
-    pub(super) fn poll(&mut self, batch: usize, now: Time) -> Option<Say> {
+    /// For up to `batch` subscriptions with neighbouring indices. `asked` counts the questions of
+    /// the follower.
+    pub(super) fn poll(&mut self, batch: usize, asked: &mut u64, now: Time) -> Option<Say> {
         self.paced = NEVER;
-        let mut say = self.oldest_question()?;
+        let due = self.oldest_question()?;
         // Only now is it certain that a message waits, and `take` counts one, so it must not be
         // called earlier.
         if let Err(again) = self.pace.take(now) {
             self.paced = again;
             return None;
         }
-        match &mut say {
-            Say::Login => self.login.say(now),
-            Say::Probe => self.probe.say(now),
-            Say::Subscribe(range) => {
-                // An earlier message that began here may have been longer, and the answer to this
-                // one is none for the rest of it.
-                for seat in self.seats[range.start..].iter_mut().flatten() {
-                    seat.forget_message(range.start);
-                }
-                for seat in self.seats[range.start..].iter_mut().take(batch.max(1)) {
-                    let due = seat.as_mut().filter(|seat| seat.ask.since().is_some());
-                    let Some(seat) = due else { break }; // forgotten, or not due
-                    seat.say(range.start, now);
-                    range.end += 1;
-                }
+        Some(match due {
+            Due::Login => {
+                self.login.say(now);
+                Say::Login
             }
-        }
-        Some(say)
+            Due::Probe => {
+                self.probe.say(now);
+                Say::Probe
+            }
+            Due::Subscribe(start) => {
+                *asked += 1;
+                let id = question(*asked, start);
+                let end = self.end_of_message(start, batch);
+                self.longest = self.longest.max(end - start);
+                for seat in self.seats[start..end].iter_mut().flatten() {
+                    seat.say(id, end - start > 1, now);
+                }
+                Say::Subscribe { id, subscriptions: start..end }
+            }
+        })
+    }
+
+    fn end_of_message(&self, start: usize, batch: usize) -> usize {
+        let shares = |seat: &&Option<Seat>| {
+            let due = seat.as_ref().filter(|seat| seat.ask.since().is_some());
+            due.is_some_and(|seat| !seat.is_alone) // forgotten, or not due
+        };
+        let is_alone = self.seat(start).is_none_or(|seat| seat.is_alone);
+        let most = if is_alone { 1 } else { batch.max(1) };
+        start + self.seats[start..].iter().take(most).take_while(shares).count().max(1)
     }
 
     /// New subscriptions go first: repeated questions would hold them back when the pace is slow.
-    fn oldest_question(&self) -> Option<Say> {
-        let mut oldest = self.login.since().map(|since| (since, Say::Login));
-        let mut consider = |since: Option<Time>, say: Say| {
+    fn oldest_question(&self) -> Option<Due> {
+        let mut oldest = self.login.since().map(|since| (since, Due::Login));
+        let mut consider = |since: Option<Time>, due: Due| {
             let Some(since) = since else { return };
             if oldest.as_ref().is_none_or(|(oldest, _)| since < *oldest) {
-                oldest = Some((since, say));
+                oldest = Some((since, due));
             }
         };
         if self.is_logged_in() {
             for (at, seat) in self.seats.iter().enumerate() {
-                consider(seat.as_ref().and_then(|seat| seat.ask.since()), Say::Subscribe(at..at));
+                consider(seat.as_ref().and_then(|seat| seat.ask.since()), Due::Subscribe(at));
             }
         }
-        consider(self.probe.since(), Say::Probe);
-        oldest.map(|(_, say)| say)
+        consider(self.probe.since(), Due::Probe);
+        oldest.map(|(_, due)| due)
+    }
+
+    /// The subscriptions for which an answer may be.
+    fn asked_mut(&mut self, asked: Asked) -> impl Iterator<Item = &mut Seat> {
+        let (start, most) = match asked {
+            Asked::Subscription(at) => (at, 1),
+            Asked::Question(id) => (start_of(id), self.longest),
+        };
+        self.seats.iter_mut().skip(start).take(most).flatten()
+    }
+
+    /// Asks again for what the exchange has refused.
+    pub(super) fn ask_refused(&mut self) {
+        self.seats.iter_mut().flatten().for_each(Seat::ask_refused);
     }
 
     /// `true` if the connection was silent until now.
@@ -319,12 +407,13 @@ impl Open {
                 self.login = Ask::No;
                 self.admitted.get_or_insert(now);
             }
-            Incoming::Answer(start) => {
-                for seat in self.seats.iter_mut().skip(start).flatten() {
-                    if seat.was_sent_by(start) {
-                        seat.answer(now);
-                    }
+            Incoming::Answer(asked) => {
+                for seat in self.asked_mut(asked).filter(|seat| seat.is_answered_by(asked)) {
+                    seat.answer(now);
                 }
+            }
+            Incoming::Refused(asked) => {
+                self.asked_mut(asked).for_each(|seat| seat.refuse(asked, now));
             }
             Incoming::Data { subscription, numbers } => {
                 // Data before the subscription was sent belongs to an earlier one with this index,
@@ -391,13 +480,13 @@ impl Open {
     }
 
     /// When to look again because of this message's subscriptions, if nothing more comes.
-    pub(super) fn looks_at(&self, incoming: &Incoming) -> Time {
+    pub(super) fn looks_at(&mut self, incoming: &Incoming) -> Time {
         match *incoming {
-            Incoming::Answer(start) => {
-                let seats = self.seats.iter().skip(start).flatten();
-                let answered = seats.filter(|seat| seat.was_sent_by(start));
-                answered.map(Seat::looks_at).min().unwrap_or(NEVER)
+            Incoming::Answer(asked) => {
+                let seats = self.asked_mut(asked).map(|seat| seat.looks_at());
+                seats.min().unwrap_or(NEVER)
             }
+            Incoming::Refused(_) => Time::ZERO, // something may have to be asked again
             Incoming::Data { subscription, .. } => {
                 self.seat(subscription).map_or(NEVER, Seat::looks_at)
             }

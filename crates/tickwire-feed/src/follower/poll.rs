@@ -112,7 +112,7 @@ impl<T> Follower<T> {
             let mut is_successor = false;
             for open in run.rotation.iter_mut() {
                 let connection = open.id;
-                if let Some(say) = open.poll(self.set.batch, now) {
+                if let Some(say) = open.poll(self.set.batch, &mut self.asked, now) {
                     open_lines(open, &say, &mut self.subscriptions);
                     return Some(Action::Send { connection, say });
                 }
@@ -233,7 +233,7 @@ impl<T> Follower<T> {
 
 /// From now on, a gap in the arbiters of what is being sent also waits for this connection.
 fn open_lines<T>(open: &mut Open, say: &Say, subscriptions: &mut [Option<Followed<T>>]) {
-    let Say::Subscribe(range) = say else { return };
+    let Say::Subscribe { subscriptions: range, .. } = say else { return };
     for at in range.clone() {
         if let Some(seat) = open.seat_mut(at)
             && let Some(Some(followed)) = subscriptions.get_mut(at)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 use tickwire::{CloseCode, Retry, Time};
 use tickwire_feed::{
-    Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Pace, Recovery, Say,
+    Action, Asked, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Pace, Recovery, Say,
     Settings, State, Subscription, Text, Verdict,
 };
 use tickwire_parts::Backoff;
@@ -108,12 +108,24 @@ fn trades() -> Subscription {
     }
 }
 
-fn said(actions: &[Action<u64>]) -> Vec<Say> {
+/// The subscriptions of each message.
+fn said(actions: &[Action<u64>]) -> Vec<Vec<usize>> {
     let say = |action: &Action<u64>| match action {
-        Action::Send { say, .. } => Some(say.clone()),
+        Action::Send { say: Say::Subscribe { subscriptions, .. }, .. } => {
+            Some(subscriptions.clone().collect())
+        }
         _ => None,
     };
     actions.iter().filter_map(say).collect()
+}
+
+/// The ids of their questions.
+fn ids(actions: &[Action<u64>]) -> Vec<u64> {
+    let id = |action: &Action<u64>| match action {
+        Action::Send { say: Say::Subscribe { id, .. }, .. } => Some(*id),
+        _ => None,
+    };
+    actions.iter().filter_map(id).collect()
 }
 
 #[test]
@@ -125,14 +137,14 @@ fn neighbours_share_a_message_and_an_answer_is_for_one_message() {
     .line(Duration::MAX, Duration::ZERO);
     desk.follower.unsubscribe(2);
     let id = desk.open();
-    let say = [Say::Subscribe(0..2), Say::Subscribe(3..5)];
-    assert_eq!(said(&desk.all()), say);
+    let say = desk.all();
+    assert_eq!(said(&say), [vec![0, 1], vec![3, 4]]);
     assert_eq!(desk.state(), State::Subscribing { missing: 4 });
-    desk.hear(id, Incoming::Answer(0));
+    desk.hear(id, Incoming::Answer(Asked::Question(ids(&say)[0])));
     assert_eq!(desk.state(), State::Subscribing { missing: 2 });
     // The other two are said once more, and then it is over. Data is an answer for one of them.
     desk.now = desk.now + 3 * SECOND;
-    assert_eq!(said(&desk.all()), [Say::Subscribe(3..5)]);
+    assert_eq!(said(&desk.all()), [vec![3, 4]]);
     desk.data(id, 3, 1);
     assert_eq!(desk.state(), State::Subscribing { missing: 1 });
     let Action::Wait(until) = desk.poll() else { panic!() };
@@ -144,10 +156,91 @@ fn neighbours_share_a_message_and_an_answer_is_for_one_message() {
     // The lowest free index is the next, and a new connection says it too.
     assert_eq!(desk.follower.subscribe(trades()), Some(2));
     desk.open();
-    assert_eq!(
-        said(&desk.all()),
-        [Say::Subscribe(0..2), Say::Subscribe(2..4), Say::Subscribe(4..5)]
-    );
+    assert_eq!(said(&desk.all()), [vec![0, 1], vec![2, 3], vec![4]]);
+}
+
+#[test]
+fn a_late_answer_counts_for_those_who_wait_and_clears_no_newer_question() {
+    let mut desk =
+        Desk::set(&[trades(); 2], |set| set.batch = 2).line(Duration::MAX, Duration::ZERO);
+    let id = desk.open();
+    let first = ids(&desk.all());
+    desk.hear(id, Incoming::Answer(Asked::Subscription(1)));
+    desk.now = desk.now + 3 * SECOND;
+    assert_eq!(said(&desk.all()), [vec![0]]);
+    // Slower than `answer_within`.
+    desk.hear(id, Incoming::Answer(Asked::Question(first[0])));
+    assert_eq!(desk.state(), State::Following);
+    // The exchange refuses the repetition.
+    desk.hear(id, Incoming::Refused(Asked::Subscription(0)));
+    assert_eq!(desk.state(), State::Following);
+    desk.now = desk.now + 5 * SECOND;
+    let again = desk.all();
+    assert_eq!(said(&again), [vec![0, 1]]);
+    desk.hear(id, Incoming::Answer(Asked::Question(first[0])));
+    assert_eq!(desk.state(), State::Probing);
+    desk.hear(id, Incoming::Refused(Asked::Question(ids(&again)[0])));
+    assert_eq!(desk.state(), State::Following);
+    desk.now = desk.now + 4 * SECOND;
+    assert_eq!(desk.all(), []);
+}
+
+#[test]
+fn an_answer_to_a_subscription_that_had_the_index_before_is_none() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.open();
+    let old = ids(&desk.all());
+    desk.follower.unsubscribe(0);
+    desk.follower.subscribe(trades());
+    let new = ids(&desk.all());
+    desk.hear(id, Incoming::Answer(Asked::Question(old[0])));
+    assert_eq!(desk.state(), State::Subscribing { missing: 1 });
+    desk.hear(id, Incoming::Answer(Asked::Question(new[0])));
+    assert_eq!(desk.state(), State::Following);
+}
+
+#[test]
+fn a_refused_batch_is_asked_for_one_by_one() {
+    let mut desk =
+        Desk::set(&[trades(); 3], |set| set.batch = 3).line(Duration::MAX, Duration::ZERO);
+    let id = desk.open();
+    let first = desk.all();
+    assert_eq!(said(&first), [vec![0, 1, 2]]);
+    desk.hear(id, Incoming::Refused(Asked::Question(ids(&first)[0])));
+    let alone = desk.all();
+    assert_eq!(said(&alone), [vec![0], vec![1], vec![2]]);
+    let alone = ids(&alone);
+    // The old refusal again: it is of a question that was repeated meanwhile.
+    desk.hear(id, Incoming::Refused(Asked::Question(ids(&first)[0])));
+    desk.hear(id, Incoming::Answer(Asked::Question(alone[0])));
+    desk.hear(id, Incoming::Refused(Asked::Question(alone[1])));
+    desk.hear(id, Incoming::Answer(Asked::Question(alone[2])));
+    assert_eq!((desk.all(), desk.state()), (vec![], State::Following));
+}
+
+/// An exchange that does not know a symbol: nothing is silent, and nothing is dialed.
+#[test]
+fn a_refused_subscription_is_asked_for_on_the_next_connection_or_when_told() {
+    for ask_after in [Some(5 * SECOND), None] {
+        let watch = Subscription { ask_after, leave_after: Some(30 * SECOND), ..trades() };
+        let mut desk = Desk::new(&[watch; 2]).line(Duration::MAX, Duration::ZERO);
+        let id = desk.next_subscribed();
+        desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
+        desk.hear(id, Incoming::Refused(Asked::Subscription(1)));
+        for number in 1..600 {
+            desk.now = desk.now + SECOND;
+            desk.data(id, 0, number);
+            assert_eq!(desk.all(), []);
+        }
+        assert_eq!(desk.state(), State::Following);
+        desk.follower.go_on(desk.now);
+        assert_eq!(said(&desk.all()), [vec![1]]);
+        desk.hear(id, Incoming::Refused(Asked::Subscription(1)));
+        desk.data(id, 1, 1); // it serves nevertheless
+        desk.end(id, Ended::Closed(1006));
+        desk.open();
+        assert_eq!(said(&desk.all()), [vec![0], vec![1]]);
+    }
 }
 
 #[test]
@@ -164,7 +257,7 @@ fn what_is_forgotten_while_it_waits_for_its_turn_is_not_said() {
         desk.follower.unsubscribe(subscription);
     }
     let mut say = || said(&[desk.next()]);
-    assert_eq!([say(), say()].concat(), [Say::Subscribe(1..3), Say::Subscribe(4..5)]);
+    assert_eq!([say(), say()].concat(), [vec![1, 2], vec![4]]);
     assert_eq!(desk.all(), []);
 }
 
@@ -181,7 +274,7 @@ fn a_question_that_was_answered_while_it_waited_holds_back_no_new_subscription()
         desk.all();
     }
     desk.follower.subscribe(trades());
-    assert_eq!(said(&[desk.next()]), [Say::Subscribe(1..2)]);
+    assert_eq!(said(&[desk.next()]), [vec![1]]);
 }
 
 #[test]
@@ -192,11 +285,12 @@ fn a_repeated_message_leaves_out_what_was_answered_meanwhile() {
     })
     .line(Duration::MAX, Duration::ZERO);
     let id = desk.next_subscribed();
-    desk.hear(id, Incoming::Answer(0));
+    desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
+    desk.hear(id, Incoming::Answer(Asked::Subscription(1)));
     desk.now = desk.now + 5 * SECOND;
     assert_eq!((desk.all(), desk.state()), (vec![], State::Probing));
     desk.data(id, 1, 7);
-    assert_eq!(said(&[desk.next()]), [Say::Subscribe(0..1)]);
+    assert_eq!(said(&[desk.next()]), [vec![0]]);
 }
 
 #[test]
@@ -208,7 +302,7 @@ fn data_before_the_subscription_was_sent_is_no_answer() {
     let id = desk.next_subscribed();
     desk.data(id, 1, 7);
     assert_eq!(desk.state(), State::Subscribing { missing: 2 });
-    assert_eq!(said(&[desk.next()]), [Say::Subscribe(1..2)]);
+    assert_eq!(said(&[desk.next()]), [vec![1]]);
 }
 
 #[test]
@@ -233,20 +327,21 @@ fn subscriptions_wait_for_the_login_which_is_said_once() {
     })
     .line(Duration::MAX, Duration::ZERO);
     let id = desk.open();
-    assert_eq!(said(&desk.all()), [Say::Login]);
+    let login = Action::Send { connection: id, say: Say::Login };
+    assert_eq!(desk.all(), [login]);
     assert_eq!(desk.state(), State::LoggingIn);
     desk.hear(id, Incoming::LoggedIn);
     desk.hear(id, Incoming::LoggedIn);
-    assert_eq!(said(&desk.all()), [Say::Subscribe(0..1)]);
+    assert_eq!(said(&desk.all()), [vec![0]]);
     desk.hear(id, Incoming::Wrong(Retry::Stop));
     assert_eq!(desk.all(), [Action::Leave { connection: id, code: CloseCode::GOING_AWAY }]);
     assert_eq!(desk.state(), State::Stopped { after: Ended::Failed(Cause::Wrong(Retry::Stop)) });
     desk.now = desk.now + 24 * 3600 * SECOND;
     assert_eq!(desk.all(), []);
     desk.follower.go_on(desk.now);
-    desk.open();
+    let id = desk.open();
     // A login without an answer is not repeated.
-    assert_eq!(said(&desk.all()), [Say::Login]);
+    assert_eq!(desk.all(), [Action::Send { connection: id, say: Say::Login }]);
     assert!(matches!(desk.next(), Action::Dial { .. }));
     assert_eq!(desk.state(), State::Silent { cause: Cause::LoginUnanswered });
 }
@@ -294,13 +389,13 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
     desk.data(old, 0, 7);
     while let Action::Wait(until) = desk.poll() {
         desk.now = until;
-        desk.hear(old, Incoming::Answer(0));
+        desk.hear(old, Incoming::Answer(Asked::Subscription(0)));
         if desk.now >= Time::ZERO + 3540 * SECOND {
             break;
         }
     }
     let new = desk.next_subscribed();
-    desk.hear(new, Incoming::Answer(0));
+    desk.hear(new, Incoming::Answer(Asked::Subscription(0)));
     let answered = desk.now;
     assert_eq!(desk.state(), State::Replacing);
     assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL });
@@ -312,10 +407,10 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
 fn a_successor_that_takes_over_by_time_has_its_own_successor_in_time() {
     let mut desk = Desk::new(&[Subscription::default()]).line(57 * SECOND, 50 * SECOND);
     let old = desk.next_subscribed();
-    desk.hear(old, Incoming::Answer(0));
+    desk.hear(old, Incoming::Answer(Asked::Subscription(0)));
     let new = desk.next_subscribed();
     desk.now = desk.now + SECOND / 10;
-    desk.hear(new, Incoming::Answer(0));
+    desk.hear(new, Incoming::Answer(Asked::Subscription(0)));
     assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL });
     desk.dialed();
     assert_eq!(desk.now, Time::ZERO + 14 * SECOND);
@@ -421,7 +516,7 @@ fn a_line_avoids_an_address_that_another_line_has_taken_meanwhile() {
     let (first, _) = desk.dialed(); // address 1
     desk.follower.opened(first, desk.now, &mut desk.attempts);
     desk.all();
-    desk.hear(first, Incoming::Answer(0));
+    desk.hear(first, Incoming::Answer(Asked::Subscription(0)));
     assert!(matches!(desk.next(), Action::Dial { line: 1, address: 2, .. }));
 }
 
@@ -429,7 +524,7 @@ fn a_line_avoids_an_address_that_another_line_has_taken_meanwhile() {
 fn a_program_that_stood_still_asks_before_it_leaves() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
     let id = desk.next_subscribed();
-    desk.hear(id, Incoming::Answer(0));
+    desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
     assert!(matches!(desk.next(), Action::Send { .. }));
     let Action::Wait(until) = desk.poll() else { panic!() };
     // The answer was due, but so was this call.
@@ -465,18 +560,18 @@ fn a_subscription_that_is_never_quiet_for_so_long_is_left_though_it_answers() {
     let watch = Subscription { leave_after: Some(20 * SECOND), ..trades() };
     let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
     let id = desk.next_subscribed();
-    desk.hear(id, Incoming::Answer(0));
+    desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
     let mut asked = Vec::new();
     while desk.now < Time::ZERO + 20 * SECOND {
         match desk.poll() {
             Action::Wait(until) => desk.now = until,
             action => {
                 asked.extend(said(&[action]));
-                desk.hear(id, Incoming::Answer(0));
+                desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
             }
         }
     }
-    assert_eq!(asked, vec![Say::Subscribe(0..1); 3]);
+    assert_eq!(asked, vec![vec![0]; 3]);
     desk.poll();
     assert_eq!(desk.state(), State::Silent { cause: Cause::NoData(0) });
 }
@@ -486,9 +581,12 @@ fn a_message_that_ends_a_wait_begins_the_next_one() {
     let asks = Subscription { ask_after: Some(SECOND), ..Subscription::default() };
     let leaves = Subscription { leave_after: Some(SECOND), ..Subscription::default() };
     let data = Incoming::Data { subscription: 0, numbers: None };
-    for (watch, incoming) in
-        [(asks, Incoming::Answer(0)), (asks, data), (leaves, Incoming::Answer(0)), (leaves, data)]
-    {
+    for (watch, incoming) in [
+        (asks, Incoming::Answer(Asked::Subscription(0))),
+        (asks, data),
+        (leaves, Incoming::Answer(Asked::Subscription(0))),
+        (leaves, data),
+    ] {
         let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
         let id = desk.next_subscribed();
         desk.now = desk.now + SECOND / 10;
@@ -558,8 +656,10 @@ fn a_subscription_above_the_limit_is_refused() {
 fn what_was_not_asked_for_has_no_verdict() {
     let mut desk = full();
     let id = desk.open();
-    for incoming in [Incoming::Answer(usize::MAX), Incoming::Answer(9999), Incoming::LoggedIn] {
-        assert_eq!(desk.hear(id, incoming), None);
+    for asked in [Asked::Subscription(usize::MAX), Asked::Question(u64::MAX), Asked::Question(0)] {
+        for incoming in [Incoming::Answer(asked), Incoming::Refused(asked), Incoming::LoggedIn] {
+            assert_eq!(desk.hear(id, incoming), None);
+        }
     }
     assert_eq!(desk.data(id, 9999, 1), None);
 }

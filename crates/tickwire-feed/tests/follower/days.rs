@@ -12,8 +12,8 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 use testkit::Rng;
 use tickwire::{RecvError, Retry, Time};
 use tickwire_feed::{
-    Action, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings as Set, State,
-    Subscription, Text, Verdict,
+    Action, Asked, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings as Set,
+    State, Subscription, Text, Verdict,
 };
 use tickwire_parts::Backoff;
 use world::{DAY, Got, MINUTE, Ms, Said, World};
@@ -129,7 +129,7 @@ impl Program {
             Got::LoginRefused => Incoming::Wrong(Retry::Stop),
             Got::Garbage => Incoming::Wrong(Retry::Alarm),
             Got::Ending => Incoming::Ending,
-            Got::Answer(request, _, true) => Incoming::Answer(request),
+            Got::Answer(request, _, true) => Incoming::Answer(Asked::Question(request)),
             Got::Answer(_, streams, false) => {
                 for index in 0..self.streams.len() {
                     let Some(stream) = self.streams[index] else { continue };
@@ -236,10 +236,10 @@ impl Program {
         let said = match say {
             Say::Login => Said::Login,
             Say::Probe => Said::Probe,
-            Say::Subscribe(range) => {
-                let streams = self.streams[range.clone()].iter();
+            Say::Subscribe { id, subscriptions } => {
+                let streams = self.streams[subscriptions].iter();
                 let bits = streams.fold(0, |all, of| all | 1 << of.unwrap_or(63));
-                Said::Subscribe(range.start, bits)
+                Said::Subscribe(id, bits)
             }
         };
         let id = self.id(connection);

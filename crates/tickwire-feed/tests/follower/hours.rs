@@ -3,8 +3,8 @@
 use std::time::Duration;
 use tickwire::{CloseCode, Time};
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Limits, Pace, Recovery, Say,
-    Settings, State, Subscription, Verdict,
+    Action, Asked, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Limits, Pace, Recovery,
+    Say, Settings, State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -211,15 +211,15 @@ impl World {
     fn send(&mut self, id: ConnectionId, say: Say) {
         self.said += 1;
         let link = self.links.iter_mut().find(|link| link.id == id).unwrap();
-        let Say::Subscribe(range) = say else { return };
+        let Say::Subscribe { id: question, subscriptions } = say else { return };
         let mut is_answered = true;
-        for topic in range.clone() {
+        for topic in subscriptions {
             link.since[topic].get_or_insert(self.now);
             let does = (self.topic)(topic, link, self.now);
             is_answered &= does != Topic::Dead;
         }
         if is_answered {
-            let answer = Incoming::Answer(range.start);
+            let answer = Incoming::Answer(Asked::Question(question));
             self.follower.heard(id, answer, self.now, || unreachable!("no data"));
         }
     }

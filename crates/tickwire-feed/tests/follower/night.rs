@@ -4,8 +4,8 @@
 use std::time::Duration;
 use tickwire::{CloseCode, RecvError, Retry, Time};
 use tickwire_feed::{
-    Action, Attempts, Cause, ConnectionId, Ended, Follower, Gap, Incoming, Limits, Pace, Recovery,
-    Say, Settings, State, Subscription, Text, Verdict, Why,
+    Action, Asked, Attempts, Cause, ConnectionId, Ended, Follower, Gap, Incoming, Limits, Pace,
+    Recovery, Say, Settings, State, Subscription, Text, Verdict, Why,
 };
 use tickwire_parts::Backoff;
 
@@ -297,7 +297,7 @@ fn a_successor_restarts_its_count_with_its_first_data_and_not_before() {
     let mut desk = Desk::new(settings(), 1, watch);
     let old = desk.open();
     desk.data(old, (0, 1));
-    desk.hear(old, Incoming::Answer(0));
+    desk.hear(old, Incoming::Answer(Asked::Subscription(0)));
     desk.hear(old, Incoming::Ending);
     desk.run(SECOND, |_| None);
     let new = desk.open.iter().map(|(id, ..)| *id).find(|id| *id != old).unwrap();
@@ -523,7 +523,9 @@ fn an_exchange_that_says_ending_on_each_connection_gets_no_flood() {
     let mut number = 1;
     while desk.now < Time::ZERO + HOUR {
         for (id, ..) in desk.open.clone() {
-            for incoming in [Incoming::Answer(0), Incoming::Ending, Incoming::Ending] {
+            for incoming in
+                [Incoming::Answer(Asked::Subscription(0)), Incoming::Ending, Incoming::Ending]
+            {
                 desk.hear(id, incoming);
             }
             desk.data(id, (0, number));
@@ -540,7 +542,7 @@ fn an_exchange_that_says_ending_on_each_connection_gets_no_flood() {
 fn standing_still_again_and_again_hides_no_dead_server() {
     let mut desk = Desk::new(Settings { probe_after: Some(SECOND), ..settings() }, 1, trades());
     let id = desk.open();
-    desk.hear(id, Incoming::Answer(0));
+    desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
     let mut stood = 0;
     while desk.state() != (State::Silent { cause: Cause::ProbeUnanswered }) {
         let until = desk.act(|_| None);
@@ -557,7 +559,7 @@ fn standing_still_again_and_again_hides_no_dead_server() {
 
 fn live(desk: &mut Desk, time: Duration) -> ConnectionId {
     let id = desk.open();
-    desk.hear(id, Incoming::Answer(0));
+    desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
     let end = desk.now + time;
     let mut number = 1;
     while desk.now < end {
@@ -664,7 +666,7 @@ fn a_connection_that_speaks_again_stays_and_its_successor_goes() {
     assert_eq!(desk.state(), State::Silent { cause: Cause::ProbeUnanswered });
     let [(first, ..), (second, ..)] = desk.open[..] else { panic!("{:?}", desk.open) };
     assert_eq!(first, old);
-    desk.hear(second, Incoming::Answer(0)); // no data
+    desk.hear(second, Incoming::Answer(Asked::Subscription(0))); // no data
     desk.hear(old, Incoming::Other);
     assert_eq!(desk.left, [(second, CloseCode::NORMAL)]);
     assert_eq!(desk.state(), State::Following);
@@ -703,12 +705,12 @@ fn a_line_keeps_its_address_while_another_line_is_well() {
     desk.act(|_| None);
     let [(a, ..), (b, ..)] = desk.open[..] else { panic!("{:?}", desk.open) };
     for id in [a, b] {
-        desk.hear(id, Incoming::Answer(0));
+        desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
     }
     desk.end(a, RecvError::PongTimeout);
     let frozen = |address| (address == 0).then_some(Ended::Failed(Cause::HandshakeTimeout));
     for _ in 0..60 {
-        desk.hear(b, Incoming::Answer(0));
+        desk.hear(b, Incoming::Answer(Asked::Subscription(0)));
         desk.run(SECOND, frozen);
     }
     assert!(desk.dials.len() > 5);

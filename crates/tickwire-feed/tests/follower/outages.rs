@@ -280,7 +280,7 @@ impl World {
                     }
                 }
                 Action::Send { connection, say } => {
-                    assert!(matches!(say, Say::Subscribe(_)));
+                    assert!(matches!(say, Say::Subscribe { .. }));
                     self.messages.push(self.now);
                     let delay = self.clients[at].open.get(&connection).map_or(0, |open| open.1);
                     self.at(self.now + delay, Due::Subscribed(at, connection));

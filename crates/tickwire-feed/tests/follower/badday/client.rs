@@ -13,7 +13,7 @@ use std::{
 };
 use tickwire::{Config, Error, RecvError, Time, handshake::HandshakeError, tls::rustls};
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings,
+    Action, Asked, Attempts, ConnectionId, Ended, Follower, Incoming, Recovery, Settings,
     Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
@@ -338,7 +338,7 @@ impl Client {
         let mut of = 0;
         let incoming = match exchanges::read(self.shape, text, self.symbols) {
             Read::LoggedIn => Incoming::LoggedIn,
-            Read::Answer(subscription) => Incoming::Answer(subscription),
+            Read::Answer(subscription) => Incoming::Answer(Asked::Subscription(subscription)),
             Read::Ending => Incoming::Ending,
             Read::Other => Incoming::Other,
             Read::Update { subscription, first, last, levels } => {
@@ -419,7 +419,7 @@ impl Client {
             return self.in_time(SECOND, Later::Snapshot(index, None));
         };
         self.send(id, &exchanges::unsubscribe(self.shape, index));
-        self.send(id, &exchanges::write(self.shape, Say::Subscribe(index..index + 1)));
+        self.send(id, &exchanges::subscribe(self.shape, index..index + 1));
     }
 
     fn snapshot_came(&mut self, index: usize, snapshot: Option<Snapshot>) {

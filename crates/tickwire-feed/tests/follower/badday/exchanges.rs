@@ -36,7 +36,7 @@ pub(crate) struct Snapshot {
 
 pub(crate) fn write(shape: Shape, say: Say) -> String {
     match (shape, say) {
-        (_, Say::Subscribe(range)) => subscribe(shape, range),
+        (_, Say::Subscribe { subscriptions, .. }) => subscribe(shape, subscriptions),
         (Shape::Okx, Say::Login) => {
             json!({ "op": "login", "args": [{ "apiKey": "k" }] }).to_string()
         }
@@ -56,7 +56,7 @@ pub(crate) fn ping(shape: Shape) -> &'static str {
     }
 }
 
-fn subscribe(shape: Shape, range: Range<usize>) -> String {
+pub(crate) fn subscribe(shape: Shape, range: Range<usize>) -> String {
     let id = range.start;
     let names: Vec<_> = range.map(|index| shape.symbol(index)).collect();
     match shape {

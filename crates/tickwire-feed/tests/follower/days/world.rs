@@ -19,7 +19,7 @@ pub(crate) const DAY: Ms = 24 * HOUR;
 pub(crate) enum Said {
     Login,
     /// The request's id, and a bit for each stream.
-    Subscribe(usize, u64),
+    Subscribe(u64, u64),
     Probe,
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Got {
     LoggedIn,
     LoginRefused,
     /// The answer to a subscription: its id, its streams, and whether it is accepted.
-    Answer(usize, u64, bool),
+    Answer(u64, u64, bool),
     /// A stream's number; the count of restarts is for the oracle.
     Data {
         stream: usize,

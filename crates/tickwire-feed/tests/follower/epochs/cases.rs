@@ -3,7 +3,7 @@
 use super::desk::{Desk, MS, SECOND, book, settings};
 use std::time::Duration;
 use tickwire_feed::{
-    Cause, Ended, Incoming, Limits, Recovery, Settings, State, Subscription, Verdict,
+    Asked, Cause, Ended, Incoming, Limits, Recovery, Settings, State, Subscription, Verdict,
 };
 
 /// Restarts the exchange: the next connection brings the second count from 1.
@@ -65,7 +65,7 @@ fn oldkept_a_slow_market_gets_no_flood_of_snapshots() {
         let _ = desk.data(second, (2, number));
         for _ in 0..20 {
             desk.pass(SECOND);
-            desk.hear(second, Incoming::Answer(0));
+            desk.hear(second, Incoming::Answer(Asked::Subscription(0)));
             // Each snapshot is there by then.
             if desk.snapshots.len() > taken {
                 taken = desk.snapshots.len();
@@ -140,7 +140,7 @@ fn ending_on_each_connection_takes_no_flood_of_dials() {
         if youngest != told {
             told = youngest;
             if let Some(id) = youngest {
-                desk.hear(id, Incoming::Answer(0));
+                desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
                 desk.hear(id, Incoming::Ending);
             }
         }
@@ -175,7 +175,7 @@ fn late_standing_still_hides_no_dead_server() {
         let settings = Settings { probe_after: Some(2 * SECOND), ..settings() };
         let mut desk = Desk::new(settings, book());
         let id = desk.connected();
-        desk.hear(id, Incoming::Answer(0));
+        desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
         let mut stood = Duration::ZERO;
         while desk.now < 120 * SECOND && !matches!(desk.state(), State::Silent { .. }) {
             let due = desk.poll();
@@ -322,11 +322,11 @@ fn a_new_count_is_seen_beside_a_silent_connection() {
 fn an_announcement_that_is_repeated_counts_once() {
     let mut desk = Desk::new(settings(), Subscription { recovery: Recovery::Resume, ..book() });
     let first = desk.connected();
-    desk.hear(first, Incoming::Answer(0));
+    desk.hear(first, Incoming::Answer(Asked::Subscription(0)));
     for number in 1..=120 {
         desk.pass(500 * MS);
         for id in desk.open.clone() {
-            desk.hear(id, Incoming::Answer(0));
+            desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
             if number % 2 == 0 {
                 desk.hear(id, Incoming::Ending);
             }
@@ -475,7 +475,7 @@ fn calls_in_any_order_do_no_harm() {
                 let last = number.saturating_add(rng.below(3));
                 let incoming = match rng.below(12) {
                     0 => Incoming::LoggedIn,
-                    1 => Incoming::Answer(of),
+                    1 => Incoming::Answer(Asked::Subscription(of)),
                     2 => Incoming::Ending,
                     3 => Incoming::Wrong(Retry::Alarm),
                     4 => Incoming::Other,

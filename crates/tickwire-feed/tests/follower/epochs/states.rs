@@ -4,7 +4,7 @@ use crate::refusal::refusal;
 use std::collections::BTreeSet;
 use testkit::Rng;
 use tickwire::{Error, Retry};
-use tickwire_feed::{Cause, Ended, Incoming, Recovery, Settings, Subscription};
+use tickwire_feed::{Asked, Cause, Ended, Incoming, Recovery, Settings, Subscription};
 
 /// An outage, and the words that name its cause.
 struct Outage {
@@ -118,7 +118,7 @@ const OUTAGES: &[Outage] = &[
             let _ = desk.data(id, (1, 1));
             for _ in 0..31 {
                 desk.pass(SECOND);
-                desk.hear(id, Incoming::Answer(0));
+                desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
             }
         },
         words: &["subscription 0", "no data"],

@@ -7,14 +7,15 @@ use super::{
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
     rc::Rc,
     time::Duration,
 };
 use testkit::Rng;
 use tickwire::{Retry, Time};
 use tickwire_feed::{
-    Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say, Settings,
-    State, Subscription, Verdict,
+    Action, Asked, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say,
+    Settings, State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -63,7 +64,7 @@ impl Drop for Kept {
 enum Event {
     Update(usize),
     Arrival(ConnectionId, Arrival),
-    Subscribed(ConnectionId, usize, usize),
+    Subscribed(ConnectionId, u64, Range<usize>),
     Dialed(ConnectionId, usize, usize, Option<Ended>),
     SnapshotTaken(usize),
     Snapshot(usize, Option<(u32, u64)>),
@@ -281,9 +282,9 @@ impl World {
         match event {
             Event::Update(of) => self.update(of, at),
             Event::Arrival(id, arrival) => self.arrived(id, arrival),
-            Event::Subscribed(id, from, to) => {
-                self.exchange.subscribe(id, from..to);
-                self.reply(id, Arrival::Said(Incoming::Answer(from)));
+            Event::Subscribed(id, question, range) => {
+                self.exchange.subscribe(id, range);
+                self.reply(id, Arrival::Said(Incoming::Answer(Asked::Question(question))));
             }
             Event::Dialed(id, line, address, ended) => self.dialed(id, line, address, ended),
             Event::SnapshotTaken(of) => self.take_snapshot(of, at),
@@ -600,11 +601,11 @@ impl World {
                 self.reply(id, wrong);
             }
             Say::Login => self.reply(id, Arrival::Said(Incoming::LoggedIn)),
-            Say::Subscribe(range) => {
+            Say::Subscribe { id: question, subscriptions: range } => {
                 if range.is_empty() || range.len() > self.plan.batch.max(1) {
                     self.complain(format!("subscribes to {range:?}"));
                 }
-                self.after(10 * MS, Event::Subscribed(id, range.start, range.end));
+                self.after(10 * MS, Event::Subscribed(id, question, range));
             }
             Say::Probe => self.reply(id, Arrival::Said(Incoming::Other)),
         }
