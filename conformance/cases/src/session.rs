@@ -233,6 +233,8 @@ pub struct Session {
     reader: Reader,
     /// Bytes of the peer's head that isn't complete.
     head: Vec<u8>,
+    /// What the peer may still send: without a limit, a peer that never ends takes all memory.
+    room: usize,
     expected: Vec<(Kind, Vec<u8>)>,
     last_ping: Option<Vec<u8>>,
     expects_close: Option<Option<u16>>,
@@ -274,6 +276,18 @@ impl Record {
 /// So many bytes of control frames behind its Close, and we read no further.
 const ENOUGH_BEHIND: usize = 64 << 10;
 
+/// The longest head, with the interim responses before it.
+const LONGEST_HEAD: usize = 1 << 20;
+
+/// What a peer may send, or make us hold, beside twice what is expected of it.
+const ROOM: usize = 8 << 20;
+
+/// What a message or a Pong costs beside its bytes.
+const EVENT: usize = 64;
+
+/// A peer whose bytes come faster than they are read is read in such pieces.
+const PIECE: usize = 64 << 10;
+
 impl Session {
     /// A session of `case` against a peer of this role.
     pub fn new(case: &'static Case, role: Role, env: &Env) -> Session {
@@ -295,6 +309,7 @@ impl Session {
             steps: std::mem::take(&mut plan.steps).into(),
             reader: Reader::new(role),
             head: Vec::new(),
+            room: ROOM,
             expected: Vec::new(),
             last_ping: None,
             expects_close: None,
@@ -316,6 +331,9 @@ impl Session {
                 Event::Pong(_) | Event::Violation(_) => {}
             }
         }
+        let echo: usize = session.expected.iter().map(|message| message.1.len() + EVENT).sum();
+        session.room = ROOM + 2 * echo;
+        session.reader = Reader::new(role).with_limit(session.room);
         if let Some(cause) = case.skipped(role, &env.peer) {
             session.conclude(Outcome::Skip(cause));
         } else if role == Role::Server {
@@ -397,25 +415,64 @@ impl Session {
         }
     }
 
-    /// Bytes from the peer, in any pieces.
+    /// Bytes from the peer, in any pieces. A peer that sends far more than what is expected of it
+    /// has not answered: the session ends as at [`timed_out`](Session::timed_out).
     pub fn received(&mut self, bytes: &[u8]) {
         self.received.add(bytes);
-        if self.phase == Phase::Done {
-            return;
-        }
-        if self.phase != Phase::Head {
-            self.read(bytes);
-            return;
-        }
-        self.head.extend(bytes);
-        match Head::read(&self.head) {
-            Ok(None) => {}
-            Ok(Some((head, length))) => {
-                let rest = self.head.split_off(length);
-                self.opening(head, &rest);
+        for piece in bytes.chunks(PIECE) {
+            match self.phase {
+                Phase::Done => return,
+                Phase::Head => self.read_head(piece),
+                _ => self.read(piece),
             }
-            Err(violation) => self.bad_head(violation),
+            self.takes_room(piece.len());
         }
+    }
+
+    fn read_head(&mut self, bytes: &[u8]) {
+        // What was there before has no end of a head.
+        let new = self.head.len().saturating_sub(3);
+        self.head.extend(bytes);
+        if self.head[new..].windows(4).any(|four| four == b"\r\n\r\n") {
+            self.read_heads();
+        }
+        if self.phase == Phase::Head && self.received.total > LONGEST_HEAD {
+            self.floods();
+        }
+    }
+
+    /// A head, and the interim responses before it.
+    fn read_heads(&mut self) {
+        let bytes = std::mem::take(&mut self.head);
+        let mut rest = &bytes[..];
+        while self.phase == Phase::Head {
+            match Head::read(rest) {
+                Ok(None) => {
+                    self.head = rest.to_vec();
+                    return;
+                }
+                Ok(Some((head, length))) => {
+                    rest = &rest[length..];
+                    self.opening(head, rest);
+                }
+                Err(violation) => self.bad_head(violation),
+            }
+        }
+    }
+
+    /// The peer has sent so many bytes, or made us hold them.
+    fn takes_room(&mut self, bytes: usize) {
+        self.room = self.room.saturating_sub(bytes);
+        if self.room == 0 {
+            self.floods();
+        }
+    }
+
+    fn floods(&mut self) {
+        let open = self.phase != Phase::Head;
+        let place = if open { "" } else { " to the opening handshake" };
+        let what = format!("no answer{place} in {} bytes from the peer", self.received.total);
+        self.no_answer(false, what);
     }
 
     /// The peer has ended its half of the stream, or all of it.
@@ -614,6 +671,7 @@ impl Session {
                         return;
                     }
                     self.seen.pongs.push(payload);
+                    self.takes_room(EVENT);
                 }
                 Event::Ping(_) => {}
                 Event::Close(code, _) => {
@@ -650,6 +708,7 @@ impl Session {
     }
 
     fn message(&mut self, kind: Kind, data: Vec<u8>) {
+        let size = data.len() + EVENT;
         self.seen.messages.push((kind, data));
         let place = self.echoed().len();
         let refuses = matches!(self.plan.expect, Expect::Fail(_) | Expect::Lost | Expect::Swallow);
@@ -658,11 +717,17 @@ impl Session {
             self.remarks.push(remark);
             self.bad("a message comes of it");
         }
+        self.takes_room(size);
     }
 
     /// The peer sends what no peer may send.
     fn violation(&mut self, violation: Violation) {
-        let Violation { section, what, .. } = &violation;
+        let Violation { section, what, code } = &violation;
+        if *code == 1009 {
+            let what = format!("{what} of {} bytes in place of an answer", self.reader.limit());
+            self.no_answer(false, what);
+            return;
+        }
         let why = format!("what the {} itself sends breaks {section}: {what}", self.role);
         match self.plan.expect {
             // Before a handshake that has to fail, bytes need not be frames.
@@ -767,9 +832,6 @@ impl Session {
 
     /// The stream has ended, or nothing came in time.
     fn silence(&mut self, ended: bool) {
-        if self.phase == Phase::Done {
-            return;
-        }
         let end = match self.seen.end {
             Some(End::Reset) => "a reset",
             _ => "the end of the stream",
@@ -780,6 +842,14 @@ impl Session {
             (false, true) => "no answer, and the connection stays open".to_owned(),
             (false, false) => "no answer to the opening handshake".to_owned(),
         };
+        self.no_answer(ended, what);
+    }
+
+    fn no_answer(&mut self, ended: bool, what: String) {
+        if self.phase == Phase::Done {
+            return;
+        }
+        let open = self.phase != Phase::Head;
         match (self.plan.expect.clone(), ended) {
             (Expect::Accept, false) if self.phase == Phase::TcpEnd && self.judges_tcp() => {
                 self.bad("both Closes have passed, and the stream stays open");
@@ -913,8 +983,6 @@ impl Session {
             return;
         };
         if (100..200).contains(&status) && status != 101 {
-            self.head = rest.to_vec();
-            self.received_again();
             return;
         }
         // With Upgrade: h2c a server may go on in HTTP/2.
@@ -944,20 +1012,6 @@ impl Session {
             return;
         }
         self.open(rest);
-    }
-
-    /// Bytes behind an interim response.
-    fn received_again(&mut self) {
-        let bytes = std::mem::take(&mut self.head);
-        self.head.extend(&bytes);
-        match Head::read(&self.head) {
-            Ok(Some((head, length))) => {
-                let rest = self.head.split_off(length);
-                self.opening(head, &rest);
-            }
-            Ok(None) => {}
-            Err(violation) => self.bad_head(violation),
-        }
     }
 
     fn refused(&mut self, head: &Head, status: u16) {
@@ -1059,8 +1113,8 @@ impl Session {
 
     fn open(&mut self, rest: &[u8]) {
         if let Some(agreed) = self.seen.agreed {
-            let reader = Reader::new(self.role).with_deflate(agreed.inflater(self.role));
-            self.reader = reader;
+            let reader = Reader::new(self.role).with_limit(self.reader.limit());
+            self.reader = reader.with_deflate(agreed.inflater(self.role));
         }
         self.phase = Phase::Steps;
         self.read(rest);

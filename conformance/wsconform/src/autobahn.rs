@@ -435,9 +435,8 @@ fn say(stream: &mut Stream, head: &Head, text: &str) {
     }
     // The client's Close, and the end of the stream, so that nothing it has sent makes a reset.
     let until = Instant::now() + Duration::from_secs(5);
-    while let Input::Bytes(_) =
-        stream.read(until.saturating_duration_since(Instant::now()).min(Duration::from_secs(1)))
-    {
-    }
+    while Instant::now() < until
+        && let Input::Bytes(_) = stream.read(Duration::from_secs(1))
+    {}
     stream.shut_down();
 }

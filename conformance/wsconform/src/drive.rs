@@ -5,7 +5,7 @@ use crate::{
     turns::Turn,
 };
 use std::time::{Duration, Instant};
-use wsconform_cases::{Action, End, Session};
+use wsconform_cases::{Action, End, Session, Verdict};
 
 /// A peer that drips its answer ends its session after this time.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -66,17 +66,19 @@ pub(crate) fn drive(
                     continue;
                 }
                 // What the peer said before it ended the stream explains why.
-                while let Input::Bytes(bytes) = stream.read(Duration::from_millis(100)) {
+                while *session.verdict() == Verdict::Waiting
+                    && let Input::Bytes(bytes) = stream.read(Duration::from_millis(100))
+                {
                     driven.take(session, Input::Bytes(bytes));
                 }
                 driven.take(session, Input::Ended(End::Reset));
             }
             Action::Pause(wait) => {
                 let until = Instant::now() + wait.duration(round_trip);
-                loop {
+                while *session.verdict() == Verdict::Waiting {
                     let left = until.saturating_duration_since(Instant::now());
                     let input = read(stream, left, round_trip, turn);
-                    if !driven.take(session, input) {
+                    if !driven.take(session, input) || left.is_zero() {
                         break;
                     }
                 }

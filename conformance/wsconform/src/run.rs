@@ -345,9 +345,9 @@ impl<T: Target> Runner<'_, T> {
             let stream = connection.as_mut();
             stream.shut_down();
             let until = Instant::now() + SILENT * 10;
-            while let Input::Bytes(_) = stream.read(until.saturating_duration_since(Instant::now()))
-            {
-            }
+            while Instant::now() < until
+                && let Input::Bytes(_) = stream.read(SILENT * 10)
+            {}
         }
         drop(connection);
         lock(&self.spans).push(Span { case, asked, over });

@@ -1,20 +1,30 @@
 //! A connection of a case: blocking writes, and reads with a time.
 //!
-//! A thread of its own reads the socket into a channel, so that a write never waits for a peer that
-//! waits for us to read. TLS is on the side of the caller, over the bytes of that channel.
+//! A thread of its own reads the socket ahead, so that a write never waits for a peer that waits for
+//! us to read. It stops where a peer that floods would take our memory. TLS is on the side of the
+//! caller, over the bytes that it has read.
 
 use rustls::{ClientConnection, ServerConnection};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 use wsconform_cases::End;
 
+use crate::turns::lock;
+
 /// A write that takes longer ends the connection: the peer does not read.
 const WRITE: Duration = Duration::from_secs(20);
+
+/// How much is read ahead of the judge.
+const AHEAD: usize = 256 << 10;
+
+/// How much is read ahead during a write: the echo of the longest message comes back while that is
+/// still going out.
+const AHEAD_IN_WRITE: usize = 32 << 20;
 
 /// What a read has brought.
 pub(crate) enum Input {
@@ -26,11 +36,59 @@ pub(crate) enum Input {
 
 pub(crate) struct Stream {
     tcp: TcpStream,
-    received: Receiver<Input>,
+    received: Arc<Received>,
     tls: Option<rustls::Connection>,
     /// What was opened and not read yet. A session takes no more records above 16 KiB of it.
     plain: Vec<u8>,
     ended: Option<End>,
+}
+
+/// What the reading thread has for the caller.
+#[derive(Default)]
+struct Received {
+    pending: Mutex<Pending>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    end: Option<End>,
+    /// How much is read ahead.
+    most: usize,
+    /// Nobody reads any more.
+    is_closed: bool,
+}
+
+impl Received {
+    fn change(&self, change: impl FnOnce(&mut Pending)) {
+        change(&mut lock(&self.pending));
+        self.changed.notify_all();
+    }
+
+    /// Adds bytes once there is room. Returns whether there is somebody who reads.
+    fn add(&self, bytes: &[u8]) -> bool {
+        let is_full = |pending: &mut Pending| {
+            pending.bytes.len() + bytes.len() > pending.most && !pending.is_closed
+        };
+        let waited = self.changed.wait_while(lock(&self.pending), is_full);
+        let mut pending = waited.unwrap_or_else(PoisonError::into_inner);
+        pending.bytes.extend(bytes);
+        self.changed.notify_all();
+        !pending.is_closed
+    }
+
+    /// Waits at most `time` for bytes or the end.
+    fn take(&self, time: Duration) -> Input {
+        let is_empty = |pending: &mut Pending| pending.bytes.is_empty() && pending.end.is_none();
+        let waited = self.changed.wait_timeout_while(lock(&self.pending), time, is_empty);
+        let mut pending = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if pending.bytes.is_empty() {
+            return pending.end.map_or(Input::Nothing, Input::Ended);
+        }
+        self.changed.notify_all();
+        Input::Bytes(std::mem::take(&mut pending.bytes))
+    }
 }
 
 impl Stream {
@@ -39,21 +97,21 @@ impl Stream {
         tcp.set_write_timeout(Some(WRITE))?;
         tcp.set_read_timeout(None)?;
         let mut reading = tcp.try_clone()?;
-        let (send, received) = channel();
+        let received = Arc::new(Received::default());
+        received.change(|pending| pending.most = AHEAD);
+        let shared = received.clone();
         thread::spawn(move || {
             let mut buffer = vec![0; 64 << 10];
-            loop {
-                let input = match reading.read(&mut buffer) {
-                    Ok(0) => Input::Ended(End::Fin),
-                    Ok(n) => Input::Bytes(buffer[..n].to_vec()),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(_) => Input::Ended(End::Reset),
-                };
-                let last = matches!(input, Input::Ended(_));
-                if send.send(input).is_err() || last {
-                    return;
+            let end = loop {
+                match reading.read(&mut buffer) {
+                    Ok(0) => break End::Fin,
+                    Ok(n) if shared.add(&buffer[..n]) => {}
+                    Ok(_) => return,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break End::Reset,
                 }
-            }
+            };
+            shared.change(|pending| pending.end = Some(end));
         });
         Ok(Stream { tcp, received, tls: None, plain: Vec::new(), ended: None })
     }
@@ -87,16 +145,23 @@ impl Stream {
             if self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking()) {
                 return Ok(());
             }
-            match self.received.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Input::Bytes(bytes)) => self.open(&bytes)?,
-                Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            match self.received.take(until.saturating_duration_since(Instant::now())) {
+                Input::Bytes(bytes) => self.open(&bytes)?,
+                Input::Ended(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Input::Nothing => return Err(io::ErrorKind::TimedOut.into()),
             }
         }
     }
 
     /// Writes all of the bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.received.change(|pending| pending.most = AHEAD_IN_WRITE);
+        let written = self.write_all(bytes);
+        self.received.change(|pending| pending.most = AHEAD);
+        written
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.tls.is_none() {
             return self.tcp.write_all(bytes);
         }
@@ -121,15 +186,14 @@ impl Stream {
                 return Input::Bytes(plain);
             }
             let left = until.saturating_duration_since(Instant::now());
-            let end = match self.received.recv_timeout(left) {
-                Ok(Input::Bytes(bytes)) if self.tls.is_none() => return Input::Bytes(bytes),
-                Ok(Input::Bytes(bytes)) => match self.open(&bytes) {
+            let end = match self.received.take(left) {
+                Input::Bytes(bytes) if self.tls.is_none() => return Input::Bytes(bytes),
+                Input::Bytes(bytes) => match self.open(&bytes) {
                     Ok(()) if self.flush_tls().is_ok() => continue,
                     _ => End::Reset,
                 },
-                Ok(Input::Ended(end)) => end,
-                Ok(Input::Nothing) | Err(RecvTimeoutError::Timeout) => return Input::Nothing,
-                Err(RecvTimeoutError::Disconnected) => End::Fin,
+                Input::Ended(end) => end,
+                Input::Nothing => return Input::Nothing,
             };
             self.ended = Some(end);
             return match self.plaintext() {
@@ -151,6 +215,7 @@ impl Stream {
     /// Ends both halves, and with them the reading thread.
     pub(crate) fn close(&mut self) {
         let _ = self.tcp.shutdown(Shutdown::Both); // the peer may have done it
+        self.received.change(|pending| pending.is_closed = true);
     }
 
     fn open(&mut self, mut ciphertext: &[u8]) -> io::Result<()> {

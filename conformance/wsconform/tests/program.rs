@@ -74,6 +74,22 @@ fn next_model(role: Role, flaw: Flaw) -> Model {
     Model::new(role, flaw, CONNECTIONS.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A server that sends `start`, and then `again` for as long as anybody reads; what comes is thrown
+/// away.
+fn serve_for_ever(start: &'static [u8], again: &'static [u8], pause: Duration) -> String {
+    serve_with(move |mut tcp| {
+        let mut reading = tcp.try_clone().unwrap();
+        thread::spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+        let size = if pause.is_zero() { 64 << 10 } else { 1 };
+        let many = again.repeat(size / again.len() + 1);
+        let mut sent = tcp.write_all(start);
+        while sent.is_ok() {
+            sent = tcp.write_all(&many);
+            thread::sleep(pause);
+        }
+    })
+}
+
 /// A server of models, for as long as the test runs. Returns its URL.
 fn serve(flaw: Flaw) -> String {
     serve_slowly(flaw, Duration::ZERO)
@@ -116,6 +132,31 @@ fn text(output: &Output) -> String {
 fn file(name: &str) -> String {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     folder.join(format!("{}-{name}", std::process::id())).display().to_string()
+}
+
+/// Whatever a server sends without end, the program needs less than 512 MB for it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_hostile_server_gets_a_verdict() {
+    const OPEN: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    for (start, again, code) in [
+        (&b""[..], &b"HTTP/1.1 103 x\r\n\r\n"[..], 2),
+        (b"", b"garbage", 2),
+        (b"HTTP/1.1 101 Switching Protocols\r\n", b"X: y\r\n", 2),
+        (OPEN, b"\x81\x01x", 1),
+        (OPEN, b"\x89\x00", 1),
+        (OPEN, b"\x8a\x01x", 1),
+        (OPEN, b"\x01\x00\x80\x00", 1),
+    ] {
+        let url = serve_for_ever(start, again, Duration::ZERO);
+        let limited = "ulimit -v 524288; exec \"$0\" server \"$1\" --case C-001 --jobs 1";
+        let wsconform = env!("CARGO_BIN_EXE_wsconform");
+        let output = Command::new("sh").args(["-c", limited, wsconform, &url]).output().unwrap();
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{again:?}: {text}");
+        assert!(text.contains("no answer"), "{again:?}: {text}");
+    }
 }
 
 /// The server holds at most 64 MiB meanwhile, all connections together.

@@ -64,6 +64,9 @@ struct Open {
     utf8: Utf8,
 }
 
+/// So many headers are kept.
+const MOST_FRAMES: usize = 64;
+
 impl Reader {
     /// A reader of what `sender` sends, without an extension, of messages up to 64 MiB.
     pub fn new(sender: Role) -> Reader {
@@ -92,7 +95,12 @@ impl Reader {
         self
     }
 
-    /// The headers of all frames so far.
+    /// The limit on messages, in bytes.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The headers of the first 64 frames.
     pub fn frames(&self) -> &[Header] {
         &self.frames
     }
@@ -250,7 +258,9 @@ impl Reader {
     }
 
     fn begin(&mut self, header: Header) {
-        self.frames.push(header);
+        if self.frames.len() < MOST_FRAMES {
+            self.frames.push(header);
+        }
         if matches!(header.opcode, 1 | 2) {
             self.message = Some(Open {
                 kind: if header.opcode == 1 { Kind::Text } else { Kind::Binary },
