@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use support::{Flaw, failures, run, run_some};
-use wsconform_cases::{Case, Role, Verdict};
+use support::{Flaw, Model, drive, failures, find, probe, run, run_some};
+use wsconform_cases::{Case, Env, Group, Role, Session, Verdict, cases};
 
 /// The rules whose cases fail on a peer with this flaw.
 fn found(role: Role, flaw: Flaw) -> BTreeMap<String, usize> {
@@ -66,6 +66,82 @@ fn servers_with_a_wrong_deflate() {
             ("forgets-its-window", "pmd.sends"),
         ],
     );
+}
+
+/// An answer without takeover fits any offer, and is the default of many.
+#[test]
+fn a_wrong_deflate_behind_no_takeover() {
+    let flaws = [
+        ("no-takeover+final-above-4096", "pmd.inflate"),
+        ("no-takeover+ping-ends-inflating", "pmd.control"),
+        ("no-takeover+rsv1-on-continuation", "pmd.rsv1"),
+        ("no-takeover+any-rsv", "pmd.rsv1"),
+        ("no-takeover+any-rsv", "pmd.rsv23"),
+        ("no-takeover+any-utf8", "pmd.utf8"),
+        ("no-takeover+keeps-own-history", "pmd.sends"),
+        ("no-takeover+no-close-reply", "close.reply"),
+    ];
+    for role in [Role::Server, Role::Client] {
+        for (flaw, rule) in flaws {
+            let of_deflate = |case: &Case| case.group() == Group::Deflate || case.rule.id == rule;
+            let sessions = run_some(role, flaw, 1 << 20, of_deflate);
+            let is_found = |session: &Session| {
+                session.case().rule.id == rule
+                    && session.case().id.starts_with("D-")
+                    && matches!(session.verdict(), Verdict::Fail { .. })
+            };
+            assert!(sessions.iter().any(is_found), "{flaw} of a {role}");
+        }
+    }
+}
+
+/// What refers to an earlier message, or asks for a window that the agreement does not have.
+#[test]
+fn only_what_needs_history_is_skipped_without_takeover() {
+    let history = "D-203 D-214 D-215 D-216 D-233 D-241 D-243 D-245 D-247 D-249 D-251 D-253 D-255 \
+                   D-257 D-259 D-260 D-261 D-262 D-263 D-264 D-265 D-271 D-273 D-274 D-284";
+    let windows_of_a_client = "D-246 D-248 D-250 D-252 D-254 D-256 D-258 D-272";
+    for (role, more) in [(Role::Server, ""), (Role::Client, windows_of_a_client)] {
+        let env = Env::new("localhost", "/", probe(role, "no-takeover"), 1);
+        let of_deflate = |case: &&Case| case.tests(role) && case.group() == Group::Deflate;
+        let skipped = cases().iter().filter(of_deflate).filter(|case| {
+            let mut session = Session::new(case, role, &env);
+            drive(&mut session, &mut Model::new(role, "no-takeover", 1), 1 << 20);
+            assert!(!matches!(session.verdict(), Verdict::Fail { .. }), "{:?}", session.verdict());
+            matches!(session.verdict(), Verdict::Skip { .. })
+        });
+        let skipped: BTreeSet<&str> = skipped.map(|case| case.id.as_str()).collect();
+        let wanted: BTreeSet<&str> = history.split(' ').chain(more.split_whitespace()).collect();
+        assert_eq!(skipped, wanted, "{role}");
+    }
+}
+
+/// No client can use the answer, and no MUST has the server as its subject.
+#[test]
+fn an_answer_without_its_value_is_a_note_with_its_reason() {
+    let sessions = run_some(Role::Server, "repeats-its-offer", 1 << 20, |_| true);
+    assert_eq!(failures(&sessions), Vec::<String>::new());
+    let env = Env::new("localhost", "/", probe(Role::Server, "repeats-its-offer"), 1);
+    let mut session = Session::new(find("D-494"), Role::Server, &env);
+    drive(&mut session, &mut Model::new(Role::Server, "repeats-its-offer", 1), 1 << 20);
+    let Verdict::Note { why } = session.verdict() else { panic!("{:?}", session.verdict()) };
+    assert!(why.contains("\"permessage-deflate; client_max_window_bits\" to"), "{why}");
+}
+
+/// RFC 7692 7: a client fails on what it does not support.
+#[test]
+fn a_client_that_refuses_parameters_that_it_did_not_ask_for_is_skipped() {
+    let sessions = run_some(Role::Client, "refuses-unasked", 1 << 20, |_| true);
+    assert_eq!(failures(&sessions), Vec::<String>::new());
+    let skipped = |id: &str| {
+        let session = sessions.iter().find(|session| session.case().id == id);
+        matches!(session.map(Session::verdict), Some(Verdict::Skip { cause })
+            if cause.contains("RFC 7692 7"))
+    };
+    assert!(["D-243", "D-247", "D-266", "D-275"].into_iter().all(skipped));
+    // One that takes them is judged by what it does with them.
+    let found = failures(&run_some(Role::Client, "", 1 << 20, |case| case.id == "D-243"));
+    assert_eq!(found, Vec::<String>::new());
 }
 
 #[test]

@@ -1144,7 +1144,7 @@ fn outputs_are_checked_before_the_first_connection() {
     };
     let short = expect("short", "edition 1\nfail C-266\n");
     let unknown = expect("unknown", "fail Q-1 server\n");
-    let newer = expect("newer", "edition 3\n");
+    let newer = expect("newer", "edition 99\n");
     let read_only = std::env::temp_dir().display().to_string();
     for (arguments, why) in [
         (vec!["--expect", "/no/such/file"], "/no/such/file"),
@@ -1153,7 +1153,7 @@ fn outputs_are_checked_before_the_first_connection() {
             "line 2: not understood: fail C-266; write: fail CASE server|client",
         ),
         (vec!["--expect", &unknown], "line 1: no case Q-1 for a server"),
-        (vec!["--expect", &newer], "line 1: edition 3 is not known: this suite has 2"),
+        (vec!["--expect", &newer], "line 1: edition 99 is not known: this suite has"),
         (vec!["--json", "/no/such/folder/it.json"], "/no/such/folder/it.json"),
         (vec!["--html", &read_only], &read_only),
         (vec!["--case", "Q-1"], "no case begins with Q-1: see --list"),

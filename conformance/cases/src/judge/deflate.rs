@@ -80,6 +80,26 @@ impl Parameters {
         }
     }
 
+    /// The answer to an offer of `self` that is nearest to `wanted`: what was asked for is added to it.
+    pub(crate) fn answer(&self, wanted: &Parameters) -> Parameters {
+        let windows = self.server_max_window_bits.into_iter().chain(wanted.server_max_window_bits);
+        Parameters {
+            server_no_context_takeover: self.server_no_context_takeover
+                || wanted.server_no_context_takeover,
+            client_no_context_takeover: self.client_no_context_takeover
+                || wanted.client_no_context_takeover,
+            server_max_window_bits: windows.min(),
+            client_max_window_bits: wanted.client_max_window_bits,
+        }
+    }
+
+    /// Whether `answer` has a parameter that this offer did not ask for.
+    pub(crate) fn asks_less_than(&self, answer: &Parameters) -> bool {
+        answer.server_no_context_takeover && !self.server_no_context_takeover
+            || answer.client_no_context_takeover && !self.client_no_context_takeover
+            || answer.server_max_window_bits.is_some() && self.server_max_window_bits.is_none()
+    }
+
     /// An inflater for what `sender` sends, if these are the parameters of the response.
     pub fn inflater(&self, sender: Role) -> Inflater {
         match sender {

@@ -43,7 +43,7 @@ impl fmt::Display for InflateError {
 }
 
 /// An inflater for the messages of one direction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inflater {
     window: usize,
     takeover: bool,

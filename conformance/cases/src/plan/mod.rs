@@ -110,7 +110,8 @@ pub(crate) struct Plan {
     pub(crate) behind: Vec<u8>,
     /// Nothing comes behind the head: it is cut off.
     pub(crate) head_is_cut: bool,
-    /// The parameters that both ends must have agreed on for the steps to make sense.
+    /// The parameters of permessage-deflate that are offered or answered, and that the steps are
+    /// written for.
     pub(crate) deflate: Option<Parameters>,
     /// A header that a refusal must have, with this element.
     pub(crate) refusal_has: Option<(&'static str, &'static str)>,
@@ -556,6 +557,13 @@ fn header(parameters: &Parameters) -> String {
         None => {}
     }
     text
+}
+
+/// The response with another answer of permessage-deflate.
+pub(crate) fn with_answer(head: &[u8], wanted: &Parameters, answer: &Parameters) -> Vec<u8> {
+    let text: String = head.iter().map(|&byte| char::from(byte)).collect();
+    let line = |parameters| format!("Sec-WebSocket-Extensions: {}\r\n", header(parameters));
+    text.replace(&line(wanted), &line(answer)).chars().map(|c| c as u8).collect()
 }
 
 /// A correct request or response, changed by `lines`.

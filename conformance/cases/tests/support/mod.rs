@@ -54,6 +54,14 @@ impl Model {
             ping: None,
             sent: Vec::new(),
         };
+        if model.is("no-takeover") {
+            model.offered = "permessage-deflate; server_no_context_takeover; \
+                 client_no_context_takeover"
+                .to_owned();
+        }
+        if model.is("refuses-unasked") {
+            model.offered = "permessage-deflate".to_owned();
+        }
         if role == Role::Client {
             let number = if model.is("same-key") { 0 } else { connection };
             let mut key = [7u8; 16];
@@ -284,7 +292,14 @@ impl Model {
         let mut answer = asked;
         // A number is answered only when one was asked for.
         answer.client_max_window_bits = asked.client_max_window_bits.filter(Option::is_some);
+        if self.is("no-takeover") {
+            answer.server_no_context_takeover = true;
+            answer.client_no_context_takeover = true;
+        }
         let mut text = deflate::NAME.to_owned();
+        if self.is("repeats-its-offer") && asked.client_max_window_bits == Some(None) {
+            text += "; client_max_window_bits";
+        }
         if answer.server_no_context_takeover && !self.is("forgets-no-takeover") {
             text += "; server_no_context_takeover";
         }
@@ -360,6 +375,7 @@ impl Model {
                 let answer = Parameters::read(&extension, true);
                 let fits = extension.name == deflate::NAME
                     && !self.is("no-deflate")
+                    && !(self.is("refuses-unasked") && !extension.parameters.is_empty())
                     && self.deflate.is_none()
                     && answer.as_ref().is_ok_and(|answer| offer.permits(answer).is_ok());
                 if !fits && bad(self, "any-extensions") {
@@ -537,8 +553,14 @@ impl Model {
             if self.is("no-takeover-kept") {
                 self.deflate = Some((Inflater::new(15, false), true));
             }
+            let is_final = data.first().is_some_and(|byte| byte & 1 == 1);
+            let final_too_long = is_final && self.is("final-above-4096");
             if let Some((inflater, _)) = &mut self.deflate {
                 match inflater.message(&data, 64 << 20) {
+                    Ok(inflated) if final_too_long && inflated.len() > 4096 => {
+                        self.ended = true;
+                        return false;
+                    }
                     Ok(inflated) => data = inflated,
                     Err(_) if self.is("any-deflate") => {}
                     Err(_) => return self.fail(1007),
