@@ -118,6 +118,58 @@ fn the_defaults_of_all_limits_are_as_said() {
     assert_eq!(unnamed.collect::<Vec<_>>(), [""; 0], "limits that LIMITS.md does not name");
 }
 
+/// The default that a text names next, as `default 16 MiB`, `(default 64 KiB)` or `is 16 KiB`.
+fn named_default(text: &str) -> Option<&str> {
+    let text = ["default is ", "default "].iter().find_map(|word| text.strip_prefix(word))?;
+    let end = [", ", ";", ")", ". "].iter().filter_map(|stop| text.find(stop)).min();
+    Some(text[..end.unwrap_or(text.len())].trim_end_matches('.'))
+}
+
+/// Beside LIMITS, defaults stand on the pages of `Config` and in tables of other pages.
+#[test]
+fn the_defaults_are_the_same_on_every_page() {
+    let defaults = defaults();
+    let source = read("src/proto/config.rs");
+    let fields = source.split("pub struct Config {").nth(1).unwrap().split("\n}").next().unwrap();
+    let mut doc = String::new();
+    let mut held = BTreeSet::new();
+    for line in fields.lines().map(str::trim) {
+        if let Some(more) = line.strip_prefix("/// ") {
+            doc.extend([more, " "]);
+        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|it| it.split_once(':'))
+        {
+            let mut said =
+                doc.match_indices("default ").filter_map(|(at, _)| named_default(&doc[at..]));
+            if let Some(said) = said.find(|said| value(said).is_some()) {
+                says_the_default(&defaults, name, said);
+                held.insert(name.to_owned());
+            }
+            doc.clear();
+        }
+    }
+    assert!(held.len() >= 12, "{held:?}");
+
+    let mut named = 0;
+    for page in ["src/proto/config.rs", "docs/MIGRATING.md", "docs/recipes/socketio.md"] {
+        for line in read(page).lines().filter(|line| line.contains("| ")) {
+            for (name, _) in &defaults {
+                let Some((_, rest)) = line.split_once(&format!("{name}`")) else { continue };
+                let rest =
+                    rest.strip_prefix("](").map_or(rest, |rest| rest.split_once(')').unwrap().1);
+                let rest = rest.trim_start();
+                let rest = rest.strip_prefix('(').or(rest.strip_prefix("| ")).unwrap_or_default();
+                let said = rest.strip_prefix("default ").unwrap_or(rest);
+                let said = said.split([',', ')', '|']).next().unwrap().trim();
+                if value(said).is_some() || said == "off" {
+                    says_the_default(&defaults, name, said);
+                    named += 1;
+                }
+            }
+        }
+    }
+    assert!(named >= 9, "{named} defaults in tables");
+}
+
 #[test]
 fn the_fixed_limits_are_as_said() {
     let mut found = 0;
