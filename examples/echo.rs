@@ -39,7 +39,7 @@ async fn main() -> Result<(), Failure> {
 
 async fn echo(stream: TcpStream) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
-    let mut ws = accept(stream, &Config::default()).await?;
+    let mut ws = accept(stream, &Config::server()).await?;
     while let Some(received) = ws.recv_to_reply().await? {
         // The replies to a batch leave in one write, or in several if they exceed `cork_limit`.
         received.sender.feed(received.message)?;

@@ -14,7 +14,7 @@
 //!         let (stream, _) = listener.accept().await?;
 //!         stream.set_nodelay(true)?;
 //!         tokio::spawn(async move {
-//!             let mut ws = accept(stream, &Config::default()).await?;
+//!             let mut ws = accept(stream, &Config::server()).await?;
 //!             while let Some(received) = ws.recv_to_reply().await? {
 //!                 received.sender.feed(received.message)?; // replies to a batch leave together
 //!             }
@@ -70,7 +70,7 @@
 //! | send a secret uncompressed | [`Outbound::plain`] and [`feed`]: if the message were compressed, its length could reveal the secret |
 //! | build a message in the outgoing buffer | [`build`](Sender::build): no `Vec` for the message |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first): for example, the cancellation of an order overtakes queued quotes |
-//! | find a dead peer | [`Config::heartbeat`]; presets are at [`Heartbeat`] |
+//! | find a dead peer | [`Config::heartbeat`]; [`Config::server`] has one, and [`Heartbeat`] has presets |
 //! | notice that a live peer sends no more data | [`Config::data_timeout`]: Pings do not count as data |
 //! | send a message whenever none was sent for some time | [`Config::idle_message`]: some servers demand this; the recipes list the messages that exchanges ask for |
 //! | send a Ping of your own | [`Sender::ping`] and [`flush`]: the peer's Pong is an [`Event`] |

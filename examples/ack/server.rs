@@ -44,7 +44,7 @@ impl Orders {
 /// One connection. Its path is the client's name, so the client's next one continues its account.
 pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let incoming = Incoming::read(stream, &Config::default()).await?;
+    let incoming = Incoming::read(stream, &Config::server()).await?;
     let client = incoming.request().path().to_owned();
     let mut ws = incoming.accept(Accept::default()).await?;
     ws.send(&orders.up_to(&client).to_be_bytes()).await?;

@@ -17,7 +17,7 @@ pub(crate) const ORIGIN: &str = "https://ticks.example";
 
 /// Serves one connection: sends a greeting to a client that was let in.
 pub(crate) async fn session(stream: TcpStream, gate: &Gate) -> Result<(), Error> {
-    let incoming = Incoming::read(stream, &Config::default()).await?;
+    let incoming = Incoming::read(stream, &Config::server()).await?;
     let name = match gate.look(&incoming.request()) {
         Ok(name) => name,
         Err(rejection) => return incoming.reject(rejection).await,

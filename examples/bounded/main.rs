@@ -24,7 +24,7 @@ mod door_tokio;
 use arguments::{Arguments, Failure, cannot_listen};
 use places::{Limits, Places};
 use std::{net::TcpListener, time::Duration};
-use tickwire::{Config, Heartbeat};
+use tickwire::Config;
 
 const LIMITS: Limits = Limits { handshakes: 64, each_handshakes: 8, peers: 10_000, each: 100 };
 
@@ -49,8 +49,7 @@ fn main() -> Result<(), Failure> {
         max_head: 8 << 10,
         max_message: 64 << 10,
         high_water: 256 << 10,
-        heartbeat: Some(Heartbeat::BEHIND_PROXIES),
-        ..Config::default()
+        ..Config::server()
     };
     let places = Places::new(LIMITS);
     if blocking {

@@ -91,7 +91,7 @@ impl Options {
                 max_message: MAX_MESSAGE,
                 deflate: args.has("--deflate").then(Deflate::default),
                 close_timeout: CLOSE_TIMEOUT,
-                ..Config::default()
+                ..Config::server()
             },
         }
     }

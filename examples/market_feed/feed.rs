@@ -30,7 +30,7 @@ pub(crate) fn config() -> Config {
     Config {
         max_message: 1 << 10, // subscribers have little to say
         write_timeout: Duration::from_secs(5),
-        ..Config::default()
+        ..Config::server()
     } // a subscriber that accepts nothing for this time is gone
 }
 

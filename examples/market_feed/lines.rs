@@ -203,7 +203,7 @@ impl Exchange {
 }
 
 fn config() -> Config {
-    Config { max_message: 1 << 10, write_timeout: Duration::from_secs(5), ..Config::default() }
+    Config { max_message: 1 << 10, write_timeout: Duration::from_secs(5), ..Config::server() }
 }
 
 impl Feed {

@@ -74,7 +74,7 @@ impl Server {
             return Ok(Vec::new());
         }
         stream.set_nodelay(true)?;
-        let incoming = Incoming::read(stream, &Config::default()).await?;
+        let incoming = Incoming::read(stream, &Config::server()).await?;
         if let End::Refused(status, retry_after) = end {
             let mut rejection = Rejection::new(status);
             if let Some(seconds) = retry_after {

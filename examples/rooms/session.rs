@@ -31,7 +31,7 @@ impl<'a> Wish<'a> {
 
 pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let mut ws = accept(stream, &Config { max_message: 64 * 1024, ..Config::default() }).await?;
+    let mut ws = accept(stream, &Config { max_message: 64 * 1024, ..Config::server() }).await?;
     let epoch = Instant::now();
     // A client that is too slow is disconnected, and told to come back later.
     let mut outbox = Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER));

@@ -69,7 +69,7 @@ pub(crate) fn client_since<S: Stream>(
 /// use tickwire::{Config, Error, blocking::Incoming};
 ///
 /// # fn serve(stream: std::net::TcpStream) -> Result<(), Error> {
-/// let incoming = Incoming::read(stream, &Config::default())?;
+/// let incoming = Incoming::read(stream, &Config::server())?;
 /// if incoming.request().path() != "/feed" {
 ///     return incoming.reject(HandshakeError::NotFound);
 /// }

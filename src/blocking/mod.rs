@@ -13,7 +13,7 @@
 //! for stream in listener.incoming() {
 //!     let stream = stream?;
 //!     std::thread::spawn(move || {
-//!         let mut ws = accept(stream, &Config::default())?;
+//!         let mut ws = accept(stream, &Config::server())?;
 //!         while let Some(received) = ws.recv_to_reply()? {
 //!             received.sender.feed(received.message)?; // an echo
 //!         }

@@ -64,7 +64,7 @@ use tickwire_tls::{
 /// # fn serve(tls: Arc<ServerConfig>) -> Result<(), Box<dyn std::error::Error>> {
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let (stream, _) = listener.accept()?;
-/// let mut ws = accept(TlsStream::server(stream, tls)?, &Config::default())?;
+/// let mut ws = accept(TlsStream::server(stream, tls)?, &Config::server())?;
 /// while let Some(received) = ws.recv_to_reply()? {
 ///     received.sender.feed(received.message)?;
 /// }

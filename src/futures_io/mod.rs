@@ -15,7 +15,7 @@
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! let (stream, _) = listener.accept().await?;
 //! stream.set_nodelay(true)?;
-//! let mut ws = accept(stream, Timer::at, &Config::default()).await?;
+//! let mut ws = accept(stream, Timer::at, &Config::server()).await?;
 //! while let Some(received) = ws.recv_to_reply().await? {
 //!     received.sender.feed(received.message)?; // an echo
 //! }

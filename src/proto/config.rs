@@ -51,7 +51,7 @@ pub struct Config {
     pub max_message: usize,
 
     /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
-    /// [`Heartbeat`] has presets.
+    /// [`Heartbeat`] has presets, and [`Config::server`] has one of them.
     pub heartbeat: Option<Heartbeat>,
 
     /// How long the peer may go without sending data; off by default. Finds a server that still
@@ -297,6 +297,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The defaults for a server, with a heartbeat: [`Heartbeat::BEHIND_PROXIES`] pings a silent
+    /// client, and finds a dead one within 45 s. Without a heartbeat, a client that vanished keeps
+    /// its connection for ever, because TCP notices nothing while the server sends nothing.
+    ///
+    /// The default has no heartbeat, because one end is enough, and a client may be on batteries.
+    /// A server for phones takes [`Heartbeat::PHONE`].
+    pub fn server() -> Self {
+        Self { heartbeat: Some(Heartbeat::BEHIND_PROXIES), ..Self::default() }
+    }
+
     /// The defaults, but with short timeouts, because a trading client would rather connect again
     /// than wait:
     ///

@@ -10,7 +10,7 @@
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let (stream, _) = listener.accept().await?;
 //! stream.set_nodelay(true)?;
-//! let mut ws = accept(stream, &Config::default()).await?;
+//! let mut ws = accept(stream, &Config::server()).await?;
 //! while let Some(received) = ws.recv_to_reply().await? {
 //!     received.sender.feed(received.message)?; // an echo
 //! }
@@ -145,7 +145,7 @@ pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 /// use tickwire::tokio::Incoming;
 ///
 /// # async fn serve(stream: tokio::net::TcpStream, origins: &Origins) -> Result<(), Error> {
-/// let incoming = Incoming::read(stream, &Config::default()).await?;
+/// let incoming = Incoming::read(stream, &Config::server()).await?;
 /// let request = incoming.request();
 /// if request.path() != "/feed" {
 ///     return incoming.reject(HandshakeError::NotFound).await;

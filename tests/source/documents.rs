@@ -173,6 +173,32 @@ fn every_path_in_a_command_is_there() {
     assert!(found > 50, "{found} paths");
 }
 
+/// What a reader copies finds dead peers. Lines that rustdoc hides are ends of the page's own test,
+/// and the page about tests has servers that live for a moment.
+#[test]
+fn servers_that_one_copies_have_a_heartbeat() {
+    let starts =
+        ["accept(", "Incoming::read(", "Incoming::read_any(", "Door::new(", "Upgrade::new("];
+    let mut found = 0;
+    for path in rust_files().into_iter().chain(pages()) {
+        let path = path.strip_prefix(root()).unwrap();
+        let docs = path.starts_with("src") || path.extension().is_some_and(|end| end == "md");
+        if !docs || path.ends_with("recipes/testing.md") {
+            continue;
+        }
+        for line in fs::read_to_string(root().join(path)).unwrap().lines() {
+            let text = line.trim_start_matches(['/', '!', ' ']);
+            let page = path.extension().is_some_and(|end| end == "md") || line != text;
+            let serves = starts.iter().any(|start| text.contains(start));
+            if page && serves && !text.starts_with('#') {
+                assert!(!text.contains("Config::default()"), "{}: {text}", path.display());
+                found += usize::from(text.contains("Config::server()"));
+            }
+        }
+    }
+    assert!(found > 10, "{found} servers");
+}
+
 /// A row of a table cannot be broken, also where it is in a comment.
 #[test]
 fn lines_have_at_most_100_columns() {

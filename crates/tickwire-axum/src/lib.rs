@@ -83,7 +83,7 @@ pub struct WebSocketUpgrade {
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
-    /// Sets limits, deadlines, heartbeat and compression in place of the defaults.
+    /// Sets limits, deadlines, heartbeat and compression, in place of those of [`Config::server`].
     pub fn config(mut self, config: &Config) -> Self {
         self.accept = self.accept.config(config.clone());
         self
@@ -196,7 +196,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, WebSocketRejection> {
         let version = parts.version;
         let reject = |rejection| WebSocketRejection { rejection, version };
-        let config = Config::default();
+        let config = Config::server();
         let upgrade = Upgrade::new(&*parts, protocol(parts), &config);
         let upgrade = upgrade.map_err(|error| reject(error.into()))?;
         let Some(stream) = parts.extensions.remove::<OnUpgrade>() else {

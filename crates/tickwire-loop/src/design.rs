@@ -31,7 +31,7 @@
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let mut net = Loop::<()>::new(Settings::default())?;
-//! net.net().listen(([127, 0, 0, 1], 9000).into(), Door::new(Config::default()))?;
+//! net.net().listen(([127, 0, 0, 1], 9000).into(), Door::new(Config::server()))?;
 //! let (jobs, work) = channel::<(Handle, String)>();
 //! let (done, results) = channel::<(Handle, String)>();
 //! let waker = net.net().waker();

@@ -29,7 +29,7 @@ use tickwire_dial::Network;
 /// socket.bind(&SocketAddr::from(([127, 0, 0, 1], 9000)).into())?;
 /// socket.listen(4096)?;
 /// let mut net = Loop::<()>::new(Settings::default())?;
-/// net.net().listen_on(socket.into(), Door::new(Config::default()))?;
+/// net.net().listen_on(socket.into(), Door::new(Config::server()))?;
 /// net.run(|net, event| match event {
 ///     Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
 ///     Event::Open(handle) => drop(net.set_outbox(handle, Outbox::new(Overflow::Conflate))),
@@ -79,7 +79,7 @@ impl Door {
     /// use tickwire::{Config, handshake::server::Rejection};
     /// use tickwire_loop::Door;
     ///
-    /// let door = Door::new(Config::default())
+    /// let door = Door::new(Config::server())
     ///     .health_check("/health", Rejection::new(200).body("ok\n"))
     ///     .health_check("/", Rejection::new(200)); // HAProxy's default: `OPTIONS / HTTP/1.0`
     /// # let _ = door;
@@ -114,7 +114,7 @@ impl Door {
     /// use tickwire::Config;
     /// use tickwire_loop::Door;
     ///
-    /// let door = Door::new(Config::default()).proxy_protocol("192.0.2.1, 2001:db8:0:1::/64")?;
+    /// let door = Door::new(Config::server()).proxy_protocol("192.0.2.1, 2001:db8:0:1::/64")?;
     /// # let _ = door;
     /// # Ok::<(), std::io::Error>(())
     /// ```

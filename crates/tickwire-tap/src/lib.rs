@@ -63,7 +63,7 @@ const TITLE: &str = "tickwire tap 1";
 /// # let stream = tickwire::blocking::WithoutTimeouts(Deaf);
 /// let path = std::env::temp_dir().join(format!("tickwire-doc-{}.tap", std::process::id()));
 /// let tap = Tap::new(stream, std::fs::File::create(&path)?);
-/// let ended = tickwire::blocking::accept(tap, &Config::default());
+/// let ended = tickwire::blocking::accept(tap, &Config::server());
 /// # assert!(ended.is_err());
 /// let recording: Recording = std::fs::read_to_string(&path)?.parse()?;
 /// # std::fs::remove_file(path)?;

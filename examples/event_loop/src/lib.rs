@@ -24,7 +24,7 @@ pub fn bind(address: SocketAddr, service: &Service) -> io::Result<(Loop<()>, Soc
     let most = Settings::default().max_connections;
     let settings =
         Settings { io_uring: service.io_uring, max_per_address: most, ..Settings::default() };
-    let mut door = Door::new(Config::default()).share_port(service.shares_port);
+    let mut door = Door::new(Config::server()).share_port(service.shares_port);
     if let Some(tls) = &service.tls {
         door = door.tls(tls.clone());
     }

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode, Config, Heartbeat,
+    CloseCode, Config,
     handshake::server::Accept,
     tokio::{Incoming, MessageOrRoom},
 };
@@ -58,8 +58,7 @@ pub async fn serve<B: Bus>(bus: B, options: Serve) -> Result<(), Box<dyn Error>>
     let config = Config {
         max_message: MAX_MESSAGE,
         close_timeout: GOODBYE,
-        heartbeat: Some(Heartbeat::BEHIND_PROXIES),
-        ..Config::default()
+        ..Config::server()
     };
     let server = Arc::new(Server { hub, options, config });
     writeln!(io::stdout(), "listening on ws://{}", listener.local_addr()?)?;

@@ -152,6 +152,14 @@ fn presets_find_a_dead_peer_in_the_time_they_name() {
 }
 
 #[test]
+fn a_server_differs_from_the_default_in_its_heartbeat_alone() {
+    let server = Config::server();
+    assert_eq!(server.heartbeat, Some(Heartbeat::BEHIND_PROXIES));
+    let without = Config { heartbeat: None, ..server };
+    assert_eq!(format!("{without:?}"), format!("{:?}", Config::default()));
+}
+
+#[test]
 fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
     // The close timer runs, and it alone.
     let config = Config { close_timeout: 20 * SECOND, ..with_heartbeat(SECOND, SECOND) };

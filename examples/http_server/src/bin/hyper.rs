@@ -21,7 +21,7 @@ use tickwire::{Config, handshake::server::Accept, tokio::WebSocket};
 use tickwire_http::{Upgrade, rejection};
 
 async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let config = Config::default();
+    let config = Config::server();
     let protocol = request.extensions().get::<hyper::ext::Protocol>();
     let upgrade = Upgrade::new(&request, protocol.map(|protocol| protocol.as_str()), &config);
     let accept = Accept::default().subprotocols(&["echo.v1"]);
