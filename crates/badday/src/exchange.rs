@@ -276,8 +276,8 @@ impl Exchange {
         }
     }
 
-    /// Whether somebody listens at an address. If not, whoever has its socket closes it, so that the
-    /// kernel refuses those who dial; they are then no dials of the [`Report`].
+    /// Whether somebody listens at an address. If not, whoever has its socket closes it, so that
+    /// the kernel refuses those who dial; they are then no dials of the [`Report`].
     #[must_use]
     pub fn listens(&self, address: usize) -> bool {
         self.fault_at(address, |fault| matches!(fault, Fault::Down(_))).is_none()
