@@ -2,10 +2,11 @@
 //! compares counters, so that receiving or feeding a message need not read a clock.
 use core::time::Duration;
 
-/// Per interval. Each look wakes the task of an idle connection (`benches/RESULTS.md` has the cost),
-/// but with fewer nobody knows well enough when the last byte came. A heartbeat's Ping may be late by
-/// up to a fifth of the interval: `Heartbeat::new` promises it within 1.25 intervals, which leaves an
-/// adapter a twentieth. The idle message may be early by up to a fifth.
+/// How many looks there are in an interval. Each wakes the task of an idle connection
+/// (`benches/RESULTS.md` has the cost), but with fewer nobody knows well enough when the last byte
+/// came. A heartbeat's Ping may be late by up to a fifth of the interval: `Heartbeat::new` promises
+/// it within 1.25 intervals, which leaves an adapter a twentieth. The idle message may be early by
+/// up to a fifth.
 pub(super) const LOOKS: u32 = 5;
 
 /// For the deadline on data and the interval of the idle message, and for `Completion::part`: with
