@@ -10,7 +10,7 @@
 //! `edition` says which cases the project has seen: one of a later edition that fails is a note
 //! until the file names that edition. Without the line it is 1. A line per known failure: its case and the tested role.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::Role;
@@ -109,6 +109,29 @@ impl Expectations {
             }
         }
         Ok(read)
+    }
+
+    /// The file of this run: what has failed in it, and of the failures that were known those whose
+    /// cases it has not judged.
+    pub fn renewed(&self, report: &Report) -> String {
+        let judged = |row: &&Row| {
+            matches!(row.verdict, Verdict::Pass | Verdict::Note { .. } | Verdict::Fail { .. })
+        };
+        let judged: BTreeSet<_> =
+            report.rows.iter().filter(judged).map(|row| (row.case.clone(), row.role)).collect();
+        let mut lines = BTreeMap::new();
+        for (case, role) in self.failures.difference(&judged) {
+            lines.insert((case, role), format!("fail {case} {role}\n"));
+        }
+        for row in &report.rows {
+            if let Verdict::Fail { why, .. } = &row.verdict {
+                let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+                let line = format!("fail {} {}  # {}: {why}\n", row.case, row.role, row.title);
+                lines.insert((&row.case, &row.role), line);
+            }
+        }
+        let lines: String = lines.into_values().collect();
+        format!("edition {EDITION}\n{lines}")
     }
 
     /// How `row` stands to the file.

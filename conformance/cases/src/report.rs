@@ -1,6 +1,5 @@
 //! Results, and what is made of them. No score, no percentage, no order but by name.
 
-use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
@@ -42,9 +41,9 @@ pub struct Stop {
     pub why: String,
     /// The cases that were not answered any more, the last first: it happened behind one of them.
     pub behind: Vec<String>,
-    /// How many cases were not run.
+    /// The cases that were not run.
     #[serde(default)]
-    pub not_run: usize,
+    pub not_run: Vec<String>,
 }
 
 impl fmt::Display for Stop {
@@ -111,6 +110,7 @@ impl Row {
             Verdict::Pass => ("pass", ""),
             Verdict::Fail { why, .. } => ("FAIL", why),
             Verdict::Note { why } => ("note", why),
+            Verdict::Unsteady { why } => ("unsteady", why),
             Verdict::Skip { cause } => ("skip", cause),
             Verdict::Untested { why } => ("untested", why),
             Verdict::Waiting => ("open", "the session was not finished"),
@@ -145,32 +145,6 @@ impl Report {
         }
     }
 
-    /// How many rows have each verdict. What is known or newer is no failure.
-    fn totals(&self, expect: &Expectations) -> String {
-        let count = |is: &dyn Fn(&Row) -> bool| self.rows.iter().filter(|row| is(row)).count();
-        let stands = |standing| count(&|row| expect.standing(row) == standing);
-        let mut totals = format!(
-            "{} pass, {} fail",
-            count(&|row| row.verdict == Verdict::Pass),
-            stands(Standing::New)
-        );
-        for (number, word) in
-            [(stands(Standing::Known), "known"), (stands(Standing::Newer), "newer")]
-        {
-            if number > 0 {
-                let _ = write!(totals, ", {number} {word}");
-            }
-        }
-        let notes = count(&|row| matches!(row.verdict, Verdict::Note { .. }));
-        let skipped = count(&|row| matches!(row.verdict, Verdict::Skip { .. } | Verdict::Waiting));
-        let _ = write!(totals, ", {notes} notes, {skipped} skipped");
-        let untested = count(&|row| matches!(row.verdict, Verdict::Untested { .. }));
-        if untested > 0 {
-            let _ = write!(totals, ", {untested} untested");
-        }
-        totals
-    }
-
     /// The report as JSON, with line breaks.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
@@ -185,22 +159,31 @@ impl Report {
         serde_json::from_str(json)
     }
 
+    /// The rows, and what each is to a program that knows pass and fail alone.
+    fn outcomes(&self, expect: &Expectations) -> impl Iterator<Item = (&Row, Outcome)> {
+        self.rows.iter().map(|row| {
+            let outcome = match (&row.verdict, expect.standing(row)) {
+                (_, Standing::Newer) => Outcome::Passed,
+                (_, Standing::Known) => Outcome::Known,
+                (Verdict::Fail { .. } | Verdict::Waiting, _) => Outcome::Failed,
+                (Verdict::Skip { cause }, _) => Outcome::Skipped(cause.clone()),
+                (Verdict::Untested { why }, _) => Outcome::Skipped(format!("untested: {why}")),
+                _ => Outcome::Passed,
+            };
+            (row, outcome)
+        })
+    }
+
     /// The report in the Test Anything Protocol, version 14. A known failure is a TODO, a note is
     /// `ok` with a comment.
     pub fn to_tap(&self, expect: &Expectations) -> String {
         let mut tap = format!("{TAP_VERSION}1..{}\n", self.rows.len());
-        for (index, row) in self.rows.iter().enumerate() {
-            let standing = expect.standing(row);
-            let ok = match (&row.verdict, standing) {
-                (_, Standing::Newer) => "ok",
-                (Verdict::Fail { .. } | Verdict::Waiting, _) => "not ok",
-                _ => "ok",
-            };
-            let directive = match (&row.verdict, standing) {
-                (Verdict::Skip { cause }, _) => format!(" # SKIP {cause}"),
-                (Verdict::Untested { why }, _) => format!(" # SKIP untested: {why}"),
-                (_, Standing::Known) => " # TODO known failure".to_owned(),
-                _ => String::new(),
+        for (index, (row, outcome)) in self.outcomes(expect).enumerate() {
+            let (ok, directive) = match outcome {
+                Outcome::Passed => ("ok", String::new()),
+                Outcome::Failed => ("not ok", String::new()),
+                Outcome::Known => ("not ok", " # TODO known failure".to_owned()),
+                Outcome::Skipped(why) => ("ok", format!(" # SKIP {why}")),
             };
             let number = index + 1;
             let title = row.title.replace('#', "\\#");
@@ -215,8 +198,8 @@ impl Report {
                     json(evidence)
                 );
             }
-            if let Verdict::Note { why } = &row.verdict {
-                let _ = writeln!(tap, "# note {}: {why}", row.case);
+            if let (word @ ("note" | "unsteady"), why) = row.words() {
+                let _ = writeln!(tap, "# {word} {}: {why}", row.case);
             }
         }
         if let Some(stop) = &self.stopped {
@@ -225,9 +208,65 @@ impl Report {
         tap
     }
 
-    /// The report for a terminal: failures and notes by group, then what was skipped or not tested,
-    /// and why. Cases
-    /// that fail for one cause share a line, as those with the same note. `colour` adds escapes.
+    /// The report as JUnit's XML, as CI servers read it. A known failure is skipped there, and the
+    /// early end of a run is a case in error.
+    pub fn to_junit(&self, expect: &Expectations) -> String {
+        let mut cases = String::new();
+        let mut failures = 0;
+        let mut skipped = 0;
+        for (row, outcome) in self.outcomes(expect) {
+            let name = format!("{} {}", row.case, row.title);
+            let class = format!("wsconform.{}.{}", self.role, row.group.title());
+            let (word, why) = row.words();
+            let inner = match (outcome, &row.verdict) {
+                (Outcome::Failed, Verdict::Fail { section, evidence, .. }) => {
+                    failures += 1;
+                    let [why, section, evidence] = [why, section, evidence].map(|it| escaped(it));
+                    format!("<failure message=\"{why}\" type=\"{section}\">{evidence}</failure>")
+                }
+                (Outcome::Failed, _) => {
+                    failures += 1;
+                    format!("<failure message=\"{}\"/>", escaped(why))
+                }
+                (Outcome::Known, _) => {
+                    skipped += 1;
+                    format!("<skipped message=\"known failure: {}\"/>", escaped(why))
+                }
+                (Outcome::Skipped(why), _) => {
+                    skipped += 1;
+                    format!("<skipped message=\"{}\"/>", escaped(&why))
+                }
+                (Outcome::Passed, _) if why.is_empty() => String::new(),
+                (Outcome::Passed, _) => {
+                    format!("<system-out>{word}: {}</system-out>", escaped(why))
+                }
+            };
+            let [class, name] = [class, name].map(|it| escaped(&it));
+            let _ = writeln!(
+                cases,
+                "<testcase classname=\"{class}\" name=\"{name}\">{inner}</testcase>"
+            );
+        }
+        if let Some(stop) = &self.stopped {
+            let _ = writeln!(
+                cases,
+                "<testcase classname=\"wsconform.{}\" name=\"the run\"><error message=\"{}\"/></testcase>",
+                self.role,
+                escaped(&stop.to_string())
+            );
+        }
+        let errors = usize::from(self.stopped.is_some());
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"{}\" \
+             tests=\"{}\" failures=\"{failures}\" skipped=\"{skipped}\" errors=\"{errors}\">\n\
+             {cases}</testsuite>\n</testsuites>\n",
+            escaped(&self.target),
+            self.rows.len() + errors
+        )
+    }
+
+    /// The report for a terminal: failures and notes by group and rule, then what was skipped or not
+    /// tested, and why. `colour` adds escapes.
     pub fn to_terminal(&self, expect: &Expectations, colour: bool) -> String {
         let paint = |code: &str, text: &str| match colour {
             true => format!("\x1b[{code}m{text}\x1b[0m"),
@@ -236,67 +275,44 @@ impl Report {
         let mut text = format!("{} ({})\n", self.target, self.role);
         for group in Group::ALL {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.group == group).collect();
-            let shown =
-                |row: &&&Row| matches!(row.verdict, Verdict::Fail { .. } | Verdict::Note { .. });
             if rows.is_empty() {
                 continue;
             }
-            let _ = writeln!(text, "\n{}", paint("1", group.title()));
-            let mut failures: Vec<(String, Vec<&Row>)> = Vec::new();
-            let mut notes: Vec<(&str, Vec<&Row>)> = Vec::new();
-            for row in rows.iter().filter(shown) {
-                let (_, why) = row.words();
-                match &row.verdict {
-                    Verdict::Fail { section, .. } => {
-                        among(&mut failures, format!("{why} ({section})"), row);
-                    }
-                    _ => among(&mut notes, why, row),
+            let totals = totals(rows.iter().copied(), expect, &[]);
+            let _ = writeln!(text, "\n{}: {totals}", paint("1", group.title()));
+            for (standing, word) in [
+                (Standing::New, &*paint("31", "FAIL")),
+                (Standing::Known, "known"),
+                (Standing::Newer, "newer"),
+            ] {
+                let rows = rows.iter().copied().filter(|row| expect.standing(row) == standing);
+                for of in by_rule(rows, broken) {
+                    let _ = writeln!(text, "  {word} {}", of.rule());
+                    // All of them, since each is a line of a file of known failures.
+                    let numbers = all_numbers(&of.rows);
+                    let _ = writeln!(text, "    {}", with_reason(&of.rows, &numbers));
                 }
             }
-            for (why, rows) in failures {
-                for (standing, word) in [
-                    (Standing::New, &*paint("31", "FAIL")),
-                    (Standing::Known, "known"),
-                    (Standing::Newer, "newer"),
-                ] {
-                    let rows: Vec<&Row> = rows
-                        .iter()
-                        .copied()
-                        .filter(|row| expect.standing(row) == standing)
-                        .collect();
-                    let _ = match rows[..] {
-                        [] => Ok(()),
-                        [row] => writeln!(text, "  {word} {} {}: {why}", row.case, row.title),
-                        // All of them, since each is a line of a file of known failures.
-                        _ => writeln!(text, "  {word} {}: {why}", all_numbers(&rows)),
-                    };
-                }
-            }
-            for (why, rows) in notes {
-                let _ = match rows[..] {
-                    [row] => writeln!(text, "  note {} {}: {why}", row.case, row.title),
-                    _ => writeln!(text, "  note {}: {why}", numbers(&rows)),
-                };
-            }
-            let rest = rows.iter().filter(|row| matches!(row.verdict, Verdict::Pass)).count();
-            if rest > 0 {
-                let _ = writeln!(text, "  {rest} more pass");
-            }
-        }
-        let mut skipped: Vec<(&str, Vec<&Row>)> = Vec::new();
-        let mut untested: Vec<(&str, Vec<&Row>)> = Vec::new();
-        for row in &self.rows {
-            match &row.verdict {
-                Verdict::Skip { cause } => among(&mut skipped, cause, row),
-                Verdict::Untested { why } => among(&mut untested, why, row),
-                _ => {}
+            let notes =
+                rows.iter().copied().filter(|row| matches!(row.verdict, Verdict::Note { .. }));
+            for of in by_rule(notes, broken) {
+                let line = with_reason(&of.rows, &numbers(&of.rows));
+                let _ = writeln!(text, "  note {} {line}", of.section);
             }
         }
         let heading = match self.stopped {
             None => "Untested, though the target is there",
             Some(_) => "Untested",
         };
-        for (heading, causes) in [("Skipped", skipped), (heading, untested)] {
+        for (word, heading) in [("skip", "Skipped"), ("untested", heading)] {
+            let mut causes: Vec<(&str, Vec<&Row>)> = Vec::new();
+            for row in self.rows.iter().filter(|row| row.words().0 == word) {
+                let (_, why) = row.words();
+                match causes.iter_mut().find(|cause| cause.0 == why) {
+                    Some(cause) => cause.1.push(row),
+                    None => causes.push((why, vec![row])),
+                }
+            }
             if !causes.is_empty() {
                 let _ = writeln!(text, "\n{}", paint("1", heading));
             }
@@ -304,36 +320,141 @@ impl Report {
                 let _ = writeln!(text, "  {}: {cause}", numbers(&rows));
             }
         }
+        let is_unsteady = |row: &&Row| matches!(row.verdict, Verdict::Unsteady { .. });
+        let unsteady: Vec<&Row> = self.rows.iter().filter(is_unsteady).collect();
+        if !unsteady.is_empty() {
+            let line = with_reason(&unsteady, &numbers(&unsteady));
+            let _ = writeln!(text, "\n{}\n  {line}", paint("1", "Unsteady: not each time"));
+        }
         for row in self.rows.iter().filter(|row| expect.standing(row) == Standing::Mended) {
             let _ = writeln!(text, "\n{} passes now: its line of the file can go", row.case);
         }
         if let Some(stop) = &self.stopped {
-            let _ = match stop.not_run {
-                0 => writeln!(text, "\n{stop}."),
-                1 => writeln!(text, "\n{stop}. One case was not run."),
-                count => writeln!(text, "\n{stop}. {count} cases were not run."),
+            let _ = match &stop.not_run[..] {
+                [] => writeln!(text, "\n{stop}."),
+                [case] => writeln!(text, "\n{stop}. One case was not run: {case}."),
+                cases => writeln!(
+                    text,
+                    "\n{stop}. {} cases were not run: {}.",
+                    cases.len(),
+                    first_and_last(cases)
+                ),
             };
         }
         let _ = writeln!(text, "\n{}", self.totals(expect));
         text
     }
+
+    /// How many rows have each verdict.
+    fn totals(&self, expect: &Expectations) -> String {
+        totals(self.rows.iter(), expect, &["pass", "fail", "notes", "skipped"])
+    }
 }
 
-/// Puts a row to those with the same text.
-fn among<'a, T: PartialEq>(lines: &mut Vec<(T, Vec<&'a Row>)>, text: T, row: &'a Row) {
-    match lines.iter_mut().find(|line| line.0 == text) {
-        Some(line) => line.1.push(row),
-        None => lines.push((text, vec![row])),
+/// What a row is to a program that knows pass and fail alone.
+enum Outcome {
+    Passed,
+    Failed,
+    Known,
+    Skipped(String),
+}
+
+/// How many rows have each verdict, and none of a verdict only if it is `named`. What is known or
+/// newer is no failure.
+fn totals<'a>(
+    rows: impl Iterator<Item = &'a Row> + Clone,
+    expect: &Expectations,
+    named: &[&str],
+) -> String {
+    let kind = |row: &Row| match (expect.standing(row), &row.verdict) {
+        (Standing::New, _) => "fail",
+        (Standing::Known, _) => "known",
+        (Standing::Newer, _) => "newer",
+        (_, Verdict::Pass | Verdict::Fail { .. }) => "pass",
+        (_, Verdict::Note { .. }) => "notes",
+        (_, Verdict::Unsteady { .. }) => "unsteady",
+        (_, Verdict::Skip { .. } | Verdict::Waiting) => "skipped",
+        (_, Verdict::Untested { .. }) => "untested",
+    };
+    let mut totals = Vec::new();
+    for word in ["pass", "fail", "known", "newer", "notes", "unsteady", "skipped", "untested"] {
+        let count = rows.clone().filter(|row| kind(row) == word).count();
+        if count > 0 || named.contains(&word) {
+            totals.push(format!("{count} {word}"));
+        }
+    }
+    totals.join(", ")
+}
+
+/// Rows with one rule.
+struct OfRule<'a> {
+    section: &'a str,
+    /// Empty if it is not known: a peer can break other rules than that of the case.
+    sentence: &'a str,
+    rows: Vec<&'a Row>,
+}
+
+impl OfRule<'_> {
+    fn rule(&self) -> String {
+        match self.sentence {
+            "" => self.section.to_owned(),
+            sentence => format!("{}: {sentence}", self.section),
+        }
+    }
+}
+
+/// The section that a row breaks, or is about.
+fn broken(row: &Row) -> &str {
+    match &row.verdict {
+        Verdict::Fail { section, .. } => section,
+        _ => &row.section,
+    }
+}
+
+/// The rows by their rules, in the order of the first of each.
+fn by_rule<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    section: impl Fn(&'a Row) -> &'a str,
+) -> Vec<OfRule<'a>> {
+    let mut rules: Vec<OfRule<'a>> = Vec::new();
+    for row in rows {
+        let section = section(row);
+        let rule = find(&row.case).map(|case| case.rule).filter(|rule| rule.section == section);
+        let sentence = rule.map_or("", |rule| &rule.sentence);
+        match rules.iter_mut().find(|of| of.section == section && of.sentence == sentence) {
+            Some(of) => of.rows.push(row),
+            None => rules.push(OfRule { section, sentence, rows: vec![row] }),
+        }
+    }
+    rules
+}
+
+/// The numbers of rows, and the reason of all of them, or of the first.
+fn with_reason(rows: &[&Row], numbers: &str) -> String {
+    let reason = |row: &Row| row.words().1.to_owned();
+    match rows {
+        [] => String::new(),
+        [row] => format!("{numbers} {}: {}", row.title, reason(row)),
+        [first, rest @ ..] if rest.iter().all(|row| reason(row) == reason(first)) => {
+            format!("{numbers}: {}", reason(first))
+        }
+        [first, ..] => {
+            format!("{numbers}, such as {} {}: {}", first.case, first.title, reason(first))
+        }
     }
 }
 
 /// The numbers of the rows, or the first and the last of many.
 fn numbers(rows: &[&Row]) -> String {
-    match rows {
-        [first, .., last] if rows.len() > 6 => {
-            format!("{} .. {} ({} cases)", first.case, last.case, rows.len())
+    first_and_last(&rows.iter().map(|row| row.case.as_str()).collect::<Vec<_>>())
+}
+
+fn first_and_last(cases: &[impl AsRef<str>]) -> String {
+    match cases {
+        [first, .., last] if cases.len() > 6 => {
+            format!("{} .. {} ({} cases)", first.as_ref(), last.as_ref(), cases.len())
         }
-        _ => all_numbers(rows),
+        _ => cases.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -362,40 +483,83 @@ pub fn to_html(reports: &[Report]) -> String {
         );
     }
     page.push_str("</ul>\n<p>FAIL: the text names this end and says what it MUST do. Note: a choice, or the text binds the sender alone. Notes are not faults.</p>\n");
-    let rows = reports.iter().flat_map(|report| &report.rows);
-    let failing: BTreeSet<&str> = rows
-        .filter(|row| matches!(row.verdict, Verdict::Fail { .. }))
-        .map(|row| row.case.as_str())
-        .collect();
-    html_table(&mut page, "Failures", &reports, |row| failing.contains(row.case.as_str()));
+    html_totals(&mut page, &reports);
+    html_failures(&mut page, &reports);
     for group in Group::ALL {
-        html_table(&mut page, group.title(), &reports, |row| row.group == group);
+        html_group(&mut page, group, &reports);
     }
     page.push_str("</body></html>\n");
     page
 }
 
-/// The cases that are wanted, if there are any.
-fn html_table(
-    page: &mut String,
-    title: &str,
-    reports: &[&Report],
-    is_wanted: impl Fn(&Row) -> bool,
-) {
+fn html_start(page: &mut String, title: &str, first: &str, reports: &[&Report]) {
+    let _ = writeln!(page, "<h2>{title}</h2>\n<table>\n<tr><th>{first}</th>");
+    for report in reports {
+        let _ = writeln!(page, "<th>{}</th>", escaped(&report.target));
+    }
+    page.push_str("</tr>\n");
+}
+
+/// How many of each verdict, by group.
+fn html_totals(page: &mut String, reports: &[&Report]) {
+    html_start(page, "Totals", "group", reports);
+    for group in Group::ALL {
+        let _ = writeln!(page, "<tr><td>{}</td>", group.title());
+        for report in reports {
+            let rows = report.rows.iter().filter(|row| row.group == group);
+            let totals = totals(rows, &Expectations::default(), &[]);
+            let _ = writeln!(page, "<td>{totals}</td>");
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</table>\n");
+}
+
+/// The failures by rule, of which each leads to its case.
+fn html_failures(page: &mut String, reports: &[&Report]) {
+    let fails = |row: &&Row| matches!(row.verdict, Verdict::Fail { .. });
+    let all = reports.iter().flat_map(|report| report.rows.iter().filter(fails));
+    let rules = by_rule(all, broken);
+    if rules.is_empty() {
+        return;
+    }
+    html_start(page, "Failures", "rule", reports);
+    for of in rules {
+        let _ = writeln!(page, "<tr><td>{}</td>", escaped(&of.rule()));
+        for report in reports {
+            let is_here = |row: &&&Row| report.rows.iter().any(|other| std::ptr::eq(**row, other));
+            let rows: Vec<&&Row> = of.rows.iter().filter(is_here).collect();
+            if rows.is_empty() {
+                page.push_str("<td></td>\n");
+                continue;
+            }
+            let _ = write!(page, "<td class=fail><details><summary>{} fail</summary>", rows.len());
+            for row in rows {
+                let why = escaped(row.words().1);
+                let case = &row.case;
+                let _ = writeln!(page, "<p><a href=\"#{case}\">{case}</a> {why}</p>");
+            }
+            page.push_str("</details></td>\n");
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</table>\n");
+}
+
+/// The cases of the group, by rule, if there are any.
+fn html_group(page: &mut String, group: Group, reports: &[&Report]) {
     let mut ids: Vec<&Row> =
-        reports.iter().flat_map(|report| &report.rows).filter(|row| is_wanted(row)).collect();
+        reports.iter().flat_map(|report| &report.rows).filter(|row| row.group == group).collect();
     ids.sort_by(|a, b| a.case.cmp(&b.case));
     ids.dedup_by(|a, b| a.case == b.case);
     if ids.is_empty() {
         return;
     }
-    let _ = writeln!(page, "<h2>{title}</h2>\n<table>\n<tr><th>case</th>");
-    for report in reports {
-        let _ = writeln!(page, "<th>{}</th>", escaped(&report.target));
-    }
-    page.push_str("</tr>\n");
-    for id in ids {
-        html_row(page, id, reports);
+    html_start(page, group.title(), "case", reports);
+    for of in by_rule(ids.into_iter(), |row| &row.section) {
+        let rule = escaped(&of.rule());
+        let _ = writeln!(page, "<tr><th colspan={}>{rule}</th></tr>", reports.len() + 1);
+        of.rows.into_iter().for_each(|id| html_row(page, id, reports));
     }
     page.push_str("</table>\n");
 }
@@ -404,11 +568,11 @@ fn html_row(page: &mut String, id: &Row, reports: &[&Report]) {
     let explained = find(&id.case).map(case::Case::explain).unwrap_or_default();
     let _ = writeln!(
         page,
-        "<tr><td><details><summary>{} {} <i>{:?}, {}</i></summary><pre>{}</pre></details></td>",
+        "<tr id=\"{}\"><td><details><summary>{} {} <i>{:?}</i></summary><pre>{}</pre></details></td>",
+        id.case,
         id.case,
         escaped(&id.title),
         id.level,
-        escaped(&id.section),
         escaped(&explained)
     );
     for report in reports {
@@ -439,19 +603,26 @@ fn html_row(page: &mut String, id: &Row, reports: &[&Report]) {
     page.push_str("</tr>\n");
 }
 
+/// For HTML and XML, which has no other control characters than these.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let is_bad = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
+    text.replace('"', "&quot;").replace(is_bad, "\u{fffd}")
 }
 
 const HTML_START: &str = "<!DOCTYPE html>
-<html lang=en><head><meta charset=utf-8><title>wsconform</title>
+<html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>wsconform</title>
 <style>
 body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; background: #fff }
 table { border-collapse: collapse }
-td, th { border: 1px solid #ccc; padding: .2em .5em; vertical-align: top; text-align: left }
-th { position: sticky; top: 0; background: #eee }
+td, th { border: 1px solid #ccc; padding: .2em .5em; vertical-align: top; text-align: left; overflow-wrap: anywhere }
+th { background: #eee; font-weight: normal }
+tr:first-child th { position: sticky; top: 0; font-weight: bold }
+p { margin: .2em 0 }
 pre { white-space: pre-wrap; word-break: break-all; max-width: 50em; font-size: 12px }
 i { color: #777 }
-.fail { background: #fbd5d0 } .note { background: #fdf3c8 } .skip { color: #888 } .untested { background: #ddd }
+.fail { background: #fbd5d0 } .note { background: #fdf3c8 } .skip { color: #888 } .untested, .unsteady { background: #ddd }
 </style></head><body>
 ";

@@ -107,6 +107,12 @@ pub enum Verdict {
         /// What happened.
         why: String,
     },
+    /// It fails beside other cases, and not each time alone: the peer, the network or the suite is
+    /// unsteady, and nobody can mend what does not come again.
+    Unsteady {
+        /// What happened.
+        why: String,
+    },
     /// The case does not fit the peer.
     Skip {
         /// Why not.
@@ -129,6 +135,7 @@ pub struct Env {
     resource: String,
     pub(crate) peer: Peer,
     pub(crate) fields: Vec<(String, String)>,
+    is_strict: bool,
     seed: u64,
 }
 
@@ -136,7 +143,21 @@ impl Env {
     /// `host` is the value of Host (`localhost:9001`), `resource` the request target (`/`); both
     /// are unused for a tested client. The masking keys depend on `seed` and the case alone.
     pub fn new(host: &str, resource: &str, peer: Peer, seed: u64) -> Env {
-        Env { host: host.to_owned(), resource: resource.to_owned(), peer, fields: Vec::new(), seed }
+        Env {
+            host: host.to_owned(),
+            resource: resource.to_owned(),
+            peer,
+            fields: Vec::new(),
+            is_strict: false,
+            seed,
+        }
+    }
+
+    /// With `true`, cases of level S fail too, where a peer takes what no peer may send.
+    #[must_use]
+    pub fn strict(mut self, is_strict: bool) -> Env {
+        self.is_strict = is_strict;
+        self
     }
 
     /// Sends these fields in each request to a tested server, behind those of the case and unless
@@ -226,6 +247,7 @@ pub struct Session {
     role: Role,
     peer: Peer,
     fields: Vec<(String, String)>,
+    is_strict: bool,
     plan: Plan,
     phase: Phase,
     actions: VecDeque<Action>,
@@ -266,10 +288,18 @@ impl Record {
         self.bytes.extend(&bytes[..room.min(bytes.len())]);
     }
 
-    fn hex(&self, written: impl Fn(&[u8]) -> String) -> String {
-        let mut text = written(&self.bytes);
+    fn hex(&self) -> String {
+        let mut text = plan::in_full(&self.bytes);
         if self.total > self.bytes.len() {
             text += &format!(" of {}", self.total);
+        }
+        text
+    }
+
+    fn in_words(&self) -> String {
+        let mut text = plan::exchanged(&self.bytes);
+        if self.total > self.bytes.len() {
+            text += &format!("  .. {} bytes in all\n", self.total);
         }
         text
     }
@@ -309,6 +339,7 @@ impl Session {
             role,
             peer: env.peer.clone(),
             fields: env.fields.clone(),
+            is_strict: env.is_strict,
             phase: Phase::Head,
             actions: VecDeque::new(),
             steps: std::mem::take(&mut plan.steps).into(),
@@ -379,12 +410,12 @@ impl Session {
 
     /// What was sent, in hexadecimal: at most the first 4 KiB.
     pub fn sent_hex(&self) -> String {
-        self.sent.hex(plan::in_full)
+        self.sent.hex()
     }
 
     /// What was received, in hexadecimal: at most the first 4 KiB.
     pub fn received_hex(&self) -> String {
-        self.received.hex(plan::in_full)
+        self.received.hex()
     }
 
     /// What to do next.
@@ -947,7 +978,7 @@ impl Session {
             Outcome::Note(why) => Verdict::Note { why },
             Outcome::Skip(cause) => Verdict::Skip { cause },
             Outcome::Untested(why) => Verdict::Untested { why },
-            Outcome::Bad { why, section } if self.case.level == Level::R => {
+            Outcome::Bad { why, section } if self.can_fail() => {
                 Verdict::Fail { why, section, evidence: self.evidence() }
             }
             Outcome::Bad { why, section } => Verdict::Note { why: format!("{why} ({section})") },
@@ -962,10 +993,27 @@ impl Session {
         self.phase = Phase::Done;
     }
 
-    /// The bytes that went both ways, as far as they matter.
+    fn can_fail(&self) -> bool {
+        match self.case.level {
+            Level::R => true,
+            Level::S => self.is_strict,
+            Level::C => false,
+        }
+    }
+
+    /// The heads and frames that went both ways, a line each, as far as the first 4 KiB tell them.
+    pub fn in_words(&self) -> String {
+        let [sent, received] = [&self.sent, &self.received].map(Record::in_words);
+        format!("sent\n{sent}received\n{received}")
+    }
+
+    /// What a failure has for evidence: the same, and the bytes behind the heads.
     pub fn evidence(&self) -> String {
-        let [sent, received] = [&self.sent, &self.received].map(|it| it.hex(plan::shortened));
-        format!("sent {sent}; received {received}")
+        let [sent, received] = [&self.sent, &self.received].map(|record| {
+            let (_, frames) = plan::heads(&record.bytes);
+            plan::shortened(frames)
+        });
+        format!("{}bytes of frames\n  sent {sent}\n  received {received}", self.in_words())
     }
 
     fn bad_head(&mut self, violation: Violation) {
@@ -1242,27 +1290,22 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
             if extension.name == deflate::NAME {
                 let answer = Parameters::read(&extension, true);
                 let fits = |offer: &Extension| {
-                    let offer = Parameters::read(offer, false).ok();
-                    let answer = answer.as_ref().ok();
+                    let mut offer = Parameters::read(offer, false)?;
                     // A window for us above the one that we offered is against nothing but a
                     // "may" (RFC 7692 7.1.2.2).
-                    offer.zip(answer).is_some_and(|(offer, answer)| {
-                        let mut offer = offer;
-                        offer.client_max_window_bits = offer.client_max_window_bits.map(|_| None);
-                        offer.permits(answer).is_ok()
-                    })
+                    offer.client_max_window_bits = offer.client_max_window_bits.map(|_| None);
+                    offer.permits(answer.as_ref().map_err(Violation::clone)?)
                 };
-                if !offers(&request).iter().any(fits) {
-                    let offered: Vec<&str> = request.all("Sec-WebSocket-Extensions").collect();
-                    let offered = match offered.join(", ") {
-                        none if none.is_empty() => "nothing".to_owned(),
-                        offered => offered,
+                let offered = offers(&request);
+                if !offered.iter().any(|offer| fits(offer).is_ok()) {
+                    let misfit = offered.iter().find_map(|offer| fits(offer).err());
+                    let (section, why) = match misfit {
+                        Some(misfit) => (misfit.section, misfit.what),
+                        None => ("RFC 7692 7.1", "it is not offered".to_owned()),
                     };
-                    let what = format!(
-                        "an answer of permessage-deflate that fits no valid offer: {line:?} to \
-                         {offered:?}"
-                    );
-                    wrong("RFC 7692 7.1", &what);
+                    let offered: Vec<&str> = request.all("Sec-WebSocket-Extensions").collect();
+                    let offered = offered.join(", ");
+                    wrong(section, &format!("{offered:?} is answered with {line:?}: {why}"));
                 }
             } else {
                 wrong("RFC 6455 9.1", "an extension that was not offered");

@@ -6,7 +6,7 @@ use support::run_some;
 use wsconform_cases::case::EDITION;
 use wsconform_cases::expect::{Expectations, Standing};
 use wsconform_cases::report::{Report, Stop, to_html};
-use wsconform_cases::{Case, Group, Role, Verdict};
+use wsconform_cases::{Case, Group, Role, Verdict, find};
 
 fn is_wanted(case: &Case) -> bool {
     case.group() == Group::Utf8 && case.rule.id != "utf8.legal"
@@ -73,12 +73,13 @@ fn the_readme_names_all_that_is_in_the_json() {
     let about = about.split("\n\n").next().expect("its end");
     let mut report = report("it");
     let why = String::new();
-    report.stopped = Some(Stop { why: why.clone(), behind: Vec::new(), not_run: 0 });
+    report.stopped = Some(Stop { why: why.clone(), behind: Vec::new(), not_run: Vec::new() });
     report.rows[0].remarks.push(String::new());
     for verdict in [
         Verdict::Pass,
         Verdict::Note { why: why.clone() },
         Verdict::Untested { why: why.clone() },
+        Verdict::Unsteady { why: why.clone() },
         Verdict::Skip { cause: why },
         report.rows[0].verdict.clone(),
     ] {
@@ -98,21 +99,23 @@ fn the_readme_names_all_that_is_in_the_json() {
 /// A server that dies may have hundreds of cases open. The report in JSON names them all.
 #[test]
 fn many_cases_behind_which_a_run_stops_are_counted() {
-    let stop = |behind: &[&str], not_run| Stop {
+    let names = |cases: &[&str]| cases.iter().map(ToString::to_string).collect();
+    let stop = |behind: &[&str], not_run: &[&str]| Stop {
         why: "it fell silent".to_owned(),
-        behind: behind.iter().map(ToString::to_string).collect(),
-        not_run,
+        behind: names(behind),
+        not_run: names(not_run),
     };
-    let some = stop(&["F-201", "F-202", "F-203"], 0);
+    let some = stop(&["F-201", "F-202", "F-203"], &[]);
     assert_eq!(some.to_string(), "it fell silent, behind one of F-201, F-202, F-203");
-    let many = stop(&["D-328", "D-229", "D-327", "F-201", "F-202"], 3);
+    let many = stop(&["D-328", "D-229", "D-327", "F-201", "F-202"], &["F-203", "F-204", "F-205"]);
     assert_eq!(
         many.to_string(),
         "it fell silent, behind one of 5 cases that were open: D-328, D-229, D-327, .. (with \
          --jobs 1 it is one or two)"
     );
+    let end = "two). 3 cases were not run: F-203 F-204 F-205.\n";
     let mut report = report("it");
-    for (stop, end) in [(some, "F-203.\n"), (many, "two). 3 cases were not run.\n")] {
+    for (stop, end) in [(some, "F-203.\n"), (many, end)] {
         report.stopped = Some(stop);
         assert!(report.to_terminal(&Expectations::default(), false).contains(end));
         assert_eq!(Report::from_json(&report.to_json()).expect("a report"), report);
@@ -136,72 +139,173 @@ fn tap_has_a_line_for_each_case() {
 fn the_terminal_has_failures_and_causes() {
     let report = report("it");
     let text = report.to_terminal(&Expectations::default(), false);
-    assert!(text.contains("FAIL U-") && text.contains("RFC 6455 8.1") && !text.contains('\x1b'));
+    assert!(
+        text.contains("FAIL RFC 6455 8.1: ")
+            && text.contains("    U-")
+            && text.contains("RFC 6455 8.1")
+            && !text.contains('\x1b')
+    );
     assert!(report.to_terminal(&Expectations::default(), true).contains('\x1b'));
 }
 
-#[test]
-fn equal_notes_share_a_line_of_the_terminal() {
+/// A report of so many cases, all of one rule.
+fn of_one_rule(count: usize) -> Report {
     let mut report = report("it");
-    report.rows.truncate(10);
-    for (row, why) in report.rows.iter_mut().zip(["a", "b", "a", "c", "c", "c", "c", "c", "c", "c"])
-    {
-        row.verdict = Verdict::Note { why: why.to_owned() };
+    let section = report.rows[0].section.clone();
+    report.rows.retain(|row| row.section == section);
+    report.rows.truncate(count);
+    assert_eq!(report.rows.len(), count);
+    report
+}
+
+#[test]
+fn notes_of_one_rule_share_a_line_of_the_terminal() {
+    let mut report = of_one_rule(8);
+    let notes = |report: &Report| -> Vec<String> {
+        let text = report.to_terminal(&Expectations::default(), false);
+        text.lines().filter(|line| line.starts_with("  note ")).map(str::to_owned).collect()
+    };
+    for row in &mut report.rows {
+        row.verdict = Verdict::Note { why: "a".to_owned() };
     }
-    let text = report.to_terminal(&Expectations::default(), false);
-    let notes: Vec<&str> = text.lines().filter(|line| line.starts_with("  note ")).collect();
-    let case = |at: usize| &report.rows[at].case;
-    assert_eq!(
-        notes,
-        [
-            format!("  note {} {}: a", case(0), case(2)),
-            format!("  note {} {}: b", case(1), report.rows[1].title),
-            format!("  note {} .. {} (7 cases): c", case(3), case(9)),
-        ]
-    );
+    let [first, last] = [&report.rows[0], &report.rows[7]];
+    let numbers = format!("RFC 6455 8.1 {} .. {} (8 cases)", first.case, last.case);
+    assert_eq!(notes(&report), [format!("  note {numbers}: a")]);
+    let such = format!(", such as {} {}", first.case, first.title);
+    report.rows[7].verdict = Verdict::Note { why: "b".to_owned() };
+    assert_eq!(notes(&report), [format!("  note {numbers}{such}: a")]);
 }
 
 /// Each has its number, for a file of known failures.
 #[test]
-fn failures_of_one_cause_share_a_line_and_known_ones_are_not_counted_with_them() {
-    let mut report = report("it");
-    report.rows.truncate(9);
+fn failures_of_one_rule_stand_together_and_known_ones_are_not_counted_with_them() {
+    let mut report = of_one_rule(9);
     for (row, why) in report.rows.iter_mut().zip(["a", "b", "a", "c", "c", "c", "c", "c", "c"]) {
         let section = "RFC 6455 8.1".to_owned();
         row.verdict = Verdict::Fail { why: why.to_owned(), section, evidence: String::new() };
     }
+    // What the peer itself sends can break another rule than that of the case.
+    if let Verdict::Fail { section, .. } = &mut report.rows[8].verdict {
+        *section = "RFC 6455 5.1".to_owned();
+    }
     let cases: Vec<String> = report.rows.iter().map(|row| row.case.clone()).collect();
-    let title = report.rows[1].title.clone();
+    let titles: Vec<String> = report.rows.iter().map(|row| row.title.clone()).collect();
+    let rule = format!("RFC 6455 8.1: {}", find(&cases[0]).expect("a case").rule.sentence);
     let lines = |report: &Report, file: &Expectations| -> Vec<String> {
-        report.to_terminal(file, false).lines().skip(3).map(str::to_owned).collect()
+        report.to_terminal(file, false).lines().skip(2).map(str::to_owned).collect()
     };
     assert_eq!(
         lines(&report, &Expectations::default()),
         [
-            format!("  FAIL {} {}: a (RFC 6455 8.1)", cases[0], cases[2]),
-            format!("  FAIL {} {title}: b (RFC 6455 8.1)", cases[1]),
-            format!("  FAIL {}: c (RFC 6455 8.1)", cases[3..].join(" ")),
+            "UTF-8: 9 fail".to_owned(),
+            format!("  FAIL {rule}"),
+            format!("    {}, such as {} {}: a", cases[..8].join(" "), cases[0], titles[0]),
+            "  FAIL RFC 6455 5.1".to_owned(),
+            format!("    {} {}: c", cases[8], titles[8]),
             String::new(),
             "0 pass, 9 fail, 0 notes, 0 skipped".to_owned(),
         ]
     );
 
-    let known = format!("fail {} server\nfail {} server", cases[1], cases[2]);
+    let known = format!("fail {} server\nfail {} server", cases[0], cases[2]);
     let file = Expectations::parse(&known).expect("a file");
     report.rows.truncate(4);
     report.rows[3].edition = 2;
-    let title = |at: usize| report.rows[at].title.as_str();
     assert_eq!(
         lines(&report, &file),
         [
-            format!("  FAIL {} {}: a (RFC 6455 8.1)", cases[0], title(0)),
-            format!("  known {} {}: a (RFC 6455 8.1)", cases[2], title(2)),
-            format!("  known {} {}: b (RFC 6455 8.1)", cases[1], title(1)),
-            format!("  newer {} {}: c (RFC 6455 8.1)", cases[3], title(3)),
+            "UTF-8: 1 fail, 2 known, 1 newer".to_owned(),
+            format!("  FAIL {rule}"),
+            format!("    {} {}: b", cases[1], titles[1]),
+            format!("  known {rule}"),
+            format!("    {} {}: a", cases[0], cases[2]),
+            format!("  newer {rule}"),
+            format!("    {} {}: c", cases[3], titles[3]),
             String::new(),
             "0 pass, 1 fail, 2 known, 1 newer, 0 notes, 0 skipped".to_owned(),
         ]
     );
+}
+
+/// They are noise of a busy machine, so they take one line, and are no notes.
+#[test]
+fn what_comes_once_is_counted_apart() {
+    let mut report = of_one_rule(8);
+    for row in &mut report.rows {
+        row.verdict = Verdict::Unsteady { why: format!("once, in {}", row.case) };
+    }
+    let text = report.to_terminal(&Expectations::default(), false);
+    let [first, last] = [&report.rows[0], &report.rows[7]];
+    let line = format!(
+        "  {} .. {} (8 cases), such as {} {}: once, in {}\n",
+        first.case, last.case, first.case, first.title, first.case
+    );
+    assert!(text.contains(&line), "{text}");
+    assert!(text.ends_with("\n0 pass, 0 fail, 0 notes, 8 unsteady, 0 skipped\n"), "{text}");
+    assert_eq!(text.matches("once, in").count(), 1, "{text}");
+}
+
+/// The second run of a project that adopts the suite is green.
+#[test]
+fn a_file_that_is_written_knows_all_failures() {
+    let mut report = of_one_rule(5);
+    let line = |at: usize| format!("fail {} server\n", report.rows[at].case);
+    let before = Expectations::parse(&[line(3), line(4)].concat()).expect("a file");
+    report.rows[1].verdict = Verdict::Pass;
+    report.rows[2].verdict = Verdict::Note { why: String::new() };
+    report.rows[3].verdict = Verdict::Pass; // mended
+    report.rows[4].verdict = Verdict::Untested { why: String::new() };
+    if let Verdict::Fail { why, .. } = &mut report.rows[0].verdict {
+        why.push_str("\nedition 1 # of that");
+    }
+    assert!(!before.holds(&report));
+    let text = before.renewed(&report);
+    let file = Expectations::parse(&text).expect("a file");
+    let known: Vec<&str> = file.failures.iter().map(|(case, _)| case.as_str()).collect();
+    assert_eq!(known, [&*report.rows[0].case, &*report.rows[4].case], "{text}");
+    assert_eq!(file.edition, report.edition);
+    assert!(file.holds(&report));
+    // A case of the file that was not run, or was skipped, keeps its line.
+    report.rows.pop();
+    assert_eq!(Expectations::parse(&file.renewed(&report)).expect("a file"), file);
+}
+
+#[test]
+fn junit_has_a_case_for_each_row_and_for_an_early_end() {
+    let mut report = of_one_rule(6);
+    report.target = "<a> & \"b\"".to_owned();
+    let why = "not \u{1} <once>".to_owned();
+    report.rows[1].verdict = Verdict::Pass;
+    report.rows[2].verdict = Verdict::Note { why: why.clone() };
+    report.rows[3].verdict = Verdict::Skip { cause: why.clone() };
+    report.rows[4].verdict = Verdict::Untested { why: why.clone() };
+    report.rows[0].verdict =
+        Verdict::Fail { why, section: "RFC".to_owned(), evidence: "]]>".to_owned() };
+    let file =
+        Expectations::parse(&format!("fail {} server", report.rows[5].case)).expect("a file");
+    let behind = Vec::new();
+    report.stopped = Some(Stop { why: "it's gone".to_owned(), behind, not_run: Vec::new() });
+    let xml = report.to_junit(&file);
+    let suite = "<testsuite name=\"&lt;a&gt; &amp; &quot;b&quot;\" tests=\"7\" failures=\"1\" \
+                 skipped=\"3\" errors=\"1\">";
+    assert!(xml.contains(suite), "{xml}");
+    let lines: Vec<&str> = xml.lines().filter(|line| line.starts_with("<testcase ")).collect();
+    let why = "not \u{fffd} &lt;once&gt;";
+    let inner = [
+        format!("<failure message=\"{why}\" type=\"RFC\">]]&gt;</failure>"),
+        String::new(),
+        format!("<system-out>note: {why}</system-out>"),
+        format!("<skipped message=\"{why}\"/>"),
+        format!("<skipped message=\"untested: {why}\"/>"),
+        "<skipped message=\"known failure: ".to_owned(),
+        "<error message=\"it's gone\"/>".to_owned(),
+    ];
+    assert_eq!(lines.len(), inner.len());
+    for ((line, inner), case) in lines.iter().zip(&inner).zip(0..) {
+        assert!(line.contains(&format!(">{inner}")), "{line}");
+        let name = report.rows.get(case).map_or("the run", |row| &row.case);
+        assert!(line.contains(&format!(" name=\"{name}")), "{line}");
+    }
 }
 
 #[test]
@@ -212,7 +316,13 @@ fn the_page_begins_with_totals_and_failures() {
     let page = to_html(&[failing.clone(), report("good")]);
     let totals = "<li>bad (server): 1 pass, 7 fail, 0 notes, 0 skipped; edition";
     assert!(page.contains(&format!("{totals} {EDITION}")));
+    assert!(page.find("<h2>Totals</h2>") < page.find("<h2>Failures</h2>"));
     assert!(page.find("<h2>Failures</h2>") < page.find("<h2>UTF-8</h2>"));
+    assert!(page.contains("<td>UTF-8</td>\n<td>1 pass, 7 fail</td>"), "by group");
+    assert!(page.contains("<summary>7 fail</summary>"), "by rule");
+    for row in &failing.rows {
+        assert!(page.contains(&format!("<tr id=\"{}\">", row.case)), "what a failure leads to");
+    }
     for row in &mut failing.rows {
         row.verdict = Verdict::Pass;
     }

@@ -98,7 +98,9 @@ impl Admission {
         let rows = report.rows.iter_mut().flat_map(|row| {
             let told = match &mut row.verdict {
                 Verdict::Fail { why, evidence, .. } => vec![why, evidence],
-                Verdict::Note { why } | Verdict::Untested { why } => vec![why],
+                Verdict::Note { why } | Verdict::Unsteady { why } | Verdict::Untested { why } => {
+                    vec![why]
+                }
                 Verdict::Skip { cause } => vec![cause],
                 Verdict::Pass | Verdict::Waiting => Vec::new(),
             };

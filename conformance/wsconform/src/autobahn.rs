@@ -10,6 +10,7 @@
 use crate::{
     Error,
     drive::{Pace, drive},
+    live::not_run,
     options::Options,
     output::{Outputs, print, tell},
     run::{self, Place},
@@ -178,7 +179,7 @@ impl Suite<'_> {
         if missing > 0 {
             let agent = &round.report.target;
             let why = format!("{agent}: {missing} of {all} cases were never asked for");
-            let not_run = self.cases.len() - round.report.rows.len();
+            let not_run = not_run(&self.cases, &round.report);
             round.report.stopped = Some(Stop { why, behind: Vec::new(), not_run });
         }
         outputs.finish(&round.report)
@@ -207,11 +208,16 @@ impl Suite<'_> {
             let count = self.count() - agent.asked.len();
             let first = (1..=self.count()).find(|number| !agent.asked.contains(number));
             let missing = match first {
-                Some(first) => format!(
-                    "{name} did not ask for {count} of {} cases, from number {first} ({}) on",
-                    self.count(),
-                    self.id(first)
-                ),
+                Some(first) => {
+                    let last = agent.asked.last().copied().unwrap_or(0);
+                    format!(
+                        "{name} did not ask for {count} of {} cases, from number {first} ({}) on; \
+                         the last that it asked for was {last} ({})",
+                        self.count(),
+                        self.id(first),
+                        self.id(last)
+                    )
+                }
                 None => format!("{name} asked for all cases, but not for /updateReports"),
             };
             ends.push((report, missing, agent.silent));
@@ -223,7 +229,7 @@ impl Suite<'_> {
         let mut faults = Vec::new();
         for (mut report, missing, silent) in ends {
             let behind = silent.into_iter().map(str::to_owned).collect();
-            let not_run = self.cases.len() - report.rows.len();
+            let not_run = not_run(&self.cases, &report);
             report.stopped = Some(Stop { why: format!("{why}: {missing}"), behind, not_run });
             faults.extend(outputs.finish(&report).err().map(|error| error.to_string()));
         }

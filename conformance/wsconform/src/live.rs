@@ -3,15 +3,14 @@
 use crate::{drive::Driven, turns::lock};
 use std::{sync::Mutex, time::Instant};
 use wsconform_cases::{
-    Session, Verdict,
+    Case, Session, Verdict,
     report::{Report, Row, Stop},
 };
 
 /// What a run has shown so far.
 pub(crate) struct Live {
     pub(crate) report: Mutex<Report>,
-    /// How many cases were chosen.
-    chosen: usize,
+    chosen: Vec<&'static Case>,
     pub(crate) traces: Mutex<Traces>,
 }
 
@@ -36,7 +35,7 @@ struct Trace {
 }
 
 impl Live {
-    pub(crate) fn new(report: Report, chosen: usize) -> Live {
+    pub(crate) fn new(report: Report, chosen: Vec<&'static Case>) -> Live {
         Live { report: Mutex::new(report), chosen, traces: Mutex::default() }
     }
 
@@ -44,11 +43,12 @@ impl Live {
         lock(&self.report).put(row);
     }
 
-    /// Adds what else is to be known of a case.
-    pub(crate) fn remark(&self, case: &str, remark: &str) {
+    /// Takes back that a case has passed.
+    pub(crate) fn doubt(&self, case: &str, why: &str) {
         let mut report = lock(&self.report);
-        for row in report.rows.iter_mut().filter(|row| row.case == case) {
-            row.remarks.push(remark.to_owned());
+        let passes = |row: &&mut Row| row.case == case && row.verdict == Verdict::Pass;
+        for row in report.rows.iter_mut().filter(passes) {
+            row.verdict = Verdict::Unsteady { why: why.to_owned() };
         }
     }
 
@@ -99,8 +99,14 @@ impl Live {
                 }
             }
         }
-        let not_run = self.chosen - report.rows.len();
+        let not_run = not_run(&self.chosen, &report);
         report.stopped = Some(Stop { why, behind, not_run });
         report
     }
+}
+
+/// The chosen cases that have no row.
+pub(crate) fn not_run(chosen: &[&Case], report: &Report) -> Vec<String> {
+    let has_row = |case: &&&Case| report.rows.iter().any(|row| row.case == case.id);
+    chosen.iter().filter(|case| !has_row(case)).map(|case| case.id.clone()).collect()
 }

@@ -39,9 +39,12 @@ What a server wants to see (no report shows it):
 What comes out:
   --json FILE       the report
   --html FILE       the report as a page
+  --junit FILE      the report for CI servers
   --tap             TAP on standard output, in place of the text
-  --hex             the bytes of each case that was run; with --tap as comments
+  --hex             the bytes of each case that was run, and what they say; with --tap as comments
   --expect FILE     known failures, and the edition of the cases that they are of
+  --write-expect FILE   makes this file of the failures; it may be that of --expect
+  --strict          a peer that takes what no peer may send (level S) fails
   --name NAME       what the report calls the target [the URL or the command]
 
 TLS:
@@ -89,9 +92,12 @@ pub(crate) struct Options {
     pub(crate) origin: Option<String>,
     pub(crate) json: Option<String>,
     pub(crate) html: Option<String>,
+    pub(crate) junit: Option<String>,
     pub(crate) tap: bool,
     pub(crate) hex: bool,
+    pub(crate) strict: bool,
     pub(crate) expect: Option<String>,
+    pub(crate) write_expect: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) ca: Option<String>,
     pub(crate) insecure: bool,
@@ -183,7 +189,19 @@ const CHOICE: &[&str] = &["case", "group", "except"];
 const ADMISSION: &[&str] = &["header", "subprotocol", "origin"];
 
 /// Options of every run.
-const RUN: &[&str] = &["no-echo", "seed", "json", "html", "tap", "hex", "expect", "name"];
+const RUN: &[&str] = &[
+    "no-echo",
+    "seed",
+    "strict",
+    "json",
+    "html",
+    "junit",
+    "tap",
+    "hex",
+    "expect",
+    "write-expect",
+    "name",
+];
 
 pub(crate) fn read() -> Result<(Command, Options), Error> {
     let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -232,8 +250,11 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("origin") => options.origin = Some(parser.value()?.string()?),
             Long("json") => options.json = Some(parser.value()?.string()?),
             Long("html") => options.html = Some(parser.value()?.string()?),
+            Long("junit") => options.junit = Some(parser.value()?.string()?),
             Long("tap") => options.tap = true,
             Long("hex") => options.hex = true,
+            Long("strict") => options.strict = true,
+            Long("write-expect") => options.write_expect = Some(parser.value()?.string()?),
             Long("expect") => options.expect = Some(parser.value()?.string()?),
             Long("name") => options.name = Some(parser.value()?.string()?),
             Long("ca") => options.ca = Some(parser.value()?.string()?),

@@ -21,7 +21,7 @@ pub(crate) struct Outputs<'o> {
 impl<'o> Outputs<'o> {
     /// Nothing of an earlier run is left for who reads the files, even if this one cannot begin.
     pub(crate) fn new(options: &'o Options) -> Result<Outputs<'o>, Error> {
-        for file in [&options.json, &options.html].into_iter().flatten() {
+        for file in [&options.json, &options.html, &options.junit].into_iter().flatten() {
             make_empty(file).map_err(|error| format!("{file}: {error}"))?;
         }
         let expect = match &options.expect {
@@ -44,6 +44,8 @@ impl<'o> Outputs<'o> {
         for (file, text) in [
             (&self.options.json, report.to_json()),
             (&self.options.html, report::to_html(slice::from_ref(report))),
+            (&self.options.junit, report.to_junit(&self.expect)),
+            (&self.options.write_expect, self.expect.renewed(report)),
         ] {
             if let Some(file) = file
                 && let Err(error) = fs::write(file, text)

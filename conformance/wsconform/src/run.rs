@@ -96,7 +96,7 @@ pub(crate) fn test<T: Target>(
 ) -> Result<bool, Error> {
     let chosen = options.chosen(target.role())?;
     let interrupts = Interrupts::new()?;
-    let live = Live::new(Report::new(name, target.role(), Peer::default()), chosen.len());
+    let live = Live::new(Report::new(name, target.role(), Peer::default()), chosen.clone());
     let live = &live;
     let finish = |report| outputs.finish(&place.admission.report_without(report));
     let (done, ended) = channel();
@@ -218,7 +218,7 @@ pub(crate) fn env(place: &Place, probe: &Probe, options: &Options) -> Env {
         peer.echo_binary = None;
     }
     let env = Env::new(&place.host, &place.resource, peer, options.seed);
-    env.with_fields(&place.admission.fields)
+    env.with_fields(&place.admission.fields).strict(options.strict)
 }
 
 /// Prints what went both ways: in TAP as comments.
@@ -227,7 +227,10 @@ pub(crate) fn hex(session: &Session, place: &Place, options: &Options) {
     let id = &session.case().id;
     let sent = session.sent_hex();
     let received = session.received_hex();
-    let lines = format!("{start}{id} sent     {sent}\n{start}{id} received {received}\n");
+    let mut lines = format!("{start}{id} sent     {sent}\n{start}{id} received {received}\n");
+    for line in session.in_words().lines() {
+        lines += &format!("{start}  {line}\n");
+    }
     // Standard output that takes no more is an error of the report behind it.
     let _ = print(&place.admission.without(&lines));
 }
@@ -499,7 +502,7 @@ impl<T: Target> Runner<'_, T> {
                 death.in_words()
             );
             for case in cases {
-                self.live.remark(&case.id, &why);
+                self.live.doubt(&case.id, &why);
             }
         }
     }
@@ -542,10 +545,8 @@ impl<T: Target> Runner<'_, T> {
         }
     }
 
-    /// The verdict on a case that has failed beside others; `None` if the target is gone. A failure
-    /// that doesn't come each time is a note: the peer, the network or the suite is unsteady, and
-    /// nobody can mend what doesn't come again. A run that comes to nothing, since no connection
-    /// opened, says nothing.
+    /// The verdict on a case that has failed beside others; `None` if the target is gone. A run that
+    /// comes to nothing, since no connection opened, says nothing.
     fn repeated(&self, row: &Row) -> Option<Verdict> {
         let Verdict::Fail { why, .. } = &row.verdict else { return None };
         let case = find(&row.case)?;
@@ -561,7 +562,7 @@ impl<T: Target> Runner<'_, T> {
                 _ => {
                     let why =
                         format!("failed beside other cases, but not in run {run} alone: {why}");
-                    return Some(Verdict::Note { why });
+                    return Some(Verdict::Unsteady { why });
                 }
             }
             if failed == REPEATS {
@@ -569,6 +570,6 @@ impl<T: Target> Runner<'_, T> {
             }
         }
         let why = format!("failed {} times, and often no connection opened: {why}", failed + 1);
-        Some(Verdict::Note { why })
+        Some(Verdict::Unsteady { why })
     }
 }

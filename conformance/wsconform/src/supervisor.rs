@@ -37,15 +37,20 @@ pub(crate) struct Death {
 }
 
 impl Death {
-    /// Its status, and the end of what it said, in a line.
+    /// Its status, and the last two lines of what it said. Lines of a stack trace, which are
+    /// indented, say less.
     pub(crate) fn in_words(&self) -> String {
-        let words: Vec<&str> = self.output.split_whitespace().collect();
-        let line = words.join(" ");
-        let above = line.len().saturating_sub(200);
-        match line.char_indices().find(|(place, _)| *place >= above) {
-            Some((0, _)) => format!("{}: {line}", self.status),
-            Some((place, _)) => format!("{}: .. {}", self.status, &line[place..]),
-            None => self.status.clone(),
+        let is_plain = |line: &&str| !line.is_empty() && !line.starts_with([' ', '\t']);
+        let mut lines: Vec<String> = self
+            .output
+            .lines()
+            .filter(is_plain)
+            .map(|line| line.chars().take(150).collect())
+            .collect();
+        let last = lines.split_off(lines.len().saturating_sub(2));
+        match last.is_empty() {
+            true => self.status.clone(),
+            false => format!("{}: {}", self.status, last.join(" / ")),
         }
     }
 }
@@ -134,7 +139,7 @@ impl Supervisor {
             while !reading.is_finished() && at.elapsed() < REST {
                 thread::sleep(LOOK);
             }
-            let output = String::from_utf8_lossy(&lock(&output)).trim().to_owned();
+            let output = without_colours(&String::from_utf8_lossy(&lock(&output)));
             let mut state = lock(&state);
             state.process = None;
             if !state.is_stopped {
@@ -184,6 +189,18 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The text without the escapes of a terminal.
+fn without_colours(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text.trim();
+    while let Some((before, escape)) = rest.split_once("\x1b[") {
+        plain += before;
+        rest = escape.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        rest = rest.strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(rest);
+    }
+    plain + rest
 }
 
 /// Reads to the end.

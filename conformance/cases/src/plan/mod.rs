@@ -309,6 +309,38 @@ impl Plan {
     }
 }
 
+/// The heads that a stream begins with, and what comes behind them. A head without an end is all of
+/// it.
+pub(crate) fn heads(stream: &[u8]) -> (&[u8], &[u8]) {
+    let mut length = 0;
+    loop {
+        let rest = &stream[length..];
+        match rest.windows(4).position(|four| four == b"\r\n\r\n") {
+            // Behind a 1xx comes another.
+            Some(end) if length == 0 || rest.starts_with(b"HTTP/") => length += end + 4,
+            _ if length == 0 => return (stream, &[]),
+            _ => return stream.split_at(length),
+        }
+    }
+}
+
+/// What went one way: a line for each line of a head, and for each frame.
+pub(crate) fn exchanged(stream: &[u8]) -> String {
+    let (heads, frames) = heads(stream);
+    let mut text = String::new();
+    let escaped: String = heads.iter().map(|&byte| char::from(byte)).collect();
+    for line in escaped.split_inclusive('\n') {
+        let line = line.strip_suffix("\r\n").unwrap_or(line);
+        if !line.is_empty() {
+            let _ = writeln!(text, "  {}", line.escape_debug());
+        }
+    }
+    for line in Words::default().of(frames).lines() {
+        let _ = writeln!(text, "  {}", line.trim_start());
+    }
+    text
+}
+
 /// In hexadecimal.
 pub(crate) fn in_full(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
