@@ -61,7 +61,9 @@ pub(crate) fn none_failed(end: &str, all: &[Tried]) {
             Verdict::Fail { why, section, evidence } => {
                 failed.push(format!("{end}, {role}: {id} {title}: {why} ({section}); {evidence}"));
             }
-            Verdict::Untested { why } => failed.push(format!("{end}, {role}: {id} {title}: {why}")),
+            Verdict::Untested { why } | Verdict::Unsteady { why } => {
+                failed.push(format!("{end}, {role}: {id} {title}: {why}"));
+            }
             Verdict::Waiting => failed.push(format!("{end}, {role}: {id} {title}: not over")),
         }
     }

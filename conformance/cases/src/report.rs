@@ -221,7 +221,7 @@ impl Report {
             let inner = match (outcome, &row.verdict) {
                 (Outcome::Failed, Verdict::Fail { section, evidence, .. }) => {
                     failures += 1;
-                    let [why, section, evidence] = [why, section, evidence].map(|it| escaped(it));
+                    let [why, section, evidence] = [why, section, evidence].map(escaped);
                     format!("<failure message=\"{why}\" type=\"{section}\">{evidence}</failure>")
                 }
                 (Outcome::Failed, _) => {

@@ -260,6 +260,8 @@ pub struct Session {
     /// What the peer may still send: without a limit, a peer that never ends takes all memory.
     room: usize,
     expected: Vec<(Kind, Vec<u8>)>,
+    /// The payloads of the Pings that the case sends.
+    pings: Vec<Vec<u8>>,
     last_ping: Option<Vec<u8>>,
     expects_close: Option<Option<u16>>,
     /// What stands behind the violation and must not be answered.
@@ -348,6 +350,7 @@ impl Session {
             is_doubtful: false,
             room: ROOM,
             expected: Vec::new(),
+            pings: Vec::new(),
             last_ping: None,
             expects_close: None,
             behind,
@@ -363,7 +366,10 @@ impl Session {
         for event in events {
             match event {
                 Event::Message(kind, data) => session.expected.push((kind, data)),
-                Event::Ping(payload) => session.last_ping = Some(payload),
+                Event::Ping(payload) => {
+                    session.pings.push(payload.clone());
+                    session.last_ping = Some(payload);
+                }
                 Event::Close(code, _) => session.expects_close = Some(code),
                 Event::Pong(_) | Event::Violation(_) => {}
             }
@@ -889,7 +895,10 @@ impl Session {
         let open = self.phase != Phase::Head;
         let what = match (ended, open) {
             (true, _) => format!("{end} in place of an answer"),
-            (false, true) => "no answer, and the connection stays open".to_owned(),
+            (false, true) => match self.stray_pong() {
+                Some(pong) => format!("the Pong {pong:?}, and no other answer"),
+                None => "no answer, and the connection stays open".to_owned(),
+            },
             (false, false) => "no answer to the opening handshake".to_owned(),
         };
         self.no_answer(ended, what);
@@ -929,6 +938,11 @@ impl Session {
             _ if !open => self.not_opened(&what),
             _ => self.not_taken(&what),
         }
+    }
+
+    fn stray_pong(&self) -> Option<String> {
+        let is_stray = |pong: &&Vec<u8>| !self.pings.contains(pong) && **pong != self.marker;
+        self.seen.pongs.iter().find(is_stray).map(|pong| plan::shortened(pong))
     }
 
     fn judges_tcp(&self) -> bool {

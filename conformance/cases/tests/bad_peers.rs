@@ -125,7 +125,11 @@ fn an_answer_without_its_value_is_a_note_with_its_reason() {
     let mut session = Session::new(find("D-494"), Role::Server, &env);
     drive(&mut session, &mut Model::new(Role::Server, "repeats-its-offer", 1), 1 << 20);
     let Verdict::Note { why } = session.verdict() else { panic!("{:?}", session.verdict()) };
-    assert!(why.contains("\"permessage-deflate; client_max_window_bits\" to"), "{why}");
+    let answer = "is answered with \"permessage-deflate; client_max_window_bits\": ";
+    assert!(
+        why.contains(answer) && why.contains("client_max_window_bits without a value"),
+        "{why}"
+    );
 }
 
 /// RFC 7692 7: a client fails on what it does not support.

@@ -339,3 +339,11 @@ fn the_page_needs_nothing_and_has_no_score() {
     }
     assert!(page.contains("The sentence"));
 }
+
+/// A wrong Pong is no silence.
+#[test]
+fn a_pong_that_answers_no_ping_is_named() {
+    let sessions = run_some(Role::Server, "pong-empty", 1 << 20, |case| case.id == "F-205");
+    let Verdict::Fail { why, .. } = sessions[0].verdict() else { panic!() };
+    assert_eq!(why, "the Pong \"\", and no other answer");
+}

@@ -520,9 +520,11 @@ impl<T: Target> Runner<'_, T> {
             let Ok(Ran { session, .. }) = ran else { return false };
             let mut row = Row::new(&session);
             let why = format!("the server dies of it ({})", death.in_words());
-            let evidence = format!("{}; its last output:\n{}", session.evidence(), death.output);
+            let evidence = format!("{}\nits last output\n{}", session.evidence(), death.output);
+            // Whatever the case is about: no sentence has to say that.
+            let section = "the process".to_owned();
             row.verdict = match run {
-                REPEATS => Verdict::Fail { why, section: row.section.clone(), evidence },
+                REPEATS => Verdict::Fail { why, section, evidence },
                 _ => Verdict::Untested { why },
             };
             self.live.put(row);

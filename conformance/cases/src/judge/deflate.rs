@@ -50,7 +50,8 @@ impl Parameters {
                 ("client_max_window_bits", None, _) if !answer => {
                     read.client_max_window_bits = Some(None);
                 }
-                _ => return Err(bad(format!("the parameter {name} with the value {value:?}"))),
+                (_, None, _) => return Err(bad(format!("{name} without a value"))),
+                (_, Some(value), _) => return Err(bad(format!("{name}={value}"))),
             }
         }
         Ok(read)

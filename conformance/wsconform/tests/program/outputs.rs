@@ -81,3 +81,26 @@ fn a_failure_shows_heads_and_frames_in_words() {
         assert!(part.contains(line), "{line}: {evidence}");
     }
 }
+
+/// An answer that breaks a rule stands there beside the offer, and with the rule.
+#[test]
+fn a_wrong_answer_is_shown_with_its_offer_and_its_rule() {
+    let json = file("answer.json");
+    let arguments = ["--case", "D-24", "--json", &json];
+    program().args(["server", &serve("forgets-window")]).args(arguments).output().unwrap();
+    let whys: Vec<(String, String)> = report_of(&json)
+        .rows
+        .into_iter()
+        .filter_map(|row| match row.verdict {
+            Verdict::Fail { why, section, .. } => Some((why, section)),
+            _ => None,
+        })
+        .collect();
+    let is_told = |(why, section): &(String, String)| {
+        why.starts_with("\"permessage-deflate; server_max_window_bits=")
+            && why.contains("\" is answered with \"permessage-deflate\": ")
+            && why.ends_with("server_max_window_bits is above the offer")
+            && section == "RFC 7692 7.1.2.1"
+    };
+    assert!(whys.iter().any(is_told), "{whys:?}");
+}
