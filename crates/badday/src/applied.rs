@@ -10,7 +10,7 @@
 //! A snapshot may have a quantity of its book at the end of the line too, best that of its number.
 //! Quantities say of which count a number is, so with them a number of an old count is found in a
 //! newer book.
-use crate::market;
+use crate::{market, sight::Outage};
 use std::collections::BTreeMap;
 
 /// How a bot's books came out.
@@ -29,6 +29,11 @@ pub struct Applied {
     pub faults: Vec<String>,
     /// How many faults there were.
     pub fault_count: u64,
+    /// The times in which not every book was right: from the first update that a book lacked, or a
+    /// gap that the bot knew of, until every book had all that had been sent a second before.
+    pub outages: Vec<Outage>,
+    /// The symbols whose book was never right.
+    pub never: Vec<String>,
 }
 
 /// The most faults that are kept.
@@ -43,24 +48,13 @@ struct Book {
 
 /// Judges what a bot has applied, line by line.
 #[derive(Default)]
-pub struct Judge {
+pub(crate) struct Judge {
     books: BTreeMap<String, Book>,
     applied: Applied,
 }
 
 impl Judge {
-    /// A judge of a bot that has no book yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Reads a line of the file.
-    ///
-    /// # Errors
-    ///
-    /// If the line has none of the forms above. Empty lines are well.
-    pub fn line(&mut self, line: &str) -> Result<(), String> {
+    pub(crate) fn line(&mut self, line: &str) -> Result<(), String> {
         let words: Vec<_> = line.split_whitespace().collect();
         let understood = match words[..] {
             [] => Some(()),
@@ -103,20 +97,17 @@ impl Judge {
         Some(())
     }
 
-    /// The book was replaced by a snapshot that ends with this number.
-    pub fn snapshot(&mut self, symbol: &str, number: u64, count: Option<u32>) {
+    fn snapshot(&mut self, symbol: &str, number: u64, count: Option<u32>) {
         self.applied.snapshots += 1;
         self.books.insert(symbol.into(), Book { at: Some(number), count });
     }
 
-    /// The bot knows that its book is wrong, until it takes a snapshot.
-    pub fn gap(&mut self, symbol: &str) {
+    fn gap(&mut self, symbol: &str) {
         self.applied.gaps += 1;
         self.books.insert(symbol.into(), Book::default());
     }
 
-    /// An update was applied.
-    pub fn update(&mut self, symbol: &str, first: u64, last: u64, count: Option<u32>) {
+    fn update(&mut self, symbol: &str, first: u64, last: u64, count: Option<u32>) {
         self.applied.updates += 1;
         let Some(book) = self.books.get_mut(symbol) else {
             self.fault(format!("{symbol}: {first} was applied to no book: take a snapshot first"));
@@ -141,22 +132,21 @@ impl Judge {
         }
     }
 
-    fn fault(&mut self, what: String) {
+    pub(crate) fn fault(&mut self, what: String) {
         self.applied.fault_count += 1;
         if self.applied.faults.len() < FAULTS {
             self.applied.faults.push(what);
         }
     }
 
-    /// Whether the bot has a book of the symbol, and knows nothing against it.
-    #[must_use]
-    pub fn has_book(&self, symbol: &str) -> bool {
-        self.books.get(symbol).is_some_and(|book| book.at.is_some())
+    /// Where the bot's book of the symbol is, and of which count if it has said so. `None` if it
+    /// has none, or knows that it is wrong.
+    pub(crate) fn book(&self, symbol: &str) -> Option<(u64, Option<u32>)> {
+        let book = self.books.get(symbol)?;
+        Some((book.at?, book.count))
     }
 
-    /// The verdict.
-    #[must_use]
-    pub fn verdict(&self) -> Applied {
+    pub(crate) fn verdict(&self) -> Applied {
         self.applied.clone()
     }
 }
@@ -175,7 +165,7 @@ mod tests {
     use super::*;
 
     fn judged(lines: &str) -> Applied {
-        let mut judge = Judge::new();
+        let mut judge = Judge::default();
         for line in lines.lines() {
             judge.line(line).unwrap();
         }
@@ -211,7 +201,7 @@ mod tests {
         for line in
             ["X", "X snapshot", "X gap 1", "X gap 2 1", "X 2-1", "X 1 2 3 4", "X one", "X 1 2"]
         {
-            assert!(Judge::new().line(line).is_err(), "{line}");
+            assert!(Judge::default().line(line).is_err(), "{line}");
         }
     }
 }

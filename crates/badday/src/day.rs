@@ -85,8 +85,10 @@ pub enum Fault {
     Frozen(Duration),
     /// Nobody listens for this time.
     Down(Duration),
-    /// Requests, also for snapshots, are refused for this time. Open connections stay.
+    /// Requests are refused for this time. Open connections stay.
     Refuse {
+        /// Which requests.
+        what: Requests,
         /// The HTTP status.
         status: u16,
         /// What the response says of it.
@@ -94,17 +96,39 @@ pub enum Fault {
         /// For how long.
         lasts: Duration,
     },
-    /// The certificate lapses, and is renewed after this time. Only new connections notice.
-    Lapsed(Duration),
-    /// Each connection is cut this long after it was opened.
+    /// The server shows a certificate that is not good, for this time. Only new connections notice.
+    Certificate {
+        /// Which one.
+        shown: Certificate,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// For this time the response to an upgrade names a subprotocol for which nobody has asked, so
+    /// that a client has to fail the connection (RFC 6455 §4.1).
+    WrongSubprotocol(Duration),
+    /// Each connection is ended this long after it was opened.
     ShortLived {
-        /// The age at which it is cut.
+        /// How: by a Close of this code; `None`: TCP ends, without a Close.
+        code: Option<u16>,
+        /// The age at which it is ended.
         life: Duration,
         /// For how long this goes on.
         lasts: Duration,
     },
-    /// On the open connections the first symbol's data stops. Questions are still answered.
-    Mute,
+    /// The first symbol's data stops. Questions are still answered. With a time: on the open
+    /// connections and on those that are opened meanwhile, until the time has passed. With
+    /// [`Duration::ZERO`]: on the open connections alone, for ever.
+    Mute(Duration),
+    /// Each connection gets a text that is not UTF-8.
+    BadText,
+    /// The market is quiet for this time. OKX then repeats its last number, as a keepalive.
+    Quiet(Duration),
+    /// The next update of each symbol has so many numbers more, as with an exchange whose engine
+    /// has one count for all that it does.
+    Jump(u64),
+    /// The last symbol is delisted: its data ends, and a subscription that names it is refused, with
+    /// all that it names besides.
+    Delist,
     /// So many updates of the first symbol are sent to nobody.
     Lose(u64),
     /// Each count begins anew at 1, with an empty book.
@@ -116,6 +140,28 @@ pub enum Fault {
     /// The exchange announces that it will end its connections, and ends those that are open now
     /// after this time, by a Close 1001. New ones are to servers that stay.
     Announce(Duration),
+}
+
+/// Which requests are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requests {
+    /// Those for a WebSocket, and those for a snapshot.
+    All,
+    /// Those for a snapshot.
+    Snapshots,
+}
+
+/// A certificate that a server shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// A good one.
+    Valid,
+    /// One that has expired.
+    Lapsed,
+    /// One for another host.
+    OtherName,
+    /// One of an authority that nobody trusts.
+    OtherAuthority,
 }
 
 /// The header Retry-After of a refusal.
@@ -212,6 +258,15 @@ impl Day {
         (starts, at)
     }
 
+    /// The same day for a client that knows only so many of the exchange's addresses, at least one.
+    /// Nothing happens at the others.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: usize) -> Self {
+        self.addresses = addresses.clamp(1, self.addresses);
+        self.events.retain(|event| event.address.is_none_or(|address| address < self.addresses));
+        self
+    }
+
     /// How long the day takes at this speed.
     #[must_use]
     pub fn length(&self, speed: u32) -> Duration {
@@ -220,13 +275,16 @@ impl Day {
 }
 
 impl Fault {
-    /// How long new connections, logins or snapshots are concerned.
+    /// How long it goes on.
     pub(crate) fn lasts(self) -> Duration {
         match self {
             Self::Frozen(lasts)
             | Self::Down(lasts)
             | Self::Refuse { lasts, .. }
-            | Self::Lapsed(lasts)
+            | Self::Certificate { lasts, .. }
+            | Self::WrongSubprotocol(lasts)
+            | Self::Mute(lasts)
+            | Self::Quiet(lasts)
             | Self::ShortLived { lasts, .. }
             | Self::Stale(lasts)
             | Self::KeyRefused(lasts) => lasts,
@@ -234,7 +292,9 @@ impl Fault {
             | Self::Cut
             | Self::Reset
             | Self::Silent
-            | Self::Mute
+            | Self::BadText
+            | Self::Jump(_)
+            | Self::Delist
             | Self::Lose(_)
             | Self::Anew
             | Self::Announce(_) => Duration::ZERO,

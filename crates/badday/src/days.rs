@@ -1,5 +1,5 @@
 //! The days. Each event names its public report.
-use crate::day::{Day, Event, Fault, Limit, RetryAfter, Rules, Shape};
+use crate::day::{Certificate, Day, Event, Fault, Limit, Requests, RetryAfter, Rules, Shape};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -46,6 +46,27 @@ const fn event(quiet: Duration, fault: Fault, watch: u64, thread: &'static str) 
     Event { quiet, fault, address: None, watch: Duration::from_secs(watch), thread }
 }
 
+const fn refuse(status: u16, retry_after: RetryAfter, lasts: Duration) -> Fault {
+    Fault::Refuse { what: Requests::All, status, retry_after, lasts }
+}
+
+const fn shows(shown: Certificate, lasts: Duration) -> Fault {
+    Fault::Certificate { shown, lasts }
+}
+
+/// What a day does at one of its two addresses for a minute, and then at the other. Each time all
+/// connections end, so that each client has to dial.
+fn at_one_of_two(faults: &[(Fault, &'static str)]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for &(fault, thread) in faults {
+        for address in [0, 1] {
+            events.push(Event { address: Some(address), ..event(QUIET, fault, 0, thread) });
+            events.push(event(Duration::ZERO, Fault::Cut, 60, thread));
+        }
+    }
+    events
+}
+
 /// All days.
 #[must_use]
 pub fn all() -> Vec<Day> {
@@ -69,6 +90,15 @@ pub fn all() -> Vec<Day> {
         coinbase_gap(),
         bitfinex_count(),
         refused_key(),
+        one_refuses(),
+        one_certificate(),
+        one_short_lives(),
+        snapshot_429(),
+        shared_count(),
+        bad_text(),
+        quiet_book(),
+        mute_successor(),
+        one_delisted(),
     ]
 }
 
@@ -193,7 +223,7 @@ fn lapsed_certificate() -> Day {
         title: "the certificate lapses, and is renewed after ten minutes (with wss)",
         advice: "go on trying, ever more rarely: nobody has to come for it",
         events: vec![
-            event(QUIET, Fault::Lapsed(10 * MINUTE), 0, "aisstream/issues#236"),
+            event(QUIET, shows(Certificate::Lapsed, 10 * MINUTE), 0, "aisstream/issues#236"),
             event(Duration::ZERO, Fault::Cut, 1_500, "nerves-hub/nerves_hub_link#195"),
         ],
         // Who waits up to a quarter of an hour may have begun to just before it is renewed.
@@ -203,7 +233,6 @@ fn lapsed_certificate() -> Day {
 }
 
 fn too_many_requests() -> Day {
-    let refuse = |status, retry_after, lasts| Fault::Refuse { status, retry_after, lasts };
     Day {
         title: "429 with Retry-After as a date, in seconds, and without; 503",
         advice: "wait as long as the answer says, and then a little, all connections together",
@@ -232,7 +261,7 @@ fn too_many_requests() -> Day {
 
 fn banned_neighbour() -> Day {
     let retry_after = RetryAfter::Seconds(120);
-    let banned = Fault::Refuse { status: 418, retry_after, lasts: 120 * SECOND };
+    let banned = refuse(418, retry_after, 120 * SECOND);
     Day {
         title: "418 with Retry-After 120: another program at this address has been banned",
         advice: "stay away for the two minutes, then come back by yourself",
@@ -276,8 +305,8 @@ fn mute_stream() -> Day {
         title: "one subscription dies on a live connection; Pings and questions are answered",
         advice: "watch each subscription by itself, and leave when it stays silent",
         events: vec![
-            event(QUIET, Fault::Mute, 120, "sig-net/mpc#255"),
-            event(QUIET, Fault::Mute, 120, "freqtrade/freqtrade#11821"),
+            event(QUIET, Fault::Mute(Duration::ZERO), 120, "sig-net/mpc#255"),
+            event(QUIET, Fault::Mute(Duration::ZERO), 120, "freqtrade/freqtrade#11821"),
         ],
         blind: 32 * SECOND,
         ..calm("mute-stream", Shape::Coinbase)
@@ -285,7 +314,7 @@ fn mute_stream() -> Day {
 }
 
 fn short_lives() -> Day {
-    let short = |life, lasts| Fault::ShortLived { life, lasts };
+    let short = |life, lasts| Fault::ShortLived { code: None, life, lasts };
     Day {
         title: "for three minutes the exchange cuts each connection seconds after it was opened",
         advice: "let the delays grow, and begin with short ones only after a long life",
@@ -316,7 +345,7 @@ fn stale_snapshot() -> Day {
 
 fn count_anew() -> Day {
     // The client needs a snapshot, and gets none from the server that is going down.
-    let refuse = Fault::Refuse { status: 503, retry_after: RetryAfter::None, lasts: 8 * SECOND };
+    let refuse = refuse(503, RetryAfter::None, 8 * SECOND);
     let lose = |quiet| event(quiet, Fault::Lose(2), 4, "SockTrader/SockTrader#49");
     let mut events = Vec::new();
     for (quiet, end) in [(50, Fault::Cut), (400, Fault::Reset)] {
@@ -381,5 +410,142 @@ fn refused_key() -> Day {
         ],
         blind: 300 * SECOND,
         ..calm("refused-key", Shape::Bitfinex)
+    }
+}
+
+fn one_refuses() -> Day {
+    Day {
+        title: "one of two addresses names a wrong subprotocol, or answers 403, 404 or 401",
+        advice: "turn to the other address at once, whatever the first one says",
+        addresses: 2,
+        events: at_one_of_two(&[
+            (Fault::WrongSubprotocol(MINUTE), "websockets/wscat#127"),
+            (refuse(403, RetryAfter::None, MINUTE), "BitMEX/sample-market-maker#127"),
+            (refuse(404, RetryAfter::None, MINUTE), "bmoscon/cryptofeed#698"),
+            (refuse(401, RetryAfter::None, MINUTE), "OpenApi-5p/5paisa-js#13"),
+        ]),
+        blind: 5 * SECOND,
+        ..calm("one-refuses", Shape::Binance)
+    }
+}
+
+fn one_certificate() -> Day {
+    Day {
+        title: "the certificate of one of two addresses is for another host, or of an unknown \
+                authority (with wss)",
+        advice: "turn to the other address, and tell a person",
+        addresses: 2,
+        events: at_one_of_two(&[
+            (shows(Certificate::OtherName, MINUTE), "XRPLF/xrpl.js#68"),
+            (shows(Certificate::OtherAuthority, MINUTE), "warmcat/libwebsockets#1121"),
+        ]),
+        blind: 5 * SECOND,
+        ..calm("one-certificate", Shape::Binance)
+    }
+}
+
+fn one_short_lives() -> Day {
+    let short = |code| Fault::ShortLived { code, life: SECOND, lasts: MINUTE };
+    Day {
+        title: "one of two addresses ends each connection a second after it was opened",
+        advice: "leave an address that keeps no connection, though it accepts each",
+        addresses: 2,
+        events: at_one_of_two(&[
+            (short(Some(1000)), "pipecat-ai/pipecat#3824"),
+            (short(None), "giantmachines/redux-websocket#81"),
+            (short(Some(1011)), "dhh-io/RxWebSocket#75"),
+        ]),
+        blind: 5 * SECOND,
+        ..calm("one-short-lives", Shape::Binance)
+    }
+}
+
+fn snapshot_429() -> Day {
+    let (what, retry_after) = (Requests::Snapshots, RetryAfter::Seconds(20));
+    let refuse = Fault::Refuse { what, status: 429, retry_after, lasts: 20 * SECOND };
+    Day {
+        title: "429 with Retry-After 20 for snapshots alone, while each book needs one",
+        advice: "ask for no snapshot before that time, and then for all; keep the connection",
+        events: vec![
+            event(QUIET, refuse, 0, "bmoscon/cryptofeed#613"),
+            event(Duration::ZERO, Fault::Cut, 120, "ccxt/node-binance-api#365"),
+            event(QUIET, refuse, 0, "bmoscon/cryptofeed#613"),
+            event(Duration::ZERO, Fault::Lose(3), 120, "bmoscon/cryptofeed#613"),
+        ],
+        blind: 10 * SECOND,
+        ..calm("snapshot-429", Shape::Binance)
+    }
+}
+
+fn shared_count() -> Day {
+    Day {
+        title: "two symbols share the count of their connection",
+        advice: "count the connection's messages, whatever they are about; a number that is missing \
+                 is missing from both books",
+        rules: Rules { ping: None, ..RULES },
+        events: vec![
+            event(10 * MINUTE, Fault::Lose(1), 60, "bitfinexcom/bitfinex-api-node#484"),
+            event(10 * MINUTE, Fault::Cut, 60, "altangent/ccxws#258"),
+        ],
+        ..calm("shared-count", Shape::Bitfinex)
+    }
+}
+
+fn bad_text() -> Day {
+    Day {
+        title: "a text that is not UTF-8, after a day without a fault",
+        advice: "fail the connection, as RFC 6455 has it, and dial again at once",
+        interval: MINUTE,
+        events: vec![event(24 * HOUR, Fault::BadText, 120, "owenliang/k8s-client-go#2")],
+        ..calm("bad-text", Shape::Binance)
+    }
+}
+
+fn quiet_book() -> Day {
+    Day {
+        title: "a quiet book repeats its last number as a keepalive, and jumps by 2,000,000 numbers",
+        advice: "a message with prevSeqId = seqId is life, and no gap; nor is a jump that begins \
+                 where the book ends",
+        symbols: 1,
+        rules: Rules {
+            ping: None,
+            // Who leaves a quiet book each ten seconds needs more.
+            dials: Limit { most: 6, within: Duration::from_secs(300) },
+            ..RULES
+        },
+        events: vec![
+            event(QUIET, Fault::Quiet(2 * MINUTE), 120, "thrasher-corp/gocryptotrader#2337"),
+            event(QUIET, Fault::Jump(2_000_000), 60, "coinbase/coinbase-pro-trading-toolkit#39"),
+        ],
+        ..calm("quiet-book", Shape::Okx)
+    }
+}
+
+fn mute_successor() -> Day {
+    Day {
+        title: "one subscription is mute for three minutes, on each new connection too",
+        advice: "ask again ever more rarely, and keep the connection that brings the others",
+        events: vec![
+            event(QUIET, Fault::Mute(3 * MINUTE), 240, "danpaquin/coinbasepro-python#361"),
+            event(MINUTE, Fault::Cut, 60, "coinbase/coinbase-pro-node#104"),
+        ],
+        rules: Rules { dials: Limit { most: 16, within: Duration::from_secs(300) }, ..RULES },
+        blind: 32 * SECOND,
+        ..calm("mute-successor", Shape::Coinbase)
+    }
+}
+
+fn one_delisted() -> Day {
+    Day {
+        title: "one symbol of three is delisted, and a subscription that names it is refused whole",
+        advice: "ask for each symbol by itself once the batch is refused",
+        symbols: 3,
+        events: vec![
+            event(QUIET, Fault::Delist, 20, "binary-com/websockets#49"),
+            event(Duration::ZERO, Fault::Cut, 120, "finnhubio/Finnhub-API#20"),
+        ],
+        // Three more messages, each with its answer.
+        blind: 5 * SECOND,
+        ..calm("one-delisted", Shape::Binance)
     }
 }

@@ -3,7 +3,8 @@ mod conversation;
 mod events;
 
 use crate::{
-    day::{Day, Event, Fault, RetryAfter},
+    books::Books,
+    day::{Certificate, Day, Event, Fault, Requests, RetryAfter},
     market::{Market, Position},
     report::Report,
     sight::Sight,
@@ -43,6 +44,9 @@ pub enum Dialed {
 pub enum Reply {
     /// The WebSocket is open: answer 101.
     Upgrade,
+    /// Answer 101 with a subprotocol for which nobody has asked, such as `badday`. It ends the
+    /// connection.
+    WrongSubprotocol,
     /// Another response. It ends the connection.
     Http {
         /// How long it takes.
@@ -76,6 +80,8 @@ pub enum Heard<'a> {
 pub enum Said {
     /// Send a text.
     Text(String),
+    /// Send a text that is not UTF-8, and end the connection as the client does.
+    BadText,
     /// Send a Ping.
     Ping,
     /// Send a Close and end the connection.
@@ -164,6 +170,9 @@ pub struct Exchange {
     /// Until when updates come often.
     busy_until: Duration,
     market: Market,
+    /// How many symbols there are still.
+    listed: usize,
+    books: Books,
     connections: BTreeMap<ConnectionId, Connection>,
     dialed: ConnectionId,
     conditions: Vec<Condition>,
@@ -176,7 +185,8 @@ pub struct Exchange {
     /// How many connections were ended for what the client did or left undone.
     expelled: usize,
     connected: usize,
-    refused: usize,
+    dials_refused: usize,
+    snapshots_refused: usize,
     said: VecDeque<(ConnectionId, Said)>,
 }
 
@@ -197,6 +207,8 @@ impl Exchange {
             next_tick: Duration::ZERO,
             busy_until: Duration::ZERO,
             market: Market::new(day.symbols, day.first, span),
+            listed: day.symbols,
+            books: Books::new((0..day.symbols).map(|symbol| day.shape.symbol(symbol)).collect()),
             connections: BTreeMap::new(),
             dialed: 0,
             conditions: Vec::new(),
@@ -207,7 +219,8 @@ impl Exchange {
             refused_logins: Window::new(day.rules.refused_logins.within),
             expelled: 0,
             connected: 0,
-            refused: 0,
+            dials_refused: 0,
+            snapshots_refused: 0,
             said: VecDeque::new(),
             day,
         }
@@ -260,7 +273,7 @@ impl Exchange {
         let address = address % self.day.addresses;
         if !self.listens(address) {
             self.visitor.dialed.add(self.now);
-            self.refused += 1;
+            self.dials_refused += 1;
             return Dialed::Refused;
         }
         self.dialed += 1;
@@ -283,12 +296,30 @@ impl Exchange {
         self.fault_at(address, |fault| matches!(fault, Fault::Down(_))).is_none()
     }
 
-    /// Whether the certificate is valid that the server shows on this connection.
+    /// The certificate that the server shows on this connection.
     #[must_use]
-    pub fn certificate_is_valid(&self, connection: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get(&connection) else { return true };
-        let lapsed = |fault: &Fault| matches!(fault, Fault::Lapsed(_));
-        self.fault_at(connection.address, lapsed).is_none()
+    pub fn certificate(&self, connection: ConnectionId) -> Certificate {
+        let Some(connection) = self.connections.get(&connection) else {
+            return Certificate::Valid;
+        };
+        let shows = |fault: &Fault| matches!(fault, Fault::Certificate { .. });
+        match self.fault_at(connection.address, shows) {
+            Some(Fault::Certificate { shown, .. }) => shown,
+            _ => Certificate::Valid,
+        }
+    }
+
+    /// The client says what it has applied to its books: a line, as README.md describes it. Lines
+    /// judge the client, so say each as soon as the client has written it.
+    ///
+    /// # Errors
+    ///
+    /// If the line has none of the forms. Empty lines are well.
+    pub fn applied(&mut self, now: Duration, line: &str) -> Result<(), String> {
+        self.advance(now);
+        self.books.line(line, |symbol| self.market.position(symbol))?;
+        self.look_at_books();
+        Ok(())
     }
 
     /// A request comes in: its target, and whether it is for a WebSocket.
@@ -307,7 +338,7 @@ impl Exchange {
         let address = open.address;
         let symbol = match upgrade {
             true => None,
-            false => wire::snapshot_of(self.day.shape, target, self.day.symbols),
+            false => wire::snapshot_of(self.day.shape, target, self.listed),
         };
         let reply = match (upgrade, symbol) {
             (true, _) => self.upgrade(address),
@@ -328,11 +359,20 @@ impl Exchange {
         if let Some(refused) = self.unwelcome(Door::Dials, welcome) {
             return refused;
         }
+        let wrong = |fault: &Fault| matches!(fault, Fault::WrongSubprotocol(_));
+        if self.fault_at(address, wrong).is_some() {
+            self.dials_refused += 1;
+            return Reply::WrongSubprotocol;
+        }
         self.refusal(Door::Dials, address).unwrap_or(Reply::Upgrade)
     }
 
     fn refusal(&mut self, door: Door, address: usize) -> Option<Reply> {
-        match self.fault_at(address, |fault| matches!(fault, Fault::Refuse { .. })) {
+        let refuses = |fault: &Fault| match fault {
+            Fault::Refuse { what, .. } => *what == Requests::All || door == Door::Snapshots,
+            _ => false,
+        };
+        match self.fault_at(address, refuses) {
             Some(Fault::Refuse { status, retry_after, .. }) => {
                 Some(self.refuse(door, status, retry_after))
             }
@@ -369,7 +409,10 @@ impl Exchange {
     }
 
     fn refuse(&mut self, door: Door, status: u16, retry_after: RetryAfter) -> Reply {
-        self.refused += 1;
+        match door {
+            Door::Dials => self.dials_refused += 1,
+            Door::Snapshots => self.snapshots_refused += 1,
+        }
         let date = |after: u64| {
             let since_1970 = self.started + self.now + SECOND * u32::try_from(after).unwrap_or(0);
             httpdate::fmt_http_date(UNIX_EPOCH + since_1970)
@@ -454,12 +497,13 @@ impl Exchange {
             dials: self.visitor.dialed.total,
             dials_in_five_minutes: self.visitor.dialed.worst,
             connected: self.connected,
-            refused: self.refused,
+            refused: self.dials_refused,
             expelled: self.expelled,
             messages: self.messages.total,
             messages_in_a_second: self.messages.worst,
             snapshots: self.visitor.snapshots_taken.total,
             snapshots_in_five_minutes: self.visitor.snapshots_taken.worst,
+            snapshots_refused: self.snapshots_refused,
             delivered: self.sight.delivered(),
             without_snapshot: {
                 let symbols = self.sight.without_snapshot();
@@ -471,7 +515,7 @@ impl Exchange {
             subscribed: self.sight.has_seen(),
             outages: self.sight.outages(),
             allowed: self.day.blind,
-            applied: None,
+            applied: self.books.verdict(|symbol| self.sight.has_seen_symbol(symbol)),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Days in words, for `--list` and `--explain`.
-use crate::day::{Day, Event, Fault, Limit, RetryAfter, Shape};
+use crate::day::{Certificate, Day, Event, Fault, Limit, Requests, RetryAfter, Shape};
 use std::{fmt, time::Duration};
 
 impl fmt::Display for Fault {
@@ -12,8 +12,12 @@ impl fmt::Display for Fault {
             Self::Silent => write!(f, "connections fall silent, without FIN or RST"),
             Self::Frozen(lasts) => write!(f, "the server stands still for {lasts:?}"),
             Self::Down(lasts) => write!(f, "nobody listens for {lasts:?}"),
-            Self::Refuse { status, retry_after, lasts } => {
-                write!(f, "requests get {status} for {lasts:?}")?;
+            Self::Refuse { what, status, retry_after, lasts } => {
+                let what = match what {
+                    Requests::All => "requests",
+                    Requests::Snapshots => "requests for snapshots",
+                };
+                write!(f, "{what} get {status} for {lasts:?}")?;
                 match retry_after {
                     RetryAfter::None => Ok(()),
                     RetryAfter::Seconds(seconds) => write!(f, ", Retry-After {seconds}"),
@@ -22,11 +26,35 @@ impl fmt::Display for Fault {
                     }
                 }
             }
-            Self::Lapsed(lasts) => write!(f, "the certificate has lapsed for {lasts:?}"),
-            Self::ShortLived { life, lasts } => {
-                write!(f, "connections are cut {life:?} after they opened, for {lasts:?}")
+            Self::Certificate { shown, lasts } => {
+                let what = match shown {
+                    Certificate::Valid => "is good",
+                    Certificate::Lapsed => "has lapsed",
+                    Certificate::OtherName => "is for another host",
+                    Certificate::OtherAuthority => "is of an unknown authority",
+                };
+                write!(f, "the certificate {what}, for {lasts:?}")
             }
-            Self::Mute => write!(f, "the first symbol's data stops on open connections"),
+            Self::WrongSubprotocol(lasts) => {
+                write!(f, "upgrades name a subprotocol that nobody asked for, for {lasts:?}")
+            }
+            Self::ShortLived { code, life, lasts } => {
+                match code {
+                    Some(code) => write!(f, "connections get Close {code}")?,
+                    None => write!(f, "connections are cut")?,
+                }
+                write!(f, " {life:?} after they opened, for {lasts:?}")
+            }
+            Self::Mute(Duration::ZERO) => {
+                write!(f, "the first symbol's data stops on open connections")
+            }
+            Self::Mute(lasts) => {
+                write!(f, "the first symbol's data stops on all connections, for {lasts:?}")
+            }
+            Self::BadText => write!(f, "a text that is not UTF-8"),
+            Self::Quiet(lasts) => write!(f, "the market is quiet for {lasts:?}"),
+            Self::Jump(numbers) => write!(f, "the numbers jump by {numbers}"),
+            Self::Delist => write!(f, "the last symbol is delisted"),
             Self::Lose(updates) => write!(f, "updates of the first symbol get lost: {updates}"),
             Self::Anew => write!(f, "the numbers begin anew"),
             Self::Stale(lasts) => write!(f, "snapshots are not renewed for {lasts:?}"),

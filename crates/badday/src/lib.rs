@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod applied;
+mod books;
 mod day;
 /// The days.
 pub mod days;
@@ -19,8 +20,8 @@ mod sight;
 mod visitor;
 mod wire;
 
-pub use applied::{Applied, Judge};
-pub use day::{Day, Event, Fault, Limit, RetryAfter, Rules, Shape};
+pub use applied::Applied;
+pub use day::{Certificate, Day, Event, Fault, Limit, Requests, RetryAfter, Rules, Shape};
 pub use exchange::{ConnectionId, Dialed, Exchange, Heard, Reply, Said};
 pub use market::{LEVELS, book, price, quantity, stamp};
 pub use report::Report;

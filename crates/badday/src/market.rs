@@ -63,6 +63,8 @@ pub(crate) struct Market {
     shown: Vec<Position>,
     /// How many numbers an update has.
     span: u64,
+    /// By how many numbers more the next update of each symbol goes on.
+    jumps: Vec<u64>,
     /// How many updates of the first symbol are still to be lost.
     lost: u64,
     /// What the cache of snapshots has, if it has stopped.
@@ -76,6 +78,7 @@ impl Market {
             positions: vec![start; symbols],
             shown: vec![start; symbols],
             span,
+            jumps: vec![0; symbols],
             lost: 0,
             cache: None,
         }
@@ -99,7 +102,7 @@ impl Market {
     pub(crate) fn next(&mut self, symbol: usize) -> (Update, bool) {
         let position = &mut self.positions[symbol];
         let first = position.number + 1;
-        position.number += self.span;
+        position.number += self.span + std::mem::take(&mut self.jumps[symbol]);
         let update = Update { symbol, count: position.count, first, last: position.number };
         let sent = symbol != 0 || self.lost == 0;
         if sent {
@@ -108,6 +111,10 @@ impl Market {
             self.lost -= 1;
         }
         (update, sent)
+    }
+
+    pub(crate) fn jump(&mut self, numbers: u64) {
+        self.jumps.fill(numbers);
     }
 
     pub(crate) fn lose(&mut self, updates: u64) {
@@ -167,6 +174,9 @@ mod tests {
         market.stop_cache();
         market.begin_anew(0);
         assert_eq!(market.next(0).0, Update { symbol: 0, count: 2, first: 1, last: 3 });
+        market.jump(1_000);
+        assert_eq!(market.next(0).0, Update { symbol: 0, count: 2, first: 4, last: 1_006 });
+        assert_eq!(market.next(0).0.first, 1_007);
         assert_eq!(market.snapshot(0), Position { count: 1, number: 15 });
     }
 }

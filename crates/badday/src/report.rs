@@ -23,7 +23,7 @@ pub struct Report {
     pub dials_in_five_minutes: usize,
     /// The WebSockets opened.
     pub connected: usize,
-    /// The requests refused.
+    /// Those of them that were refused.
     pub refused: usize,
     /// The connections that were ended for what the client did, or left undone: too many messages,
     /// or no text, Pong or subscription in time.
@@ -36,6 +36,8 @@ pub struct Report {
     pub snapshots: usize,
     /// The most of them in any five minutes.
     pub snapshots_in_five_minutes: usize,
+    /// Those of them that were refused.
+    pub snapshots_refused: usize,
     /// What became of the updates.
     pub delivered: Delivered,
     /// The symbols whose book must be wrong at the end, because a snapshot is missing.
@@ -60,13 +62,13 @@ impl Report {
     /// How long the client was blind in all.
     #[must_use]
     pub fn blind(&self) -> Duration {
-        self.outages.iter().map(|outage| outage.lasted).sum()
+        total(&self.outages)
     }
 
     /// The longest outage.
     #[must_use]
     pub fn worst(&self) -> Duration {
-        self.outages.iter().map(|outage| outage.lasted).max().unwrap_or_default()
+        worst(&self.outages)
     }
 
     /// What a good client would have done better; nothing if the client has passed.
@@ -95,6 +97,20 @@ impl Report {
                 ));
             }
         }
+        for outage in self.applied.iter().flat_map(|applied| &applied.outages) {
+            if outage.lasted.saturating_sub(outage.excused) > self.allowed {
+                found.push(format!(
+                    "it had no right book for {} at {}, after {}; {} would do",
+                    seconds(outage.lasted),
+                    seconds(outage.at),
+                    outage.after,
+                    seconds(outage.excused + self.allowed),
+                ));
+            }
+        }
+        for symbol in self.applied.iter().flat_map(|applied| &applied.never) {
+            found.push(format!("it never had a right book of {symbol}"));
+        }
         for symbol in &self.without_snapshot {
             found
                 .push(format!("its book of {symbol} must be wrong: no snapshot was taken in time"));
@@ -115,16 +131,22 @@ impl Report {
         let ban = |ban: &Option<Ban>| {
             ban.as_ref().map(|ban| json!({ "at": ban.at.as_secs_f64(), "why": ban.why }))
         };
-        let outages = self.outages.iter().map(|outage| {
-            json!({
-                "at": outage.at.as_secs_f64(), "lasted": outage.lasted.as_secs_f64(),
-                "excused": outage.excused.as_secs_f64(), "after": outage.after,
-            })
-        });
+        let outages = |outages: &[Outage]| -> Vec<Value> {
+            let outage = |outage: &Outage| {
+                json!({
+                    "at": outage.at.as_secs_f64(), "lasted": outage.lasted.as_secs_f64(),
+                    "excused": outage.excused.as_secs_f64(), "after": outage.after,
+                })
+            };
+            outages.iter().map(outage).collect()
+        };
         let applied = self.applied.as_ref().map(|applied| {
             json!({
                 "updates": applied.updates, "snapshots": applied.snapshots, "gaps": applied.gaps,
                 "twice": applied.twice, "faults": applied.fault_count,
+                "without_book": total(&applied.outages).as_secs_f64(),
+                "worst": worst(&applied.outages).as_secs_f64(),
+                "outages": outages(&applied.outages), "never": applied.never,
             })
         });
         json!({
@@ -142,6 +164,7 @@ impl Report {
             "messages_in_a_second": self.messages_in_a_second,
             "snapshots": self.snapshots,
             "snapshots_in_five_minutes": self.snapshots_in_five_minutes,
+            "snapshots_refused": self.snapshots_refused,
             "delivered": {
                 "made": self.delivered.made, "live": self.delivered.live,
                 "by_snapshot": self.delivered.by_snapshot, "never": self.delivered.never,
@@ -151,7 +174,7 @@ impl Report {
             "banned": ban(&self.banned),
             "blind": self.blind().as_secs_f64(),
             "worst": self.worst().as_secs_f64(),
-            "outages": outages.collect::<Vec<_>>(),
+            "outages": outages(&self.outages),
             "applied": applied,
         })
     }
@@ -159,6 +182,31 @@ impl Report {
 
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+fn total(outages: &[Outage]) -> Duration {
+    outages.iter().map(|outage| outage.lasted).sum()
+}
+
+fn worst(outages: &[Outage]) -> Duration {
+    outages.iter().map(|outage| outage.lasted).max().unwrap_or_default()
+}
+
+/// A row for all of them, and a line for each.
+fn write_outages(f: &mut fmt::Formatter<'_>, name: &str, outages: &[Outage]) -> fmt::Result {
+    let (all, longest) = (seconds(total(outages)), seconds(worst(outages)));
+    writeln!(f, "{name:10} {all} in all, {longest} at worst")?;
+    for outage in outages {
+        writeln!(
+            f,
+            "           {} at {}, after {} ({} excused)",
+            seconds(outage.lasted),
+            seconds(outage.at),
+            outage.after,
+            seconds(outage.excused),
+        )?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Report {
@@ -176,26 +224,15 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "snapshots  {}, at most {} in five minutes",
-            self.snapshots, self.snapshots_in_five_minutes
+            "snapshots  {}, at most {} in five minutes; {} refused",
+            self.snapshots, self.snapshots_in_five_minutes, self.snapshots_refused
         )?;
         let Delivered { made, live, by_snapshot, never } = self.delivered;
         writeln!(
             f,
             "delivered  {live} of {made} updates live, {by_snapshot} by a snapshot, {never} never"
         )?;
-        let blind = seconds(self.blind());
-        writeln!(f, "blind      {blind} in all, {} at worst", seconds(self.worst()))?;
-        for outage in &self.outages {
-            writeln!(
-                f,
-                "           {} at {}, after {} ({} excused)",
-                seconds(outage.lasted),
-                seconds(outage.at),
-                outage.after,
-                seconds(outage.excused),
-            )?;
-        }
+        write_outages(f, "blind", &self.outages)?;
         match &self.banned {
             Some(ban) => writeln!(f, "banned     at {}: {}", seconds(ban.at), ban.why)?,
             None => writeln!(f, "banned     no ({} strikes)", self.strikes)?,
@@ -210,6 +247,7 @@ impl fmt::Display for Report {
                 applied.twice,
                 applied.fault_count
             )?;
+            write_outages(f, "no book", &applied.outages)?;
         }
         let complaints = self.complaints();
         for complaint in &complaints {

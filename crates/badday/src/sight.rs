@@ -109,6 +109,15 @@ impl Sight {
         }
     }
 
+    /// A symbol is no longer traded.
+    pub(crate) fn forget(&mut self, symbol: usize) {
+        self.symbols[symbol] = None;
+    }
+
+    pub(crate) fn has_seen_symbol(&self, symbol: usize) -> bool {
+        self.symbols[symbol].is_some()
+    }
+
     /// The numbers of a symbol have begun anew.
     pub(crate) fn needs(&mut self, symbol: usize, at: Position) {
         if let Some(symbol) = &mut self.symbols[symbol] {

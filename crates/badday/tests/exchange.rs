@@ -1,7 +1,9 @@
 //! The exchange, without sockets: what each fault looks like to a client, what the rules do, and
 //! what the report says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-use badday::{ConnectionId, Day, Dialed, Exchange, Heard, Reply, Said, Shape, days};
+use badday::{
+    Certificate, ConnectionId, Day, Dialed, Exchange, Heard, Reply, Report, Said, Shape, days,
+};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,7 +30,11 @@ impl Client {
     }
 
     fn ask(&mut self, target: &str, upgrade: bool) -> (ConnectionId, Reply) {
-        match self.exchange.dial(self.now, 0) {
+        self.ask_at(0, target, upgrade)
+    }
+
+    fn ask_at(&mut self, address: usize, target: &str, upgrade: bool) -> (ConnectionId, Reply) {
+        match self.exchange.dial(self.now, address) {
             Dialed::Open(id) => (id, self.exchange.request(self.now, id, target, upgrade)),
             other => panic!("{other:?}"),
         }
@@ -319,12 +325,12 @@ fn the_certificate_lapses_for_new_connections() {
     client.subscribed();
     client.pass(QUIET);
     let Dialed::Open(id) = client.exchange.dial(client.now, 0) else { panic!() };
-    assert!(!client.exchange.certificate_is_valid(id));
+    assert_eq!(client.exchange.certificate(id), Certificate::Lapsed);
     client.exchange.heard(client.now, id, Heard::End);
     assert_eq!(client.exchange.report().dials, 2);
     client.pass(10 * MINUTE);
     let Dialed::Open(id) = client.exchange.dial(client.now, 0) else { panic!() };
-    assert!(client.exchange.certificate_is_valid(id));
+    assert_eq!(client.exchange.certificate(id), Certificate::Valid);
 }
 
 #[test]
@@ -439,6 +445,280 @@ fn binance_names_streams_in_its_target_too() {
     let last = &texts[2]["data"]["u"];
     assert_eq!(first.as_u64().unwrap() + 2, last.as_u64().unwrap());
     assert_eq!(client.status("/api/v3/depth?symbol=NOSUCH", false).0, 404);
+}
+
+/// What a dial comes to at both addresses.
+fn both(client: &mut Client) -> [Option<u16>; 2] {
+    [0, 1].map(|address| match client.ask_at(address, "/ws", true).1 {
+        Reply::Upgrade => None,
+        Reply::WrongSubprotocol => Some(101),
+        Reply::Http { status, .. } => Some(status),
+        Reply::Nothing => panic!(),
+    })
+}
+
+#[test]
+fn one_of_two_addresses_refuses_for_a_minute_and_then_the_other() {
+    let mut client = Client::of("one-refuses");
+    for status in [101, 403, 404, 401] {
+        client.subscribed();
+        assert!(ends(&client.pass(QUIET)).contains(&Said::Cut));
+        assert_eq!(both(&mut client), [Some(status), None]);
+        client.pass(MINUTE);
+        assert_eq!(both(&mut client), [None, None]);
+        client.pass(QUIET);
+        assert_eq!(both(&mut client), [None, Some(status)]);
+        client.pass(MINUTE);
+    }
+    assert_eq!(client.exchange.report().refused, 8);
+    assert_eq!(client.exchange.report().outages[0].excused, Duration::ZERO);
+}
+
+#[test]
+fn one_of_two_addresses_shows_another_certificate() {
+    let mut client = Client::of("one-certificate");
+    for shown in [Certificate::OtherName, Certificate::OtherAuthority] {
+        for bad in [0, 1] {
+            client.pass(QUIET);
+            for address in [0, 1] {
+                let Dialed::Open(id) = client.exchange.dial(client.now, address) else { panic!() };
+                let expected = if address == bad { shown } else { Certificate::Valid };
+                assert_eq!(client.exchange.certificate(id), expected);
+                client.exchange.heard(client.now, id, Heard::End);
+            }
+            client.pass(MINUTE);
+        }
+    }
+}
+
+#[test]
+fn one_of_two_addresses_ends_each_connection_after_a_second() {
+    let mut client = Client::of("one-short-lives");
+    for end in [Said::Close(1000, ""), Said::Cut, Said::Close(1011, "")] {
+        client.pass(QUIET);
+        let short = client.ask_at(0, "/ws", true).0;
+        let long = client.ask_at(1, "/ws", true).0;
+        let said = client.pass(SECOND);
+        assert!(said.contains(&(short, end)), "{said:?}");
+        client.exchange.heard(client.now, long, Heard::End);
+        client.pass(QUIET + 2 * MINUTE - SECOND);
+    }
+}
+
+#[test]
+fn snapshots_alone_are_refused_and_who_comes_back_early_gets_a_strike() {
+    let mut client = Client::of("snapshot-429");
+    client.subscribed();
+    client.pass(QUIET);
+    client.subscribed();
+    let target = "/api/v3/depth?symbol=BTCUSDT";
+    let (status, headers) = client.status(target, false);
+    assert_eq!((status, &headers[1]), (429, &("Retry-After", "20".into())));
+    assert!(!client.exchange.serves(), "no right book");
+    client.pass(10 * SECOND);
+    assert_eq!(client.status(target, false).0, 429);
+    client.pass(20 * SECOND);
+    client.snapshot("BTCUSDT");
+    let report = client.exchange.report();
+    assert_eq!((report.refused, report.snapshots_refused, report.strikes), (0, 2, 1));
+    assert_eq!((report.dials, report.snapshots), (2, 3));
+}
+
+#[test]
+fn two_symbols_share_the_count_of_their_connection() {
+    let mut client = Client::of("shared-count");
+    let id = client.connect();
+    for symbol in ["tBTCUSD", "tETHUSD"] {
+        client.say(id, &format!(r#"{{"event":"subscribe","channel":"book","symbol":"{symbol}"}}"#));
+    }
+    let texts = client.texts(10 * MINUTE + 2 * SECOND);
+    let numbers: Vec<_> = texts.iter().filter_map(|text| text[2].as_u64()).collect();
+    let channels = texts.iter().filter_map(|text| text[0].as_u64());
+    assert!(channels.clone().any(|channel| channel == 1) && channels.max() == Some(2));
+    let missing: Vec<_> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
+    assert_eq!(missing.len(), 1, "of the first symbol, and the other one's count shows it");
+    assert_eq!(missing[0][1], missing[0][0] + 2);
+}
+
+#[test]
+fn after_a_day_there_is_a_text_that_is_not_utf8() {
+    let mut client = Client::of("bad-text");
+    client.subscribed();
+    assert_eq!(ends(&client.pass(24 * HOUR)), [Said::BadText]);
+    client.subscribed();
+    assert_eq!(client.exchange.report().outages[0].lasted, Duration::ZERO);
+}
+
+#[test]
+fn a_quiet_book_repeats_its_number_and_then_jumps() {
+    let mut client = Client::of("quiet-book");
+    let id = client.connect();
+    client.say(id, r#"{"op":"subscribe","args":[{"channel":"books","instId":"BTC-USDT"}]}"#);
+    client.pass(QUIET);
+    let before = client.exchange.truth(0).1;
+    for text in client.texts(2 * MINUTE - SECOND) {
+        let data = &text["data"][0];
+        assert_eq!((&data["seqId"], &data["prevSeqId"]), (&before.into(), &before.into()));
+        assert_eq!(data["bids"], serde_json::json!([]));
+    }
+    let texts = client.texts(SECOND + QUIET + SECOND);
+    let numbers = |text: &serde_json::Value| {
+        let data = &text["data"][0];
+        (data["prevSeqId"].as_u64().unwrap(), data["seqId"].as_u64().unwrap())
+    };
+    let jump = texts.iter().find(|text| numbers(text).1 > numbers(text).0 + 1).unwrap();
+    assert_eq!(numbers(jump).1, numbers(jump).0 + 2_000_001);
+    assert_eq!(jump["data"][0]["bids"].as_array().unwrap().len(), 8, "all levels, each once");
+    for pair in texts.windows(2) {
+        assert_eq!(numbers(&pair[1]).0, numbers(&pair[0]).1);
+    }
+}
+
+#[test]
+fn a_subscription_stays_mute_on_a_new_connection_and_then_speaks_on_it() {
+    let mut client = Client::of("mute-successor");
+    let subscribe =
+        r#"{"type":"subscribe","product_ids":["BTC-USD","ETH-USD"],"channels":["full"]}"#;
+    let first = client.connect();
+    client.say(first, subscribe);
+    client.pass(QUIET);
+    client.exchange.heard(client.now, first, Heard::End);
+    let second = client.connect();
+    client.say(second, subscribe);
+    let of = |texts: Vec<serde_json::Value>, symbol| {
+        texts.iter().filter(|text| text["product_id"] == symbol).count()
+    };
+    let texts = client.texts(3 * MINUTE - SECOND);
+    assert!(of(texts.clone(), "ETH-USD") > 100);
+    assert_eq!(of(texts, "BTC-USD"), 0);
+    assert!(!client.exchange.serves());
+    client.pass(SECOND);
+    assert!(of(client.texts(2 * SECOND), "BTC-USD") > 0);
+    assert_eq!(client.exchange.report().outages[0].excused, 3 * MINUTE);
+}
+
+#[test]
+fn a_delisted_symbol_has_the_whole_batch_refused() {
+    let mut client = Client::of("one-delisted");
+    let batch = |symbols: &[&str], id: u64| {
+        let params: Vec<_> = symbols.iter().map(|symbol| format!("{symbol}@depth")).collect();
+        serde_json::json!({ "method": "SUBSCRIBE", "params": params, "id": id }).to_string()
+    };
+    let all = ["btcusdt", "ethusdt", "solusdt"];
+    let id = client.connect();
+    client.say(id, &batch(&all, 1));
+    assert_eq!(client.texts(SECOND / 10)[0]["id"], 1);
+    assert_eq!(ends(&client.pass(QUIET + 20 * SECOND)), [Said::Cut]);
+    let id = client.connect();
+    client.say(id, &batch(&all, 2));
+    let texts = client.texts(2 * SECOND);
+    assert_eq!((texts.len(), &texts[0]["id"]), (1, &2.into()), "no data of any: {texts:?}");
+    assert!(texts[0]["error"]["msg"].is_string());
+    client.say(id, &batch(&all[..2], 3));
+    let texts = client.texts(2 * SECOND);
+    assert!(texts.iter().any(|text| text["s"] == "ETHUSDT"));
+    assert!(texts.iter().all(|text| text["s"] != "SOLUSDT"));
+    assert!(client.exchange.is_seen(), "SOLUSDT is wanted of nobody");
+    assert_eq!(client.status("/api/v3/depth?symbol=SOLUSDT", false).0, 404);
+}
+
+/// A bot on `binance-1008` that writes what it does for `--applied`. `gap`: it writes one that has
+/// no end after its first snapshot. `slow`: how long it takes for each snapshot.
+fn bookkeeper(gap: bool, slow: Duration) -> Report {
+    let mut client = Client::of("binance-1008");
+    let symbols = ["BTCUSDT", "ETHUSDT"];
+    let mut waits = [Some(Duration::ZERO); 2];
+    client.subscribed();
+    while client.now < client.exchange.end() {
+        for (symbol, wait) in symbols.iter().zip(&mut waits) {
+            if wait.is_some_and(|due| due <= client.now) {
+                *wait = None;
+                let number = client.snapshot(symbol);
+                let line = format!("{symbol} snapshot {number} {}", badday::quantity(1, number));
+                client.exchange.applied(client.now, &line).unwrap();
+                if gap {
+                    client.exchange.applied(client.now, &format!("{symbol} gap 1 2")).unwrap();
+                }
+            }
+        }
+        for (_, said) in client.pass(SECOND / 10) {
+            let Said::Text(text) = said else {
+                if said != Said::Ping {
+                    client.subscribed();
+                    waits = [Some(client.now + slow); 2];
+                }
+                continue;
+            };
+            let text: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let Some(index) = symbols.iter().position(|&symbol| text["s"] == symbol) else {
+                continue;
+            };
+            if waits[index].is_none() && !gap {
+                let line = format!("{} {}-{}", symbols[index], text["U"], text["u"]);
+                client.exchange.applied(client.now, &line).unwrap();
+            }
+        }
+    }
+    client.exchange.report()
+}
+
+#[test]
+fn a_bot_has_a_right_book_or_the_report_says_for_how_long_it_had_none() {
+    let good = bookkeeper(false, Duration::ZERO);
+    assert_eq!(good.complaints(), [""; 0], "{good}");
+    assert_eq!(good.applied.unwrap().outages, [], "each snapshot came at once");
+
+    let slow = bookkeeper(false, 20 * SECOND);
+    let outages = &slow.applied.as_ref().unwrap().outages;
+    assert_eq!(outages.len(), 3, "{slow}");
+    for outage in outages {
+        // The first update that it lacked came up to half a second behind the cut.
+        assert!(outage.lasted > 19 * SECOND && outage.lasted < 21 * SECOND, "{slow}");
+    }
+    assert_eq!(slow.complaints().len(), 3, "{slow}");
+    assert!(slow.complaints()[0].starts_with("it had no right book for "), "{slow}");
+
+    let endless = bookkeeper(true, Duration::ZERO);
+    let applied = endless.applied.as_ref().unwrap();
+    assert_eq!((applied.faults.len(), applied.snapshots), (0, 8), "{endless}");
+    assert_eq!(applied.outages[0].lasted, endless.played, "from its first gap to the end");
+    assert_eq!(endless.complaints().len(), 1);
+}
+
+#[test]
+fn a_number_that_was_never_sent_is_a_fault() {
+    let mut client = Client::of("binance-1008");
+    client.subscribed();
+    let number = client.snapshot("BTCUSDT");
+    for line in [format!("BTCUSDT snapshot {number}"), format!("BTCUSDT {}", number + 1)] {
+        client.exchange.applied(client.now, &line).unwrap();
+    }
+    let report = client.exchange.report();
+    let applied = report.applied.unwrap();
+    assert_eq!(applied.faults, [format!("BTCUSDT: {} was never sent", number + 1)]);
+    assert_eq!(applied.never, ["ETHUSDT"], "it is subscribed to");
+    assert!(client.exchange.applied(client.now, "BTCUSDT up").is_err());
+}
+
+#[test]
+fn a_client_that_knows_one_address_is_not_blamed_for_the_other() {
+    for day in days::all().into_iter().filter(|day| day.addresses > 1) {
+        let one = day.clone().with_addresses(1);
+        assert!(one.events.iter().all(|event| event.address != Some(1)), "{}", day.name);
+        assert!(!one.events.is_empty() && one.events.len() < day.events.len());
+        assert_eq!(day.clone().with_addresses(9).events.len(), day.events.len());
+    }
+    // The only server is away for 20 s, and the client is back at once.
+    let day = day("rolling-restarts").with_addresses(1);
+    let mut client = Client { exchange: Exchange::new(day, 1), now: Duration::ZERO };
+    client.subscribed();
+    client.pass(QUIET + 20 * SECOND);
+    client.subscribed();
+    client.snapshot("BTCUSDT");
+    client.snapshot("ETHUSDT");
+    let report = client.exchange.report();
+    assert_eq!(report.outages[0].excused, 20 * SECOND);
+    assert_eq!(report.complaints(), [""; 0], "{report}");
 }
 
 #[test]

@@ -12,9 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Dial, Error,
+    Config, Dial, Error, ProtocolError, RecvError,
     blocking::{MaybeTls, WebSocket},
-    handshake::client::Request,
+    handshake::{HandshakeError, client::Request},
 };
 
 /// A hang is a failure.
@@ -104,7 +104,7 @@ fn a_client_that_is_back_at_once_passes() {
     let program =
         Program::start(&["--day", "five-a-second", "--speed", "1200", "--applied", path], 1);
     let began = Instant::now();
-    let mut lines = String::new();
+    let mut lines = fs::File::create_new(&applied).unwrap();
     let mut at = 0;
     let mut updates = 0;
     while updates < 12 {
@@ -120,22 +120,22 @@ fn a_client_that_is_back_at_once_passes() {
             if fresh || first > at + 1 {
                 at = snapshot(&program.urls[0]);
                 fresh = false;
-                lines += &format!("BTCUSDT snapshot {at}\n");
+                writeln!(lines, "BTCUSDT snapshot {at}").unwrap();
             }
             if last > at {
                 let quantity = message["b"][2][1].as_str().unwrap();
-                lines += &format!("BTCUSDT {first}-{last} {quantity}\n");
+                writeln!(lines, "BTCUSDT {first}-{last} {quantity}").unwrap();
                 at = last;
                 updates += 1;
             }
         }
     }
-    fs::write(&applied, &lines).unwrap();
     let (status, report) = program.end();
     fs::remove_file(&applied).unwrap();
     assert_eq!(report["complaints"], Value::Array(Vec::new()), "{report:#}");
     assert_eq!(status, 0);
     assert_eq!(report["applied"]["updates"], 12);
+    assert_eq!(report["applied"]["never"], Value::Array(Vec::new()));
     assert_eq!(report["delivered"]["never"], 0);
 }
 
@@ -199,6 +199,63 @@ fn a_frozen_server_accepts_tcp_and_says_nothing() {
     assert!(report["dials"].as_u64().unwrap() >= 2);
 }
 
+/// Reads until the connection ends: why it did.
+fn end_of(mut ws: WebSocket<MaybeTls>) -> Error {
+    loop {
+        match ws.recv() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("{:?}", ws.closed()),
+            Err(error) => return error,
+        }
+    }
+}
+
+#[test]
+fn a_text_that_is_not_utf8_is_on_the_wire() {
+    let program = Program::start(&["--day", "bad-text", "--speed", "172800"], 1);
+    let error = end_of(subscribed(&program.urls[0]).unwrap());
+    assert!(matches!(error, Error::Recv(RecvError::Protocol(ProtocolError::BadUtf8))), "{error:?}");
+    assert!(subscribed(&program.urls[0]).unwrap().recv().unwrap().is_some());
+}
+
+#[test]
+fn a_subprotocol_that_nobody_asked_for_is_on_the_wire() {
+    let program = Program::start(&["--day", "one-refuses", "--speed", "600000"], 2);
+    let began = Instant::now();
+    let error = loop {
+        assert!(began.elapsed() < PATIENCE);
+        match subscribed(&program.urls[0]) {
+            Ok(ws) => drop(ws),
+            Err(error) => break error,
+        }
+    };
+    let wrong = Error::Handshake(HandshakeError::UnexpectedSubprotocol);
+    assert_eq!(error.to_string(), wrong.to_string());
+    assert!(subscribed(&program.urls[1]).unwrap().recv().unwrap().is_some());
+}
+
+#[test]
+fn the_other_certificates_are_on_the_wire() {
+    let ca = std::env::temp_dir().join(format!("badday-other-{}.pem", std::process::id()));
+    let day = ["--day", "one-certificate", "--speed", "600000"];
+    let args = [&day[..], &["--tls", "--ca", ca.to_str().unwrap()]].concat();
+    let program = Program::start(&args, 2);
+    let began = Instant::now();
+    let config = tickwire::tls::platform_config_and_roots(&fs::read(&ca).unwrap()).unwrap();
+    let request = Request::new(&format!("{}/ws", program.urls[0])).unwrap();
+    loop {
+        assert!(began.elapsed() < PATIENCE);
+        match Dial::new(&request).tls(config.clone()).blocking_connect(&Config::trading()) {
+            Ok(ws) => drop(ws),
+            Err(error) => {
+                assert!(error.to_string().contains("exchange.test"), "{error}");
+                break;
+            }
+        }
+    }
+    fs::remove_file(&ca).unwrap();
+}
+
 /// At this speed the first server restarts after half a second, and is away for 20.
 #[test]
 fn nobody_listens_and_then_somebody_listens_again_at_the_same_port() {
@@ -242,6 +299,9 @@ fn the_command_line_says_what_is_wrong() {
         (&[], "--day is missing"),
         (&["--day", "sunny"], "no day is called \"sunny\""),
         (&["--day", "lapsed-certificate"], "needs --tls"),
+        (&["--day", "one-certificate"], "needs --tls"),
+        (&["--day", "frozen-server", "--addresses", "no"], "invalid digit"),
+        (&["--day", "close-1000", "--applied", "Cargo.toml"], "the file is not empty"),
         (&["--day", "close-1000", "--cert", "x"], "give --tls alone"),
         (&["--day", "close-1000", "--seconds", "-1"], "negative"),
         (&["--day", "close-1000", "--listen", "1.2.3.4:1"], "cannot listen at 1.2.3.4:1"),

@@ -5,11 +5,12 @@ use crate::{
     visitor::Door,
     wire::{self, Asked},
 };
+use serde_json::Value;
 
 impl Exchange {
     /// The connection is open: greets the client, and counts what its target asks for.
     pub(super) fn open(&mut self, id: ConnectionId, target: &str) {
-        let (streams, wrapped) = wire::streams_of(self.day.shape, target, self.day.symbols);
+        let (streams, wrapped) = wire::streams_of(self.day.shape, target, self.listed);
         let ping = self.day.rules.ping;
         let now = self.now;
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -59,7 +60,7 @@ impl Exchange {
         match heard {
             Heard::Text(text) => {
                 connection.last_text = now;
-                let asked = connection.voice.read(text, self.day.symbols);
+                let asked = connection.voice.read(text, self.listed);
                 self.answer(id, asked);
             }
             Heard::Pong => connection.pinged = None,
@@ -71,7 +72,9 @@ impl Exchange {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let voice = &connection.voice;
         let answers = match asked {
-            Asked::Subscribe(..) if !connection.logged_in => vec![voice.error("log in first")],
+            Asked::Subscribe(..) if !connection.logged_in => {
+                vec![voice.error("log in first", &Value::Null)]
+            }
             Asked::Subscribe(symbols, request) => {
                 let answers = voice.subscribed(&symbols, &request);
                 self.say(id, answers);
@@ -93,7 +96,7 @@ impl Exchange {
             }
             Asked::Ping(request) => vec![voice.pong(&request)],
             Asked::Configure(request) => vec![voice.configured(&request)],
-            Asked::Unknown(what) => vec![voice.error(what)],
+            Asked::Unknown(what, request) => vec![voice.error(what, &request)],
         };
         self.say(id, answers);
     }
@@ -125,8 +128,11 @@ impl Exchange {
     fn subscribe(&mut self, id: ConnectionId, symbols: &[usize]) {
         let since_1970 = self.since_1970();
         let with_snapshot = !self.day.shape.snapshots_over_http();
+        let Some(address) = self.connections.get(&id).map(|open| open.address) else { return };
+        let mute = self.fault_at(address, |fault| matches!(fault, Fault::Mute(_))).is_some();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.ever_subscribed = true;
+        connection.muted[0] |= mute;
         let mut snapshots = Vec::new();
         for &symbol in symbols {
             // To subscribe again is answered, but brings no dead stream back.

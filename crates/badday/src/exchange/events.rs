@@ -7,6 +7,8 @@ enum Due {
     Event,
     ConditionOver,
     Tick,
+    /// A book may be late.
+    Books,
     /// Something about this connection.
     Connection(ConnectionId),
 }
@@ -27,8 +29,11 @@ impl Exchange {
         loop {
             let (at, due) = self.next();
             let until = at.min(now);
-            self.sight.pass(until - self.now, self.is_unserved());
+            let unserved = self.is_unserved();
+            self.sight.pass(until - self.now, unserved);
+            self.books.pass(until - self.now, unserved);
             self.now = until;
+            self.look_at_books();
             match due {
                 Some(due) if at <= now => self.happen(due),
                 _ => return,
@@ -55,6 +60,9 @@ impl Exchange {
             offer(condition.until, Due::ConditionOver);
         }
         offer(self.next_tick, Due::Tick);
+        if let Some(at) = self.books.due() {
+            offer(at, Due::Books);
+        }
         for &id in self.connections.keys() {
             if let Some(ending) = self.end_of(id) {
                 offer(ending.at, Due::Connection(id));
@@ -84,8 +92,10 @@ impl Exchange {
             offer(at, Said::Close(1001, ""), "the announced end", false);
         }
         let short = |fault: &Fault| matches!(fault, Fault::ShortLived { .. });
-        if let Some(Fault::ShortLived { life, .. }) = self.fault_at(connection.address, short) {
-            offer(connection.opened + life, Said::Cut, "a short life", false);
+        if let Some(Fault::ShortLived { code, life, .. }) = self.fault_at(connection.address, short)
+        {
+            let said = code.map_or(Said::Cut, |code| Said::Close(code, ""));
+            offer(connection.opened + life, said, "a short life", false);
         }
         if let Some(quiet) = rules.quiet {
             let said = Said::Close(4004, "No data received in 30s.");
@@ -119,6 +129,7 @@ impl Exchange {
             }
             Due::ConditionOver => self.end_conditions(),
             Due::Tick => self.tick(),
+            Due::Books => self.look_at_books(),
             Due::Connection(id) => self.attend(id),
         }
     }
@@ -135,15 +146,20 @@ impl Exchange {
             Fault::Cut => Said::Cut,
             Fault::Reset => Said::Reset,
             Fault::Silent | Fault::Frozen(_) => Said::Freeze,
-            Fault::Mute => return self.mute(thread),
+            Fault::BadText => Said::BadText,
+            Fault::Mute(_) => return self.mute(address, thread),
+            Fault::Jump(numbers) => return self.market.jump(numbers),
+            Fault::Delist => return self.delist(),
             Fault::Lose(updates) => return self.market.lose(updates),
             Fault::Anew => return self.begin_anew(),
             Fault::Stale(_) => return self.market.stop_cache(),
             Fault::Announce(after) => return self.announce(after),
             Fault::Down(_)
             | Fault::Refuse { .. }
-            | Fault::Lapsed(_)
+            | Fault::Certificate { .. }
+            | Fault::WrongSubprotocol(_)
             | Fault::ShortLived { .. }
+            | Fault::Quiet(_)
             | Fault::KeyRefused(_) => return,
         };
         let ids = match said {
@@ -155,6 +171,11 @@ impl Exchange {
         }
     }
 
+    pub(super) fn look_at_books(&mut self) {
+        let cause = self.happened().last().map_or("the start", |event| event.thread);
+        self.books.look(self.now, |symbol| self.market.position(symbol), cause);
+    }
+
     fn at(&self, address: Option<usize>, is: impl Fn(Stage) -> bool) -> Vec<ConnectionId> {
         let here = |at| address.is_none_or(|address| address == at);
         let connections = self.connections.iter();
@@ -162,11 +183,32 @@ impl Exchange {
         found.map(|(&id, _)| id).collect()
     }
 
-    fn mute(&mut self, thread: &str) {
-        for connection in self.connections.values_mut() {
-            connection.muted[0] |= connection.subscribed[0];
+    fn mute(&mut self, address: Option<usize>, thread: &str) {
+        for id in self.at(address, |_| true) {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.muted[0] |= connection.subscribed[0];
+            }
         }
         thread.clone_into(&mut self.cause);
+        self.look();
+    }
+
+    fn unmute(&mut self, address: Option<usize>) {
+        for id in self.at(address, |_| true) {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.muted[0] = false;
+            }
+        }
+        self.look();
+    }
+
+    fn delist(&mut self) {
+        self.listed -= 1;
+        for connection in self.connections.values_mut() {
+            connection.subscribed[self.listed] = false;
+        }
+        self.sight.forget(self.listed);
+        self.books.forget(self.listed);
         self.look();
     }
 
@@ -174,7 +216,7 @@ impl Exchange {
         let in_stream = self.day.shape == Shape::Bybit;
         self.market.begin_anew(u64::from(in_stream));
         let since_1970 = self.since_1970();
-        for symbol in 0..self.day.symbols {
+        for symbol in 0..self.listed {
             let at = self.market.position(symbol);
             self.sight.needs(symbol, at);
             if !in_stream {
@@ -209,6 +251,7 @@ impl Exchange {
             match condition.fault {
                 Fault::Stale(_) => self.market.renew_cache(),
                 Fault::Frozen(_) => self.thaw(condition.address),
+                Fault::Mute(_) => self.unmute(condition.address),
                 _ => {}
             }
         }
@@ -229,15 +272,34 @@ impl Exchange {
         }
         self.next_tick = self.now + interval;
         let since_1970 = self.since_1970();
-        for symbol in 0..self.day.symbols {
+        if self.conditions.iter().any(|condition| matches!(condition.fault, Fault::Quiet(_))) {
+            return self.keep_alive(since_1970);
+        }
+        for symbol in 0..self.listed {
             let (update, sent) = self.market.next(symbol);
             self.sight.made(symbol, sent, self.market.position(symbol));
+            if sent {
+                self.books.sent(symbol, self.market.position(symbol), self.now);
+            }
             for (&id, connection) in &mut self.connections {
                 if !connection.brings(symbol) {
                     continue;
                 }
                 let text = connection.voice.update(&update, since_1970);
                 if sent {
+                    self.said.push_back((id, Said::Text(text)));
+                }
+            }
+        }
+    }
+
+    fn keep_alive(&mut self, since_1970: u128) {
+        for symbol in 0..self.listed {
+            let at = self.market.position(symbol);
+            for (&id, connection) in &self.connections {
+                if connection.brings(symbol)
+                    && let Some(text) = connection.voice.keepalive(symbol, at, since_1970)
+                {
                     self.said.push_back((id, Said::Text(text)));
                 }
             }
@@ -273,7 +335,9 @@ impl Exchange {
                 Fault::Frozen(_)
                     | Fault::Down(_)
                     | Fault::Refuse { .. }
-                    | Fault::Lapsed(_)
+                    | Fault::Certificate { .. }
+                    | Fault::WrongSubprotocol(_)
+                    | Fault::Mute(_)
                     | Fault::KeyRefused(_)
                     | Fault::Stale(_)
                     | Fault::ShortLived { .. }

@@ -1,11 +1,12 @@
 //! The program `badday`: see README.md.
+mod applied;
 mod options;
 mod serve;
 mod tls;
 
-use badday::{Judge, Report, days};
+use badday::days;
 use options::{Options, Task};
-use std::{error::Error, fs, process::ExitCode};
+use std::{error::Error, process::ExitCode};
 
 /// The client has failed the day.
 const FAILED: u8 = 1;
@@ -42,9 +43,8 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         Task::Play(options) => options,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut report = runtime.block_on(serve::play(&options))?;
+    let report = runtime.block_on(serve::play(&options))?;
     runtime.shutdown_background();
-    judge(&options, &mut report)?;
     if options.json {
         println!("{:#}", report.to_json());
     } else {
@@ -54,16 +54,4 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(FAILED),
     })
-}
-
-fn judge(options: &Options, report: &mut Report) -> Result<(), Box<dyn Error>> {
-    let Some(path) = &options.applied else { return Ok(()) };
-    let lines = fs::read_to_string(path)
-        .map_err(|error| format!("--applied {}: {error}", path.display()))?;
-    let mut judge = Judge::new();
-    for (line, number) in lines.lines().zip(1..) {
-        judge.line(line).map_err(|error| format!("{}:{number}: {error}", path.display()))?;
-    }
-    report.applied = Some(judge.verdict());
-    Ok(())
 }

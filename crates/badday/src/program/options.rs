@@ -1,4 +1,4 @@
-use badday::{Day, Fault, days};
+use badday::{Day, Event, Fault, days};
 use lexopt::{
     Arg::{Long, Short},
     Parser, ValueExt,
@@ -14,13 +14,15 @@ Usage: badday --day NAME [OPTION]...
 
   --day NAME        the day to play
   --listen ADDRESS  where to listen; again for the second address [127.0.0.1:9000, :9001]
+  --addresses N     how many of the day's addresses the client knows: nothing happens at others
   --speed N         how many times faster quiet times and lives of connections pass [1]
   --seconds N       end after this time, if the day has not ended before
   --tls             wss, with certificates of an authority of its own
   --ca FILE         where to write that authority's certificate [badday-ca.pem]
   --cert FILE       wss, with this certificate and its chain (PEM)
   --key FILE        the key of --cert (PEM)
-  --applied FILE    at the end, judge what the client says that it has applied; see README.md
+  --applied FILE    judge the books by what the client says, line by line, that it has applied to
+                    them; see README.md
   --json            the report as JSON
   --list            all days
   --explain NAME    what happens on a day, how to subscribe, the rules, the public reports
@@ -64,6 +66,7 @@ impl Options {
         let mut listen = Vec::new();
         let mut speed = 1;
         let mut seconds = None;
+        let mut known = usize::MAX;
         let mut own = false;
         let mut ca = PathBuf::from("badday-ca.pem");
         let mut cert = None;
@@ -80,6 +83,7 @@ impl Options {
                     let value = parser.value()?.parse()?;
                     seconds = Some(Duration::try_from_secs_f64(value)?);
                 }
+                Long("addresses") => known = parser.value()?.parse()?,
                 Long("tls") => own = true,
                 Long("ca") => ca = parser.value()?.into(),
                 Long("cert") => cert = Some(PathBuf::from(parser.value()?)),
@@ -102,12 +106,11 @@ impl Options {
             (false, Some(cert), Some(key)) => Tls::Given { cert, key },
             _ => return Err("give --tls alone, or --cert and --key together".into()),
         };
-        let lapses = day.events.iter().any(|event| matches!(event.fault, Fault::Lapsed(_)));
-        if lapses && !matches!(tls, Tls::Own(_)) {
-            return Err(
-                format!("--day {} needs --tls, for a certificate that lapses", day.name).into()
-            );
+        let shows = |event: &Event| matches!(event.fault, Fault::Certificate { .. });
+        if day.events.iter().any(shows) && !matches!(tls, Tls::Own(_)) {
+            return Err(format!("--day {} needs --tls, for its certificates", day.name).into());
         }
+        let day = day.with_addresses(known);
         let listen = addresses(listen, day.addresses)?;
         Ok(Task::Play(Box::new(Self { day, listen, speed, seconds, tls, applied, json })))
     }

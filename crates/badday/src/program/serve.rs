@@ -1,5 +1,6 @@
 //! The sockets, under tokio: a task for each connection, and one that lets time pass.
 use super::{
+    applied::{Applied, EVERY},
     options::{Options, Tls},
     tls::{Certificates, certificates},
 };
@@ -8,6 +9,7 @@ use socket2::SockRef;
 use std::{
     collections::HashMap,
     error::Error,
+    future::pending,
     io,
     net::{Shutdown, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,11 +17,14 @@ use std::{
 };
 use tickwire::{
     CloseCode, CloseFrame, Config, Event,
-    handshake::server::{Accept, Rejection},
+    handshake::{
+        accept_key,
+        server::{Accept, Rejection},
+    },
     tokio::{Incoming, TlsStream, WebSocket},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     select,
     sync::{Notify, mpsc, watch},
@@ -81,9 +86,14 @@ pub(crate) async fn play(options: &Options) -> Result<Report, Box<dyn Error>> {
     for (index, listener) in listeners.into_iter().enumerate() {
         tokio::spawn(accept_all(listener, index, watched.clone(), shared.clone()));
     }
+    let mut applied = options.applied.as_deref().map(Applied::new).transpose()?;
     select! {
         () = shared.clone().pass_time(end) => {}
         () = interrupted => {}
+        failed = shared.judge(&mut applied) => failed?,
+    }
+    if let Some(applied) = &mut applied {
+        applied.finish(|line| shared.applied(line))?;
     }
     shared.with(|_, _| ());
     let report = shared.lock().exchange.report();
@@ -136,6 +146,20 @@ impl Shared {
                 () = sleep_until((self.started + due).into()) => self.with(|_, _| ()),
                 () = self.changed.notified() => {}
             }
+        }
+    }
+
+    fn applied(&self, line: &str) -> Result<(), String> {
+        self.with(|exchange, now| exchange.applied(now, line))
+    }
+
+    /// Reads what the client writes to its file; ends with a line that is none.
+    async fn judge(&self, applied: &mut Option<Applied<'_>>) -> Result<(), String> {
+        let Some(applied) = applied else { return pending().await };
+        self.applied("")?; // it is to be judged, though it may never write
+        loop {
+            applied.read(|line| self.applied(line))?;
+            sleep(EVERY).await;
         }
     }
 
@@ -268,18 +292,18 @@ async fn serve(stream: TcpStream, address: usize, shared: Arc<Shared>) {
     let Some(certificates) = &place.shared.certificates else {
         return converse(stream, &place, said).await;
     };
-    let valid = place.shared.lock().exchange.certificate_is_valid(id);
-    let config = if valid { &certificates.valid } else { &certificates.lapsed };
-    match TlsStream::server(stream, config.clone()) {
+    let shown = place.shared.lock().exchange.certificate(id);
+    match TlsStream::server(stream, certificates.config(shown)) {
         Ok(stream) => converse(stream, &place, said).await,
         Err(error) => eprintln!("badday: TLS: {error}"),
     }
 }
 
 /// From the request on.
-async fn converse<S: OverTcp>(stream: S, place: &Place, mut said: mpsc::Receiver<Said>) {
+async fn converse<S: OverTcp>(mut stream: S, place: &Place, mut said: mpsc::Receiver<Said>) {
     let config = Config { max_message: MOST_BYTES, ..Config::default() };
-    let Ok((incoming, checked)) = Incoming::read_any(stream, &config).await else { return };
+    let read = Incoming::read_any(&mut stream, &config).await;
+    let Ok((incoming, checked)) = read else { return };
     let target = incoming.request().target().to_owned();
     let reply = place
         .shared
@@ -301,6 +325,18 @@ async fn converse<S: OverTcp>(stream: S, place: &Place, mut said: mpsc::Receiver
             }
             let _ = incoming.reject(rejection).await;
         }
+        Reply::WrongSubprotocol => {
+            let key = incoming.request().header("Sec-WebSocket-Key").unwrap_or("");
+            let response = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: badday\r\n\r\n",
+                accept_key(key),
+            );
+            drop(incoming);
+            let _ = stream.write_all(response.as_bytes()).await;
+            let _ = stream.flush().await;
+            finish(stream.tcp()).await;
+        }
         Reply::Nothing => {
             // The stream stays with the request, and nobody reads it.
             while let Some(said) = said.recv().await {
@@ -313,7 +349,7 @@ async fn converse<S: OverTcp>(stream: S, place: &Place, mut said: mpsc::Receiver
 }
 
 async fn talk<S: OverTcp>(
-    mut ws: WebSocket<S>,
+    mut ws: WebSocket<&mut S>,
     place: &Place,
     said: &mut mpsc::Receiver<Said>,
 ) -> Result<(), tickwire::Error> {
@@ -325,6 +361,15 @@ async fn talk<S: OverTcp>(
                 Some(Said::Ping) => {
                     ws.sender_mut().ping(b"")?;
                     ws.flush().await?;
+                }
+                Some(Said::BadText) => {
+                    // All that was sent before is flushed. 0xFF is in no UTF-8.
+                    let stream = ws.get_mut();
+                    stream.write_all(&[0x81, 1, 0xff]).await?;
+                    stream.flush().await?;
+                    let ends = async { while let Ok(Some(_)) = ws.recv().await {} };
+                    let _ = timeout(LAST_WORDS, ends).await;
+                    return Ok(());
                 }
                 Some(Said::Close(code, reason)) => {
                     let code = CloseCode::new(code).unwrap_or(CloseCode::NORMAL);

@@ -1,5 +1,6 @@
-//! The certificates: one that is valid, and one that has lapsed.
+//! The certificates: one that is valid, and others.
 use super::options::Tls;
+use badday::Certificate;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
     date_time_ymd,
@@ -11,8 +12,27 @@ use tickwire::tls::rustls::{
 };
 
 pub(crate) struct Certificates {
-    pub(crate) valid: Arc<ServerConfig>,
-    pub(crate) lapsed: Arc<ServerConfig>,
+    valid: Arc<ServerConfig>,
+    /// With an authority of our own.
+    bad: Option<Bad>,
+}
+
+struct Bad {
+    lapsed: Arc<ServerConfig>,
+    other_name: Arc<ServerConfig>,
+    other_authority: Arc<ServerConfig>,
+}
+
+impl Certificates {
+    pub(crate) fn config(&self, shown: Certificate) -> Arc<ServerConfig> {
+        let config = match (&self.bad, shown) {
+            (None, _) | (_, Certificate::Valid) => &self.valid,
+            (Some(bad), Certificate::Lapsed) => &bad.lapsed,
+            (Some(bad), Certificate::OtherName) => &bad.other_name,
+            (Some(bad), Certificate::OtherAuthority) => &bad.other_authority,
+        };
+        config.clone()
+    }
 }
 
 /// `None` for `ws`.
@@ -23,17 +43,18 @@ pub(crate) fn certificates(
     match tls {
         Tls::No => Ok(None),
         Tls::Own(path) => {
-            let mut params = CertificateParams::default();
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-            params.distinguished_name.push(DnType::CommonName, "badday");
-            let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+            let authority = authority("badday")?;
             fs::write(path, authority.pem())
                 .map_err(|error| format!("--ca {}: {error}", path.display()))?;
             eprintln!("badday: trust {}", path.display());
-            let valid = issue(&authority, listen, false)?;
-            let lapsed = issue(&authority, listen, true)?;
-            Ok(Some(Certificates { valid, lapsed }))
+            let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
+            names.extend(listen.iter().map(|address| address.ip().to_string()));
+            let bad = Bad {
+                lapsed: issue(&authority, &names, true)?,
+                other_name: issue(&authority, &["exchange.test".into()], false)?,
+                other_authority: issue(&self::authority("nobody")?, &names, false)?,
+            };
+            Ok(Some(Certificates { valid: issue(&authority, &names, false)?, bad: Some(bad) }))
         }
         Tls::Given { cert, key } => {
             let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
@@ -41,19 +62,24 @@ pub(crate) fn certificates(
             let secret = PrivateKeyDer::from_pem_file(key);
             let secret = secret.map_err(|error| format!("--key {}: {error}", key.display()))?;
             let valid = config(chain, secret)?;
-            Ok(Some(Certificates { lapsed: valid.clone(), valid }))
+            Ok(Some(Certificates { valid, bad: None }))
         }
     }
 }
 
-/// A certificate for this machine, and for the addresses of the exchange.
+fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, Box<dyn Error>> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
 fn issue(
     authority: &CertifiedIssuer<'_, KeyPair>,
-    listen: &[SocketAddr],
+    names: &[String],
     lapsed: bool,
 ) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
-    names.extend(listen.iter().map(|address| address.ip().to_string()));
     let mut params = CertificateParams::new(names)?;
     if lapsed {
         params.not_before = date_time_ymd(2020, 1, 1);

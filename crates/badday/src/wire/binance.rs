@@ -19,16 +19,16 @@ pub(super) fn read(message: &Value, symbols: usize) -> Asked {
     match message["method"].as_str() {
         Some("SUBSCRIBE") => match streams() {
             Some(streams) => Asked::Subscribe(streams, id),
-            None => Asked::Unknown(NO_SUCH_STREAM),
+            None => Asked::Unknown(NO_SUCH_STREAM, id),
         },
         Some("UNSUBSCRIBE") => match streams() {
             Some(streams) => Asked::Unsubscribe(streams, id),
-            None => Asked::Unknown(NO_SUCH_STREAM),
+            None => Asked::Unknown(NO_SUCH_STREAM, id),
         },
         Some("session.logon") => Asked::Login,
         Some("LIST_SUBSCRIPTIONS") => Asked::Ping(id),
         Some("SET_PROPERTY") => Asked::Configure(id),
-        _ => Asked::Unknown("unknown method"),
+        _ => Asked::Unknown("unknown method", id),
     }
 }
 

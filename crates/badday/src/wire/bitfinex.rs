@@ -12,19 +12,19 @@ pub(super) fn read(message: &Value, symbols: usize) -> Asked {
             let symbol = message["symbol"].as_str();
             match symbol.and_then(|name| known(Shape::Bitfinex, name, symbols)) {
                 Some(symbol) => Asked::Subscribe(vec![symbol], Value::Null),
-                None => Asked::Unknown(NO_SUCH_STREAM),
+                None => Asked::Unknown(NO_SUCH_STREAM, Value::Null),
             }
         }
         Some("unsubscribe") => match message["chanId"].as_u64() {
             Some(channel) if (1..=symbols as u64).contains(&channel) => {
                 Asked::Unsubscribe(vec![channel as usize - 1], Value::Null)
             }
-            _ => Asked::Unknown(NO_SUCH_STREAM),
+            _ => Asked::Unknown(NO_SUCH_STREAM, Value::Null),
         },
         Some("auth") => Asked::Login,
         Some("ping") => Asked::Ping(message["cid"].clone()),
         Some("conf") => Asked::Configure(Value::Null),
-        _ => Asked::Unknown("unknown event"),
+        _ => Asked::Unknown("unknown event", Value::Null),
     }
 }
 

@@ -17,15 +17,15 @@ pub(super) fn read(message: &Value, symbols: usize) -> Asked {
     match message["op"].as_str() {
         Some("subscribe") => match topics() {
             Some(topics) => Asked::Subscribe(topics, id),
-            None => Asked::Unknown(NO_SUCH_STREAM),
+            None => Asked::Unknown(NO_SUCH_STREAM, id),
         },
         Some("unsubscribe") => match topics() {
             Some(topics) => Asked::Unsubscribe(topics, id),
-            None => Asked::Unknown(NO_SUCH_STREAM),
+            None => Asked::Unknown(NO_SUCH_STREAM, id),
         },
         Some("ping") => Asked::Ping(id),
         Some("auth") => Asked::Login,
-        _ => Asked::Unknown("unknown op"),
+        _ => Asked::Unknown("unknown op", id),
     }
 }
 

@@ -13,14 +13,14 @@ pub(super) fn read(message: &Value, symbols: usize) -> Asked {
     match message["type"].as_str() {
         Some("subscribe") => match products() {
             Some(products) => Asked::Subscribe(products, Value::Null),
-            None => Asked::Unknown(NO_SUCH_STREAM),
+            None => Asked::Unknown(NO_SUCH_STREAM, Value::Null),
         },
         Some("unsubscribe") => match products() {
             Some(products) => Asked::Unsubscribe(products, Value::Null),
-            None => Asked::Unknown(NO_SUCH_STREAM),
+            None => Asked::Unknown(NO_SUCH_STREAM, Value::Null),
         },
         Some("ping") => Asked::Ping(Value::Null),
-        _ => Asked::Unknown("unknown type"),
+        _ => Asked::Unknown("unknown type", Value::Null),
     }
 }
 

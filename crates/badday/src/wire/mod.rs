@@ -21,8 +21,8 @@ pub(crate) enum Asked {
     Ping(Value),
     /// Settings, which are all accepted.
     Configure(Value),
-    /// With the error's text.
-    Unknown(&'static str),
+    /// With the error's text, and what the answer repeats.
+    Unknown(&'static str, Value),
 }
 
 /// What a connection adds to its messages.
@@ -43,7 +43,7 @@ impl Voice {
             return Asked::Ping(Value::Null);
         }
         let Ok(message) = serde_json::from_str::<Value>(text) else {
-            return Asked::Unknown("no JSON");
+            return Asked::Unknown("no JSON", Value::Null);
         };
         match self.shape {
             Shape::Binance => binance::read(&message, symbols),
@@ -108,12 +108,12 @@ impl Voice {
         }
     }
 
-    pub(crate) fn error(&self, what: &str) -> String {
+    pub(crate) fn error(&self, what: &str, id: &Value) -> String {
         match self.shape {
-            Shape::Binance => json!({ "error": { "code": 2, "msg": what } }),
+            Shape::Binance => json!({ "error": { "code": 2, "msg": what }, "id": id }),
             Shape::Coinbase => json!({ "type": "error", "message": what }),
-            Shape::Okx => json!({ "event": "error", "code": "60012", "msg": what }),
-            Shape::Bybit => json!({ "success": false, "ret_msg": what }),
+            Shape::Okx => json!({ "id": id, "event": "error", "code": "60012", "msg": what }),
+            Shape::Bybit => json!({ "success": false, "ret_msg": what, "req_id": id }),
             Shape::Bitfinex => json!({ "event": "error", "msg": what, "code": 10_300 }),
         }
         .to_string()
@@ -131,6 +131,16 @@ impl Voice {
             }
         }
         .to_string()
+    }
+
+    /// What says that a symbol's last number is still the last, if the exchange says so.
+    pub(crate) fn keepalive(
+        &self,
+        symbol: usize,
+        at: Position,
+        since_1970: u128,
+    ) -> Option<String> {
+        (self.shape == Shape::Okx).then(|| okx::keepalive(symbol, at, since_1970))
     }
 
     pub(crate) fn update(&mut self, update: &Update, since_1970: u128) -> String {
@@ -195,7 +205,9 @@ fn known(shape: Shape, name: &str, symbols: usize) -> Option<usize> {
 
 /// The levels as pairs of strings: those that an update sets.
 fn changed(update: &Update) -> Vec<[String; 2]> {
-    (update.first..=update.last).map(|number| level(update.count, number)).collect()
+    // Older numbers of the update have no level any more.
+    let first = update.first.max(update.last.saturating_sub(market::LEVELS - 1));
+    (first..=update.last).map(|number| level(update.count, number)).collect()
 }
 
 fn levels(at: Position) -> Vec<[String; 2]> {

@@ -13,14 +13,14 @@ pub(super) fn read(message: &Value, symbols: usize) -> Asked {
     match message["op"].as_str() {
         Some("subscribe") => match instruments() {
             Some(instruments) => Asked::Subscribe(instruments, id),
-            None => Asked::Unknown(NO_SUCH_STREAM),
+            None => Asked::Unknown(NO_SUCH_STREAM, id),
         },
         Some("unsubscribe") => match instruments() {
             Some(instruments) => Asked::Unsubscribe(instruments, id),
-            None => Asked::Unknown(NO_SUCH_STREAM),
+            None => Asked::Unknown(NO_SUCH_STREAM, id),
         },
         Some("login") => Asked::Login,
-        _ => Asked::Unknown("unknown op"),
+        _ => Asked::Unknown("unknown op", id),
     }
 }
 
@@ -40,6 +40,10 @@ pub(super) fn subscribed(
 pub(super) fn update(update: &Update, since_1970: u128) -> String {
     let previous = json!(update.first - 1);
     book(update.symbol, "update", changed(update), update.last, previous, since_1970)
+}
+
+pub(super) fn keepalive(symbol: usize, at: Position, since_1970: u128) -> String {
+    book(symbol, "update", Vec::new(), at.number, json!(at.number), since_1970)
 }
 
 pub(super) fn snapshot(symbol: usize, at: Position, since_1970: u128) -> String {

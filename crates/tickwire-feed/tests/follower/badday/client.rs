@@ -5,13 +5,15 @@ use super::{
     exchanges::{self, Level, Read, Snapshot},
 };
 use crate::refusal::refusal;
-use badday::{Day, Dialed, Exchange, Heard, Reply, Report, Said, Shape};
+use badday::{Certificate, Day, Dialed, Exchange, Heard, Reply, Report, Said, Shape};
 use std::{
     collections::{BTreeMap, HashMap},
     io::ErrorKind,
     time::Duration,
 };
-use tickwire::{Config, Error, RecvError, Time, handshake::HandshakeError, tls::rustls};
+use tickwire::{
+    Config, Error, ProtocolError, RecvError, Time, handshake::HandshakeError, tls::rustls,
+};
 use tickwire_feed::{
     Action, Asked, Attempts, ConnectionId, Ended, Follower, Incoming, Recovery, Settings,
     Subscription, Verdict,
@@ -283,10 +285,15 @@ impl Client {
             }
             Dialed::Stuck(_) => return self.in_time(handshake_timeout, Later::Ended(id, timeout)),
         };
-        if !self.exchange.certificate_is_valid(number) {
+        let bad = match self.exchange.certificate(number) {
+            Certificate::Valid => None,
+            Certificate::Lapsed => Some(rustls::CertificateError::Expired),
+            Certificate::OtherName => Some(rustls::CertificateError::NotValidForName),
+            Certificate::OtherAuthority => Some(rustls::CertificateError::UnknownIssuer),
+        };
+        if let Some(bad) = bad {
             self.exchange.heard(self.now, number, Heard::End);
-            let lapsed = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
-            return self.ended(id, Error::Tls(lapsed.into()));
+            return self.ended(id, Error::Tls(rustls::Error::InvalidCertificate(bad).into()));
         }
         match self.exchange.request(self.now, number, "/ws", true) {
             Reply::Upgrade => {
@@ -299,6 +306,9 @@ impl Client {
             }
             Reply::Http { status, headers, body, .. } => {
                 self.ended(id, refusal(status, &headers, &body));
+            }
+            Reply::WrongSubprotocol => {
+                self.ended(id, Error::Handshake(HandshakeError::UnexpectedSubprotocol));
             }
             Reply::Nothing => self.in_time(handshake_timeout, Later::Ended(id, timeout)),
         }
@@ -313,6 +323,10 @@ impl Client {
         match said {
             Said::Text(text) => self.text(number, id, &text),
             Said::Ping => self.exchange.heard(now, number, Heard::Pong),
+            Said::BadText => {
+                self.links.remove(&number);
+                self.ended(id, Error::from(RecvError::Protocol(ProtocolError::BadUtf8)));
+            }
             Said::Freeze => {
                 link.frozen = true;
                 self.in_time(NO_PONG, Later::Silence(number));
