@@ -9,22 +9,22 @@
 //!
 //! | module | decides |
 //! |---|---|
-//! | this one | what a call changes; `turn`: the address after an end or a silence |
+//! | this one | what a call changes; `note_end`: what an end means for its line and its address; `next_dial`: when and where a line dials |
+//! | `address` | whether an address may be dialed, and what else a fault concerns |
 //! | `poll` | what is done next |
-//! | `run` | a line: when it dials, and why; `over`: how long it waits after an end or a silence |
+//! | `run` | a line: why it dials, and how fast |
 //! | `open` | a connection: which questions are due or unanswered (`Ask`), and whether it is silent |
 //! | `followed` | a subscription on all connections: its arbiter, and what follows a gap or a restart |
 //!
 //! A line of a follower is a `Run`. A `Line` is a connection's place in one subscription's arbiter.
 //!
-//! `heard` asks `Open::hear` what a message answers, and `Open::looks_at` when to look again. What
-//! a close code means is decided in `turn` for the address, and in `Backoff::after_close` for the
-//! delay.
+//! `heard` asks `Open::hear` what a message answers, and `Open::looks_at` when to look again.
 //!
 //! Invariant: before `due`, `poll` has something to do only if another method was called. A method
 //! that gives `poll` something to do sets `due` to now or earlier, sets `retires`, or adds to
 //! `unpolled` or `left`. A method that gives `poll` something to do at a later time sets `due` to
 //! this time or earlier.
+mod address;
 mod followed;
 mod open;
 mod poll;
@@ -36,12 +36,13 @@ use crate::{
     Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Line, Pace, Rotation, State,
     Subscription, Verdict,
 };
-use alloc::{collections::VecDeque, vec::Vec};
+use address::{Address, Scope};
+use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::{fmt, ops::Range, time::Duration};
 use followed::Followed;
 use open::Open;
-use run::{Away, Run, Turn};
-use tickwire::{CloseCode, Time};
+use run::{Away, Purpose, Run};
+use tickwire::{CloseCode, Retry, Time};
 use tickwire_parts::Backoff;
 
 /// The program's doubts count once in this time.
@@ -216,21 +217,36 @@ impl<T> Settings<T> {
 /// | it is `Stop` | only after [`go_on`](Self::go_on) |
 /// | 429, or 418 with a Retry-After | no line dials for [that time](Attempts::refused), and then one first; a Retry-After above its cap is an alarm |
 /// | a final code, such as 1000 or 1008 | as `Alarm`, if the login was not accepted, and at the third in a row of connections that have not settled: `Backoff::after_close` has the rule |
-/// | a server's certificate that has expired or is not valid yet | at once at each other address; then an alarm, and after 1 to 2 minutes, 2 to 4, up to 15; at once after [`clock_was_set`](Self::clock_was_set) |
+/// | [`Cause::Protocol`] of a connection that has settled | after the next delay, as after a Close |
+/// | a server's certificate that has expired or is not valid yet | an alarm, after 1 to 2 minutes, 2 to 4, up to 15; at once after [`clock_was_set`](Self::clock_was_set) |
 ///
 /// A quick dial is earned by life. The delays start anew after a connection that served for
-/// `Backoff::settled_after` (60 s), not counting the time before its login was accepted. Then the
-/// first delay (0 to 0.1 s with `Backoff::trading`) follows any close code but 3000.
+/// `Backoff::settled_after` (60 s), not counting the time before its login was accepted: it has
+/// *settled*. Then the first delay (0 to 0.1 s with `Backoff::trading`) follows any close code but
+/// 3000.
 ///
-/// **Addresses.** Line *n* has the address *n* as its own. It moves on after an attempt that
-/// failed, a [silence](Cause::is_silence), or Close 1012 or 1013, but only if no other line of the
-/// follower is well, which means that its connection is answered and not silent. After any other
-/// end it dials the same address again.
+/// **Where, and whether.** What the table says of `Alarm`, `Stop`, Retry-After, 1012 and 1013
+/// concerns one address, for all lines, if there are other addresses; [`faults`](Self::faults) has
+/// its alarm. Some faults concern more:
 ///
-/// It takes the next address in no other line's use, at once if it has not tried all since a
-/// connection last settled. It never dials an address where another line is, if there is a free
-/// one. Away from its own address, it tries a successor there after 10 minutes, and every 10
-/// minutes.
+/// | fault | concerns |
+/// |---|---|
+/// | 401, Close 3000, `Incoming::Wrong(Retry::Stop)`, our certificate is refused | the key: it is tried at one other address, and then all have stopped |
+/// | 403 at two addresses | perhaps this machine's address: the line has the alarm |
+/// | no way to the address, settings, the system, the proxy, a doubt, [`Cause::Other`], 407, 418 | this machine: the line waits, has the alarm or stops, and no address is marked |
+///
+/// **How fast.** The delays are the line's, whatever the addresses do. But after a fault each other
+/// address is free, once until a connection settles: it is dialed at once. So a fault of one address
+/// costs no delay. A connection that ends before it has settled is a fault; one that has settled is
+/// a fault only if it was [silent](Cause::is_silence) or ended with 1012 or 1013.
+///
+/// **Which address.** Line *n* has the address *n* as its own. After an end that was no fault it
+/// dials the same address again. After a fault it takes, of those that may be dialed, its own if
+/// that is free, then the next one that is free, then the one that was dialed first. It never dials
+/// an address where another line is, if there is one without a line. While another line is well,
+/// which means that its connection is answered and not silent, a line without a connection, or with
+/// a silent one, keeps to its own address, and waits for that. Away from its own address, it tries a
+/// successor there after 10 minutes, and every 10 minutes.
 ///
 /// ## Silence
 ///
@@ -293,6 +309,7 @@ impl<T> Settings<T> {
 pub struct Follower<T> {
     set: Settings<T>,
     runs: Vec<Run>,
+    addresses: Vec<Address>,
     subscriptions: Vec<Option<Followed<T>>>,
     kept: usize,
     next_id: u64,
@@ -328,10 +345,11 @@ impl<T> Follower<T> {
 
     /// A follower without lines and subscriptions.
     pub fn new(settings: Settings<T>) -> Self {
-        let set = Settings { addresses: settings.addresses.max(1), ..settings };
+        let addresses = vec![Address::Open; settings.addresses.max(1)];
         Self {
-            set,
+            set: settings,
             runs: Vec::new(),
+            addresses,
             subscriptions: Vec::new(),
             kept: 0,
             next_id: 0,
@@ -444,17 +462,32 @@ impl<T> Follower<T> {
 
     /// What each line is doing, in the order of [`add_line`](Self::add_line).
     pub fn states(&self) -> impl Iterator<Item = State> {
-        self.runs.iter().map(Run::state)
+        (0..self.runs.len()).map(|at| {
+            let next = self.next_dial(at, Time::ZERO);
+            let address = next.map(|next| &self.addresses[next.address]);
+            self.runs[at].state(address, self.stopped(at))
+        })
+    }
+
+    /// The fault of each address for which a [person](State::Alarm) should be told, if it has one:
+    /// a line that is well at another address does not show it. It lasts until a connection to the
+    /// address opens, or [`go_on`](Self::go_on).
+    pub fn faults(&self) -> impl Iterator<Item = Option<Ended>> {
+        self.addresses.iter().map(Address::fault)
     }
 
     /// Dials again with every line that has [stopped](State::Stopped), and starts the line's
     /// `Backoff` anew. Asks again for each subscription that the exchange has
     /// [refused](Incoming::Refused). Call this when a person has decided to go on.
     pub fn go_on(&mut self, now: Time) {
-        for run in &mut self.runs {
-            run.go_on(now);
-            run.rotation.iter_mut().for_each(Open::ask_refused);
+        for at in 0..self.runs.len() {
+            if self.stopped(at).is_some() {
+                self.runs[at].go_on(now);
+            }
+            self.runs[at].rotation.iter_mut().for_each(Open::ask_refused);
         }
+        let stopped = self.addresses.iter_mut().filter(|address| address.is_stopped());
+        stopped.for_each(Address::clear);
         self.due = now;
     }
 
@@ -464,6 +497,7 @@ impl<T> Follower<T> {
         for run in &mut self.runs {
             run.note_clock(now);
         }
+        self.addresses.iter_mut().for_each(Address::note_clock);
         self.due = now;
     }
 
@@ -489,6 +523,13 @@ impl<T> Follower<T> {
         attempts.opened();
         self.due = now;
         let run = &mut self.runs[at];
+        if let Some(dialing) = &run.dialing {
+            // It ends an alarm, but not a stop: only `go_on` does.
+            let address = &mut self.addresses[dialing.address];
+            if !address.is_stopped() {
+                address.clear();
+            }
+        }
         let Some(dialing) = run.opened(connection) else {
             // The silent connection has spoken meanwhile.
             self.left.push_back((connection, CloseCode::NORMAL));
@@ -696,50 +737,188 @@ impl<T> Follower<T> {
         let dialed = run.dialing.take_if(|dialing| dialing.connection == connection);
         let open = run.rotation.ended(|open| open.id == connection);
         if let Some(dialing) = dialed {
-            if !run.stay_away(&dialing, ended, now) {
-                let turn = self.turn(at, dialing.address, ended, true);
-                self.runs[at].over(ended, Duration::ZERO, turn, away, now);
+            if run.stay_away(&dialing, ended, now) {
+                self.addresses[dialing.address].note_tried(now);
+            } else {
+                self.note_end(at, dialing.address, ended, None, away, now);
             }
         } else if let Some(open) = open {
-            let turn = self.turn(at, open.address, ended, false);
-            self.runs[at].over(ended, open.lived(now), turn, away, now);
+            self.note_end(at, open.address, ended, Some(open.lived(now)), away, now);
             self.close_lines(open);
         }
     }
 
-    /// Where the line `at` dials after this end at the address `from`.
-    fn turn(&self, at: usize, from: usize, ended: Ended, is_attempt: bool) -> Turn {
-        let addresses = self.set.addresses;
-        let is_well = |(other, run): (usize, &Run)| other != at && run.is_well();
-        if self.runs.iter().enumerate().any(is_well) {
-            let address = self.runs[at].home(addresses);
-            return Turn { address, is_elsewhere: false, addresses };
+    /// What an end, or a silence, means for its line and for the address. `lived` is how long the
+    /// connection served; `None` for an attempt.
+    fn note_end(
+        &mut self,
+        at: usize,
+        address: usize,
+        ended: Ended,
+        lived: Option<Duration>,
+        away: Option<Away>,
+        now: Time,
+    ) {
+        if lived.is_none() {
+            self.addresses[address].note_tried(now);
         }
-        let leaves_address = match ended {
+        let run = &mut self.runs[at];
+        let lived = lived.unwrap_or_default();
+        let has_settled = lived >= run.backoff.settled_after && !lived.is_zero();
+        run.note_life(lived);
+        run.note_end(ended);
+        // An exchange ends its day by a Close, and its network cuts: that is no fault of the server.
+        let moves_on = match ended {
             Ended::Closed(1012 | 1013) => true,
             Ended::Failed(Cause::Doubted) => false,
-            Ended::Failed(cause) if cause.is_silence() || cause.is_lapsed_certificate() => true,
-            _ => is_attempt,
+            Ended::Failed(cause) => cause.is_silence() || !has_settled,
+            Ended::Closed(_) | Ended::Refused { .. } => !has_settled,
         };
-        let planned = self.runs[at].address(addresses);
-        let address = match leaves_address || self.is_used(at, from) {
-            _ if planned != from => planned, // an earlier end has decided
-            true => self.unused_after(at, from).unwrap_or(from),
-            false => from,
+        if moves_on {
+            run.note_tried(address);
+        }
+        let backoff = &mut run.backoff;
+        let scope = Scope::of(ended);
+        if ended.retry() == Retry::Stop {
+            return match scope {
+                Scope::Machine => run.stop(ended),
+                Scope::Account => self.stop_account(address, ended),
+                Scope::Address => self.addresses[address].mark(Address::Stopped { after: ended }),
+            };
+        }
+        if let Some(Away { until, is_above_cap }) = away {
+            let delay = backoff.next();
+            return match is_above_cap {
+                true => run.alarm(delay.map(|_| until), ended),
+                false => run.wait_until(delay.map(|delay| until + delay), ended),
+            };
+        }
+        // What the line itself waits, without what the server asks for.
+        let pace = backoff.clone().next();
+        let delay = match ended {
+            Ended::Closed(code) => backoff.after_close(code, lived),
+            Ended::Refused { status, retry_after, .. } => {
+                backoff.after_refusal(status, retry_after)
+            }
+            // One bad frame of a settled connection is as its Close.
+            Ended::Failed(Cause::Protocol) if has_settled => backoff.next(),
+            Ended::Failed(cause) => backoff.after_error(cause.retry_delay()),
         };
-        let is_elsewhere = leaves_address && address != from;
-        Turn { address, is_elsewhere, addresses }
+        if let Some(delay) = delay {
+            let asks = pace.is_some_and(|pace| delay > pace);
+            if asks && scope == Scope::Address {
+                self.addresses[address].mark(Address::Waits { from: now + delay, after: ended });
+                run.wait_until(pace.map(|pace| now + pace), ended);
+            } else {
+                run.wait_until(Some(now + delay), ended);
+            }
+            return;
+        }
+        let is_lapsed = ended.cause().is_some_and(Cause::is_lapsed_certificate);
+        let rarely = |backoff: &mut Backoff| match is_lapsed {
+            true => backoff.after_lapsed_certificate(),
+            false => backoff.rarely(),
+        };
+        // The same refusal at two addresses may be of this machine's address.
+        let is_forbidden = |ended| matches!(ended, Ended::Refused { status: 403, .. });
+        let mut others = self.addresses.iter().enumerate().filter(|(other, _)| *other != address);
+        let is_alike = others
+            .clone()
+            .any(|(_, other)| is_forbidden(ended) && other.fault().is_some_and(is_forbidden));
+        let has_other = others.any(|(_, other)| other.fault().is_none());
+        if scope == Scope::Address && has_other && !is_alike {
+            if let Some(delay) = rarely(&mut backoff.clone()) {
+                self.addresses[address].mark(Address::Alarm { from: now + delay, after: ended });
+            }
+            let counted = backoff.next();
+            run.wait_until(counted.map(|delay| now + delay), ended);
+        } else {
+            let from = rarely(backoff).map(|delay| now + delay);
+            run.alarm(from, ended);
+            if let Some(from) = from
+                && scope == Scope::Address
+            {
+                self.addresses[address].mark(Address::Alarm { from, after: ended });
+            }
+        }
+    }
+
+    /// A wrong key at each address would be as many wrong logins: one other address is tried.
+    fn stop_account(&mut self, address: usize, ended: Ended) {
+        let stopped = Address::Stopped { after: ended };
+        let is_account = |address: &Address| match address {
+            Address::Stopped { after } => Scope::of(*after) == Scope::Account,
+            _ => false,
+        };
+        let mut others = self.addresses.iter().enumerate().filter(|(other, _)| *other != address);
+        if others.any(|(_, other)| is_account(other)) {
+            self.addresses.iter_mut().for_each(|address| address.mark(stopped));
+        }
+        self.addresses[address].mark(stopped);
+    }
+
+    /// Where and when the line dials next, if nothing else happens; `None` if it needs nothing or
+    /// has to stop. Of the addresses that may be dialed by `now`, the one that the line prefers.
+    fn next_dial(&self, at: usize, now: Time) -> Option<Next> {
+        let run = &self.runs[at];
+        let home = run.home(self.addresses.len());
+        let needs = run.needs(self.addresses.len()).into_iter().flatten();
+        let nexts = needs.filter_map(|(purpose, due)| {
+            let (from, address) = match purpose {
+                Purpose::Home => (self.dialed_from(at, home)?, home),
+                Purpose::Need | Purpose::Silence => self.place(at, now)?,
+            };
+            Some(Next { from: from.max(due), address, purpose })
+        });
+        nexts.min_by_key(|next| next.from.max(now))
+    }
+
+    fn dialed_from(&self, at: usize, address: usize) -> Option<Time> {
+        let paced = self.runs[at].paced(address)?;
+        Some(self.addresses[address].from()?.max(paced))
+    }
+
+    fn place(&self, at: usize, now: Time) -> Option<(Time, usize)> {
+        let run = &self.runs[at];
+        let count = self.addresses.len();
+        let home = run.home(count);
+        // Two lines to one server would fall silent together.
+        let has_unused = (0..count).any(|address| !self.is_used(at, address));
+        let is_well = |(other, run): (usize, &Run)| other != at && run.is_well();
+        // With company the line waits for its own address, so that both don't end up at one.
+        let is_serving = run.current().is_some_and(|current| current.silent.is_none());
+        let keeps_home =
+            !is_serving && !self.is_used(at, home) && self.runs.iter().enumerate().any(is_well);
+        let may_be = (0..count).filter(|&address| match keeps_home {
+            true => address == home,
+            false => !has_unused || !self.is_used(at, address),
+        });
+        let dialed = may_be.filter_map(|address| Some((self.dialed_from(at, address)?, address)));
+        dialed.min_by_key(|&(from, address)| {
+            let moves =
+                !is_serving || run.current().is_none_or(|current| current.address != address);
+            (from.max(now), moves, run.rank(address, count))
+        })
+    }
+
+    /// The fault because of which the line dials no more.
+    fn stopped(&self, at: usize) -> Option<Ended> {
+        let run = &self.runs[at];
+        if let Some(after) = run.stopped() {
+            return Some(after);
+        }
+        match self.place(at, Time::ZERO) {
+            Some(_) => None,
+            None => {
+                let own = self.addresses[run.home(self.addresses.len())].fault();
+                own.or_else(|| self.addresses.iter().find_map(Address::fault))
+            }
+        }
     }
 
     fn is_used(&self, at: usize, address: usize) -> bool {
         let mut runs = self.runs.iter().enumerate();
         runs.any(|(other, run)| other != at && run.uses(address))
-    }
-
-    /// Two lines to one server would fall silent together.
-    fn unused_after(&self, at: usize, from: usize) -> Option<usize> {
-        let mut others = (from + 1..self.set.addresses).chain(0..from);
-        others.find(|address| !self.is_used(at, *address))
     }
 
     fn leave_unneeded(&mut self, open: Open) {
@@ -767,6 +946,13 @@ impl<T> Follower<T> {
         }
         self.unpolled = 0..self.subscriptions.len();
     }
+}
+
+/// The next dial of a line.
+struct Next {
+    from: Time,
+    address: usize,
+    purpose: Purpose,
 }
 
 /// Shows what the lines do.

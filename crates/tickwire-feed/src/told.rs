@@ -226,7 +226,8 @@ pub enum State {
         after: Option<Ended>,
     },
     /// [Tell a person](Retry::Alarm): the fault may not pass by itself. The line waits before it
-    /// dials. It may still have a connection whose successor could not be opened.
+    /// dials. It may still have a connection whose successor could not be opened. A fault of one
+    /// address, while another one serves, is in [`Follower::faults`].
     Alarm {
         /// The line does not dial before this time, which is a minute or more after the connection
         /// or attempt has ended.
@@ -261,7 +262,8 @@ pub enum State {
     Following,
     /// All is well, and a successor of the connection is dialed or open.
     Replacing,
-    /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] is called. If
+    /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] is called,
+    /// because it or each address that it may dial has stopped. If
     /// the line still has a connection, the follower keeps this connection until it ends.
     Stopped {
         /// The end that stopped the line.

@@ -1,7 +1,8 @@
 use super::{
-    Follower,
+    Follower, Next,
     followed::Followed,
     open::{Open, Timeouts},
+    run::Purpose,
 };
 use crate::{Action, Attempts, Cause, ConnectionId, Event, Say};
 use core::{mem, time::Duration};
@@ -97,14 +98,14 @@ impl<T> Follower<T> {
         };
         for at in 0..self.runs.len() {
             self.look_home(at, now);
-            if let Some(again) = self.runs[at].dials_at(self.set.addresses) {
-                if now < again {
-                    due = due.min(again);
+            if let Some(next) = self.next_dial(at, now) {
+                if now < next.from {
+                    due = due.min(next.from);
                 } else if let Err(again) = attempts.take(now) {
                     due = due.min(again);
                     self.runs[at].held = Some(again);
                 } else {
-                    return Some(self.dial(at, now));
+                    return Some(self.dial(at, &next, now));
                 }
             }
             let run = &mut self.runs[at];
@@ -161,26 +162,23 @@ impl<T> Follower<T> {
 
     /// A line stays where it is while another is at its own address.
     fn look_home(&mut self, at: usize, now: Time) {
-        let addresses = self.set.addresses;
-        let run = &self.runs[at];
-        let is_due = run.dials_at(addresses).is_some_and(|due| due <= now);
-        if is_due && run.goes_home(addresses, now) && self.is_used(at, run.home(addresses)) {
+        let next = self.next_dial(at, now);
+        let goes_home = next.is_some_and(|next| next.from <= now && next.purpose == Purpose::Home);
+        if goes_home && self.is_used(at, self.runs[at].home(self.addresses.len())) {
             self.runs[at].postpone_home(now);
         }
     }
 
-    fn dial(&mut self, at: usize, now: Time) -> Action<T> {
+    fn dial(&mut self, at: usize, next: &Next, now: Time) -> Action<T> {
         let connection = ConnectionId(self.next_id);
         self.next_id += 1;
-        let addresses = self.set.addresses;
-        let wanted = self.runs[at].wants(addresses, now);
-        // Another line may have gone there meanwhile.
-        let is_taken = self.is_used(at, wanted);
-        let free = if is_taken { self.unused_after(at, wanted) } else { None };
-        let address = free.unwrap_or(wanted);
         let run = &mut self.runs[at];
-        run.dial(connection, address, addresses, now);
-        Action::Dial { connection, line: at, address, after: run.last() }
+        // It may be left for its successor, and then it never ends.
+        if let Some(lived) = run.current().map(|current| current.lived(now)) {
+            run.note_life(lived);
+        }
+        run.dial(connection, next.address, next.purpose, now);
+        Action::Dial { connection, line: at, address: next.address, after: run.last() }
     }
 
     /// A successor is due, unless there is one.
@@ -206,8 +204,7 @@ impl<T> Follower<T> {
         let lived = current.lived(now);
         let address = current.address;
         if !has_successor {
-            let turn = self.turn(at, address, cause.into(), false);
-            self.runs[at].over(cause.into(), lived, turn, None, now);
+            self.note_end(at, address, cause.into(), Some(lived), None, now);
         }
     }
 

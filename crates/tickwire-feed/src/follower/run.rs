@@ -1,6 +1,8 @@
-//! A line has one connection after the other, and two for a short time when a successor is due.
-use super::open::Open;
+//! A line has one connection after the other, and two for a short time when a successor is due. Its
+//! `Backoff` says how fast it dials; `address` says where, and whether.
+use super::{address::Address, open::Open};
 use crate::{ConnectionId, Ended, Rotation, State};
+use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::{Retry, Time};
 use tickwire_parts::Backoff;
@@ -11,12 +13,14 @@ const HOME_AFTER: Duration = Duration::from_secs(600);
 pub(super) struct Run {
     /// Modulo the number of addresses.
     home: usize,
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
     pub(super) rotation: Rotation<Open>,
     pub(super) dialing: Option<Dialing>,
+    /// Of the current connection, or the last.
     address: usize,
-    /// Since a connection last settled.
-    tried: usize,
+    /// Those that had a fault since a connection last settled, and those dialed since the first of
+    /// these faults: the earliest first.
+    tried: Vec<usize>,
     gate: Gate,
     /// The end before the next attempt.
     last: Option<Ended>,
@@ -35,7 +39,7 @@ pub(super) struct Dialing {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     /// There is no connection, or it will end.
     Need,
     Silence,
@@ -58,14 +62,6 @@ enum Gate {
     },
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Turn {
-    pub(super) address: usize,
-    /// Another address, because of this end.
-    pub(super) is_elsewhere: bool,
-    pub(super) addresses: usize,
-}
-
 /// For the address of this machine.
 #[derive(Clone, Copy)]
 pub(super) struct Away {
@@ -81,7 +77,7 @@ impl Run {
             rotation,
             dialing: None,
             address: home,
-            tried: 0,
+            tried: Vec::new(),
             gate: Gate::Open { from: Time::ZERO, after: None },
             last: None,
             held: None,
@@ -126,44 +122,67 @@ impl Run {
         self.home % addresses
     }
 
-    pub(super) fn address(&self, addresses: usize) -> usize {
-        self.address % addresses
-    }
-
-    pub(super) fn wants(&self, addresses: usize, now: Time) -> usize {
-        match self.purpose(addresses, now) {
-            Purpose::Home => self.home(addresses),
-            Purpose::Need | Purpose::Silence => self.address(addresses),
-        }
-    }
-
     pub(super) fn dial(
         &mut self,
         connection: ConnectionId,
         address: usize,
-        addresses: usize,
+        purpose: Purpose,
         now: Time,
     ) {
-        let purpose = self.purpose(addresses, now);
         if purpose != Purpose::Home {
             self.address = address;
+        }
+        if !self.tried.is_empty() {
+            self.note_tried(address); // the one dial that is free
         }
         self.held = None;
         self.dialing = Some(Dialing { connection, address, since: now, purpose, is_wanted: true });
     }
 
-    fn purpose(&self, addresses: usize, now: Time) -> Purpose {
-        let Some(current) = self.current() else { return Purpose::Need };
-        let is_planned = self.rotation.poll_timeout().is_some_and(|due| due <= now);
-        match current.silent {
-            Some(_) => Purpose::Silence,
-            None if !is_planned && current.address != self.home(addresses) => Purpose::Home,
-            None => Purpose::Need,
+    /// Why the line would dial, and since when or from when on, in the order of preference.
+    pub(super) fn needs(&self, addresses: usize) -> [Option<(Purpose, Time)>; 2] {
+        if self.dialing.is_some() || self.successor().is_some() {
+            return [None; 2];
+        }
+        let Some(current) = self.current() else {
+            return [Some((Purpose::Need, Time::ZERO)), None];
+        };
+        if let Some(silent) = current.silent {
+            return [Some((Purpose::Silence, silent.since)), None];
+        }
+        let is_away = current.address != self.home(addresses);
+        let home = self.home_from.max(current.opened + HOME_AFTER);
+        [
+            self.rotation.poll_timeout().map(|due| (Purpose::Need, due)),
+            is_away.then_some((Purpose::Home, home)),
+        ]
+    }
+
+    /// When the line's own pace lets it dial this address: after a fault each other one is free,
+    /// once. `None` if the line has stopped.
+    pub(super) fn paced(&self, address: usize) -> Option<Time> {
+        let is_free = !self.tried.is_empty() && !self.tried.contains(&address);
+        match self.gate {
+            Gate::Stopped { .. } => None,
+            Gate::Open { .. } if is_free => Some(Time::ZERO),
+            Gate::Open { from, .. } | Gate::Alarm { from, .. } => Some(from),
         }
     }
 
-    pub(super) fn goes_home(&self, addresses: usize, now: Time) -> bool {
-        self.purpose(addresses, now) == Purpose::Home
+    /// Of those that may be dialed at the same time, the lowest first: where the line is. After a
+    /// fault its own first, then the others that are free, then the earliest.
+    pub(super) fn rank(&self, address: usize, addresses: usize) -> usize {
+        let behind = (address + addresses - self.address % addresses) % addresses;
+        match self.tried.iter().position(|tried| *tried == address) {
+            Some(at) => 2 * addresses + at,
+            None if !self.tried.is_empty() && address == self.home(addresses) => 0,
+            None => behind,
+        }
+    }
+
+    pub(super) fn note_tried(&mut self, address: usize) {
+        self.tried.retain(|tried| *tried != address);
+        self.tried.push(address);
     }
 
     pub(super) fn postpone_home(&mut self, now: Time) {
@@ -172,23 +191,6 @@ impl Run {
 
     pub(super) const fn last(&self) -> Option<Ended> {
         self.last
-    }
-
-    /// `None` while an attempt is under way, and if none is wanted.
-    pub(super) fn dials_at(&self, addresses: usize) -> Option<Time> {
-        let from = match self.gate {
-            Gate::Open { from, .. } | Gate::Alarm { from, .. } => from,
-            Gate::Stopped { .. } => return None,
-        };
-        if self.dialing.is_some() || self.successor().is_some() {
-            return None;
-        }
-        let Some(current) = self.current() else { return Some(from) };
-        let silent = current.silent.map(|silent| silent.since);
-        let is_away = current.address != self.home(addresses);
-        let goes_home = is_away.then(|| self.home_from.max(current.opened + HOME_AFTER));
-        let due = [silent, goes_home, self.rotation.poll_timeout()].into_iter().flatten().min()?;
-        Some(from.max(due))
     }
 
     /// The attempt, if it is still wanted.
@@ -216,7 +218,7 @@ impl Run {
     pub(super) fn note_life(&mut self, lived: Duration) {
         self.backoff.connected_for(lived);
         if lived >= self.backoff.settled_after {
-            self.tried = 0;
+            self.tried.clear();
         }
     }
 
@@ -241,75 +243,33 @@ impl Run {
         stays
     }
 
-    /// `lived` is how long the connection served; zero for an attempt.
-    pub(super) fn over(
-        &mut self,
-        ended: Ended,
-        lived: Duration,
-        turn: Turn,
-        away: Option<Away>,
-        now: Time,
-    ) {
-        self.note_life(lived);
-        if turn.is_elsewhere {
-            self.tried = self.tried.saturating_add(1);
-        }
-        self.address = turn.address;
+    pub(super) fn note_end(&mut self, ended: Ended) {
         self.last = Some(ended);
         if self.current().is_none()
             && let Some(dialing) = &mut self.dialing
         {
             dialing.is_wanted = true;
         }
-        // The other addresses may work, so the line waits only once all have failed.
-        let is_untried = turn.is_elsewhere && self.tried < turn.addresses;
-        let gate = self.gate_after(ended, lived, is_untried, away, now);
-        self.wait(gate);
     }
 
-    fn gate_after(
-        &mut self,
-        ended: Ended,
-        lived: Duration,
-        is_untried: bool,
-        away: Option<Away>,
-        now: Time,
-    ) -> Gate {
-        let after = Some(ended);
-        let is_lapsed = ended.cause().is_some_and(|cause| cause.is_lapsed_certificate());
-        if ended.retry() == Retry::Stop {
-            return Gate::Stopped { after: ended };
-        }
-        if let Some(Away { until, is_above_cap }) = away {
-            return match self.backoff.next() {
-                None => Gate::Stopped { after: ended },
-                Some(_) if is_above_cap => Gate::Alarm { from: until, after: ended },
-                Some(delay) => Gate::Open { from: until + delay, after },
-            };
-        }
-        let delay = match ended {
-            Ended::Closed(code) => self.backoff.after_close(code, lived),
-            Ended::Refused { status, retry_after, .. } => {
-                self.backoff.after_refusal(status, retry_after)
-            }
-            Ended::Failed(_) if is_lapsed && !is_untried => {
-                return match self.backoff.after_lapsed_certificate() {
-                    Some(delay) => Gate::Alarm { from: now + delay, after: ended },
-                    None => Gate::Stopped { after: ended },
-                };
-            }
-            Ended::Failed(_) if is_lapsed => self.backoff.next(),
-            Ended::Failed(cause) => self.backoff.after_error(cause.retry_delay()),
-        };
-        match delay {
-            Some(_) if is_untried => Gate::Open { from: now, after },
-            Some(delay) => Gate::Open { from: now + delay, after },
-            // A person should know, or the attempts are used up.
-            None => match self.backoff.rarely() {
-                Some(delay) => Gate::Alarm { from: now + delay, after: ended },
-                None => Gate::Stopped { after: ended },
-            },
-        }
+    pub(super) fn stop(&mut self, after: Ended) {
+        self.wait(Gate::Stopped { after });
+    }
+
+    /// `None`: the attempts are used up.
+    pub(super) fn wait_until(&mut self, from: Option<Time>, after: Ended) {
+        self.wait(match from {
+            Some(from) => Gate::Open { from, after: Some(after) },
+            None => Gate::Stopped { after },
+        });
+    }
+
+    /// A person should know.
+    pub(super) fn alarm(&mut self, from: Option<Time>, after: Ended) {
+        self.wait(match from {
+            Some(from) => Gate::Alarm { from, after },
+            None => Gate::Stopped { after },
+        });
     }
 
     /// The end of one connection must not shorten the wait for a successor, or undo a stop.
@@ -325,11 +285,10 @@ impl Run {
     }
 
     pub(super) fn go_on(&mut self, now: Time) {
-        if let Gate::Stopped { after } = self.gate {
-            self.backoff.reset();
-            self.tried = 0;
-            self.gate = Gate::Open { from: now, after: Some(after) };
-        }
+        self.backoff.reset();
+        self.tried.clear();
+        self.address = self.home;
+        self.gate = Gate::Open { from: now, after: self.last };
     }
 
     /// A certificate may be valid now.
@@ -341,10 +300,21 @@ impl Run {
         }
     }
 
-    /// In the order that the docs of [`State`] promise.
-    pub(super) fn state(&self) -> State {
+    pub(super) const fn stopped(&self) -> Option<Ended> {
+        match self.gate {
+            Gate::Stopped { after } => Some(after),
+            Gate::Open { .. } | Gate::Alarm { .. } => None,
+        }
+    }
+
+    /// In the order that the docs of [`State`] promise. `address` is where the line dials next, if
+    /// it needs a connection; `stopped` the fault because of which it dials nowhere.
+    pub(super) fn state(&self, address: Option<&Address>, stopped: Option<Ended>) -> State {
+        if let Some(after) = stopped {
+            return State::Stopped { after };
+        }
         let dialed = self.dialing.as_ref().map(|dialing| dialing.address);
-        let (until, after) = match self.gate {
+        let (mut until, mut after) = match self.gate {
             Gate::Stopped { after } => return State::Stopped { after },
             Gate::Alarm { from, after } if dialed.is_none() => {
                 return State::Alarm { until: from, after };
@@ -353,10 +323,20 @@ impl Run {
             Gate::Open { from, after } => (from, after),
         };
         let Some(current) = self.current() else {
-            return match (dialed, self.held) {
-                (Some(address), _) => State::Dialing { address, after: self.last },
-                (None, Some(until)) => State::Held { until, after },
-                (None, None) => State::Waiting { until, after },
+            if let Some(address) = address
+                && let Some(from) = address.from()
+                && from > until
+            {
+                until = from;
+                after = address.after();
+            }
+            return match (dialed, self.held, address) {
+                (Some(address), ..) => State::Dialing { address, after: self.last },
+                (None, Some(until), _) => State::Held { until, after },
+                (None, None, Some(&Address::Alarm { from, after })) => {
+                    State::Alarm { until: from, after }
+                }
+                (None, None, _) => State::Waiting { until, after },
             };
         };
         if let Some(silent) = current.silent {

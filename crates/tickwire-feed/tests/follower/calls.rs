@@ -357,8 +357,8 @@ fn each_address_is_tried_at_once_and_then_the_delays_count() {
         assert_eq!((dialed, desk.now), (address, Time::ZERO));
         desk.end(id, Ended::Failed(Cause::ConnectTimeout));
     }
-    // A server that accepts and drops is dialed again, but not in a tight loop.
-    for address in [0, 0, 0, 0] {
+    // Servers that accept and drop are dialed again in turn, but not in a tight loop.
+    for address in [0, 1, 2, 0] {
         let before = desk.now;
         let (id, dialed) = desk.dialed();
         assert_eq!(dialed, address);
@@ -425,16 +425,22 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
     let old = desk.next_subscribed();
     let (new, _) = desk.dialed();
     assert_eq!(desk.state(), State::Replacing);
-    let (stop, end) = (refused(401, None), Ended::Closed(1001));
+    let stop = refused(401, None);
+    let end = Ended::Closed(1001);
+    desk.end(new, stop);
+    // A wrong key is tried at one other address.
+    let (new, other) = desk.dialed();
+    assert_eq!((desk.state(), other), (State::Replacing, 1));
     desk.end(new, stop);
     assert_eq!(desk.state(), State::Stopped { after: stop });
+    assert_eq!(desk.follower.faults().collect::<Vec<_>>(), [Some(stop); 3]);
     assert_eq!(desk.data(old, 0, 7), Some(Verdict::Kept)); // followed to its end
     desk.end(old, end);
     desk.now = desk.now + 3600 * SECOND;
     assert_eq!(desk.all(), [Action::Restart { subscription: 0 }]);
     desk.follower.go_on(desk.now);
-    // The attempt turned the line, and the end of the older connection did not.
-    assert_eq!(desk.dialed().1, 1);
+    assert_eq!(desk.dialed().1, 0);
+    assert_eq!(desk.follower.faults().collect::<Vec<_>>(), [None; 3]);
 }
 
 #[test]
@@ -483,7 +489,7 @@ fn two_lines_come_back_to_different_servers() {
 }
 
 #[test]
-fn an_alarm_is_over_when_the_next_attempt_at_home_only_fails() {
+fn a_fault_of_an_address_is_over_when_the_next_attempt_there_only_fails() {
     let mut desk = Desk::set(&[Subscription::default()], |set| {
         set.addresses = 2;
     })
@@ -493,10 +499,13 @@ fn an_alarm_is_over_when_the_next_attempt_at_home_only_fails() {
     desk.next_subscribed(); // at the other address
     let (home, address) = desk.dialed();
     desk.end(home, refused(404, None));
-    assert!(address == 0 && matches!(desk.state(), State::Alarm { .. }));
+    // The line is well elsewhere, and the address has the fault.
+    assert_eq!((address, desk.state()), (0, State::Following));
+    assert_eq!(desk.follower.faults().next(), Some(Some(refused(404, None))));
     let (home, address) = desk.dialed();
     desk.end(home, refused(408, None));
     assert_eq!((address, desk.state()), (0, State::Following));
+    assert_eq!(desk.follower.faults().next(), Some(None));
 }
 
 #[test]
@@ -513,11 +522,12 @@ fn a_line_avoids_an_address_that_another_line_has_taken_meanwhile() {
     desk.follower.opened(second, desk.now, &mut desk.attempts);
     desk.end(second, Ended::Closed(1006));
     desk.end(first, Ended::Failed(Cause::ConnectTimeout));
-    let (first, _) = desk.dialed(); // address 1
-    desk.follower.opened(first, desk.now, &mut desk.attempts);
-    desk.all();
-    desk.hear(first, Incoming::Answer(Asked::Subscription(0)));
-    assert!(matches!(desk.next(), Action::Dial { line: 1, address: 2, .. }));
+    let dials = desk.all();
+    let [Action::Dial { line: 0, address: 1, .. }, Action::Dial { line: 1, address: 2, .. }] =
+        dials[..]
+    else {
+        panic!("{dials:?}")
+    };
 }
 
 #[test]

@@ -8,6 +8,7 @@ use tickwire_feed::{
 };
 use tickwire_parts::Backoff;
 
+mod addresses;
 mod silence;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,6 +25,8 @@ type Note = (ConnectionId, u64);
 #[derive(Clone, Copy)]
 enum Door {
     Opens,
+    /// And ends so after this time.
+    OpensFor(Duration, Ended),
     Fails(Ended),
 }
 
@@ -45,6 +48,7 @@ struct Link {
     line: usize,
     address: usize,
     opened: Time,
+    ends: Option<(Time, Ended)>,
     /// When the exchange heard of each topic first.
     since: Vec<Option<Time>>,
     /// The numbers of each topic over this connection.
@@ -140,8 +144,15 @@ impl World {
         }
     }
 
-    /// What the exchange sends now.
+    /// What the exchange sends and ends now.
     fn exchange(&mut self) {
+        for link in self.links.clone() {
+            if let Some((at, ended)) = link.ends
+                && at <= self.now
+            {
+                self.end(link.id, ended);
+            }
+        }
         let is_due = self.at().as_nanos() % self.interval.as_nanos() < TICK.as_nanos();
         for topic in 0..self.books.len() {
             for link in self.links.clone() {
@@ -170,11 +181,21 @@ impl World {
         self.poll();
     }
 
+    fn end(&mut self, id: ConnectionId, ended: Ended) {
+        self.links.retain(|link| link.id != id);
+        self.follower.ended(id, ended, self.now, &mut self.attempts);
+        self.poll();
+    }
+
     fn poll(&mut self) -> Time {
         loop {
             match self.follower.poll(self.now, &mut self.attempts) {
                 Action::Dial { connection, line, address, .. } => {
                     self.dials.push((self.now, line, address));
+                    let mut ends = None;
+                    if let Door::OpensFor(time, ended) = (self.door)(address, self.now) {
+                        ends = Some((self.now + time, ended));
+                    }
                     if let Door::Fails(ended) = (self.door)(address, self.now) {
                         self.follower.ended(connection, ended, self.now, &mut self.attempts);
                         continue;
@@ -184,6 +205,7 @@ impl World {
                         line,
                         address,
                         opened: self.now,
+                        ends,
                         since: vec![None; self.books.len()],
                         numbers: vec![0; self.books.len()],
                     });

@@ -74,11 +74,25 @@ struct Line {
     stopped: Option<String>,
     /// It waits for a minute from here on.
     alarm: Option<Ms>,
-    next_host: Option<usize>,
+    /// Where its last connection or attempt was, and whether that had a fault.
+    last_host: Option<(usize, bool)>,
     /// It was last shown as silent, and so may have turned already.
     silent: bool,
     /// Final codes in a row of connections that did not settle.
     finals: u32,
+}
+
+/// What is known of a host.
+#[derive(Clone, Default)]
+struct Host {
+    /// Nobody dials it for a minute from here on.
+    alarm: Option<Ms>,
+    /// It wants to be left alone until then, by its Retry-After or its close code.
+    waits: Ms,
+    /// Nobody dials it until somebody says go on, and why.
+    stopped: Option<String>,
+    /// The key was refused.
+    refuses_key: bool,
 }
 
 #[derive(Default)]
@@ -88,6 +102,7 @@ pub(crate) struct Oracle {
     streams: Vec<Seen>,
     talks: Vec<Talk>,
     lines: Vec<Line>,
+    hosts: Vec<Host>,
     dials: Vec<Ms>,
     /// A bit for each stream that the client wants, and when that changed.
     wanted: u64,
@@ -137,13 +152,29 @@ impl Oracle {
         self.holds("a Retry-After is kept", world.clock() >= self.away, at);
         let finals = self.lines[line].finals;
         let new = Line { finals, ..Line::default() };
-        let Line { stopped, alarm, next_host, .. } = std::mem::replace(&mut self.lines[line], new);
+        let Line { stopped, alarm, last_host, .. } = std::mem::replace(&mut self.lines[line], new);
+        self.hosts.resize_with(world.plan.hosts, Host::default);
+        let stopped = stopped.or_else(|| self.hosts[host].stopped.clone());
         self.holds("nobody dials until told", stopped.is_none(), || {
             format!("{stopped:?} {}", at())
         });
+        let alarm = alarm.max(self.hosts[host].alarm);
         let waited = alarm.is_none_or(|since| now - since >= 60 * SECOND);
         self.holds("after an alarm a line waits 60 s", waited, at);
-        let turned = next_host.is_none_or(|next| next == host || !alone);
+        // An address with an alarm is dialed after a minute or more.
+        let may_be = |host: &Host| {
+            host.stopped.is_none()
+                && host.waits < now
+                && host.alarm.is_none_or(|since| now - since >= 900 * SECOND)
+        };
+        let mut others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
+        let has_other = others.any(|(_, host)| may_be(host));
+        let turned = match last_host {
+            Some((last, true)) => last != host || !has_other,
+            Some((last, false)) => last == host || !may_be(&self.hosts[last]),
+            None => true,
+        };
+        let turned = turned || !alone;
         self.holds("a line turns to the next address", turned, at);
         let few = held.len() < 2 && held.iter().all(|&id| world.connections[id].open.is_some());
         self.holds("a line has few connections", few, at);
@@ -159,8 +190,7 @@ impl Oracle {
         self.held.retain(|&held| held != id);
         self.forgets(id, None);
         if self.talks[id].alone && self.lines.len() == 1 && !self.lines[0].silent {
-            let next = world.connections[id].host + usize::from(turns);
-            self.lines[0].next_host = Some(next % world.plan.hosts);
+            self.lines[0].last_host = Some((world.connections[id].host, turns));
         }
     }
 
@@ -174,6 +204,11 @@ impl Oracle {
     }
 
     pub(crate) fn go_on(&mut self) {
+        for host in &mut self.hosts {
+            host.stopped = None;
+            host.refuses_key = false;
+        }
+        self.lines.iter_mut().for_each(|line| line.last_host = None);
         for line in self.lines.iter_mut().filter(|line| line.stopped.is_some()) {
             *line = Line::default();
         }
@@ -234,14 +269,30 @@ impl Oracle {
             _ => {}
         }
         talk.wrong |= matches!(got, Got::LoginRefused | Got::Garbage);
+        self.hosts.resize_with(world.plan.hosts, Host::default);
+        let hosts = &mut self.hosts;
+        let host = world.connections[id].host;
+        let why = || Some(format!("{got:?} at {now} ms"));
         match got {
-            Got::Refused(401 | 407, _)
-            | Got::Refused(418, None)
-            | Got::BadCertificate
-            | Got::LoginRefused => {
-                lines[talk.line].stopped = Some(format!("{got:?} at {now} ms"));
+            Got::Open => {
+                hosts[host].alarm = None;
+                hosts[host].waits = 0;
             }
-            Got::Refused(403 | 404, _) | Got::Garbage => lines[talk.line].alarm = Some(now),
+            Got::Refused(408 | 500.., after) => {
+                let asked = asked(after, 0);
+                hosts[host].waits = now + asked + asked / 10 + MINUTE;
+            }
+            Got::Closed(1012 | 1013) => hosts[host].waits = now + MINUTE,
+            Got::Refused(407, _) | Got::Refused(418, None) => lines[talk.line].stopped = why(),
+            Got::BadCertificate => hosts[host].stopped = why(),
+            Got::Refused(401, _) | Got::LoginRefused => {
+                hosts[host].stopped = why();
+                hosts[host].refuses_key = true;
+                if hosts.iter().filter(|host| host.refuses_key).count() > 1 {
+                    hosts.iter_mut().for_each(|host| host.stopped = why());
+                }
+            }
+            Got::Refused(403 | 404, _) | Got::Garbage => hosts[host].alarm = Some(now),
             Got::Refused(418 | 429, Some(after))
                 if after.saturating_mul(1000) > self.rules.retry_after =>
             {
@@ -252,7 +303,7 @@ impl Oracle {
                 let line = &mut lines[talk.line];
                 line.finals = if lived < MINUTE { line.finals + 1 } else { 0 };
                 if lived == 0 || line.finals >= 3 {
-                    line.alarm = Some(now);
+                    hosts[host].alarm = Some(now);
                 }
             }
             _ => {}
@@ -266,7 +317,8 @@ impl Oracle {
             let at = || format!("{got:?} of {id} at {now} ms");
             self.holds("a connection is replaced before it is cut", !self.rules.calm, at);
             let is_silence = matches!(got, Got::PongTimeout | Got::Closed(1012 | 1013));
-            self.drops(world, id, is_silence || world.connections[id].open.is_none());
+            let is_attempt = world.connections[id].open.is_none();
+            self.drops(world, id, is_silence || is_attempt || lived < MINUTE);
         }
     }
 
@@ -382,7 +434,8 @@ impl Oracle {
     /// To be asked after each step of the client.
     pub(crate) fn looks(&mut self, world: &World, states: &[State]) {
         let now = world.now;
-        if !self.held.is_empty() || self.lines.iter().any(|line| line.stopped.is_some()) {
+        let is_stopped = |state: &State| matches!(state, State::Stopped { .. });
+        if !self.held.is_empty() || states.iter().any(is_stopped) {
             self.busy = now;
         }
         self.busy = self.busy.max(world.when(self.away.max(self.waits)));
@@ -433,9 +486,15 @@ impl Oracle {
         let ready = oldest.is_some_and(|id| self.is_ready(world, id));
         let logged_in = oldest.is_some_and(|id| self.talks[id].logged_in);
         let Line { stopped, alarm, .. } = &self.lines[line];
+        let alarm = alarm.or_else(|| self.hosts.iter().find_map(|host| host.alarm));
+        let mut hosts = self.hosts.iter();
+        let stopped =
+            stopped.is_some() || hosts.len() > 0 && hosts.all(|host| host.stopped.is_some());
+        // With company a line waits for its own address, and takes none where another line is.
+        let own = self.hosts.iter().any(|host| host.stopped.is_some()) && self.lines.len() > 1;
         let true_ = match state {
-            State::Stopped { .. } => stopped.is_some(),
-            _ if stopped.is_some() => false,
+            State::Stopped { .. } => stopped || own,
+            _ if stopped => false,
             State::Alarm { .. } => alarm.is_some(),
             State::Held { .. } | State::Waiting { .. } => held.is_empty(),
             State::Silent { .. } => oldest.is_some(),

@@ -147,11 +147,11 @@ fn a_ban_is_obeyed_by_all_lines_and_one_goes_first() {
     for (headers, seconds) in RETRY_AFTER {
         let end = refused(429, headers);
         let mut desk = Desk::with_lines(settings(), trades(), 3);
+        desk.answer = Box::new(move |_| Some(end));
+        let from = desk.now;
         for id in desk.open.clone() {
             desk.end(id, Cause::Cut);
         }
-        desk.answer = Box::new(move |_| Some(end));
-        let from = desk.now;
         while desk.dials.len() == 3 {
             desk.now = desk.poll();
             desk.poll();

@@ -1,0 +1,159 @@
+//! One of two addresses is at fault, in each way, and the other one is well.
+use super::*;
+use tickwire::{RecvError, Retry};
+use tickwire_feed::{Cause, Text};
+
+fn refused(status: u16) -> Ended {
+    Ended::Refused { status, retry_after: None, text: Text::default() }
+}
+
+/// What is wrong with an attempt at the address, or with each connection to it after a second.
+fn doors() -> Vec<Door> {
+    let fails = [
+        refused(401),
+        refused(403),
+        refused(404),
+        refused(500),
+        Cause::Handshake(Retry::Alarm).into(),
+        Cause::CertificateRefused.into(),
+        Cause::CertificateExpired.into(),
+        Cause::Tls(Retry::Alarm).into(),
+        Cause::ConnectionRefused.into(),
+        Cause::Unreachable.into(),
+    ];
+    let ends = [
+        Ended::Closed(1000),
+        Ended::Closed(1006),
+        Ended::Closed(1008),
+        Ended::Closed(1011),
+        RecvError::UnexpectedEof.into(),
+        Cause::Protocol.into(),
+        Cause::Wrong(Retry::Alarm).into(),
+    ];
+    let fails = fails.map(Door::Fails);
+    let ends = ends.map(|ended| Door::OpensFor(SECOND, ended));
+    [&fails[..], &ends[..]].concat()
+}
+
+/// `Backoff::trading`.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+/// The most dials in any five minutes.
+fn worst(dials: &[(Time, usize, usize)]) -> usize {
+    let within = |(from, ..): &(Time, usize, usize)| {
+        dials.iter().filter(|(at, ..)| *at >= *from && *at - *from < 5 * MINUTE).count()
+    };
+    dials.iter().map(within).max().unwrap()
+}
+
+/// The connection has lived for two minutes when its server goes wrong.
+#[test]
+fn one_of_two_addresses_at_fault_costs_two_first_delays() {
+    for (n, door) in doors().into_iter().enumerate() {
+        for own in [true, false] {
+            let mut world = World::new(Settings { addresses: 2, ..settings() }, 1, &[trades()]);
+            world.interval = TICK;
+            let bad = usize::from(!own);
+            world.door = Box::new(move |address, now| match now {
+                Time::ZERO => Door::OpensFor(2 * MINUTE, Ended::Closed(1001)),
+                _ if address == bad => door,
+                _ => Door::Opens,
+            });
+            world.run(13 * MINUTE); // with an attempt at home
+            let dark = world.dark(0, Time::ZERO + SECOND);
+            // The exchange is asked once in a `TICK`, and then has the next number.
+            assert!(dark <= 2 * FIRST_DELAY + 3 * TICK, "{n}, own {own}: {dark:?}");
+            assert!(worst(&world.dials) <= 6, "{n}: {:?}", world.dials);
+            assert_eq!(world.state(0), State::Following);
+            let faults: Vec<_> = world.follower.faults().collect();
+            assert_eq!(faults[1 - bad], None);
+        }
+    }
+}
+
+#[test]
+fn an_address_that_is_at_fault_from_the_start_delays_nothing() {
+    for (n, door) in doors().into_iter().enumerate() {
+        let mut world = World::new(Settings { addresses: 2, ..settings() }, 1, &[trades()]);
+        world.interval = TICK;
+        world.door = Box::new(move |address, _| if address == 0 { door } else { Door::Opens });
+        world.run(13 * MINUTE);
+        let dark = world.dark(0, Time::ZERO + SECOND);
+        assert!(dark <= 2 * FIRST_DELAY + 3 * TICK, "{n}: {dark:?}");
+        assert!(worst(&world.dials) <= 6, "{n}: {:?}", world.dials);
+    }
+}
+
+/// Both addresses do the same: the pace is the line's.
+#[test]
+fn two_addresses_at_fault_are_dialed_at_the_pace_of_one() {
+    for (n, door) in doors().into_iter().enumerate() {
+        let dials = [1, 2, 8].map(|addresses| {
+            let mut world = World::new(Settings { addresses, ..settings() }, 1, &[trades()]);
+            world.door = Box::new(move |_, _| door);
+            world.run(20 * MINUTE);
+            worst(&world.dials)
+        });
+        assert!(dials.iter().all(|dials| *dials <= 110), "{n}: {dials:?}");
+        assert!(dials[2] <= dials[0] + 14, "{n}: {dials:?}");
+    }
+}
+
+/// A wrong key is one wrong login more, and then all stop; so does a ban by 403.
+#[test]
+fn a_refused_key_is_tried_at_one_other_address() {
+    for (status, is_stopped) in [(401, true), (403, false)] {
+        let mut world = World::new(Settings { addresses: 4, ..settings() }, 2, &[trades()]);
+        world.door = Box::new(move |_, _| Door::Fails(refused(status)));
+        world.run(30 * SECOND);
+        assert!(world.dials.len() <= 4, "{:?}", world.dials);
+        assert_eq!(matches!(world.state(0), State::Stopped { .. }), is_stopped);
+        assert_eq!(matches!(world.state(0), State::Alarm { .. }), !is_stopped);
+        world.door = Box::new(|_, _| Door::Opens);
+        world.follower.go_on(world.now);
+        world.run(2 * MINUTE);
+        assert_eq!(world.links.len(), 2);
+    }
+}
+
+/// One bad frame, or a message above a limit.
+#[test]
+fn a_bad_frame_after_a_settled_life_is_as_a_close() {
+    for addresses in [1, 2] {
+        let mut world = World::new(Settings { addresses, ..settings() }, 1, &[trades()]);
+        world.interval = TICK;
+        world.door = Box::new(|_, now| match now {
+            Time::ZERO => Door::OpensFor(2 * MINUTE, Cause::Protocol.into()),
+            _ => Door::Opens,
+        });
+        world.run(5 * MINUTE);
+        let dark = world.dark(0, Time::ZERO + SECOND);
+        assert!(dark <= FIRST_DELAY + 3 * TICK, "{dark:?}");
+    }
+    // Soon after opening it is an alarm, as before.
+    let mut world = World::new(settings(), 1, &[trades()]);
+    world.door = Box::new(|_, _| Door::OpensFor(SECOND, Cause::Protocol.into()));
+    world.run(30 * SECOND);
+    assert!(matches!(world.state(0), State::Alarm { .. }));
+}
+
+/// Two lines, and both servers go wrong in turn: nobody waits beside an address that may be dialed.
+#[test]
+fn a_line_in_company_keeps_to_its_own_address() {
+    let mut world = World::new(Settings { addresses: 2, ..settings() }, 2, &[trades()]);
+    let frozen = Door::Fails(Cause::HandshakeTimeout.into());
+    world.door = Box::new(move |address, now| match (address, now - Time::ZERO) {
+        (0, Duration::ZERO) => Door::OpensFor(2 * MINUTE, RecvError::PongTimeout.into()),
+        (0, at) if at < 30 * MINUTE => frozen,
+        _ => Door::Opens,
+    });
+    world.run(20 * MINUTE);
+    let second = world.dials.iter().filter(|(_, line, _)| *line == 0);
+    assert!(second.clone().all(|(.., address)| *address == 0) && second.count() > 10);
+    // Its own server ends the other line's connection too.
+    let id = world.links[0].id;
+    world.end(id, Ended::Closed(1012));
+    world.door = Box::new(move |address, _| if address == 1 { frozen } else { Door::Opens });
+    world.run(SECOND);
+    assert_eq!(world.links.len(), 1);
+}
