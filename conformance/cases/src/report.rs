@@ -431,7 +431,8 @@ fn by_rule<'a>(
 
 /// The numbers of rows, and the reason of all of them, or of the first.
 fn with_reason(rows: &[&Row], numbers: &str) -> String {
-    let reason = |row: &Row| row.words().1.to_owned();
+    // The rule stands before it.
+    let reason = |row: &Row| row.words().1.replace(&format!(" ({})", row.section), "");
     match rows {
         [] => String::new(),
         [row] => format!("{numbers} {}: {}", row.title, reason(row)),

@@ -172,8 +172,12 @@ fn notes_of_one_rule_share_a_line_of_the_terminal() {
     let numbers = format!("RFC 6455 8.1 {} .. {} (8 cases)", first.case, last.case);
     assert_eq!(notes(&report), [format!("  note {numbers}: a")]);
     let such = format!(", such as {} {}", first.case, first.title);
-    report.rows[7].verdict = Verdict::Note { why: "b".to_owned() };
+    report.rows[7].verdict = Verdict::Note { why: "b (RFC 6455 8.1)".to_owned() };
     assert_eq!(notes(&report), [format!("  note {numbers}{such}: a")]);
+    // Its section stands there once.
+    report.rows.drain(..7);
+    let row = &report.rows[0];
+    assert_eq!(notes(&report), [format!("  note RFC 6455 8.1 {} {}: b", row.case, row.title)]);
 }
 
 /// Each has its number, for a file of known failures.
