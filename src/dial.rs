@@ -4,8 +4,8 @@ pub(crate) mod proxy;
 mod tests;
 
 use crate::{
-    drive::Error,
-    proto::{handshake::client::Request, url::Target},
+    drive::{Error, retry_of},
+    proto::{code::Retry, handshake::client::Request, url::Target},
     socket::AsSocket,
     tls,
 };
@@ -198,8 +198,11 @@ impl Attempts<'_> {
             let separator = if text.is_empty() { "" } else { "; " };
             format!("{text}{separator}{error}, dialing {to}")
         });
-        match failures.pop() {
-            // `text` has all errors; the last gives the kind and the source.
+        // `text` has all errors. The last that another attempt may mend gives the kind and the
+        // source: a fault of one address must not keep a client from the others.
+        let passes = |(_, error): &(_, io::Error)| retry_of(error.kind()) == Retry::BackOff;
+        let passing = failures.iter().rposition(passes).map(|at| failures.swap_remove(at));
+        match passing.or_else(|| failures.pop()) {
             Some((_, error)) => failed(text, error),
             // No attempt has begun: the lookup took the whole time, or the name has no address.
             None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),
@@ -227,7 +230,7 @@ fn failed(text: String, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Connecting { text, source })
 }
 
-/// `text` names what failed; `source` is the error of the lookup or of the last attempt.
+/// `text` names what failed; `source` is the error of the lookup or of an attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 struct Connecting {

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
     vec,
 };
+use tickwire_dial::Failure;
 
 /// Connects to a `ws` URL or, with the feature `rustls`, to a `wss` URL. TCP_NODELAY is on. For
 /// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
@@ -142,9 +143,9 @@ impl Dial<'_> {
         mut attempts: Attempts<'_>,
         began: Instant,
     ) -> io::Result<TcpStream> {
-        let next = |now, failed: Option<(SocketAddr, io::Error)>| {
-            if let Some((to, error)) = failed {
-                attempts.race.failed(to, error);
+        let next = |now, failed: Option<(SocketAddr, Failure)>| {
+            if let Some((to, failure)) = failed {
+                attempts.race.failed(to, failure.into_error(to));
             }
             attempts.next(now)
         };

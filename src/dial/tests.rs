@@ -68,6 +68,40 @@ fn the_error_names_each_address_and_why_it_failed() {
     }
 }
 
+/// The hook fails, which is for a person to mend, before or behind an address that refused, which
+/// passes.
+#[test]
+fn of_several_failures_the_one_that_passes_gives_the_kind_and_the_source() {
+    let closed = || TcpListener::bind(HERE).unwrap().local_addr().unwrap();
+    let request = request();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    for (wrong, kind) in [
+        ([0, 1], io::ErrorKind::PermissionDenied),
+        ([1, 2], io::ErrorKind::ConnectionRefused),
+        ([0, 2], io::ErrorKind::ConnectionRefused),
+    ] {
+        let count = Mutex::new(0..);
+        let dial = Dial::new(&request).prepare(|_| {
+            match wrong.contains(&count.lock().unwrap().next().unwrap()) {
+                true => Err(io::ErrorKind::PermissionDenied.into()),
+                false => Ok(()),
+            }
+        });
+        let found = [closed(), closed()];
+        let attempts =
+            || dial.attempts(dial.target(), Ok(found.into_iter()), Duration::MAX).unwrap();
+        let blocking = dial.blocking_tcp_to_any(attempts(), Instant::now()).unwrap_err();
+        *count.lock().unwrap() = 0..;
+        let tokio = dial.tcp_to_any(attempts(), ::tokio::time::Instant::now());
+        for error in [blocking, runtime.block_on(tokio).unwrap_err()] {
+            assert_eq!(error.kind(), kind, "{error}");
+            let source = std::error::Error::source(&error).unwrap();
+            assert_eq!(source.downcast_ref::<io::Error>().unwrap().kind(), kind);
+            assert!(found.iter().all(|to| error.to_string().contains(&format!("dialing {to}"))));
+        }
+    }
+}
+
 #[test]
 fn attempts_that_are_late_are_named_and_no_other_begins() {
     let request = request();

@@ -32,9 +32,11 @@ pub enum Error {
     /// failed. Before the connection is open, a TLS stream that ends without a close_notify gives
     /// this error, of the kind `UnexpectedEof`. On an open connection, a missing close_notify gives
     /// [`RecvError::UnexpectedEof`], like the end of a stream without TLS. If connecting failed,
-    /// the error names each address that was dialed, and its source is the error of the last
-    /// attempt. If a lookup failed, the error names the host and port, and its source is the error
-    /// of the lookup.
+    /// the error names each address that was dialed. Its kind and its source are those of the last
+    /// attempt that another may mend, or else of the last. An address to which a firewall or a
+    /// routing rule forbids the way has the kind `HostUnreachable`, whatever the system calls it.
+    /// If a lookup failed, the error names the host and port, and its source is the error of the
+    /// lookup.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended; or
@@ -106,7 +108,7 @@ impl Error {
     /// |---|---|
     /// | [`Retry::BackOff`] | the network failed, the peer was silent or slow, or the server had an overload or a temporary fault: 408, 425, 429, and 5xx except 501 and 505 |
     /// | [`Retry::Stop`] | another attempt does harm or cannot succeed: 401, 407, 418, credentials that a SOCKS5 proxy refuses, a certificate that either end refuses, a bad URL or header, `wss` without TLS |
-    /// | [`Retry::Alarm`] | all others: other statuses (403, 404), violations by the peer, a server's certificate that has expired or is not valid yet, other faults of TLS, and the I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported`, after which an address, an option or a permission has to change |
+    /// | [`Retry::Alarm`] | all others: other statuses (403, 404), violations by the peer, a server's certificate that has expired or is not valid yet, other faults of TLS, and the I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported`, after which an address, an option or a permission has to change. (A way that is forbidden is `HostUnreachable`, and passes: see [`Io`](Self::Io)) |
     ///
     /// [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send) give [`Retry::Alarm`] too, but
     /// this connection goes on: don't dial. [`SendError::Closed`] gives [`Retry::BackOff`], which
@@ -121,14 +123,7 @@ impl Error {
             Self::Recv(error) => {
                 alarm_if(error.close_code().is_some() && *error != RecvError::DataTimeout)
             }
-            // `Unsupported` includes a socket option that the operating system lacks.
-            Self::Io(error) => alarm_if(matches!(
-                error.kind(),
-                ErrorKind::InvalidInput
-                    | ErrorKind::InvalidData
-                    | ErrorKind::PermissionDenied
-                    | ErrorKind::Unsupported
-            )),
+            Self::Io(error) => retry_of(error.kind()),
             #[cfg(feature = "rustls")]
             Self::Tls(error) => match error.certificate() {
                 Some(BadCertificate::Expired | BadCertificate::NotYetValid) => Retry::Alarm,
@@ -157,6 +152,18 @@ impl Error {
             _ => None,
         };
         (self.retry() == Retry::BackOff).then_some(asked.unwrap_or_default())
+    }
+}
+
+/// Of an I/O error. connect(2) fails with other kinds: see [`tickwire_dial::Failure`].
+pub(crate) fn retry_of(kind: ErrorKind) -> Retry {
+    match kind {
+        ErrorKind::InvalidInput
+        | ErrorKind::InvalidData
+        | ErrorKind::PermissionDenied
+        // Includes a socket option that the operating system lacks.
+        | ErrorKind::Unsupported => Retry::Alarm,
+        _ => Retry::BackOff,
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) mod task;
 pub(crate) mod wakers;
 
 pub(crate) use self::core::{Core, Ready, Socket, Want, Whole};
-pub(crate) use error::Error;
+pub(crate) use error::{Error, retry_of};
 pub(crate) use handshake::{Incoming, client};
 pub(crate) use io::{Io, Output, Source, Timed};
 pub(crate) use received::Received;

@@ -12,7 +12,7 @@ use ::tokio::{
 };
 use core::future::poll_fn;
 use std::{boxed::Box, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration, vec::Vec};
-use tickwire_dial::Step;
+use tickwire_dial::{Failure, Step};
 
 /// Connects to a `ws` URL or, with the feature `rustls`, to a `wss` URL. TCP_NODELAY is on. For
 /// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
@@ -216,7 +216,8 @@ impl Dial<'_> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_nodelay(true)?;
         self.prepare_socket(&socket)?;
-        socket.connect(address).await
+        let connected = socket.connect(address).await;
+        connected.map_err(|error| Failure::Connect(error).into_error(address))
     }
 }
 

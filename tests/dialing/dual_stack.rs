@@ -4,13 +4,13 @@
 //!
 //! It runs in a network namespace and a mount namespace of its own, where one end of a veth pair
 //! drops all IPv6, and /etc/hosts has the name.
-use crate::support::namespaces::{ends_in_time, not_permitted, run, run_apart, try_run};
 use std::{
     env, fs,
     net::TcpListener,
     thread,
     time::{Duration, Instant},
 };
+use testkit::namespaces::{ends_in_time, not_permitted, run, run_apart, try_run};
 use tickwire::{Config, Dial, blocking, handshake::client::Request};
 
 const TEST: &str = "dual_stack::a_dead_ipv6_address_costs_its_head_start_only";

@@ -9,6 +9,8 @@ mod attempts;
 mod connectors;
 #[cfg(all(feature = "tokio", target_os = "linux", not(miri)))]
 mod dual_stack;
+#[cfg(all(feature = "tokio", target_os = "linux", not(miri)))]
+mod forbidden;
 #[cfg(all(feature = "std", not(miri)))]
 mod prepared_sockets;
 #[cfg(all(feature = "tokio", not(miri)))]

@@ -22,8 +22,6 @@ pub(crate) mod harness;
 pub(crate) mod heads;
 #[cfg(feature = "rustls")]
 pub(crate) mod hostile;
-#[cfg(target_os = "linux")]
-pub(crate) mod namespaces;
 #[cfg(all(feature = "std", not(miri)))]
 pub(crate) mod opening;
 #[cfg(feature = "tokio")]

@@ -10,9 +10,6 @@
 //!
 //! Three processes in a namespace each: `near` holds the connections under test, `far` their peers,
 //! and `router` forwards between them until it is told not to, which drops packets without a word.
-use crate::support::namespaces::{
-    FAILED, again, ends_in_time, not_permitted, run, run_apart, try_run,
-};
 use std::{
     env,
     io::{self, BufRead, BufReader, Lines, Read, Write},
@@ -22,6 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::namespaces::{FAILED, again, ends_in_time, not_permitted, run, run_apart, try_run};
 use tickwire::{
     Config, Error, Event, Heartbeat, Message, RecvError, blocking, handshake::client::Request,
     tokio as adapter,

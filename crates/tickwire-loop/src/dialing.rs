@@ -16,10 +16,10 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream},
 };
 use tickwire::{
-    Connection, Error, SystemEntropy,
+    Connection, Error, Retry, SystemEntropy,
     handshake::{HandshakeError, Progress, client::Handshake},
 };
-use tickwire_dial::{Race, Step};
+use tickwire_dial::{Failure, Race, Step};
 
 impl<T> Inner<T> {
     pub(crate) fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
@@ -127,7 +127,7 @@ impl<T> Inner<T> {
                     return self.begin_handshake(handle, dialing, connected);
                 }
                 Err(error) => {
-                    race.failed(*to, error);
+                    race.failed(*to, Failure::Connect(error).into_error(*to));
                     dialing.attempts.swap_remove(at); // now the attempt that was last is at `at`
                 }
             }
@@ -149,11 +149,11 @@ impl<T> Inner<T> {
                     let begun = begin_connect(to, &dialing.dial).and_then(|stream| {
                         let token = Token::Slot(handle.at);
                         let stamps = dialing.dial.stamps_reads;
-                        self.system.adopt(stream, token, stamps)
+                        self.system.adopt(stream, token, stamps).map_err(Failure::Prepare)
                     });
                     match begun {
                         Ok(stream) => dialing.attempts.push((to, stream)),
-                        Err(error) => race.failed(to, error),
+                        Err(failure) => race.failed(to, failure.into_error(to)),
                     }
                 }
             }
@@ -226,16 +226,20 @@ impl<T> Inner<T> {
     }
 }
 
-fn begin_connect(to: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
+fn begin_connect(to: SocketAddr, dial: &Dial) -> Result<TcpStream, Failure> {
+    let socket = prepared(to, dial).map_err(Failure::Prepare)?;
+    match fault("connect").and_then(|()| socket.connect(&to.into())) {
+        Err(error) if !is_under_way(&error) => Err(Failure::Connect(error)),
+        _ => Ok(socket.into()),
+    }
+}
+
+fn prepared(to: SocketAddr, dial: &Dial) -> io::Result<Socket> {
     fault("socket")?;
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     dial.hook.call(&socket)?;
-    fault("connect")?;
     socket.set_nonblocking(true)?; // after the hook, which may have changed the mode
-    match socket.connect(&to.into()) {
-        Err(error) if !is_under_way(&error) => Err(error),
-        _ => Ok(socket.into()),
-    }
+    Ok(socket)
 }
 
 /// Windows returns `WOULDBLOCK`.
@@ -243,8 +247,8 @@ fn is_under_way(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
 }
 
-/// With the texts of all failures, and the kind of the last. A failure at port 0 is a failed
-/// lookup.
+/// With the texts of all failures, and the kind of the last that another attempt may mend. At port 0
+/// a lookup has failed.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
     let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {
@@ -252,8 +256,10 @@ fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
         _ => format!("{error}, dialing {to}"),
     };
     let texts: Vec<_> = failures.iter().map(text).collect();
-    match failures.last() {
-        Some((_, error)) => io::Error::new(error.kind(), texts.join("; ")),
+    let mut kinds = failures.iter().rev().map(|(_, error)| error.kind());
+    let passing = kinds.clone().find(|kind| Error::Io((*kind).into()).retry() == Retry::BackOff);
+    match passing.or_else(|| kinds.next()) {
+        Some(kind) => io::Error::new(kind, texts.join("; ")),
         None => named(ErrorKind::NotFound.into(), "resolving", host),
     }
 }

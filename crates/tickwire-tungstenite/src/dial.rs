@@ -10,7 +10,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
-use tickwire_dial::{Race, Step};
+use tickwire_dial::{Failure, Race, Step};
 
 /// How long an attempt runs before the next begins, as in `tickwire::Dial`, and as RFC 8305 §5
 /// recommends.
@@ -29,8 +29,8 @@ fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
 pub(crate) fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut race = Race::new(addresses, DELAY);
     let began = Instant::now();
-    let next = |now, failed: Option<(SocketAddr, io::Error)>| {
-        if let Some((to, error)) = failed {
+    let next = |now, failed: Option<(SocketAddr, Failure)>| {
+        if let Some((to, Failure::Prepare(error) | Failure::Connect(error))) = failed {
             race.failed(to, error);
         }
         next(&mut race, now)

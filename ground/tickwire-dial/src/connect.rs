@@ -1,32 +1,88 @@
 use crate::Step;
 use alloc::vec::Vec;
-use core::{net::SocketAddr, time::Duration};
+use core::{fmt, net::SocketAddr, time::Duration};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, ioctl_fionbio},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use std::{io, net::TcpStream};
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+    net::TcpStream,
+};
+
+/// Why an attempt to connect has failed, by the operation that failed. Needs the feature
+/// `blocking`.
+#[derive(Debug)]
+pub enum Failure {
+    /// There was no socket, or the hook that prepares it returned an error.
+    Prepare(io::Error),
+    /// connect(2) returned an error, at once or later.
+    Connect(io::Error),
+}
+
+impl Failure {
+    /// The error of the attempt to connect to `to`, with a kind that tells whether the way to the
+    /// address or the program is at fault.
+    ///
+    /// After connect(2), `PermissionDenied` and `InvalidInput` become `HostUnreachable`, with the
+    /// system's error as the source. EACCES and EPERM say that a firewall, a routing rule, or a VPN
+    /// that connects again, forbids the way; EINVAL that the way leads into a black hole. All of
+    /// them pass without a change of the program. EINVAL stays `InvalidInput` for a link-local IPv6
+    /// address without a zone.
+    pub fn into_error(self, to: SocketAddr) -> io::Error {
+        let error = match self {
+            Self::Prepare(error) => return error,
+            Self::Connect(error) => error,
+        };
+        let needs_zone = matches!(to, SocketAddr::V6(to) if to.ip().is_unicast_link_local() && to.scope_id() == 0);
+        match error.kind() {
+            ErrorKind::InvalidInput if needs_zone => error,
+            ErrorKind::InvalidInput | ErrorKind::PermissionDenied => {
+                io::Error::new(ErrorKind::HostUnreachable, NoWay(error))
+            }
+            _ => error,
+        }
+    }
+}
+
+/// Shows and has as its source the system's error.
+#[derive(Debug)]
+struct NoWay(io::Error);
+
+impl fmt::Display for NoWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for NoWay {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 /// Connects from a thread. `next`, usually a [`Race`](crate::Race), decides which addresses to try,
 /// and when. Closes all attempts except the first that connects. Needs the feature `blocking`.
 ///
 /// `next` gets the time from `elapsed`. If an attempt has failed since the last call, `next` also
-/// gets the address and the error of this attempt. `next` returns what to do now. `prepare` gets
-/// each socket before the socket connects. If `prepare` returns an error, the attempt has failed.
+/// gets the address of this attempt, and why it failed. `next` returns what to do now. `prepare`
+/// gets each socket before the socket connects. If `prepare` returns an error, the attempt has
+/// failed.
 ///
 /// ```
 /// use std::{io, net::TcpListener, time::{Duration, Instant}};
-/// use tickwire_dial::{Race, connect};
+/// use tickwire_dial::{Failure, Race, connect};
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let open = listener.local_addr()?;
 /// let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
 /// let mut race = Race::<io::Error>::new([closed, open], Duration::from_millis(250));
 /// let began = Instant::now();
-/// let next = |now, failed: Option<_>| {
-///     if let Some((address, error)) = failed {
-///         race.failed(address, error);
+/// let next = |now, failed: Option<(_, Failure)>| {
+///     if let Some((address, failure)) = failed {
+///         race.failed(address, failure.into_error(address));
 ///     }
 ///     race.next(now).ok_or_else(|| io::ErrorKind::HostUnreachable.into())
 /// };
@@ -40,7 +96,7 @@ use std::{io, net::TcpStream};
 /// The errors of `next` and of poll(2).
 pub fn connect(
     elapsed: impl Fn() -> Duration,
-    mut next: impl FnMut(Duration, Option<(SocketAddr, io::Error)>) -> io::Result<Step>,
+    mut next: impl FnMut(Duration, Option<(SocketAddr, Failure)>) -> io::Result<Step>,
     prepare: impl Fn(&Socket) -> io::Result<()>,
 ) -> io::Result<TcpStream> {
     let mut under_way: Vec<(SocketAddr, Socket)> = Vec::new();
@@ -50,7 +106,7 @@ pub fn connect(
             Step::Connect(to) => {
                 match begin(to, &prepare) {
                     Ok(socket) => under_way.push((to, socket)),
-                    Err(error) => failed = Some((to, error)),
+                    Err(failure) => failed = Some((to, failure)),
                 }
                 continue;
             }
@@ -64,17 +120,13 @@ pub fn connect(
                 ioctl_fionbio(&socket, false)?; // the caller's thread blocks from now on
                 return Ok(socket.into());
             }
-            Err(error) => failed = Some((to, error)),
+            Err(error) => failed = Some((to, Failure::Connect(error))),
         }
     }
 }
 
-fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    prepare(&socket)?;
-    // After `prepare`, which could make the socket block again. By `ioctl`, because under WASI the
-    // `fcntl` of `Socket::set_nonblocking` fails.
-    ioctl_fionbio(&socket, true)?;
+fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> Result<Socket, Failure> {
+    let socket = prepared(to, prepare).map_err(Failure::Prepare)?;
     match socket.connect(&to.into()) {
         // INPROGRESS on Unix, WOULDBLOCK on Windows, for a connect that has begun.
         Err(error)
@@ -83,10 +135,19 @@ fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Res
                 Some(Errno::INPROGRESS | Errno::WOULDBLOCK)
             ) =>
         {
-            Err(error)
+            Err(Failure::Connect(error))
         }
         _ => Ok(socket),
     }
+}
+
+fn prepared(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    prepare(&socket)?;
+    // After `prepare`, which could make the socket block again. By `ioctl`, because under WASI the
+    // `fcntl` of `Socket::set_nonblocking` fails.
+    ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
 /// The index of an attempt that has ended. `None` after `timeout` or a signal. Without a `timeout`,

@@ -18,7 +18,7 @@ mod race;
 mod socks5;
 
 #[cfg(feature = "blocking")]
-pub use connect::connect;
+pub use connect::{Failure, connect};
 pub use network::{BadNetwork, Network};
 pub use no_proxy::is_bypassed;
 pub use race::{Race, Step};

@@ -3,6 +3,8 @@
 
 pub mod alloc;
 pub mod frames;
+#[cfg(target_os = "linux")]
+pub mod namespaces;
 mod random;
 #[cfg(target_os = "linux")]
 pub mod sigpipe;

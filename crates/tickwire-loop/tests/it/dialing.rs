@@ -1,7 +1,7 @@
 //! Dialing: by name and by address, past dead addresses, and what comes of failures.
 use crate::common::{Running, echo, next, say, telling};
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
@@ -108,6 +108,26 @@ fn the_error_names_every_address_that_was_dialed() {
     dial(&client, 4, Dial::to("ws://name.invalid/").unwrap());
     let error = next(&told);
     assert!(error.starts_with("4 failed: ") && error.contains("name.invalid"), "{error}");
+}
+
+/// The hook fails, which is for a person to mend, after an address that refused, which passes.
+#[test]
+fn of_several_failures_the_one_that_passes_says_what_to_do() {
+    let (client, told) = telling(Door::new(Config::default()), |_, event| match event {
+        Event::Closed { end: End::Failed(error), .. } => Some(format!("{:?}", error.retry())),
+        _ => None,
+    });
+    for (wrong, retry) in [([0, 1], "Alarm"), ([1, 2], "BackOff"), ([0, 2], "BackOff")] {
+        let count = AtomicUsize::new(0);
+        let to = url(dead()).addresses([dead(), dead()]).prepare(move |_| {
+            match wrong.contains(&count.fetch_add(1, Ordering::Relaxed)) {
+                true => Err(ErrorKind::PermissionDenied.into()),
+                false => Ok(()),
+            }
+        });
+        dial(&client, 0, to);
+        assert_eq!(next(&told), retry, "{wrong:?}");
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod doors;
 mod dormant;
 mod draining;
 mod fairness;
+#[cfg(target_os = "linux")]
+mod forbidden;
 mod health;
 mod limits;
 mod messages;
