@@ -32,6 +32,10 @@ pub enum UrlError {
     /// The host is neither a name, nor an IPv4 address, nor an IPv6 address in brackets.
     #[error("host of the URL is malformed")]
     BadHost,
+    /// The zone of an IPv6 address is malformed, or is not behind `%25` as in `[fe80::1%25eth0]`
+    /// (RFC 6874 §2). RFC 3986 §2.1 forbids a `%` alone.
+    #[error("zone of an IPv6 address is malformed: write it as in [fe80::1%25eth0]")]
+    BadZone,
     /// The host is percent-encoded. No resolver decodes names, so write the name itself.
     #[error("host of the URL is percent-encoded: write the name itself")]
     EncodedHost,
@@ -65,8 +69,8 @@ pub enum UrlError {
 
 __debug_error! {
     UrlError:
-    NoScheme, HttpScheme, UnknownScheme, EmptyHost, BadHost, EncodedHost, NonAsciiHost, BadPort,
-    Fragment, BadUserinfo, IllegalCharacter, NotProxy, TooLong,
+    NoScheme, HttpScheme, UnknownScheme, EmptyHost, BadHost, BadZone, EncodedHost, NonAsciiHost,
+    BadPort, Fragment, BadUserinfo, IllegalCharacter, NotProxy, TooLong,
 }
 
 /// The longest URL, in bytes. Percent-encoding triples it at most, which is still below 64 KiB, the
@@ -285,10 +289,10 @@ impl<'a> Authority<'a> {
                 None => (address, None),
                 // RFC 6874 §2: the percent sign before a zone is itself encoded, as `%25`.
                 Some((host, zone)) => {
-                    let zone = zone.strip_prefix("25").ok_or(UrlError::BadHost)?;
+                    let zone = zone.strip_prefix("25").ok_or(UrlError::BadZone)?;
                     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
                     if zone.is_empty() || !zone.bytes().all(unreserved) {
-                        return Err(UrlError::BadHost);
+                        return Err(UrlError::BadZone);
                     }
                     (host, Some(zone))
                 }

@@ -7,7 +7,7 @@ use crate::{
         handshake::client::{Request, Response},
         protocol::WebSocketConfig,
         tls::setup,
-        uri::{host, port},
+        uri::{host_to_look_up, port},
     },
 };
 use tokio::net::{TcpStream, lookup_host};
@@ -83,7 +83,8 @@ async fn connect(
     let uri = request.uri();
     // Before the lookup and the dialing, so that a wrong URL costs neither.
     let tls = setup(uri, connector)?;
-    let addresses = lookup_host((host(uri)?, port(uri)?)).await?;
+    let host = host_to_look_up(uri)?;
+    let addresses = lookup_host((&*host, port(uri)?)).await?;
     let stream = dial::tokio::connect(addresses).await?;
     // tickwire itself always sets TCP_NODELAY; here the caller decides, as in tokio-tungstenite.
     if disable_nagle {

@@ -24,6 +24,7 @@ use tickwire::{
     ProtocolError, RecvError, SendError, Step, Text,
     blocking::{self, Incoming, WithoutTimeouts},
     handshake::{client::Request, server::Accept, server::Rejection},
+    url::UrlError,
 };
 use tungstenite::{
     ClientRequestBuilder, Error as TheirError, HandshakeError, Message as TheirMessage,
@@ -39,7 +40,7 @@ use tungstenite::{
 const PAGE: &str = include_str!("../../../docs/MIGRATING.md");
 
 /// What the table has on its left, and the test of that row.
-const ROWS: [(&str, fn()); 30] = [
+const ROWS: [(&str, fn()); 31] = [
     ("`connect(url)?` returns `(ws, response)`", connect),
     ("`client(request, stream)?`", client_over_a_stream),
     ("`accept(stream)?`", accept),
@@ -61,6 +62,7 @@ const ROWS: [(&str, fn()); 30] = [
     ("`Error::WriteBufferFull`", write_buffer_full),
     ("`Error::Capacity(MessageTooLong)`", too_long),
     ("`Error::Protocol(_)`, `Error::Utf8`", violations),
+    ("`ws://[fe80::1%eth0]/`, the zone of an IPv6 address", zones),
     ("`Error::Http(response)`", refusal),
     ("`message.into_data()`, `is_text()` of a kept message", kept_messages),
     ("`message.into_text()?`, which takes binary messages too", kept_messages),
@@ -214,6 +216,30 @@ fn connect_to_what_redirects() {
         let error = blocking::connect(&from, &Config::default()).unwrap_err();
         assert!(matches!(error, Error::Refused(refusal) if refusal.status == 302));
         redirecting.join().unwrap();
+        server.join().unwrap();
+    });
+}
+
+/// Of the loopback address, whose zone can only be a number.
+#[test]
+fn zones() {
+    bounded(|| {
+        let listener = TcpListener::bind("[::1]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            for _ in 0..2 {
+                let mut ws = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+                let message = ws.read().unwrap();
+                ws.send(message).unwrap();
+                while ws.read().is_ok() {}
+            }
+        });
+        let bare = format!("ws://[::1%1]:{port}/");
+        they_echo(tungstenite::connect(&bare).unwrap().0);
+        let error = blocking::connect(&bare, &Config::default()).unwrap_err();
+        assert!(matches!(error, Error::Url(UrlError::BadZone)), "{error}");
+        let encoded = format!("ws://[::1%251]:{port}/");
+        we_echo(blocking::connect(&encoded, &Config::default()).unwrap());
         server.join().unwrap();
     });
 }

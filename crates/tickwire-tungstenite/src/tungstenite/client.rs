@@ -10,7 +10,7 @@ use super::{
     protocol::{WebSocket, WebSocketConfig},
     stream::{MaybeTlsStream, NoDelay},
     tls,
-    uri::{host, origin, port},
+    uri::{host_to_look_up, origin, port},
 };
 use crate::dial;
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -92,7 +92,7 @@ fn connect_once(
 ) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
     let tls = tls::setup(uri, None)?;
-    let connected = dial::connect((host(uri)?, port(uri)?).to_socket_addrs()?);
+    let connected = dial::connect((&*host_to_look_up(uri)?, port(uri)?).to_socket_addrs()?);
     // As in tungstenite, the operating system's error is lost: programs match `UnableToConnect`.
     let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
     // tungstenite's `connect` always sets TCP_NODELAY too.
