@@ -28,6 +28,7 @@ use std::{
 };
 use tickwire::{
     CloseFrame, Closed, Dial, Error, Event, Message,
+    tls::BadCertificate,
     tokio::{Reader, TlsStream, WebSocket, Writer, client},
 };
 use tickwire_tap::Tap;
@@ -69,7 +70,12 @@ async fn talk(options: &Options) -> Result<u8> {
         match error {
             Error::Refused(_) => Box::new(error), // its text says "server"
             _ => {
-                let (name, text) = (options.request.target().host_header(), error.to_string());
+                let (name, mut text) = (options.request.target().host_header(), error.to_string());
+                if let Error::Tls(tls) = error
+                    && tls.certificate() == Some(BadCertificate::NotTrusted)
+                {
+                    text += "; here, by --ca FILE";
+                }
                 // An error of dialing has the address, which may be all that the URL has.
                 if text.contains(name) { text } else { format!("{name}: {text}") }.into()
             }

@@ -207,7 +207,7 @@ mod over_tls {
         let (code, out, errors) = Program::start_in("client", &args, &doubting).finish();
         let at = url.strip_prefix("wss://").unwrap();
         let says = "certificate is self-signed, or of an authority that is not trusted here: trust \
-                    its authority, for example with `platform_config_and_roots`";
+                    its authority, for example with `platform_config_and_roots`; here, by --ca FILE";
         assert_eq!((code, out), (1, vec![]));
         assert_eq!(errors, [format!("error: {at}: {says}")]);
 

@@ -121,7 +121,7 @@ macro_rules! receiving {
         ///
         /// | afterwards | |
         /// |---|---|
-        /// | did the peer answer in time? | [`closed`](Self::closed) |
+        /// | did the peer answer? | `clean` of [`closed`](Self::closed) |
         /// | which messages may it have? | [`Sender::is_written`](crate::Sender::is_written) |
         /// | later receiving calls | `None`, or the error that ended the connection: [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before our Close was written, or before the peer's Close came |
         /// | the `Writer`, after `leave` of a `Reader` | can send nothing more |

@@ -321,7 +321,8 @@ pub struct Closed<'a> {
     /// passed. [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
     /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
-    /// written. This does not mean that every message arrived whole. [`cut`](Self::cut) tells
+    /// written. It may be `true` beside an [`error`](Self::error), if the peer's Close was found
+    /// only after the time for it. This does not mean that every message arrived whole. [`cut`](Self::cut) tells
     /// whether the peer left a message unfinished, and [`Sender::dropped`](crate::Sender::dropped)
     /// whether this end dropped messages.
     pub clean: bool,
