@@ -274,7 +274,8 @@ fn nothing_stands_on_what_is_above_it() {
     }
 }
 
-/// The floors of MAP.md are the folders, and plain cargo commands mean ground, product and examples.
+/// The floors of MAP.md are the folders, and plain cargo commands mean ground, product, examples and
+/// benches.
 #[test]
 fn the_map_has_every_published_package_and_the_default_members() {
     let map = fs::read_to_string(root().join("MAP.md")).unwrap();
@@ -299,7 +300,7 @@ fn the_map_has_every_published_package_and_the_default_members() {
     let list = manifest.split("\ndefault-members = [").nth(1).unwrap().split(']').next().unwrap();
     let default: BTreeSet<_> = list.split('"').skip(1).step_by(2).collect();
     let mut meant = on(&["ground", "product"]);
-    meant.extend([".", "examples"]);
+    meant.extend([".", "benches", "examples"]);
     meant.remove("src");
     assert_eq!(default, meant);
     for path in rows.iter().flat_map(|(_, paths)| paths) {
