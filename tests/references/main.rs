@@ -11,4 +11,5 @@ mod inflated;
 #[allow(dead_code, unreachable_pub)] // it is a module of fuzz/ too
 mod inflating;
 mod judge;
+mod protocol;
 mod vectors;

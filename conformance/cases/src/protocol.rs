@@ -26,6 +26,18 @@ pub struct Table {
     /// What can arrive, then what the application can do.
     pub events: Vec<Event>,
     groups: HashMap<&'static str, Vec<&'static str>>,
+    rules: Vec<Rule>,
+}
+
+/// A row of `[rules]`, with names in place of groups.
+#[derive(Debug)]
+struct Rule {
+    rank: &'static str,
+    events: Vec<&'static str>,
+    receiving: Vec<&'static str>,
+    sending: Vec<&'static str>,
+    conditions: Vec<&'static str>,
+    row: Row,
 }
 
 /// One thing that can arrive or that the application can do.
@@ -157,11 +169,21 @@ impl Table {
                 rows.push(line.split('|').map(str::trim).collect());
             }
         }
-        let mut table = Self { sections, events: Vec::new(), groups: HashMap::new() };
+        let mut table =
+            Self { sections, events: Vec::new(), groups: HashMap::new(), rules: Vec::new() };
         table.groups = table.rows("groups").iter().map(|row| (row[0], list(row[1]))).collect();
         table.events = table.rows("arrivals").iter().map(|row| event(row, arrival)).collect();
         let calls: Vec<_> = table.rows("calls").iter().map(|row| event(row, call)).collect();
         table.events.extend(calls);
+        let rule = |row: &Row| Rule {
+            rank: row[0],
+            events: table.named(row[1]),
+            receiving: table.named(row[2]),
+            sending: table.named(row[3]),
+            conditions: list(row[4]),
+            row: row.clone(),
+        };
+        table.rules = table.rows("rules").iter().map(rule).collect();
         table
     }
 
@@ -180,16 +202,20 @@ impl Table {
         self.events.iter().find(|event| event.name == name)
     }
 
-    /// Whether a cell with a list has this name, or a group with it.
-    fn has(&self, cell: &'static str, name: &str) -> bool {
-        list(cell).into_iter().any(|item| {
-            ["any", name].contains(&item)
-                || (item == "broken" && name.starts_with("broken "))
-                || self
-                    .groups
-                    .get(item)
-                    .is_some_and(|group| group.iter().any(|item| self.has(item, name)))
-        })
+    /// The names in a cell with a list, those of its groups in their place. `any` has none.
+    fn named(&self, cell: &'static str) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for item in list(cell).into_iter().filter(|item| *item != "any") {
+            match self.groups.get(item) {
+                Some(group) => names.extend(group.iter().flat_map(|item| self.named(item))),
+                None => names.push(item),
+            }
+            if item == "broken" {
+                let kinds = self.events.iter().map(|event| event.kind);
+                names.extend(kinds.filter(|kind| kind.starts_with("broken ")));
+            }
+        }
+        names
     }
 
     /// In which state of the characters a text goes on behind these bytes; None: no UTF-8.

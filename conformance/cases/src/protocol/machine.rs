@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Call, Event, Frame, Member, Row, Table, table};
+use super::{Call, Event, Frame, Member, Row, Rule, Table, table};
 use crate::Role;
 
 /// A state of an end.
@@ -33,8 +33,6 @@ pub struct Machine {
 /// What an event does in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// The number of the next state.
-    pub next: usize,
     /// For each member of the event, the right answers.
     pub answers: Vec<Vec<Answer>>,
     /// For each member, the bytes that it adds to a message of the peer.
@@ -58,6 +56,8 @@ pub struct Answer {
     pub level: &'static str,
     /// Where it stands; RFC 6455 if no other RFC is named.
     pub section: &'static str,
+    /// The number of the next state.
+    pub next: usize,
 }
 
 /// What the application gets.
@@ -101,6 +101,18 @@ impl Answer {
 }
 
 impl Move {
+    /// The number of the next state; of two that are right, the one of an end that goes on.
+    pub fn next(&self) -> usize {
+        self.answers[0].last().expect("an answer").next
+    }
+
+    /// Whether both have the same answers.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.answers.iter().zip(&other.answers).all(|(here, there)| {
+            here.len() == there.len() && here.iter().zip(there).all(|(a, b)| a.equals(b))
+        })
+    }
+
     /// Whether no answer is right to both, whichever member it is.
     pub(super) fn differs(&self, other: &Self) -> bool {
         self.answers
@@ -116,7 +128,7 @@ impl Machine {
     ///
     /// # Panics
     ///
-    /// If the table says nothing of an event in a state, or leads from there to two states.
+    /// If the table says nothing of an event in a state, or if members of an event lead to two states.
     pub fn new(role: Role, agreed: bool, may: impl Fn(&Event) -> bool) -> Self {
         let table = table();
         let events: Vec<_> = table.events.iter().filter(|event| may(event)).collect();
@@ -127,12 +139,12 @@ impl Machine {
         while at < states.len() {
             let end = End { table, role, agreed, state: states[at] };
             for event in &events {
-                let (next, mut made) = end.moves(event);
-                made.next = *numbers.entry(next).or_insert_with(|| {
-                    states.push(next);
-                    states.len() - 1
-                });
-                moves.push(made);
+                moves.push(end.moves(event, |next| {
+                    *numbers.entry(next).or_insert_with(|| {
+                        states.push(next);
+                        states.len() - 1
+                    })
+                }));
             }
             at += 1;
         }
@@ -144,6 +156,11 @@ impl Machine {
         &self.moves[state * self.events.len() + event]
     }
 }
+
+/// The kinds of data frames.
+const DATA: [&str; 6] = ["text", "text..", "binary", "binary..", "..more", "..last"];
+/// Of those, the ones that begin a message.
+const STARTS: [&str; 4] = ["text", "text..", "binary", "binary.."];
 
 /// What a row's conditions and its words about a message refer to.
 #[derive(Default)]
@@ -165,51 +182,63 @@ struct End {
 }
 
 impl End {
-    fn moves(&self, event: &Event) -> (State, Move) {
-        let mut next = None;
-        let mut made = Move { next: 0, answers: Vec::new(), adds: Vec::new(), begins: false };
+    fn moves(&self, event: &Event, mut number: impl FnMut(State) -> usize) -> Move {
+        let mut made = Move { answers: Vec::new(), adds: Vec::new(), begins: false };
         for member in &event.members {
             let facts = self.facts(event, member);
             let rows = self.rows(event, member, &facts);
             assert!(!rows.is_empty(), "no rule for {} in {}", event.name, self.state);
-            let answers = rows.iter().map(|row| self.answer(row, member, &facts));
-            let (states, answers): (Vec<_>, Vec<_>) = answers.unzip();
-            let there = *next.get_or_insert(states[0]);
-            let one = states.iter().all(|state| *state == there);
-            assert!(one, "{} in {}: two next states", event.name, self.state);
-            made.answers.push(answers);
+            let answers = rows.iter().map(|row| {
+                let (next, answer) = self.answer(row, member, &facts);
+                Answer { next: number(next), ..answer }
+            });
+            made.answers.push(answers.collect());
             made.adds.push(facts.adds);
         }
-        made.begins = self.table.has("starts", event.kind);
-        (next.expect("an event has a member"), made)
+        made.begins = STARTS.contains(&event.kind);
+        let one = made
+            .answers
+            .iter()
+            .all(|answers| answers.last().map(|last| last.next) == Some(made.next()));
+        assert!(one, "{} in {}: its members lead to two states", event.name, self.state);
+        made
     }
 
     fn facts(&self, event: &Event, member: &Member) -> Facts {
         match member {
-            Member::Frame(frame) if self.table.has("data", event.kind) => {
-                self.received(event, frame)
-            }
+            Member::Frame(frame) if DATA.contains(&event.kind) => self.received(event, frame),
             Member::Call(call) if event.kind.starts_with("chunk") => self.chunk(event, call),
             _ => Facts::default(),
         }
     }
 
     fn received(&self, event: &Event, frame: &Frame) -> Facts {
-        let starts = self.table.has("starts", event.kind);
+        let starts = STARTS.contains(&event.kind);
         let within = self.state.receiving;
         let bare = within.strip_prefix("deflated ");
         let deflated = if starts { event.deflated && self.agreed } else { bare.is_some() };
         let before = if starts { event.kind.trim_end_matches('.') } else { bare.unwrap_or(within) };
         let last = !event.kind.ends_with("..") && event.kind != "..more";
-        let bytes = match (&frame.inflates, deflated) {
-            (_, false) => Some(&frame.payload),
-            (Some((bytes, complete)), true) if *complete || !last => Some(bytes),
-            (_, true) => None,
+        if !deflated {
+            let mut facts = self.characters(before, &frame.payload, last);
+            facts.adds.clone_from(&frame.payload);
+            return facts;
+        }
+        let inflated = frame.inflates.as_ref().filter(|(_, complete)| *complete || !last);
+        let mut facts = match inflated {
+            _ if before == "spoiled" => {
+                Facts { no_deflate: true, no_utf8: true, ..Facts::default() }
+            }
+            Some((bytes, _)) => self.characters(before, bytes, last),
+            None => Facts { no_deflate: true, ..Facts::default() },
         };
-        let Some(bytes) = bytes else { return Facts { no_deflate: true, ..Facts::default() } };
-        let mut facts = self.characters(before, bytes, last);
-        facts.deflated = deflated;
-        facts.adds.clone_from(bytes);
+        if facts.no_deflate || facts.no_utf8 {
+            facts.inside = Some("spoiled");
+        }
+        if let Some((bytes, _)) = inflated {
+            facts.adds.clone_from(bytes);
+        }
+        facts.deflated = true;
         facts
     }
 
@@ -236,31 +265,31 @@ impl End {
 
     /// The rows that count.
     fn rows(&self, event: &Event, member: &Member, facts: &Facts) -> Vec<&'static Row> {
-        let table = self.table;
         let shape = match member {
             Member::Frame(frame) if event.kind.starts_with("broken") => frame.shape(),
             _ => None,
         };
-        let fits = |row: &&Row| {
-            let named = table.has(row[1], event.kind)
-                || (row[0] == "1" && shape.is_some_and(|shape| table.has(row[1], shape)));
-            let holds = |condition: &str| match condition {
-                "" => true,
+        let is_in = |names: &[&str], name: &str| names.is_empty() || names.contains(&name);
+        let fits = |rule: &&Rule| {
+            let named = rule.events.contains(&event.kind)
+                || (rule.rank == "1" && shape.is_some_and(|shape| rule.events.contains(&shape)));
+            let holds = |condition: &&str| match *condition {
                 "deflated" => event.deflated,
                 "not agreed" => !self.agreed,
                 "no DEFLATE data" => facts.no_deflate,
                 "no UTF-8" => facts.no_utf8,
+                "compressed" => facts.deflated,
                 "server" => self.role == Role::Server,
                 _ => panic!("no condition: {condition}"),
             };
             named
-                && table.has(row[2], self.state.receiving)
-                && table.has(row[3], self.state.sending)
-                && row[4].split(',').all(|condition| holds(condition.trim()))
+                && is_in(&rule.receiving, self.state.receiving)
+                && is_in(&rule.sending, self.state.sending)
+                && rule.conditions.iter().all(holds)
         };
-        let rows: Vec<&Row> = table.rows("rules").iter().filter(fits).collect();
-        let lowest = rows.iter().map(|row| row[0]).min();
-        rows.into_iter().filter(|row| Some(row[0]) == lowest).collect()
+        let rules: Vec<&Rule> = self.table.rules.iter().filter(fits).collect();
+        let lowest = rules.iter().map(|rule| rule.rank).min();
+        rules.into_iter().filter(|rule| Some(rule.rank) == lowest).map(|rule| &rule.row).collect()
     }
 
     fn answer(&self, row: &'static Row, member: &Member, facts: &Facts) -> (State, Answer) {
@@ -308,7 +337,7 @@ impl End {
                 let role = self.role.to_string();
                 let fits = |row: &&Row| {
                     row[0] == because
-                        && self.table.has(row[1], next.sending)
+                        && ["any", next.sending].contains(&row[1])
                         && ["both", &role].contains(&row[2])
                 };
                 let end = self.table.rows("ends").iter().find(fits).expect("an end");
@@ -321,7 +350,7 @@ impl End {
             }
         }
         let error = Some(error).filter(|error| !error.is_empty());
-        (next, Answer { delivers, sends, error, drops, level, section })
+        (next, Answer { delivers, sends, error, drops, level, section, next: 0 })
     }
 
     /// The state of this section in the midst of a message.

@@ -19,16 +19,21 @@ impl Suite {
     ///
     /// If the machine has two states that no word tells apart.
     pub fn new(machine: &Machine) -> Self {
-        let (states, events) = (machine.states.len(), machine.events.len());
-        let next = |state: usize, event: usize| machine.at(state, event).next;
         let apart = Apart::new(machine);
-        let all: Vec<usize> = (0..states).collect();
+        let (states, events) = (apart.states, apart.events);
+        let pairs = |here: usize, from: usize| (from..states).map(move |there| (here, there));
+        let all: Vec<_> = (0..states).flat_map(|here| pairs(here, here + 1)).collect();
+        for (here, there) in &all {
+            let (a, b) = (machine.states[*here], machine.states[*there]);
+            assert!(!apart.words[here * states + there].is_empty(), "{a} and {b} are the same");
+        }
+        let own = |here: usize| pairs(here, 0).filter(|(a, b)| a != b).collect();
         Self {
             events,
-            next: (0..states * events).map(|at| next(at / events, at % events)).collect(),
-            cover: shortest(states, events, next),
-            whole: apart.words(machine, &all),
-            own: all.iter().map(|state| apart.words(machine, &[*state])).collect(),
+            cover: shortest(states, events, |state, event| apart.next[state * events + event]),
+            whole: apart.words(all),
+            own: (0..states).map(|state| apart.words(own(state))).collect(),
+            next: apart.next,
         }
     }
 
@@ -39,8 +44,8 @@ impl Suite {
         state
     }
 
-    /// Calls `run` with each word of `k`, the `part`th of `parts`.
-    pub fn run(&self, k: usize, part: usize, parts: usize, mut run: impl FnMut(&[usize])) {
+    /// Calls `run` with each word of `k`, the `part`th of so many `parts`.
+    pub fn run(&self, k: usize, (part, parts): (usize, usize), mut run: impl FnMut(&[usize])) {
         let mut word = Vec::new();
         let mut number = 0;
         for (state, way) in self.cover.iter().enumerate() {
@@ -50,8 +55,7 @@ impl Suite {
                     number += 1;
                     if number % parts == part {
                         let end = self.after(state, &digits);
-                        let tails = if middle <= k { &self.whole } else { &self.own[end] };
-                        for tail in tails {
+                        for tail in if middle <= k { &self.whole } else { &self.own[end] } {
                             word.clear();
                             word.extend(way.iter().chain(&digits).chain(tail));
                             run(&word);
@@ -66,29 +70,84 @@ impl Suite {
             }
         }
     }
+
+    /// One of the longest words of `k`, by numbers that `below` chooses below its argument.
+    pub fn some(&self, k: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
+        let state = below(self.cover.len());
+        let mut word = self.cover[state].clone();
+        let digits: Vec<_> = (0..=k).map(|_| below(self.events)).collect();
+        let tails = &self.own[self.after(state, &digits)];
+        word.extend(digits);
+        word.extend(&tails[below(tails.len())]);
+        word
+    }
 }
 
-/// For each two states, the shortest word that tells them apart.
+/// The machine in numbers, and for each two states the shortest word that tells them apart.
 struct Apart {
     states: usize,
+    events: usize,
+    next: Vec<usize>,
+    /// The first state that answers an event in the same way.
+    like: Vec<usize>,
+    /// Whether two states with these numbers answer an event in ways of which none is the same.
+    differs: Vec<bool>,
     words: Vec<Vec<usize>>,
 }
 
 impl Apart {
     fn new(machine: &Machine) -> Self {
         let (states, events) = (machine.states.len(), machine.events.len());
-        let mut words = vec![Vec::new(); states * states];
+        let mut apart = Self {
+            states,
+            events,
+            next: Vec::new(),
+            like: vec![0; states * events],
+            differs: vec![false; states * states * events],
+            words: vec![Vec::new(); states * states],
+        };
+        for at in 0..states * events {
+            apart.next.push(machine.at(at / events, at % events).next());
+        }
+        for event in 0..events {
+            let mut firsts: Vec<usize> = Vec::new();
+            for state in 0..states {
+                let this = machine.at(state, event);
+                let first = firsts.iter().find(|first| machine.at(**first, event).is_like(this));
+                let like = first.copied().unwrap_or(state);
+                apart.like[state * events + event] = like;
+                if like == state {
+                    for first in &firsts {
+                        let differs = machine.at(*first, event).differs(this);
+                        apart.differs[(event * states + *first) * states + state] = differs;
+                        apart.differs[(event * states + state) * states + *first] = differs;
+                    }
+                    firsts.push(state);
+                }
+            }
+        }
+        apart.find_words();
+        apart
+    }
+
+    fn differs(&self, here: usize, there: usize, event: usize) -> bool {
+        let like = |state: usize| self.like[state * self.events + event];
+        self.differs[(event * self.states + like(here)) * self.states + like(there)]
+    }
+
+    fn find_words(&mut self) {
+        let (states, events) = (self.states, self.events);
         loop {
             let mut found = Vec::new();
             for here in 0..states {
                 for there in (here + 1)..states {
-                    if words[here * states + there].is_empty() {
+                    if self.words[here * states + there].is_empty() {
                         let word = (0..events).find_map(|event| {
-                            let (a, b) = (machine.at(here, event), machine.at(there, event));
-                            if a.differs(b) {
+                            if self.differs(here, there, event) {
                                 return Some(vec![event]);
                             }
-                            let tail: &Vec<usize> = &words[a.next * states + b.next];
+                            let next = |state: usize| self.next[state * events + event];
+                            let tail = &self.words[next(here) * states + next(there)];
                             (!tail.is_empty()).then(|| [&[event], tail.as_slice()].concat())
                         });
                         found.extend(word.map(|word| (here, there, word)));
@@ -96,83 +155,78 @@ impl Apart {
                 }
             }
             if found.is_empty() {
-                break;
+                return;
             }
             for (here, there, word) in found {
-                words[here * states + there].clone_from(&word);
-                words[there * states + here] = word;
+                self.words[here * states + there].clone_from(&word);
+                self.words[there * states + here] = word;
             }
         }
-        for (at, word) in words.iter().enumerate() {
-            let (here, there) = (machine.states[at / states], machine.states[at % states]);
-            assert!(here == there || !word.is_empty(), "{here} and {there} are the same");
-        }
-        Self { states, words }
     }
 
-    /// Words that tell each of these states from all others, few and short ones.
-    fn words(&self, machine: &Machine, these: &[usize]) -> Vec<Vec<usize>> {
-        let mut left: Vec<(usize, usize)> = these
-            .iter()
-            .flat_map(|here| (0..self.states).map(|there| (*here, there)))
-            .filter(|(here, there)| here != there)
-            .collect();
-        let mut candidates = self.words.clone();
-        candidates.retain(|word| !word.is_empty());
+    /// Words that tell each of these pairs of states apart, few and short ones.
+    fn words(&self, mut left: Vec<(usize, usize)>) -> Vec<Vec<usize>> {
+        let of = |(here, there): &(usize, usize)| &self.words[here * self.states + there];
+        let mut candidates: Vec<_> = left.iter().map(of).collect();
         candidates.sort();
         candidates.dedup();
         let mut chosen = Vec::new();
         while !left.is_empty() {
-            let told = |word: &Vec<usize>| {
-                left.iter().filter(|(a, b)| tells_apart(machine, *a, *b, word)).count()
-            };
+            let told = |word: &[usize]| left.iter().filter(|pair| self.tells(**pair, word)).count();
             let best = candidates.iter().max_by_key(|word| (told(word), usize::MAX - word.len()));
-            let best = best.expect("a word for each two states").clone();
-            left.retain(|(a, b)| !tells_apart(machine, *a, *b, &best));
+            let best = best.map_or_else(Vec::new, |word| (*word).clone());
+            left.retain(|pair| !self.tells(*pair, &best));
             chosen.push(best);
         }
         chosen
     }
-}
 
-fn tells_apart(machine: &Machine, mut a: usize, mut b: usize, word: &[usize]) -> bool {
-    word.iter().any(|event| {
-        let (here, there) = (machine.at(a, *event), machine.at(b, *event));
-        a = here.next;
-        b = there.next;
-        here.differs(there)
-    })
+    fn tells(&self, (mut here, mut there): (usize, usize), word: &[usize]) -> bool {
+        word.iter().any(|event| {
+            let differs = self.differs(here, there, *event);
+            here = self.next[here * self.events + event];
+            there = self.next[there * self.events + event];
+            differs
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Move;
     use super::*;
     use crate::Role;
+
+    fn lead(made: &mut Move, to: usize) {
+        made.answers.iter_mut().flatten().for_each(|answer| answer.next = to);
+    }
 
     /// With a further state that only looks like the first, until `secret` happens there.
     fn with_another_state(machine: &Machine, from: usize, event: usize, secret: usize) -> Machine {
         let mut other = machine.clone();
         let (states, events) = (machine.states.len(), machine.events.len());
-        let next = machine.at(from, event).next;
+        let next = machine.at(from, event).next();
         let mut copied: Vec<_> = (0..events).map(|event| machine.at(next, event).clone()).collect();
-        copied[secret].next = (copied[secret].next + 1) % states;
+        let astray = (copied[secret].next() + 1) % states;
+        lead(&mut copied[secret], astray);
         other.states.push(machine.states[next]);
         other.moves.extend(copied);
-        other.moves[from * events + event].next = states;
+        lead(&mut other.moves[from * events + event], states);
         other
     }
 
     fn finds(machine: &Machine, other: &Machine, k: usize) -> bool {
         let mut found = false;
-        Suite::new(machine).run(k, 0, 1, |word| {
-            let (mut here, mut there) = (0, 0);
-            found |= word.iter().any(|event| {
-                let (a, b) = (machine.at(here, *event), other.at(there, *event));
-                here = a.next;
-                there = b.next;
-                a.differs(b)
-            });
-        });
+        Suite::new(machine).run(k, (0, 1), |word| {
+                let (mut here, mut there) = (0, 0);
+                found |= word.iter().any(|event| {
+                    let (a, b) = (machine.at(here, *event), other.at(there, *event));
+                    here = a.next();
+                    there = b.next();
+                    a.differs(b)
+                });
+            },
+        );
         found
     }
 
@@ -188,9 +242,8 @@ mod tests {
         {
             for to in 0..states {
                 let mut other = machine.clone();
-                let next = &mut other.moves[from * events + event].next;
-                if *next != to {
-                    *next = to;
+                if machine.at(from, event).next() != to {
+                    lead(&mut other.moves[from * events + event], to);
                     assert!(finds(&machine, &other, 0), "{from} -{event}-> {to}");
                 }
             }

@@ -1,0 +1,304 @@
+//! The core and the adapters, held to the table of the protocol: `docs/PROTOCOL.md`.
+
+#[cfg(feature = "std")]
+mod adapters;
+#[path = "../support/protocol.rs"]
+mod table;
+
+use crate::support::wire::{Seen as Wire, connection};
+use bytes::Buf;
+use std::time::Duration;
+use table::{Chunk, Closed, End, Got, Held, Seen};
+use testkit::{Rng, sampled};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Connection, DataKind, Next, ProtocolError, RecvError, Report,
+    SendError, Sender, Time,
+};
+use wsconform_cases::{
+    Role,
+    protocol::{Call, Event},
+};
+
+const ROLES: [Role; 2] = [Role::Server, Role::Client];
+
+fn this(role: Role) -> tickwire::Role {
+    match role {
+        Role::Server => tickwire::Role::Server,
+        Role::Client => tickwire::Role::Client,
+    }
+}
+
+/// The table's words for the errors.
+fn recv_error(error: RecvError) -> &'static str {
+    match error {
+        RecvError::Protocol(error) => match error {
+            ProtocolError::ReservedBits => "reserved bits",
+            ProtocolError::ReservedOpCode => "reserved opcode",
+            ProtocolError::BadControlFrame => "bad control frame",
+            ProtocolError::BadLength => "bad length",
+            ProtocolError::MaskRequired | ProtocolError::MaskForbidden => "wrong mask",
+            ProtocolError::UnexpectedContinuation => "unexpected continuation",
+            ProtocolError::ExpectedContinuation => "expected continuation",
+            ProtocolError::BadClose { .. } => "bad code",
+            ProtocolError::ShortClose => "short Close",
+            ProtocolError::BadUtf8 => "bad UTF-8",
+            ProtocolError::BadDeflate => "bad DEFLATE",
+            _ => "a new violation",
+        },
+        RecvError::MessageTooBig { .. } | RecvError::FrameTooBig { .. } => "too big",
+        RecvError::Failed { .. } => "failed by us",
+        RecvError::UnexpectedEof => "end of stream",
+        _ => "another error",
+    }
+}
+
+fn send_error(error: SendError) -> &'static str {
+    match error {
+        SendError::Closed => "closed",
+        SendError::MessageInProgress => "message in progress",
+        SendError::NoMessage => "no message",
+        SendError::ControlTooLong => "control too long",
+        SendError::ReasonTooLong => "reason too long",
+        SendError::BadCloseCode => "bad code",
+        SendError::BadUtf8 => "bad UTF-8",
+        _ => "another error",
+    }
+}
+
+fn got(event: Wire) -> Got {
+    match event {
+        Wire::Text(text) => Got::Message { text: true, payload: text.into() },
+        Wire::Binary(payload) => Got::Message { text: false, payload },
+        Wire::Ping(payload) => Got::Ping(payload),
+        Wire::Pong(payload) => Got::Pong(payload),
+        Wire::Close(frame) => Got::Close(frame.map_or_else(Vec::new, |(code, reason)| {
+            [&code.to_be_bytes(), reason.as_bytes()].concat()
+        })),
+        other => panic!("no event: {other:?}"),
+    }
+}
+
+fn closed(end: tickwire::Closed<'_>) -> Closed {
+    Closed {
+        code: end.code,
+        sent_code: end.sent_code,
+        clean: end.clean,
+        cut: end.cut.map(|kind| kind == DataKind::Text),
+    }
+}
+
+fn frame(call: &Call) -> Option<CloseFrame<'_>> {
+    let code = CloseCode::new(call.code?).unwrap();
+    Some(CloseFrame::with_reason(code, str::from_utf8(&call.payload).unwrap()))
+}
+
+/// The calls that the sending half has.
+fn send(tx: &mut Sender, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
+    let data = &call.payload[..];
+    match event.kind {
+        _ if event.name == "abort" => tx.abort(frame(call)),
+        "send" if call.text => tx.feed(str::from_utf8(data).unwrap()).map(drop),
+        "send" => tx.feed(data).map(drop),
+        "send Ping" | "control too long" | "write fails" => tx.ping(data),
+        "send Pong" => tx.pong(data),
+        "close" | "close 1010" | "close too long" => tx.close(frame(call)),
+        "leave" => tx.leave(frame(call), Time::new(Duration::from_secs(3600))),
+        _ => {
+            let Chunk { text, first, last } = chunk;
+            let kind = if text { DataKind::Text } else { DataKind::Binary };
+            tx.feed_chunk(tickwire::Chunk { kind, first, data, last }).map(drop)
+        }
+    }
+}
+
+// The core.
+
+/// How bytes arrive.
+#[derive(Clone, Copy, Debug)]
+enum Pieces {
+    Whole,
+    /// One at a time; the middle of what is longer than 1 KiB at once.
+    Bytes,
+    Random,
+}
+
+/// Driven by what `next` says.
+struct Core {
+    conn: Connection,
+    pieces: Pieces,
+    rng: Rng,
+    input: Vec<u8>,
+    read: usize,
+    /// The peer's stream has ended; by a reset.
+    end: Option<bool>,
+    refuses: bool,
+    over: bool,
+    /// The end has said why receiving is over.
+    told: bool,
+}
+
+impl Core {
+    fn new(conn: Connection, pieces: Pieces, seed: u64) -> Self {
+        let rng = Rng::new(seed);
+        Self {
+            conn,
+            pieces,
+            rng,
+            input: Vec::new(),
+            read: 0,
+            end: None,
+            refuses: false,
+            over: false,
+            told: false,
+        }
+    }
+}
+
+impl End for Core {
+    fn arrives(&mut self, bytes: &[u8]) {
+        self.input.clear();
+        self.input.extend_from_slice(bytes);
+        self.read = 0;
+    }
+
+    fn ends(&mut self, reset: bool) {
+        self.end = Some(reset);
+    }
+
+    fn calls(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), &'static str> {
+        let result = match event.kind {
+            "fail" => self.conn.fail(frame(call).unwrap()),
+            _ => send(self.conn.sender_mut(), event, call, chunk),
+        };
+        self.refuses = event.kind == "write fails" && result.is_ok();
+        result.map_err(send_error)
+    }
+
+    fn settle(&mut self, seen: &mut Seen) {
+        loop {
+            match self.conn.next(Time::ZERO) {
+                Next::Event(event, _) => seen.delivered.push(got(event.into())),
+                Next::Write(_) if self.refuses => {
+                    self.refuses = false;
+                    self.conn.report(Report::WriteFailed);
+                }
+                Next::Write(mut out) => {
+                    seen.wire.extend_from_slice(out.chunk());
+                    let n = out.chunk().len();
+                    out.advance(n);
+                }
+                Next::Read(rx) => {
+                    let left = &self.input[self.read..];
+                    if left.is_empty() {
+                        match self.end {
+                            None => self.conn.report(Report::ReadBlocked),
+                            Some(false) => rx.end_of_stream(),
+                            Some(true) => self.conn.report(Report::ReadFailed),
+                        }
+                        continue;
+                    }
+                    let spare = rx.spare_mut();
+                    let most = match self.pieces {
+                        Pieces::Whole => left.len(),
+                        Pieces::Bytes if self.read > 512 && left.len() > 512 => left.len() - 512,
+                        Pieces::Bytes => 1,
+                        Pieces::Random => 1 + self.rng.below(left.len()),
+                    };
+                    let n = most.min(spare.len());
+                    spare[..n].copy_from_slice(&left[..n]);
+                    rx.commit(n);
+                    self.read += n;
+                }
+                Next::ShutDown => {
+                    seen.fin = true;
+                    self.conn.report(Report::ShutDown);
+                }
+                Next::Wait(wait) if wait.until.is_some_and(|at| at <= Time::ZERO) => {}
+                Next::Wait(_) => break,
+                Next::Over(_) => {
+                    seen.dropped = !self.over;
+                    self.over = true;
+                    break;
+                }
+            }
+        }
+        let end = self.conn.closed();
+        seen.closed = end.map(closed);
+        if !self.told {
+            seen.error = end.and_then(|end| end.error).map(recv_error);
+            self.told = end.is_some();
+        }
+    }
+}
+
+/// Ends that agreed on permessage-deflate, or not. Only the peer's messages refer to earlier ones.
+#[cfg(feature = "deflate")]
+fn made(role: Role, agreed: bool) -> Connection {
+    use crate::support::{
+        deflate::{agreed as both, with_takeover},
+        wire::{agreeing, peer},
+    };
+    let role = this(role);
+    if !agreed {
+        return connection(role, &Config::default());
+    }
+    let deflate = Some(tickwire::deflate::Deflate::default());
+    let config = Config { deflate, ..Config::default() };
+    agreeing(with_takeover(both(false), peer(role)), || connection(role, &config))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn made(role: Role, _: bool) -> Connection {
+    connection(this(role), &Config::default())
+}
+
+const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &[false] };
+
+fn core(pieces: Pieces, joined: bool) {
+    for role in ROLES {
+        for &agreed in AGREED {
+            let held = Held {
+                name: "core",
+                role,
+                agreed,
+                may: |_| true,
+                k: sampled(2, 1),
+                words: sampled(None, Some(1_000)),
+                joined,
+                real_time: false,
+                inflate,
+            };
+            held.hold(|| Core::new(made(role, agreed), pieces, 1));
+        }
+    }
+}
+
+#[test]
+fn the_core_is_the_table_in_one_piece() {
+    core(Pieces::Whole, false);
+}
+
+#[test]
+fn the_core_is_the_table_with_frames_that_come_together() {
+    core(Pieces::Whole, true);
+}
+
+#[test]
+fn the_core_is_the_table_byte_by_byte() {
+    core(Pieces::Bytes, false);
+}
+
+#[test]
+fn the_core_is_the_table_cut_at_random() {
+    core(Pieces::Random, true);
+}
+
+#[cfg(feature = "deflate")]
+fn inflate(fragments: &[u8]) -> Vec<u8> {
+    crate::inflating::Stream::default().message(fragments).expect("DEFLATE data")
+}
+
+#[cfg(not(feature = "deflate"))]
+fn inflate(_: &[u8]) -> Vec<u8> {
+    unreachable!("nothing was agreed")
+}

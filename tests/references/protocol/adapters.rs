@@ -1,0 +1,448 @@
+//! The adapters over a stream in memory, whole and split.
+use super::{AGREED, Chunk, End, Held, ROLES, Seen, closed, frame, got, inflate, made, recv_error};
+use super::{send, send_error};
+use crate::support::wire::Seen as Wire;
+use std::{
+    io::{self, IoSlice, Read, Write},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use testkit::sampled;
+use tickwire::{Connection, Error, SendError};
+use wsconform_cases::protocol::{Call, Event};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A stream in memory. All handles are the same stream.
+#[derive(Clone, Default)]
+pub(super) struct Pipe(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    input: Vec<u8>,
+    read: usize,
+    /// The peer's stream has ended; by a reset.
+    end: Option<bool>,
+    /// What was written, and that the stream was shut.
+    wire: Vec<u8>,
+    shut: bool,
+    refuses: bool,
+}
+
+impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// None: there is nothing to read.
+    fn read(&self, to: &mut [u8]) -> Option<io::Result<usize>> {
+        let mut state = self.lock();
+        let left = &state.input[state.read..];
+        if left.is_empty() {
+            return state.end.map(|reset| match reset {
+                true => Err(io::ErrorKind::ConnectionReset.into()),
+                false => Ok(0),
+            });
+        }
+        let n = left.len().min(to.len());
+        to[..n].copy_from_slice(&left[..n]);
+        state.read += n;
+        Some(Ok(n))
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.lock();
+        if state.refuses {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        state.wire.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn shut(&self) {
+        self.lock().shut = true;
+    }
+
+    fn arrives(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        state.input.clear();
+        state.input.extend_from_slice(bytes);
+        state.read = 0;
+    }
+}
+
+/// The calls of an adapter that differ in how they wait.
+pub(super) trait Adapter {
+    /// None: it waits.
+    fn next(&mut self) -> Option<Result<Option<Wire>, Error>>;
+    fn leave(&mut self, call: &Call) -> Option<Result<(), Error>>;
+    fn fail(&mut self, call: &Call) -> Result<(), SendError>;
+    fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError>;
+    fn closed(&self) -> Option<tickwire::Closed<'_>>;
+}
+
+/// An adapter over a pipe.
+pub(super) struct Piped<A> {
+    adapter: A,
+    pipe: Pipe,
+    over: bool,
+    told: bool,
+}
+
+impl<A> Piped<A> {
+    pub(super) fn new(make: impl FnOnce(Pipe) -> A) -> Self {
+        let pipe = Pipe::default();
+        Self { adapter: make(pipe.clone()), pipe, over: false, told: false }
+    }
+}
+
+impl<A: Adapter> End for Piped<A> {
+    fn arrives(&mut self, bytes: &[u8]) {
+        self.pipe.arrives(bytes);
+    }
+
+    fn ends(&mut self, reset: bool) {
+        self.pipe.lock().end = Some(reset);
+    }
+
+    fn calls(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), &'static str> {
+        if event.kind == "write fails" && self.adapter.closed().is_none() {
+            self.pipe.lock().refuses = true;
+        }
+        let result = match event.kind {
+            "fail" => self.adapter.fail(call),
+            "leave" => match self.adapter.leave(call) {
+                Some(Err(Error::Send(error))) => Err(error),
+                _ => Ok(()),
+            },
+            _ => self.adapter.send(event, call, chunk),
+        };
+        result.map_err(send_error)
+    }
+
+    fn settle(&mut self, seen: &mut Seen) {
+        while !self.over {
+            match self.adapter.next() {
+                None => break,
+                Some(Ok(Some(event))) => seen.delivered.push(got(event)),
+                Some(Ok(None) | Err(_)) => {
+                    self.over = true;
+                    seen.dropped = true;
+                }
+            }
+        }
+        let mut state = self.pipe.lock();
+        seen.wire.append(&mut state.wire);
+        seen.fin = std::mem::take(&mut state.shut);
+        let end = self.adapter.closed();
+        seen.closed = end.map(closed);
+        if !self.told {
+            seen.error = end.and_then(|end| end.error).map(recv_error);
+            self.told = end.is_some();
+        }
+    }
+}
+
+/// Holds an adapter, whole and split, in both roles.
+fn hold<A: Adapter>(name: &str, real_time: bool, make: impl Fn(Pipe, Connection) -> A + Sync) {
+    for role in ROLES {
+        for &agreed in AGREED {
+            let held = Held {
+                name,
+                role,
+                agreed,
+                may: |_| true,
+                k: 1,
+                words: sampled(None, Some(500)),
+                joined: false,
+                real_time,
+                inflate,
+            };
+            held.hold(|| Piped::new(|pipe| make(pipe, made(role, agreed))));
+        }
+    }
+}
+
+mod on_threads {
+    use super::*;
+    use tickwire::blocking::{Interest, Reader, Stream, WebSocket, Writer};
+
+    impl Read for Pipe {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            self.try_read(to)
+        }
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Pipe::write(self, bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Pipe {
+        fn try_read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            Pipe::read(self, to).unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+        }
+
+        fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+            bufs.iter().map(|buf| Pipe::write(self, buf)).sum()
+        }
+
+        fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
+            match timeout {
+                Some(Duration::ZERO) => Ok(()),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+
+        fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn shutdown(&mut self) -> io::Result<()> {
+            self.shut();
+            Ok(())
+        }
+
+        fn try_clone(&self) -> io::Result<Self> {
+            Ok(self.clone())
+        }
+    }
+
+    fn unless_it_waits<T>(result: Result<T, Error>) -> Option<Result<T, Error>> {
+        (!matches!(result, Err(Error::WouldBlock))).then_some(result)
+    }
+
+    impl Adapter for WebSocket<Pipe> {
+        fn next(&mut self) -> Option<Result<Option<Wire>, Error>> {
+            unless_it_waits(self.recv_event().map(|event| event.map(Wire::from)))
+        }
+
+        fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
+            unless_it_waits(WebSocket::leave(self, frame(call), HOUR))
+        }
+
+        fn fail(&mut self, call: &Call) -> Result<(), SendError> {
+            WebSocket::fail(self, frame(call).unwrap())
+        }
+
+        fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
+            send(self.sender_mut(), event, call, chunk)
+        }
+
+        fn closed(&self) -> Option<tickwire::Closed<'_>> {
+            WebSocket::closed(self)
+        }
+    }
+
+    impl Adapter for (Reader<Pipe>, Writer<Pipe>) {
+        fn next(&mut self) -> Option<Result<Option<Wire>, Error>> {
+            unless_it_waits(self.0.recv_event().map(|event| event.map(Wire::from)))
+        }
+
+        fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
+            unless_it_waits(self.1.leave(frame(call), HOUR))
+        }
+
+        fn fail(&mut self, call: &Call) -> Result<(), SendError> {
+            self.0.fail(frame(call).unwrap())
+        }
+
+        fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
+            let sent = self.1.with_sender(|tx| send(tx, event, call, chunk));
+            let _ = self.1.flush(); // the reader says more of a stream that is over
+            sent
+        }
+
+        fn closed(&self) -> Option<tickwire::Closed<'_>> {
+            self.0.closed()
+        }
+    }
+
+    #[test]
+    fn blocking_is_the_table() {
+        hold("blocking", true, WebSocket::from_parts);
+    }
+
+    #[test]
+    fn blocking_in_halves_is_the_table() {
+        hold("blocking, split", true, |pipe, conn| {
+            WebSocket::from_parts(pipe, conn).into_split().unwrap()
+        });
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod in_tasks {
+    use super::*;
+    use crate::support::polled::{Polled, polled};
+    use std::{
+        pin::pin,
+        sync::LazyLock,
+        task::{Context, Poll, Waker},
+    };
+    use tokio::{io::ReadBuf, runtime::Runtime};
+
+    polled!(tokio: Pipe);
+    #[cfg(feature = "futures")]
+    polled!(futures: Pipe);
+    impl Polled for Pipe {
+        fn poll_read(&mut self, _: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            match Pipe::read(self, to.initialize_unfilled()) {
+                None => Poll::Pending,
+                Some(result) => Poll::Ready(result.map(|n| to.advance(n))),
+            }
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Pipe::write(self, bytes))
+        }
+
+        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.shut();
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Its clock stands still.
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    });
+
+    /// Polls it once.
+    fn once<T>(future: impl Future<Output = T>) -> Option<T> {
+        let _inside = RUNTIME.enter();
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+
+    macro_rules! adapter {
+        ($whole:ty, $halves:ty) => {
+            impl Adapter for $whole {
+                fn next(&mut self) -> Option<Result<Option<Wire>, Error>> {
+                    once(async { self.recv_event().await.map(|event| event.map(Wire::from)) })
+                }
+
+                fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
+                    once(<$whole>::leave(self, frame(call), HOUR))
+                }
+
+                fn fail(&mut self, call: &Call) -> Result<(), SendError> {
+                    <$whole>::fail(self, frame(call).unwrap())
+                }
+
+                fn send(
+                    &mut self,
+                    event: &Event,
+                    call: &Call,
+                    chunk: Chunk,
+                ) -> Result<(), SendError> {
+                    send(self.sender_mut(), event, call, chunk)
+                }
+
+                fn closed(&self) -> Option<tickwire::Closed<'_>> {
+                    <$whole>::closed(self)
+                }
+            }
+
+            impl Adapter for $halves {
+                fn next(&mut self) -> Option<Result<Option<Wire>, Error>> {
+                    once(async { self.0.recv_event().await.map(|event| event.map(Wire::from)) })
+                }
+
+                fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
+                    once(self.1.leave(frame(call), HOUR))
+                }
+
+                fn fail(&mut self, call: &Call) -> Result<(), SendError> {
+                    self.0.fail(frame(call).unwrap())
+                }
+
+                fn send(
+                    &mut self,
+                    event: &Event,
+                    call: &Call,
+                    chunk: Chunk,
+                ) -> Result<(), SendError> {
+                    let sent = self.1.with_sender(|tx| send(tx, event, call, chunk));
+                    let _ = once(self.1.flush()); // the reader says more of a stream that is over
+                    sent
+                }
+
+                fn closed(&self) -> Option<tickwire::Closed<'_>> {
+                    self.0.closed()
+                }
+            }
+        };
+    }
+
+    mod on_tokio {
+        use super::*;
+        use tickwire::tokio::{Reader, WebSocket, Writer};
+
+        adapter!(WebSocket<Pipe>, (Reader<Pipe, Pipe>, Writer<Pipe>));
+
+        #[test]
+        fn tokio_is_the_table() {
+            hold("tokio", false, WebSocket::from_parts);
+        }
+
+        #[test]
+        fn tokio_in_halves_is_the_table() {
+            hold("tokio, split", false, |pipe, conn| {
+                WebSocket::from_parts(pipe, conn).into_split_with(|pipe| (pipe.clone(), pipe))
+            });
+        }
+    }
+
+    #[cfg(feature = "futures")]
+    mod on_futures_io {
+        use super::*;
+        use std::time::Instant;
+        use tickwire::futures_io::{Reader, Timers, WebSocket, Writer};
+
+        /// It stands still.
+        #[derive(Clone)]
+        struct Clock(Instant);
+
+        impl Timers for Clock {
+            type Sleep = std::future::Pending<()>;
+
+            fn at(&self, _: Instant) -> Self::Sleep {
+                std::future::pending()
+            }
+
+            fn now(&self) -> Instant {
+                self.0
+            }
+        }
+
+        adapter!(
+            WebSocket<Pipe, Clock>,
+            (Reader<Pipe, Pipe, Clock>, Writer<Pipe, Clock>)
+        );
+
+        fn joined(pipe: Pipe, conn: Connection) -> WebSocket<Pipe, Clock> {
+            WebSocket::from_parts(pipe, Clock(Instant::now()), conn)
+        }
+
+        #[test]
+        fn futures_io_is_the_table() {
+            hold("futures-io", false, joined);
+        }
+
+        #[test]
+        fn futures_io_in_halves_is_the_table() {
+            hold("futures-io, split", false, |pipe, conn| {
+                joined(pipe, conn).into_split_with(|pipe| (pipe.clone(), pipe))
+            });
+        }
+    }
+}
