@@ -236,6 +236,11 @@ impl<T> Arbiter<T> {
         }
     }
 
+    /// Nothing that is kept lies behind a number that a snapshot up to before `next` lacks.
+    pub(crate) fn touches(&self, next: u64) -> bool {
+        self.kept.front().is_none_or(|kept| kept.first <= next)
+    }
+
     pub(crate) fn is_fed(&self) -> bool {
         self.ends().any(|end| end != 0)
     }

@@ -50,6 +50,8 @@ pub struct Attempts {
     max_retry_after: Duration,
     gate: Gate,
     snapshots: Option<Pace>,
+    /// No snapshot before this time.
+    snapshots_from: Time,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +77,7 @@ impl Attempts {
             max_retry_after: Duration::from_secs(3 * 24 * 60 * 60),
             gate: Gate::Open,
             snapshots: None,
+            snapshots_from: Time::ZERO,
         }
         .and(most, window)
     }
@@ -172,8 +175,7 @@ impl Attempts {
             return None;
         }
         let longest = self.limits.iter().map(Log::window).max().unwrap_or_default();
-        let asked = retry_after.unwrap_or(longest).min(self.max_retry_after);
-        let away = asked.saturating_add(asked / 10).saturating_add(MORE);
+        let away = self.away(retry_after.unwrap_or(longest));
         let until = match self.gate {
             Gate::Away { until } => until.max(now + away),
             Gate::Open | Gate::Scout { .. } => now + away,
@@ -187,7 +189,22 @@ impl Attempts {
         retry_after.is_some_and(|asked| asked > self.max_retry_after)
     }
 
+    /// The host of the snapshots wants this address to stay away: no follower asks for a snapshot
+    /// before.
+    pub(crate) fn refuse_snapshots(&mut self, retry_after: Duration, now: Time) {
+        let until = now + self.away(retry_after);
+        self.snapshots_from = self.snapshots_from.max(until);
+    }
+
+    fn away(&self, asked: Duration) -> Duration {
+        let asked = asked.min(self.max_retry_after);
+        asked.saturating_add(asked / 10).saturating_add(MORE)
+    }
+
     pub(crate) fn take_snapshot(&mut self, now: Time) -> Result<(), Time> {
+        if now < self.snapshots_from {
+            return Err(self.snapshots_from);
+        }
         self.snapshots.as_mut().map_or(Ok(()), |pace| pace.take(now))
     }
 }

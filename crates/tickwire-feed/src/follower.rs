@@ -34,12 +34,12 @@ mod run;
 use crate::{Action, Recovery, Say};
 use crate::{
     Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Line, Pace, Rotation, State,
-    Subscription, Verdict,
+    Subscription, Topic, Verdict,
 };
 use address::{Address, Scope};
 use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::{fmt, ops::Range, time::Duration};
-use followed::Followed;
+use followed::{Followed, Waiting};
 use open::Open;
 use run::{Away, Purpose, Run};
 use tickwire::{CloseCode, Retry, Time};
@@ -76,6 +76,9 @@ pub struct Settings<T> {
     /// How long the exchange may take to answer a login, a subscription or a probe: 3 s by default.
     /// The time begins when [`Action::Send`] is returned.
     pub answer_within: Duration,
+    /// How long a snapshot may take, from [`Action::Snapshot`] on: 10 s by default. Then it is asked
+    /// for again, when its turn is; if it comes late, it [still counts](Follower::snapshot).
+    pub snapshot_within: Duration,
     /// The limits of each subscription's [`Arbiter`]. [`most_bytes`](Limits::most_bytes) is the
     /// bound for all subscriptions of the follower together: above it, messages of the
     /// subscription that keeps the most bytes go.
@@ -94,6 +97,7 @@ impl<T> Settings<T> {
             batch: 1,
             probe_after: None,
             answer_within: Duration::from_secs(3),
+            snapshot_within: Duration::from_secs(10),
             limits: Limits::default(),
             size,
         }
@@ -197,10 +201,12 @@ impl<T> Settings<T> {
 /// you.
 ///
 /// **Snapshots.** With [`Recovery::Snapshot`], each `Gap` and `Restart` leads to one
-/// [`Action::Snapshot`]. The next waits until 0, 1, 2, 4 .. 60 s after the last; the waits start
-/// anew after a snapshot behind which numbers came in order for ten times the patience. In 5
-/// minutes there are at most 12 for a subscription, and for all followers of an address as many as
-/// [`Attempts::snapshots`] allows.
+/// [`Action::Snapshot`], and so does a request that [failed](Self::no_snapshot), took longer than
+/// [`Settings::snapshot_within`], or whose [connection](Self::asked_over) has ended. The next waits
+/// until 0, 1, 2, 4 .. 60 s after the last; the waits start anew after a snapshot behind which
+/// numbers came in order for ten times the patience. In 5 minutes there are at most 12 for a
+/// subscription, and for all followers of an address as many as [`Attempts::snapshots`] allows, and
+/// none before the Retry-After of a refused one is over.
 ///
 /// **A quiet market** ends no connection if the exchange answers each login, subscription and
 /// probe, and if [`Subscription::leave_after`] is not set.
@@ -315,6 +321,7 @@ pub struct Follower<T> {
     next_id: u64,
     /// How many messages have asked for subscriptions.
     asked: u64,
+    next_snapshot: u64,
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// Of connections that are over, in the arbiters of these subscriptions. `poll` closes them
     /// once it has reported what was due before.
@@ -354,6 +361,7 @@ impl<T> Follower<T> {
             kept: 0,
             next_id: 0,
             asked: 0,
+            next_snapshot: 0,
             left: VecDeque::new(),
             closing: Vec::new(),
             unpolled: 0..0,
@@ -432,8 +440,28 @@ impl<T> Follower<T> {
         Some(&followed.arbiter)
     }
 
-    /// Says that the program has a snapshot of this subscription: as [`Arbiter::resync`], with the
-    /// first number that the snapshot does not contain. Call [`poll`](Self::poll) afterwards.
+    /// Says that the snapshot of this [request](Action::Snapshot) has come. `next` is the first
+    /// number that it does not contain. Returns whether to use it: then this is as
+    /// [`resync`](Self::resync), and the book is what the snapshot says. Call
+    /// [`poll`](Self::poll) afterwards.
+    ///
+    /// `false`, and nothing happens, if it was asked for before the last [`Action::Restart`], so
+    /// that it may be of an old count; if the subscription waits for no snapshot any more; or if it
+    /// came late, another one is under way, and numbers are missing between it and the first kept
+    /// message.
+    #[must_use]
+    pub fn snapshot(&mut self, subscription: usize, id: u64, next: u64, now: Time) -> bool {
+        let followed = self.subscriptions.get(subscription).and_then(Option::as_ref);
+        let is_taken = followed.is_some_and(|followed| followed.takes_snapshot(id, next));
+        if is_taken {
+            self.resync(subscription, next, now);
+        }
+        is_taken
+    }
+
+    /// Says that the program has a snapshot of this subscription that it did not ask for: as
+    /// [`Arbiter::resync`], with the first number that the snapshot does not contain. It counts as
+    /// the one that is being asked for. Call [`poll`](Self::poll) afterwards.
     pub fn resync(&mut self, subscription: usize, next: u64, now: Time) {
         // What a connection that is over had brought must not reach the new book.
         self.close_now();
@@ -445,10 +473,71 @@ impl<T> Follower<T> {
         self.change(subscription, now, |followed| followed.resume(now));
     }
 
-    /// Says that the [snapshot](Action::Snapshot) of this subscription could not be fetched. The
-    /// next [`Action::Snapshot`] comes when its turn is.
-    pub fn no_snapshot(&mut self, subscription: usize, now: Time) {
-        self.change(subscription, now, |followed| followed.fail(now));
+    /// Says that the snapshot of this [request](Action::Snapshot) could not be fetched. The next
+    /// [`Action::Snapshot`] comes when its turn is. Pass the Retry-After of a 429 or 418: no
+    /// follower that shares `attempts` asks for a snapshot before that time, and a tenth and 2 s
+    /// more. Does nothing else if the subscription waits for another request.
+    pub fn no_snapshot(
+        &mut self,
+        subscription: usize,
+        id: u64,
+        retry_after: Option<Duration>,
+        now: Time,
+        attempts: &mut Attempts,
+    ) {
+        if let Some(retry_after) = retry_after {
+            attempts.refuse_snapshots(retry_after, now);
+        }
+        self.change(subscription, now, |followed| followed.fail(id, now));
+    }
+
+    /// Says that the snapshot of this [request](Action::Snapshot) was asked for over this
+    /// connection: if the connection ends first, that is as [`no_snapshot`](Self::no_snapshot).
+    pub fn asked_over(
+        &mut self,
+        subscription: usize,
+        id: u64,
+        connection: ConnectionId,
+        now: Time,
+    ) {
+        let is_open = self.runs.iter().any(|run| run.has(connection));
+        self.change(subscription, now, |followed| match is_open {
+            true if followed.is_asked(id) => followed.note_over_socket(connection),
+            true => {}
+            false => followed.fail(id, now),
+        });
+    }
+
+    /// Says that the book of this subscription is wrong, for example by its checksum.
+    /// [`Action::Restart`] comes, and then, with [`Recovery::Snapshot`], an [`Action::Snapshot`]
+    /// when its turn is. What is kept goes. Call [`poll`](Self::poll) afterwards.
+    pub fn distrust(&mut self, subscription: usize, now: Time) {
+        self.change(subscription, now, Followed::distrust);
+    }
+
+    /// What a subscription is doing. `None` if there is none of this index.
+    pub fn topic(&self, subscription: usize) -> Option<Topic> {
+        let followed = self.subscriptions.get(subscription)?.as_ref()?;
+        let mut seats = self.runs.iter().filter_map(|run| run.current()?.seat(subscription));
+        let mut currents = self.runs.iter().filter_map(Run::current);
+        let is_silent = |open: &Open| {
+            open.silent.is_some_and(|silent| {
+                silent.cause.subscription().is_none_or(|only| only == subscription)
+            })
+        };
+        if seats.clone().next().is_some() && seats.all(|seat| seat.is_refused()) {
+            return Some(Topic::Refused);
+        }
+        if currents.clone().next().is_some() && currents.all(is_silent) {
+            return Some(Topic::Silent);
+        }
+        Some(match followed.waits() {
+            None => Topic::InOrder,
+            Some(Waiting { since, requests, next_at, is_distrusted }) => match is_distrusted {
+                true => Topic::Distrusted { since, requests, next_at },
+                false => Topic::Waiting { since, requests, next_at },
+            },
+        })
     }
 
     fn change(&mut self, subscription: usize, now: Time, change: impl FnOnce(&mut Followed<T>)) {
@@ -544,7 +633,7 @@ impl<T> Follower<T> {
             }
         }
         if let Some(old) = run.rotation.opened(open, now) {
-            self.leave_unneeded(old);
+            self.leave_unneeded(old, now);
         }
     }
 
@@ -607,7 +696,7 @@ impl<T> Follower<T> {
         if speaks {
             self.due = now;
             if let Some(successor) = self.runs[at].note_spoken() {
-                self.leave_unneeded(successor);
+                self.leave_unneeded(successor, now);
             }
         }
         match incoming {
@@ -707,7 +796,7 @@ impl<T> Follower<T> {
         let outdone = current.id;
         if let Some(old) = run.rotation.ended(|open| open.id == outdone) {
             self.left.push_back((old.id, CloseCode::GOING_AWAY));
-            self.close_lines(old);
+            self.close_lines(old, now);
             self.due = now;
         }
     }
@@ -744,7 +833,7 @@ impl<T> Follower<T> {
             }
         } else if let Some(open) = open {
             self.note_end(at, open.address, ended, Some(open.lived(now)), away, now);
-            self.close_lines(open);
+            self.close_lines(open, now);
         }
     }
 
@@ -921,16 +1010,16 @@ impl<T> Follower<T> {
         runs.any(|(other, run)| other != at && run.uses(address))
     }
 
-    fn leave_unneeded(&mut self, open: Open) {
+    fn leave_unneeded(&mut self, open: Open, now: Time) {
         self.left.push_back((open.id, CloseCode::NORMAL));
-        self.close_lines(open);
+        self.close_lines(open, now);
     }
 
-    fn close_lines(&mut self, open: Open) {
+    fn close_lines(&mut self, open: Open, now: Time) {
         let seats = open.seats.into_iter().zip(&mut self.subscriptions);
         for (at, (seat, followed)) in seats.enumerate() {
             let Some(followed) = followed else { continue };
-            followed.note_over(open.id);
+            followed.note_end(open.id, now);
             self.closing.extend(seat.and_then(|seat| seat.line).map(|line| (at, line)));
         }
         self.unpolled = 0..self.subscriptions.len();

@@ -41,7 +41,7 @@ pub use event::{Event, Gap, Limits, Line, Numbers, Verdict, Why};
 pub use follower::{Follower, Settings};
 pub use pace::{Pace, Paced};
 pub use rotation::Rotation;
-pub use told::{Action, Asked, ConnectionId, Incoming, Recovery, Say, State, Subscription};
+pub use told::{Action, Asked, ConnectionId, Incoming, Recovery, Say, State, Subscription, Topic};
 
 /// Compiles the code of README.md.
 #[cfg(all(doctest, feature = "std"))]

@@ -73,11 +73,14 @@ pub enum Action<T> {
     /// Ask for a snapshot of this subscription now. With [`Recovery::Snapshot`] it comes after each
     /// `Gap` and `Restart`, once data has arrived over an open connection: at once, or when the
     /// [pace](Follower#what-it-promises) of snapshots allows it. When the snapshot is
-    /// there, call [`resync`](Follower::resync); if it fails,
-    /// [`no_snapshot`](Follower::no_snapshot).
+    /// there, call [`snapshot`](Follower::snapshot); if it fails,
+    /// [`no_snapshot`](Follower::no_snapshot). It is asked for again, with another id, if neither
+    /// comes within [`Settings::snapshot_within`].
     Snapshot {
         /// The subscription's index.
         subscription: usize,
+        /// The request's id. No other request of this follower has it.
+        id: u64,
     },
     /// There is nothing to do now. Call [`Follower::poll`] again at this time, and after each call
     /// of another method. The time is later than now, and at most an hour away.
@@ -269,6 +272,37 @@ pub enum State {
         /// The end that stopped the line.
         after: Ended,
     },
+}
+
+/// What a subscription of a [`Follower`] is doing: the result of [`Follower::topic`]. If several fit,
+/// the first in this order counts: `Refused`, `Silent`, `Distrusted`, `Waiting`, `InOrder`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Topic {
+    /// The exchange has [refused](Incoming::Refused) it on each line's connection.
+    Refused,
+    /// Each line's connection is silent, or silent in this subscription.
+    Silent,
+    /// The program [distrusts](Follower::distrust) the book.
+    Distrusted {
+        /// Since when.
+        since: Time,
+        /// How many snapshots in a row were needed, this one included.
+        requests: u32,
+        /// When the next one is asked for, if data has arrived. `None` while one is under way.
+        next_at: Option<Time>,
+    },
+    /// Numbers are lost, or the count begins: the book waits for a snapshot.
+    Waiting {
+        /// Since when.
+        since: Time,
+        /// How many snapshots in a row were needed, this one included.
+        requests: u32,
+        /// When the next one is asked for, if data has arrived. `None` while one is under way.
+        next_at: Option<Time>,
+    },
+    /// What has arrived is delivered, in order.
+    InOrder,
 }
 
 impl fmt::Display for State {

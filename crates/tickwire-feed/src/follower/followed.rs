@@ -17,9 +17,16 @@ enum Snapshot {
     NotNeeded,
     /// But not before this time.
     Needed {
+        since: Time,
         from: Time,
     },
-    Asked,
+    Asked {
+        since: Time,
+        id: u64,
+        at: Time,
+        /// Its end is the end of the request.
+        over: Option<ConnectionId>,
+    },
 }
 
 /// For a feed that counts per connection.
@@ -32,14 +39,25 @@ enum Taken {
     Over(ConnectionId),
 }
 
+/// A book that waits for its snapshot.
+pub(super) struct Waiting {
+    pub(super) since: Time,
+    pub(super) requests: u32,
+    pub(super) next_at: Option<Time>,
+    pub(super) is_distrusted: bool,
+}
+
 pub(super) struct Followed<T> {
     pub(super) watch: Subscription,
     pub(super) arbiter: Arbiter<T>,
     patience: Duration,
     taken: Taken,
     snapshot: Snapshot,
+    is_distrusted: bool,
     /// Since numbers last came in order for long enough.
     needed: u32,
+    /// The first request since the last restart, and the last: those before are of an old count.
+    requests: Option<(u64, u64)>,
     last_asked: Time,
     asked: Log,
     synced: Time,
@@ -59,11 +77,23 @@ impl<T> Followed<T> {
             patience: limits.patience,
             taken: Taken::None,
             snapshot: Snapshot::NotNeeded,
+            is_distrusted: false,
             needed: 0,
+            requests: None,
             last_asked: Time::ZERO,
             asked: Log::new(most, window),
             synced: Time::ZERO,
             in_order: Time::ZERO,
+        }
+    }
+
+    /// A snapshot that was asked for over this connection does not come any more.
+    pub(super) fn note_end(&mut self, connection: ConnectionId, now: Time) {
+        self.note_over(connection);
+        if let Snapshot::Asked { over: Some(over), .. } = self.snapshot
+            && over == connection
+        {
+            self.need(now);
         }
     }
 
@@ -100,15 +130,20 @@ impl<T> Followed<T> {
         let event = self.arbiter.poll(now)?;
         match event {
             Event::Message(_) => self.in_order = now,
-            Event::Gap(_) | Event::Restart => match self.watch.recovery {
-                Recovery::Resume => self.arbiter.resume(now),
-                Recovery::Snapshot => self.need(now),
-            },
+            Event::Gap(_) | Event::Restart => {
+                if let Event::Restart = event {
+                    self.requests = None;
+                }
+                match self.watch.recovery {
+                    Recovery::Resume => self.arbiter.resume(now),
+                    Recovery::Snapshot => self.need(now),
+                }
+            }
         }
         Some(event)
     }
 
-    fn need(&mut self, now: Time) {
+    pub(super) fn need(&mut self, now: Time) {
         if self.in_order >= self.synced + self.patience.saturating_mul(CALM) {
             self.needed = 0;
             self.synced = now; // earned once
@@ -121,23 +156,73 @@ impl<T> Followed<T> {
             }
         };
         self.needed = self.needed.saturating_add(1);
-        self.snapshot = Snapshot::Needed { from: now.max(self.last_asked + wait) };
+        let since = match self.snapshot {
+            Snapshot::NotNeeded => now,
+            Snapshot::Needed { since, .. } | Snapshot::Asked { since, .. } => since,
+        };
+        self.snapshot = Snapshot::Needed { since, from: now.max(self.last_asked + wait) };
     }
 
-    pub(super) fn fail(&mut self, now: Time) {
-        if self.snapshot == Snapshot::Asked {
+    /// Nothing is known of the book any more.
+    pub(super) fn distrust(&mut self) {
+        self.is_distrusted = true;
+        self.arbiter.begin_anew();
+    }
+
+    /// If it is the last request: an earlier one was given up already.
+    pub(super) fn fail(&mut self, failed: u64, now: Time) {
+        if let Snapshot::Asked { id, .. } = self.snapshot
+            && id == failed
+        {
             self.need(now);
         }
     }
 
+    pub(super) fn is_asked(&self, by: u64) -> bool {
+        matches!(self.snapshot, Snapshot::Asked { id, .. } if id == by)
+    }
+
+    pub(super) fn note_over_socket(&mut self, connection: ConnectionId) {
+        if let Snapshot::Asked { over, .. } = &mut self.snapshot {
+            *over = Some(connection);
+        }
+    }
+
+    /// Whether the book may be built from the answer to this request. A late one has to touch what
+    /// is kept, because a newer one is under way.
+    pub(super) fn takes_snapshot(&self, id: u64, next: u64) -> bool {
+        let is_known = self.requests.is_some_and(|(first, last)| first <= id && id <= last);
+        let is_needed = self.snapshot != Snapshot::NotNeeded;
+        is_known && is_needed && (self.is_asked(id) || self.arbiter.touches(next))
+    }
+
+    /// When a request has taken too long.
+    pub(super) fn overdue_at(&self, within: Duration) -> Option<Time> {
+        match self.snapshot {
+            Snapshot::Asked { at, .. } => Some(at + within),
+            Snapshot::NotNeeded | Snapshot::Needed { .. } => None,
+        }
+    }
+
+    pub(super) fn waits(&self) -> Option<Waiting> {
+        let (since, next_at) = match self.snapshot {
+            Snapshot::NotNeeded => return None,
+            Snapshot::Needed { since, from } => (since, Some(from.max(self.asked.due()))),
+            Snapshot::Asked { since, .. } => (since, None),
+        };
+        Some(Waiting { since, requests: self.needed, next_at, is_distrusted: self.is_distrusted })
+    }
+
     pub(super) fn resync(&mut self, next: u64, now: Time) {
         self.snapshot = Snapshot::NotNeeded;
+        self.is_distrusted = false;
         self.synced = now;
         self.arbiter.resync(next, now);
     }
 
     pub(super) fn resume(&mut self, now: Time) {
         self.snapshot = Snapshot::NotNeeded;
+        self.is_distrusted = false;
         self.synced = now;
         self.arbiter.resume(now);
     }
@@ -145,12 +230,16 @@ impl<T> Followed<T> {
     /// Not while no open connection has brought data, because the snapshot would then be older than
     /// the data that follows.
     pub(super) fn asks_at(&self) -> Option<Time> {
-        let Snapshot::Needed { from } = self.snapshot else { return None };
+        let Snapshot::Needed { from, .. } = self.snapshot else { return None };
         self.arbiter.is_fed().then_some(from.max(self.asked.due()))
     }
 
-    pub(super) fn note_asked(&mut self, now: Time) {
-        self.snapshot = Snapshot::Asked;
+    pub(super) fn note_asked(&mut self, id: u64, now: Time) {
+        if let Snapshot::Needed { since, .. } = self.snapshot {
+            self.snapshot = Snapshot::Asked { since, id, at: now, over: None };
+        }
+        let first = self.requests.map_or(id, |(first, _)| first);
+        self.requests = Some((first, id));
         self.last_asked = now;
         self.asked.note(now);
     }

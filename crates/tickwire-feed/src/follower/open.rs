@@ -182,6 +182,10 @@ impl Seat {
         }
     }
 
+    pub(super) const fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
     fn ask_refused(&mut self) {
         if core::mem::take(&mut self.is_refused) {
             self.ask = Ask::New;

@@ -140,13 +140,21 @@ impl<T> Follower<T> {
         self.due = due;
         for at in 0..self.subscriptions.len() {
             let Some(followed) = &mut self.subscriptions[at] else { continue };
+            if let Some(overdue) = followed.overdue_at(self.set.snapshot_within) {
+                match overdue <= now {
+                    true => followed.need(now),
+                    false => self.due = self.due.min(overdue),
+                }
+            }
             if let Some(again) = followed.asks_at() {
                 let taken = if now < again { Err(again) } else { attempts.take_snapshot(now) };
                 match taken {
                     Ok(()) => {
-                        followed.note_asked(now);
+                        let id = self.next_snapshot;
+                        self.next_snapshot += 1;
+                        followed.note_asked(id, now);
                         self.due = now;
-                        return Some(Action::Snapshot { subscription: at });
+                        return Some(Action::Snapshot { subscription: at, id });
                     }
                     Err(again) => self.due = self.due.min(again),
                 }
@@ -222,7 +230,7 @@ impl<T> Follower<T> {
         };
         let is_level = new.is_logged_in() && self.subscriptions.iter().enumerate().all(replaces);
         if let Some(old) = self.runs[at].rotation.retire(|_| is_level) {
-            self.leave_unneeded(old);
+            self.leave_unneeded(old, now);
             self.due = now;
         }
     }

@@ -215,10 +215,10 @@ impl Program {
                     self.oracle.restarts(stream);
                     self.goes_on(subscription);
                 }
-                Action::Snapshot { subscription } => {
+                Action::Snapshot { subscription, id } => {
                     let stream = self.streams[subscription].unwrap();
                     let (restarts, number) = self.world.published(stream);
-                    self.set.follower.resync(subscription, number + 1, now);
+                    assert!(self.set.follower.snapshot(subscription, id, number + 1, now));
                     self.oracle.snapshot(stream, restarts, number);
                 }
                 Action::Wait(until) => {

@@ -10,6 +10,7 @@ use tickwire_parts::Backoff;
 
 mod addresses;
 mod silence;
+mod snapshots;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -76,7 +77,8 @@ struct World {
     dials: Vec<(Time, usize, usize)>,
     left: Vec<(Time, ConnectionId, CloseCode)>,
     said: usize,
-    snapshots: Vec<(Time, usize)>,
+    /// As (time, subscription, request).
+    snapshots: Vec<(Time, usize, u64)>,
 }
 
 fn settings() -> Settings<Note> {
@@ -221,8 +223,8 @@ impl World {
                 }
                 Action::Gap { subscription, gap } => self.books[subscription].gaps.push(gap),
                 Action::Restart { subscription } => self.books[subscription].restarts += 1,
-                Action::Snapshot { subscription } => {
-                    self.snapshots.push((self.now, subscription));
+                Action::Snapshot { subscription, id } => {
+                    self.snapshots.push((self.now, subscription, id));
                 }
                 Action::Wait(until) => return until,
             }

@@ -29,6 +29,7 @@ struct Desk {
     gaps: Vec<Gap>,
     restarts: usize,
     snapshots: Vec<Time>,
+    request: u64,
     left: Vec<(ConnectionId, CloseCode)>,
     said: usize,
 }
@@ -68,6 +69,7 @@ impl Desk {
             gaps: Vec::new(),
             restarts: 0,
             snapshots: Vec::new(),
+            request: 0,
             left: Vec::new(),
             said: 0,
         }
@@ -97,7 +99,10 @@ impl Desk {
                 Action::Message { message, .. } => self.delivered.push(message),
                 Action::Gap { gap, .. } => self.gaps.push(gap),
                 Action::Restart { .. } => self.restarts += 1,
-                Action::Snapshot { .. } => self.snapshots.push(self.now),
+                Action::Snapshot { id, .. } => {
+                    self.snapshots.push(self.now);
+                    self.request = id;
+                }
                 Action::Wait(until) => return until,
             }
         }
@@ -427,7 +432,9 @@ fn snapshots_are_bounded_whatever_the_cause() {
 
 #[test]
 fn the_next_snapshot_waits_longer_and_numbers_in_order_earn_the_first_delay_again() {
-    let mut desk = Desk::new(settings(), 1, unasked());
+    // None is given up for being late.
+    let set = Settings { snapshot_within: HOUR, ..settings() };
+    let mut desk = Desk::new(set, 1, unasked());
     let id = desk.open();
     desk.data(id, (0, 1));
     let mut number = 2;
@@ -452,7 +459,7 @@ fn the_next_snapshot_waits_longer_and_numbers_in_order_earn_the_first_delay_agai
     desk.data(id, (0, number + 1));
     assert_eq!(desk.snapshots.last(), Some(&desk.now));
     // A snapshot that could not be fetched counts too.
-    desk.follower.no_snapshot(0, desk.now);
+    desk.follower.no_snapshot(0, desk.request, None, desk.now, &mut desk.attempts);
     let asked = desk.now;
     desk.run(2 * SECOND, |_| None);
     assert_eq!(*desk.snapshots.last().unwrap() - asked, SECOND);

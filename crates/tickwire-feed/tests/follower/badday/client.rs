@@ -79,6 +79,8 @@ pub(crate) struct Client {
     books: Vec<Book>,
     /// The symbols whose snapshot came with a subscription, and is being reported.
     coming: Vec<bool>,
+    /// The last request of each symbol.
+    request: Vec<u64>,
     /// When snapshots were asked for.
     asked: Vec<Vec<Duration>>,
     address: usize,
@@ -126,6 +128,7 @@ impl Client {
             links: HashMap::new(),
             books: (0..day.symbols).map(|_| Book::default()).collect(),
             coming: vec![false; day.symbols],
+            request: vec![0; day.symbols],
             asked: vec![Vec::new(); day.symbols],
             address: 0,
             gaps: 0,
@@ -232,7 +235,10 @@ impl Client {
                     self.books[subscription].valid = false;
                 }
                 Action::Restart { subscription } => self.books[subscription].valid = false,
-                Action::Snapshot { subscription } => self.ask(subscription),
+                Action::Snapshot { subscription, id } => {
+                    self.request[subscription] = id;
+                    self.ask(subscription);
+                }
                 Action::Wait(until) => {
                     self.wait = until.since_epoch();
                     return;
@@ -412,12 +418,11 @@ impl Client {
             Reply::Http { after, status: 200, body, .. } => {
                 self.in_time(after, Later::Snapshot(index, exchanges::read_snapshot(&body)));
             }
-            Reply::Http { after, headers, .. } => {
-                // A refused request must not come again before its time.
+            Reply::Http { headers, .. } => {
                 let wait = headers.iter().find(|(name, _)| *name == "Retry-After");
                 let wait = wait.and_then(|(_, value)| value.parse().ok());
-                let wait = wait.map_or(after, Duration::from_secs);
-                self.in_time(wait, Later::Snapshot(index, None));
+                let wait = wait.map(Duration::from_secs);
+                self.no_snapshot(index, wait);
             }
             _ => self.in_time(3 * SECOND, Later::Snapshot(index, None)),
         }
@@ -432,14 +437,22 @@ impl Client {
         let Some(id) = link.map(|(_, link)| link.id) else {
             return self.in_time(SECOND, Later::Snapshot(index, None));
         };
+        let now = self.time();
+        self.follower.asked_over(index, self.request[index], id, now);
         self.send(id, &exchanges::unsubscribe(self.shape, index));
         self.send(id, &exchanges::subscribe(self.shape, index..index + 1));
+    }
+
+    fn no_snapshot(&mut self, index: usize, retry_after: Option<Duration>) {
+        let id = self.request[index];
+        let now = self.time();
+        self.follower.no_snapshot(index, id, retry_after, now, &mut self.attempts);
     }
 
     fn snapshot_came(&mut self, index: usize, snapshot: Option<Snapshot>) {
         match snapshot {
             Some(snapshot) => self.replace(index, &snapshot),
-            None => self.follower.no_snapshot(index, self.time()),
+            None => self.no_snapshot(index, None),
         }
     }
 

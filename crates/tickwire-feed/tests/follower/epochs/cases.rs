@@ -389,11 +389,11 @@ fn a_shared_pace_of_snapshots_leaves_nobody_out() {
                         let data = Incoming::Data { subscription: 0, numbers };
                         let _ = follower.heard(connection, data, time, || (1, 1));
                     }
-                    Action::Snapshot { .. } => {
+                    Action::Snapshot { id, .. } => {
                         *taken += 1;
                         all.push(now);
                         // It fails, so the follower wants another one.
-                        follower.no_snapshot(0, time);
+                        follower.no_snapshot(0, id, None, time, &mut attempts);
                     }
                     Action::Wait(until) => {
                         *wait = until.since_epoch();
@@ -458,7 +458,14 @@ fn calls_in_any_order_do_no_harm() {
                 2 => follower.unsubscribe(of),
                 3 => follower.resync(of, number, time),
                 4 => follower.resume(of, time),
-                5 => follower.no_snapshot(of, time),
+                5 => {
+                    let request = rng.below(20) as u64;
+                    let retry_after = rng.once_in(4).then_some(SECOND);
+                    follower.no_snapshot(of, request, retry_after, time, &mut attempts);
+                }
+                10 => drop(follower.snapshot(of, rng.below(20) as u64, number, time)),
+                11 => follower.distrust(of, time),
+                12 => drop(follower.topic(of)),
                 6 => follower.doubt(time),
                 7 => follower.go_on(time),
                 8 => follower.clock_was_set(time),
@@ -466,6 +473,9 @@ fn calls_in_any_order_do_no_harm() {
                 _ => {}
             }
             if let Some(id) = id {
+                if rng.once_in(10) {
+                    follower.asked_over(of, rng.below(20) as u64, id, time);
+                }
                 let end: Ended = match rng.below(4) {
                     0 => Ended::Closed(rng.below(5_000)),
                     1 => Cause::CertificateExpired.into(),
@@ -475,7 +485,9 @@ fn calls_in_any_order_do_no_harm() {
                 let last = number.saturating_add(rng.below(3));
                 let incoming = match rng.below(12) {
                     0 => Incoming::LoggedIn,
+                    1 if rng.once_in(2) => Incoming::Refused(Asked::Question(number)),
                     1 => Incoming::Answer(Asked::Subscription(of)),
+                    2 if rng.once_in(2) => Incoming::Refused(Asked::Subscription(of)),
                     2 => Incoming::Ending,
                     3 => Incoming::Wrong(Retry::Alarm),
                     4 => Incoming::Other,

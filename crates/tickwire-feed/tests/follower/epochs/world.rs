@@ -66,8 +66,8 @@ enum Event {
     Arrival(ConnectionId, Arrival),
     Subscribed(ConnectionId, u64, Range<usize>),
     Dialed(ConnectionId, usize, usize, Option<Ended>),
-    SnapshotTaken(usize),
-    Snapshot(usize, Option<(u32, u64)>),
+    SnapshotTaken(usize, u64),
+    Snapshot(usize, u64, Option<(u32, u64)>),
     Fault,
     /// The last one, when all have settled.
     LastCut,
@@ -287,8 +287,8 @@ impl World {
                 self.reply(id, Arrival::Said(Incoming::Answer(Asked::Question(question))));
             }
             Event::Dialed(id, line, address, ended) => self.dialed(id, line, address, ended),
-            Event::SnapshotTaken(of) => self.take_snapshot(of, at),
-            Event::Snapshot(of, taken) => self.snapshot_came(of, taken),
+            Event::SnapshotTaken(of, id) => self.take_snapshot(of, id, at),
+            Event::Snapshot(of, id, taken) => self.snapshot_came(of, id, taken),
             Event::Fault => self.fault(),
             Event::LastCut => self.end_all(None, Cause::Cut.into()),
             Event::Cut(id) => self.exchange_ends(id, Cause::Cut.into()),
@@ -452,7 +452,7 @@ impl World {
         self.follower.ended(id, ended, Time::new(self.now), &mut self.attempts);
     }
 
-    fn take_snapshot(&mut self, of: usize, at: Duration) {
+    fn take_snapshot(&mut self, of: usize, id: u64, at: Duration) {
         let fails = !self.is_calm() && self.plan.snapshots_fail && self.rng.once_in(3);
         let up =
             (0..self.plan.addresses).any(|address| self.exchange.dial(address, at).1.is_none());
@@ -461,15 +461,18 @@ impl World {
         let taken = self.exchange.counts[of].at(at.saturating_sub(age));
         let taken = (up && !fails).then_some(taken);
         let late = 150 + self.rng.below(150);
-        self.at(at + late as u32 * MS, Event::Snapshot(of, taken));
+        self.at(at + late as u32 * MS, Event::Snapshot(of, id, taken));
     }
 
-    fn snapshot_came(&mut self, of: usize, taken: Option<(u32, u64)>) {
+    fn snapshot_came(&mut self, of: usize, id: u64, taken: Option<(u32, u64)>) {
         self.log(|| format!("snapshot of {of}: {taken:?}"));
         let time = self.time();
-        let Some((epoch, number)) = taken else { return self.follower.no_snapshot(of, time) };
-        self.books[of].replace(epoch, number);
-        self.follower.resync(of, number + 1, time);
+        let Some((epoch, number)) = taken else {
+            return self.follower.no_snapshot(of, id, None, time, &mut self.attempts);
+        };
+        if self.follower.snapshot(of, id, number + 1, time) {
+            self.books[of].replace(epoch, number);
+        }
         if let Some(at) = self.hoard.iter().position(|(sub, note)| *sub == of && note.epoch < epoch)
         {
             let (of, note) = self.hoard.remove(at);
@@ -519,14 +522,14 @@ impl World {
                         self.books[subscription].restart();
                     }
                 }
-                Action::Snapshot { subscription } => {
+                Action::Snapshot { subscription, id } => {
                     self.log(|| format!("{subscription}: asks for a snapshot"));
                     let asks = 1 + usize::from(self.mutant == Some(Mutant::Asks));
                     for _ in 0..asks {
                         self.snapshots[subscription].push(self.now);
                     }
                     let took = self.rng.below(150) * MS;
-                    self.after(took, Event::SnapshotTaken(subscription));
+                    self.after(took, Event::SnapshotTaken(subscription, id));
                 }
                 Action::Wait(until) => {
                     self.wait = until.since_epoch();
