@@ -52,6 +52,14 @@ impl Live {
         }
     }
 
+    /// Takes back what was said of a case, until it has run again.
+    pub(crate) fn void(&self, case: &str, why: &str) {
+        let mut report = lock(&self.report);
+        for row in report.rows.iter_mut().filter(|row| row.case == case) {
+            row.verdict = Verdict::Untested { why: why.to_owned() };
+        }
+    }
+
     pub(crate) fn report(&self) -> Report {
         lock(&self.report).clone()
     }

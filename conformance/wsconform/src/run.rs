@@ -24,7 +24,8 @@ use crate::{
     turns::{Budget, Turns, lock},
 };
 use std::{
-    collections::BTreeSet,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal},
     sync::{
         Mutex, PoisonError,
@@ -194,7 +195,7 @@ fn run<T: Target>(
         turns = &runner.alone;
         is_first = false;
     }
-    runner.ask_those_who_saw_a_death();
+    runner.ask_those_who_saw_a_death(open);
     let failing = std::mem::take(&mut *lock(&runner.failing));
     progress.repeats(failing.len());
     beside_each_other(&failing, open, |row| {
@@ -307,6 +308,7 @@ enum Unconnected {
 struct Span {
     case: &'static Case,
     asked: Instant,
+    wrote: Option<Instant>,
     over: Instant,
 }
 
@@ -353,7 +355,7 @@ impl<T: Target> Runner<'_, T> {
             {}
         }
         drop(connection);
-        lock(&self.spans).push(Span { case, asked, over });
+        lock(&self.spans).push(Span { case, asked, wrote: driven.wrote, over });
         self.live.trace(&session, asked, &driven);
         let is_answered = driven.heard.is_some();
         if !is_answered {
@@ -469,47 +471,67 @@ impl<T: Target> Runner<'_, T> {
         }
     }
 
-    /// Finds out of which cases the server has died, and fails them.
-    fn ask_those_who_saw_a_death(&self) {
+    /// Finds out of which cases the server has died, and fails them. Whoever else saw a death runs
+    /// again.
+    fn ask_those_who_saw_a_death(&self, open: usize) {
+        let mut alone: BTreeSet<&str> = BTreeSet::new();
         let mut fatal: BTreeSet<&str> = BTreeSet::new();
-        let mut asked: BTreeSet<&str> = BTreeSet::new();
-        let mut seen = Vec::new();
-        for death in self.target.deaths() {
-            let saw = |span: &&Span| span.asked < death.at && span.over + LATE > death.at;
-            let cases: Vec<_> =
-                lock(&self.spans).iter().filter(saw).map(|span| span.case).collect();
-            seen.push((death, cases));
-        }
-        for case in seen.iter().flat_map(|(_, cases)| cases) {
-            if !asked.insert(&case.id) {
-                continue;
+        let mut known = 0;
+        while self.target.deaths().len() > known {
+            let mut again: BTreeMap<&str, &'static Case> = BTreeMap::new();
+            for death in self.target.deaths().split_off(known) {
+                let saw = self.saw(&death);
+                let mut is_found = saw.iter().any(|case| fatal.contains(&*case.id));
+                for case in &saw {
+                    if is_found || !self.is_there() {
+                        break;
+                    }
+                    if alone.insert(&case.id) && self.is_fatal(case) {
+                        fatal.insert(&case.id);
+                        is_found = true;
+                    }
+                }
+                if !is_found {
+                    let why = format!(
+                        "the server died beside {} open cases, and of none of them alone ({})",
+                        saw.len(),
+                        death.in_words()
+                    );
+                    saw.iter().for_each(|case| self.live.doubt(&case.id, &why));
+                }
+                again.extend(saw.into_iter().map(|case| (&*case.id, case)));
             }
+            // Alone nobody dies of another.
+            known = self.target.deaths().len();
+            again.retain(|id, _| !alone.contains(id));
+            for id in again.keys() {
+                self.live.void(id, "the server died beside it");
+            }
+            lock(&self.failing).retain(|row| !again.contains_key(&*row.case));
             if !self.is_there() {
                 return;
             }
-            lock(&self.failing).retain(|row| row.case != case.id);
-            if self.is_fatal(case) {
-                fatal.insert(&case.id);
-            }
+            let again: Vec<&'static Case> = again.into_values().collect();
+            beside_each_other(&again, open, |case| {
+                let ran = self.run(case, &self.alone);
+                self.is_done(case, &ran, false);
+            });
         }
-        for (death, cases) in seen {
-            if cases.iter().any(|case| fatal.contains(case.id.as_str())) {
-                continue;
-            }
-            let why = format!(
-                "the server died beside {} open cases, and of none of them alone ({})",
-                cases.len(),
-                death.in_words()
-            );
-            for case in cases {
-                self.live.doubt(&case.id, &why);
-            }
-        }
+    }
+
+    /// The cases that were open at a death, the last that wrote something first.
+    fn saw(&self, death: &Death) -> Vec<&'static Case> {
+        let spans = lock(&self.spans);
+        let saw = |span: &&Span| span.asked < death.at && span.over + LATE > death.at;
+        let mut saw: Vec<&Span> = spans.iter().filter(saw).collect();
+        saw.sort_by_key(|span| Reverse(span.wrote.filter(|wrote| *wrote < death.at)));
+        saw.into_iter().map(|span| span.case).collect()
     }
 
     /// Runs a case with no other connection open, and takes down what becomes of it. Returns whether
     /// the server dies of it each time.
     fn is_fatal(&self, case: &'static Case) -> bool {
+        lock(&self.failing).retain(|row| row.case != case.id);
         for run in 1..=REPEATS {
             let before = self.target.deaths().len();
             let ran = self.run(case, &self.alone);

@@ -139,7 +139,7 @@ impl Supervisor {
             while !reading.is_finished() && at.elapsed() < REST {
                 thread::sleep(LOOK);
             }
-            let output = without_colours(&String::from_utf8_lossy(&lock(&output)));
+            let output = printable(&String::from_utf8_lossy(&lock(&output)));
             let mut state = lock(&state);
             state.process = None;
             if !state.is_stopped {
@@ -191,8 +191,8 @@ impl Drop for Supervisor {
     }
 }
 
-/// The text without the escapes of a terminal.
-fn without_colours(text: &str) -> String {
+/// The text without the escapes of a terminal, and with no other control characters than these.
+fn printable(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text.trim();
     while let Some((before, escape)) = rest.split_once("\x1b[") {
@@ -200,7 +200,8 @@ fn without_colours(text: &str) -> String {
         rest = escape.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
         rest = rest.strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(rest);
     }
-    plain + rest
+    plain += rest;
+    plain.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "\u{fffd}")
 }
 
 /// Reads to the end.

@@ -14,7 +14,7 @@ fn command_process() {
         thread::spawn(move || {
             let tcp = tcp.unwrap();
             if asks(&tcp, "HTTP/1.0") || (is_fragile && number > 6) {
-                eprintln!("\x1b[1;31mwhat\x1b[0m came before\n\n  at a place\nlast words\n");
+                eprintln!("\x1b[1;31mwhat\x1b[0m came\0before\n\n  at a place\nlast words\n");
                 std::process::exit(3);
             }
             play(tcp, next_model(Role::Server, ""));
@@ -57,8 +57,8 @@ fn the_case_of_which_the_server_dies_fails_and_the_others_are_judged() {
             report.rows.iter().map(|row| (&*row.case, &row.verdict)).collect();
         let is_fatal = |verdict: &Verdict| match verdict {
             Verdict::Fail { why, evidence, .. } => {
-                let last = "what came before\n\n  at a place\nlast words";
-                why == "the server dies of it (exit status: 3: what came before / last words)"
+                let last = "what came\u{fffd}before\n\n  at a place\nlast words";
+                why == "the server dies of it (exit status: 3: what came\u{fffd}before / last words)"
                     && evidence.ends_with(last)
             }
             _ => false,
