@@ -13,6 +13,8 @@ mod documents;
 #[cfg(feature = "std")]
 mod memory;
 #[cfg(feature = "std")]
+mod protocol;
+#[cfg(feature = "std")]
 mod security;
 #[cfg(feature = "std")]
 mod send_sync;
