@@ -6,7 +6,7 @@ use crate::Role;
 use crate::case::{Case, Need};
 use crate::judge::Kind;
 use crate::judge::deflate::Parameters;
-use crate::session::{Env, Session, Verdict};
+use crate::session::{BEHIND, Env, Session, Verdict};
 
 /// What a peer can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,11 @@ pub struct Peer {
     pub echo_binary: Option<Kind>,
     /// How many messages it sends by itself when a connection opens.
     pub greeting: usize,
+    /// It sends messages by itself later, too.
+    #[serde(default)]
+    pub speaks: bool,
+    /// The code with which it answers a Close of 4321, if there is one.
+    pub closes_with: Option<u16>,
     /// The parameters of permessage-deflate: a server's answer to an offer of all, a client's
     /// offer.
     pub deflate: Option<Parameters>,
@@ -40,6 +45,8 @@ impl Peer {
             echo_text: Some(Kind::Text),
             echo_binary: Some(Kind::Binary),
             greeting: 0,
+            speaks: false,
+            closes_with: Some(BEHIND),
             deflate: Some(Parameters {
                 client_max_window_bits: Some(None),
                 ..Parameters::default()
@@ -54,6 +61,14 @@ impl Peer {
     /// Whether text and binary messages come back.
     pub fn echoes(&self) -> bool {
         self.echo_text.is_some() && self.echo_binary.is_some()
+    }
+
+    /// What comes back cannot be compared with what was sent.
+    fn echoes_in_another_order(&mut self) {
+        self.echo_text = None;
+        self.echo_binary = None;
+        let fault = "what it sends back comes in another order".to_owned();
+        self.fault.get_or_insert(fault);
     }
 
     /// Why it cannot have a case with this need.
@@ -102,7 +117,7 @@ pub struct Probe {
 impl Probe {
     /// A probe of a `role` at this authority and request target.
     pub fn new(role: Role, host: &str, resource: &str, seed: u64) -> Probe {
-        let ids = ["PROBE-1", "PROBE-2", "PROBE-3", "PROBE-4", "PROBE-5"];
+        let ids = ["PROBE-1", "PROBE-2", "PROBE-3", "PROBE-4", "PROBE-5", "PROBE-6"];
         let left = ids.iter().rev().filter_map(|id| find_probe(id)).collect();
         Probe { role, env: Env::new(host, resource, Peer::default(), seed), left }
     }
@@ -149,9 +164,13 @@ impl Probe {
                     self.left.clear();
                 }
                 let place = |text: &[u8]| seen.messages.iter().position(|m| m.1 == text);
-                peer.echo_text = place(PROBE_TEXT).map(|place| seen.messages[place].0);
-                peer.echo_binary = place(PROBE_BINARY).map(|place| seen.messages[place].0);
-                peer.greeting = place(PROBE_TEXT).unwrap_or(0);
+                let [text, binary] = [PROBE_TEXT, PROBE_BINARY].map(place);
+                peer.echo_text = text.map(|place| seen.messages[place].0);
+                peer.echo_binary = binary.map(|place| seen.messages[place].0);
+                peer.greeting = text.into_iter().chain(binary).min().unwrap_or(0);
+                if text.zip(binary).is_some_and(|(text, binary)| text < binary) {
+                    peer.echoes_in_another_order();
+                }
                 peer.key = seen.key.clone();
                 if self.role == Role::Client {
                     peer.deflate = seen.offer;
@@ -159,6 +178,20 @@ impl Probe {
                 }
             }
             "PROBE-2" => peer.deflate = seen.agreed,
+            "PROBE-6" => {
+                peer.closes_with = seen.close.flatten();
+                let number = |message: &(Kind, Vec<u8>)| {
+                    (0..PROBE_ORDER).find(|&number| message.1 == probe_order(number).as_bytes())
+                };
+                let numbers: Vec<_> = seen.messages.iter().filter_map(number).collect();
+                peer.speaks = seen.messages.len() > peer.greeting + numbers.len();
+                if peer.speaks {
+                    peer.greeting = 0;
+                }
+                if !numbers.is_sorted() {
+                    peer.echoes_in_another_order();
+                }
+            }
             _ => {
                 let sizes = seen.messages.iter().map(|message| message.1.len() as u64);
                 peer.largest = peer.largest.max(sizes.max().unwrap_or(0));
@@ -179,6 +212,13 @@ impl Probe {
 
 pub(crate) const PROBE_TEXT: &[u8] = b"wsconform asks: do you echo a text?";
 pub(crate) const PROBE_BINARY: &[u8] = b"wsconform asks: do you echo binary? \xff";
+
+/// How many messages are looked at for their order.
+pub(crate) const PROBE_ORDER: usize = 16;
+
+pub(crate) fn probe_order(number: usize) -> String {
+    format!("wsconform asks: in which order? {number}")
+}
 
 fn find_probe(id: &str) -> Option<&'static Case> {
     crate::plan::code::probes().iter().find(|case| case.id == id)

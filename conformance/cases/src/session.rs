@@ -15,6 +15,7 @@
 //! To test a server, connect for each session; to test a client, accept its connection. The first
 //! action fits the role. A failed write is `ended(End::Reset)`, after what can still be read.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -45,6 +46,9 @@ impl Wait {
 
     /// How long a peer that has answered the Ping behind a violation may take to see the violation.
     const LATE: Wait = Wait { round_trips: 10, floor: Duration::from_millis(100) };
+
+    /// How long a peer is listened to that may speak by itself: a ticker often has one a second.
+    pub(crate) const MOMENT: Wait = Wait { round_trips: 10, floor: Duration::from_millis(1100) };
 
     /// A pause of this many round trips, and at least of as many milliseconds.
     pub fn round_trips(count: u32) -> Wait {
@@ -255,6 +259,10 @@ pub struct Session {
     reader: Reader,
     /// Bytes of the peer's head that isn't complete.
     head: Vec<u8>,
+    /// The peer has ended the connection with a code that accuses nobody.
+    has_left: bool,
+    /// How many messages and control frames the steps have.
+    events: usize,
     /// The answer has a parameter that the client did not ask for, and may not know.
     is_doubtful: bool,
     /// What the peer may still send: without a limit, a peer that never ends takes all memory.
@@ -307,6 +315,9 @@ impl Record {
     }
 }
 
+/// The code of a Close behind a violation: nobody fails a connection with it.
+pub(crate) const BEHIND: u16 = 4321;
+
 /// The Ping behind an answer that a client need not take.
 const TAKEN: &[u8] = b"do you take these parameters?";
 
@@ -347,6 +358,8 @@ impl Session {
             steps: std::mem::take(&mut plan.steps).into(),
             reader: Reader::new(role),
             head: Vec::new(),
+            has_left: false,
+            events: events.len(),
             is_doubtful: false,
             room: ROOM,
             expected: Vec::new(),
@@ -424,6 +437,36 @@ impl Session {
         self.received.hex()
     }
 
+    /// A session that shows whether the peer leaves by itself, if it has failed by leaving with a
+    /// Close of 1000 or 1001: over another connection, with as many plain texts, for as long.
+    pub fn control(&self, env: &Env, lasted: Duration) -> Option<Session> {
+        if !self.has_left || !matches!(self.verdict, Verdict::Fail { .. }) {
+            return None;
+        }
+        let mut control = Session::new(plan::code::control(), self.role, env);
+        // The markers too.
+        for _ in 0..self.events + 2 {
+            let text = control.frame(0x81, b"wsconform asks: do you stay?");
+            control.steps.push_back(Step::Send(text));
+        }
+        let floor = lasted + Wait::LATE.floor;
+        control.steps.push_back(Step::Pause(Wait { floor, ..Wait::LATE }));
+        Some(control)
+    }
+
+    /// Takes what the [`control`](Session::control) has shown: a peer that leaves it too cannot be
+    /// tested in this way.
+    pub fn is_controlled_by(&mut self, control: &Session) {
+        let seen = control.observed();
+        let leaves = seen.opened && (seen.close.is_some() || seen.end.is_some());
+        if let Verdict::Fail { why, .. } = &self.verdict
+            && leaves
+        {
+            let why = format!("the peer leaves as many plain texts, too: {why}");
+            self.verdict = Verdict::Untested { why };
+        }
+    }
+
     /// What to do next.
     pub fn next_action(&mut self) -> Action {
         loop {
@@ -435,7 +478,7 @@ impl Session {
                     self.conclude(Outcome::Good);
                 }
                 Phase::Late => {
-                    let close = self.frame(0x88, &1000u16.to_be_bytes());
+                    let close = self.frame(0x88, &BEHIND.to_be_bytes());
                     self.send(close);
                     self.phase = Phase::SecondChance;
                 }
@@ -584,9 +627,16 @@ impl Session {
         }
     }
 
-    /// The messages without those that the peer sends by itself at first.
-    fn echoed(&self) -> &[(Kind, Vec<u8>)] {
-        self.seen.messages.get(self.peer.greeting..).unwrap_or_default()
+    /// The messages without those that the peer sends by itself.
+    fn echoed(&self) -> Cow<'_, [(Kind, Vec<u8>)]> {
+        let messages = &self.seen.messages;
+        if !self.peer.speaks {
+            return Cow::Borrowed(messages.get(self.peer.greeting..).unwrap_or_default());
+        }
+        let wanted: Vec<_> = self.expected.iter().map(|message| self.as_echo(message)).collect();
+        let is_ours =
+            |message: &&(Kind, Vec<u8>)| message.1 == self.marker || wanted.contains(message);
+        Cow::Owned(messages.iter().filter(is_ours).cloned().collect())
     }
 
     fn send_markers(&mut self) {
@@ -619,7 +669,9 @@ impl Session {
                     self.send(text);
                 }
             }
-            Expect::Learn => {
+            // No Ping: a peer that leaves at one would seem to leave by itself.
+            Expect::Learn if self.case.id == "PROBE-7" => self.conclude(Outcome::Good),
+            Expect::Learn if self.expects_close.is_none() => {
                 let text = self.frame(0x81, &marker);
                 self.send(ping);
                 self.send(text);
@@ -643,7 +695,7 @@ impl Session {
             }
             Expect::Accept if self.expects_close.is_some() => {}
             Expect::Accept => self.judge_accepted(pong),
-            Expect::Learn => {
+            Expect::Learn if self.expects_close.is_none() => {
                 let echo = self.seen.messages.iter().any(|message| message.1 == self.marker);
                 // Before the first answer nobody knows.
                 let may_echo = !self.peer.opens || self.peer.echoes();
@@ -666,11 +718,12 @@ impl Session {
             return;
         }
         let echoes = self.peer.echoes();
-        let marker = self.echoed().iter().position(|message| message.1 == self.marker);
+        let echoed = self.echoed();
+        let marker = echoed.iter().position(|message| message.1 == self.marker);
         if echoes && let Some(place) = marker {
             let wanted: Vec<_> =
                 self.expected.iter().map(|message| self.as_echo(message)).collect();
-            let got = &self.echoed()[..place];
+            let got = &echoed[..place];
             if got != wanted {
                 let why = difference(got, &wanted);
                 if wanted.starts_with(got) {
@@ -753,11 +806,16 @@ impl Session {
     fn message(&mut self, kind: Kind, data: Vec<u8>) {
         let size = data.len() + EVENT;
         self.seen.messages.push((kind, data));
-        let place = self.echoed().len();
+        let place = self.seen.messages.len().saturating_sub(self.peer.greeting);
         let refuses = matches!(self.plan.expect, Expect::Fail(_) | Expect::Lost | Expect::Swallow);
-        if refuses && self.peer.echoes() && place > self.expected.len() {
-            let remark = format!("the message: {}", shown(&self.echoed()[place - 1]));
-            self.remarks.push(remark);
+        // Of a peer that speaks by itself nobody knows what its message comes of.
+        let tells = self.peer.echoes() && !self.peer.speaks;
+        if refuses
+            && tells
+            && place > self.expected.len()
+            && let Some(message) = self.seen.messages.last()
+        {
+            self.remarks.push(format!("the message: {}", shown(message)));
             self.bad("a message comes of it");
         }
         self.takes_room(size);
@@ -806,6 +864,7 @@ impl Session {
                 self.close_answered(code);
             }
             Expect::Accept => {
+                self.has_left = matches!(code, Some(1000 | 1001));
                 self.not_taken(&format!("the peer ends the connection: Close {named}"));
             }
             Expect::Lost
@@ -824,8 +883,9 @@ impl Session {
 
     fn failed(&mut self, codes: &[u16], code: Option<u16>) {
         if self.phase == Phase::SecondChance {
-            // Our own Close has 1000: a peer that answers it has not failed the connection.
-            if code.is_none_or(|code| code == 1000) {
+            // A peer that answers our Close, as it does in the probe, has not failed the connection.
+            let answer = self.peer.closes_with.filter(|code| !codes.contains(code));
+            if code == Some(BEHIND) || code == answer {
                 self.bad("the violation passes: the Ping behind it is answered");
                 return;
             }
@@ -847,7 +907,7 @@ impl Session {
         } else {
             // What stands behind the violation may still come back.
             if self.phase != Phase::SecondChance {
-                let close = self.frame(0x88, &1000u16.to_be_bytes());
+                let close = self.frame(0x88, &BEHIND.to_be_bytes());
                 self.send(close);
             }
             self.reads_on();
@@ -857,9 +917,9 @@ impl Session {
     fn close_answered(&mut self, code: Option<u16>) {
         let wanted: Vec<_> = self.expected.iter().map(|message| self.as_echo(message)).collect();
         let got = self.echoed();
-        if self.peer.echoes() && got != wanted {
-            if !wanted.starts_with(got) {
-                let why = difference(got, &wanted);
+        if self.peer.echoes() && *got != wanted {
+            if !wanted.starts_with(&got) {
+                let why = difference(&got, &wanted);
                 self.bad(&why);
                 return;
             }
@@ -1083,6 +1143,14 @@ impl Session {
         if !self.takes(violations) {
             return;
         }
+        if let Some(name) = other_extension(&head) {
+            // What its frames mean is not known here.
+            match self.case.rule.id.as_str() {
+                "hs.extensions.answer" => self.bad(&format!("the server agrees on {name}")),
+                _ => self.conclude(Outcome::Note(format!("the server agrees on {name}"))),
+            }
+            return;
+        }
         self.seen.subprotocols = head.list("Sec-WebSocket-Protocol").map(str::to_owned).collect();
         self.seen.agreed = agreed(&head);
         if let Some(wanted) = self.plan.deflate {
@@ -1256,6 +1324,13 @@ fn agreed(response: &Head) -> Option<Parameters> {
     Parameters::read(answer, true).ok()
 }
 
+/// An extension in a response that is none of ours.
+fn other_extension(response: &Head) -> Option<String> {
+    let lists = response.all("Sec-WebSocket-Extensions");
+    let mut all = lists.filter_map(|line| http::extensions(line).ok()).flatten();
+    all.find(|one| one.name != deflate::NAME).map(|one| one.name)
+}
+
 fn offers(head: &Head) -> Vec<Extension> {
     let lines = head.all("Sec-WebSocket-Extensions");
     let all = lines.filter_map(|line| http::extensions(line).ok()).flatten();
@@ -1291,6 +1366,9 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
     {
         wrong("RFC 6455 4.2.2", "a subprotocol that was not offered");
     }
+    let lists = request.all("Sec-WebSocket-Extensions");
+    let lists = lists.filter_map(|line| http::extensions(line).ok()).flatten();
+    let offered: Vec<String> = lists.map(|extension| extension.name).collect();
     let mut names = Vec::new();
     for line in head.all("Sec-WebSocket-Extensions") {
         let Ok(list) = http::extensions(line) else {
@@ -1321,8 +1399,8 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
                     let offered = offered.join(", ");
                     wrong(section, &format!("{offered:?} is answered with {line:?}: {why}"));
                 }
-            } else {
-                wrong("RFC 6455 9.1", "an extension that was not offered");
+            } else if !offered.contains(&extension.name) {
+                wrong("RFC 6455 9.1", &format!("an extension that was not offered: {line:?}"));
             }
             names.push(extension.name);
         }

@@ -146,6 +146,21 @@ fn the_blanks_around_a_value_are_two_cases() {
     }
 }
 
+/// WebKit has offered it, and Jetty 9 knows it.
+#[test]
+fn what_was_offered_may_be_answered() {
+    let taken = UPGRADE.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: ") + "%\r\n\r\n";
+    let Verdict::Note { why } = verdict("HS-197", &taken.replace('%', "x-webkit-deflate-frame"))
+    else {
+        panic!("no note");
+    };
+    assert_eq!(why, "the server agrees on x-webkit-deflate-frame");
+    for (id, name) in [("HS-002", "x-webkit-deflate-frame"), ("HS-370", "x-wsconform-none")] {
+        let verdict = verdict(id, &taken.replace('%', name));
+        assert!(matches!(verdict, Verdict::Fail { .. }), "{id}: {verdict:?}");
+    }
+}
+
 #[test]
 fn a_length_that_is_read_as_another_breaks_the_frame() {
     for number in 390..=394 {

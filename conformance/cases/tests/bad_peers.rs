@@ -46,6 +46,7 @@ fn servers_with_a_wrong_handshake() {
             ("wrong-accept", "hs.open"),
             ("unasked-extension", "hs.open"),
             ("unasked-protocol", "hs.protocol.answer"),
+            ("any-extension", "hs.extensions.answer"),
         ],
     );
 }
@@ -177,6 +178,10 @@ fn servers_with_wrong_text_and_close() {
         Role::Server,
         &[
             ("any-utf8", "utf8.bad"),
+            // It answers each Close in the same way.
+            ("any-utf8+answers-1000", "utf8.bad"),
+            ("any-utf8+speaks", "utf8.bad"),
+            ("utf8-per-frame+speaks", "utf8.legal"),
             ("utf8-per-frame", "utf8.legal"),
             ("no-close-reply", "close.reply"),
             ("data-after-close", "close.reply"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wsconform_cases::case::rules;
+use wsconform_cases::case::{WITHDRAWN, rules};
 use wsconform_cases::judge::inflate::Inflater;
 use wsconform_cases::judge::{Event, Reader};
 use wsconform_cases::vectors::hex;
@@ -125,6 +125,7 @@ fn a_number_never_changes_its_meaning() {
     for (id, title) in &published {
         let now = cases().iter().find(|case| case.id == *id);
         assert!(now.is_none_or(|case| case.title == *title), "{id} was: {title}");
+        assert_eq!(now.is_none(), WITHDRAWN.contains(id), "{id}");
     }
     for case in cases().iter().filter(|case| case.edition == 1) {
         let is_published = published.iter().any(|(id, _)| *id == case.id);

@@ -3,9 +3,10 @@
 mod support;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use support::{failures, run, run_some};
-use wsconform_cases::{Case, Level, Role, Verdict, cases};
+use support::{Model, drive, failures, find, probe, run, run_some};
+use wsconform_cases::{Case, Env, Level, Need, Role, Session, Verdict, cases};
 
 /// Whether a case moves less than 100 KB.
 fn is_light(case: &Case) -> bool {
@@ -37,6 +38,77 @@ fn pieces_mean_nothing_to_a_server() {
 #[test]
 fn pieces_mean_nothing_to_a_client() {
     pieces_mean_nothing(Role::Client);
+}
+
+/// What good peers do beside the rest: each is drawn alone, and with the others.
+const ODDITIES: [&str; 12] = [
+    "speaks",
+    "answers-1000",
+    "fails-empty",
+    "fails-1000",
+    "fails-1001",
+    "no-close",
+    "deflate-frame",
+    "no-takeover",
+    "refuses-unasked",
+    "binary-later",
+    "speaks+answers-1000+fails-empty+deflate-frame+no-takeover+fragments-echo",
+    "greets+speaks+binary-later+fails-1001+refuses-unasked+late-utf8+one-pong",
+];
+
+#[test]
+fn an_odd_but_good_peer_fails_no_case() {
+    for role in [Role::Server, Role::Client] {
+        for oddity in ODDITIES {
+            let failures = failures(&run(role, oddity, 1 << 20));
+            assert_eq!(failures, Vec::<String>::new(), "{oddity} of a {role}");
+        }
+    }
+}
+
+/// Who may send only three messages, or stay only for so long, cannot be tested with more.
+#[test]
+fn a_peer_that_leaves_plain_texts_too_is_untested() {
+    for role in [Role::Server, Role::Client] {
+        let env = Env::new("localhost", "/", probe(role, "leaves-after-3"), 1);
+        let mut left = 0;
+        for mut session in run(role, "leaves-after-3", 1 << 20) {
+            if matches!(session.verdict(), Verdict::Fail { .. }) {
+                let control = session.control(&env, Duration::ZERO);
+                let mut control = control.unwrap_or_else(|| panic!("{:?}", session.verdict()));
+                drive(&mut control, &mut Model::new(role, "leaves-after-3", 7), 1 << 20);
+                session.is_controlled_by(&control);
+                assert!(matches!(session.verdict(), Verdict::Untested { .. }), "{role}");
+                left += 1;
+            }
+        }
+        assert!(left > 20, "{left} of a {role}");
+    }
+}
+
+/// Plain texts do not make it leave.
+#[test]
+fn a_peer_that_leaves_at_a_ping_fails() {
+    for role in [Role::Server, Role::Client] {
+        let env = Env::new("localhost", "/", probe(role, "leaves-at-ping"), 1);
+        let mut session = Session::new(find("F-205"), role, &env);
+        drive(&mut session, &mut Model::new(role, "leaves-at-ping", 7), 1 << 20);
+        let mut control = session.control(&env, Duration::ZERO).expect("it has left");
+        drive(&mut control, &mut Model::new(role, "leaves-at-ping", 8), 1 << 20);
+        session.is_controlled_by(&control);
+        assert!(matches!(session.verdict(), Verdict::Fail { .. }), "{:?}", session.verdict());
+    }
+}
+
+/// The probe says so, and what needs an echo is skipped with that cause.
+#[test]
+fn another_order_is_noticed() {
+    let peer = probe(Role::Server, "binary-later");
+    let cause = peer.lacks(Need::Echo, Role::Server).expect("no echo that can be compared");
+    assert!(cause.contains("in another order"), "{cause}");
+    let peer = probe(Role::Server, "greets+speaks");
+    assert!(peer.speaks && peer.echoes() && peer.lacks(Need::Echo, Role::Server).is_none());
+    assert_eq!(probe(Role::Server, "answers-1000").closes_with, Some(1000));
 }
 
 /// Each case of level R passes on a peer with permessage-deflate, on one without, or on one that

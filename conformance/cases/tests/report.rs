@@ -61,6 +61,8 @@ fn a_file_says_what_is_known() {
         let error = Expectations::parse(bad).expect_err(bad);
         assert_eq!((error.line, error.what.as_str()), (line, what));
     }
+    let withdrawn = Expectations::parse("edition 2\nfail HS-327 server").expect("a file");
+    assert!(withdrawn.failures.is_empty());
     assert_eq!(Expectations::parse("# none").expect("a file").edition, 1);
     assert!(Expectations::parse("fail HS-001 client").is_err(), "it tests servers alone");
 }

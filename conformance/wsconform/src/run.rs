@@ -364,6 +364,16 @@ impl<T: Target> Runner<'_, T> {
         Ok(Ran { session, is_answered })
     }
 
+    /// Whether the target leaves by itself, if that is what it has failed by.
+    fn control(&self, session: &mut Session, lasted: Duration) {
+        let Some(mut control) = session.control(&self.env, lasted) else { return };
+        let mut turn = self.alone.next();
+        if let Ok((_, mut connection)) = self.connect() {
+            drive(&mut control, connection.as_mut(), &self.pace, &mut turn);
+            session.is_controlled_by(&control);
+        }
+    }
+
     /// A connection, and when it was asked for.
     fn connect(&self) -> Result<(Instant, T::Connection), Unconnected> {
         if !matches!(*lock(&self.presence), Presence::There) {
@@ -579,9 +589,16 @@ impl<T: Target> Runner<'_, T> {
             if !self.is_there() {
                 return None;
             }
-            let Ok(Ran { session, .. }) = self.run(case, &self.alone) else { continue };
+            let began = Instant::now();
+            let Ok(Ran { mut session, .. }) = self.run(case, &self.alone) else { continue };
+            if failed + 1 == REPEATS {
+                self.control(&mut session, began.elapsed());
+            }
             match session.verdict() {
                 Verdict::Fail { .. } => failed += 1,
+                Verdict::Untested { .. } if failed + 1 == REPEATS => {
+                    return Some(session.verdict().clone());
+                }
                 Verdict::Skip { .. } | Verdict::Untested { .. } => {}
                 _ => {
                     let why =

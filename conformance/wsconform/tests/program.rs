@@ -161,6 +161,21 @@ fn a_hostile_server_gets_a_verdict() {
     }
 }
 
+/// It leaves a connection with as many plain texts, too.
+#[test]
+fn a_server_that_leaves_by_itself_is_untested() {
+    let json = file("leaves.json");
+    let url = serve("leaves-after-3");
+    let output = program()
+        .args(["server", &url, "--case", "T-003", "--case", "F-205", "--json", &json])
+        .output()
+        .unwrap();
+    let report = report_of(&json);
+    let verdict = |id: &str| &report.rows.iter().find(|row| row.case == id).unwrap().verdict;
+    assert!(matches!(verdict("T-003"), Verdict::Untested { .. }), "{}", text(&output));
+    assert_eq!(verdict("F-205"), &Verdict::Pass, "{}", text(&output));
+}
+
 /// The server holds at most 64 MiB meanwhile, all connections together.
 #[test]
 fn a_good_server_fails_nothing_and_the_report_can_be_read_again() {

@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 use super::{Build, Expect};
 use crate::Role;
 use crate::case::{Body, Case, Need, rule};
-use crate::probe::{PROBE_BINARY, PROBE_TEXT};
+use crate::probe::{PROBE_BINARY, PROBE_ORDER, PROBE_TEXT, probe_order};
 use crate::script::{Step, Writer, pattern};
+use crate::session::{BEHIND, Wait};
 
 fn case(id: &str, title: &str, of: &str, needs: &[Need], build: Build) -> Case {
     let rule = rule(of);
@@ -35,8 +36,9 @@ pub(crate) fn probes() -> &'static [Case] {
         };
         vec![
             probe("PROBE-1", &[], |w| {
-                w.frame(0x81, PROBE_TEXT);
+                // Some peers take longer over binary messages.
                 w.frame(0x82, PROBE_BINARY);
+                w.frame(0x81, PROBE_TEXT);
                 w.frame(0x89, b"probe");
                 Expect::Learn
             }),
@@ -44,7 +46,24 @@ pub(crate) fn probes() -> &'static [Case] {
             probe("PROBE-3", &[Need::Echo], |w| echo_of(w, 64 << 10)),
             probe("PROBE-4", &[Need::Echo, Need::Message64K], |w| echo_of(w, 1 << 20)),
             probe("PROBE-5", &[Need::Echo, Need::Message1M], |w| echo_of(w, 16 << 20)),
+            probe("PROBE-6", &[], |w| {
+                for (number, kind) in (0..PROBE_ORDER).zip([0x82, 0x81].into_iter().cycle()) {
+                    w.frame(kind, probe_order(number).as_bytes());
+                }
+                w.step(Step::AwaitMessages(PROBE_ORDER));
+                w.step(Step::Pause(Wait::MOMENT));
+                w.frame(0x88, &BEHIND.to_be_bytes());
+                Expect::Learn
+            }),
         ]
+    })
+}
+
+/// The session that shows whether a peer leaves plain texts.
+pub(crate) fn control() -> &'static Case {
+    static CONTROL: OnceLock<Case> = OnceLock::new();
+    CONTROL.get_or_init(|| {
+        case("PROBE-7", "does the peer leave by itself?", "probe", &[], |_| Expect::Learn)
     })
 }
 

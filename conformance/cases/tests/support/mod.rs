@@ -32,6 +32,10 @@ pub struct Model {
     late: bool,
     /// A Ping that is answered when all input is read.
     ping: Option<Vec<u8>>,
+    /// What is echoed when all input is read.
+    later: Vec<(u8, Vec<u8>)>,
+    /// How many data messages have come.
+    messages: usize,
     /// The last message sent, which a compressor that keeps its history refers to.
     sent: Vec<u8>,
 }
@@ -52,6 +56,8 @@ impl Model {
             offered: "permessage-deflate; client_max_window_bits".to_owned(),
             late: false,
             ping: None,
+            later: Vec::new(),
+            messages: 0,
             sent: Vec::new(),
         };
         if model.is("no-takeover") {
@@ -109,7 +115,15 @@ impl Model {
         if !self.open {
             self.handshake();
         }
+        if self.open && self.is("speaks") {
+            self.frame(0x81, b"tick");
+        }
         while self.open && !self.ended && self.frame_in() {}
+        for (kind, data) in std::mem::take(&mut self.later) {
+            if !self.ended {
+                self.echo(kind, &data);
+            }
+        }
         if let Some(payload) = self.ping.take()
             && !self.ended
         {
@@ -253,6 +267,10 @@ impl Model {
                         if extension.is_empty() {
                             extension = self.answer(&offer).unwrap_or_default();
                         }
+                        let is_old = offer.name.ends_with("deflate-frame");
+                        if is_old && self.is("deflate-frame") || self.is("any-extension") {
+                            extension = offer.name;
+                        }
                     }
                 }
                 Err(_) if self.is("any-extensions") => {}
@@ -392,8 +410,12 @@ impl Model {
     }
 
     fn fail(&mut self, code: u16) -> bool {
-        if !self.is("no-close") {
-            self.frame(0x88, &code.to_be_bytes());
+        if self.is("fails-empty") {
+            self.frame(0x88, &[]);
+        } else if !self.is("no-close") {
+            let other = [("fails-1000", 1000u16), ("fails-1001", 1001)];
+            let other = other.into_iter().find(|(oddity, _)| self.is(oddity));
+            self.frame(0x88, &other.map_or(code, |other| other.1).to_be_bytes());
         }
         self.ended = true;
         false
@@ -475,6 +497,9 @@ impl Model {
         {
             message.1 = false;
         }
+        if self.is("leaves-at-ping") {
+            return self.leave();
+        }
         if self.is("pong-empty") {
             payload.clear();
         }
@@ -506,7 +531,10 @@ impl Model {
             }
         }
         if !self.is("no-close-reply") {
-            let code = payload.get(..2).unwrap_or_default().to_vec();
+            let mut code = payload.get(..2).unwrap_or_default().to_vec();
+            if self.is("answers-1000") {
+                code = 1000u16.to_be_bytes().to_vec();
+            }
             self.frame(0x88, &code);
         }
         if self.is("data-after-close") {
@@ -570,8 +598,23 @@ impl Model {
                 return self.fail(1007);
             }
         }
-        self.echo(kind, &data);
+        self.messages += 1;
+        if self.is("leaves-after-3") && self.messages > 3 {
+            return self.leave();
+        }
+        if self.is("binary-later") && kind == 2 {
+            self.later.push((kind, data));
+        } else {
+            self.echo(kind, &data);
+        }
         true
+    }
+
+    /// Ends the connection, though nobody has done anything wrong.
+    fn leave(&mut self) -> bool {
+        self.frame(0x88, &1000u16.to_be_bytes());
+        self.ended = true;
+        false
     }
 
     fn echo(&mut self, mut kind: u8, data: &[u8]) {
@@ -676,7 +719,10 @@ pub fn drive(session: &mut Session, model: &mut Model, piece: usize) {
                 }
             }
             Action::Shutdown => model.end(),
-            Action::Pause(_) => {}
+            Action::Pause(_) => {
+                let output = std::mem::take(&mut model.output);
+                output.chunks(piece).for_each(|bytes| session.received(bytes));
+            }
             Action::Receive(_) => {
                 if model.output.is_empty() {
                     match model.ended {
