@@ -175,6 +175,15 @@ impl Case {
         self.roles.contains(&role)
     }
 
+    /// The level for `peer`. A server without an extension need not read what it will not use: of
+    /// offers that break the grammar one alone can fail there, and the others bind the sender.
+    pub fn level_for(&self, peer: &Peer) -> Level {
+        match self.rule.id == "hs.extensions" && self.id != "HS-167" && peer.deflate.is_none() {
+            true => self.level.max(Level::S),
+            false => self.level,
+        }
+    }
+
     /// Why the case cannot be run on `peer`.
     pub fn skipped(&self, role: Role, peer: &Peer) -> Option<String> {
         if !self.tests(role) {

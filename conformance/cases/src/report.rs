@@ -96,7 +96,7 @@ impl Row {
             role: session.role(),
             title: case.title.clone(),
             group: case.group(),
-            level: case.level,
+            level: session.level(),
             section: case.rule.section.clone(),
             edition: case.edition,
             verdict: session.verdict().clone(),

@@ -407,6 +407,11 @@ impl Session {
         self.case
     }
 
+    /// The level of the case for this peer.
+    pub fn level(&self) -> Level {
+        self.case.level_for(&self.peer)
+    }
+
     /// The role of the tested peer.
     pub fn role(&self) -> Role {
         self.role
@@ -1068,7 +1073,7 @@ impl Session {
     }
 
     fn can_fail(&self) -> bool {
-        match self.case.level {
+        match self.level() {
             Level::R => true,
             Level::S => self.is_strict,
             Level::C => false,
@@ -1368,7 +1373,7 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
     }
     let lists = request.all("Sec-WebSocket-Extensions");
     let lists = lists.filter_map(|line| http::extensions(line).ok()).flatten();
-    let offered: Vec<String> = lists.map(|extension| extension.name).collect();
+    let known: Vec<String> = lists.map(|extension| extension.name).collect();
     let mut names = Vec::new();
     for line in head.all("Sec-WebSocket-Extensions") {
         let Ok(list) = http::extensions(line) else {
@@ -1399,7 +1404,7 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
                     let offered = offered.join(", ");
                     wrong(section, &format!("{offered:?} is answered with {line:?}: {why}"));
                 }
-            } else if !offered.contains(&extension.name) {
+            } else if !known.contains(&extension.name) {
                 wrong("RFC 6455 9.1", &format!("an extension that was not offered: {line:?}"));
             }
             names.push(extension.name);

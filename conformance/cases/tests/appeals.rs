@@ -4,10 +4,14 @@ use wsconform_cases::judge::deflate::Parameters;
 use wsconform_cases::judge::http::extensions;
 use wsconform_cases::{Action, End, Env, Level, Peer, Role, Session, Verdict, find};
 
+fn session_of(id: &str) -> Session {
+    let env = Env::new("localhost", "/", Peer::capable(), 0);
+    Session::new(find(id).expect("a case"), Role::Server, &env)
+}
+
 /// A session with a server that has got the handshake of this case.
 fn session(id: &str) -> Session {
-    let env = Env::new("localhost", "/", Peer::capable(), 0);
-    let mut session = Session::new(find(id).expect("a case"), Role::Server, &env);
+    let mut session = session_of(id);
     session.next_action();
     session
 }
@@ -244,6 +248,48 @@ fn malformed_extensions_bind_each_server() {
         assert_eq!(case.level, Level::R, "{id}");
         let page = case.explain();
         assert!(page.contains("RFC 6455 9.1") && page.contains("RFC 6455 4.2.1"), "{page}");
+    }
+}
+
+/// One failure says as much as 24.
+#[test]
+fn a_server_without_an_extension_fails_one_of_them() {
+    for (deflate, id, fails) in
+        [(false, "HS-167", true), (false, "HS-168", false), (true, "HS-168", true)]
+    {
+        let mut peer = Peer::capable();
+        peer.deflate = peer.deflate.filter(|_| deflate);
+        let env = Env::new("localhost", "/", peer, 0);
+        let mut session = Session::new(find(id).expect("a case"), Role::Server, &env);
+        session.received(UPGRADE.as_bytes());
+        let level = if fails { Level::R } else { Level::S };
+        assert_eq!(session.level(), level, "{id}");
+        let is_failure = matches!(session.verdict(), Verdict::Fail { .. });
+        assert_eq!(is_failure, fails, "{id}: {:?}", session.verdict());
+    }
+}
+
+#[test]
+fn what_one_would_not_defend_is_no_failure() {
+    for (ids, level) in [
+        (&["HC-037", "HC-038", "HC-335"][..], Level::C),
+        (&["C-039", "C-220", "C-223"], Level::S),
+        (&["HC-071", "HC-338", "HC-339", "C-215", "C-216", "C-222"], Level::R),
+    ] {
+        for id in ids {
+            assert_eq!(find(id).expect("a case").level, level, "{id}");
+        }
+    }
+}
+
+#[test]
+fn many_short_fields_stand_before_the_others() {
+    for (id, count) in [("HS-373", 1100), ("HS-374", 2100)] {
+        let Action::Send(head) = session_of(id).next_action() else { panic!("nothing is sent") };
+        assert!(head.len() < 16 << 10, "{id}");
+        let head = String::from_utf8(head).expect("a text");
+        let (before, behind) = head.split_once("Upgrade: websocket").expect("a request");
+        assert_eq!((before.lines().count(), behind.contains("a: b")), (count + 2, false), "{id}");
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) struct Data {
     /// with a name alone (`Host:`) takes the plain one away.
     #[serde(default)]
     head: Vec<String>,
+    /// So many short header lines stand before the others.
+    #[serde(default)]
+    fields: usize,
     /// Another first line.
     start: Option<String>,
     /// The body behind the head.
@@ -528,6 +531,9 @@ fn of_data(plan: &mut Plan, data: &Data, env: &Env) {
     }
     let start = data.start.as_ref().map(|line| line.replace("{resource}", env.resource()));
     plan.head = plain_head(plan.role, env, start.as_deref(), &data.head, extension.as_deref());
+    if let Some(first) = plan.head.iter().position(|&byte| byte == b'\n') {
+        plan.head.splice(first + 1..first + 1, b"a: b\r\n".repeat(data.fields));
+    }
     plan.head.extend(data.body.bytes());
     plan.head_piece = data.piece;
     plan.head_drips = data.drip;
