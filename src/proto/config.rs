@@ -242,9 +242,11 @@ pub struct Config {
     pub frame_timeout: Duration,
 
     /// The longest time for which the stream may accept no byte while bytes wait to be written;
-    /// default 30 s. The timeout stops peers that never read. It also runs while a stream that
-    /// buffers (such as TLS, which holds up to 64 KiB, or `BufWriter`) refuses to flush. An adapter
-    /// cannot see bytes leave during a flush, so the whole flush must succeed in this time.
+    /// default 30 s. It counts from the last byte accepted, and a full socket accepts some more
+    /// once TCP has probed the peer's window. The timeout stops peers that never read. It also runs
+    /// while a stream that buffers (such as TLS, which holds up to 64 KiB, or `BufWriter`) refuses
+    /// to flush. An adapter cannot see bytes leave during a flush, so the whole flush must succeed
+    /// in this time.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers 431 to
