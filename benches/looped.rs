@@ -51,9 +51,8 @@ pub fn sides_over_tls(batch: usize, does: Does, all: usize) -> Sides {
     use tickwire::tls::rustls::{ClientConnection, pki_types::ServerName};
 
     let setup = crate::wss::setup();
-    let mut config = (*setup.server).clone();
-    config.enable_secret_extraction = true; // so that the loop works in place
-    let door = Door::new(Config::default()).tls(std::sync::Arc::new(config));
+    let tls = tickwire::tls::Server::from(setup.server.clone()).in_place();
+    let door = Door::new(Config::default()).tls(tls);
     let (mut stream, mut net) = pair(&door);
     let name = ServerName::try_from("localhost").expect("a name");
     let mut tls = ClientConnection::new(setup.keeping, name).expect("a client");

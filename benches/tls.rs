@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `ws` | no TLS |
 //! | `rustls` | a configuration that keeps its keys |
-//! | `in place` | one with `enable_secret_extraction` |
+//! | `in place` | one that works in place |
 //! | `floor` | records opened and sealed by ring, with no check, nothing but data, one copy |
 //! | `blocking` | `in place` in the blocking adapter |
 //! | `core` | `in place` without an adapter: `Session` and `Connection` in a loop |
@@ -57,7 +57,7 @@ fn timed(run: &Run, link: &mut Link, n: usize) -> [f64; 2] {
 }
 
 /// What a client's stream holds while it waits for data, in bytes.
-fn idle(config: &Arc<ClientConfig>, setup: &Setup) -> i64 {
+fn idle(config: &tickwire::tls::Client, setup: &Setup) -> i64 {
     let one = || {
         let pipe = Pipe::default();
         pipe.keep(true);
@@ -87,8 +87,9 @@ fn main() {
     let rounds = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(101);
     let wanted = args.iter().find(|arg| arg.parse::<usize>().is_err()).cloned().unwrap_or_default();
     let setup = wss::setup();
-    let [keeping, giving] = [&setup.keeping, &setup.giving].map(|config| idle(config, &setup));
-    println!("an idle stream holds: rustls {keeping} B, in place {giving} B\n");
+    let both = [setup.keeping.clone().into(), setup.in_place.clone()];
+    let [rustls, in_place] = both.map(|config| idle(&config, &setup));
+    println!("an idle stream holds: rustls {rustls} B, in place {in_place} B\n");
     print!("{:<32}", "ns a message (allocations)");
     SIDES.iter().for_each(|(name, _)| print!("{name:>16}"));
     println!("{:>10}{:>10}{:>10}", "to floor", "blocking", "core");

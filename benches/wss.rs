@@ -193,8 +193,8 @@ impl Link {
         pipe.keep(true);
         let mut server = ServerConnection::new(setup.server.clone()).expect("a server");
         let config = match side {
-            Side::Rustls => setup.keeping.clone(),
-            _ => setup.giving.clone(),
+            Side::Rustls => setup.keeping.clone().into(),
+            _ => setup.in_place.clone(),
         };
         let client: Box<dyn Client> = match side {
             Side::Floor => {
@@ -382,9 +382,11 @@ impl blocking::Stream for Std {
     }
 }
 
-/// Both ends' configurations; the client's without and with keys to be had.
+/// Both ends' configurations; the client's through rustls, in place, and with keys to be had for the
+/// floor.
 pub struct Setup {
     pub keeping: Arc<ClientConfig>,
+    pub in_place: tickwire::tls::Client,
     pub giving: Arc<ClientConfig>,
     pub server: Arc<ServerConfig>,
 }
@@ -407,7 +409,9 @@ pub fn setup() -> Setup {
     let server = builder.with_single_cert(made.chain.clone(), made.private());
     let mut server = server.expect("a server");
     server.send_tls13_tickets = 0;
-    Setup { keeping: keeping.into(), giving: giving.into(), server: server.into() }
+    let keeping = Arc::new(keeping);
+    let in_place = tickwire::tls::Client::from(keeping.clone()).in_place();
+    Setup { keeping, in_place, giving: giving.into(), server: server.into() }
 }
 
 /// Takes what the client wrote, and answers.
@@ -561,7 +565,7 @@ impl Client for Core {
 
 /// A stream whose handshake is over.
 pub fn connect(
-    config: Arc<ClientConfig>,
+    config: impl Into<tickwire::tls::Client>,
     server: &mut ServerConnection,
     pipe: &Pipe,
 ) -> on_tokio::TlsStream<Pipe> {

@@ -87,11 +87,10 @@ impl<'r> Dial<'r> {
 
     /// Replaces the configuration for TLS, to set other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS. To refuse `ws`, check
-    /// [`Target::secure`]. Under two conditions this crate, not rustls, [opens and seals the
-    /// records](tls) of TLS 1.3: the cryptographic provider hands over the keys, and the
-    /// configuration sets `enable_secret_extraction`. The default configuration sets this flag.
-    /// Share one configuration among connections: its session tickets make the next connection to
-    /// the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// [`Target::secure`]. Share one configuration among connections: its session tickets make the
+    /// next connection to the same server cheaper. ALPN always asks for HTTP/1.1. rustls opens and
+    /// seals the records, unless the configuration was asked to have it done [in place](tls).
+    /// Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {
         self.tls_config = Some(config.into());

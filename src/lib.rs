@@ -182,7 +182,7 @@
 //!   without `std`.
 //! - Three thin adapters, `tokio`, `blocking` and `futures_io`. They contain no protocol rule.
 //! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into.
-//!   (Over `wss`, the decrypted bytes are copied once: under 1 ns of 134 for 64 bytes.) A
+//!   (Over `wss`, the decrypted bytes are copied, once in place and three times through rustls.) A
 //!   compressed message is a slice of the buffer that it was inflated into. In steady state
 //!   nothing is allocated, and a batch of messages costs one read and one write.
 //! - The crate makes every check that the RFC requires, and limits everything that grows with a
@@ -277,6 +277,7 @@
 //! | `futures` | no | the `futures_io` adapter for smol and other runtimes; `Stream` and `Sink` of [`OwnedMessage`]s for its WebSockets and those of `tokio`, and of [`OwnedEvent`]s for a WebSocket wrapped in `Events` |
 //! | `rustls` | no | `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two adapters, and the module `tls`; by rustls 0.23, whose types the API has only in conversions; without a cryptographic provider |
 //! | `ring` | no | `rustls`, and ring as the provider of programs that install no other; compiles C code |
+//! | `in-place` | no | `rustls`, and `in_place` of its configurations: this crate then opens and seals the records of TLS 1.3, and not rustls |
 //! | `deflate` | no | permessage-deflate (RFC 7692) over `zlib-rs`; a connection compresses only if [`Config`] enables compression and the peer agrees |
 //! | `counters` | no | counts of the messages, bytes, frames, reads, writes, Pings and Pongs of each connection |
 //! | `tracing` | no | handshakes, Closes and violations as [events](guide::events) of the crate `tracing`; at level TRACE, also each message |

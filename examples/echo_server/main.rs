@@ -19,14 +19,13 @@ use std::{
     net::SocketAddr,
     ops::RangeInclusive,
     process::{self, ExitCode},
-    sync::Arc,
     time::Duration,
 };
 use tickwire::{
     Config,
     deflate::Deflate,
     handshake::{HandshakeError, server::Rejection},
-    tls::rustls::ServerConfig,
+    tls::Server,
 };
 
 const HELP: &str = "\
@@ -62,7 +61,7 @@ struct Options {
     listen: SocketAddr,
     threads: usize,
     subprotocols: Vec<String>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Server>,
     config: Config,
 }
 
@@ -86,7 +85,8 @@ impl Options {
             listen: args.address("--listen"),
             threads: args.number("--threads", THREADS),
             subprotocols: args.all("--subprotocol"),
-            tls: tls::given(&args),
+            // In place, where rustls would copy each record twice.
+            tls: tls::given(&args).map(|tls| Server::from(tls).in_place()),
             config: Config {
                 max_message: MAX_MESSAGE,
                 deflate: args.has("--deflate").then(Deflate::default),

@@ -30,6 +30,5 @@ fn load(cert: &str, key: &str) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
         .with_single_cert(chain, secret)
         .map_err(|error| format!("--tls-cert {cert:?}, --tls-key {key:?}: {error}"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.enable_secret_extraction = true; // for encryption of records in place
     Ok(config.into())
 }

@@ -4,6 +4,8 @@
 pub mod head;
 pub mod inflate;
 pub mod peers;
+#[path = "../../tests/support/placed.rs"]
+mod placed;
 pub mod reference;
 pub mod tls;
 

@@ -4,6 +4,7 @@
 #[path = "../../tests/tls/pipe.rs"]
 mod pipe;
 
+use crate::placed::placed;
 use pipe::Pipe;
 use std::{
     pin::{Pin, pin},
@@ -144,12 +145,13 @@ impl End {
             s.enable_secret_extraction = in_place;
             let name = ServerName::try_from("localhost").expect("a name");
             let peer = ClientConnection::new(c.into(), name).expect("a client");
-            let io = TlsStream::server(pipe.clone(), s).expect("a server");
+            let io = TlsStream::server(pipe.clone(), placed(s)).expect("a server");
             (io, Connection::from(peer))
         } else {
             c.enable_secret_extraction = in_place;
             let peer = ServerConnection::new(s.into()).expect("a server");
-            let io = TlsStream::client(pipe.clone(), request.target(), c).expect("a client");
+            let io =
+                TlsStream::client(pipe.clone(), request.target(), placed(c)).expect("a client");
             (io, Connection::from(peer))
         };
         loop {

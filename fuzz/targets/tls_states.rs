@@ -27,11 +27,14 @@ use tickwire::{
 #[allow(dead_code)]
 #[path = "../../tests/support/hostile.rs"]
 mod hostile;
+#[path = "../../tests/support/placed.rs"]
+mod placed;
 #[allow(unused_imports)]
 #[path = "../../tests/support/provider.rs"]
 mod provider;
 
 use hostile::Hostile;
+use placed::placed;
 
 /// Bits of the first byte. The three highest ones count the records that are slipped in.
 const SERVER: u8 = 1;
@@ -84,11 +87,11 @@ fn meet(flags: u8) -> (Session, Hostile) {
     let version = if flags & TLS_1_2 != 0 { &TLS12 } else { &TLS13 };
     let through = usize::from(flags & EXTRACTS == 0);
     if flags & SERVER != 0 {
-        let session = Session::server(configs.server[through].clone());
+        let session = Session::server(placed(configs.server[through].clone()));
         (session.expect("a server"), Hostile::client(version, configs.identity.roots()))
     } else {
         let target: Target = "wss://localhost/".parse().expect("a URL");
-        let session = Session::client(configs.client[through].clone(), &target);
+        let session = Session::client(placed(configs.client[through].clone()), &target);
         let Identity { chain, .. } = &configs.identity;
         let peer = Hostile::server(version, chain.clone(), configs.identity.private());
         (session.expect("a client"), peer)

@@ -108,9 +108,7 @@ impl<S: Stream> TlsStream<S> {
     }
 
     /// Makes a server's stream. In the configuration, set `alpn_protocols` to `http/1.1` alone,
-    /// because the opening handshake needs HTTP/1.1. To open and seal records [in
-    /// place](Session::in_place), also set `enable_secret_extraction`: see "Serve wss" in the
-    /// recipes.
+    /// because the opening handshake needs HTTP/1.1: see "Serve wss" in the recipes.
     ///
     /// # Errors
     ///

@@ -15,10 +15,10 @@ mod on_threads;
 mod on_tokio;
 #[cfg(all(feature = "std", not(miri)))]
 mod over_sockets;
-#[cfg(all(feature = "rustls", feature = "tokio"))]
+#[cfg(all(feature = "in-place", feature = "tokio"))]
 mod over_tls;
 mod owned;
-#[cfg(all(feature = "rustls", feature = "tokio"))]
+#[cfg(all(feature = "in-place", feature = "tokio"))]
 mod session;
 #[cfg(all(feature = "stamps", feature = "tokio", target_os = "linux"))]
 mod stamped;

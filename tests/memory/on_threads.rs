@@ -219,7 +219,7 @@ where
     assert_eq!(echo.join().unwrap(), 0, "the echo of server {is_server}");
 }
 
-#[cfg(feature = "rustls")]
+#[cfg(feature = "in-place")]
 pub(crate) fn split_there_and_back<S: Stream + Send + 'static>(near: S, far: S) {
     let config = Config::default();
     let near = WebSocket::from_parts(near, conn(false, &config));

@@ -1,11 +1,9 @@
 //! A session of TLS without I/O: what its records cost, and what it holds while it waits.
+use crate::support::placed::placed;
 use crate::support::tls::Authority;
-use std::{io::Read, sync::Arc};
+use std::io::Read;
 use testkit::alloc::{allocations, live};
-use tickwire::tls::{
-    Session,
-    rustls::{ClientConfig, ServerConfig},
-};
+use tickwire::tls::{Client, Server, Session, rustls::ServerConfig};
 
 fn carry(from: &mut Session, to: &mut Session) {
     while from.has_outgoing() {
@@ -24,11 +22,11 @@ fn drain(session: &mut Session) -> usize {
     all
 }
 
-pub(crate) type Configs = (Arc<ClientConfig>, Arc<ServerConfig>);
+pub(crate) type Configs = (Client, Server);
 
 pub(crate) fn configs() -> Configs {
     let authority = Authority::new();
-    (authority.client(), authority.server())
+    (placed(authority.client()), placed(authority.server()))
 }
 
 /// Both ends after the handshake, and the tickets of TLS.
@@ -102,11 +100,11 @@ fn a_client_hello_that_is_not_whole_is_held_once() {
         [&[22, 3, 1, hi, lo][..], part].concat()
     });
     let records: Vec<u8> = records.collect();
-    let (_, server) = configs();
+    let server = Authority::new().server();
     for in_place in [true, false] {
         let mut server = ServerConfig::clone(&server);
         server.enable_secret_extraction = in_place;
-        let server = Arc::new(server);
+        let server = placed(server);
         let half = || {
             let mut session = Session::server(server.clone()).unwrap();
             let mut wire = &records[..];

@@ -1,4 +1,5 @@
 //! One end of a connection, from its opening handshake to its last word, over whatever stream.
+use crate::support::placed::placed;
 use crate::{
     support::blocking::{PATIENCE, patient},
     support::provider,
@@ -125,11 +126,12 @@ impl Seat {
             (None, _) => self.open_on_tokio(io).await,
             (Some(tls), Role::Client) => {
                 let request = self.kind.request();
-                let io = on_tokio::TlsStream::client(io, request.target(), tls.client.clone());
+                let io =
+                    on_tokio::TlsStream::client(io, request.target(), placed(tls.client.clone()));
                 self.open_on_tokio(io.unwrap()).await
             }
             (Some(tls), Role::Server) => {
-                let io = on_tokio::TlsStream::server(io, tls.server.clone());
+                let io = on_tokio::TlsStream::server(io, placed(tls.server.clone()));
                 self.open_on_tokio(io.unwrap()).await
             }
         }
@@ -161,11 +163,12 @@ impl Seat {
             (None, _) => self.open_in_blocking(io),
             (Some(tls), Role::Client) => {
                 let request = self.kind.request();
-                let io = blocking::TlsStream::client(io, request.target(), tls.client.clone());
+                let io =
+                    blocking::TlsStream::client(io, request.target(), placed(tls.client.clone()));
                 self.open_in_blocking(io.unwrap())
             }
             (Some(tls), Role::Server) => {
-                let io = blocking::TlsStream::server(io, tls.server.clone());
+                let io = blocking::TlsStream::server(io, placed(tls.server.clone()));
                 self.open_in_blocking(io.unwrap())
             }
         }

@@ -13,27 +13,29 @@ pub(crate) mod deflate;
 pub(crate) mod distant;
 #[cfg(feature = "std")]
 pub(crate) mod endless;
-#[cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
+#[cfg(all(feature = "tokio", feature = "deflate", feature = "in-place"))]
 pub(crate) mod ends;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "in-place")]
 pub(crate) mod fuse;
 #[cfg(all(feature = "std", not(miri)))]
 pub(crate) mod harness;
 pub(crate) mod heads;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "in-place")]
 pub(crate) mod hostile;
 #[cfg(all(feature = "std", not(miri)))]
 pub(crate) mod opening;
+#[cfg(feature = "in-place")]
+pub(crate) mod placed;
 #[cfg(feature = "tokio")]
 pub(crate) mod polled;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "in-place")]
 pub(crate) mod provider;
 #[cfg(feature = "tokio")]
 pub(crate) mod proxy;
 pub(crate) mod silence;
 #[cfg(feature = "tokio")]
 pub(crate) mod talk;
-#[cfg(all(feature = "rustls", feature = "tokio"))]
+#[cfg(all(feature = "in-place", feature = "tokio"))]
 pub(crate) mod tls;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
@@ -45,7 +47,7 @@ pub(crate) mod wire;
 use proptest::test_runner::Config as ProptestConfig;
 
 /// Not in `tests/tls/by_rustls.rs`.
-#[cfg(feature = "rustls")]
+#[cfg(feature = "in-place")]
 pub(crate) const IN_PLACE: bool = true;
 
 /// `value` with its fields set by `set_up`.

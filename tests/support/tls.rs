@@ -1,6 +1,7 @@
 //! What the tests of TLS share: certificates made for the occasion, both adapters behind one
 //! face, a peer that the test plays, and a stream that records what was written to it.
 pub(crate) use super::blocking::{PATIENCE, tcp_pair};
+use super::placed::placed;
 pub(crate) use super::wire::{ROLES, code_of, product};
 use super::{
     polled::{Polled, polled},
@@ -192,11 +193,11 @@ impl Client {
         Ok(match adapter {
             Adapter::Tokio => {
                 let runtime = runtime();
-                let ws = wait(&runtime, Dial::new(&request).tls(tls).connect(config))?;
+                let ws = wait(&runtime, Dial::new(&request).tls(placed(tls)).connect(config))?;
                 Self::Tokio(ws, runtime)
             }
             Adapter::Blocking => {
-                Self::Blocking(Dial::new(&request).tls(tls).blocking_connect(config)?)
+                Self::Blocking(Dial::new(&request).tls(placed(tls)).blocking_connect(config)?)
             }
         })
     }
@@ -213,12 +214,12 @@ impl Server {
             Adapter::Tokio => {
                 let runtime = runtime();
                 let stream = async_tcp(&runtime, stream);
-                let stream = on_tokio::TlsStream::server(stream, tls)?;
+                let stream = on_tokio::TlsStream::server(stream, placed(tls))?;
                 let ws = wait(&runtime, on_tokio::accept(stream, config))?;
                 Self::Tokio(ws, runtime)
             }
             Adapter::Blocking => {
-                let stream = blocking::TlsStream::server(stream, tls)?;
+                let stream = blocking::TlsStream::server(stream, placed(tls))?;
                 Self::Blocking(blocking::accept(stream, config)?)
             }
         })

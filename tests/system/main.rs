@@ -8,7 +8,7 @@ mod support;
 
 #[cfg(all(feature = "counters", feature = "tokio"))]
 mod counters;
-#[cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
+#[cfg(all(feature = "tokio", feature = "deflate", feature = "in-place"))]
 #[allow(unreachable_pub)]
 mod faults;
 #[cfg(all(feature = "tokio", target_os = "linux"))]

@@ -46,7 +46,7 @@ fn what_packet_loss_takes_comes_again_and_who_vanishes_is_found() {
 
 fn introduce(command: &mut Command, role: &str) {
     command.env(ROLE, role);
-    #[cfg(all(feature = "deflate", feature = "rustls"))]
+    #[cfg(all(feature = "deflate", feature = "in-place"))]
     lossy::introduce(command);
 }
 
@@ -142,7 +142,7 @@ fn router() {
     forward(true);
     let port = far.line();
     near.tell(&port);
-    let impaired = match cfg!(all(feature = "deflate", feature = "rustls")) {
+    let impaired = match cfg!(all(feature = "deflate", feature = "in-place")) {
         true => impair("near").and_then(|_| impair("far")),
         false => Err("skipped: needs the features deflate and rustls".into()),
     };
@@ -224,7 +224,7 @@ fn far() {
 fn serve(mut stream: TcpStream) {
     let mut role = [0];
     stream.read_exact(&mut role).unwrap();
-    #[cfg(all(feature = "deflate", feature = "rustls"))]
+    #[cfg(all(feature = "deflate", feature = "in-place"))]
     if lossy::serves(role[0], &mut stream) {
         return;
     }
@@ -249,7 +249,7 @@ fn near() {
     let address = format!("10.0.2.2:{}", told());
     let mut network = told();
     if network == "lossy" {
-        #[cfg(all(feature = "deflate", feature = "rustls"))]
+        #[cfg(all(feature = "deflate", feature = "in-place"))]
         lossy::converse(&address);
         say("said");
         network = told();
@@ -377,7 +377,7 @@ fn in_a_task(
 }
 
 /// The conversations over a network that loses packets.
-#[cfg(all(feature = "deflate", feature = "rustls"))]
+#[cfg(all(feature = "deflate", feature = "in-place"))]
 mod lossy {
     use crate::{
         support::ends::{Kind, Seat, TLS, Tls, Way, ending},

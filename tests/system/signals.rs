@@ -176,21 +176,21 @@ fn an_interruption_is_not_taken_for_a_stream_that_does_not_block() {
     });
 }
 
-#[cfg(feature = "rustls")]
+#[cfg(feature = "in-place")]
 #[test]
 fn tls_passes_them_on() {
-    use crate::support::tls::Authority;
+    use crate::support::{placed::placed, tls::Authority};
     use tickwire::{blocking::TlsStream, handshake::client::Request};
     bounded(|| {
         let authority = Authority::new();
         let (tls, known) = (authority.server(), authority.client());
         // Nobody there.
         let (io, _far) = pair();
-        let io = TlsStream::server(io, tls.clone()).unwrap();
+        let io = TlsStream::server(io, placed(tls.clone())).unwrap();
         let error = accept(io, &Config { handshake_timeout: ms(100), ..patient() }).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
         let (io, _far) = pair();
-        let mut io = TlsStream::server(io, tls.clone()).unwrap();
+        let mut io = TlsStream::server(io, placed(tls.clone())).unwrap();
         io.set_read_timeout(Some(ms(100))).unwrap();
         assert_eq!(io.handshake().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
@@ -201,7 +201,7 @@ fn tls_passes_them_on() {
             let peer = thread::spawn(move || {
                 thread::sleep(4 * SIGNAL);
                 let request = Request::new("wss://localhost/").unwrap();
-                let mut far = TlsStream::client(far, request.target(), known).unwrap();
+                let mut far = TlsStream::client(far, request.target(), placed(known)).unwrap();
                 far.handshake().unwrap();
                 let mut ws = client(far, &patient());
                 thread::sleep(4 * SIGNAL);
@@ -209,7 +209,7 @@ fn tls_passes_them_on() {
                 let large = ws.recv().map(|got| got.unwrap().as_bytes().len());
                 (ws, large)
             });
-            let mut io = TlsStream::server(io, tls.clone()).unwrap();
+            let mut io = TlsStream::server(io, placed(tls.clone())).unwrap();
             io.handshake().unwrap();
             let mut ws = server(io, &Config { write_timeout: timeout, ..patient() });
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("slow"));

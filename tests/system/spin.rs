@@ -1,5 +1,6 @@
 //! Waiting by asking again and again: nothing is lost by it, and every deadline still holds.
 use crate::support::blocking::*;
+use crate::support::placed::placed;
 use std::{
     cell::RefCell,
     io::{self, IoSlice, Read, Write},
@@ -347,7 +348,7 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
     });
 }
 
-#[cfg(feature = "rustls")]
+#[cfg(feature = "in-place")]
 #[test]
 fn over_tls_it_spins_inside_and_outside() {
     use tickwire::{Dial, blocking::TlsStream};
@@ -358,7 +359,7 @@ fn over_tls_it_spins_inside_and_outside() {
         let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
-            let io = TlsStream::server(Spin::new(stream).unwrap(), tls).unwrap();
+            let io = TlsStream::server(Spin::new(stream).unwrap(), placed(tls)).unwrap();
             let mut ws = blocking::accept(io, &patient()).unwrap();
             while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
@@ -366,7 +367,7 @@ fn over_tls_it_spins_inside_and_outside() {
             assert!(ws.closed().unwrap().clean);
         });
         let request = Request::new(&url).unwrap();
-        let ws = Dial::new(&request).tls(known).blocking_connect(&patient()).unwrap();
+        let ws = Dial::new(&request).tls(placed(known)).blocking_connect(&patient()).unwrap();
         let mut ws = ws.into_spin().unwrap();
         for len in [0, 125, 70_000, 3_000_000] {
             let message: Vec<u8> = (0..len).map(|i| i as u8).collect();

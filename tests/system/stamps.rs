@@ -1,6 +1,7 @@
 //! The kernel's time of arrival of what a message was read from: over TCP, under TLS, by halves of
 //! a split; none over other streams. The server's messages say when they were sent, by the same
 //! clock.
+use crate::support::placed::placed;
 use crate::support::{
     blocking::*,
     wire::{TEXT, unmasked},
@@ -403,7 +404,7 @@ fn the_time_is_that_of_a_packet_capture() {
     });
 }
 
-#[cfg(feature = "rustls")]
+#[cfg(feature = "in-place")]
 mod under_tls {
     use super::*;
     use crate::support::tls::Authority;
@@ -414,7 +415,7 @@ mod under_tls {
         let (address, tls) = (listener.local_addr().unwrap(), authority.server());
         let serving = thread::spawn(move || {
             let (tcp, _) = listener.accept().unwrap();
-            serve_over(blocking::TlsStream::server(tcp, tls).unwrap());
+            serve_over(blocking::TlsStream::server(tcp, placed(tls)).unwrap());
         });
         (address, serving)
     }
@@ -427,7 +428,7 @@ mod under_tls {
             let (address, serving) = serve(&authority);
             let url = format!("wss://localhost:{}", address.port());
             let request = Request::new(&url).unwrap();
-            let dial = Dial::new(&request).tls(authority.client());
+            let dial = Dial::new(&request).tls(placed(authority.client()));
             let mut ws = dial.blocking_connect_with(&config(), stamped).unwrap();
             converse!(ws, ws);
             ws.close(None).unwrap();

@@ -4,6 +4,7 @@ use super::support::{
     blocking::{PATIENCE, patient},
     tls::{Authority, Raw},
 };
+use crate::support::placed::placed;
 use std::{sync::Arc, time::Duration};
 use tickwire::{
     Error,
@@ -97,11 +98,11 @@ mod on_tokio {
     impl<S: AsyncRead + AsyncWrite + Unpin> Io for S {}
 
     fn tls_client<S: Io>(io: S, tls: Arc<ClientConfig>) -> TlsStream<S> {
-        TlsStream::client(io, request().target(), tls).unwrap()
+        TlsStream::client(io, request().target(), placed(tls)).unwrap()
     }
 
     fn tls_server<S: Io>(io: S, tls: Arc<ServerConfig>) -> TlsStream<S> {
-        TlsStream::server(io, tls).unwrap()
+        TlsStream::server(io, placed(tls)).unwrap()
     }
 
     /// Keeps 8 KiB until it is flushed.
@@ -280,11 +281,11 @@ mod on_threads {
     // How an end is made.
 
     fn tls_client<S: Stream>(io: S, tls: Arc<ClientConfig>) -> TlsStream<S> {
-        TlsStream::client(io, request().target(), tls).unwrap()
+        TlsStream::client(io, request().target(), placed(tls)).unwrap()
     }
 
     fn tls_server<S: Stream>(io: S, tls: Arc<ServerConfig>) -> TlsStream<S> {
-        TlsStream::server(io, tls).unwrap()
+        TlsStream::server(io, placed(tls)).unwrap()
     }
 
     /// Keeps all until it is flushed; what is not is lost with it, and at its shutdown. Its handles

@@ -1,7 +1,7 @@
 //! These tests once more, with configurations that keep their keys: rustls opens and seals all
 //! records.
 #![allow(clippy::duplicate_mod)]
-use crate::support::{blocking, polled, provider, wire};
+use crate::support::{blocking, placed, polled, provider, wire};
 
 const IN_PLACE: bool = false;
 
@@ -23,6 +23,10 @@ mod connections;
 mod hello;
 #[path = "proxies.rs"]
 mod proxies;
+#[path = "records.rs"]
+mod records;
+#[path = "renewal.rs"]
+mod renewal;
 #[path = "session.rs"]
 mod session;
 #[path = "slow.rs"]

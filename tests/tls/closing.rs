@@ -3,6 +3,7 @@ use super::support::{
     blocking::with_time_enough,
     tls::{ADAPTERS, Adapter, Authority, PATIENCE, async_tcp, runtime, wait},
 };
+use crate::support::placed::placed;
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use std::{
     io::Read,
@@ -57,7 +58,7 @@ fn close(adapter: Adapter, tcp: TcpStream, tls: Option<Arc<ServerConfig>>, t: Du
     match (adapter, tls) {
         (Adapter::Blocking, None) => on_a_thread(tcp, t),
         (Adapter::Blocking, Some(tls)) => {
-            let mut io = blocking::TlsStream::server(tcp, tls).unwrap();
+            let mut io = blocking::TlsStream::server(tcp, placed(tls)).unwrap();
             io.handshake().unwrap();
             on_a_thread(io, t)
         }
@@ -67,7 +68,7 @@ fn close(adapter: Adapter, tcp: TcpStream, tls: Option<Arc<ServerConfig>>, t: Du
             match tls {
                 None => wait(&runtime, on_a_task(tcp, t)),
                 Some(tls) => {
-                    let mut io = on_tokio::TlsStream::server(tcp, tls).unwrap();
+                    let mut io = on_tokio::TlsStream::server(tcp, placed(tls)).unwrap();
                     wait(&runtime, io.handshake()).unwrap();
                     wait(&runtime, on_a_task(io, t))
                 }

@@ -8,6 +8,7 @@ use super::support::{
     },
     wire::{BINARY, CLOSE, TEXT, bytes, connection, frame_to, peer},
 };
+use crate::support::placed::placed;
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
     io::{self, ErrorKind, IoSlice, Read, Write},
@@ -60,8 +61,8 @@ fn peer_of(role: Role, tcp: TcpStream, authority: &Authority) -> Raw {
 
 fn over_tls<S: Stream>(role: Role, io: S, authority: &Authority) -> blocking::TlsStream<S> {
     match role {
-        Role::Client => blocking::TlsStream::client(io, &localhost(), authority.client()),
-        Role::Server => blocking::TlsStream::server(io, authority.server()),
+        Role::Client => blocking::TlsStream::client(io, &localhost(), placed(authority.client())),
+        Role::Server => blocking::TlsStream::server(io, placed(authority.server())),
     }
     .unwrap()
 }
@@ -85,8 +86,10 @@ fn near(adapter: Adapter, role: Role, takes: Takes) -> (Near, Log, Raw) {
             let runtime = runtime();
             let (io, log) = Recorder::new(async_tcp(&runtime, tcp), takes);
             let io = match role {
-                Role::Client => on_tokio::TlsStream::client(io, &localhost(), authority.client()),
-                Role::Server => on_tokio::TlsStream::server(io, authority.server()),
+                Role::Client => {
+                    on_tokio::TlsStream::client(io, &localhost(), placed(authority.client()))
+                }
+                Role::Server => on_tokio::TlsStream::server(io, placed(authority.server())),
             }
             .unwrap();
             let ws = on_tokio::WebSocket::from_parts(io, connection(role, &config));
@@ -246,7 +249,7 @@ fn a_peer_that_reads_nothing_is_given_up() {
             let request = Request::new(&url).unwrap();
             let config = Config { write_timeout: timeout, high_water: 16 << 20, ..patient() };
             let in_time = wait(&runtime(), async {
-                let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
+                let ws = Dial::new(&request).tls(placed(authority.client())).connect(&config).await;
                 let (mut reader, mut writer) = ws.unwrap().into_split();
                 for _ in 0..count {
                     let _ = writer.feed(vec![7; len]).unwrap();
@@ -277,7 +280,7 @@ fn a_spinning_stream_carries_tls() {
         let tls = authority.server();
         let echo = thread::spawn(move || {
             let stream = listener.accept().unwrap().0;
-            let stream = blocking::TlsStream::server(stream, tls).unwrap();
+            let stream = blocking::TlsStream::server(stream, placed(tls)).unwrap();
             let ws = blocking::accept(stream, &Config::default()).unwrap();
             let mut ws = ws.into_spin().unwrap();
             while let Some(received) = ws.recv_to_reply().unwrap() {
@@ -286,7 +289,8 @@ fn a_spinning_stream_carries_tls() {
             assert!(ws.closed().unwrap().clean);
         });
         let request = Request::new(&url).unwrap();
-        let ws = Dial::new(&request).tls(authority.client()).blocking_connect(&config).unwrap();
+        let ws =
+            Dial::new(&request).tls(placed(authority.client())).blocking_connect(&config).unwrap();
         let mut ws = ws.into_spin().unwrap();
         for n in [0, 50, 100_000] {
             ws.send(&vec![4; n]).unwrap();
@@ -376,7 +380,8 @@ fn two_handles_that_write_at_the_same_time_lose_nothing() {
 fn a_stream_is_cloned_only_after_the_handshake() {
     let authority = Authority::new();
     let (tcp, _far) = tcp_pair();
-    let stream = blocking::TlsStream::client(tcp, &localhost(), authority.client()).unwrap();
+    let stream =
+        blocking::TlsStream::client(tcp, &localhost(), placed(authority.client())).unwrap();
     assert_eq!(stream.try_clone().unwrap_err().kind(), ErrorKind::NotConnected);
 }
 
@@ -398,7 +403,7 @@ fn a_stream_shows_the_one_below_and_nothing_of_its_session() {
     let authority = Authority::new();
     let tls = over_tls(Role::Server, tcp, &authority);
     assert_eq!(format!("{tls:?}"), format!("TlsStream {{ io: {:?}, .. }}", tls.get_ref()));
-    let tls = on_tokio::TlsStream::server(tokio::io::empty(), authority.server()).unwrap();
+    let tls = on_tokio::TlsStream::server(tokio::io::empty(), placed(authority.server())).unwrap();
     assert_eq!(format!("{tls:?}"), "TlsStream { io: Empty { .. }, .. }");
 }
 
@@ -489,14 +494,14 @@ fn the_client_s_request_leaves_with_the_end_of_its_handshake() {
                 let runtime = runtime();
                 let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::All);
                 let tls = authority.client();
-                let io = on_tokio::TlsStream::client(io, request.target(), tls).unwrap();
+                let io = on_tokio::TlsStream::client(io, request.target(), placed(tls)).unwrap();
                 let client = on_tokio::client(io, &request, &config);
                 (wait(&runtime, client).map(drop).unwrap_err(), log)
             }
             Adapter::Blocking => {
                 let (io, log) = Recorder::new(tcp, Takes::All);
                 let tls = authority.client();
-                let io = blocking::TlsStream::client(io, request.target(), tls).unwrap();
+                let io = blocking::TlsStream::client(io, request.target(), placed(tls)).unwrap();
                 (blocking::client(io, &request, &config).map(drop).unwrap_err(), log)
             }
         };
@@ -683,8 +688,9 @@ fn every_future_may_be_dropped_at_every_poll() {
             let authority = Authority::new();
             let (near, far) = tokio::io::duplex(7);
             let config = Config::default();
-            let near = on_tokio::TlsStream::client(near, &localhost(), authority.client()).unwrap();
-            let far = on_tokio::TlsStream::server(far, authority.server()).unwrap();
+            let near = on_tokio::TlsStream::client(near, &localhost(), placed(authority.client()))
+                .unwrap();
+            let far = on_tokio::TlsStream::server(far, placed(authority.server())).unwrap();
             let mut near = on_tokio::WebSocket::from_parts(near, connection(Role::Client, &config));
             let mut far = on_tokio::WebSocket::from_parts(far, connection(Role::Server, &config));
             for (i, n) in product(0..3, [5, 700, 20_000]) {
@@ -1043,12 +1049,12 @@ fn a_server_reads_the_client_s_certificate_before_it_accepts() {
             Adapter::Tokio => {
                 let runtime = runtime();
                 let tcp = async_tcp(&runtime, tcp);
-                let mut stream = on_tokio::TlsStream::server(tcp, tls).unwrap();
+                let mut stream = on_tokio::TlsStream::server(tcp, placed(tls)).unwrap();
                 wait(&runtime, stream.handshake()).unwrap();
                 stream.session().peer_certificates().map(<[_]>::len)
             }
             Adapter::Blocking => {
-                let mut stream = blocking::TlsStream::server(tcp, tls).unwrap();
+                let mut stream = blocking::TlsStream::server(tcp, placed(tls)).unwrap();
                 stream.handshake().unwrap();
                 stream.with_session(|session| session.peer_certificates().map(<[_]>::len))
             }
@@ -1373,14 +1379,15 @@ fn a_record_that_drips_in_interrupts_each_read_and_goes_on_later() {
         let (near, far) = tcp_pair();
         let server = authority.server();
         let sending = thread::spawn(move || {
-            let mut tls = blocking::TlsStream::server(far, server).unwrap();
+            let mut tls = blocking::TlsStream::server(far, placed(server)).unwrap();
             tls.handshake().unwrap();
             tls.write_all(&[7; 1000]).unwrap();
             tls.flush().unwrap();
             let _ = tls.read(&mut [0]);
         });
         let slow = Slow(near, AtomicBool::new(false));
-        let mut tls = blocking::TlsStream::client(&slow, &localhost(), authority.client()).unwrap();
+        let mut tls =
+            blocking::TlsStream::client(&slow, &localhost(), placed(authority.client())).unwrap();
         tls.handshake().unwrap();
         slow.1.store(true, Ordering::Relaxed);
         for _ in 0..5 {
@@ -1402,7 +1409,8 @@ fn an_error_of_the_stream_below_stays_what_it_is() {
     let (tcp, _far) = tcp_pair();
     tcp.set_read_timeout(Some(ms(20))).unwrap();
     let authority = Authority::new();
-    let mut stream = blocking::TlsStream::client(tcp, &localhost(), authority.client()).unwrap();
+    let mut stream =
+        blocking::TlsStream::client(tcp, &localhost(), placed(authority.client())).unwrap();
     let error = stream.handshake().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
     let broken: Error = io::Error::from(ErrorKind::BrokenPipe).into();
@@ -1415,11 +1423,13 @@ fn dialed() -> (blocking::MaybeTls, blocking::TlsStream<TcpStream>) {
     let (listener, url) = listening();
     let tls = authority.server();
     let server = thread::spawn(move || {
-        let stream = blocking::TlsStream::server(listener.accept().unwrap().0, tls).unwrap();
+        let stream =
+            blocking::TlsStream::server(listener.accept().unwrap().0, placed(tls)).unwrap();
         blocking::accept(stream, &Config::default()).unwrap().into_parts().0
     });
     let request = Request::new(&url).unwrap();
-    let ws = Dial::new(&request).tls(authority.client()).blocking_connect(&Config::default());
+    let ws =
+        Dial::new(&request).tls(placed(authority.client())).blocking_connect(&Config::default());
     (ws.unwrap().into_parts().0, server.join().unwrap())
 }
 
@@ -1476,10 +1486,10 @@ fn a_dialed_stream_of_tokio_writes_slices_together_and_is_flushed_to_its_end() {
         let (request, config) = (Request::new(&url).unwrap(), Config::default());
         let accepting = async {
             let (tcp, _) = listener.accept().await.unwrap();
-            let tls = on_tokio::TlsStream::server(tcp, authority.server()).unwrap();
+            let tls = on_tokio::TlsStream::server(tcp, placed(authority.server())).unwrap();
             on_tokio::accept(tls, &config).await.unwrap().into_parts().0
         };
-        let dial = Dial::new(&request).tls(authority.client());
+        let dial = Dial::new(&request).tls(placed(authority.client()));
         let (near, mut far) = tokio::join!(dial.connect(&config), accepting);
         let mut near = near.unwrap().into_parts().0;
         assert!(near.is_write_vectored() && near.get_ref().is_write_vectored());

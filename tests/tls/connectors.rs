@@ -1,5 +1,6 @@
 //! TLS over the streams of a connector: the certificate is for the URL's host, wherever the
 //! connector goes. And roots that are trusted beside the platform's, and the log of keys.
+use crate::support::placed::placed;
 use crate::support::{
     blocking::bounded,
     proxy::first,
@@ -27,12 +28,12 @@ fn the_certificate_is_for_the_host_of_the_url() {
         for ((name, good), on_tokio) in product(names, [false, true]) {
             let tls = authority.issue(&[name]).server();
             let (address, serving) = first(move |stream| {
-                let stream = TlsStream::server(stream, tls).unwrap();
+                let stream = TlsStream::server(stream, placed(tls)).unwrap();
                 let Ok(mut ws) = blocking::accept(stream, &Config::default()) else { return };
                 while let Ok(Some(_)) = ws.recv() {}
             });
             let request = Request::new("wss://feed.example/ticks").unwrap();
-            let dial = Dial::new(&request).tls(authority.client());
+            let dial = Dial::new(&request).tls(placed(authority.client()));
             let config = Config::default();
             let done = if on_tokio {
                 let runtime = runtime();
@@ -77,15 +78,16 @@ fn roots_of_a_pem_text_are_trusted_beside_the_platforms() {
         ] {
             let tls = issuer.issue(&["localhost"]).server();
             let (address, serving) = first(move |stream| {
-                let stream = TlsStream::server(stream, tls).unwrap();
+                let stream = TlsStream::server(stream, placed(tls)).unwrap();
                 let Ok(mut ws) = blocking::accept(stream, &Config::default()) else { return };
                 while let Ok(Some(_)) = ws.recv() {}
             });
             let request = Request::new(&format!("wss://localhost:{}/", address.port())).unwrap();
             let trusted = platform_config_and_roots(pem.as_bytes()).unwrap();
-            let done = Dial::new(&request).tls(trusted).blocking_connect(&Config::default());
+            let done =
+                Dial::new(&request).tls(placed(trusted)).blocking_connect(&Config::default());
             match done.and_then(|mut ws| {
-                assert_eq!(ws.get_ref().with_session(|session| session.in_place()), Some(true));
+                assert_eq!(ws.get_ref().with_session(|session| session.in_place()), Some(false));
                 ws.close(None)
             }) {
                 Err(Error::Tls(error)) if !good => {
@@ -131,7 +133,7 @@ fn the_keys_of_a_session_are_logged_if_the_configuration_of_the_platform_is_give
         let log = far.clone();
         let tls = ours.issue(&["localhost"]).server_with(|config| config.key_log = log);
         let (address, serving) = first(move |stream| {
-            let stream = TlsStream::server(stream, tls).unwrap();
+            let stream = TlsStream::server(stream, placed(tls)).unwrap();
             let mut ws = blocking::accept(stream, &Config::default()).unwrap();
             while let Ok(Some(_)) = ws.recv() {}
         });
@@ -139,8 +141,9 @@ fn the_keys_of_a_session_are_logged_if_the_configuration_of_the_platform_is_give
         let mut tls = Arc::<ClientConfig>::from(trusted);
         Arc::make_mut(&mut tls).key_log = near.clone();
         let request = Request::new(&format!("wss://localhost:{}/", address.port())).unwrap();
-        let mut ws = Dial::new(&request).tls(tls).blocking_connect(&Config::default()).unwrap();
-        assert_eq!(ws.get_ref().with_session(|session| session.in_place()), Some(true));
+        let mut ws =
+            Dial::new(&request).tls(placed(tls)).blocking_connect(&Config::default()).unwrap();
+        assert_eq!(ws.get_ref().with_session(|session| session.in_place()), Some(false));
         ws.close(None).unwrap();
         serving.join().unwrap();
         for labels in [near, far] {

@@ -1,4 +1,5 @@
 //! TLS whose records cut frames, and TLS that ends where it should not.
+use crate::support::placed::placed;
 use crate::{
     alone::alone,
     harness::{SMALL, sockets},
@@ -73,15 +74,15 @@ fn victim(
             let runtime = runtime();
             let io = async_tcp(&runtime, tcp);
             let io = match role {
-                Role::Client => on_tokio::TlsStream::client(io, &localhost, client),
-                Role::Server => on_tokio::TlsStream::server(io, server),
+                Role::Client => on_tokio::TlsStream::client(io, &localhost, placed(client)),
+                Role::Server => on_tokio::TlsStream::server(io, placed(server)),
             };
             Ws::Tokio(on_tokio::WebSocket::from_parts(io.unwrap(), conn), runtime)
         }
         Adapter::Blocking => {
             let io = match role {
-                Role::Client => blocking::TlsStream::client(tcp, &localhost, client),
-                Role::Server => blocking::TlsStream::server(tcp, server),
+                Role::Client => blocking::TlsStream::client(tcp, &localhost, placed(client)),
+                Role::Server => blocking::TlsStream::server(tcp, placed(server)),
             };
             Ws::Blocking(blocking::WebSocket::from_parts(io.unwrap(), conn))
         }

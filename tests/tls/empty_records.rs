@@ -1,6 +1,7 @@
 //! Records without content, of each type, before each record of a conversation: from before the
 //! handshake to behind the close_notify. The session goes on, ends or fails, and rustls never
 //! panics.
+use crate::support::placed::placed;
 use crate::support::{
     hostile::Hostile,
     tls::{Authority, Identity, product},
@@ -71,11 +72,11 @@ impl Ours {
                 let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
                 let chain = &self.identity.chain;
                 let peer = Hostile::server(self.version, chain.clone(), self.identity.private());
-                (Session::client(self.client.clone(), &target).unwrap(), peer)
+                (Session::client(placed(self.client.clone()), &target).unwrap(), peer)
             }
             Role::Server => {
                 let peer = Hostile::client(self.version, self.roots.clone());
-                (Session::server(self.server.clone()).unwrap(), peer)
+                (Session::server(placed(self.server.clone())).unwrap(), peer)
             }
         }
     }

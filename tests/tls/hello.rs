@@ -4,6 +4,7 @@ use super::support::{
     provider::{default_provider, kx_group},
     tls::{Authority, IN_PLACE},
 };
+use crate::support::placed::placed;
 use tickwire::tls::{
     Session,
     rustls::{
@@ -30,7 +31,7 @@ const SEGMENT: usize = 1448;
 /// The length of the ClientHello and the two ends, after a handshake whose bytes arrived in pieces
 /// of `cut`.
 fn agreed(mut client: Session, server: ServerConfig, cut: usize) -> (usize, [Session; 2]) {
-    let mut server = Session::server(server).unwrap();
+    let mut server = Session::server(placed(server)).unwrap();
     let hello = client.outgoing().len();
     for _ in 0..4 {
         deliver(&mut client, &mut server, cut);
@@ -49,7 +50,7 @@ fn localhost() -> ServerName<'static> {
 }
 
 fn ours(client: ClientConfig) -> Session {
-    Session::client(client, localhost()).unwrap()
+    Session::client(placed(client), localhost()).unwrap()
 }
 
 /// Brings all outgoing bytes to the other end; the data in them.
@@ -137,7 +138,7 @@ fn a_server_has_the_name_in_a_client_hello_although_other_records_came_before() 
         [false, true].map(|keys| {
             let mut server = server.clone();
             server.enable_secret_extraction = keys;
-            let mut server = Session::server(server).unwrap();
+            let mut server = Session::server(placed(server)).unwrap();
             server.spare_mut()[..wire.len()].copy_from_slice(&wire);
             server.commit(wire.len());
             let read = server.read(&mut [0; 9]).map_err(|error| error.to_string());

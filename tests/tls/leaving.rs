@@ -1,5 +1,6 @@
 //! `leave` towards a peer that accepts and never reads again, over TCP and TLS on loopback: a call
 //! that waits for the peer hangs.
+use crate::support::placed::placed;
 use crate::support::{
     blocking::{bounded, patient, took},
     tls::{Authority, async_tcp, product, runtime, tcp_pair, wait},
@@ -142,11 +143,11 @@ fn a_frozen_server_is_left_in_time_over_tls() {
                 });
                 if on_tokio {
                     let tcp = async_tcp(&runtime, near);
-                    let mut io = on_tokio::TlsStream::server(tcp, server.clone()).unwrap();
+                    let mut io = on_tokio::TlsStream::server(tcp, placed(server.clone())).unwrap();
                     wait(&runtime, io.handshake()).unwrap();
                     wait(&runtime, on_a_task(io, within, blocked));
                 } else {
-                    let mut io = blocking::TlsStream::server(near, server.clone()).unwrap();
+                    let mut io = blocking::TlsStream::server(near, placed(server.clone())).unwrap();
                     io.handshake().unwrap();
                     on_a_thread(io, within, blocked);
                 }

@@ -1,5 +1,5 @@
 //! TLS, in both adapters.
-#![cfg(all(feature = "rustls", feature = "tokio"))]
+#![cfg(all(feature = "in-place", feature = "tokio"))]
 // `feed(&payload)` copies, `feed(payload)` may write it from where it lies: both are meant.
 #![allow(clippy::needless_borrows_for_generic_args)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,6 +1,7 @@
 //! rustls panics, or a part of its configuration does. The session fails with an error that says
 //! so, and never calls rustls again; the program and its other connections go on.
 use super::{pipe::Pipe, session};
+use crate::support::placed::placed;
 use crate::support::{
     blocking::patient,
     fuse,
@@ -13,10 +14,11 @@ use std::{
     net::TcpStream,
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 use tickwire::{
     Error, Role,
-    blocking::{self, Stream},
+    blocking::{self, Interest, Stream},
     tls::{
         Session, TlsError,
         rustls::{
@@ -60,8 +62,8 @@ impl Ends {
     fn session(&self) -> Result<Session, TlsError> {
         let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
         match self.role {
-            Role::Client => Session::client(self.client.clone(), &target),
-            Role::Server => Session::server(self.server.clone()),
+            Role::Client => Session::client(placed(self.client.clone()), &target),
+            Role::Server => Session::server(placed(self.server.clone())),
         }
     }
 
@@ -229,15 +231,15 @@ impl Ours {
                 let runtime = runtime();
                 let io = async_tcp(&runtime, tcp);
                 let io = match ends.role {
-                    Role::Client => on_tokio::TlsStream::client(io, &target, client),
-                    Role::Server => on_tokio::TlsStream::server(io, server),
+                    Role::Client => on_tokio::TlsStream::client(io, &target, placed(client)),
+                    Role::Server => on_tokio::TlsStream::server(io, placed(server)),
                 };
                 Self::Tokio(on_tokio::WebSocket::from_parts(io.unwrap(), conn), runtime)
             }
             Adapter::Blocking => {
                 let io = match ends.role {
-                    Role::Client => blocking::TlsStream::client(tcp, &target, client),
-                    Role::Server => blocking::TlsStream::server(tcp, server),
+                    Role::Client => blocking::TlsStream::client(tcp, &target, placed(client)),
+                    Role::Server => blocking::TlsStream::server(tcp, placed(server)),
                 };
                 Self::Blocking(blocking::WebSocket::from_parts(io.unwrap(), conn))
             }
@@ -291,7 +293,7 @@ fn handles() -> ([blocking::TlsStream<Pipe>; 2], Pipe, Hostile) {
     fuse::light(None);
     let ends = Ends::new(&TLS12, Role::Server, true);
     let (pipe, mut peer) = (Pipe::default(), ends.peer());
-    let mut tls = blocking::TlsStream::server(pipe.clone(), ends.server.clone()).unwrap();
+    let mut tls = blocking::TlsStream::server(pipe.clone(), placed(ends.server.clone())).unwrap();
     while tls.with_session(|tls| tls.is_handshaking()) {
         tls.try_flush().unwrap();
         peer.hear(&pipe.taken());
@@ -328,7 +330,7 @@ fn the_handshake_of_a_client_that_only_reads_ends() {
     let ends = Ends::new(&TLS12, Role::Client, true);
     let (pipe, mut peer) = (Pipe::default(), ends.peer());
     let (name, config) = ("localhost", ends.client.clone());
-    let mut tls = blocking::TlsStream::client(pipe.clone(), name, config).unwrap();
+    let mut tls = blocking::TlsStream::client(pipe.clone(), name, placed(config)).unwrap();
     for _ in 0..4 {
         tls.try_read(&mut [0]).unwrap_err();
         peer.hear(&pipe.taken());
@@ -359,4 +361,18 @@ fn a_panic_while_another_handle_reads_loses_no_data() {
     pipe.amid("flush", read);
     let mut heard = [0; 10];
     assert_eq!((tls.try_read(&mut heard).unwrap(), heard), (6, [1, 1, 1, 1, 1, 1, 0, 0, 0, 0]));
+}
+
+/// Here, because fuzzing has no use for it.
+impl Stream for Pipe {
+    crate::support::tries::tries!();
+    fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        Err(io::Error::other(format!("waits {timeout:?}")))
+    }
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
 }

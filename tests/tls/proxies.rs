@@ -4,6 +4,7 @@ use super::support::{
     proxy::{BASIC, SECRET, Told, WAYS, Way, Ws, connect, first, head, relay},
     tls::{Authority, product},
 };
+use crate::support::placed::placed;
 use std::{
     io::{Read, Write},
     net::SocketAddr,
@@ -26,7 +27,7 @@ fn echo(tls: Option<Arc<ServerConfig>>) -> (SocketAddr, JoinHandle<()>) {
     }
     first(move |stream| match tls {
         None => serve(stream),
-        Some(tls) => serve(TlsStream::server(stream, tls).unwrap()),
+        Some(tls) => serve(TlsStream::server(stream, placed(tls)).unwrap()),
     })
 }
 
@@ -40,16 +41,16 @@ fn through(
     let (server_at, serving) = echo(server.map(|(authority, _)| authority.server()));
     let tls = proxy.server();
     let (proxy_at, relaying) = first(move |stream| {
-        let mut stream = TlsStream::server(stream, tls).unwrap();
+        let mut stream = TlsStream::server(stream, placed(tls)).unwrap();
         stream.handshake().ok().map(|()| relay(stream, server_at))
     });
     let url = format!("https://ann:{SECRET}@localhost:{}", proxy_at.port());
-    let proxy = Proxy::new(&url).unwrap().tls(trusted.client());
+    let proxy = Proxy::new(&url).unwrap().tls(placed(trusted.client()));
     let scheme = if server.is_some() { "wss" } else { "ws" };
     let request = Request::new(&format!("{scheme}://localhost:{}/", server_at.port())).unwrap();
     let mut dial = Dial::new(&request).proxy(proxy);
     if let Some((_, trusted)) = server {
-        dial = dial.tls(trusted.client());
+        dial = dial.tls(placed(trusted.client()));
     }
     (connect(way, &dial, &Config::default()), serving, relaying)
 }
@@ -146,7 +147,7 @@ fn what_comes_with_a_proxys_answer_goes_to_tls() {
                 });
                 let proxy = Proxy::new(&format!("http://ann:{SECRET}@{proxy}")).unwrap();
                 let request = Request::new(&format!("wss://bob:{SECRET}@localhost/")).unwrap();
-                let dial = Dial::new(&request).proxy(proxy).tls(Authority::new().client());
+                let dial = Dial::new(&request).proxy(proxy).tls(placed(Authority::new().client()));
                 let error = connect(way, &dial, &Config::default()).map(drop).unwrap_err();
                 assert!(matches!(error, Error::Tls(_)), "{way:?} {ahead:?}: {error:?}");
                 let rest = playing.join().unwrap();

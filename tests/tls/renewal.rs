@@ -1,5 +1,5 @@
 //! The recipe "Renew a certificate": a resolver whose certificate is exchanged under way.
-use crate::support::{
+use super::support::{
     provider::default_provider,
     tls::{ADAPTERS, Adapter, Authority, Client, IN_PLACE, Identity, Server},
 };

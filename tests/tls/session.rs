@@ -1,6 +1,7 @@
 //! A session alone, with the core on top and no I/O: bytes are carried from one end to the other by
 //! hand.
 use super::support::tls::{Authority, IN_PLACE};
+use crate::support::placed::placed;
 use crate::support::wire::bytes;
 use bytes::Buf;
 use std::{
@@ -263,8 +264,8 @@ fn by_tls_1_2() -> (ClientConfig, ServerConfig) {
 
 fn sessions((client, server): (ClientConfig, ServerConfig)) -> (Session, Session) {
     let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
-    let client = Session::client(Arc::new(client), &target).unwrap();
-    (client, Session::server(Arc::new(server)).unwrap())
+    let client = Session::client(placed(Arc::new(client)), &target).unwrap();
+    (client, Session::server(placed(Arc::new(server))).unwrap())
 }
 
 /// All that each has to say to the other, until both have nothing more. The first failure of each.
@@ -401,7 +402,8 @@ fn a_server_that_accepts_early_data_leaves_its_records_to_rustls_and_drops_that_
         if let Some(mut early) = near.early_data() {
             early.write_all(b"early").unwrap();
         }
-        let (mut near, mut far) = (Session::new(near), Session::server(server.clone()).unwrap());
+        let (mut near, mut far) =
+            (Session::new(near), Session::server(placed(server.clone())).unwrap());
         for _ in 0..3 {
             carry(&mut near, &mut far);
             assert_eq!(far.read(&mut [0; 9]).unwrap(), None);

@@ -4,6 +4,7 @@ use super::support::{
     polled::{Polled, polled},
     tls::Authority,
 };
+use crate::support::placed::placed;
 use ::tokio::{
     io::{
         AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf,
@@ -48,8 +49,8 @@ where
     let ca = Authority::new();
     let localhost: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     (
-        TlsStream::server(near, ca.server()).unwrap(),
-        TlsStream::client(far, &localhost, ca.client()).unwrap(),
+        TlsStream::server(near, placed(ca.server())).unwrap(),
+        TlsStream::client(far, &localhost, placed(ca.client())).unwrap(),
     )
 }
 
@@ -128,11 +129,12 @@ async fn corked_snapshot_over_tcp_small_sndbuf() {
         #[cfg(target_os = "linux")]
         socket.set_tcp_notsent_lowat(16 << 10).unwrap();
         socket.set_send_buffer_size(16 << 10).unwrap();
-        snapshot(TlsStream::server(stream, tls).unwrap(), 900_000).await
+        snapshot(TlsStream::server(stream, placed(tls)).unwrap(), 900_000).await
     };
     let receiving = async {
         let request = Request::new(&format!("wss://localhost:{}/", addr.port())).unwrap();
-        let mut ws = Dial::new(&request).tls(ca.client()).connect(&Config::default()).await?;
+        let mut ws =
+            Dial::new(&request).tls(placed(ca.client())).connect(&Config::default()).await?;
         ws.recv().await.map(len)
     };
     let (sent, received) = both(sending, receiving).await;

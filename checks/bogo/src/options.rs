@@ -120,12 +120,12 @@ impl Options {
         let builder = builder.with_protocol_versions(&self.versions).unwrap().dangerous();
         let builder = builder.with_custom_certificate_verifier(Arc::new(trusting));
         let mut config = builder.with_no_client_auth();
-        config.enable_secret_extraction = self.in_place;
         config.max_fragment_size = self.fragment;
         if !self.tickets {
             config.resumption = Resumption::disabled();
         }
-        config.into()
+        let config = Client::from(config);
+        if self.in_place { config.in_place() } else { config }
     }
 
     pub(crate) fn server(&self) -> Option<Server> {
@@ -135,12 +135,12 @@ impl Options {
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_protocol_versions(&self.versions).unwrap();
         let mut config = builder.with_no_client_auth().with_single_cert(chain, key).ok()?;
-        config.enable_secret_extraction = self.in_place;
         config.max_fragment_size = self.fragment;
         if self.tickets {
             config.ticketer = Ticketer::new().unwrap();
         }
-        Some(config.into())
+        let config = Server::from(config);
+        Some(if self.in_place { config.in_place() } else { config })
     }
 
     pub(crate) fn session(&self, client: &Client, server: Option<&Server>) -> io::Result<Session> {

@@ -201,9 +201,9 @@ mod on_loop {
 /// `wss` of the loop, of the files in a folder.
 mod tls {
     use super::{PathBuf, Result};
-    use std::{fs, result, sync::Arc};
+    use std::{fs, result};
     use tickwire::tls::{
-        platform_config_and_roots,
+        Client, Server, platform_config_and_roots,
         rustls::{
             ServerConfig,
             pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -216,14 +216,13 @@ mod tls {
         let chain = CertificateDer::pem_file_iter(dir.join("cert.pem"))?;
         let chain = chain.collect::<result::Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_file(dir.join("key.pem"))?;
-        let mut tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-        tls.enable_secret_extraction = true; // records in place
-        Ok(door.tls(Arc::new(tls)))
+        let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        Ok(door.tls(Server::from(tls).in_place()))
     }
 
     pub(crate) fn of_dial(dir: Option<PathBuf>) -> Result<impl Fn(Dial) -> Dial> {
         let pem = dir.map(|dir| fs::read(dir.join("cert.pem"))).transpose()?;
-        let tls = pem.map(|pem| platform_config_and_roots(&pem)).transpose()?;
+        let tls = pem.map(|pem| platform_config_and_roots(&pem)).transpose()?.map(Client::in_place);
         Ok(move |dial| tls.iter().fold(dial, |dial: Dial, tls| dial.tls(tls.clone())))
     }
 }

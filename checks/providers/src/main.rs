@@ -9,7 +9,7 @@ use tickwire::{
     tls::{
         self,
         rustls::{
-            ServerConfig,
+            ClientConnection, ServerConfig,
             crypto::CryptoProvider,
             pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
         },
@@ -20,6 +20,7 @@ use tickwire_tungstenite::tungstenite::{self, error::TlsError};
 
 const RING: bool = cfg!(feature = "ring");
 const AWS: bool = cfg!(feature = "aws-lc-rs");
+const IN_PLACE: bool = cfg!(feature = "in-place");
 
 /// The line that a program with two providers needs, and a program with a provider of its own.
 fn line() -> Result<(), Arc<CryptoProvider>> {
@@ -69,7 +70,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         assert!(chosen.is_ok());
     }
     let default = CryptoProvider::get_default().ok_or("no default")?.clone();
-    everything(&certificate, &key, default).await
+    everything(&certificate, &key, default).await?;
+    keeps_its_keys()
+}
+
+/// Who holds the default configuration cannot make a session that hands over its keys; with the
+/// word neither, because only tickwire has the configuration that does.
+fn keeps_its_keys() -> Result<(), Box<dyn Error>> {
+    let configs = [
+        tls::platform_config()?,
+        #[cfg(feature = "in-place")]
+        tls::platform_config()?.in_place(),
+    ];
+    for config in configs {
+        let session = ClientConnection::new(config.into(), "localhost".try_into()?)?;
+        #[allow(deprecated)]
+        let refused = session.dangerous_extract_secrets().err().ok_or("keys")?.to_string();
+        assert!(refused.contains("disabled"), "{refused}");
+    }
+    Ok(())
 }
 
 /// Whether the text says what is missing, and both remedies.
@@ -93,9 +112,9 @@ async fn everything(
     let server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth();
-    let mut server = server.with_single_cert(chain, key)?;
-    server.enable_secret_extraction = true;
-    let server = Arc::new(server);
+    let server = tls::Server::from(server.with_single_cert(chain, key)?);
+    #[cfg(feature = "in-place")]
+    let server = server.in_place();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("wss://localhost:{}/", listener.local_addr()?.port());
     let serving = thread::spawn(move || {
@@ -103,7 +122,7 @@ async fn everything(
             let stream = TlsStream::server(listener.accept().unwrap().0, server.clone()).unwrap();
             let mut ws = blocking::accept(stream, &Config::default()).unwrap();
             let io = ws.get_ref();
-            assert!(io.with_session(|session| session.in_place()));
+            assert_eq!(io.with_session(|session| session.in_place()), IN_PLACE);
             let group = io.with_session(|session| session.negotiated_key_exchange_group());
             assert!(RING || !AWS || group == Some(0x11ec), "no X25519MLKEM768: {group:x?}");
             while let Ok(Some(received)) = ws.recv_to_reply() {
@@ -115,7 +134,8 @@ async fn everything(
     let mut ws = tickwire::tokio::connect(&url, &config).await?;
     ws.send("over tokio").await?;
     assert_eq!(ws.recv().await?.and_then(|message| message.as_text()), Some("over tokio"));
-    assert!(ws.get_ref().tls().is_some_and(|session| session.in_place()));
+    // In place is said for a configuration, and nobody has said it for this one.
+    assert!(ws.get_ref().tls().is_some_and(|session| !session.in_place()));
     ws.close(None).await?;
     let mut ws = blocking::connect(&url, &config)?;
     ws.send("on a thread")?;

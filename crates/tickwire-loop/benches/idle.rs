@@ -177,25 +177,24 @@ mod tls {
     use super::Result;
     use std::{
         net::{SocketAddr, TcpStream},
-        sync::{Arc, OnceLock},
+        sync::OnceLock,
     };
     use tickwire::{
         Config, Dial,
         blocking::WebSocket,
         handshake::client::Request,
-        tls::rustls::{ClientConfig, ServerConfig},
+        tls::{Client, Server},
     };
 
-    pub(crate) fn server() -> Result<Arc<ServerConfig>> {
+    pub(crate) fn server() -> Result<Server> {
         crate::certified::server("idle")
     }
 
     pub(crate) fn client(address: SocketAddr) -> Result<WebSocket<impl Sized>> {
-        static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+        static CONFIG: OnceLock<Client> = OnceLock::new();
         if CONFIG.get().is_none() {
-            let mut config = crate::certified::client("idle")?;
-            config.enable_secret_extraction = true;
-            let _ = CONFIG.set(Arc::new(config));
+            let config = Client::from(crate::certified::client("idle")?);
+            let _ = CONFIG.set(config.in_place());
         }
         let config = CONFIG.get().ok_or("set above")?.clone();
         let request = Request::new("wss://localhost/")?;

@@ -6,8 +6,13 @@
 #[allow(dead_code, unreachable_pub)] // the loop in a thread
 #[path = "it/common.rs"]
 mod common;
+#[cfg(feature = "rustls")]
+#[path = "../../../tests/support/placed.rs"]
+mod placed;
 
 use common::{chosen, listening};
+#[cfg(feature = "rustls")]
+use placed::placed;
 use socket2::SockRef;
 #[cfg(feature = "rustls")]
 use std::sync::Arc;
@@ -106,7 +111,7 @@ fn an_idle_connection_of_a_server_holds_at_most_640_bytes() {
 fn an_idle_connection_of_a_server_over_tls_holds_at_most_3584_bytes() {
     let _alone = alone();
     let (server, over) = tls();
-    let door = Door::new(Config::default()).tls(server);
+    let door = Door::new(Config::default()).tls(placed(server));
     let held = held_by_each(door, move |tcp| Box::new(over(tcp)));
     println!("{held} bytes each");
     assert!(held <= 3584, "{held}");
@@ -256,7 +261,7 @@ fn each_way_of_ending_gives_memory_and_descriptors_back_over_wss() {
     let (server, over) = tls();
     each_end_gives_back(
         testkit::sampled(10_000, 180),
-        |of| Door::new(of).tls(server.clone()),
+        |of| Door::new(of).tls(placed(server.clone())),
         over,
     );
 }
@@ -360,8 +365,8 @@ fn tls_configs() -> (ServerConfig, ClientConfig) {
 #[cfg(feature = "rustls")]
 fn over_tls() {
     let (server, client) = tls_configs();
-    client_and_server(Door::new(Config::default()).tls(server), |port| {
-        Dial::to(&format!("wss://localhost:{port}/")).unwrap().tls(client)
+    client_and_server(Door::new(Config::default()).tls(placed(server)), |port| {
+        Dial::to(&format!("wss://localhost:{port}/")).unwrap().tls(placed(client))
     });
 }
 

@@ -1,13 +1,13 @@
 //! An echo server on `tickwire-loop`. `main.rs` says how to run it.
-use std::{io, net::SocketAddr, sync::Arc};
-use tickwire::{Config, handshake::server::Accept, tls::rustls::ServerConfig};
+use std::{io, net::SocketAddr};
+use tickwire::{Config, handshake::server::Accept, tls::Server};
 use tickwire_loop::{Door, Event, Loop, Net, Settings};
 
 /// The options of the service.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
     /// For `wss`.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Server>,
     /// Whether to use io_uring, if the kernel allows it.
     pub io_uring: bool,
     /// Whether other loops may have the same port (SO_REUSEPORT).

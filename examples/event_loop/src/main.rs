@@ -13,6 +13,7 @@ mod tls;
 use arguments::{Arguments, Failure, cannot_listen};
 use event_loop::{Service, bind, echo};
 use std::{process, thread};
+use tickwire::tls::Server;
 
 const HELP: &str = "\
 An echo server: thousands of WebSocket connections on one thread, or on a few.
@@ -43,7 +44,8 @@ fn main() -> Result<(), Failure> {
         return Ok(scale::run(&args)?);
     }
     let (listen, threads) = (args.address("--listen"), args.number("--threads", 1..=1024));
-    let tls = tls::given(&args);
+    // In place, where rustls would copy each record twice.
+    let tls = tls::given(&args).map(|tls| Server::from(tls).in_place());
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let io_uring = args.has("--io-uring");
     let service = Service { tls, io_uring, shares_port: threads > 1 };

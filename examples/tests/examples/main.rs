@@ -19,6 +19,7 @@ mod rooms;
 mod support {
     const IN_PLACE: bool = true;
     pub(crate) mod blocking;
+    pub(crate) mod placed;
     pub(crate) mod polled;
     pub(crate) mod provider;
     pub(crate) mod tls;

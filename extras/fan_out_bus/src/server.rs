@@ -55,11 +55,7 @@ pub async fn serve<B: Bus>(bus: B, options: Serve) -> Result<(), Box<dyn Error>>
     let memory = Memory::new(options.max_memory, options.max_connections);
     let hub = Arc::new(Hub::new(options.tail, memory));
     let listener = listen(options.listen).map_err(cannot_listen(options.listen))?;
-    let config = Config {
-        max_message: MAX_MESSAGE,
-        close_timeout: GOODBYE,
-        ..Config::server()
-    };
+    let config = Config { max_message: MAX_MESSAGE, close_timeout: GOODBYE, ..Config::server() };
     let server = Arc::new(Server { hub, options, config });
     writeln!(io::stdout(), "listening on ws://{}", listener.local_addr()?)?;
 

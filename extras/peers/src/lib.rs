@@ -13,6 +13,8 @@ pub mod loops;
 pub mod mem;
 pub mod net;
 pub mod peers;
+#[path = "../../../tests/support/placed.rs"]
+mod placed;
 pub mod proc;
 pub mod table;
 pub mod tls;

@@ -1,9 +1,12 @@
 //! rustls' buffered connection, for the sessions whose records rustls opens and seals. We call
 //! `read_tls` only while `wants_read`, and `write_tls` only while `wants_write`, as rustls' own
 //! streams do: rustls 0.23 panics on some inputs otherwise.
-use super::{buffer::Buffer, records::WAITING};
+use super::buffer::Buffer;
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
+
+/// How many bytes of ciphertext may wait to be written. rustls has the same bound.
+pub(super) const WAITING: usize = 64 << 10;
 
 /// Each method with an `out` moves all of rustls' ciphertext into it.
 pub(super) struct Buffered(Connection);

@@ -14,23 +14,55 @@ macro_rules! config {
     ($(#[$doc:meta])* $name:ident of $theirs:ident) => {
         $(#[$doc])*
         #[derive(Clone)]
-        pub struct $name(pub(super) Arc<$theirs>);
+        pub struct $name {
+            pub(super) config: Arc<$theirs>,
+            /// A copy whose sessions hand over their keys. Nobody outside this crate gets it.
+            #[cfg(feature = "in-place")]
+            pub(super) in_place: Option<Arc<$theirs>>,
+        }
+
+        #[cfg(feature = "in-place")]
+        impl $name {
+            /// Has this crate open and seal the records of TLS 1.3 in place, where rustls would
+            /// copy each twice and allocate memory for it. rustls still does the handshake, and
+            /// its provider the cryptography; framing, sequence numbers and the messages after the
+            /// handshake are then code of this crate.
+            ///
+            /// The sessions give their keys to this crate alone: it keeps a copy of the
+            /// configuration for them, and the conversion to rustls' type returns the one from
+            /// which no keys can be extracted. Both share the session tickets.
+            ///
+            /// [`Session::connection`](crate::Session::connection) is `None` then, so there are no
+            /// exporters, and a session that is closed during its handshake sends no close_notify.
+            #[must_use]
+            pub fn in_place(mut self) -> Self {
+                let mut config = $theirs::clone(&self.config);
+                config.enable_secret_extraction = true;
+                self.in_place = Some(Arc::new(config));
+                self
+            }
+        }
 
         impl From<$theirs> for $name {
             fn from(config: $theirs) -> Self {
-                Self(Arc::new(config))
+                Self::from(Arc::new(config))
             }
         }
 
         impl From<Arc<$theirs>> for $name {
             fn from(config: Arc<$theirs>) -> Self {
-                Self(config)
+                Self {
+                    config,
+                    #[cfg(feature = "in-place")]
+                    in_place: None,
+                }
             }
         }
 
+        /// Returns rustls' configuration, which does not say whether to work in place.
         impl From<$name> for Arc<$theirs> {
             fn from(config: $name) -> Self {
-                config.0
+                config.config
             }
         }
 
@@ -62,9 +94,8 @@ config! {
 /// The first call makes the configuration, with the crypto provider that is the default at that
 /// time. Every later call returns the same configuration. So install a default provider before the
 /// first call. All connections share the session tickets, which make a second connection to the
-/// same server cheaper. `enable_secret_extraction` is set, so that this crate can open and seal
-/// records in place. With this setting, any code that makes a rustls connection with this
-/// configuration can ask for the keys of that connection.
+/// same server cheaper. rustls opens and seals the records, and hands over no keys
+/// (`enable_secret_extraction` is off).
 ///
 /// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
 /// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Malformed certificates and dead links in
@@ -150,11 +181,10 @@ fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
 }
 
 fn client_config(verifier: Verifier, provider: Arc<CryptoProvider>) -> Result<Client, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous() // necessary for a verifier that is not rustls' own
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.enable_secret_extraction = true; // so that this crate can work in place
     Ok(config.into())
 }

@@ -1,4 +1,6 @@
-use super::{engine::Engine, fault::alert, records::Opened, session::Session};
+use super::{engine::Engine, session::Session};
+#[cfg(feature = "in-place")]
+use super::{fault::alert, records::Opened};
 use ::rustls::Error;
 use std::io;
 
@@ -60,15 +62,18 @@ impl Session {
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
+            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => *end += opening.read(to),
-            // `Failed`: what was decrypted before the panic may be unread.
-            Engine::Records(_) | Engine::Failed { .. } => loop {
+            #[cfg(feature = "in-place")]
+            Engine::Records(_) => loop {
                 *end += self.take_plain(to.get_mut(*end..).unwrap_or_default());
                 // If `plain` has data left, `to` is full.
                 if !self.plain.is_empty() || !self.open_one(*end > 0) {
                     return;
                 }
             },
+            // What was decrypted before the panic may be unread.
+            Engine::Failed { .. } => *end += self.take_plain(to),
         }
     }
 
@@ -88,6 +93,7 @@ impl Session {
     /// `false` if no more records must be opened now: no whole one is there, the session is over,
     /// or it was an alert or a handshake message and the caller has data (`has_data`), which
     /// otherwise could wait for many KeyUpdates, each as slow as decrypting kilobytes.
+    #[cfg(feature = "in-place")]
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -138,6 +144,7 @@ impl Session {
         self.input.clear();
     }
 
+    #[cfg(feature = "in-place")]
     fn change(&mut self) {
         // `into_records` consumes rustls' connection, so an error leaves none to go on with.
         // `handshaking: true` then makes `stream::handshake` return it.
@@ -172,8 +179,11 @@ impl Session {
     pub(super) fn process(&mut self) {
         let ended = match &mut self.engine {
             Engine::Rustls(conn) => conn.take(&mut self.input, &mut self.out),
+            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => opening.take(&mut self.input, &mut self.out),
-            Engine::Records(_) | Engine::Failed { .. } => return,
+            #[cfg(feature = "in-place")]
+            Engine::Records(_) => return,
+            Engine::Failed { .. } => return,
         };
         match ended {
             Ok(false) => {}
@@ -184,6 +194,7 @@ impl Session {
             Err(error) => self.fail(error),
         }
         // A session that has failed opens and seals nothing more, so it needs no keys.
+        #[cfg(feature = "in-place")]
         if let (Engine::Opening(opening), None) = (&self.engine, &self.failed)
             && opening.is_done()
         {

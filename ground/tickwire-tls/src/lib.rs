@@ -1,4 +1,5 @@
-//! A TLS session without I/O, on [`rustls`] 0.23, that opens and seals TLS 1.3 records in place.
+//! A TLS session without I/O, on [`rustls`] 0.23. rustls opens and seals the records; with the
+//! feature `in-place`, this crate can do it, in place: `Client::in_place`, `Server::in_place`.
 //!
 //! This crate is made for [tickwire], but does not depend on it. The API is unstable. The crate
 //! will shrink once rustls decrypts records in the caller's buffer: see the README.
@@ -16,18 +17,22 @@ mod buffered;
 mod config;
 mod engine;
 mod facts;
+#[cfg(feature = "in-place")]
 mod fault;
 mod guard;
 mod heard;
 mod incoming;
+#[cfg(feature = "in-place")]
 mod kernel;
+#[cfg(feature = "in-place")]
 mod opening;
 mod pool;
+#[cfg(feature = "in-place")]
 mod records;
 mod roots;
 mod session;
 pub mod stream;
-#[cfg(test)]
+#[cfg(all(test, feature = "in-place"))]
 mod tests;
 #[cfg(feature = "tokio")]
 pub mod tokio;

@@ -4,8 +4,9 @@
 use super::{
     agreed::Agreed,
     buffer::Buffer,
+    buffered::WAITING,
     kernel::{Kernel, gives_keys},
-    records::{HANDSHAKE, HEADER, PLAIN, Records, WAITING},
+    records::{HANDSHAKE, HEADER, PLAIN, Records},
 };
 use ::rustls::{
     ClientConfig, CommonState, Error, InvalidMessage, ServerConfig,

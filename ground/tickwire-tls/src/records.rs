@@ -4,6 +4,7 @@
 use super::{
     agreed::Agreed,
     buffer::Buffer,
+    buffered::WAITING,
     kernel::{Kernel, Seal, decrypter},
 };
 use ::rustls::{
@@ -27,8 +28,6 @@ pub(super) const PLAIN: usize = 1 << 14;
 const EXPANSION: usize = 256;
 /// The longest handshake message, in bytes. rustls has the same bound.
 pub(super) const HANDSHAKE: usize = 65535;
-/// How many bytes of ciphertext may wait to be written. rustls has the same bound.
-pub(super) const WAITING: usize = 64 << 10;
 /// The most empty records and KeyUpdates since the last data. rustls counts 32 of each kind, but
 /// one kind resets the other's count; with one count, a peer cannot alternate them for ever. Parts
 /// of a handshake message don't count, because BoringSSL's tests send a ticket in records of one

@@ -1,7 +1,9 @@
 //! A session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
+#[cfg(feature = "in-place")]
+use crate::opening::Opening;
 use crate::{
     ALPN, Client, Server, TlsError, buffer::Buffer, buffered::Buffered, engine::Engine,
-    guard::caught, opening::Opening,
+    guard::caught,
 };
 use ::rustls::{ClientConnection, Connection, Error, ServerConnection, pki_types::ServerName};
 use bytes::Buf;
@@ -89,18 +91,18 @@ use std::io::{self, IoSlice};
 /// that rustls held is lost. The panic hook still reports the panic, and `panic = "abort"` ends the
 /// program.
 ///
-/// In a session from [`client`](Self::client) or [`server`](Self::server), rustls does the
-/// handshake, checks certificates, and handles tickets and keys. This crate opens and seals the
-/// records [in place](Self::in_place) on four conditions:
+/// rustls does the handshake, checks certificates, handles tickets and keys, and opens and seals the
+/// records. With the feature `in-place`, this crate opens and seals them [in place](Self::in_place)
+/// if all of these hold:
 ///
-/// - The configuration sets `enable_secret_extraction`.
+/// - The session is from [`client`](Self::client) or [`server`](Self::server), with a configuration
+///   that was asked to work so: `Client::in_place`, `Server::in_place`.
 /// - A server's configuration allows no early data.
 /// - The handshake agrees on TLS 1.3.
 /// - The provider hands over the keys.
 ///
-/// If a condition does not hold, rustls opens and seals the records. Each record then costs one
-/// allocation and two copies more than in place. The configuration's provider always does the
-/// cryptography.
+/// In place, each record costs one allocation and two copies less. The configuration's provider
+/// always does the cryptography.
 pub struct Session {
     pub(super) engine: Engine,
     /// A part of the handshake is still to be done, written or flushed. The stream's reader then
@@ -125,15 +127,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether this crate opens and seals the records in place. `false` during the handshake.
+    /// Whether this crate opens and seals the records in place. `false` during the handshake, and
+    /// always without the feature `in-place`.
     pub fn in_place(&self) -> bool {
-        matches!(self.engine, Engine::Records(_))
+        match self.engine {
+            #[cfg(feature = "in-place")]
+            Engine::Records(_) => true,
+            _ => false,
+        }
     }
 
     /// rustls' own connection, for example to export keying material. `None` after a panic of
-    /// rustls. Also `None`, whatever the version of TLS, if the configuration sets
-    /// `enable_secret_extraction`. This is not so in two kinds of sessions: a session from
-    /// [`new`](Self::new), and a server's session whose configuration allows early data.
+    /// rustls. Also `None`, whatever the version of TLS, if the configuration was asked to work
+    /// `in_place`, except for a server that allows early data.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn.connection()),
@@ -160,34 +166,35 @@ impl Session {
         name: impl TryInto<ServerName<'static>>,
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
-        let Client(config) = config.into();
+        let client = config.into();
         let alpn = vec![ALPN.to_vec()];
         // rustls' unbuffered connection alone can hand over its keys.
-        if config.enable_secret_extraction {
+        #[cfg(feature = "in-place")]
+        if let Some(config) = client.in_place {
             let opening = caught(|| Opening::client(config, name, alpn))??;
-            Ok(Self::with(Engine::Opening(Box::new(opening))))
-        } else {
-            Ok(Self::new(caught(|| ClientConnection::new_with_alpn(config, name, alpn))??))
+            return Ok(Self::with(Engine::Opening(Box::new(opening))));
         }
+        let connect = || ClientConnection::new_with_alpn(client.config, name, alpn);
+        Ok(Self::new(caught(connect)??))
     }
 
-    /// A session as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
-    /// process records [in place](Self::in_place), also set `enable_secret_extraction`. Leave
-    /// `max_early_data_size` at 0: otherwise rustls accepts early data, and the session drops it.
+    /// A session as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. Leave
+    /// `max_early_data_size` at 0: otherwise rustls accepts early data, the session drops it, and
+    /// rustls opens and seals the records, whatever `config` says.
     ///
     /// # Errors
     ///
     /// If the configuration is inconsistent.
     pub fn server(config: impl Into<Server>) -> Result<Self, TlsError> {
-        let Server(config) = config.into();
+        let server = config.into();
         // Sessions read no early data, and unread early data would stop the handshake of the
         // unbuffered connection.
-        if config.enable_secret_extraction && config.max_early_data_size == 0 {
+        #[cfg(feature = "in-place")]
+        if let Some(config) = server.in_place.filter(|config| config.max_early_data_size == 0) {
             let opening = caught(|| Opening::server(config))??;
-            Ok(Self::with(Engine::Opening(Box::new(opening))))
-        } else {
-            Ok(Self::new(caught(|| ServerConnection::new(config))??))
+            return Ok(Self::with(Engine::Opening(Box::new(opening))));
         }
+        Ok(Self::new(caught(|| ServerConnection::new(server.config))??))
     }
 
     fn with(engine: Engine) -> Self {
@@ -323,7 +330,9 @@ impl Session {
     fn announce_end(&mut self) {
         match &mut self.engine {
             Engine::Rustls(conn) => conn.close(&mut self.out),
+            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => opening.close(&mut self.out),
+            #[cfg(feature = "in-place")]
             Engine::Records(records) => records.end(None, &mut self.out),
             Engine::Failed { .. } => {}
         }
@@ -423,11 +432,15 @@ impl Session {
 
     #[inline]
     fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        // An error is not stored in `failed`, which would also end `read`, and `read` can still
+        // open the peer's records.
         match &mut self.engine {
+            #[cfg(feature = "in-place")]
             Engine::Records(records) if self.failed.is_none() && !self.closed => {
-                // Not stored in `failed`, which would also end `read`, and `read` can still open
-                // the peer's records.
                 records.write(from, &mut self.out).map_err(io_error)
+            }
+            Engine::Rustls(conn) if self.failed.is_none() && !self.closed => {
+                conn.write(from, &mut self.out)
             }
             _ => self.seal_otherwise(from),
         }
@@ -435,7 +448,7 @@ impl Session {
 
     /// Keeps `seal` short enough to be inlined.
     #[cold]
-    fn seal_otherwise(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn seal_otherwise(&mut self, _from: &[IoSlice<'_>]) -> io::Result<usize> {
         // After a failure no data may follow the alert, and rustls must not be called again.
         if self.failed.is_some() {
             return self.check().map(|()| 0);
@@ -445,10 +458,10 @@ impl Session {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, what));
         }
         match &mut self.engine {
-            Engine::Rustls(conn) => conn.write(from, &mut self.out),
-            Engine::Opening(opening) => opening.write(from, &mut self.out).map_err(io_error),
-            // Not reached: `seal` itself writes to `Records`, and after a failure `failed` is set.
-            Engine::Records(_) | Engine::Failed { .. } => Ok(0),
+            #[cfg(feature = "in-place")]
+            Engine::Opening(opening) => opening.write(_from, &mut self.out).map_err(io_error),
+            // Not reached: `seal` itself writes to the others, and after a failure `failed` is set.
+            _ => Ok(0),
         }
     }
 

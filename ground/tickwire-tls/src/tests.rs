@@ -1,6 +1,6 @@
 //! Tests the limit on sent KeyUpdates. It is too high to reach, so the test sets the counter.
 #![allow(clippy::unwrap_used, clippy::panic)]
-use super::{Session, engine::Engine, records::UPDATES};
+use super::{Client, Session, engine::Engine, records::UPDATES};
 use ::rustls::{
     ClientConfig, ServerConfig, ServerConnection, SupportedCipherSuite, Tls13CipherSuite,
     crypto::{CipherSuiteCommon, CryptoProvider, ring},
@@ -27,13 +27,12 @@ fn ends() -> (Session, ServerConnection) {
     let identity = testkit::tls::Identity::self_signed(&["localhost"]);
     let client = ClientConfig::builder_with_provider(limited);
     let client = client.with_safe_default_protocol_versions().unwrap();
-    let mut client = client.with_root_certificates(identity.roots()).with_no_client_auth();
-    client.enable_secret_extraction = true;
+    let client = client.with_root_certificates(identity.roots()).with_no_client_auth();
     let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     let server = server.with_single_cert(identity.chain.clone(), identity.private()).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let mut client = Session::client(client, name).unwrap();
+    let mut client = Session::client(Client::from(client).in_place(), name).unwrap();
     let mut server = ServerConnection::new(server.into()).unwrap();
     for _ in 0..4 {
         sent(&mut client, &mut server);

@@ -60,8 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// A stream as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
-    /// process records [in place](Session::in_place), also set `enable_secret_extraction`.
+    /// A stream as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
 //! The halves of many connections at once, in both adapters: whatever the room in the stream, the
 //! limits and the timing, every message arrives once, whole and in order, and both ends end.
+use crate::support::placed::placed;
 use crate::support::{
     self,
     blocking::{PATIENCE, patient},
@@ -202,7 +203,7 @@ fn blocking_halves_in_four_threads_lose_nothing() {
 
 /// The same over TLS, whose own lock the halves share too, with messages compressed that refer to
 /// those before them.
-#[cfg(all(feature = "rustls", feature = "deflate"))]
+#[cfg(all(feature = "in-place", feature = "deflate"))]
 mod compressed_over_tls {
     use super::*;
     use crate::support::tls::Authority;
@@ -237,8 +238,9 @@ mod compressed_over_tls {
             for round in 1..=6u64 {
                 let config = config(&mut Rng::new(round));
                 let (near, far) = support::tokio::tcp_pair().await;
-                let near = on_tokio::TlsStream::client(near, &target, authority.client()).unwrap();
-                let far = on_tokio::TlsStream::server(far, authority.server()).unwrap();
+                let near =
+                    on_tokio::TlsStream::client(near, &target, placed(authority.client())).unwrap();
+                let far = on_tokio::TlsStream::server(far, placed(authority.server())).unwrap();
                 let (near, far) = tokio::join!(
                     on_tokio::client(near, &request, &config),
                     on_tokio::accept(far, &config)
@@ -273,8 +275,9 @@ mod compressed_over_tls {
             for round in 1..=4u64 {
                 let config = config(&mut Rng::new(round));
                 let (near, far) = support::blocking::tcp_pair();
-                let near = blocking::TlsStream::client(near, &target, authority.client()).unwrap();
-                let far = blocking::TlsStream::server(far, authority.server()).unwrap();
+                let near =
+                    blocking::TlsStream::client(near, &target, placed(authority.client())).unwrap();
+                let far = blocking::TlsStream::server(far, placed(authority.server())).unwrap();
                 let accepting = config.clone();
                 let far = thread::spawn(move || blocking::accept(far, &accepting).unwrap());
                 let near = blocking::client(near, &request, &config).unwrap();

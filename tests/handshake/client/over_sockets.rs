@@ -174,7 +174,7 @@ fn what_a_proxy_puts_before_the_server_s_answer_fails_the_handshake() {
     }
 }
 
-#[cfg(all(feature = "rustls", feature = "tokio"))]
+#[cfg(all(feature = "in-place", feature = "tokio"))]
 mod over_tls {
     use super::{Elsewhere, SECRET, redirect, refused};
     use crate::support::tls::{ADAPTERS, Adapter, Authority, Client, Identity, Raw, self_signed};

@@ -1,4 +1,5 @@
 //! One thing goes wrong with the stream, at its n-th operation, for every n of a conversation.
+use crate::support::placed::placed;
 use crate::{
     faults::peer::{Closing, Peer, session},
     faults::stream::{Fault, Io},
@@ -335,9 +336,10 @@ fn tls_is_in_place_or_not_as_its_kind_says() {
         let mut io = match role {
             Role::Client => {
                 let request = Request::new("wss://localhost/").unwrap();
-                blocking::TlsStream::client(io, request.target(), tls.client.clone()).unwrap()
+                blocking::TlsStream::client(io, request.target(), placed(tls.client.clone()))
+                    .unwrap()
             }
-            Role::Server => blocking::TlsStream::server(io, tls.server.clone()).unwrap(),
+            Role::Server => blocking::TlsStream::server(io, placed(tls.server.clone())).unwrap(),
         };
         io.handshake().unwrap();
         assert_eq!(io.with_session(|session| session.in_place()), kind == Kind::Tls);

@@ -29,12 +29,15 @@ use std::{
 };
 use tickwire::{
     handshake::client::Request,
-    tls::rustls::{
-        CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite,
-        SupportedProtocolVersion, Tls13CipherSuite,
-        crypto::{CipherSuiteCommon, CryptoProvider, ring},
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-        version::{TLS12, TLS13},
+    tls::{
+        Client, Server,
+        rustls::{
+            CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite,
+            SupportedProtocolVersion, Tls13CipherSuite,
+            crypto::{CipherSuiteCommon, CryptoProvider, ring},
+            pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+            version::{TLS12, TLS13},
+        },
     },
 };
 
@@ -128,27 +131,28 @@ impl Way {
         Arc::new(provider)
     }
 
-    fn client(&self, files: &Files) -> Result<Arc<ClientConfig>> {
+    fn client(&self, files: &Files) -> Result<Client> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&files.cert)?)?;
         let mut config = ClientConfig::builder_with_provider(self.provider())
             .with_protocol_versions(&[self.version()])?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.enable_secret_extraction = self.extracts;
         config.max_fragment_size = self.max_fragment_size;
-        Ok(Arc::new(config))
+        let config = Client::from(config);
+        Ok(if self.extracts { config.in_place() } else { config })
     }
 
-    fn server(&self, files: &Files) -> Result<Arc<ServerConfig>> {
+    fn server(&self, files: &Files, tickets: usize) -> Result<Server> {
         let chain = vec![CertificateDer::from_pem_file(&files.cert)?];
         let mut config = ServerConfig::builder_with_provider(self.provider())
             .with_protocol_versions(&[self.version()])?
             .with_no_client_auth()
             .with_single_cert(chain, PrivateKeyDer::from_pem_file(&files.key)?)?;
-        config.enable_secret_extraction = self.extracts;
         config.max_fragment_size = self.max_fragment_size;
-        Ok(Arc::new(config))
+        config.send_tls13_tickets = tickets;
+        let config = Server::from(config);
+        Ok(if self.extracts { config.in_place() } else { config })
     }
 
     /// What the records on the wire have to show.
@@ -247,7 +251,7 @@ impl Door {
     }
 
     fn serve(self, files: &Files, scripted: bool) -> Result<String> {
-        let config = self.way.server(files)?;
+        let config = self.way.server(files, 2)?;
         let (tcp, _) = self.listener.accept()?;
         let (ws, agreed) = talk::open(self.way.by, tcp, Side::Server(config))?;
         check(&self.way, agreed)?;
@@ -306,12 +310,7 @@ fn visit(files: &Files, who: &str, scripted: bool, url: &str) -> Result<bool> {
 }
 
 /// What passed, of ours and of theirs, and whether the session was resumed.
-fn visit_in(
-    way: Way,
-    seed: u64,
-    config: Arc<ClientConfig>,
-    url: &str,
-) -> Result<([Seen; 2], bool)> {
+fn visit_in(way: Way, seed: u64, config: Client, url: &str) -> Result<([Seen; 2], bool)> {
     let request = Request::new(url)?;
     let target = request.target();
     let mut all = (target.host(), target.port()).to_socket_addrs()?;

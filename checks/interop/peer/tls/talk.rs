@@ -3,14 +3,11 @@ use crate::{
     Adapter, Result,
     socket::{Ending, OnTokio, Socket, async_tcp, runtime},
 };
-use std::{net::TcpStream, sync::Arc, time::Duration};
+use std::{net::TcpStream, time::Duration};
 use tickwire::{
     CloseCode, CloseFrame, Config, Heartbeat, OwnedEvent, OwnedMessage,
     handshake::client::Request,
-    tls::{
-        Session,
-        rustls::{ClientConfig, ServerConfig},
-    },
+    tls::{self, Session},
 };
 
 const SIZES: [usize; 9] = [0, 1, 2, 125, 126, 1000, 16_384, 65_536, 1 << 20];
@@ -124,8 +121,8 @@ impl Agreed {
 
 /// As a server, or as a client.
 pub(super) enum Side<'a> {
-    Server(Arc<ServerConfig>),
-    Client(&'a Request, Arc<ClientConfig>),
+    Server(tls::Server),
+    Client(&'a Request, tls::Client),
 }
 
 pub(super) fn open(by: Adapter, tcp: TcpStream, side: Side<'_>) -> Result<Opened> {

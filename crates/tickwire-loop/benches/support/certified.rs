@@ -1,6 +1,9 @@
 //! TLS between a server and its clients, which are other processes.
-use std::{env, error::Error, fs, path::PathBuf, sync::Arc};
-use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::CertificateDer};
+use std::{env, error::Error, fs, path::PathBuf};
+use tickwire::tls::{
+    Server,
+    rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer},
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -9,12 +12,10 @@ fn certificate(bench: &str) -> PathBuf {
     env::temp_dir().join(format!("tickwire-loop-{bench}.der"))
 }
 
-pub(crate) fn server(bench: &str) -> Result<Arc<ServerConfig>> {
+pub(crate) fn server(bench: &str) -> Result<Server> {
     let identity = testkit::tls::Identity::self_signed(&["localhost"]);
     fs::write(certificate(bench), &identity.chain[0])?;
-    let mut config = identity.server();
-    config.enable_secret_extraction = true;
-    Ok(Arc::new(config))
+    Ok(Server::from(identity.server()).in_place())
 }
 
 pub(crate) fn client(bench: &str) -> Result<ClientConfig> {

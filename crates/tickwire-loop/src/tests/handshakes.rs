@@ -1,4 +1,5 @@
 //! The places for opening handshakes, with a clock that the test moves.
+use super::placed::placed;
 use super::{REQUEST, Server};
 use crate::{Settings, entrance::Phase};
 use std::{
@@ -74,7 +75,7 @@ fn a_handshake_of_tls_that_stalls_is_gone_at_its_timeout_with_all_that_it_holds(
     let settings = Settings { max_handshakes: 1, max_per_address: most, ..Settings::default() };
     let config = Config { handshake_timeout: PATIENCE, ..Config::default() };
     let mut server = Server::new(settings, Config::default());
-    let door = crate::Door::new(config).tls(tls);
+    let door = crate::Door::new(config).tls(placed(tls));
     server.address = server.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     // The last is complete: the server has answered, and waits for the client's Finished.
     for (sent, failed) in [1, 5, 6, 60, hello.len() - 1, hello.len()].into_iter().zip(1..) {
@@ -104,8 +105,8 @@ fn a_client_that_ends_its_stream_in_the_handshake_of_tls_is_gone_at_once() {
     let (tls, client) = super::tls_configs();
     let hello = client_hello(client);
     let mut server = super::server();
-    let door =
-        crate::Door::new(Config { handshake_timeout: PATIENCE, ..Config::default() }).tls(tls);
+    let door = crate::Door::new(Config { handshake_timeout: PATIENCE, ..Config::default() })
+        .tls(placed(tls));
     server.address = server.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     for (sent, failed) in [0, 1, 5, 60, hello.len()].into_iter().zip(1..) {
         let mut peer = connect(&server);
@@ -127,7 +128,7 @@ fn a_dial_to_a_server_that_stalls_in_tls_fails_at_its_timeout() {
     let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
     for sent in [0, 1, 5, 60, usize::MAX] {
         let config = Config { handshake_timeout: PATIENCE, ..Config::default() };
-        let dial = crate::Dial::to(&url).unwrap().tls(client.clone()).config(config);
+        let dial = crate::Dial::to(&url).unwrap().tls(placed(client.clone())).config(config);
         let dial = dial.addresses([listener.local_addr().unwrap()]);
         let handle = server.net.net().dial(dial, ()).unwrap();
         let mut far = None;

@@ -4,11 +4,16 @@ mod ends;
 pub(crate) mod faults;
 mod handshakes;
 mod names;
+#[cfg(feature = "rustls")]
+#[path = "../../../../tests/support/placed.rs"]
+mod placed;
 mod received;
 mod stall;
 mod stamps;
 
 use crate::{Answer, Dial, Door, End, Event, Handle, Loop, Net, SendError, Settings, Waiting};
+#[cfg(feature = "rustls")]
+use placed::placed;
 #[cfg(feature = "rustls")]
 use std::sync::Arc;
 use std::{
@@ -102,12 +107,12 @@ impl Server {
         config: Config,
     ) -> (thread::JoinHandle<()>, std::sync::mpsc::Sender<&'static str>) {
         let (tls, client) = tls_configs();
-        let door = Door::new(config).tls(tls);
+        let door = Door::new(config).tls(placed(tls));
         let address = self.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
         let (tell, told) = std::sync::mpsc::channel();
         let peer = thread::spawn(move || {
             let request = tickwire::handshake::client::Request::new("wss://localhost/").unwrap();
-            let dial = tickwire::Dial::new(&request).tls(client);
+            let dial = tickwire::Dial::new(&request).tls(placed(client));
             let connect = |_: &_| TcpStream::connect(address);
             let mut ws = dial.blocking_connect_with(&Config::default(), connect).unwrap();
             if let Ok(message) = told.recv() {

@@ -1,5 +1,6 @@
 //! The recorded time of a read is the time when the read ended, not when it began.
 use super::faults;
+use super::placed::placed;
 use crate::{Dial, Door, Event, Loop, Settings};
 use std::time::Duration;
 use tickwire::{Config, handshake::server::Accept};
@@ -56,8 +57,8 @@ fn a_read_is_stamped_when_it_is_done() {
 #[test]
 fn a_read_over_tls_is_stamped_when_it_is_done() {
     let (server, client) = super::tls_configs();
-    check(Door::new(config()).tls(server), |port| {
+    check(Door::new(config()).tls(placed(server)), |port| {
         let to = format!("wss://localhost:{port}/");
-        Dial::to(&to).unwrap().config(config()).tls(client)
+        Dial::to(&to).unwrap().config(config()).tls(placed(client))
     });
 }

@@ -1,5 +1,7 @@
 //! Dialing: by name and by address, past dead addresses, and what comes of failures.
 use crate::common::{Running, echo, next, say, telling};
+#[cfg(feature = "rustls")]
+use crate::placed::placed;
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -255,7 +257,7 @@ fn an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_wss() {
         let keys = crate::tls::keys(in_place);
         let dial = |address: SocketAddr| {
             let dial = Dial::to(&format!("wss://localhost:{}/", address.port())).unwrap();
-            dial.tls(keys.client.clone()).addresses([address])
+            dial.tls(placed(keys.client.clone())).addresses([address])
         };
         each_endless_answer_is_given_up(dial, |stream| {
             StreamOwned::new(ServerConnection::new(keys.server.clone()).unwrap(), stream)

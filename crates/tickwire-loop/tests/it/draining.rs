@@ -1,6 +1,8 @@
 //! A loop behind its Close, while the peer reads slowly and goes on sending.
 use crate::common::{REQUEST, head, next, telling};
 #[cfg(feature = "rustls")]
+use crate::placed::placed;
+#[cfg(feature = "rustls")]
 use crate::tls::keys;
 use std::{
     io::{self, Read, Write},
@@ -68,7 +70,7 @@ fn over_tls_a_slow_reader_that_pings_gets_all_that_the_loop_sent_before_its_clos
     let keys = keys(true);
     let client = keys.client.clone();
     all_is_read(
-        |config| Door::new(config).tls(keys.server.clone()),
+        |config| Door::new(config).tls(placed(keys.server.clone())),
         move |far, pause| {
             let session = ClientConnection::new(client.clone(), "localhost".try_into().unwrap());
             read_slowly(StreamOwned::new(session.unwrap(), far), pause)

@@ -1,5 +1,7 @@
 //! A door answers the health checks of balancers, by a table.
 use crate::common::{REQUEST, Running, head};
+#[cfg(feature = "rustls")]
+use crate::placed::placed;
 use std::{
     io::{Read, Write},
     net::Shutdown,
@@ -143,7 +145,7 @@ fn a_target_that_names_another_host_than_such_a_header_is_no_health_check() {
 #[test]
 fn each_request_of_the_tables_gets_the_same_answer_over_tls() {
     let keys = crate::tls::keys(true);
-    let server = checked(Settings::default(), door().tls(keys.server.clone()));
+    let server = checked(Settings::default(), door().tls(placed(keys.server.clone())));
     answers_by_the_tables(&server, || crate::tls::raw_by_rustls(&server, &keys));
 }
 
@@ -155,7 +157,7 @@ fn a_long_answer_over_tls_goes_on_when_a_late_client_reads() {
     let (keys, long) = (crate::tls::keys(true), 16 << 20);
     let config = Config { handshake_timeout: 2 * PATIENCE, ..Config::default() };
     let door = Door::new(config).health_check("/", Rejection::new(200).body(vec![b'x'; long]));
-    let server = checked(Settings::default(), door.tls(keys.server.clone()));
+    let server = checked(Settings::default(), door.tls(placed(keys.server.clone())));
     let mut check = crate::tls::raw_by_rustls(&server, &keys);
     check.write_all(CHECKS[4].0.as_bytes()).unwrap();
     check.flush().unwrap();

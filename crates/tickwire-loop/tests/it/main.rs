@@ -16,6 +16,9 @@ mod limits;
 mod messages;
 #[cfg(feature = "rustls")]
 mod panics;
+#[cfg(feature = "rustls")]
+#[path = "../../../../tests/support/placed.rs"]
+mod placed;
 mod proxied;
 mod received;
 mod requests;

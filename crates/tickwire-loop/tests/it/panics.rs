@@ -1,5 +1,6 @@
 //! TLS panics inside rustls, or would have: only its connection ends.
 use crate::common::{Running, echo_at, frame, next, open, telling};
+use crate::placed::placed;
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
@@ -38,7 +39,7 @@ fn localhost() -> Identity {
 fn echo(identity: &Identity, version: Version, in_place: bool) -> Running<()> {
     let mut tls = fuse::server(version, identity.chain.clone(), identity.private());
     tls.enable_secret_extraction = in_place;
-    echo_at(Settings::default(), Door::new(Config::default()).tls(Arc::new(tls)))
+    echo_at(Settings::default(), Door::new(Config::default()).tls(placed(Arc::new(tls))))
 }
 
 /// A peer of a server, whose handshake of TLS is done.
@@ -150,7 +151,7 @@ fn a_server_s_empty_records_end_the_connection_that_was_dialed_alone() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let bad =
                 Dial::to(&format!("wss://localhost:{}/", listener.local_addr().unwrap().port()));
-            let bad = bad.unwrap().tls(tls.clone());
+            let bad = bad.unwrap().tls(placed(tls.clone()));
             let mut peer = Hostile::server(version, identity.chain.clone(), identity.private());
             let hostile = thread::spawn(move || {
                 let (mut tcp, _) = listener.accept().unwrap();
@@ -165,7 +166,7 @@ fn a_server_s_empty_records_end_the_connection_that_was_dialed_alone() {
             hostile.join().unwrap();
         }
         let good = Dial::to(&format!("wss://localhost:{}/", server.address.port())).unwrap();
-        let good = good.tls(tls);
+        let good = good.tls(placed(tls));
         client.call(move |net| net.dial(good, 2).map(drop).unwrap());
         assert_eq!(next(&told), "Text(\"hello\")");
     }

@@ -1,6 +1,8 @@
 //! Clients behind a balancer that names them by the PROXY protocol. Here the balancer's address is
 //! 127.0.0.1.
 use crate::common::{REQUEST, Running, echo_at, head, say};
+#[cfg(feature = "rustls")]
+use crate::placed::placed;
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -225,7 +227,7 @@ fn the_header_comes_in_front_of_tls() {
     use tickwire::tls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
     for in_place in [true, false] {
         let keys = keys(in_place);
-        let (server, told) = telling(Settings::default(), door().tls(keys.server.clone()));
+        let (server, told) = telling(Settings::default(), door().tls(placed(keys.server.clone())));
         for (header, pieces) in [(LINE.as_bytes(), 1), (&from(9), 1), (LINE.as_bytes(), 9)] {
             let name = ServerName::try_from("localhost").unwrap();
             let mut session = ClientConnection::new(keys.client.clone(), name).unwrap();

@@ -1,6 +1,8 @@
 //! `Event::Room`, which says when to go on after a refusal. The peers only receive.
 use crate::common::{Running, next, say};
 #[cfg(feature = "rustls")]
+use crate::placed::placed;
+#[cfg(feature = "rustls")]
 use crate::tls::keys;
 use std::{
     mem,
@@ -111,10 +113,10 @@ fn over_both(plan: Plan) {
     for in_place in [true, false] {
         let keys = keys(in_place);
         let request = tickwire::handshake::client::Request::new("wss://localhost/").unwrap();
-        let dial = tickwire::Dial::new(&request).tls(keys.client.clone());
+        let dial = tickwire::Dial::new(&request).tls(placed(keys.client.clone()));
         each_refusal_has_one_room(
             plan,
-            |config| Door::new(config).tls(keys.server.clone()),
+            |config| Door::new(config).tls(placed(keys.server.clone())),
             |address| {
                 dial.blocking_connect_with(&Config::default(), |_| {
                     std::net::TcpStream::connect(address)

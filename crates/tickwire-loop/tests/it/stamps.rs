@@ -1,5 +1,6 @@
 //! The kernel's time of arrival.
 use crate::common::listening;
+use crate::placed::placed;
 use std::{
     thread,
     time::{Duration, Instant, UNIX_EPOCH},
@@ -57,8 +58,8 @@ fn a_message_tells_when_it_arrived_and_when_it_was_read() {
 #[test]
 fn a_message_over_wss_tells_when_it_arrived() {
     let keys = crate::tls::keys(false);
-    both_ends_get_the_time_of_arrival(Door::new(config()).tls(keys.server), |port| {
+    both_ends_get_the_time_of_arrival(Door::new(config()).tls(placed(keys.server)), |port| {
         let dial = Dial::to(&format!("wss://localhost:{port}/")).unwrap();
-        dial.config(config()).tls(keys.client)
+        dial.config(config()).tls(placed(keys.client))
     });
 }

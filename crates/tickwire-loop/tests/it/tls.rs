@@ -1,4 +1,5 @@
 //! `wss`, as server and as client.
+use crate::placed::placed;
 use crate::{
     common::{Running, echo, echo_at, frame, next, open, say, telling},
     fairness::{ByHand, long_pings},
@@ -67,17 +68,20 @@ pub(crate) fn secure_echo(config: Config, keys: &Keys) -> Running<()> {
 }
 
 fn secure_echo_with(settings: Settings, config: Config, keys: &Keys) -> Running<()> {
-    echo_at(settings, Door::new(config).tls(keys.server.clone()))
+    echo_at(settings, Door::new(config).tls(placed(keys.server.clone())))
 }
 
 /// A blocking client, with a bound on its reads.
 fn connect(tls: &Arc<ClientConfig>, to: SocketAddr) -> Result<WebSocket<impl Stream>, Error> {
     let request = Request::new("wss://localhost/")?;
-    Blocking::new(&request).tls(tls.clone()).blocking_connect_with(&Config::default(), |_| {
-        let stream = TcpStream::connect(to)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(stream)
-    })
+    Blocking::new(&request).tls(placed(tls.clone())).blocking_connect_with(
+        &Config::default(),
+        |_| {
+            let stream = TcpStream::connect(to)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        },
+    )
 }
 
 fn echoes(server: &Running<()>, keys: &Keys) {
@@ -130,7 +134,7 @@ fn a_client_dials_wss_and_a_wrong_certificate_is_its_error() {
         _ => None,
     });
     let url = format!("wss://localhost:{}/", server.address.port());
-    let dial = move |tls| Dial::to(&url).unwrap().tls(tls);
+    let dial = move |tls| Dial::to(&url).unwrap().tls(placed(tls));
     let (right, wrong) = (dial(keys.client.clone()), dial(keys.stranger.clone()));
     client.call(move |net| net.dial(right, 1).map(drop).unwrap());
     assert_eq!([next(&told), next(&told), next(&told)], ["open", "100000", "closed 1000"]);
@@ -153,7 +157,7 @@ fn a_client_refuses_a_certificate_for_another_name_and_an_expired_one() {
         let keys = keys_for(name, year, true);
         let server = secure_echo(Config::default(), &keys);
         let dial = Dial::to(&format!("wss://localhost:{}/", server.address.port())).unwrap();
-        let dial = dial.tls(keys.client.clone());
+        let dial = dial.tls(placed(keys.client.clone()));
         client.call(move |net| net.dial(dial, ()).map(drop).unwrap());
         let error = next(&told);
         assert!(error.contains(why), "{error}");
@@ -167,7 +171,7 @@ fn a_peer_that_stops_in_its_handshake_of_tls_is_given_up_and_keeps_nobody_waitin
     let handshake_timeout = Duration::from_millis(300);
     // By a door of their own: a busy machine's handshake takes as long.
     let brief = Door::new(Config { handshake_timeout, ..Config::default() });
-    let brief = brief.tls(keys(true).server);
+    let brief = brief.tls(placed(keys(true).server));
     let address = server.net().listen(([127, 0, 0, 1], 0).into(), brief).unwrap();
     let mut stopped = TcpStream::connect(address).unwrap();
     stopped.write_all(b"\x16\x03\x01\x02\x00").unwrap(); // the head of a record, and no more
@@ -186,7 +190,7 @@ fn a_peer_that_stops_in_its_handshake_of_tls_is_given_up_and_keeps_nobody_waitin
 #[test]
 fn a_peer_that_reads_no_ciphertext_ends_when_the_time_for_writing_is_over() {
     for keys in [true, false].map(keys) {
-        let door = |config| Door::new(config).tls(keys.server.clone());
+        let door = |config| Door::new(config).tls(placed(keys.server.clone()));
         let connect = |server: &Running<()>| connect(&keys.client, server.address).unwrap();
         assert!(stalls(door, connect));
     }
@@ -220,7 +224,7 @@ fn a_flood_of_pings_over_tls_does_not_put_off_the_deadline_on_data() {
         let time = Duration::from_millis(50);
         let config = Config { data_timeout: Some(time), close_timeout: time, ..Config::default() };
         let settings = Settings { turn_bytes: 1, ..Settings::default() };
-        let door = Door::new(config).tls(keys.server.clone());
+        let door = Door::new(config).tls(placed(keys.server.clone()));
         let server = echo(settings, Config::default()).narrow(door);
         let mut far = by_rustls(&server, &keys);
         while far.write_all(&pings).is_ok() {}
@@ -303,7 +307,7 @@ fn records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert()
 fn ciphertext_that_waits_is_written_once_the_peer_reads() {
     for keys in [true, false].map(keys) {
         let config = Config { write_timeout: PATIENCE, ..Config::default() };
-        let door = Door::new(config).tls(keys.server.clone());
+        let door = Door::new(config).tls(placed(keys.server.clone()));
         let (server, told) = server_at(Settings::default(), door);
         let mut ws = connect(&keys.client, server.address).unwrap();
         let (sent, in_session) = block(&server, opened(&told)).unwrap();
@@ -318,7 +322,7 @@ fn ciphertext_that_waits_is_written_once_the_peer_reads() {
 #[test]
 fn an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered() {
     for keys in [true, false].map(keys) {
-        let door = Door::new(Config::default()).tls(keys.server.clone());
+        let door = Door::new(Config::default()).tls(placed(keys.server.clone()));
         let (server, told) = telling(door, |_, event| match event {
             Event::Message { message, .. } => Some(format!("{message:?}")),
             Event::Closed { end: End::Closed(closed), .. } => {
@@ -347,7 +351,7 @@ fn an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered() {
 #[test]
 fn wrong_certificates_keep_nobody_waiting() {
     let (mut server, keys) = (ByHand::new(Config::default()), keys(true));
-    let door = Door::new(Config::default()).tls(keys.server);
+    let door = Door::new(Config::default()).tls(placed(keys.server));
     let address = server.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     for n in 1..=10 {
         let stranger = keys.stranger.clone();
@@ -377,11 +381,11 @@ fn one_loop_has_both_roles_over_ws_and_wss() {
     });
     let plain = server.address;
     server.call(move |net| {
-        let door = Door::new(Config::default()).tls(keys.server.clone());
+        let door = Door::new(Config::default()).tls(placed(keys.server.clone()));
         let secure = net.listen(([127, 0, 0, 1], 0).into(), door).unwrap();
         let wss = Dial::to(&format!("wss://localhost:{}/", secure.port())).unwrap();
         net.dial(Dial::to(&format!("ws://{plain}/")).unwrap(), true).unwrap();
-        net.dial(wss.tls(keys.client.clone()), true).unwrap();
+        net.dial(wss.tls(placed(keys.client.clone())), true).unwrap();
     });
     for _ in 0..2 {
         assert_eq!(next(&told).as_deref(), Some("hello"));
@@ -413,7 +417,7 @@ fn a_certificate_is_renewed_while_connections_live() {
     let current = Arc::new(Renewed(RwLock::new(old)));
     let mut tls = ServerConfig::builder().with_no_client_auth().with_cert_resolver(current.clone());
     tls.enable_secret_extraction = true;
-    let door = Door::new(Config::default()).tls(Arc::new(tls));
+    let door = Door::new(Config::default()).tls(placed(Arc::new(tls)));
     let server = echo_at(Settings::default(), door);
     let mut first = connect(&trusts_old, server.address).unwrap();
     first.send("before").unwrap();

@@ -1,5 +1,7 @@
 //! Uploads by honest peers, while half messages of other peers fill the memory that the limit on
 //! received bytes allows: over `ws` and `wss`, with turns of one read and of several.
+#[cfg(feature = "rustls")]
+use crate::placed::placed;
 use crate::{
     common::{REQUEST, frame, listening},
     tls::{Keys, keys},
@@ -87,7 +89,7 @@ impl Server {
         let keys = tls.then(|| keys(true));
         let mut door = Door::new(config);
         if let Some(keys) = &keys {
-            door = door.tls(keys.server.clone());
+            door = door.tls(placed(keys.server.clone()));
         }
         let (net, address) = listening(settings, door);
         let (peers, opened, messages, ended) = (vec![], vec![], vec![], vec![]);

@@ -1,4 +1,6 @@
 //! Random scripts: calls of the loop inside and outside of events, and raw peers.
+#[cfg(feature = "rustls")]
+use crate::placed::placed;
 use crate::{
     dice::Dice,
     flow::Class,
@@ -140,7 +142,7 @@ impl Script<'_, '_> {
     fn door(&mut self, tls: bool) -> Door {
         let door = Door::new(self.config.clone()).timestamps(self.dice.one_in(4));
         let tls = tls.then(|| &Tls::all()[self.dice.pick(&[0, 0, 0, 1, 1, 1, 2])]);
-        if let Some(tls) = tls { door.tls(tls.server.clone()) } else { door }
+        if let Some(tls) = tls { door.tls(placed(tls.server.clone())) } else { door }
     }
 
     fn listen(&mut self, net: &mut Net<'_, Value>, tls: bool) {
@@ -344,7 +346,8 @@ impl Script<'_, '_> {
         let dial = Dial::to(&format!("{scheme}://localhost:{}/{flow}", to.port())).expect("a URL");
         let dial = dial.addresses(addresses.iter().copied()).config(self.config.clone());
         let dial = dial.attempt_delay(Duration::ZERO).timestamps(self.dice.one_in(4));
-        let dial = dial.tls(Tls::all()[self.dice.below(2)].client.clone()).prepare(|_| Ok(()));
+        let dial =
+            dial.tls(placed(Tls::all()[self.dice.below(2)].client.clone())).prepare(|_| Ok(()));
         match net.dial(dial, (number, self.reference.alive.clone())) {
             Ok(handle) => self.reference.begin(handle, flow, Some(number)),
             Err(error) => assert!(self.reference.shutting, "{error:?}"),

@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
+use tickwire::tls::{Client, Server};
 
 use boomnet::service::select::Selectable;
 use boomnet::stream::mio::{IntoMioStream, MioStream};
@@ -52,7 +53,9 @@ impl Tickwire {
             return None;
         }
         let dial = Dial::to(&format!("wss://localhost:{port}/")).expect("a URL");
-        let dial = dial.addresses([SocketAddr::from(([127, 0, 0, 1], port))]).tls(client(true));
+        let dial = dial
+            .addresses([SocketAddr::from(([127, 0, 0, 1], port))])
+            .tls(Client::from(client(true)).in_place());
         for feed in 0..feeds {
             net.net().dial(dial.clone(), feed).expect("it can be dialed");
         }
@@ -225,7 +228,8 @@ fn serve(feeds: usize, rate: u32, pace: &str) {
     let pace = if pace == "bursts" { Pace::Bursts } else { Pace::Even };
     let late = Duration::ZERO;
     let plan = Plan { feeds, lines: 1, rate, pace, late, cut_every: None, life: None };
-    let tls = tickwire_peers::tls::server(true); // with the certificate of all rows here
+    // With the certificate of all rows here.
+    let tls = Server::from(tickwire_peers::tls::server(true)).in_place();
     let exchange = Exchange::new(plan, tls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     panic!("{}", runtime.expect("a runtime").block_on(exchange.serve(vec![listener])));

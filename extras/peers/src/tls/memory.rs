@@ -1,5 +1,6 @@
 //! Clients over streams in memory, by each layer, and their other end.
 
+use crate::placed::placed;
 use std::io::{self, Read, Write};
 use std::pin::pin;
 
@@ -83,7 +84,7 @@ impl Far {
     /// By tickwire, in place or through rustls.
     pub fn tickwire(&mut self, in_place: bool) -> adapter::TlsStream<Mem> {
         let config = client(in_place);
-        let io = adapter::TlsStream::client(Mem::filled(), url().target(), config);
+        let io = adapter::TlsStream::client(Mem::filled(), url().target(), placed(config));
         let mut io = io.expect("a name");
         self.shake(|| try_now(io.handshake())).expect("a handshake");
         assert!(io.session().in_place() == in_place);
@@ -93,7 +94,7 @@ impl Far {
     /// By tickwire's blocking stream, in place.
     pub fn blocking(&mut self) -> blocking::TlsStream<AsStd<Mem>> {
         let io = AsStd(Mem::filled());
-        let io = blocking::TlsStream::client(io, url().target(), client(true));
+        let io = blocking::TlsStream::client(io, url().target(), placed(client(true)));
         let mut io = io.expect("a name");
         self.shake(|| io.handshake().ok());
         io
@@ -101,7 +102,7 @@ impl Far {
 
     /// The core by hand, in place.
     pub fn session(&mut self) -> Session {
-        let tls = tls::Session::client(client(true), url().target()).expect("a name");
+        let tls = tls::Session::client(placed(client(true)), url().target()).expect("a name");
         let mut conn = Session::new(tls);
         self.shake(|| conn.shake());
         conn

@@ -5,6 +5,7 @@ pub mod memory;
 pub mod session;
 pub mod sides;
 
+use crate::placed::placed;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
@@ -106,7 +107,7 @@ impl Visit for EchoTls {
             return echo::<P, _>(way, async move |io| acceptor.accept(io).await.ok());
         }
         echo::<P, _>(way, async move |io| {
-            let mut io = adapter::TlsStream::server(io, config.clone()).ok()?;
+            let mut io = adapter::TlsStream::server(io, placed(config.clone())).ok()?;
             io.handshake().await.ok()?;
             assert!(io.session().in_place() == (layer == Layer::InPlace));
             Some(io)

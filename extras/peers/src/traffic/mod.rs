@@ -7,6 +7,7 @@
 pub mod counted;
 pub mod load;
 
+use crate::placed::placed;
 use std::hint::black_box;
 use std::net::{SocketAddr, TcpStream};
 
@@ -197,7 +198,7 @@ fn ours(task: Task, config: Config, owned: bool) {
             tokio::task::spawn_local(async move {
                 let io = Counted(io);
                 if task.tls {
-                    let mut io = adapter::TlsStream::server(io, secure).expect("a server");
+                    let mut io = adapter::TlsStream::server(io, placed(secure)).expect("a server");
                     io.handshake().await.expect("a handshake");
                     ours_over(io, task, &config, owned).await;
                 } else {
@@ -227,7 +228,7 @@ fn ours_blocking(io: TcpStream, task: Task, owned: bool) {
     let io = Counted(io);
     let conn = connection(task.role, &Config::default());
     if task.tls {
-        let mut io = blocking::TlsStream::server(io, tls::server(true)).expect("a server");
+        let mut io = blocking::TlsStream::server(io, placed(tls::server(true))).expect("a server");
         io.handshake().expect("a handshake");
         ours_blocking_over(blocking::WebSocket::from_parts(io, conn), task, owned);
     } else {
@@ -373,7 +374,7 @@ fn looping(io_uring: bool, task: Task, port: u16) {
         Role::Server => {
             let mut door = Door::new(Config::default());
             if task.tls {
-                door = door.tls(tls::server(true));
+                door = door.tls(placed(tls::server(true)));
             }
             let here = SocketAddr::from(([127, 0, 0, 1], 0));
             let address = net.net().listen(here, door).expect("a port is free");
@@ -382,7 +383,7 @@ fn looping(io_uring: bool, task: Task, port: u16) {
         Role::Client => {
             let scheme = if task.tls { "wss" } else { "ws" };
             let dial = Dial::to(&format!("{scheme}://localhost:{port}/")).expect("a URL");
-            let dial = dial.addresses([here]).tls(tls::client(true));
+            let dial = dial.addresses([here]).tls(placed(tls::client(true)));
             net.net().dial(dial, ()).expect("it can be dialed");
             println!("0");
         }
