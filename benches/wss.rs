@@ -382,8 +382,8 @@ impl blocking::Stream for Std {
     }
 }
 
-/// Both ends' configurations; the client's through rustls, in place, and with keys to be had for the
-/// floor.
+/// Both ends' configurations; the client's through rustls, in place, and, for the floor, with keys
+/// to be had.
 pub struct Setup {
     pub keeping: Arc<ClientConfig>,
     pub in_place: tickwire::tls::Client,

@@ -115,7 +115,7 @@ fn presented(request: &RequestHead<'_>) -> Option<(Way, Vec<u8>)> {
     // the Origin shows that the page is ours. A request without an Origin comes from a program,
     // whose cookie proves nothing.
     request.headers().get("Origin")?;
-    session(request).map(|session| (Way::Session, session.into()))
+    request.cookie(COOKIE).map(|session| (Way::Session, session.into()))
 }
 
 /// RFC 9110 §11.6.2: the value is a scheme, without regard to case, and the scheme's data.
@@ -126,17 +126,6 @@ fn authorization(value: &[u8]) -> Option<(Way, Vec<u8>)> {
         "basic" => Some((Way::Key, STANDARD.decode(credential).ok()?)),
         _ => None,
     }
-}
-
-/// The session's cookie (RFC 6265 §4.2.1). `None` if there are two: somebody else has set one.
-fn session<'a>(request: &RequestHead<'a>) -> Option<&'a [u8]> {
-    let lines = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
-    let mut ours = lines
-        .flat_map(|(_, line)| line.split(|&b| b == b';'))
-        .map(|pair| pair.trim_ascii())
-        .filter_map(|pair| pair.strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="));
-    let only = ours.next()?;
-    ours.next().is_none().then_some(only)
 }
 
 /// The rejection is always the same, so that a guesser cannot learn what was wrong.

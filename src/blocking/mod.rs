@@ -262,9 +262,9 @@ macro_rules! receiving {
 use receiving;
 
 /// An open WebSocket over `S`. A client gets one from [`connect`] or, to set options, from
-/// [`Dial::blocking_connect`](crate::Dial::blocking_connect). `S` is then a [`MaybeTls`]. A server
-/// gets one from [`accept`], or from [`Incoming`] to see the request first. Over a stream of your
-/// own, a client calls [`client`].
+/// [`Dial::blocking_connect`](crate::Dial::blocking_connect). `S` is then a [`MaybeTls`], its
+/// default. A server gets one from [`accept`], or from [`Incoming`] to see the request first. Over
+/// a stream of your own, a client calls [`client`].
 ///
 /// ```no_run
 /// use tickwire::{CloseCode, Config, Heartbeat, blocking::connect};
@@ -294,7 +294,7 @@ use receiving;
 /// [`close`](Self::close) first. After the end of the connection, the WebSocket keeps the stream
 /// until you drop the WebSocket.
 #[derive(Debug)]
-pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
+pub struct WebSocket<S = MaybeTls>(Socket<Whole, Timed<S, Thread>>);
 
 impl<S: Stream> WebSocket<S> {
     recv!();

@@ -7,6 +7,7 @@
 //! if the shortest timeout that the writer can start is below four seconds, about four times in
 //! that, but at most once a millisecond. A writer that waits for the stream checks every 50 ms
 //! whether receiving has failed.
+use super::MaybeTls;
 #[cfg(doc)]
 use super::WebSocket;
 use super::{
@@ -28,7 +29,7 @@ pub(super) const WRITER_WAIT: Duration = Duration::from_millis(50);
 /// `Reader` ends receiving. After that, the [`Writer`] learns of the connection's end only when a
 /// write fails or times out.
 #[derive(Debug)]
-pub struct Reader<S>(pub(super) Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
+pub struct Reader<S = MaybeTls>(pub(super) Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
 /// The half that sends. Messages leave when the `Writer` flushes, or with the next write of the
 /// [`Reader`]. Dropping the `Writer` does not close the connection: call [`close`](Self::close)
@@ -36,7 +37,7 @@ pub struct Reader<S>(pub(super) Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>
 ///
 /// There is only one `Writer`. For several senders, put a channel in front of the `Writer`.
 #[derive(Debug)]
-pub struct Writer<S>(pub(super) drive::Writer<Timed<S, Thread>, Timed<S, Thread>>);
+pub struct Writer<S = MaybeTls>(pub(super) drive::Writer<Timed<S, Thread>, Timed<S, Thread>>);
 
 impl<S: Stream> Reader<S> {
     recv!();

@@ -139,6 +139,29 @@ impl Error {
         }
     }
 
+    /// Whether a time limit ended the call or the connection: one of
+    /// [`Config`](crate::Config), the operating system's limit on connecting, or a timeout that the
+    /// stream set. One `handshake_timeout` ends as [`Io`](Self::Io) while TCP connects, and as
+    /// [`Handshake`](Self::Handshake) afterwards; within a proxy's dialog, either is in
+    /// [`Proxy`](Self::Proxy). `false` for [`WouldBlock`](Self::WouldBlock), by which a caller's
+    /// own timeout ends a call and not the connection.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Recv(error) => matches!(
+                error,
+                RecvError::PongTimeout
+                    | RecvError::DataTimeout
+                    | RecvError::CloseTimeout
+                    | RecvError::FrameTimeout
+                    | RecvError::WriteTimeout
+            ),
+            Self::Io(error) => error.kind() == ErrorKind::TimedOut,
+            Self::Handshake(error) => *error == HandshakeError::Timeout,
+            Self::Proxy(error) => error.is_timeout(),
+            _ => false,
+        }
+    }
+
     /// The shortest time to wait before another attempt: the server's or proxy's Retry-After, or
     /// zero. `None` unless [`retry`](Self::retry) is [`Retry::BackOff`], even if a Retry-After came
     /// with a status such as 403 or 404. In that case `retry_after` of the

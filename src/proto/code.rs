@@ -116,7 +116,14 @@ impl TryFrom<u16> for CloseCode {
 /// The error of `CloseCode::try_from`: no Close frame may have this number.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is no close code that a Close frame may have")]
-pub struct InvalidCloseCode(pub u16);
+pub struct InvalidCloseCode(u16);
+
+impl InvalidCloseCode {
+    /// The number that is no close code.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
 
 impl fmt::Debug for InvalidCloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,7 +33,7 @@ maybe_tls! {
 #[cfg(feature = "rustls")]
 impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
     /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
-    pub fn tls(&self) -> Option<&crate::tls::Session> {
+    pub fn session(&self) -> Option<&crate::tls::Session> {
         match &self.0 {
             Layers::Tls(tls, true) => Some(tls.session()),
             _ => None,

@@ -84,8 +84,9 @@ use std::{
 };
 
 /// An open WebSocket over `S`. A client gets one from [`connect`] or, to set options, from
-/// [`Dial`](crate::Dial). `S` is then a [`MaybeTls`]. A server gets one from [`accept`] or, to see
-/// the request first, from [`Incoming`]. Over a stream of your own, a client calls [`client`].
+/// [`Dial`](crate::Dial). `S` is then a [`MaybeTls`], its default. A server gets one from
+/// [`accept`] or, to see the request first, from [`Incoming`]. Over a stream of your own, a client
+/// calls [`client`].
 ///
 /// ```no_run
 /// use tickwire::{CloseCode, Config, Heartbeat, tokio::connect};
@@ -133,7 +134,7 @@ use std::{
 /// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
 /// stream until you drop the WebSocket.
 #[derive(Debug)]
-pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
+pub struct WebSocket<S = MaybeTls>(task::WebSocket<Timed<S, Tokio>>);
 
 /// A client's opening request, and the stream to this client. Look at the request, then accept or
 /// reject it. [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) says what to
@@ -172,7 +173,9 @@ pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 /// too.) Dropping the `Reader` ends receiving. After that, the [`Writer`] learns of the
 /// connection's end only when a write fails or times out.
 #[derive(Debug)]
-pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
+pub struct Reader<R = ReadHalf<MaybeTls>, W = WriteHalf<MaybeTls>>(
+    Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>,
+);
 
 /// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:
 /// call `close` first. After the drop, messages that are not flushed are written only when the
@@ -180,7 +183,7 @@ pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 ///
 /// There is only one `Writer`. If several tasks send, put a channel in front of the `Writer`.
 #[derive(Debug)]
-pub struct Writer<W>(drive::Writer<Timed<W, Tokio>>);
+pub struct Writer<W = WriteHalf<MaybeTls>>(drive::Writer<Timed<W, Tokio>>);
 
 /// The two halves of a WebSocket.
 pub type Halves<R, W> = (Reader<R, W>, Writer<W>);

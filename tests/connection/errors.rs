@@ -13,6 +13,36 @@ fn shown(error: &dyn Debug) -> String {
     format!("{error:?}")
 }
 
+/// Each limit of time that LIMITS names, wherever it passed; and no other error.
+#[cfg(feature = "std")]
+#[test]
+fn what_a_time_limit_ended_is_a_timeout() {
+    let timed_out = || Error::Io(io::ErrorKind::TimedOut.into());
+    for error in [
+        timed_out(),
+        Error::Handshake(HandshakeError::Timeout),
+        Error::Proxy(Box::new(timed_out())),
+        Error::Proxy(Box::new(Error::Handshake(HandshakeError::Timeout))),
+        Error::Recv(RecvError::PongTimeout),
+        Error::Recv(RecvError::DataTimeout),
+        Error::Recv(RecvError::CloseTimeout),
+        Error::Recv(RecvError::FrameTimeout),
+        Error::Recv(RecvError::WriteTimeout),
+    ] {
+        assert!(error.is_timeout(), "{error:?}");
+    }
+    for error in [
+        Error::WouldBlock,
+        Error::Io(io::ErrorKind::ConnectionRefused.into()),
+        Error::Handshake(HandshakeError::UnexpectedEof),
+        Error::Proxy(Box::new(Error::NoTls)),
+        Error::Recv(RecvError::UnexpectedEof),
+        Error::Send(SendError::Closed),
+    ] {
+        assert!(!error.is_timeout(), "{error:?}");
+    }
+}
+
 #[test]
 fn debug_has_variant_fields_and_text() {
     let full = SendError::Full { buffered: 9, limit: 8 };

@@ -21,6 +21,27 @@ fn passed(lines: &[&str]) -> Handshake {
     handshake
 }
 
+#[test]
+fn a_cookie_is_found_by_its_name_unless_it_is_there_twice() {
+    let cookie = |lines: &[&str], name| {
+        let handshake = passed(lines);
+        let value = handshake.request().unwrap().cookie(name);
+        value.map(|value| String::from_utf8(value.to_vec()).unwrap())
+    };
+    let one = ["Cookie: lang=en; __Host-session=a=b; other=1"];
+    assert_eq!(cookie(&one, "__Host-session").as_deref(), Some("a=b"));
+    assert_eq!(cookie(&one, "lang").as_deref(), Some("en"));
+    for absent in ["session", "Lang", "lan", "en", "__Host-session=a", ""] {
+        assert_eq!(cookie(&one, absent), None, "{absent}");
+    }
+    let lines = ["cookie: a=1;b=2", "Cookie: c=; a=3; flag"];
+    assert_eq!(cookie(&lines, "b").as_deref(), Some("2"));
+    assert_eq!(cookie(&lines, "c").as_deref(), Some(""));
+    assert_eq!(cookie(&lines, "flag"), None);
+    assert_eq!(cookie(&lines, "a"), None, "it is there twice");
+    assert_eq!(cookie(&[], "a"), None);
+}
+
 fn offered(lines: &[&str]) -> Vec<String> {
     passed(lines).request().unwrap().subprotocols().map(str::to_owned).collect()
 }

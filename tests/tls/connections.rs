@@ -1162,7 +1162,7 @@ fn a_session_is_resumed() {
                 ws.send("x").unwrap();
                 ws.recv().unwrap(); // the tickets have come by now
                 match &ws {
-                    Ws::Tokio(ws, _) => ws.get_ref().tls().unwrap().is_resumed(),
+                    Ws::Tokio(ws, _) => ws.get_ref().session().unwrap().is_resumed(),
                     Ws::Blocking(ws) => ws.get_ref().with_session(|tls| tls.is_resumed()).unwrap(),
                 }
             })

@@ -40,7 +40,7 @@ fn the_certificate_is_for_the_host_of_the_url() {
                 let connect = |_| tokio::net::TcpStream::connect(address);
                 wait(&runtime, async {
                     let mut ws = dial.connect_with(&config, connect).await?;
-                    assert!(ws.get_ref().tls().is_some());
+                    assert!(ws.get_ref().session().is_some());
                     ws.close(None).await
                 })
             } else {

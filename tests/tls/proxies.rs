@@ -58,7 +58,7 @@ fn through(
 /// Whether there is TLS with the server.
 fn is_secure(ws: &Ws) -> bool {
     match ws {
-        Ws::Tokio(ws, _) => ws.get_ref().tls().is_some(),
+        Ws::Tokio(ws, _) => ws.get_ref().session().is_some(),
         Ws::Blocking(ws) => ws.get_ref().with_session(|_| ()).is_some(),
     }
 }

@@ -135,7 +135,7 @@ async fn everything(
     ws.send("over tokio").await?;
     assert_eq!(ws.recv().await?.and_then(|message| message.as_text()), Some("over tokio"));
     // In place is said for a configuration, and nobody has said it for this one.
-    assert!(ws.get_ref().tls().is_some_and(|session| !session.in_place()));
+    assert!(ws.get_ref().session().is_some_and(|session| !session.in_place()));
     ws.close(None).await?;
     let mut ws = blocking::connect(&url, &config)?;
     ws.send("on a thread")?;

@@ -165,7 +165,7 @@ impl Upgrade {
     ///
     /// No error is expected: [`new`](Self::new) has already made every check.
     pub fn accept(self, accept: Accept<'_>) -> Result<(Response<()>, Connection), HandshakeError> {
-        let chosen = accept.get_config().cloned();
+        let chosen = accept.own_config().cloned();
         let mut agreed = self.handshake.accept(accept)?;
         let mut head = agreed.sender_mut().outgoing();
         let head = head.copy_to_bytes(head.remaining());

@@ -175,7 +175,7 @@ impl<T> Inner<T> {
         value: T,
     ) -> Option<Box<Open>> {
         // First, because the handshake consumes `accept` below. Without one, the door's applies.
-        let config = accept.get_config().cloned().unwrap_or(opening.config);
+        let config = accept.own_config().cloned().unwrap_or(opening.config);
         let Ok(conn) = opening.handshake.accept(accept) else {
             self.fail(handle); // not reached: the request is complete
             return None;

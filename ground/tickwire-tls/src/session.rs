@@ -91,9 +91,9 @@ use std::io::{self, IoSlice};
 /// that rustls held is lost. The panic hook still reports the panic, and `panic = "abort"` ends the
 /// program.
 ///
-/// rustls does the handshake, checks certificates, handles tickets and keys, and opens and seals the
-/// records. With the feature `in-place`, this crate opens and seals them [in place](Self::in_place)
-/// if all of these hold:
+/// rustls does the handshake, checks certificates, handles tickets and keys, and opens and seals
+/// the records. With the feature `in-place`, this crate opens and seals them [in
+/// place](Self::in_place) if all of these hold:
 ///
 /// - The session is from [`client`](Self::client) or [`server`](Self::server), with a configuration
 ///   that was asked to work so: `Client::in_place`, `Server::in_place`.

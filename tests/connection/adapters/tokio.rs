@@ -712,9 +712,10 @@ fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
             let close = frames(&rest).pop().unwrap();
             assert_eq!((close.b0, close.payload), (CLOSE, close_body(1002, "")));
         });
-        let mut ws = connect(&url, &config()).await.unwrap();
+        // The type that a program writes into its structs.
+        let mut ws: tickwire::tokio::WebSocket = connect(&url, &config()).await.unwrap();
         #[cfg(feature = "rustls")]
-        assert!(ws.get_ref().tls().is_none());
+        assert!(ws.get_ref().session().is_none());
         // Beside the protocol, since no client writes slices but where something overtakes.
         let stream = ws.get_mut();
         assert!(tokio::io::AsyncWrite::is_write_vectored(stream));

@@ -222,7 +222,7 @@ impl Handshake {
         };
         let chosen = accept.choose(&request);
         let protocol = chosen.map(|name| format!("{PROTOCOL}: {name}\r\n")).unwrap_or_default();
-        let config = accept.get_config().map_or(&self.config, |chosen| chosen);
+        let config = accept.own_config().map_or(&self.config, |chosen| chosen);
         // A configuration in `accept` replaces the handshake's, for compression too.
         let (extension, deflate) = deflate::accept(request.headers(), config);
         let negotiated = Negotiated { subprotocol: chosen.map(Into::into), deflate };

@@ -70,6 +70,18 @@ impl<'a> RequestHead<'a> {
         elements.filter(|element| head::is_token(element)).map(head::text)
     }
 
+    /// The value of the cookie `name` (RFC 6265 §4.2.1). `None` also if the request has the cookie
+    /// twice: then another host of the same domain may have set one of them, and nobody can tell
+    /// which. Names differ by case.
+    pub fn cookie(&self, name: &str) -> Option<&'a [u8]> {
+        let pairs = self.headers().named("Cookie").flat_map(|line| line.split(|&b| b == b';'));
+        let value =
+            |pair: &'a [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+        let mut values = pairs.filter_map(value);
+        let only = values.next()?;
+        values.next().is_none().then_some(only)
+    }
+
     fn resource(&self) -> &'a str {
         match Form::of(self.target()) {
             Some(Form::Absolute { resource, .. }) => resource,

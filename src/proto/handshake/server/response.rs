@@ -77,7 +77,7 @@ impl<'a> Accept<'a> {
     }
 
     /// The configuration that was set by [`config`](Self::config).
-    pub fn get_config(&self) -> Option<&Arc<Config>> {
+    pub fn own_config(&self) -> Option<&Arc<Config>> {
         self.config.as_ref()
     }
 
