@@ -393,7 +393,7 @@ impl Model {
                 let answer = Parameters::read(&extension, true);
                 let fits = extension.name == deflate::NAME
                     && !self.is("no-deflate")
-                    && !(self.is("refuses-unasked") && !extension.parameters.is_empty())
+                    && (extension.parameters.is_empty() || !self.is("refuses-unasked"))
                     && self.deflate.is_none()
                     && answer.as_ref().is_ok_and(|answer| offer.permits(answer).is_ok());
                 if !fits && bad(self, "any-extensions") {
