@@ -58,7 +58,8 @@ impl Books {
         let Some(index) = self.books.iter().position(|book| Some(&*book.symbol) == name) else {
             return Ok(());
         };
-        let (at, symbol) = (position(index), &self.books[index].symbol);
+        let at = position(index);
+        let symbol = &self.books[index].symbol;
         if let Some((number, count)) = self.judge.book(symbol)
             && count.is_none_or(|count| count == at.count)
             && number > at.number
@@ -126,7 +127,8 @@ impl Books {
         let since = self.books.iter().filter_map(|book| book.wrong).min();
         match (&mut self.outage, since) {
             (None, Some(at)) => {
-                let (lasted, excused) = (now.saturating_sub(at), Duration::ZERO);
+                let lasted = now.saturating_sub(at);
+                let excused = Duration::ZERO;
                 self.outage = Some(Outage { at, lasted, excused, after: cause.to_owned() });
             }
             (Some(outage), since) => {

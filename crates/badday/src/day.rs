@@ -126,8 +126,8 @@ pub enum Fault {
     /// The next update of each symbol has so many numbers more, as with an exchange whose engine
     /// has one count for all that it does.
     Jump(u64),
-    /// The last symbol is delisted: its data ends, and a subscription that names it is refused, with
-    /// all that it names besides.
+    /// The last symbol is delisted: its data ends, and a subscription that names it is refused,
+    /// with all that it names besides.
     Delist,
     /// So many updates of the first symbol are sent to nobody.
     Lose(u64),

@@ -461,7 +461,8 @@ fn one_short_lives() -> Day {
 }
 
 fn snapshot_429() -> Day {
-    let (what, retry_after) = (Requests::Snapshots, RetryAfter::Seconds(20));
+    let what = Requests::Snapshots;
+    let retry_after = RetryAfter::Seconds(20);
     let refuse = Fault::Refuse { what, status: 429, retry_after, lasts: 20 * SECOND };
     Day {
         title: "429 with Retry-After 20 for snapshots alone, while each book needs one",

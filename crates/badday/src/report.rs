@@ -194,7 +194,8 @@ fn worst(outages: &[Outage]) -> Duration {
 
 /// A row for all of them, and a line for each.
 fn write_outages(f: &mut fmt::Formatter<'_>, name: &str, outages: &[Outage]) -> fmt::Result {
-    let (all, longest) = (seconds(total(outages)), seconds(worst(outages)));
+    let all = seconds(total(outages));
+    let longest = seconds(worst(outages));
     writeln!(f, "{name:10} {all} in all, {longest} at worst")?;
     for outage in outages {
         writeln!(

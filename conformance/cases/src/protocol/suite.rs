@@ -218,15 +218,14 @@ mod tests {
     fn finds(machine: &Machine, other: &Machine, k: usize) -> bool {
         let mut found = false;
         Suite::new(machine).run(k, (0, 1), |word| {
-                let (mut here, mut there) = (0, 0);
-                found |= word.iter().any(|event| {
-                    let (a, b) = (machine.at(here, *event), other.at(there, *event));
-                    here = a.next();
-                    there = b.next();
-                    a.differs(b)
-                });
-            },
-        );
+            let (mut here, mut there) = (0, 0);
+            found |= word.iter().any(|event| {
+                let (a, b) = (machine.at(here, *event), other.at(there, *event));
+                here = a.next();
+                there = b.next();
+                a.differs(b)
+            });
+        });
         found
     }
 
