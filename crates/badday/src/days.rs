@@ -481,8 +481,8 @@ fn snapshot_429() -> Day {
 fn shared_count() -> Day {
     Day {
         title: "two symbols share the count of their connection",
-        advice: "count the connection's messages, whatever they are about; a number that is missing \
-                 is missing from both books",
+        advice: "count the connection's messages, whatever they are about; a missing number is \
+                 missing from both books",
         rules: Rules { ping: None, ..RULES },
         events: vec![
             event(10 * MINUTE, Fault::Lose(1), 60, "bitfinexcom/bitfinex-api-node#484"),
@@ -504,7 +504,7 @@ fn bad_text() -> Day {
 
 fn quiet_book() -> Day {
     Day {
-        title: "a quiet book repeats its last number as a keepalive, and jumps by 2,000,000 numbers",
+        title: "a quiet book repeats its last number as a keepalive, and jumps by 2,000,000",
         advice: "a message with prevSeqId = seqId is life, and no gap; nor is a jump that begins \
                  where the book ends",
         symbols: 1,
