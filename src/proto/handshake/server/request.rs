@@ -75,8 +75,11 @@ impl<'a> RequestHead<'a> {
     /// which. Names differ by case.
     pub fn cookie(&self, name: &str) -> Option<&'a [u8]> {
         let pairs = self.headers().named("Cookie").flat_map(|line| line.split(|&b| b == b';'));
-        let value =
-            |pair: &'a [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+        let value = |pair: &'a [u8]| {
+            let (found, value) = pair.split_at(pair.iter().position(|&b| b == b'=')?);
+            let value = value.get(1..)?.trim_ascii_end();
+            (found.trim_ascii_start() == name.as_bytes()).then_some(value)
+        };
         let mut values = pairs.filter_map(value);
         let only = values.next()?;
         values.next().is_none().then_some(only)
