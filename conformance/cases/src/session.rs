@@ -330,7 +330,7 @@ const LONGEST_HEAD: usize = 1 << 20;
 /// What a peer may send, or make us hold, beside twice what is expected of it.
 const ROOM: usize = 8 << 20;
 
-/// What a message or a Pong costs beside its bytes.
+/// What a message, a Ping or a Pong costs beside its bytes.
 const EVENT: usize = 64;
 
 /// A peer whose bytes come faster than they are read is read in such pieces.
@@ -774,7 +774,7 @@ impl Session {
                     self.seen.pongs.push(payload);
                     self.takes_room(EVENT);
                 }
-                Event::Ping(_) => {}
+                Event::Ping(_) => self.takes_room(EVENT),
                 Event::Close(code, _) => {
                     self.seen.close = Some(code);
                     self.behind_close();
