@@ -58,7 +58,7 @@ pub struct Event {
     pub quiet: Duration,
     /// What happens.
     pub fault: Fault,
-    /// At which address; `None` at all.
+    /// The address where it happens; `None` means all.
     pub address: Option<usize>,
     /// How long to go on before the next quiet time. The speed does not shorten it, because what a
     /// client does about a fault takes the client's time.
@@ -93,14 +93,14 @@ pub enum Fault {
         status: u16,
         /// What the response says of it.
         retry_after: RetryAfter,
-        /// For how long.
+        /// How long the status is answered.
         lasts: Duration,
     },
     /// The server shows a certificate that is not good, for this time. Only new connections notice.
     Certificate {
         /// Which one.
         shown: Certificate,
-        /// For how long.
+        /// How long the status is answered.
         lasts: Duration,
     },
     /// For this time the response to an upgrade names a subprotocol for which nobody has asked, so
@@ -112,7 +112,7 @@ pub enum Fault {
         code: Option<u16>,
         /// The age at which it is ended.
         life: Duration,
-        /// For how long this goes on.
+        /// How long connections are ended at that age.
         lasts: Duration,
     },
     /// The first symbol's data stops. Questions are still answered. With a time: on the open
@@ -129,7 +129,7 @@ pub enum Fault {
     /// The last symbol is delisted: its data ends, and a subscription that names it is refused,
     /// with all that it names besides.
     Delist,
-    /// So many updates of the first symbol are sent to nobody.
+    /// This many updates of the first symbol are sent to nobody.
     Lose(u64),
     /// Each count begins anew at 1, with an empty book.
     Anew,
@@ -198,7 +198,7 @@ pub struct Rules {
     pub strikes: u32,
 }
 
-/// At most so many in any time of this length.
+/// A limit on how often something may happen in any time of a given length.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     /// How many.

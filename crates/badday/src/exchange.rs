@@ -167,7 +167,7 @@ pub struct Exchange {
     next_event: usize,
     end: Duration,
     next_tick: Duration,
-    /// Until when updates come often.
+    /// When the busy time ends, in which updates come often.
     busy_until: Duration,
     market: Market,
     /// How many symbols there are still.

@@ -151,7 +151,7 @@ impl Sight {
         sum
     }
 
-    /// With the one that has not ended.
+    /// All outages, and the one that has not ended.
     pub(crate) fn outages(&self) -> Vec<Outage> {
         self.outages.iter().chain(&self.outage).cloned().collect()
     }

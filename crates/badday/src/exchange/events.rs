@@ -45,7 +45,7 @@ impl Exchange {
         self.next().0
     }
 
-    /// At the end of the day nothing is.
+    /// What is due next, and when. At the end of the day nothing is.
     fn next(&self) -> (Duration, Option<Due>) {
         let mut next = (self.end, None);
         let mut offer = |at: Duration, due| {

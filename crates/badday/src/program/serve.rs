@@ -299,7 +299,7 @@ async fn serve(stream: TcpStream, address: usize, shared: Arc<Shared>) {
     }
 }
 
-/// From the request on.
+/// Serves a connection from its request on.
 async fn converse<S: OverTcp>(mut stream: S, place: &Place, mut said: mpsc::Receiver<Said>) {
     let config = Config { max_message: MOST_BYTES, ..Config::default() };
     let read = Incoming::read_any(&mut stream, &config).await;

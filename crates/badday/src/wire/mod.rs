@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// What a client asks by a text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Asked {
-    /// With what the answer repeats.
+    /// Asks for the data of these symbols. The answer repeats the value.
     Subscribe(Vec<usize>, Value),
     Unsubscribe(Vec<usize>, Value),
     Login,
