@@ -13,7 +13,8 @@ const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 /// The last second of the year 9999, in seconds since 1970.
 const LAST: u64 = 253_402_300_799;
 
-/// In seconds since 1970. `None` after the year 9999, because a date has four digits for the year.
+/// Writes a date given in seconds since 1970. `None` after the year 9999, because a date has four
+/// digits for the year.
 pub(super) fn text(seconds: u64) -> Option<String> {
     if seconds > LAST {
         return None;
@@ -34,7 +35,7 @@ pub(super) fn text(seconds: u64) -> Option<String> {
     Some(format!("{weekday}, {day:02} {name} {year} {hour:02}:{minute:02}:{second:02} GMT"))
 }
 
-/// From 1 January 1970 to the first of a month; `month` is 0 for January.
+/// The days from 1 January 1970 to the first of a month; `month` is 0 for January.
 fn days(year: u64, month: u64) -> u64 {
     // Years begin with March here, so that a leap day is the last day of a year, and the lengths of
     // the months repeat every five months, which have 153 days. 719,468 days lie between 1 March of

@@ -1,7 +1,8 @@
 //! Dates in headers (RFC 9110 §5.6.7), of which only differences are used.
 use core::str;
 
-/// In seconds since 1970-01-01; a date before counts as that day. Three forms:
+/// Reads a date, in seconds since 1970-01-01; a date before counts as that day. There are three
+/// forms:
 ///
 /// ```text
 /// IMF-fixdate  Sun, 06 Nov 1994 08:49:37 GMT
@@ -57,7 +58,7 @@ fn number(digits: &[u8], length: core::ops::RangeInclusive<usize>) -> Option<u64
     str::from_utf8(digits).ok()?.parse().ok().filter(|_| is_number)
 }
 
-/// From 0.
+/// The number of the month, from 0.
 fn month_of(name: &[u8]) -> Option<u64> {
     let names: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     let at = names.chunks(3).position(|month| month == name)?;
