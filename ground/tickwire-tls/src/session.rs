@@ -432,37 +432,29 @@ impl Session {
 
     #[inline]
     fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.failed.is_some() || self.closed {
+            return self.refuse();
+        }
         // An error is not stored in `failed`, which would also end `read`, and `read` can still
         // open the peer's records.
         match &mut self.engine {
+            Engine::Rustls(conn) => conn.write(from, &mut self.out),
             #[cfg(feature = "in-place")]
-            Engine::Records(records) if self.failed.is_none() && !self.closed => {
-                records.write(from, &mut self.out).map_err(io_error)
-            }
-            Engine::Rustls(conn) if self.failed.is_none() && !self.closed => {
-                conn.write(from, &mut self.out)
-            }
-            _ => self.seal_otherwise(from),
+            Engine::Records(records) => records.write(from, &mut self.out).map_err(io_error),
+            #[cfg(feature = "in-place")]
+            Engine::Opening(opening) => opening.write(from, &mut self.out).map_err(io_error),
+            Engine::Failed { .. } => Ok(0), // not reached: `failed` is set
         }
     }
 
-    /// Keeps `seal` short enough to be inlined.
+    /// After a failure no data may follow the alert, and rustls must not be called again.
     #[cold]
-    fn seal_otherwise(&mut self, _from: &[IoSlice<'_>]) -> io::Result<usize> {
-        // After a failure no data may follow the alert, and rustls must not be called again.
+    fn refuse(&self) -> io::Result<usize> {
         if self.failed.is_some() {
             return self.check().map(|()| 0);
         }
-        if self.closed {
-            let what = "nothing is sent behind the close_notify of TLS";
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, what));
-        }
-        match &mut self.engine {
-            #[cfg(feature = "in-place")]
-            Engine::Opening(opening) => opening.write(_from, &mut self.out).map_err(io_error),
-            // Not reached: `seal` itself writes to the others, and after a failure `failed` is set.
-            _ => Ok(0),
-        }
+        let what = "nothing is sent behind the close_notify of TLS";
+        Err(io::Error::new(io::ErrorKind::BrokenPipe, what))
     }
 
     /// Whether the peer has sent its close_notify, and we still have to send ours.
