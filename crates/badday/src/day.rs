@@ -100,7 +100,7 @@ pub enum Fault {
     Certificate {
         /// Which one.
         shown: Certificate,
-        /// How long the status is answered.
+        /// How long the certificate is shown.
         lasts: Duration,
     },
     /// For this time the response to an upgrade names a subprotocol for which nobody has asked, so
