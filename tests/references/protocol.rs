@@ -254,6 +254,11 @@ fn made(role: Role, _: bool) -> Connection {
 
 const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &[false] };
 
+/// How many further states the words reach: `PROTOCOL_K` in the environment, or this.
+fn depth(k: usize) -> usize {
+    std::env::var("PROTOCOL_K").map_or(k, |k| k.parse().unwrap())
+}
+
 fn core(pieces: Pieces, joined: bool) {
     for role in ROLES {
         for &agreed in AGREED {
@@ -262,10 +267,11 @@ fn core(pieces: Pieces, joined: bool) {
                 role,
                 agreed,
                 may: |_| true,
-                k: sampled(2, 1),
+                k: depth(sampled(2, 1)),
                 words: sampled(None, Some(1_000)),
                 joined,
                 real_time: false,
+                sockets: false,
                 inflate,
             };
             held.hold(|| Core::new(made(role, agreed), pieces, 1));

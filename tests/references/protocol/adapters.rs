@@ -1,6 +1,6 @@
 //! The adapters over a stream in memory, whole and split.
-use super::{AGREED, Chunk, End, Held, ROLES, Seen, closed, frame, got, inflate, made, recv_error};
-use super::{send, send_error};
+use super::{AGREED, Chunk, End, Held, ROLES, Seen, closed, depth, frame, got, inflate};
+use super::{made, recv_error, send, send_error};
 use crate::support::wire::Seen as Wire;
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -152,10 +152,11 @@ fn hold<A: Adapter>(name: &str, real_time: bool, make: impl Fn(Pipe, Connection)
                 role,
                 agreed,
                 may: |_| true,
-                k: 1,
+                k: depth(1),
                 words: sampled(None, Some(500)),
                 joined: false,
                 real_time,
+                sockets: false,
                 inflate,
             };
             held.hold(|| Piped::new(|pipe| make(pipe, made(role, agreed))));

@@ -19,6 +19,7 @@ mod panics;
 #[cfg(feature = "rustls")]
 #[path = "../../../../tests/support/placed.rs"]
 mod placed;
+mod protocol;
 mod proxied;
 mod received;
 mod requests;

@@ -1,0 +1,331 @@
+//! The loop, held to the table of the protocol over sockets: `docs/PROTOCOL.md`. The loop's thread
+//! is the test's, turn by turn.
+#[path = "../../../../tests/support/protocol.rs"]
+mod table;
+
+use crate::common::listening;
+use std::{
+    cell::RefCell,
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+use table::{Chunk, Closed, End, Got, Held, Seen};
+use testkit::sampled;
+use tickwire::{
+    CloseCode, CloseFrame, Config, DataKind, Event as Heard, Message, ProtocolError, RecvError,
+    SendError, Sender,
+    handshake::{accept_key, server::Accept},
+};
+use tickwire_loop::{Dial, Door, Event, Handle, Loop, Settings};
+use wsconform_cases::{
+    Role,
+    protocol::{Call, Event as Said},
+};
+
+/// A thread's loop, its door, and where its peers listen.
+struct Thread {
+    net: Loop<()>,
+    address: SocketAddr,
+    peers: TcpListener,
+}
+
+thread_local! {
+    static THREAD: RefCell<Thread> = RefCell::new({
+        let (net, address) = listening(Settings::default(), Door::new(Config::default()));
+        Thread { net, address, peers: TcpListener::bind("127.0.0.1:0").unwrap() }
+    });
+}
+
+/// The table's words for the errors.
+fn recv_error(error: RecvError) -> &'static str {
+    match error {
+        RecvError::Protocol(ProtocolError::ReservedBits) => "reserved bits",
+        RecvError::Protocol(ProtocolError::ReservedOpCode) => "reserved opcode",
+        RecvError::Protocol(ProtocolError::BadControlFrame) => "bad control frame",
+        RecvError::Protocol(ProtocolError::BadLength) => "bad length",
+        RecvError::Protocol(ProtocolError::MaskRequired | ProtocolError::MaskForbidden) => {
+            "wrong mask"
+        }
+        RecvError::Protocol(ProtocolError::UnexpectedContinuation) => "unexpected continuation",
+        RecvError::Protocol(ProtocolError::ExpectedContinuation) => "expected continuation",
+        RecvError::Protocol(ProtocolError::BadClose { .. }) => "bad code",
+        RecvError::Protocol(ProtocolError::ShortClose) => "short Close",
+        RecvError::Protocol(ProtocolError::BadUtf8) => "bad UTF-8",
+        RecvError::MessageTooBig { .. } | RecvError::FrameTooBig { .. } => "too big",
+        RecvError::UnexpectedEof => "end of stream",
+        _ => "another error",
+    }
+}
+
+fn send_error(error: SendError) -> &'static str {
+    match error {
+        SendError::Closed => "closed",
+        SendError::MessageInProgress => "message in progress",
+        SendError::NoMessage => "no message",
+        SendError::ControlTooLong => "control too long",
+        SendError::ReasonTooLong => "reason too long",
+        SendError::BadCloseCode => "bad code",
+        SendError::BadUtf8 => "bad UTF-8",
+        _ => "another error",
+    }
+}
+
+fn closed(end: &tickwire::Closed<'_>) -> Closed {
+    Closed {
+        code: end.code,
+        sent_code: end.sent_code,
+        clean: end.clean,
+        cut: end.cut.map(|kind| kind == DataKind::Text),
+    }
+}
+
+fn heard(event: Heard<'_>) -> Got {
+    match event {
+        Heard::Message(Message::Text(text)) => Got::Message { text: true, payload: text.into() },
+        Heard::Message(Message::Binary(bytes)) => {
+            Got::Message { text: false, payload: bytes.into() }
+        }
+        Heard::Ping(payload) => Got::Ping(payload.into()),
+        Heard::Pong(payload) => Got::Pong(payload.into()),
+        Heard::Close(frame) => Got::Close(frame.map_or_else(Vec::new, |frame| {
+            [&frame.code.get().to_be_bytes(), frame.reason.as_bytes()].concat()
+        })),
+    }
+}
+
+fn send(
+    tx: &mut Sender,
+    now: tickwire::Time,
+    event: &Said,
+    call: &Call,
+    chunk: Chunk,
+) -> Result<(), SendError> {
+    let data = &call.payload[..];
+    let reason = str::from_utf8(data).unwrap_or_default();
+    let frame =
+        call.code.map(|code| CloseFrame::with_reason(CloseCode::new(code).unwrap(), reason));
+    match event.kind {
+        _ if event.name == "abort" => tx.abort(frame),
+        "send" if call.text => tx.feed(reason).map(drop),
+        "send" => tx.feed(data).map(drop),
+        "send Ping" | "control too long" => tx.ping(data),
+        "send Pong" => tx.pong(data),
+        "close" | "close 1010" | "close too long" => tx.close(frame),
+        "leave" => tx.leave(frame, now + Duration::from_secs(3600)),
+        _ => {
+            let kind = if chunk.text { DataKind::Text } else { DataKind::Binary };
+            let Chunk { first, last, .. } = chunk;
+            tx.feed_chunk(tickwire::Chunk { kind, first, data, last }).map(drop)
+        }
+    }
+}
+
+/// A connection of this thread's loop.
+struct Looped {
+    handle: Handle,
+    /// None once the peer has reset it.
+    peer: Option<TcpStream>,
+    fin: bool,
+    told: bool,
+    closed: Option<Closed>,
+}
+
+impl Thread {
+    /// Turns until it gives something.
+    fn until<R>(&mut self, mut so: impl FnMut(Event<'_, ()>) -> Option<R>) -> R {
+        loop {
+            let mut found = None;
+            let turn = self.net.turn(Duration::from_millis(10), |_, event| {
+                if let Some(it) = so(event) {
+                    found = Some(it);
+                }
+            });
+            turn.unwrap();
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+
+    /// Reads a head.
+    fn head(&mut self, peer: &mut TcpStream) -> String {
+        peer.set_nonblocking(true).unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match peer.read(&mut byte) {
+                Ok(n) => head.extend_from_slice(&byte[..n]),
+                Err(_) => drop(self.net.turn(Duration::from_millis(1), |_, _| {}).unwrap()),
+            }
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    fn open(&mut self, role: Role) -> Looped {
+        let (handle, peer) = match role {
+            Role::Server => {
+                let mut peer = TcpStream::connect(self.address).unwrap();
+                let request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                               Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+                peer.write_all(request.as_bytes()).unwrap();
+                let handle = self.until(|event| match event {
+                    Event::Request { answer, .. } => {
+                        answer.accept(Accept::default(), ());
+                        None
+                    }
+                    Event::Open(handle) => Some(handle),
+                    _ => None,
+                });
+                self.head(&mut peer);
+                (handle, peer)
+            }
+            Role::Client => {
+                let url = format!("ws://{}/", self.peers.local_addr().unwrap());
+                let dial = Dial::to(&url).unwrap().config(Config::default());
+                let handle = self.net.net().dial(dial, ()).unwrap();
+                self.peers.set_nonblocking(true).unwrap();
+                let mut peer = loop {
+                    self.net.turn(Duration::from_millis(1), |_, _| {}).unwrap();
+                    if let Ok((peer, _)) = self.peers.accept() {
+                        break peer;
+                    }
+                };
+                let request = self.head(&mut peer);
+                let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+                let key = accept_key(key.unwrap().trim());
+                let answer = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
+                );
+                peer.write_all(answer.as_bytes()).unwrap();
+                self.until(|event| matches!(event, Event::Open(_)).then_some(()));
+                (handle, peer)
+            }
+        };
+        peer.set_nodelay(true).unwrap();
+        Looped { handle, peer: Some(peer), fin: false, told: false, closed: None }
+    }
+}
+
+impl End for Looped {
+    fn arrives(&mut self, mut bytes: &[u8]) {
+        let Some(peer) = &mut self.peer else { return };
+        while !bytes.is_empty() {
+            match peer.write(bytes) {
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return, // it is over
+            }
+        }
+    }
+
+    fn ends(&mut self, reset: bool) {
+        let Some(peer) = &self.peer else { return };
+        if reset {
+            socket2::SockRef::from(peer).set_linger(Some(Duration::ZERO)).unwrap();
+            self.peer = None;
+        } else {
+            let _ = peer.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn calls(&mut self, event: &Said, call: &Call, chunk: Chunk) -> Result<(), &'static str> {
+        THREAD.with_borrow_mut(|thread| {
+            let mut net = thread.net.net();
+            let now = net.now();
+            match net.sender(self.handle) {
+                Some(tx) => send(tx, now, event, call, chunk).map_err(send_error),
+                None if event.kind == "leave" => Ok(()),
+                None => Err("closed"),
+            }
+        })
+    }
+
+    fn settle(&mut self, seen: &mut Seen) {
+        THREAD.with_borrow_mut(|thread| {
+            let mut over = None;
+            let turn = thread.net.turn(Duration::ZERO, |_, event| match event {
+                Event::Message { from, message, .. } if from == self.handle => {
+                    seen.delivered.push(heard(Heard::Message(message)));
+                }
+                Event::Control { from, event, .. } if from == self.handle => {
+                    seen.delivered.push(heard(event));
+                }
+                Event::Closed { handle, end, .. } if handle == self.handle => match end {
+                    tickwire_loop::End::Closed(end) => over = Some((closed(&end), end.error)),
+                    // A reset: the loop says no more of it, but that its code is 1006.
+                    tickwire_loop::End::Failed(tickwire::Error::Io(_)) if !self.told => {
+                        self.told = true;
+                        seen.error = Some("end of stream");
+                    }
+                    _ => {}
+                },
+                _ => {}
+            });
+            turn.unwrap();
+            let mut net = thread.net.net();
+            let end = net.connection(self.handle).and_then(|conn| conn.closed());
+            if let Some((end, error)) = over.or(end.map(|end| (closed(&end), end.error))) {
+                self.closed = Some(end);
+                if !self.told {
+                    self.told = true;
+                    seen.error = error.map(recv_error);
+                }
+            }
+            seen.closed = self.closed;
+        });
+        let Some(peer) = &mut self.peer else { return };
+        let mut buf = [0; 4096];
+        while !self.fin {
+            match peer.read(&mut buf) {
+                Ok(n @ 1..) => seen.wire.extend_from_slice(&buf[..n]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Ok(_) | Err(_) => {
+                    self.fin = true;
+                    seen.fin = true;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Looped {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peer.take() {
+            let _: io::Result<()> = socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO));
+        }
+        THREAD.with_borrow_mut(|thread| {
+            let _ = thread.net.net().remove(self.handle);
+        });
+    }
+}
+
+/// The loop has no `fail`, and a socket takes what is written.
+fn may(event: &Said) -> bool {
+    !["fail", "write fails"].contains(&event.kind)
+}
+
+fn nothing(_: &[u8]) -> Vec<u8> {
+    unreachable!("nothing was agreed")
+}
+
+#[test]
+fn the_loop_is_the_table() {
+    for role in [Role::Server, Role::Client] {
+        let held = Held {
+            name: "loop",
+            role,
+            agreed: false,
+            may,
+            k: 1,
+            words: sampled(Some(20_000), Some(100)), // all are 700,000, of 5 ms each
+            joined: false,
+            real_time: true,
+            sockets: true,
+            inflate: nothing,
+        };
+        held.hold(|| THREAD.with_borrow_mut(|thread| thread.open(role)));
+    }
+}
