@@ -19,6 +19,11 @@ use tickwire_parts::Backoff;
 pub(crate) struct Client {
     pub(crate) follower: Follower<String>,
     pub(crate) attempts: Attempts,
+    pub(crate) application: Application,
+}
+
+/// The client without its follower.
+pub(crate) struct Application {
     /// A request for each address.
     pub(crate) requests: Vec<Request>,
     token: String,
@@ -32,7 +37,7 @@ pub(crate) struct Client {
     out: Option<Time>,
 }
 
-/// What a connection's task or thread tells the client's. `W` sends over the connection.
+/// What a connection's thread tells the client's. `W` sends over the connection.
 pub(crate) enum News<W> {
     Opened(W),
     Text(String),
@@ -72,37 +77,96 @@ impl Client {
         Self {
             follower,
             attempts: Attempts::new(250, Duration::from_secs(300)).and(20, Duration::from_secs(1)),
-            requests,
-            token,
-            topics,
-            show: Box::new(show),
-            shown: None,
-            last: None,
-            out: None,
+            application: Application {
+                requests,
+                token,
+                topics,
+                show: Box::new(show),
+                shown: None,
+                last: None,
+                out: None,
+            },
         }
     }
 
     /// What to do with the sockets. `None`: the client will not dial again.
     pub(crate) fn poll(&mut self, now: Time) -> Option<Action<String>> {
+        let application = &mut self.application;
         loop {
             let state = self.follower.states().next();
-            if state != self.shown {
-                self.shown = state;
-                if let Some(state) = state {
-                    self.note_state(state);
-                    self.show(now, &format!("-- {state}"));
-                }
+            if let Some(state) = state {
+                application.show_state(state, now);
             }
             match self.follower.poll(now, &mut self.attempts) {
-                Action::Message { message, .. } => self.deliver(&message, now),
-                Action::Gap { gap: Gap { first, last, .. }, .. } => {
-                    self.show(now, &format!("-- lost: {first} to {last}"));
-                }
-                Action::Restart { .. } => self.show(now, "-- the numbers begin anew"),
+                Action::Message { message, .. } => application.deliver(&message, now),
+                Action::Gap { gap, .. } => application.show_gap(gap, now),
+                Action::Restart { .. } => application.show_restart(now),
                 Action::Wait(_) if matches!(state, Some(State::Stopped { .. })) => return None,
                 action => return Some(action),
             }
         }
+    }
+
+    pub(crate) fn opened(&mut self, id: Option<&ConnectionId>, now: Time) {
+        if let Some(&id) = id {
+            self.follower.opened(id, now, &mut self.attempts);
+        }
+    }
+
+    pub(crate) fn heard(&mut self, from: Option<&ConnectionId>, text: &str, now: Time) {
+        let Some(&from) = from else { return };
+        let incoming = self.application.read(text);
+        if self.follower.heard(from, incoming, now, || text.into()) == Some(Verdict::Next) {
+            self.application.deliver(text, now);
+        }
+    }
+
+    pub(crate) fn ended(&mut self, id: ConnectionId, ended: Result<u16, Error>, now: Time) {
+        let ended = match ended {
+            Ok(code) => Ended::Closed(code),
+            Err(error) => error.into(),
+        };
+        self.follower.ended(id, ended, now, &mut self.attempts);
+    }
+
+    /// Passes on the news of a thread. `open` has the sending half of each connection.
+    pub(crate) fn told<W>(
+        &mut self,
+        (id, news): (ConnectionId, News<W>),
+        open: &mut HashMap<ConnectionId, W>,
+        began: Instant,
+    ) {
+        let now = Time::new(began.elapsed());
+        match news {
+            News::Opened(writer) => {
+                open.insert(id, writer);
+                self.opened(Some(&id), now);
+            }
+            News::Text(text) => self.heard(Some(&id), &text, now),
+            News::Ended(ended) => {
+                open.remove(&id);
+                self.ended(id, ended, now);
+            }
+        }
+    }
+}
+
+impl Application {
+    /// Shows a state, unless it is the one that was shown last.
+    pub(crate) fn show_state(&mut self, state: State, now: Time) {
+        if self.shown != Some(state) {
+            self.shown = Some(state);
+            self.note_state(state);
+            self.show(now, &format!("-- {state}"));
+        }
+    }
+
+    pub(crate) fn show_gap(&mut self, Gap { first, last, .. }: Gap, now: Time) {
+        self.show(now, &format!("-- lost: {first} to {last}"));
+    }
+
+    pub(crate) fn show_restart(&mut self, now: Time) {
+        self.show(now, "-- the numbers begin anew");
     }
 
     /// Shows a line with the seconds since the start.
@@ -126,7 +190,7 @@ impl Client {
         }
     }
 
-    fn deliver(&mut self, text: &str, now: Time) {
+    pub(crate) fn deliver(&mut self, text: &str, now: Time) {
         if let Some(since) = self.out.take() {
             let seconds = (now - since).as_secs_f64();
             self.show(now, &format!("-- no message for {seconds:.1} s"));
@@ -146,7 +210,7 @@ impl Client {
         }
     }
 
-    fn read(&self, text: &str) -> Incoming {
+    pub(crate) fn read(&self, text: &str) -> Incoming {
         let topic = |topic| self.topics.iter().position(|own| own == topic);
         match text.split_once(' ') {
             None if text == "welcome" => Incoming::LoggedIn,
@@ -159,49 +223,6 @@ impl Client {
                 Err(_) => Incoming::Wrong(Retry::Alarm),
             },
             _ => Incoming::Other,
-        }
-    }
-
-    pub(crate) fn opened(&mut self, id: Option<&ConnectionId>, now: Time) {
-        if let Some(&id) = id {
-            self.follower.opened(id, now, &mut self.attempts);
-        }
-    }
-
-    pub(crate) fn heard(&mut self, from: Option<&ConnectionId>, text: &str, now: Time) {
-        let Some(&from) = from else { return };
-        let incoming = self.read(text);
-        if self.follower.heard(from, incoming, now, || text.into()) == Some(Verdict::Next) {
-            self.deliver(text, now);
-        }
-    }
-
-    pub(crate) fn ended(&mut self, id: ConnectionId, ended: Result<u16, Error>, now: Time) {
-        let ended = match ended {
-            Ok(code) => Ended::Closed(code),
-            Err(error) => error.into(),
-        };
-        self.follower.ended(id, ended, now, &mut self.attempts);
-    }
-
-    /// Passes on the news of a task or thread. `open` has the sending half of each connection.
-    pub(crate) fn told<W>(
-        &mut self,
-        (id, news): (ConnectionId, News<W>),
-        open: &mut HashMap<ConnectionId, W>,
-        began: Instant,
-    ) {
-        let now = Time::new(began.elapsed());
-        match news {
-            News::Opened(writer) => {
-                open.insert(id, writer);
-                self.opened(Some(&id), now);
-            }
-            News::Text(text) => self.heard(Some(&id), &text, now),
-            News::Ended(ended) => {
-                open.remove(&id);
-                self.ended(id, ended, now);
-            }
         }
     }
 }

@@ -83,7 +83,7 @@ async fn main() -> Result<(), Failure> {
     let show = |line: &str| println!("{line}");
     let mut client = Client::new(requests, args.text("--token"), topics, backoff, show);
     match adapter {
-        Adapter::Tokio => on_tokio::run(&mut client).await,
+        Adapter::Tokio => on_tokio::run(client).await,
         Adapter::Blocking => {
             tokio::task::spawn_blocking(move || on_threads::run(&mut client)).await?;
         }

@@ -12,11 +12,12 @@ pub(crate) fn run(client: &mut Client) -> Result<(), Error> {
     while let Some(action) = client.poll(net.net().now()) {
         match action {
             Action::Dial { connection, address, .. } => {
-                let dial = Dial::new(client.requests[address].clone()).config(Config::trading());
+                let dial = Dial::new(client.application.requests[address].clone())
+                    .config(Config::trading());
                 open.insert(connection, net.net().dial(dial, connection)?);
             }
             Action::Send { connection, say } => {
-                _ = net.net().send(open[&connection], client.message(say));
+                _ = net.net().send(open[&connection], client.application.message(say));
             }
             Action::Leave { connection, .. } => {
                 _ = open.remove(&connection).and_then(|handle| net.net().remove(handle));

@@ -22,7 +22,7 @@ pub(crate) fn run(client: &mut Client) {
     while let Some(action) = client.poll(Time::new(began.elapsed())) {
         match action {
             Action::Dial { connection, address, .. } => {
-                let (request, tell) = (client.requests[address].clone(), tell.clone());
+                let (request, tell) = (client.application.requests[address].clone(), tell.clone());
                 thread::spawn(move || {
                     let ended = follow(connection, &request, &tell);
                     let _ = tell.send((connection, News::Ended(ended)));
@@ -30,7 +30,8 @@ pub(crate) fn run(client: &mut Client) {
             }
             Action::Send { connection, say } => {
                 if let Some(writer) = open.get_mut(&connection) {
-                    let _ = writer.send(client.message(say)); // the reader learns of the error
+                    // The reader learns of the error.
+                    let _ = writer.send(client.application.message(say));
                 }
             }
             Action::Leave { connection, code } => {

@@ -1,54 +1,56 @@
-//! The sockets, under tokio: a task for each connection.
-use super::client::{Client, News};
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
+//! The sockets, under tokio: `Feed` has them all.
+use super::client::{Application, Client};
+use std::sync::{Arc, Mutex};
+use tickwire::{
+    Config, Dial, Message, OwnedMessage,
+    tokio::{MaybeTls, WebSocket},
 };
-use tickwire::{CloseCode, Config, Dial, Error, Time, handshake::client::Request};
-use tickwire_feed::{Action, ConnectionId};
-use tokio::{select, sync::mpsc, time::sleep_until};
-
-type Tell = mpsc::Sender<(ConnectionId, News<mpsc::Sender<String>>)>;
+use tickwire_feed::{
+    Ended, Incoming, Say,
+    tokio::{Event, Exchange, Feed, Heard},
+};
 
 /// Follows the feed until the client stops for good.
-pub(crate) async fn run(client: &mut Client) {
-    let (began, mut open) = (Instant::now(), HashMap::<_, mpsc::Sender<_>>::new());
-    let (tell, mut news): (Tell, _) = mpsc::channel(16);
-    while let Some(action) = client.poll(Time::new(began.elapsed())) {
-        match action {
-            Action::Dial { connection, address, .. } => {
-                let (request, tell) = (client.requests[address].clone(), tell.clone());
-                tokio::spawn(async move {
-                    let ended = follow(connection, &request, &tell).await;
-                    let _ = tell.send((connection, News::Ended(ended))).await;
-                });
-            }
-            Action::Send { connection, say } => _ = open[&connection].try_send(client.message(say)),
-            Action::Leave { connection, .. } => drop(open.remove(&connection)),
-            Action::Wait(until) => select! {
-                Some(news) = news.recv() => client.told(news, &mut open, began),
-                () = sleep_until((began + until.since_epoch()).into()) => {}
-            },
+pub(crate) async fn run(client: Client) {
+    let Client { follower, attempts, application } = client;
+    let mut feed = Feed::new(application, follower, Arc::new(Mutex::new(attempts)));
+    while let Some(event) = feed.next().await {
+        let now = feed.now();
+        let application = feed.exchange();
+        match event {
+            Event::Data { data, .. } => application.deliver(&data, now),
+            Event::Gap { gap, .. } => application.show_gap(gap, now),
+            Event::Restart { .. } => application.show_restart(now),
+            Event::State { state, .. } => application.show_state(state, now),
             _ => {}
         }
     }
 }
 
-/// Runs one connection. It leaves once the client has dropped the channel of messages to send.
-async fn follow(id: ConnectionId, to: &Request, tell: &Tell) -> Result<u16, Error> {
-    let mut ws = Dial::new(to).connect(&Config::trading()).await?;
-    let (says, mut said) = mpsc::channel(64);
-    let _ = tell.send((id, News::Opened(says))).await;
-    loop {
-        select! {
-            text = said.recv() => match text {
-                Some(text) => ws.send(text).await?,
-                None => return ws.leave(CloseCode::GOING_AWAY, Duration::ZERO).await.map(|()| 1001),
-            },
-            message = ws.recv() => match message? {
-                Some(message) => drop(tell.send((id, News::new(message))).await),
-                None => return Ok(ws.closed().map_or(1006, |end| end.code)),
-            },
+impl Exchange for Application {
+    type Data = String;
+    type Snapshot = ();
+
+    fn connect(
+        &mut self,
+        address: usize,
+        _: Option<Ended>,
+    ) -> impl Future<Output = Result<WebSocket<MaybeTls>, Ended>> + Send + 'static {
+        let request = self.requests[address].clone();
+        async move { Ok(Dial::new(&request).connect(&Config::trading()).await?) }
+    }
+
+    fn write(&mut self, say: Say) -> OwnedMessage {
+        self.message(say).into()
+    }
+
+    fn read(&mut self, message: Message<'_>, heard: &mut Heard<'_, String, ()>) {
+        let text = message.as_text().unwrap_or_default();
+        match Application::read(self, text) {
+            Incoming::Data { subscription, numbers } => {
+                heard.data(subscription, numbers, text.into());
+            }
+            incoming => heard.is(incoming),
         }
     }
 }

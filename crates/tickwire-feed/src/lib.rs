@@ -2,6 +2,8 @@
 //! to dial, what to send, and when to leave. It is made of parts. Each part works alone too, does
 //! no I/O, and takes the time from its caller.
 //!
+//! With the feature `tokio`, `tokio::Feed` is a `Follower` with its sockets.
+//!
 //! - [`Arbiter`] merges several lines that carry one feed. It delivers the first arrival of each
 //!   message, in order, and reports gaps.
 //! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
@@ -10,8 +12,8 @@
 //! - [`Attempts`] limits the attempts to connect from your IP address, and allows no attempt while
 //!   the server wants this address to stay away.
 //!
-//! Nothing here names a connection type, so this crate works with any connection. README.md shows
-//! how.
+//! Without the feature `tokio`, nothing here names a connection type, so this crate works with any
+//! connection.
 //!
 //! This is a separate crate, because most connections carry no feed. [`tickwire`] does not depend
 //! on it. [`badday`] tests a client against an exchange on a bad day.
@@ -32,6 +34,8 @@ mod event;
 mod follower;
 mod pace;
 mod rotation;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod told;
 
 pub use arbiter::Arbiter;
@@ -44,6 +48,6 @@ pub use rotation::Rotation;
 pub use told::{Action, Asked, ConnectionId, Incoming, Recovery, Say, State, Subscription, Topic};
 
 /// Compiles the code of README.md.
-#[cfg(all(doctest, feature = "std"))]
+#[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -64,7 +64,7 @@ fn start(urls: &[String], adapter: Adapter) -> (Shown, tokio::task::JoinHandle<(
     let show = move |line: &str| lines.0.lock().unwrap().push(line.to_owned());
     let mut client = Client::new(requests, "secret".into(), topics, backoff, show);
     let running = match adapter {
-        Adapter::Tokio => tokio::spawn(async move { on_tokio::run(&mut client).await }),
+        Adapter::Tokio => tokio::spawn(on_tokio::run(client)),
         Adapter::Blocking => spawn_blocking(move || on_threads::run(&mut client)),
         Adapter::Loop => spawn_blocking(move || on_loop::run(&mut client).unwrap()),
     };

@@ -1,0 +1,506 @@
+//! A [`Follower`] with its sockets, on tokio: [`Feed`].
+//!
+//! Dials, sockets, snapshots and leaves are in the `Feed`, and not in the future of
+//! [`next`](Feed::next), which only polls them. So that future holds nothing, and may be dropped.
+//!
+//! An event owns its data. It cannot lend them: one message may bring several data, one that had to
+//! wait outlives its message, and a borrow of one socket's buffer would have to come out of a loop
+//! over all of them.
+use crate::{
+    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Numbers, Say, State, Verdict,
+};
+use ::tokio::time::{Sleep, sleep_until};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use core::{
+    fmt,
+    future::{Future, pending, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+use std::{
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+use tickwire::{
+    Message, OwnedMessage, Time,
+    tokio::{MaybeTls, WebSocket},
+};
+
+/// How many messages are read before the follower may act. A socket that always has more must not
+/// keep it from a dial.
+const AT_ONCE: usize = 256;
+
+type Socket = WebSocket<MaybeTls>;
+type Task<Out> = Pin<Box<dyn Future<Output = Out> + Send>>;
+
+/// What a [`Feed`] has to know of an exchange: how to connect, what to send, and how to read.
+///
+/// README.md has an order book in this way.
+pub trait Exchange {
+    /// A datum, as [`read`](Self::read) parses it. A `Bytes` or a `String` will do.
+    type Data;
+    /// A snapshot; `()` if there is none.
+    type Snapshot;
+
+    /// Opens a connection to this address, an index below
+    /// [`Settings::addresses`](crate::Settings::addresses). The future is polled by
+    /// [`Feed::next`], and nothing waits for it: other connections go on while it fetches a token.
+    /// `after` is the end of the line's last attempt or connection.
+    ///
+    /// The follower ends no attempt by itself, so set a
+    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), as
+    /// [`Config::trading`](tickwire::Config::trading) does, and a time-out for a token.
+    fn connect(
+        &mut self,
+        address: usize,
+        after: Option<Ended>,
+    ) -> impl Future<Output = Result<WebSocket<MaybeTls>, Ended>> + Send + 'static;
+
+    /// Writes the message that says this.
+    fn write(&mut self, say: Say) -> OwnedMessage;
+
+    /// Reads a message: tells `heard` what it means, as often as it means something. A message
+    /// that means nothing is a sign of life.
+    fn read(&mut self, message: Message<'_>, heard: &mut Heard<'_, Self::Data, Self::Snapshot>);
+
+    /// Fetches a snapshot of a subscription, and the first number that it does not contain. The
+    /// future is polled by [`Feed::next`], and nothing waits for it. If it fails, it gives the
+    /// Retry-After of a 429 or 418, or `None`. If it takes longer than
+    /// [`Settings::snapshot_within`](crate::Settings::snapshot_within), another one is asked for,
+    /// and the older one still counts if it fits.
+    ///
+    /// Where the exchange sends its snapshots over the connection, push to `ask` what asks for one,
+    /// return [`pending`], and call [`Heard::snapshot`] when it comes. By default, `ask` stays
+    /// empty, and the future is pending.
+    fn snapshot(
+        &mut self,
+        subscription: usize,
+        ask: &mut Vec<OwnedMessage>,
+    ) -> impl Future<Output = Result<(u64, Self::Snapshot), Option<Duration>>> + Send + 'static
+    {
+        let _ = (subscription, ask);
+        async { pending().await }
+    }
+}
+
+/// What happens on a [`Feed`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<Data, Snapshot> {
+    /// The next datum of a subscription, in order.
+    Data {
+        /// The subscription's index.
+        subscription: usize,
+        /// The datum.
+        data: Data,
+    },
+    /// A snapshot of a subscription has come. The data behind it follow.
+    Snapshot {
+        /// The subscription's index.
+        subscription: usize,
+        /// The snapshot.
+        snapshot: Snapshot,
+    },
+    /// These numbers are lost: see [`Action::Gap`].
+    Gap {
+        /// The subscription's index.
+        subscription: usize,
+        /// The lost numbers.
+        gap: Gap,
+    },
+    /// The numbers of a subscription begin, or begin anew: see [`Action::Restart`].
+    Restart {
+        /// The subscription's index.
+        subscription: usize,
+    },
+    /// A line has another state.
+    State {
+        /// The line's index.
+        line: usize,
+        /// What it does now.
+        state: State,
+    },
+}
+
+/// Takes what a message means: see [`Exchange::read`].
+pub struct Heard<'a, Data, Snapshot> {
+    from: ConnectionId,
+    now: Time,
+    follower: &'a mut Follower<Data>,
+    events: &'a mut VecDeque<Event<Data, Snapshot>>,
+    pushed: &'a mut VecDeque<(usize, u64, Snapshot)>,
+    replies: &'a mut Vec<OwnedMessage>,
+    /// Whether the message meant something.
+    told: bool,
+}
+
+impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
+    /// The message has a datum of a subscription, with these numbers: see [`Incoming::Data`]. If it
+    /// is the next one, [`Feed::next`] returns it. `None` if the connection is of no use any more.
+    pub fn data(
+        &mut self,
+        subscription: usize,
+        numbers: Option<Numbers>,
+        data: Data,
+    ) -> Option<Verdict> {
+        self.told = true;
+        let mut data = Some(data);
+        let incoming = Incoming::Data { subscription, numbers };
+        // `own` is called only for a datum that has to wait, and then at most once.
+        let own = || data.take().unwrap_or_else(|| unreachable!("a message is kept once"));
+        let verdict = self.follower.heard(self.from, incoming, self.now, own);
+        if verdict == Some(Verdict::Next)
+            && let Some(data) = data
+        {
+            self.events.push_back(Event::Data { subscription, data });
+        }
+        verdict
+    }
+
+    /// The message is a snapshot that the exchange sends over the connection. `next` is the first
+    /// number that it does not contain. It counts as the answer to the subscription.
+    pub fn snapshot(&mut self, subscription: usize, next: u64, snapshot: Snapshot) {
+        self.is(Incoming::Answer(crate::Asked::Subscription(subscription)));
+        self.pushed.push_back((subscription, next, snapshot));
+    }
+
+    /// The message means this. For data, call [`data`](Self::data): here they would be nothing but
+    /// a sign of life.
+    pub fn is(&mut self, incoming: Incoming) {
+        if !matches!(incoming, Incoming::Data { .. }) {
+            self.told = true;
+            self.follower.heard(self.from, incoming, self.now, || unreachable!("no data"));
+        }
+    }
+
+    /// Sends a message over the connection from which this one came. It is beside the
+    /// [pace](crate::Settings::pace).
+    pub fn reply(&mut self, message: impl Into<OwnedMessage>) {
+        self.replies.push(message.into());
+    }
+
+    /// The connection from which the message came.
+    pub fn from(&self) -> ConnectionId {
+        self.from
+    }
+}
+
+/// A snapshot that is being fetched.
+struct Fetch<Snapshot> {
+    subscription: usize,
+    id: u64,
+    task: Task<Result<(u64, Snapshot), Option<Duration>>>,
+}
+
+struct Open {
+    id: ConnectionId,
+    socket: Socket,
+    unflushed: bool,
+}
+
+/// Follows a feed over its own sockets, under tokio.
+///
+/// It is `Send` if your [`Exchange`], its data and its snapshots are. Several feeds on one IP
+/// address share their [`Attempts`]. To drop a feed cuts its connections.
+pub struct Feed<E: Exchange> {
+    exchange: E,
+    follower: Follower<E::Data>,
+    attempts: Arc<Mutex<Attempts>>,
+    dials: Vec<(ConnectionId, Task<Result<Socket, Ended>>)>,
+    open: Vec<Open>,
+    snapshots: Vec<Fetch<E::Snapshot>>,
+    leaves: Vec<Task<()>>,
+    events: VecDeque<Event<E::Data, E::Snapshot>>,
+    /// Snapshots that came over a connection, and what came before them is not delivered yet.
+    pushed: VecDeque<(usize, u64, E::Snapshot)>,
+    replies: Vec<OwnedMessage>,
+    /// The lines' states as they were told last.
+    states: Vec<Option<State>>,
+    /// How many messages were read since the follower could act.
+    read: usize,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<E: Exchange> Feed<E> {
+    /// A feed of this exchange. The follower has its lines and subscriptions, or gets them by
+    /// [`follower_mut`](Self::follower_mut).
+    pub fn new(exchange: E, follower: Follower<E::Data>, attempts: Arc<Mutex<Attempts>>) -> Self {
+        Self {
+            exchange,
+            follower,
+            attempts,
+            dials: Vec::new(),
+            open: Vec::new(),
+            snapshots: Vec::new(),
+            leaves: Vec::new(),
+            events: VecDeque::new(),
+            pushed: VecDeque::new(),
+            replies: Vec::new(),
+            states: Vec::new(),
+            read: 0,
+            timer: None,
+        }
+    }
+
+    /// Waits for the next event. All that the feed does, it does in this call: it dials, reads,
+    /// sends and leaves. `None` once every line has [stopped](State::Stopped) and no connection is
+    /// open, until [`Follower::go_on`].
+    ///
+    /// # Cancel safety
+    ///
+    /// To drop the future loses nothing: no event, no message and no attempt.
+    pub async fn next(&mut self) -> Option<Event<E::Data, E::Snapshot>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The time now, as the follower counts it. All feeds of the program have the same.
+    pub fn now(&self) -> Time {
+        now()
+    }
+
+    /// Your exchange.
+    pub fn exchange(&mut self) -> &mut E {
+        &mut self.exchange
+    }
+
+    /// The follower, to look at it.
+    pub fn follower(&self) -> &Follower<E::Data> {
+        &self.follower
+    }
+
+    /// The follower, to change what it follows, or to tell it to [go on](Follower::go_on). Leave
+    /// its connections and `poll` to the feed.
+    pub fn follower_mut(&mut self) -> &mut Follower<E::Data> {
+        &mut self.follower
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<E::Data, E::Snapshot>>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            // What has arrived is read before the follower may take something for lost.
+            let may_read = self.read < AT_ONCE;
+            if may_read && (self.poll_tasks(cx) | self.poll_sockets(cx)) {
+                continue;
+            }
+            self.read = 0;
+            let action = self.follower.poll(now(), &mut lock(&self.attempts));
+            let Action::Wait(until) = action else {
+                self.act(action);
+                continue;
+            };
+            if let Some((subscription, next, snapshot)) = self.pushed.pop_front() {
+                self.follower.resync(subscription, next, now());
+                self.events.push_back(Event::Snapshot { subscription, snapshot });
+                continue;
+            }
+            if self.tell_states() || !may_read {
+                continue;
+            }
+            let mut states = self.follower.states();
+            let is_over = states.all(|state| matches!(state, State::Stopped { .. }));
+            if is_over && self.dials.is_empty() && self.open.is_empty() && self.leaves.is_empty() {
+                return Poll::Ready(None);
+            }
+            let until = (*START + until.since_epoch()).into();
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            timer.as_mut().reset(until);
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Whether something has happened.
+    fn poll_tasks(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        let mut at = 0;
+        while let Some((id, dial)) = self.dials.get_mut(at) {
+            let (id, Poll::Ready(opened)) = (*id, dial.as_mut().poll(cx)) else {
+                at += 1;
+                continue;
+            };
+            moved = true;
+            drop(self.dials.remove(at));
+            let attempts = &mut lock(&self.attempts);
+            match opened {
+                Ok(socket) => {
+                    self.open.push(Open { id, socket, unflushed: false });
+                    self.follower.opened(id, now(), attempts);
+                }
+                Err(ended) => self.follower.ended(id, ended, now(), attempts),
+            }
+        }
+        let mut at = 0;
+        while let Some(asked) = self.snapshots.get_mut(at) {
+            let Poll::Ready(came) = asked.task.as_mut().poll(cx) else {
+                at += 1;
+                continue;
+            };
+            moved = true;
+            let Fetch { subscription, id, .. } = self.snapshots.remove(at);
+            match came {
+                Ok((next, snapshot)) => {
+                    if self.follower.snapshot(subscription, id, next, now()) {
+                        self.events.push_back(Event::Snapshot { subscription, snapshot });
+                    }
+                }
+                Err(retry_after) => {
+                    let attempts = &mut lock(&self.attempts);
+                    self.follower.no_snapshot(subscription, id, retry_after, now(), attempts);
+                }
+            }
+        }
+        self.leaves.retain_mut(|leave| leave.as_mut().poll(cx).is_pending());
+        moved
+    }
+
+    /// Reads at most one message of each. Whether something has happened.
+    fn poll_sockets(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        let mut at = 0;
+        while let Some(open) = self.open.get_mut(at) {
+            at += 1;
+            if open.unflushed {
+                // If it fails, receiving tells why.
+                open.unflushed = poll_once(open.socket.flush(), cx).is_pending();
+            }
+            let ended = match poll_once(open.socket.recv(), cx) {
+                Poll::Pending => continue,
+                Poll::Ready(Ok(Some(message))) => {
+                    let mut heard = Heard {
+                        from: open.id,
+                        now: now(),
+                        follower: &mut self.follower,
+                        events: &mut self.events,
+                        pushed: &mut self.pushed,
+                        replies: &mut self.replies,
+                        told: false,
+                    };
+                    self.exchange.read(message, &mut heard);
+                    if !heard.told {
+                        heard.is(Incoming::Other);
+                    }
+                    for reply in self.replies.drain(..) {
+                        let _ = open.socket.feed(reply);
+                        open.unflushed = true;
+                    }
+                    self.read += 1;
+                    None
+                }
+                Poll::Ready(Ok(None)) => {
+                    let code = open.socket.closed().map_or(1006, |end| end.code);
+                    Some(Ended::Closed(code))
+                }
+                Poll::Ready(Err(error)) => Some(Ended::from(&error)),
+            };
+            moved = true;
+            if let Some(ended) = ended {
+                at -= 1;
+                let id = self.open.remove(at).id;
+                self.follower.ended(id, ended, now(), &mut lock(&self.attempts));
+            }
+        }
+        moved
+    }
+
+    fn act(&mut self, action: Action<E::Data>) {
+        match action {
+            Action::Dial { connection, address, after, .. } => {
+                let dial = self.exchange.connect(address, after);
+                self.dials.push((connection, Box::pin(dial)));
+            }
+            Action::Send { connection, say } => {
+                if let Some(open) = self.open.iter_mut().find(|open| open.id == connection) {
+                    let _ = open.socket.feed(self.exchange.write(say)); // receiving tells why
+                    open.unflushed = true;
+                }
+            }
+            Action::Leave { connection, code } => {
+                if let Some(at) = self.open.iter().position(|open| open.id == connection) {
+                    let mut socket = self.open.remove(at).socket;
+                    self.leaves.push(Box::pin(async move {
+                        let _ = socket.leave(code, Duration::ZERO).await;
+                    }));
+                }
+            }
+            Action::Message { subscription, message } => {
+                self.events.push_back(Event::Data { subscription, data: message });
+            }
+            Action::Gap { subscription, gap } => {
+                self.events.push_back(Event::Gap { subscription, gap });
+            }
+            Action::Restart { subscription } => {
+                self.events.push_back(Event::Restart { subscription });
+            }
+            Action::Snapshot { subscription, id } => self.ask(subscription, id),
+            Action::Wait(_) => {}
+        }
+    }
+
+    fn ask(&mut self, subscription: usize, id: u64) {
+        // The last one may still come; one before it would come too late.
+        let mut others = self.snapshots.iter().filter(|asked| asked.subscription == subscription);
+        if let (Some(oldest), Some(_)) = (others.next().map(|asked| asked.id), others.next()) {
+            self.snapshots.retain(|asked| asked.subscription != subscription || asked.id != oldest);
+        }
+        let task = Box::pin(self.exchange.snapshot(subscription, &mut self.replies));
+        self.snapshots.push(Fetch { subscription, id, task });
+        // The youngest connection is the one that stays.
+        if !self.replies.is_empty()
+            && let Some(open) = self.open.last_mut()
+        {
+            self.follower.asked_over(subscription, id, open.id, now());
+            open.unflushed = true;
+            for message in self.replies.drain(..) {
+                let _ = open.socket.feed(message); // receiving tells why
+            }
+        }
+        self.replies.clear();
+    }
+
+    /// Whether a line has another state.
+    fn tell_states(&mut self) -> bool {
+        for (line, state) in self.follower.states().enumerate() {
+            if self.states.len() == line {
+                self.states.push(None);
+            }
+            if self.states[line].replace(state) != Some(state) {
+                self.events.push_back(Event::State { line, state });
+            }
+        }
+        !self.events.is_empty()
+    }
+}
+
+/// Shows the states of the lines.
+impl<E: Exchange> fmt::Debug for Feed<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("follower", &self.follower).finish_non_exhaustive()
+    }
+}
+
+/// Shows the connection.
+impl<Data, Snapshot> fmt::Debug for Heard<'_, Data, Snapshot> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heard").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+/// The moment that [`Feed::now`] counts from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn now() -> Time {
+    Time::new(START.elapsed())
+}
+
+fn lock(attempts: &Mutex<Attempts>) -> MutexGuard<'_, Attempts> {
+    attempts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Of a future that may be dropped at any time.
+fn poll_once<F: Future>(future: F, cx: &mut Context<'_>) -> Poll<F::Output> {
+    pin!(future).poll(cx)
+}

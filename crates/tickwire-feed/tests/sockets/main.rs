@@ -1,0 +1,422 @@
+//! `Feed` over loopback sockets, against a server that a test scripts.
+//!
+//! A message of the server is a list: `data SUBSCRIPTION NUMBER`, `snapshot SUBSCRIPTION NUMBER` or
+//! `challenge TEXT`, which wants `answer TEXT`, separated by semicolons.
+#![allow(clippy::unwrap_used, clippy::panic)]
+mod server;
+
+use server::Server;
+use std::{
+    collections::VecDeque,
+    future::{Future, pending, poll_fn},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
+use testkit::tasks::bounded;
+use tickwire::{
+    Config, Dial, Message, OwnedMessage,
+    handshake::client::Request,
+    tokio::{MaybeTls, WebSocket},
+};
+use tickwire_feed::{
+    Attempts, Cause, Ended, Follower, Incoming, Recovery, Say, Settings, State, Subscription,
+    Verdict,
+    tokio::{Event, Exchange, Feed, Heard},
+};
+use tickwire_parts::Backoff;
+use tokio::{sync::oneshot, time::sleep};
+
+type Snapshot = Pin<Box<dyn Future<Output = Result<(u64, u64), Option<Duration>>> + Send>>;
+
+#[derive(Default)]
+struct Desk {
+    urls: Vec<String>,
+    /// What each attempt has to wait for, in turn.
+    tokens: VecDeque<oneshot::Receiver<()>>,
+    snapshots: VecDeque<Snapshot>,
+    /// How many snapshots were asked for.
+    asked: usize,
+    /// What asks for a snapshot over the connection, if that is how.
+    asks: Option<&'static str>,
+    verdicts: Vec<Option<Verdict>>,
+    probe_after: Option<Duration>,
+}
+
+impl Exchange for Desk {
+    type Data = u64;
+    type Snapshot = u64;
+
+    fn connect(
+        &mut self,
+        address: usize,
+        _: Option<Ended>,
+    ) -> impl Future<Output = Result<WebSocket<MaybeTls>, Ended>> + Send + 'static {
+        let request = Request::new(&self.urls[address]).unwrap();
+        let token = self.tokens.pop_front();
+        async move {
+            if let Some(token) = token {
+                token.await.map_err(|_| Ended::Failed(Cause::Network))?;
+            }
+            Ok(Dial::new(&request).connect(&Config::trading()).await?)
+        }
+    }
+
+    fn write(&mut self, say: Say) -> OwnedMessage {
+        match say {
+            Say::Subscribe { subscriptions, .. } => format!("subscribe {}", subscriptions.start),
+            Say::Probe => "ping".to_owned(),
+            Say::Login => unreachable!(),
+        }
+        .into()
+    }
+
+    fn read(&mut self, message: Message<'_>, heard: &mut Heard<'_, u64, u64>) {
+        for part in message.as_text().unwrap().split(';') {
+            let words: Vec<_> = part.split(' ').collect();
+            let number = |at: usize| words[at].parse::<u64>().unwrap();
+            match words[0] {
+                "data" => {
+                    let numbers = Some(number(2).into());
+                    let verdict = heard.data(number(1) as usize, numbers, number(2));
+                    self.verdicts.push(verdict);
+                }
+                "snapshot" => heard.snapshot(number(1) as usize, number(2) + 1, number(2)),
+                "challenge" => heard.reply(format!("answer {}", words[1])),
+                _ => heard.is(Incoming::Other),
+            }
+        }
+    }
+
+    fn snapshot(
+        &mut self,
+        _: usize,
+        ask: &mut Vec<OwnedMessage>,
+    ) -> impl Future<Output = Result<(u64, u64), Option<Duration>>> + Send + 'static {
+        self.asked += 1;
+        ask.extend(self.asks.map(OwnedMessage::from));
+        self.snapshots.pop_front().unwrap_or_else(|| Box::pin(pending()))
+    }
+}
+
+/// A feed with one line for each server, and this many subscriptions.
+fn feed(desk: Desk, lines: u64, subscriptions: usize, recovery: Recovery) -> Feed<Desk> {
+    let mut follower = Follower::new(Settings {
+        addresses: desk.urls.len(),
+        probe_after: desk.probe_after,
+        answer_within: Duration::from_millis(500),
+        ..Settings::new(|_| 0)
+    });
+    for seed in 1..=lines {
+        follower.add_line(Backoff::seeded(seed).trading(), Duration::MAX, Duration::ZERO);
+    }
+    for _ in 0..subscriptions {
+        follower.subscribe(Subscription { recovery, ..Subscription::default() }).unwrap();
+    }
+    let attempts = Attempts::new(250, Duration::from_secs(300));
+    Feed::new(desk, follower, Arc::new(Mutex::new(attempts)))
+}
+
+/// The next event that is no state.
+async fn next(feed: &mut Feed<Desk>) -> Event<u64, u64> {
+    loop {
+        match feed.next().await.unwrap() {
+            Event::State { .. } => {}
+            event => return event,
+        }
+    }
+}
+
+fn data(subscription: usize, data: u64) -> Event<u64, u64> {
+    Event::Data { subscription, data }
+}
+
+#[tokio::test]
+async fn next_may_be_dropped_at_each_poll() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Resume);
+        let serving = tokio::spawn(async move {
+            let mut peer = server.accept().await;
+            assert_eq!(peer.recv().await.unwrap(), "subscribe 0");
+            for number in 1..=500 {
+                peer.send(&format!("data 0 {number}")).await;
+                if number % 50 == 0 {
+                    sleep(Duration::from_millis(2)).await;
+                }
+            }
+            peer
+        });
+        let mut numbers = Vec::new();
+        while numbers.len() < 500 {
+            // A new future for each poll.
+            let polled = poll_fn(|cx| Poll::Ready(pin!(feed.next()).poll(cx))).await;
+            match polled {
+                Poll::Ready(Some(Event::Data { data, .. })) => numbers.push(data),
+                Poll::Ready(Some(Event::State { .. } | Event::Restart { .. })) => {}
+                Poll::Ready(other) => panic!("{other:?}"),
+                Poll::Pending => sleep(Duration::from_millis(1)).await,
+            }
+        }
+        assert_eq!(numbers, Vec::from_iter(1..=500));
+        drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_that_fetches_a_token_holds_up_no_other() {
+    bounded(async {
+        let (mut one, mut two) = (Server::bind().await, Server::bind().await);
+        let (give, first) = oneshot::channel();
+        give.send(()).unwrap();
+        let (give, second) = oneshot::channel();
+        let desk = Desk {
+            urls: vec![one.url(), two.url()],
+            tokens: [first, second].into(),
+            ..Desk::default()
+        };
+        let mut feed = feed(desk, 2, 1, Recovery::Resume);
+        let serving = tokio::spawn(async move {
+            let mut peer = one.accept().await;
+            for number in 1..=3 {
+                peer.send(&format!("data 0 {number}")).await;
+            }
+            peer
+        });
+        // `Recovery::Resume` begins with the first number.
+        for number in 1..=3 {
+            assert_eq!(next(&mut feed).await, data(0, number));
+        }
+        assert!(!give.is_closed(), "the second line still waits for its token");
+        give.send(()).unwrap();
+        let other = tokio::spawn(async move {
+            let mut peer = two.accept().await;
+            peer.send("data 0 3;data 0 4").await;
+            peer
+        });
+        assert_eq!(next(&mut feed).await, data(0, 4));
+        drop((serving.await.unwrap(), other.await.unwrap()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_peer_is_replaced_and_left() {
+    bounded(async {
+        let (mut one, mut two) = (Server::bind().await, Server::bind().await);
+        let probe_after = Some(Duration::from_millis(200));
+        let desk = Desk { urls: vec![one.url(), two.url()], probe_after, ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Resume);
+        let serving = tokio::spawn(async move {
+            let mut dead = one.accept().await;
+            dead.send("data 0 1").await;
+            // It neither reads nor writes from here on.
+            let mut peer = two.accept().await;
+            peer.send("data 0 2").await;
+            (dead, peer)
+        });
+        assert_eq!(next(&mut feed).await, data(0, 1));
+        let mut silent = false;
+        loop {
+            match feed.next().await.unwrap() {
+                Event::State { state, .. } => silent |= matches!(state, State::Silent { .. }),
+                event => {
+                    assert_eq!(event, data(0, 2));
+                    break;
+                }
+            }
+        }
+        assert!(silent);
+        let (mut dead, _peer) = serving.await.unwrap();
+        // Leaving goes on in later calls, and reaches the old peer.
+        let read = async { while dead.recv().await.is_some() {} };
+        tokio::select! {
+            () = read => {}
+            event = next(&mut feed) => panic!("{event:?}"),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_may_have_several_data_and_gets_a_reply() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+        let mut feed = feed(desk, 1, 2, Recovery::Resume);
+        let serving = tokio::spawn(async move {
+            let mut peer = server.accept().await;
+            peer.send("data 0 1;data 1 7;data 0 1;challenge x").await;
+            while peer.recv().await.unwrap() != "answer x" {}
+            peer.send("data 0 2").await;
+            peer
+        });
+        for expected in [data(0, 1), data(1, 7), data(0, 2)] {
+            assert_eq!(next(&mut feed).await, expected);
+        }
+        let verdicts = [Verdict::Next, Verdict::Next, Verdict::Duplicate, Verdict::Next];
+        assert_eq!(feed.exchange().verdicts, verdicts.map(Some));
+        drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_fails_is_asked_for_again_and_data_wait_for_it() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let (give, wait) = oneshot::channel();
+        let snapshots: [Snapshot; 2] =
+            [Box::pin(async { Err(None) }), Box::pin(async { wait.await.map_err(|_| None) })];
+        let desk =
+            Desk { urls: vec![server.url()], snapshots: snapshots.into(), ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Snapshot);
+        let serving = tokio::spawn(async move {
+            let mut peer = server.accept().await;
+            peer.send("data 0 1;data 0 2;data 0 3").await;
+            peer
+        });
+        assert_eq!(next(&mut feed).await, Event::Restart { subscription: 0 });
+        // The second one is under way, and holds up nothing.
+        while feed.exchange().asked < 2 {
+            let step = async {
+                loop {
+                    match feed.next().await.unwrap() {
+                        Event::State { .. } => {}
+                        event => panic!("{event:?}"),
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(Duration::from_millis(20), step).await;
+        }
+        give.send((2, 1)).unwrap();
+        let snapshot = Event::Snapshot { subscription: 0, snapshot: 1 };
+        for expected in [snapshot, data(0, 2), data(0, 3)] {
+            assert_eq!(next(&mut feed).await, expected);
+        }
+        drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_snapshot_may_come_over_the_connection() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Snapshot);
+        let serving = tokio::spawn(async move {
+            let mut peer = server.accept().await;
+            peer.send("snapshot 0 5;data 0 5;data 0 6").await;
+            peer.send("data 0 7").await;
+            peer
+        });
+        let mut events = Vec::new();
+        while events.last() != Some(&data(0, 7)) {
+            match next(&mut feed).await {
+                Event::Restart { .. } => {}
+                event => events.push(event),
+            }
+        }
+        let snapshot = Event::Snapshot { subscription: 0, snapshot: 5 };
+        assert_eq!(events, [snapshot, data(0, 6), data(0, 7)]);
+        drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_snapshot_may_be_asked_for_over_the_connection() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], asks: Some("again"), ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Snapshot);
+        let serving = tokio::spawn(async move {
+            let mut peer = server.accept().await;
+            peer.send("data 0 1;data 0 2").await;
+            while peer.recv().await.unwrap() != "again" {}
+            peer.send("snapshot 0 1").await;
+            peer
+        });
+        let snapshot = Event::Snapshot { subscription: 0, snapshot: 1 };
+        for expected in [Event::Restart { subscription: 0 }, snapshot, data(0, 2)] {
+            assert_eq!(next(&mut feed).await, expected);
+        }
+        drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn there_is_no_event_once_every_line_has_stopped() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Resume);
+        let serving = tokio::spawn(async move {
+            server.refuse(401).await;
+            server
+        });
+        let mut last = None;
+        while let Some(event) = feed.next().await {
+            last = Some(event);
+        }
+        assert!(
+            matches!(last, Some(Event::State { state: State::Stopped { .. }, .. })),
+            "{last:?}"
+        );
+        let mut server = serving.await.unwrap();
+        let now = feed.now();
+        feed.follower_mut().go_on(now);
+        let serving = tokio::spawn(async move {
+            let mut peer = server.accept().await;
+            peer.send("data 0 1").await;
+            peer
+        });
+        assert_eq!(next(&mut feed).await, data(0, 1));
+        drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn feeds_share_their_attempts() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let attempts = Arc::new(Mutex::new(Attempts::new(1, Duration::from_secs(300))));
+        let mut feeds = [(); 2].map(|()| {
+            let mut follower = Follower::new(Settings::new(|_: &u64| 0));
+            follower.add_line(Backoff::seeded(1), Duration::MAX, Duration::ZERO);
+            let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+            Feed::new(desk, follower, attempts.clone())
+        });
+        let serving = tokio::spawn(async move { server.accept().await });
+        let mut states = Vec::new();
+        for feed in &mut feeds {
+            // The first feed uses up the only attempt.
+            while let Ok(event) =
+                tokio::time::timeout(Duration::from_millis(300), feed.next()).await
+            {
+                states.push(event.unwrap());
+            }
+        }
+        drop(serving.await.unwrap());
+        let last = states.last();
+        assert!(matches!(last, Some(Event::State { state: State::Held { .. }, .. })), "{states:?}");
+    })
+    .await;
+}
+
+/// A feed is `Send` if the exchange is.
+#[test]
+fn a_feed_is_send() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    let desk = Desk { urls: vec![String::new()], ..Desk::default() };
+    let mut feed = is_send(feed(desk, 1, 1, Recovery::Resume));
+    drop(is_send(feed.next()));
+}
