@@ -152,6 +152,18 @@ impl Cause {
         (self.retry() == Retry::BackOff).then_some(asked)
     }
 
+    /// The follower has found it, and the connection may still be open.
+    pub(crate) const fn is_found_here(self) -> bool {
+        matches!(
+            self,
+            Self::LoginUnanswered
+                | Self::SubscriptionUnanswered(_)
+                | Self::ProbeUnanswered
+                | Self::NoData(_)
+                | Self::Doubted
+        )
+    }
+
     /// The only one that is silent.
     pub(crate) const fn subscription(self) -> Option<usize> {
         match self {

@@ -76,8 +76,8 @@ pub struct Settings<T> {
     /// How long the exchange may take to answer a login, a subscription or a probe: 3 s by default.
     /// The time begins when [`Action::Send`] is returned.
     pub answer_within: Duration,
-    /// How long a snapshot may take, from [`Action::Snapshot`] on: 10 s by default. Then it is asked
-    /// for again, when its turn is; if it comes late, it [still counts](Follower::snapshot).
+    /// How long a snapshot may take, from [`Action::Snapshot`] on: 10 s by default. Then it is
+    /// asked for again, when its turn is; if it comes late, it [still counts](Follower::snapshot).
     pub snapshot_within: Duration,
     /// The limits of each subscription's [`Arbiter`]. [`most_bytes`](Limits::most_bytes) is the
     /// bound for all subscriptions of the follower together: above it, messages of the
@@ -242,17 +242,17 @@ impl<T> Settings<T> {
 /// | no way to the address, settings, the system, the proxy, a doubt, [`Cause::Other`], 407, 418 | this machine: the line waits, has the alarm or stops, and no address is marked |
 ///
 /// **How fast.** The delays are the line's, whatever the addresses do. But after a fault each other
-/// address is free, once until a connection settles: it is dialed at once. So a fault of one address
-/// costs no delay. A connection that ends before it has settled is a fault; one that has settled is
-/// a fault only if it was [silent](Cause::is_silence) or ended with 1012 or 1013.
+/// address is free, once until a connection settles: it is dialed at once. So a fault of one
+/// address costs no delay. A connection that ends before it has settled is a fault; one that has
+/// settled is a fault only if it was [silent](Cause::is_silence) or ended with 1012 or 1013.
 ///
 /// **Which address.** Line *n* has the address *n* as its own. After an end that was no fault it
 /// dials the same address again. After a fault it takes, of those that may be dialed, its own if
 /// that is free, then the next one that is free, then the one that was dialed first. It never dials
 /// an address where another line is, if there is one without a line. While another line is well,
 /// which means that its connection is answered and not silent, a line without a connection, or with
-/// a silent one, keeps to its own address, and waits for that. Away from its own address, it tries a
-/// successor there after 10 minutes, and every 10 minutes.
+/// a silent one, keeps to its own address, and waits for that. Away from its own address, it tries
+/// a successor there after 10 minutes, and every 10 minutes.
 ///
 /// ## Silence
 ///
@@ -267,11 +267,24 @@ impl<T> Settings<T> {
 /// The pace may delay these questions. Probes and repeated subscriptions wait until all new
 /// subscriptions are sent.
 ///
-/// A silent connection is not left at once. The line opens a successor, and the first *data* of
-/// the successor (of the silent subscription, if it is only one) ends the old connection. If the
-/// old one speaks first (any message; for a login, a subscription or its data, that), the successor
-/// goes. A successor that is silent itself, by any row of the table, is left, and the next one
-/// waits for its delay.
+/// A silent connection is not left at once. The line opens a successor, and that ends the old
+/// connection by its first *data*, or, if single subscriptions are silent, by data of one of them
+/// once the exchange has accepted on the successor all that the old one still serves. If the old
+/// one speaks first (any message; for a login, a subscription or its data, that), the successor
+/// goes. A successor that is silent itself, by any row of the table, is left.
+///
+/// **How fast.** The dials for silence have a delay of their own, and don't touch that of the
+/// line's `Backoff`. The first comes at once; while the silence lasts, the next ones come 1, 2, 4
+/// .. s after the last, up to 15 min: at most 16 in the first hour and 8 in each later one, for
+/// whatever is silent. The delays start anew when a subscription falls silent that has brought
+/// data, or was not silent before; and when a connection falls silent as a whole, `settled_after`
+/// or more after the last of these dials.
+///
+/// **Whose fault.** While a subscription is silent, the others are watched as before. One that was
+/// silent at each address that may be dialed, at least twice, since it last brought data, is at
+/// fault itself: [`Topic::Mute`] says so.
+///
+/// A message that takes longer than these times is life, if you say so: [`alive`](Self::alive).
 ///
 /// The [heartbeat](tickwire::Config::heartbeat) of the connection finds a dead network earlier, and
 /// ends the connection. With `Subscription::leave_after` you need no
@@ -521,15 +534,18 @@ impl<T> Follower<T> {
         let mut seats = self.runs.iter().filter_map(|run| run.current()?.seat(subscription));
         let mut currents = self.runs.iter().filter_map(Run::current);
         let is_silent = |open: &Open| {
-            open.silent.is_some_and(|silent| {
-                silent.cause.subscription().is_none_or(|only| only == subscription)
-            })
+            let whole = open.silent.is_some_and(|silent| silent.cause.subscription().is_none());
+            whole || open.seat(subscription).is_some_and(|seat| seat.is_silent())
         };
         if seats.clone().next().is_some() && seats.all(|seat| seat.is_refused()) {
             return Some(Topic::Refused);
         }
         if currents.clone().next().is_some() && currents.all(is_silent) {
-            return Some(Topic::Silent);
+            let may_be_dialed = |at: &usize| !self.addresses[*at].is_stopped();
+            return Some(match followed.is_mute((0..self.addresses.len()).filter(may_be_dialed)) {
+                true => Topic::Mute,
+                false => Topic::Silent,
+            });
         }
         Some(match followed.waits() {
             None => Topic::InOrder,
@@ -671,6 +687,17 @@ impl<T> Follower<T> {
         self.finish(at, connection, ended, away, now);
     }
 
+    /// Says that bytes of a message that is not whole yet have come over this connection: they are
+    /// life, so nothing counts as unanswered before [`answer_within`](Settings::answer_within) has
+    /// passed behind them, for at most a minute since the last whole message. Call it if messages
+    /// may take longer than `answer_within`, such as a snapshot of 20 MB.
+    pub fn alive(&mut self, connection: ConnectionId, now: Time) {
+        let mut runs = self.runs.iter_mut();
+        if let Some(open) = runs.find_map(|run| run.find_mut(connection)) {
+            open.note_alive(now);
+        }
+    }
+
     /// Says that a message has come. `own` makes the copy to keep, and is called only if the
     /// arbiter [keeps](Verdict::Kept) the message. Call [`poll`](Self::poll) afterwards.
     ///
@@ -708,6 +735,9 @@ impl<T> Follower<T> {
                         Verdict::Next
                     }
                 };
+                if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
+                    followed.note_served();
+                }
                 self.outdo(at, connection, &incoming, now);
                 self.poll_again(subscription);
                 Some(verdict)
@@ -790,7 +820,10 @@ impl<T> Follower<T> {
     fn outdo(&mut self, at: usize, by: ConnectionId, incoming: &Incoming, now: Time) {
         let run = &mut self.runs[at];
         let Some(current) = run.current() else { return };
-        if current.id == by || !current.is_outdone_by(incoming) {
+        let Some(successor) = run.successor().filter(|successor| successor.id == by) else {
+            return;
+        };
+        if !current.is_outdone_by(successor, incoming) {
             return;
         }
         let outdone = current.id;
@@ -856,7 +889,7 @@ impl<T> Follower<T> {
         let has_settled = lived >= run.backoff.settled_after && !lived.is_zero();
         run.note_life(lived);
         run.note_end(ended);
-        // An exchange ends its day by a Close, and its network cuts: that is no fault of the server.
+        // An exchange ends its day by a Close, and its network cuts: no fault of the server.
         let moves_on = match ended {
             Ended::Closed(1012 | 1013) => true,
             Ended::Failed(Cause::Doubted) => false,
@@ -865,6 +898,10 @@ impl<T> Follower<T> {
         };
         if moves_on {
             run.note_tried(address);
+        }
+        // Not an end of the server's: the dials for silence have a pace of their own.
+        if ended.cause().is_some_and(Cause::is_found_here) {
+            return;
         }
         let backoff = &mut run.backoff;
         let scope = Scope::of(ended);
@@ -954,20 +991,20 @@ impl<T> Follower<T> {
         let needs = run.needs(self.addresses.len()).into_iter().flatten();
         let nexts = needs.filter_map(|(purpose, due)| {
             let (from, address) = match purpose {
-                Purpose::Home => (self.dialed_from(at, home)?, home),
-                Purpose::Need | Purpose::Silence => self.place(at, now)?,
+                Purpose::Home => (self.dialed_from(at, home, purpose)?, home),
+                Purpose::Need | Purpose::Silence => self.place(at, purpose, now)?,
             };
             Some(Next { from: from.max(due), address, purpose })
         });
         nexts.min_by_key(|next| next.from.max(now))
     }
 
-    fn dialed_from(&self, at: usize, address: usize) -> Option<Time> {
-        let paced = self.runs[at].paced(address)?;
+    fn dialed_from(&self, at: usize, address: usize, purpose: Purpose) -> Option<Time> {
+        let paced = self.runs[at].paced(address, purpose)?;
         Some(self.addresses[address].from()?.max(paced))
     }
 
-    fn place(&self, at: usize, now: Time) -> Option<(Time, usize)> {
+    fn place(&self, at: usize, purpose: Purpose, now: Time) -> Option<(Time, usize)> {
         let run = &self.runs[at];
         let count = self.addresses.len();
         let home = run.home(count);
@@ -982,7 +1019,8 @@ impl<T> Follower<T> {
             true => address == home,
             false => !has_unused || !self.is_used(at, address),
         });
-        let dialed = may_be.filter_map(|address| Some((self.dialed_from(at, address)?, address)));
+        let dialed =
+            may_be.filter_map(|address| Some((self.dialed_from(at, address, purpose)?, address)));
         dialed.min_by_key(|&(from, address)| {
             let moves =
                 !is_serving || run.current().is_none_or(|current| current.address != address);
@@ -996,7 +1034,7 @@ impl<T> Follower<T> {
         if let Some(after) = run.stopped() {
             return Some(after);
         }
-        match self.place(at, Time::ZERO) {
+        match self.place(at, Purpose::Need, Time::ZERO) {
             Some(_) => None,
             None => {
                 let own = self.addresses[run.home(self.addresses.len())].fault();

@@ -274,13 +274,18 @@ pub enum State {
     },
 }
 
-/// What a subscription of a [`Follower`] is doing: the result of [`Follower::topic`]. If several fit,
-/// the first in this order counts: `Refused`, `Silent`, `Distrusted`, `Waiting`, `InOrder`.
+/// What a subscription of a [`Follower`] is doing: the result of [`Follower::topic`]. If several
+/// fit, the first in this order counts: `Refused`, `Mute`, `Silent`, `Distrusted`, `Waiting`,
+/// `InOrder`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Topic {
     /// The exchange has [refused](Incoming::Refused) it on each line's connection.
     Refused,
+    /// It is silent, and was so at each address that may be dialed, at least twice, since it last
+    /// brought data: the fault is its own, and no connection's. Look whether the exchange still has
+    /// it.
+    Mute,
     /// Each line's connection is silent, or silent in this subscription.
     Silent,
     /// The program [distrusts](Follower::distrust) the book.

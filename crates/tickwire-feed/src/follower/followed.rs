@@ -1,5 +1,6 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
 use crate::{Arbiter, ConnectionId, Event, Limits, Recovery, Subscription, Verdict, pace::Log};
+use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
 
@@ -50,6 +51,9 @@ pub(super) struct Waiting {
 pub(super) struct Followed<T> {
     pub(super) watch: Subscription,
     pub(super) arbiter: Arbiter<T>,
+    /// Where it was silent since it last brought data, and how often.
+    mute: Vec<usize>,
+    silences: u32,
     patience: Duration,
     taken: Taken,
     snapshot: Snapshot,
@@ -74,6 +78,8 @@ impl<T> Followed<T> {
         Self {
             watch,
             arbiter,
+            mute: Vec::new(),
+            silences: 0,
             patience: limits.patience,
             taken: Taken::None,
             snapshot: Snapshot::NotNeeded,
@@ -85,6 +91,25 @@ impl<T> Followed<T> {
             synced: Time::ZERO,
             in_order: Time::ZERO,
         }
+    }
+
+    /// Returns whether it was not silent before.
+    pub(super) fn note_silence(&mut self, address: usize) -> bool {
+        self.silences = self.silences.saturating_add(1);
+        if !self.mute.contains(&address) {
+            self.mute.push(address);
+        }
+        self.silences == 1
+    }
+
+    pub(super) fn note_served(&mut self) {
+        self.mute.clear();
+        self.silences = 0;
+    }
+
+    /// Then the fault is its own: `addresses` may be dialed.
+    pub(super) fn is_mute(&self, mut addresses: impl Iterator<Item = usize>) -> bool {
+        self.silences > 1 && addresses.all(|address| self.mute.contains(&address))
     }
 
     /// A snapshot that was asked for over this connection does not come any more.

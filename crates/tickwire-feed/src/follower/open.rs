@@ -38,6 +38,9 @@ const fn start_of(question: u64) -> usize {
     question as usize % Follower::<()>::MOST_SUBSCRIPTIONS
 }
 
+/// Bytes of a message that is longer in transit are no life.
+const LONGEST_MESSAGE: Duration = Duration::from_secs(60);
+
 /// For what never becomes due by itself.
 pub(super) const NEVER: Time = Time::new(Duration::MAX);
 
@@ -112,6 +115,8 @@ pub(super) struct Seat {
     data: Option<Time>,
     answered: Option<Time>,
     is_refused: bool,
+    /// Why the connection is silent in this subscription.
+    silent: Option<Silent>,
     /// A message with others was refused, so this one needs a message of its own.
     is_alone: bool,
     /// Once the subscription was sent.
@@ -129,6 +134,7 @@ impl Seat {
             data: None,
             answered: None,
             is_refused: false,
+            silent: None,
             is_alone: false,
             line: None,
             is_numbered: false,
@@ -182,6 +188,10 @@ impl Seat {
         }
     }
 
+    pub(super) const fn is_silent(&self) -> bool {
+        self.silent.is_some()
+    }
+
     pub(super) const fn is_refused(&self) -> bool {
         self.is_refused
     }
@@ -189,6 +199,7 @@ impl Seat {
     fn ask_refused(&mut self) {
         if core::mem::take(&mut self.is_refused) {
             self.ask = Ask::New;
+            self.sent = None; // `leave_after` begins anew
         }
     }
 
@@ -246,6 +257,8 @@ pub(super) struct Open {
     pub(super) id: ConnectionId,
     pub(super) address: usize,
     pub(super) opened: Time,
+    /// When bytes of a message that is not whole yet were last read.
+    alive: Time,
     /// When the login was accepted or, without one, the connection was opened.
     admitted: Option<Time>,
     heard: Time,
@@ -279,6 +292,7 @@ impl Open {
             id,
             address,
             opened: now,
+            alive: now,
             admitted: (!has_login).then_some(now),
             heard: now,
             login,
@@ -433,9 +447,30 @@ impl Open {
         }
         let speaks = self.silent.is_some_and(|silent| self.has_spoken(silent));
         if speaks {
+            // Another subscription may still be silent.
             self.silent = None;
+            for at in 0..self.seats.len() {
+                let Some(seat) = self.seat(at) else { continue };
+                let silent = seat.silent.filter(|silent| !self.has_spoken(*silent));
+                if let Some(seat) = self.seat_mut(at) {
+                    seat.silent = silent;
+                }
+                self.silent = self.silent.or(silent);
+            }
         }
-        speaks
+        speaks && self.silent.is_none()
+    }
+
+    /// Some bytes of a message have come.
+    pub(super) const fn note_alive(&mut self, now: Time) {
+        self.alive = now;
+    }
+
+    pub(super) fn note_silence(&mut self, silent: Silent) {
+        if let Some(seat) = silent.cause.subscription().and_then(|at| self.seat_mut(at)) {
+            seat.silent = Some(silent);
+        }
+        self.silent = Some(silent);
     }
 
     fn has_spoken(&self, Silent { cause, since }: Silent) -> bool {
@@ -450,20 +485,36 @@ impl Open {
         }
     }
 
-    pub(super) const fn is_outdone_by(&self, incoming: &Incoming) -> bool {
+    /// This message of its successor shows that nobody needs this silent connection: the successor
+    /// serves what this one served.
+    pub(super) fn is_outdone_by(&self, successor: &Self, incoming: &Incoming) -> bool {
         let Some(Silent { cause, .. }) = self.silent else { return false };
         let Incoming::Data { subscription, .. } = *incoming else { return false };
-        match cause.subscription() {
-            Some(at) => at == subscription,
-            None => true,
+        if cause.subscription().is_none() {
+            return true;
         }
+        let is_served = |(at, seat): (usize, &Option<Seat>)| {
+            let Some(seat) = seat.as_ref().filter(|seat| seat.silent.is_none()) else {
+                return true;
+            };
+            let new = successor.seat(at);
+            seat.answered.is_none() || new.is_some_and(|new| new.answered.is_some())
+        };
+        self.seat(subscription).is_some_and(|seat| seat.silent.is_some())
+            && self.seats.iter().enumerate().all(is_served)
     }
 
     /// The next time to look, or what did not come.
     pub(super) fn look(&mut self, timeouts: &Timeouts, now: Time) -> Result<Time, Cause> {
-        if self.silent.is_some() {
+        if self.silent.is_some_and(|silent| silent.cause.subscription().is_none()) {
             return Ok(self.paced);
         }
+        let mut timeouts = *timeouts;
+        if self.alive > self.heard {
+            let alive = self.alive.min(self.heard + LONGEST_MESSAGE);
+            timeouts.grace = timeouts.grace.max(alive + timeouts.answer_within);
+        }
+        let timeouts = &timeouts;
         let mut next = self.paced;
         let login = self.login.look(NEVER, timeouts, now);
         next = next.min(login.map_err(|Unanswered| Cause::LoginUnanswered)?);
@@ -471,7 +522,7 @@ impl Open {
         let probe = self.probe.look(silent_at, timeouts, now);
         next = next.min(probe.map_err(|Unanswered| Cause::ProbeUnanswered)?);
         for (at, seat) in self.seats.iter_mut().enumerate() {
-            let Some(seat) = seat else { continue };
+            let Some(seat) = seat.as_mut().filter(|seat| seat.silent.is_none()) else { continue };
             let gives_up_at = seat.gives_up_at().max(timeouts.grace);
             if gives_up_at <= now {
                 return Err(Cause::NoData(at));

@@ -125,7 +125,12 @@ impl<T> Follower<T> {
             }
             if let Some((connection, is_successor, cause)) = silent {
                 match is_successor {
-                    true => self.give_up(at, connection, cause.into(), now),
+                    true => {
+                        if let Some(address) = self.runs[at].successor().map(|new| new.address) {
+                            self.note_mute(at, address, cause);
+                        }
+                        self.give_up(at, connection, cause.into(), now);
+                    }
                     false => self.note_silence(at, cause, now),
                 }
                 return None;
@@ -195,7 +200,7 @@ impl<T> Follower<T> {
         let run = &mut self.runs[at];
         let has_successor = run.successor().is_some();
         let Some(current) = run.current_mut() else { return };
-        current.silent = Some(super::open::Silent { cause, since: now });
+        current.note_silence(super::open::Silent { cause, since: now });
         // What it has brought may be of a count that is over: it vouches for nothing before it
         // brings data again.
         for (at, seat) in current.seats.iter_mut().enumerate() {
@@ -211,8 +216,20 @@ impl<T> Follower<T> {
         }
         let lived = current.lived(now);
         let address = current.address;
+        self.note_mute(at, address, cause);
         if !has_successor {
             self.note_end(at, address, cause.into(), Some(lived), None, now);
+        }
+    }
+
+    fn note_mute(&mut self, at: usize, address: usize, cause: Cause) {
+        let is_first = match cause.subscription().map(|at| &mut self.subscriptions[at]) {
+            Some(Some(followed)) => followed.note_silence(address),
+            Some(None) => false,
+            None => self.runs[at].has_settled_since_silence(),
+        };
+        if is_first {
+            self.runs[at].note_first_silence();
         }
     }
 

@@ -7,6 +7,12 @@ use core::time::Duration;
 use tickwire::{Retry, Time};
 use tickwire_parts::Backoff;
 
+/// How long after the last dial for silence the next one comes.
+fn silence_delay(dials: u32) -> Duration {
+    let seconds = 1_u64.checked_shl(dials.saturating_sub(1)).unwrap_or(u64::MAX);
+    Duration::from_secs(seconds).min(Duration::from_secs(15 * 60))
+}
+
 /// Until a line that is not at its own address looks whether it can go home.
 const HOME_AFTER: Duration = Duration::from_secs(600);
 
@@ -22,6 +28,9 @@ pub(super) struct Run {
     /// these faults: the earliest first.
     tried: Vec<usize>,
     gate: Gate,
+    /// The last dial for a silent connection, and how many there were since all was served.
+    last_for_silence: Option<Time>,
+    for_silence: u32,
     /// The end before the next attempt.
     last: Option<Ended>,
     /// The attempts of this machine's address allow no dial before this time, although one is due.
@@ -79,6 +88,8 @@ impl Run {
             address: home,
             tried: Vec::new(),
             gate: Gate::Open { from: Time::ZERO, after: None },
+            last_for_silence: None,
+            for_silence: 0,
             last: None,
             held: None,
             home_from: Time::ZERO,
@@ -135,6 +146,10 @@ impl Run {
         if !self.tried.is_empty() {
             self.note_tried(address); // the one dial that is free
         }
+        if purpose == Purpose::Silence {
+            self.last_for_silence = Some(now);
+            self.for_silence = self.for_silence.saturating_add(1);
+        }
         self.held = None;
         self.dialing = Some(Dialing { connection, address, since: now, purpose, is_wanted: true });
     }
@@ -148,7 +163,9 @@ impl Run {
             return [Some((Purpose::Need, Time::ZERO)), None];
         };
         if let Some(silent) = current.silent {
-            return [Some((Purpose::Silence, silent.since)), None];
+            let again = self.last_for_silence.map(|last| last + silence_delay(self.for_silence));
+            let due = again.unwrap_or(silent.since).max(silent.since);
+            return [Some((Purpose::Silence, due)), None];
         }
         let is_away = current.address != self.home(addresses);
         let home = self.home_from.max(current.opened + HOME_AFTER);
@@ -160,8 +177,10 @@ impl Run {
 
     /// When the line's own pace lets it dial this address: after a fault each other one is free,
     /// once. `None` if the line has stopped.
-    pub(super) fn paced(&self, address: usize) -> Option<Time> {
-        let is_free = !self.tried.is_empty() && !self.tried.contains(&address);
+    pub(super) fn paced(&self, address: usize, purpose: Purpose) -> Option<Time> {
+        // For silence there is another pace: `needs`.
+        let is_free =
+            purpose == Purpose::Silence || !self.tried.is_empty() && !self.tried.contains(&address);
         match self.gate {
             Gate::Stopped { .. } => None,
             Gate::Open { .. } if is_free => Some(Time::ZERO),
@@ -178,6 +197,19 @@ impl Run {
             None if !self.tried.is_empty() && address == self.home(addresses) => 0,
             None => behind,
         }
+    }
+
+    /// The connection has, which is not the one that was opened for the silence before.
+    pub(super) fn has_settled_since_silence(&self) -> bool {
+        let settled = self.backoff.settled_after;
+        let silent = self.current().and_then(|current| current.silent);
+        let since = self.last_for_silence;
+        silent.is_some_and(|silent| since.is_none_or(|last| last + settled <= silent.since))
+    }
+
+    /// A subscription, or a connection, has fallen silent that was not before.
+    pub(super) const fn note_first_silence(&mut self) {
+        self.for_silence = 0;
     }
 
     pub(super) fn note_tried(&mut self, address: usize) {

@@ -11,6 +11,7 @@ use tickwire_parts::Backoff;
 mod addresses;
 mod silence;
 mod snapshots;
+mod watchdog;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -669,7 +669,7 @@ fn a_connection_that_speaks_again_stays_and_its_successor_goes() {
     let set = Settings { probe_after: Some(SECOND), answer_within: SECOND, ..settings() };
     let mut desk = Desk::new(set, 1, trades());
     let old = live(&mut desk, MINUTE * 2);
-    desk.run(3 * SECOND, |_| None);
+    desk.run(2 * SECOND, |_| None);
     assert_eq!(desk.state(), State::Silent { cause: Cause::ProbeUnanswered });
     let [(first, ..), (second, ..)] = desk.open[..] else { panic!("{:?}", desk.open) };
     assert_eq!(first, old);
@@ -680,6 +680,9 @@ fn a_connection_that_speaks_again_stays_and_its_successor_goes() {
     // And the other way round.
     desk.run(3 * SECOND, |_| None);
     desk.run(10 * SECOND, |_| None);
+    while desk.open.len() < 2 {
+        desk.run(TENTH, |_| None);
+    }
     let (second, ..) = *desk.open.last().unwrap();
     desk.data(second, (0, 1000));
     assert_eq!(desk.left.last(), Some(&(old, CloseCode::GOING_AWAY)));
@@ -809,14 +812,16 @@ fn after_a_wake_a_successor_is_opened_and_the_old_connection_may_still_be_right(
     assert_eq!(desk.open.len(), 1);
     let dials = desk.dials.len();
     desk.follower.doubt(desk.now); // not again within 10 s
-    desk.run(8 * SECOND, |_| None);
+    desk.run(4 * SECOND, |_| None);
+    desk.data(old, (0, 1001));
+    desk.run(4 * SECOND, |_| None);
     assert_eq!(desk.dials.len(), dials);
     desk.run(SECOND, |_| None);
     desk.follower.doubt(desk.now);
     desk.run(2 * SECOND, |_| None);
     assert_eq!(desk.dials.len(), dials + 1);
     let (new, ..) = *desk.open.last().unwrap();
-    desk.data(new, (0, 1001));
+    desk.data(new, (0, 1002));
     assert_eq!(desk.left.last(), Some(&(old, CloseCode::GOING_AWAY)));
 }
 

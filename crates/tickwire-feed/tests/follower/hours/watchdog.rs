@@ -1,0 +1,136 @@
+//! How often the follower dials because something is silent, and whose fault it is.
+use super::*;
+
+fn asked() -> Subscription {
+    Subscription { leave_after: None, ..trades() }
+}
+
+/// Dials between these times.
+fn dials(world: &World, from: Duration, to: Duration) -> usize {
+    let dials = world.dials.iter().filter(|(at, ..)| {
+        let at = *at - Time::ZERO;
+        from < at && at <= to
+    });
+    dials.count()
+}
+
+/// The exchange does not know a symbol, and says nothing. Nobody else's data suffers.
+#[test]
+fn an_ignored_symbol_takes_at_most_sixteen_dials_in_an_hour() {
+    for (addresses, lines) in [(1, 1), (2, 1), (2, 2)] {
+        let set = Settings { addresses, ..settings() };
+        let mut world = World::new(set, lines, &[asked(), asked()]);
+        world.topic = Box::new(|topic, _, _| match topic {
+            0 => super::Topic::Dead,
+            _ => super::Topic::Serves,
+        });
+        world.run(3 * HOUR);
+        let lines = lines as usize;
+        assert!(dials(&world, Duration::ZERO, HOUR) <= 16 * lines, "{:?}", world.dials);
+        assert!(dials(&world, HOUR, 2 * HOUR) <= 8 * lines);
+        assert!(dials(&world, 2 * HOUR, 3 * HOUR) <= 8 * lines);
+        assert!(dials(&world, 2 * HOUR, 3 * HOUR) >= 1, "it may come back");
+        assert_eq!(world.dark(1, Time::ZERO + SECOND), world.interval);
+        assert_eq!(world.follower.topic(0), Some(tickwire_feed::Topic::Mute));
+        assert_eq!(world.follower.topic(1), Some(tickwire_feed::Topic::InOrder));
+    }
+}
+
+/// A market that is quiet all night, though `leave_after` says that it never is.
+#[test]
+fn a_quiet_night_with_leave_after_takes_no_more() {
+    let mut world = World::new(settings(), 1, &[trades()]);
+    let closes = Time::ZERO + MINUTE;
+    let opens = Time::ZERO + 8 * HOUR;
+    world.topic = Box::new(move |_, _, now| match now > closes && now < opens {
+        true => super::Topic::Mute,
+        false => super::Topic::Serves,
+    });
+    world.run(9 * HOUR);
+    assert!(dials(&world, Duration::ZERO, HOUR) <= 16, "{:?}", world.dials);
+    for hour in 1..8 {
+        assert!(dials(&world, hour * HOUR, (hour + 1) * HOUR) <= 8);
+    }
+    assert_eq!(world.dark(0, opens), world.interval);
+    assert_eq!(world.state(0), State::Following);
+}
+
+/// A line with an ignored symbol is cut, and is back at once.
+#[test]
+fn an_ignored_symbol_does_not_delay_a_cut_line() {
+    let mut world = World::new(settings(), 1, &[asked(), asked()]);
+    world.interval = TICK;
+    world.topic = Box::new(|topic, _, _| match topic {
+        0 => super::Topic::Dead,
+        _ => super::Topic::Serves,
+    });
+    world.run(10 * MINUTE);
+    let cut = world.now;
+    for link in world.links.clone() {
+        world.end(link.id, Ended::Closed(1006));
+    }
+    world.run(MINUTE);
+    let dark = world.dark(1, cut);
+    assert!(dark <= Duration::from_millis(100) + 3 * TICK, "{dark:?}");
+}
+
+/// A symbol is ignored, and another one dies on the connection: that is seen as if it were alone.
+#[test]
+fn a_subscription_that_dies_beside_a_mute_one_is_noticed() {
+    for (batch, dies) in [(1, 10), (10, 10), (1, 45)] {
+        let mut world = World::new(Settings { batch, ..settings() }, 1, &[asked(); 3]);
+        let dies = Time::ZERO + dies * MINUTE;
+        world.topic = Box::new(move |topic, link, now| match topic {
+            0 => super::Topic::Dead,
+            1 if link.opened < dies && now >= dies => super::Topic::Dead,
+            _ => super::Topic::Serves,
+        });
+        world.run(HOUR);
+        let dark = world.dark(1, Time::ZERO + 30 * SECOND);
+        // `ask_after`, `answer_within`, and the dial.
+        assert!(dark <= 10 * SECOND, "batch {batch}: {dark:?}");
+        assert!(world.dark(2, Time::ZERO + 30 * SECOND) <= SECOND);
+    }
+}
+
+/// The successor serves the silent subscription, and not another one that the old one serves.
+#[test]
+fn a_silent_connection_is_left_for_one_that_serves_as_much() {
+    let mut world = World::new(settings(), 1, &[asked(), asked()]);
+    let dies = Time::ZERO + MINUTE;
+    world.topic = Box::new(move |topic, link, now| match topic {
+        0 if link.opened < dies && now >= dies => super::Topic::Dead,
+        1 if link.opened > dies && link.opened < dies + 30 * SECOND => super::Topic::Dead,
+        _ => super::Topic::Serves,
+    });
+    world.run(10 * MINUTE);
+    assert_eq!(world.dark(1, Time::ZERO + SECOND), world.interval);
+    assert!(world.dark(0, Time::ZERO + SECOND) <= MINUTE);
+}
+
+/// A snapshot of 20 MB takes 20 s: nothing else comes meanwhile, and nothing is silent. But a peer
+/// that drips for ever is.
+#[test]
+fn a_long_message_in_transit_is_life_for_a_minute() {
+    for (takes, is_silent) in [(20 * SECOND, false), (5 * MINUTE, true)] {
+        let set = Settings { probe_after: Some(2 * SECOND), ..settings() };
+        let mut world = World::new(set, 1, &[trades()]);
+        let begins = Time::ZERO + MINUTE;
+        world.topic = Box::new(move |_, link, now| {
+            let is_busy = link.opened < begins && now > begins && now < begins + takes;
+            if is_busy { super::Topic::Dead } else { super::Topic::Serves }
+        });
+        world.run(MINUTE);
+        let first = world.links[0].id;
+        while world.now < begins + takes && world.links.iter().any(|link| link.id == first) {
+            world.follower.alive(first, world.now);
+            world.run(SECOND);
+        }
+        world.run(MINUTE);
+        assert_eq!(world.dials.len() > 1, is_silent, "{takes:?}: {:?}", world.dials);
+        if is_silent {
+            let at = world.dials[1].0 - begins;
+            assert!(at >= MINUTE && at <= MINUTE + 10 * SECOND, "{at:?}");
+        }
+    }
+}
