@@ -1010,7 +1010,7 @@ impl blocking::Stream for Stream {
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match bufs {
             [bytes] => Write::write(self, bytes),
-            _ => tickwire::without_sigpipe(|| self.write_vectored(bufs)),
+            _ => self.write_vectored(bufs),
         }
     }
 

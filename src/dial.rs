@@ -1,10 +1,10 @@
 //! [`Dial`], which says how `tokio` and `blocking` connect. (`futures_io` does not dial.)
 pub(crate) mod proxy;
-#[cfg(all(test, feature = "tokio", target_os = "linux"))]
+#[cfg(all(test, feature = "blocking", feature = "tokio", target_os = "linux"))]
 mod tests;
 
 use crate::{
-    drive::{Error, retry_of},
+    error::{Error, retry_of},
     proto::{code::Retry, handshake::client::Request, url::Target},
     socket::AsSocket,
     tls,

@@ -28,7 +28,7 @@
 //! # A client
 //!
 //! ```no_run
-//! # #[cfg(feature = "tokio")] {
+//! # #[cfg(all(feature = "client", feature = "tokio"))] {
 //! use tickwire::{CloseCode, Config, tokio::connect};
 //!
 //! #[tokio::main]
@@ -263,7 +263,7 @@
 //!   seeded by the operating system. If a program makes the [`Connection`] itself, it chooses the
 //!   [`Entropy`].
 //! - On Linux, a write to a peer that is gone fails with an error, and raises no SIGPIPE, which
-//!   would end the process. `without_sigpipe` lists the exceptions.
+//!   would end the process. `sigpipe_is_ignored` lists the exceptions.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes. One is to call functions
 //!   compiled for AVX2, after a check of the CPU. The other is to make a `str` from validated
 //!   bytes.
@@ -272,8 +272,9 @@
 //!
 //! | feature | default | gives |
 //! |---|---|---|
-//! | `std` | yes | the `blocking` adapter, `Dial`, masking keys from the operating system's entropy (`SystemEntropy`), vectored output, detection of CPU features |
+//! | `client` | yes | what only a client needs: `connect` and `client` of each adapter, `Dial` and `Proxy`, masking keys from the operating system's entropy (`SystemEntropy`) |
 //! | `tokio` | yes | the `tokio` adapter |
+//! | `blocking` | no | the `blocking` adapter, for threads |
 //! | `futures` | no | the `futures_io` adapter for smol and other runtimes; `Stream` and `Sink` of [`OwnedMessage`]s for its WebSockets and those of `tokio`, and of [`OwnedEvent`]s for a WebSocket wrapped in `Events` |
 //! | `rustls` | no | `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two adapters, and the module `tls`; by rustls 0.23, whose types the API has only in conversions; without a cryptographic provider |
 //! | `ring` | no | `rustls`, and ring as the provider of programs that install no other; compiles C code |
@@ -282,6 +283,17 @@
 //! | `counters` | no | counts of the messages, bytes, frames, reads, writes, Pings and Pongs of each connection |
 //! | `tracing` | no | handshakes, Closes and violations as [events](guide::events) of the crate `tracing`; at level TRACE, also each message |
 //! | `stamps` | no | on Linux, `Timestamped` gets the kernel's time of arrival for each read |
+//! | `std` | by the others | for a loop of your own: `Error`, vectored output, detection of CPU features |
+//!
+//! | a program that | has in its Cargo.toml |
+//! |---|---|
+//! | connects, or connects and serves, under tokio | the default features; for `wss` with `ring` |
+//! | only serves under tokio, or a library that is given its streams | `default-features = false, features = ["tokio"]` |
+//! | connects from threads | `default-features = false, features = ["blocking", "client"]` |
+//! | connects under smol | `default-features = false, features = ["client", "futures"]` |
+//! | drives the core, without `std` | `default-features = false` |
+//!
+//! If an item is missing, the compiler's error names the feature that has it.
 //!
 //! `wss` needs a cryptographic provider, and tickwire never installs one. If no other crate of your
 //! program brings one, enable `ring`. Otherwise enable `rustls`, and let `main` begin by installing
@@ -289,14 +301,26 @@
 //! `rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no other default")`;
 //! the module `tls` shows more. A library built on tickwire should enable `rustls`, not `ring`.
 //!
-//! Features are additive. Without features, the crate consists of the core, is `no_std` and needs
-//! `alloc`. The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for
-//! axum.
+//! Features are additive. If a part of a feature gets a feature of its own, the old one brings the
+//! new one along. Without features, the crate consists of the core, is `no_std` and needs `alloc`.
+//! The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for axum.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Without an adapter, or without clients, much has no caller. A build with all of these features
+// finds what no build uses.
+#![cfg_attr(
+    not(all(feature = "blocking", feature = "client", feature = "tokio")),
+    allow(dead_code, unused_imports)
+)]
 // The links above lead to the guide and to all adapters.
 #![cfg_attr(
-    not(all(feature = "futures", feature = "rustls", feature = "tokio")),
+    not(all(
+        feature = "blocking",
+        feature = "client",
+        feature = "futures",
+        feature = "rustls",
+        feature = "tokio"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
@@ -304,19 +328,22 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 pub mod blocking;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "client", any(feature = "blocking", feature = "tokio")))]
 mod dial;
-#[cfg(feature = "std")]
-#[cfg_attr(not(feature = "_task"), allow(dead_code))] // `blocking` does not call all of `drive`
+#[cfg(any(feature = "blocking", feature = "_task"))]
 mod drive;
+#[cfg(feature = "std")]
+mod error;
 #[cfg(feature = "futures")]
 pub mod futures_io;
 // The guide's examples need all features listed here. docs.rs and the tests turn these features on,
 // and the tests compile the examples.
 #[cfg(all(
     any(doc, doctest),
+    feature = "blocking",
+    feature = "client",
     feature = "counters",
     feature = "deflate",
     feature = "futures",
@@ -325,15 +352,12 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-// In a build without an adapter for tasks, some functions have no caller, so `dead_code` is
-// allowed. In a build with such an adapter, `dead_code` finds code that no build uses.
-#[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]
 mod socket;
 #[cfg(feature = "rustls")]
 pub mod tls;
-#[cfg(all(feature = "std", not(feature = "rustls")))]
+#[cfg(all(any(feature = "blocking", feature = "tokio"), not(feature = "rustls")))]
 #[path = "tls/off.rs"]
 mod tls;
 #[cfg(feature = "tokio")]
@@ -341,11 +365,13 @@ pub mod tokio;
 
 #[cfg(feature = "std")]
 pub use crate::{
-    dial::{Dial, proxy::Proxy},
-    drive::{error::Error, received::Received},
-    proto::entropy::system::SystemEntropy,
-    socket::{sigpipe::without_sigpipe, timestamped::Timestamped},
+    error::Error,
+    socket::{sigpipe::sigpipe_is_ignored, timestamped::Timestamped},
 };
+#[cfg(all(feature = "client", any(feature = "blocking", feature = "tokio")))]
+pub use dial::{Dial, proxy::Proxy};
+#[cfg(any(feature = "blocking", feature = "_task"))]
+pub use drive::received::Received;
 #[cfg(feature = "futures")]
 pub use drive::task::streams::Events;
 #[cfg(feature = "counters")]
@@ -354,6 +380,8 @@ pub use proto::connection::counters::Counters;
 pub use proto::connection::order;
 #[cfg(feature = "deflate")]
 pub use proto::deflate;
+#[cfg(feature = "client")]
+pub use proto::entropy::system::SystemEntropy;
 pub use proto::{
     close::{CloseCode, CloseFrame, IntoClose, InvalidCloseCode, OwnedCloseFrame},
     code::Retry,
@@ -388,6 +416,6 @@ pub mod fuzzing {
 }
 
 /// The README's examples are compiled and run with the tests.
-#[cfg(all(doctest, feature = "tokio"))]
+#[cfg(all(doctest, feature = "client", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

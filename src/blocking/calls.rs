@@ -4,7 +4,8 @@ use super::{
     thread::{Thread, context},
 };
 use crate::{
-    drive::{Core, Error, Ready, Socket, Timed, Want},
+    drive::{Core, Ready, Socket, Timed, Want},
+    error::Error,
     proto::connection::Step,
 };
 use std::task::{Context, Poll};

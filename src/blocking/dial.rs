@@ -1,7 +1,11 @@
-use super::{MaybeTls, Stream, WebSocket, client_since, wait};
+use super::{
+    MaybeTls, Stream, WebSocket,
+    handshake::{client_since, wait},
+};
 use crate::{
     dial::{Attempts, Dial},
-    drive::{Error, Timed, sync::Instant},
+    drive::{Timed, sync::Instant},
+    error::Error,
     proto::{config::Config, handshake::client::Request, url::Target},
 };
 use std::{

@@ -48,10 +48,12 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
 /// [`Error::Refused`] for a status other than 101. [`Error::WouldBlock`] for a non-blocking stream:
 /// make the stream blocking during the handshake, or use
 /// [`client::Handshake`](crate::handshake::client::Handshake) and [`WebSocket::from_parts`].
+#[cfg(feature = "client")]
 pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error> {
     client_since(Instant::now(), io, request, config)
 }
 
+#[cfg(feature = "client")]
 pub(crate) fn client_since<S: Stream>(
     began: Instant,
     io: S,

@@ -2,7 +2,7 @@
 use super::TlsStream;
 use super::{Interest, Stream};
 use crate::{
-    drive::Error,
+    error::Error,
     proto::url::Target,
     tls::{
         Client,

@@ -75,6 +75,7 @@
 //! [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`] of
 //! `recv`.
 mod calls;
+#[cfg(feature = "client")]
 mod dial;
 mod handshake;
 mod maybe;
@@ -86,9 +87,9 @@ mod thread;
 #[cfg(feature = "rustls")]
 mod tls;
 
-pub use dial::connect;
-pub use handshake::{Incoming, accept, client};
-pub(crate) use handshake::{client_since, wait};
+#[cfg(feature = "client")]
+pub use self::{dial::connect, handshake::client};
+pub use handshake::{Incoming, accept};
 pub use maybe::MaybeTls;
 pub use spin::Spin;
 pub use split::{Reader, Writer};
@@ -267,9 +268,10 @@ use receiving;
 /// a stream of your own, a client calls [`client`].
 ///
 /// ```no_run
+/// # #[cfg(feature = "client")]
+/// # fn follow() -> Result<(), tickwire::Error> {
 /// use tickwire::{CloseCode, Config, Heartbeat, blocking::connect};
 ///
-/// # fn follow() -> Result<(), tickwire::Error> {
 /// let config = Config { heartbeat: Some(Heartbeat::TRADING), ..Config::default() };
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &config)?;
 /// ws.send("subscribe")?;

@@ -22,9 +22,10 @@ const TRIES: u32 = 64;
 /// recipe](crate::guide::recipes::feeds#one-thread-that-sends-orders-and-receives-answers).
 ///
 /// ```no_run
+/// # #[cfg(feature = "client")]
+/// # fn trade() -> Result<(), Box<dyn std::error::Error>> {
 /// use tickwire::{Config, blocking::connect};
 ///
-/// # fn trade() -> Result<(), Box<dyn std::error::Error>> {
 /// // Run this in a thread that has a core to itself (`taskset`, `isolcpus`).
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default())?.into_spin()?;
 /// while let Some(message) = ws.recv()? {

@@ -1,6 +1,6 @@
 //! The calls that the blocking adapter needs of a stream.
 use super::sys;
-use crate::socket::{AsSocket, Timestamped, sigpipe::without_sigpipe};
+use crate::socket::{AsSocket, sigpipe::writable, timestamped::Timestamped};
 use std::{
     boxed::Box,
     io::{self, IoSlice, IoSliceMut, Read, Write},
@@ -344,9 +344,9 @@ impl<S: Read + Write> Stream for WithoutTimeouts<S> {
 
     #[inline]
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        match bufs {
-            [bytes] => self.write(bytes), // raises no SIGPIPE on a socket of std
-            _ => without_sigpipe(|| self.write_vectored(bufs)),
+        match writable(bufs) {
+            [bytes] => self.write(bytes),
+            bufs => self.write_vectored(bufs),
         }
     }
 

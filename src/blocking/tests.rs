@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 use super::{Interest, Stream, WebSocket};
 use crate::{
-    drive::Error,
+    error::Error,
     proto::{
         config::{Config, Heartbeat},
         connection::Connection,

@@ -9,7 +9,8 @@
 //! second.
 use super::stream::{Interest, Stream, in_vain};
 use crate::{
-    drive::{Error, Io, Output, Source, Timed, sync::Instant},
+    drive::{Io, Output, Source, Timed, sync::Instant},
+    error::Error,
     proto::{connection::Blocked, tape, time::Time},
 };
 use std::{

@@ -3,10 +3,8 @@
 //! waiting.
 use super::{Interest, Stream, stream::in_vain};
 use crate::{
-    drive::{
-        Error,
-        sync::{Mutex, lock},
-    },
+    drive::sync::{Mutex, lock},
+    error::Error,
     tls::Session,
 };
 use std::{

@@ -4,7 +4,8 @@
 
 pub(crate) mod names {
     pub(crate) use crate::{
-        drive::{error::Error, io::Io as _},
+        drive::io::Io as _,
+        error::Error,
         proto::{
             close::{CloseFrame, IntoClose},
             connection::{Closed, Connection, Position, Receiver, Sender},
@@ -113,7 +114,9 @@ macro_rules! receives {
         /// The errors of [`Connection::fail`](crate::Connection::fail).
         ///
         /// ```no_run
+        /// # #[cfg(feature = "blocking")]
         /// # use tickwire::{CloseCode, CloseFrame, Error, blocking::WebSocket};
+        /// # #[cfg(feature = "blocking")]
         /// fn logins(ws: &mut WebSocket<std::net::TcpStream>) -> Result<(), Error> {
         ///     while let Some(message) = ws.recv()? {
         ///         if message.as_text().is_none() {
@@ -181,7 +184,9 @@ macro_rules! writer {
         /// half notices the Close within about a second.)
         ///
         /// ```no_run
+        /// # #[cfg(feature = "blocking")]
         /// # use tickwire::{SendError, blocking::Writer};
+        /// # #[cfg(feature = "blocking")]
         /// fn ask(writer: &mut Writer<std::net::TcpStream>) -> Result<(), SendError> {
         ///     writer.with_sender(|tx| tx.ping(b"awake?"))
         /// }

@@ -1,19 +1,21 @@
 #[cfg(feature = "_task")]
 use super::polled::Polled;
 use super::{
-    error::Error,
     io::{Output, Source, shutdown},
     out::Out,
     outlook::Outlook,
     received::Received,
 };
-use crate::proto::{
-    connection::{Connection, Delivery, Inbound, Sender, Step},
-    error::RecvError,
-    outlined::Outlined,
-    pool,
-    tape::Facts,
-    time::Time,
+use crate::{
+    error::Error,
+    proto::{
+        connection::{Connection, Delivery, Inbound, Sender, Step},
+        error::RecvError,
+        outlined::Outlined,
+        pool,
+        tape::Facts,
+        time::Time,
+    },
 };
 #[cfg(feature = "_task")]
 use std::boxed::Box;

@@ -4,21 +4,24 @@
 //! drops it.
 use super::{
     core::{Socket, Whole},
-    error::Error,
     io::{Output, Source, flush, read, shutdown, write_slices},
 };
-use crate::proto::{
-    config::Config,
-    connection::{Connection, closing::LINGER},
-    entropy::system::SystemEntropy,
-    error::RecvError,
-    handshake::{
-        HandshakeError, Progress, Reading,
-        client::{self, Request},
-        server::{self, Accept, Rejection, RequestHead},
+#[cfg(feature = "client")]
+use crate::proto::entropy::system::SystemEntropy;
+use crate::{
+    error::Error,
+    proto::{
+        config::Config,
+        connection::{Connection, closing::LINGER},
+        error::RecvError,
+        handshake::{
+            HandshakeError, Progress, Reading,
+            client::{self, Request},
+            server::{self, Accept, Rejection, RequestHead},
+        },
+        pool::POOL,
+        time::Time,
     },
-    pool::POOL,
-    time::Time,
 };
 use std::{
     boxed::Box,
@@ -129,6 +132,7 @@ impl<I: Source + Output> Incoming<I> {
     }
 }
 
+#[cfg(feature = "client")]
 pub(crate) async fn client<I: Source + Output>(
     mut io: I,
     request: &Request,

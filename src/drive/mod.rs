@@ -12,7 +12,6 @@
 mod below;
 pub(crate) mod calls;
 mod core;
-pub(crate) mod error;
 pub(crate) mod handshake;
 pub(crate) mod io;
 mod out;
@@ -28,13 +27,15 @@ pub(crate) mod task;
 pub(crate) mod wakers;
 
 pub(crate) use self::core::{Core, Ready, Socket, Want, Whole};
-pub(crate) use error::{Error, retry_of};
-pub(crate) use handshake::{Incoming, client};
+pub(crate) use handshake::Incoming;
+#[cfg(feature = "client")]
+pub(crate) use handshake::client;
 pub(crate) use io::{Io, Output, Source, Timed};
 pub(crate) use received::Received;
 pub(crate) use split::{Half, Writer};
 
 use crate::{
+    error::Error,
     proto::{
         connection::{
             Blocked, Ending, ReadyState, Receiver, Step,

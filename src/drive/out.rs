@@ -1,15 +1,15 @@
 //! The adapter's part of the sending side, beside the core's `Sender`: unflushed bytes, the errors
 //! that end the connection, the loop that writes, and the check of the deadlines.
-use super::{
+use super::io::{Output, flush, write, write_slices};
+use crate::{
     error::{Error, Written, again},
-    io::{Output, flush, write, write_slices},
-};
-use crate::proto::{
-    connection::{Inbound, Offer, Sender, Step},
-    error::{RecvError, SendError},
-    outbound::Outbound,
-    outlined::Outlined,
-    time::Time,
+    proto::{
+        connection::{Inbound, Offer, Sender, Step},
+        error::{RecvError, SendError},
+        outbound::Outbound,
+        outlined::Outlined,
+        time::Time,
+    },
 };
 use bytes::Buf;
 use std::{

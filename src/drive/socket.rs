@@ -1,20 +1,22 @@
 //! The polls behind the waiting calls of all adapters.
 use super::{
     core::{Core, Socket, Whole},
-    error::{Error, Written},
     io::{Output, Source},
     received::Received,
 };
-use crate::proto::{
-    close::{CloseFrame, IntoClose},
-    connection::{
-        Closed, Step,
-        order::{SendFacts, ToSend, order_sending},
+use crate::{
+    error::{Error, Written},
+    proto::{
+        close::{CloseFrame, IntoClose},
+        connection::{
+            Closed, Step,
+            order::{SendFacts, ToSend, order_sending},
+        },
+        error::{RecvError, SendError},
+        outbound::Outbound,
+        pool,
+        tape::{Note, Wait},
     },
-    error::{RecvError, SendError},
-    outbound::Outbound,
-    pool,
-    tape::{Note, Wait},
 };
 use std::{
     task::{Context, Poll},

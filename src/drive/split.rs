@@ -9,7 +9,6 @@
 //! that has written the last of the refused bytes wakes the other.
 use super::{
     core::{Core, Socket, Whole},
-    error::{Error, Written},
     io::{Io, Output, Source, shutdown},
     out::Out,
     outlook::Outlook,
@@ -17,18 +16,21 @@ use super::{
     sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, lock, yield_now},
     wakers::{Side, Wakers},
 };
-use crate::proto::{
-    close::IntoClose,
-    connection::{
-        Closed, Inbound, Sender,
-        order::{SendFacts, ToSend, order_sending},
+use crate::{
+    error::{Error, Written},
+    proto::{
+        close::IntoClose,
+        connection::{
+            Closed, Inbound, Sender,
+            order::{SendFacts, ToSend, order_sending},
+        },
+        error::SendError,
+        outbound::Outbound,
+        outlined::Outlined,
+        pool,
+        tape::{Facts, Note},
+        time::Time,
     },
-    error::SendError,
-    outbound::Outbound,
-    outlined::Outlined,
-    pool,
-    tape::{Facts, Note},
-    time::Time,
 };
 use std::{
     io,

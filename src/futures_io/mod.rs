@@ -28,6 +28,8 @@
 //! you have taken these steps.
 //!
 //! ```no_run
+//! # #[cfg(feature = "client")]
+//! # mod dialing {
 //! use async_io::Timer;
 //! use async_net::TcpStream;
 //! use std::time::Instant;
@@ -42,6 +44,7 @@
 //!     let request = Request::new("ws://127.0.0.1:9000/feed")?;
 //!     Ok(futures_io::client(stream, Timer::at as _, &request, &Config::default()).await?)
 //! }
+//! # }
 //! ```
 //!
 //! **The end of a stream.** `poll_close` of the stream must shut the stream down for writing, so
@@ -232,6 +235,7 @@ where
 ///
 /// [`Error::Io`] if the stream fails. [`Error::Handshake`] if the handshake fails.
 /// [`Error::Refused`] for a status other than 101.
+#[cfg(feature = "client")]
 pub async fn client<S, T>(
     io: S,
     timers: T,

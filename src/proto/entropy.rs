@@ -3,7 +3,7 @@
 //! RFC 6455 §5.3 and §10.3 require these bytes to be unpredictable. A server or a script that could
 //! guess the next masking key could choose the client's bytes on the wire, and so poison a proxy's
 //! cache.
-#[cfg(feature = "std")]
+#[cfg(feature = "client")]
 pub(crate) mod system;
 
 use alloc::boxed::Box;

@@ -5,8 +5,6 @@ mod kernel;
 pub(crate) mod sigpipe;
 pub(crate) mod timestamped;
 
-pub(crate) use timestamped::Timestamped;
-
 #[cfg(not(windows))]
 pub(crate) use std::os::fd::AsFd as AsSocket;
 #[cfg(windows)]

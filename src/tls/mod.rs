@@ -103,6 +103,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 pub(crate) mod layers;
 
 #[cfg(not(target_os = "android"))]
@@ -114,6 +115,7 @@ pub use tickwire_tls::{
 use crate::proto::url::Target;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 /// Never `None`: only in `off.rs`, for builds without TLS.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)

@@ -2,7 +2,8 @@
 use super::{MaybeTls, WebSocket, client_since};
 use crate::{
     dial::{Attempts, Dial},
-    drive::{Error, Timed},
+    drive::Timed,
+    error::Error,
     proto::{config::Config, handshake::client::Request, url::Target},
 };
 use ::tokio::{

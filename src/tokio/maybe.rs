@@ -1,7 +1,7 @@
 #[cfg(feature = "rustls")]
 use super::TlsStream;
 use crate::{
-    drive::Error,
+    error::Error,
     proto::url::Target,
     tls::{
         Client,

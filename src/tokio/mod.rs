@@ -48,9 +48,11 @@
 //! [payload](crate::Outbound) that several connections send. So a server can use every processor if
 //! it runs one runtime per thread, each with a listener of its own on the same port (SO_REUSEPORT).
 //! See the option `--threads` of the example `echo_server`.
+#[cfg(feature = "client")]
 mod dial;
 mod maybe;
 
+#[cfg(feature = "client")]
 pub use dial::connect;
 pub use maybe::MaybeTls;
 #[cfg(feature = "rustls")]
@@ -89,9 +91,10 @@ use std::{
 /// calls [`client`].
 ///
 /// ```no_run
+/// # #[cfg(feature = "client")]
+/// # async fn follow() -> Result<(), tickwire::Error> {
 /// use tickwire::{CloseCode, Config, Heartbeat, tokio::connect};
 ///
-/// # async fn follow() -> Result<(), tickwire::Error> {
 /// let config = Config { heartbeat: Some(Heartbeat::TRADING), ..Config::default() };
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &config).await?;
 /// ws.send("subscribe").await?;
@@ -234,6 +237,7 @@ where
 ///
 /// [`Error::Io`] if the stream fails. [`Error::Handshake`] if the handshake fails.
 /// [`Error::Refused`] for a status other than 101.
+#[cfg(feature = "client")]
 pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -241,6 +245,7 @@ where
     client_since(Instant::now(), io, request, config).await
 }
 
+#[cfg(feature = "client")]
 pub(crate) async fn client_since<S>(
     began: Instant,
     io: S,

@@ -1,5 +1,5 @@
 //! The times that a connection keeps, on a virtual clock; `everywhere` in real time.
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod callers;
 mod data;
 #[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]

@@ -1,5 +1,5 @@
 //! `Debug` of errors: all that a `main` shows of the error that it returns.
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 use std::{fmt::Debug, io};
@@ -14,7 +14,7 @@ fn shown(error: &dyn Debug) -> String {
 }
 
 /// Each limit of time that LIMITS names, wherever it passed; and no other error.
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 #[test]
 fn what_a_time_limit_ended_is_a_timeout() {
     let timed_out = || Error::Io(io::ErrorKind::TimedOut.into());

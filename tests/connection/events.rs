@@ -1,3 +1,3 @@
 //! What a handler may do while it looks at an event.
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;

@@ -18,25 +18,25 @@ mod rooms;
 #[path = "../../examples/rooms/session.rs"]
 mod session;
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod adapters;
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod batching;
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod boundary;
 #[cfg(all(feature = "tokio", not(miri)))]
 mod broadcast;
 #[cfg(all(feature = "tokio", not(miri)))]
 mod cancel;
 mod deadlines;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod errors;
 mod events;
 mod messages;
 mod next;
 mod receiving;
 mod sending;
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod splitting;
 #[cfg(all(feature = "tokio", feature = "futures", not(miri)))]
 mod streams_and_sinks;
@@ -46,7 +46,7 @@ use support::alone;
 use support::verdicts::*;
 #[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
 use support::{blocking::recv_error, wire::bytes};
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 use support::{harness, opening};
 #[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
 use ways::{

@@ -1,5 +1,5 @@
 //! Messages and close frames as values: what they show in a log, what they turn into.
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 use crate::support::wire::{BINARY, TEXT, connection, drain, sent};

@@ -1,6 +1,6 @@
 //! What a connection says to do next, on a virtual clock. That it agrees with the fine calls over
 //! every wire of the protocol's tests is held by `support::carriers::core`.
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod own_loop;
 
 use crate::support::wire::*;

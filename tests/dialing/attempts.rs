@@ -83,7 +83,7 @@ fn the_same_seed_gives_the_same_delays_and_another_seed_others() {
     let delays = |seed| Backoff::seeded(seed).take(20).collect::<Vec<_>>();
     assert_eq!(delays(1), delays(1));
     assert_ne!(delays(1), delays(2));
-    #[cfg(feature = "std")]
+    #[cfg(feature = "client")]
     {
         let delay = || {
             tickwire::SystemEntropy::new()

@@ -21,7 +21,7 @@ use tickwire::{
     url::{Target, UrlError},
 };
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 /// A valid response with one header replaced, or left out.
@@ -619,7 +619,7 @@ fn host_has_the_port_only_if_it_is_not_the_default() {
 #[test]
 fn each_attempt_has_a_key_of_16_fresh_bytes() {
     assert!(asked_of("ws://h").contains(&format!("\r\nSec-WebSocket-Key: {KEY}\r\n")));
-    #[cfg(feature = "std")]
+    #[cfg(feature = "client")]
     {
         let request = Request::new("ws://h").unwrap();
         let key = |_| {

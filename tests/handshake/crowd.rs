@@ -1,5 +1,5 @@
 //! Many peers that ask at once.
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 use places::{Limits, Places};

@@ -27,7 +27,7 @@ mod server;
 
 #[cfg(all(feature = "tokio", not(miri)))]
 use support::alone;
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 use support::{harness, opening};
 #[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]
 use ways::{MS, Peer, binary, dialog, end, everywhere, line};

@@ -17,7 +17,7 @@ use tickwire::{
     },
 };
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 /// A valid request with more headers.

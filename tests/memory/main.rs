@@ -9,11 +9,11 @@ mod connection;
 mod deflate;
 #[cfg(feature = "tokio")]
 mod large;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod on_threads;
 #[cfg(feature = "tokio")]
 mod on_tokio;
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 #[cfg(all(feature = "in-place", feature = "tokio"))]
 mod over_tls;
@@ -23,7 +23,7 @@ mod session;
 #[cfg(all(feature = "stamps", feature = "tokio", target_os = "linux"))]
 mod stamped;
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 use support::harness;
 
 #[global_allocator]

@@ -55,7 +55,7 @@ fn run(role: Role, most: usize, chosen: impl Fn(&Case) -> bool, end: impl Fn(Far
 const LARGE: [&str; 3] = ["D-328", "D-329", "T-223"];
 
 /// The cases in both roles, with `TESTS=all` those too that are large.
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 fn adapter_passes(name: &str, end: impl Fn(Role, &Config, Far)) {
     let config = configs().remove(0);
     let chosen = |case: &Case| !LARGE[wire::sampled(LARGE.len(), 0)..].contains(&&*case.id);
@@ -205,7 +205,7 @@ fn the_core_passes_byte_by_byte() {
     }
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod on_threads {
     use super::*;
     use std::io;

@@ -1,6 +1,6 @@
 //! The core and the adapters, held to the table of the protocol: `docs/PROTOCOL.md`.
 
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod adapters;
 #[path = "../support/protocol.rs"]
 mod table;

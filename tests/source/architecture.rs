@@ -10,12 +10,13 @@ use std::{
 /// Each module of the crate, and the others that it may name. `guide` holds documents alone.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     // Adapters. Each with the TLS stream that is its own.
-    ("tokio", &["dial", "drive", "proto", "tls"]),
+    ("tokio", &["dial", "drive", "error", "proto", "tls"]),
     ("futures_io", &["drive", "proto"]),
-    ("blocking", &["dial", "drive", "proto", "socket", "tls"]),
+    ("blocking", &["dial", "drive", "error", "proto", "socket", "tls"]),
     // What they have in common.
-    ("dial", &["drive", "proto", "socket", "tls"]),
-    ("drive", &["proto", "socket", "tls"]),
+    ("dial", &["drive", "error", "proto", "socket", "tls"]),
+    ("drive", &["error", "proto", "socket"]),
+    ("error", &["proto", "tls"]),
     ("tls", &["proto"]),
     ("guide", &[]),
     // What the kernel knows of what a socket received, and writes that raise no signal.

@@ -2,19 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 #[allow(dead_code)]
 #[path = "../support/bounds.rs"]
 mod bounds;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod checklists;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod documents;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod memory;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod protocol;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod security;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod send_sync;

@@ -44,7 +44,7 @@ mod core_types {
     all!(both: deflate::Deflate, deflate::DeflateParams, deflate::Direction);
     #[cfg(all(feature = "futures", feature = "tokio"))]
     all!(both: Events<tickwire::tokio::WebSocket<::tokio::net::TcpStream>>);
-    #[cfg(feature = "std")]
+    #[cfg(feature = "blocking")]
     all!(both: Received<'_, &mut Sender>, Proxy);
     #[cfg(feature = "stamps")]
     all!(both: Timestamped<std::net::TcpStream>);

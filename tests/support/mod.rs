@@ -3,26 +3,28 @@
 
 #[cfg(all(feature = "tokio", not(miri)))]
 pub(crate) mod alone;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "_task", not(all(feature = "blocking", feature = "client"))))]
+compile_error!("beside `tokio`, the tests need `blocking` and `client`: `cargo test` at the root");
+#[cfg(feature = "blocking")]
 pub(crate) mod blocking;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 pub(crate) mod bounds;
 pub(crate) mod carriers;
 #[cfg(feature = "deflate")]
 pub(crate) mod deflate;
 pub(crate) mod distant;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 pub(crate) mod endless;
 #[cfg(all(feature = "tokio", feature = "deflate", feature = "in-place"))]
 pub(crate) mod ends;
 #[cfg(feature = "in-place")]
 pub(crate) mod fuse;
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 pub(crate) mod harness;
 pub(crate) mod heads;
 #[cfg(feature = "in-place")]
 pub(crate) mod hostile;
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 pub(crate) mod opening;
 #[cfg(feature = "in-place")]
 pub(crate) mod placed;
@@ -39,7 +41,7 @@ pub(crate) mod talk;
 pub(crate) mod tls;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 pub(crate) mod tries;
 pub(crate) mod verdicts;
 pub(crate) mod wire;

@@ -9,10 +9,7 @@ macro_rules! tries {
             std::io::Read::read(self, buf)
         }
         fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-            match bufs {
-                [bytes] => std::io::Write::write(self, bytes),
-                _ => tickwire::without_sigpipe(|| std::io::Write::write_vectored(self, bufs)),
-            }
+            std::io::Write::write_vectored(self, bufs)
         }
     };
 }

@@ -1,6 +1,6 @@
 //! What the system has a part in: faults of streams and of the network, signals, the kernel's time
 //! of arrival, threads that spin, and what a program is told in logs and counters.
-#![cfg(feature = "std")]
+#![cfg(feature = "blocking")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../support/mod.rs"]

@@ -11,7 +11,7 @@ use tickwire::{
     InvalidCloseCode, ProtocolError, ReadyState, RecvError, Report, Role, SendError, Step, Time,
 };
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 fn closed_with(code: u16) -> Seen {
@@ -915,7 +915,7 @@ fn a_second_close_changes_nothing() {
 }
 
 // P226
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 #[test]
 fn with_an_adapter_a_second_close_is_a_no_op() {
     use crate::support::carriers::Line;

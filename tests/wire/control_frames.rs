@@ -6,7 +6,7 @@ use tickwire::{
     SendError, Time,
 };
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 // A20, P208

@@ -3,7 +3,7 @@ mod limits;
 mod negotiation;
 mod received;
 mod sent;
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod sockets;
 
 use crate::{

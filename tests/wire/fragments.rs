@@ -2,7 +2,7 @@
 use crate::{delivers, fails, fails_behind, support::wire::*};
 use tickwire::{Config, ProtocolError, frame::Header};
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 // P028

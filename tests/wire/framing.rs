@@ -11,7 +11,7 @@ use tickwire::{
     frame::{Header, OpCode},
 };
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 /// A message or control frame, in fragments of these lengths, control frames between them.

@@ -2,7 +2,7 @@
 use crate::{delivers_with, fails, fails_with, support::wire::*};
 use tickwire::{Config, DataKind, ProtocolError, RecvError, Role, SendError, Step, mask::Masker};
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 #[test]

@@ -20,7 +20,7 @@ mod masking;
 mod text;
 
 use support::{carriers::run, verdicts::*};
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 use support::{harness, opening};
 
 #[global_allocator]

@@ -8,7 +8,7 @@ use tickwire::{
     mask::Masker,
 };
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 // P019
@@ -124,7 +124,7 @@ fn every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
     assert_eq!(drawn.concat(), source);
     assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 1000);
     // The default is ChaCha12, seeded anew for each connection.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "client")]
     {
         let fresh = || {
             let entropy = tickwire::SystemEntropy::new().unwrap();
@@ -198,7 +198,7 @@ fn no_caller_chooses_the_key_of_a_frame() {
     let keys = keys(&drain(&mut conn));
     assert_ne!(keys[0], keys[1]);
     // The adapters' clients take no entropy from the caller: the same calls, other bytes.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "blocking")]
     {
         use crate::support::{carriers::Line, heads::response};
         use tickwire::handshake::{accept_key, client::Request};

@@ -2,7 +2,7 @@
 use crate::{delivers, fails, support::wire::*};
 use tickwire::{Config, DataKind, ProtocolError};
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 #[test]

@@ -17,13 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(feature = "__rustls-tls")]
 use {
     crate::tungstenite::{client::IntoClientRequest, tls::setup},
-    std::future::poll_fn,
-    tickwire::without_sigpipe,
     tokio_rustls::TlsConnector,
 };
 
-/// It writes several records by one `writev`, which may raise SIGPIPE; so may a read, because it
-/// may write an alert. Hence each call runs inside `without_sigpipe`.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = tokio_rustls::client::TlsStream<S>;
 
@@ -55,7 +51,7 @@ macro_rules! either {
         match $self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).$method($($argument),*),
             #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => without_sigpipe(|| Pin::new(stream).$method($($argument),*)),
+            Self::Rustls(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
 }
@@ -153,10 +149,7 @@ pub(crate) async fn client<S: AsyncRead + AsyncWrite + Unpin>(
         None => MaybeTlsStream::Plain(stream),
         #[cfg(feature = "__rustls-tls")]
         Some((name, config)) => {
-            // The TLS handshake also writes several records at once, which may raise SIGPIPE.
-            let mut opening = TlsConnector::from(config).connect(name, stream);
-            let opened = poll_fn(|cx| without_sigpipe(|| Pin::new(&mut opening).poll(cx))).await;
-            MaybeTlsStream::Rustls(opened?)
+            MaybeTlsStream::Rustls(TlsConnector::from(config).connect(name, stream).await?)
         }
     };
     client_async_with_config(request, stream, config).await

@@ -50,7 +50,7 @@ impl<S: Io> tickwire::blocking::Stream for AsStd<S> {
     fn try_write(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
         match bufs {
             [bytes] => self.write(bytes),
-            _ => tickwire::without_sigpipe(|| self.write_vectored(bufs)),
+            _ => self.write_vectored(bufs),
         }
     }
 

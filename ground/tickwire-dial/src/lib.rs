@@ -7,18 +7,22 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(feature = "blocking")]
+#[cfg(feature = "std")]
 extern crate std;
 
 #[cfg(feature = "blocking")]
 mod connect;
+#[cfg(feature = "std")]
+mod failure;
 mod network;
 mod no_proxy;
 mod race;
 mod socks5;
 
 #[cfg(feature = "blocking")]
-pub use connect::{Failure, connect};
+pub use connect::connect;
+#[cfg(feature = "std")]
+pub use failure::Failure;
 pub use network::{BadNetwork, Network};
 pub use no_proxy::is_bypassed;
 pub use race::{Race, Step};

@@ -7,9 +7,10 @@ mod socks5;
 
 use crate::{
     drive::{
-        Error, Output, Source,
+        Output, Source,
         handshake::{poll_read, write_all},
     },
+    error::Error,
     proto::{
         config::Config,
         handshake::{HandshakeError, Progress, Reading, head::StatusLine},

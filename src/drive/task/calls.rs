@@ -9,7 +9,7 @@ pub(crate) mod names {
             calls::names::*,
             task::{Recv, RecvToReply},
         },
-        socket::sigpipe::without_sigpipe,
+        socket::sigpipe::writable,
     };
     pub(crate) use std::{
         future::poll_fn,

@@ -1,6 +1,7 @@
 use super::WebSocket;
 use crate::{
-    drive::{Error, Incoming, Output, Source},
+    drive::{Incoming, Output, Source},
+    error::Error,
     proto::{
         config::Config,
         handshake::{

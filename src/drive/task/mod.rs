@@ -10,8 +10,11 @@ pub(crate) mod streams;
 
 pub(crate) use handshake::accept;
 
-use super::{Core, Error, Output, Ready, Received, Socket, Source, Want, Whole};
-use crate::proto::{connection::Step, message::Message};
+use super::{Core, Output, Ready, Received, Socket, Source, Want, Whole};
+use crate::{
+    error::Error,
+    proto::{connection::Step, message::Message},
+};
 use std::{
     future::poll_fn,
     pin::Pin,

@@ -1,6 +1,5 @@
 /// `$wait` is the adapter's type for waiting, `$close` the call that ends a stream, and `$vectored`
-/// says whether `$stream` has vectored writes. `sigpipe.rs` says why only writes of several slices
-/// need `without_sigpipe`.
+/// says whether `$stream` has vectored writes.
 macro_rules! output {
     ([$($generics:tt)*] $wait:ty, $close:ident, |$stream:ident| $vectored:expr) => {
         impl<$($generics)*> $crate::drive::Output for $crate::drive::Timed<S, $wait> {
@@ -11,9 +10,9 @@ macro_rules! output {
                 cx: &mut Context<'_>,
             ) -> Poll<io::Result<usize>> {
                 let io = Pin::new(&mut self.io);
-                match slices {
+                match writable(slices) {
                     [bytes] => io.poll_write(cx, bytes),
-                    _ => without_sigpipe(|| io.poll_write_vectored(cx, slices)),
+                    slices => io.poll_write_vectored(cx, slices),
                 }
             }
 

@@ -8,7 +8,8 @@
 //! `StreamExt::split` lets two tasks share one WebSocket. `poll_recv` says which task may poll.
 use super::{Core, Socket, WebSocket};
 use crate::{
-    drive::{Error, Output, Ready, Source, Want, Writer, wakers::Side},
+    drive::{Output, Ready, Source, Want, Writer, wakers::Side},
+    error::Error,
     proto::{connection::Receiver, message::OwnedMessage},
 };
 use std::task::{Context, Poll, ready};

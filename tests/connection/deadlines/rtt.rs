@@ -273,7 +273,7 @@ fn a_closed_half_probes_no_more() {
 
 /// What is under way is forgotten then, since each adapter has a clock of its own; what is known
 /// stays. Miri has no sockets with timeouts.
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 #[test]
 fn another_adapter_that_takes_over_knows_the_time() {
     use crate::support::blocking::{PING, PONG, TEXT, bounded, served};

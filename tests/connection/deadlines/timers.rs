@@ -1,6 +1,6 @@
 //! Deadlines on frames, messages, writes and the closing handshake: from when they run, what puts
 //! them off, and what is due at once (docs/RULES.md 13).
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 use super::{MS, SECOND, at, until};

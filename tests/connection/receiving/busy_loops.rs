@@ -1,5 +1,5 @@
 //! No reader spins: it takes input, or asks for more and sleeps.
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 use crate::support::wire::{

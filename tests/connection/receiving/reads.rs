@@ -235,7 +235,7 @@ fn the_times_of_a_read_hold_until_they_are_set_again() {
 }
 
 // P209
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 #[test]
 fn nothing_is_read_that_nobody_asks_for() {
     use crate::support::carriers::Line;

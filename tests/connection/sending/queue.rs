@@ -1,5 +1,5 @@
 //! What is buffered, when feeding is refused, and what was written (docs/RULES.md 13).
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 use crate::support::wire::*;

@@ -97,7 +97,7 @@ pub(crate) fn adapters(
         let response = response.to_vec();
         Line::responding(move |request| proven(&response, request), most)
     };
-    #[cfg(feature = "std")]
+    #[cfg(feature = "blocking")]
     {
         let line = line();
         let dialed = tickwire::blocking::client(line.clone(), request, config);
@@ -127,7 +127,7 @@ pub(crate) fn adapters(
     all
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 fn failed(error: tickwire::Error, line: &Line) -> Dialed {
     sent_a_head(&line.output());
     let (error, body) = match error {

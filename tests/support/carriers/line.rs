@@ -123,7 +123,7 @@ impl fmt::Debug for Line {
     }
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 mod blocking {
     use super::Line;
     use std::{

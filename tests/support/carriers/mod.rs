@@ -214,7 +214,7 @@ pub(crate) fn adapters(
     most: usize,
 ) -> Vec<(&'static str, Outcome)> {
     let mut outcomes: Vec<(&'static str, Outcome)> = Vec::new();
-    #[cfg(feature = "std")]
+    #[cfg(feature = "blocking")]
     {
         let line = Line::new(wire, most).patient();
         let ws = tickwire::blocking::WebSocket::from_parts(line.clone(), connection(role, config));
@@ -236,7 +236,7 @@ pub(crate) fn adapters(
 }
 
 /// What an adapter's receiving call returned; whether it was the last.
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 fn note(
     seen: &mut Vec<Seen>,
     result: Result<Option<tickwire::Event<'_>>, tickwire::Error>,
@@ -253,7 +253,7 @@ fn note(
 }
 
 /// An adapter's, whose first bytes are not frames but this many of a head.
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 fn outcome(
     role: Role,
     seen: Vec<Seen>,
@@ -265,7 +265,7 @@ fn outcome(
     Outcome { seen, sent, code, clean, shut: line.is_shut() }
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 fn blocking(mut ws: tickwire::blocking::WebSocket<Line>, line: &Line) -> Outcome {
     let (mut seen, head) = (Vec::new(), line.output().len());
     while !note(&mut seen, ws.recv_event()) {}
@@ -274,7 +274,7 @@ fn blocking(mut ws: tickwire::blocking::WebSocket<Line>, line: &Line) -> Outcome
     outcome(role, seen, end, line, head)
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 fn blocking_split(role: Role, ws: tickwire::blocking::WebSocket<Line>, line: &Line) -> Outcome {
     let (mut reader, writer) = ws.into_split().unwrap();
     let mut seen = Vec::new();

@@ -1,5 +1,5 @@
 //! One opening request to every carrier's server.
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 use super::Line;
 use super::{Outcome, core_of, everywhere, read_head, sent_a_head, shown, subprotocol};
 use crate::support::wire::drain;
@@ -98,7 +98,7 @@ pub(crate) fn adapters(
     most: usize,
 ) -> Vec<(&'static str, Served)> {
     let mut all: Vec<(&'static str, Served)> = Vec::new();
-    #[cfg(feature = "std")]
+    #[cfg(feature = "blocking")]
     {
         let line = Line::new(wire, most);
         let read = tickwire::blocking::Incoming::read(line.clone(), config);
@@ -131,7 +131,7 @@ pub(crate) fn adapters(
     all
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "blocking")]
 fn failed(error: tickwire::Error, line: &Line) -> Served {
     match error {
         tickwire::Error::Handshake(error) => {

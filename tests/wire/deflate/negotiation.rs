@@ -20,7 +20,7 @@ use tickwire::{
     },
 };
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 const DEFAULT: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";

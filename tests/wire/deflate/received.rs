@@ -11,7 +11,7 @@ use tickwire::{
 
 use super::*;
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 #[test]

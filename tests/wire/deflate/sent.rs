@@ -10,7 +10,7 @@ use tickwire::{
 
 use super::*;
 
-#[cfg(all(feature = "std", not(miri)))]
+#[cfg(all(feature = "blocking", not(miri)))]
 mod over_sockets;
 
 proptest! {

@@ -3,8 +3,6 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
 };
-#[cfg(feature = "__rustls-tls")]
-use tickwire::without_sigpipe;
 
 /// Whether a URL asks for TLS.
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +29,6 @@ impl NoDelay for TcpStream {
     }
 }
 
-/// It writes several records by one `writev`, which may raise SIGPIPE; so may a read, because it
-/// may write a message of the TLS handshake or an alert. Hence each call runs inside
-/// `without_sigpipe`.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = rustls::StreamOwned<rustls::ClientConnection, S>;
 
@@ -61,7 +56,7 @@ macro_rules! either {
         match $self {
             Self::Plain(stream) => stream.$method($($argument),*),
             #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => without_sigpipe(|| stream.$method($($argument),*)),
+            Self::Rustls(stream) => stream.$method($($argument),*),
         }
     };
 }

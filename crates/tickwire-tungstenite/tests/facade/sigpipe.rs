@@ -20,7 +20,7 @@ fn tcp() -> TcpStream {
     near
 }
 
-/// So long that it is a slice of its own, and several records of TLS.
+/// So long that it is a slice of its own.
 fn message() -> Message {
     Message::binary(vec![7; 100_000])
 }
@@ -83,57 +83,4 @@ fn no_connection_raises_sigpipe() {
             }),
         ],
     );
-}
-
-#[cfg(feature = "__rustls-tls")]
-mod tls {
-    use super::*;
-    use crate::tls::configs;
-    use rustls::{ClientConfig, ServerConnection, StreamOwned};
-    use std::{sync::Arc, thread};
-    use tickwire_tungstenite::{
-        Connector, client_async_tls_with_config,
-        tungstenite::{self, client_tls_with_config},
-    };
-
-    /// A server that goes away once a client has opened a connection; a stream to it, and what a
-    /// client trusts.
-    fn leaving() -> (thread::JoinHandle<()>, TcpStream, Option<Connector>) {
-        let (server, client): (_, Arc<ClientConfig>) = configs();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let left = thread::spawn(move || {
-            let far = listener.accept().unwrap().0;
-            let far = StreamOwned::new(ServerConnection::new(server).unwrap(), far);
-            drop(tungstenite::accept(far).unwrap());
-        });
-        (left, near, Some(Connector::Rustls(client)))
-    }
-
-    #[test]
-    fn no_connection_over_tls_raises_sigpipe() {
-        each_survives(
-            "sigpipe::tls::no_connection_over_tls_raises_sigpipe",
-            &[
-                ("thread", || {
-                    let (left, near, trust) = leaving();
-                    let opened = client_tls_with_config("wss://localhost/", near, None, trust);
-                    let (ws, _) = opened.map_err(|_| ()).unwrap();
-                    left.join().unwrap();
-                    on_a_thread(ws)
-                }),
-                ("task", || {
-                    block_on(async {
-                        let (left, near, trust) = leaving();
-                        near.set_nonblocking(true).unwrap();
-                        let near = tokio::net::TcpStream::from_std(near).unwrap();
-                        let url = "wss://localhost/";
-                        let opened = client_async_tls_with_config(url, near, None, trust).await;
-                        left.join().unwrap();
-                        on_a_task(opened.unwrap().0).await
-                    })
-                }),
-            ],
-        );
-    }
 }

@@ -10,7 +10,7 @@ use crate::tungstenite::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io::{self, IoSlice, Read, Write};
 use tickwire::{
-    Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, without_sigpipe,
+    Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, sigpipe_is_ignored,
 };
 
 /// In bytes, for a server that also accepts unmasked frames. It copies all bytes two extra times;
@@ -52,7 +52,8 @@ impl<S: Read + Write> Wire for S {
         match slices {
             // std's sockets write one slice by a call that raises no SIGPIPE.
             [bytes] => self.write(bytes),
-            _ => without_sigpipe(|| self.write_vectored(slices)),
+            [bytes, ..] if !sigpipe_is_ignored() => self.write(bytes),
+            _ => self.write_vectored(slices),
         }
     }
 

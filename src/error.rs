@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// Boxed, so that the result is one word: see [`Ready`].
+/// Boxed, so that the result is one word.
 pub(crate) type Written = Result<(), Box<Error>>;
 
 /// The errors of an adapter's calls: errors of the core and of the stream.
@@ -178,7 +178,7 @@ impl Error {
     }
 }
 
-/// Of an I/O error. connect(2) fails with other kinds: see [`tickwire_dial::Failure`].
+/// Of an I/O error. connect(2) fails with other kinds: see `tickwire_dial::Failure`.
 pub(crate) fn retry_of(kind: ErrorKind) -> Retry {
     match kind {
         ErrorKind::InvalidInput
