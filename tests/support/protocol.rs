@@ -322,10 +322,12 @@ impl<'a> Talk<'a> {
         let machine = self.machine;
         self.read().map_err(|why| (at, why))?;
         let (mut delivered, mut sent, mut drops) = (0, 0, false);
+        let (mut from, mut last) = (at, &[][..]);
         for (event, member) in group {
             let step = machine.at(at, *event);
             self.follow(step, *member, machine.events[*event].kind, machine.states[at].receiving);
             let answers = &step.answers[*member];
+            (from, last) = (at, answers);
             // Behind our Close a Pong may still be queued when a frame of the same read ends the
             // connection. Then nothing more is sent (§5.5.1, §7.1.7).
             let hurried = group.len() > 1
@@ -343,11 +345,9 @@ impl<'a> Talk<'a> {
         }
         let seen = &self.seen;
         let fin = usize::from(seen.fin && !drops);
-        if delivered < seen.delivered.len() || sent < self.sent.len() + fin {
-            return Err((at, "expected no more".to_owned()));
-        }
-        if seen.error.is_some() || seen.dropped {
-            return Err((at, "expected no error and no end".to_owned()));
+        let more = delivered < seen.delivered.len() || sent < self.sent.len() + fin;
+        if more || seen.error.is_some() || seen.dropped {
+            return Err((from, format!("expected no more than {last:?}")));
         }
         self.check_end(at).map_err(|why| (at, why))?;
         Ok(at)
