@@ -40,7 +40,7 @@ use wsconform_cases::{
 const PROBES: usize = 6;
 
 /// For the head of a request, and for TLS.
-const HEAD: Duration = Duration::from_secs(20);
+pub(crate) const HEAD: Duration = Duration::from_secs(20);
 
 /// How long a report waits for cases that are still open, unless the client is gone.
 const OPEN: Duration = Duration::from_secs(5);
@@ -407,7 +407,7 @@ impl Suite<'_> {
 }
 
 /// The head of a request, and all bytes that came with it.
-fn head(stream: &mut Stream) -> Option<(Head, Vec<u8>)> {
+pub(crate) fn head(stream: &mut Stream) -> Option<(Head, Vec<u8>)> {
     let until = Instant::now() + HEAD;
     let mut bytes = Vec::new();
     loop {
@@ -424,7 +424,7 @@ fn head(stream: &mut Stream) -> Option<(Head, Vec<u8>)> {
 }
 
 /// Opens a connection, sends a text unless it is empty, and closes.
-fn say(stream: &mut Stream, head: &Head, text: &str) {
+pub(crate) fn say(stream: &mut Stream, head: &Head, text: &str) {
     let key = head.one("Sec-WebSocket-Key").unwrap_or_default();
     let mut bytes = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -5,6 +5,7 @@ mod admission;
 mod autobahn;
 mod client;
 mod drive;
+mod learn;
 mod live;
 mod options;
 mod output;
@@ -56,6 +57,8 @@ fn act(command: Command, options: &Options) -> Result<bool, Error> {
         }
         Command::Html(files) => print(&html(&files)?)?,
         Command::Server(url) => return server::test(&url, options, &Outputs::new(options)?),
+        Command::Learn(url) => return learn::server(&url, options),
+        Command::LearnClient(address) => return learn::client(&address, options),
         Command::Client(words) => return client::test(&words, options, &Outputs::new(options)?),
         Command::Listen(address) => {
             return autobahn::serve(&address, options, &Outputs::new(options)?);

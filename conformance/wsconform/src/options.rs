@@ -14,6 +14,8 @@ Usage:
                                           started again when it has died, and stopped
   wsconform client -- COMMAND .. {url}    a client: one run of the command for each case
   wsconform client --listen ADDRESS       a client that asks for cases as Autobahn's do
+  wsconform learn URL                     the state machine of a server, beside that of the RFCs
+  wsconform learn --listen ADDRESS        of a client that connects again and again
   wsconform html REPORT.json ..           one page of several reports
   wsconform --list                        the cases
   wsconform --explain CASE                one page about a case
@@ -29,6 +31,11 @@ What is run:
   --wait SECONDS    how long the first connection is tried; until COMMAND listens [0; 60]
   --jobs N          cases that talk with the peer at one time, 1 to 64 [8]; with 1, no other is open
   --seed N          of masking keys and drawn data [0]
+
+What is learned:
+  --states N        complete for a target of so many states [one more than it is found to have]
+  --deflate         offer permessage-deflate, and learn what becomes of compressed messages too
+  --dot FILE        the machine as a picture for Graphviz
 
 What a server wants to see (no report shows it):
   --header 'NAME: VALUE'   in each request, unless the case has that header; may be repeated
@@ -68,6 +75,8 @@ pub(crate) enum Command {
     Explain(String),
     Html(Vec<String>),
     Server(String),
+    Learn(String),
+    LearnClient(String),
     Client(Vec<String>),
     Listen(String),
 }
@@ -103,6 +112,9 @@ pub(crate) struct Options {
     pub(crate) insecure: bool,
     pub(crate) cert: Option<String>,
     pub(crate) key: Option<String>,
+    pub(crate) states: Option<usize>,
+    pub(crate) deflate: bool,
+    pub(crate) dot: Option<String>,
 }
 
 impl Options {
@@ -169,6 +181,10 @@ impl Command {
             Command::Server(_) => {
                 ("server", &[CHOICE, RUN, ADMISSION, &["jobs", "wait", "ca", "insecure"]])
             }
+            Command::Learn(_) => ("learn URL", &[LEARN, ADMISSION, &["jobs", "ca", "insecure"]]),
+            Command::LearnClient(_) => {
+                ("learn --listen", &[LEARN, &["listen", "idle", "cert", "key"]])
+            }
             Command::Client(_) => {
                 ("client -- COMMAND", &[CHOICE, RUN, &["jobs", "wait", "cert", "key"]])
             }
@@ -184,6 +200,9 @@ impl Command {
 
 /// Options of which cases are meant.
 const CHOICE: &[&str] = &["case", "group", "except"];
+
+/// Options of what is learned.
+const LEARN: &[&str] = &["states", "deflate", "dot", "name", "strict"];
 
 /// Options for a server that does not let everybody in.
 const ADMISSION: &[&str] = &["header", "subprotocol", "origin"];
@@ -260,6 +279,9 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("ca") => options.ca = Some(parser.value()?.string()?),
             Long("insecure") => options.insecure = true,
             Long("cert") => options.cert = Some(parser.value()?.string()?),
+            Long("states") => options.states = Some(number(&mut parser, "--states")?),
+            Long("deflate") => options.deflate = true,
+            Long("dot") => options.dot = Some(parser.value()?.string()?),
             Long("key") => options.key = Some(parser.value()?.string()?),
             Value(value) => words.push(value.string()?),
             other => return Err(other.unexpected().into()),
@@ -293,7 +315,7 @@ fn of_words(
     listen: Option<String>,
 ) -> Result<Command, Error> {
     if words.is_empty() {
-        return Err("a command is missing: server, client or html; see --help".into());
+        return Err("a command is missing: server, client, learn or html; see --help".into());
     }
     let first = words.remove(0);
     if first == "client" {
@@ -303,14 +325,19 @@ fn of_words(
         ("server", None) if words.len() == 1 => Command::Server(words.remove(0)),
         ("client", None) if !words.is_empty() => Command::Client(words),
         ("client", Some(address)) if words.is_empty() => Command::Listen(address),
+        ("learn", None) if words.len() == 1 => Command::Learn(words.remove(0)),
+        ("learn", Some(address)) if words.is_empty() => Command::LearnClient(address),
+        ("learn", _) => return Err("learn takes one URL, or --listen ADDRESS".into()),
         ("html", None) if !words.is_empty() => Command::Html(words),
         ("server", None) if words.is_empty() => return Err("server: its URL is missing".into()),
         ("server", None) => return Err(format!("server takes one URL, not {words:?}").into()),
         ("client", None) => return Err("client: -- COMMAND or --listen is missing".into()),
         ("client", Some(_)) => return Err(format!("--listen takes no command: {words:?}").into()),
         ("html", None) => return Err("html: no REPORT.json is named".into()),
-        ("server" | "html", Some(_)) => return Err("--listen is for client alone".into()),
-        _ => return Err(format!("{first} is no command: server, client or html").into()),
+        ("server" | "html", Some(_)) => {
+            return Err("--listen is for client and learn alone".into());
+        }
+        _ => return Err(format!("{first} is no command: server, client, learn or html").into()),
     })
 }
 

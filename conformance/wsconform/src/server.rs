@@ -26,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// For TLS.
 const SHAKE: Duration = Duration::from_secs(10);
 
-struct Server {
+pub(crate) struct Server {
     host: String,
     addresses: Vec<SocketAddr>,
     tls: Option<Arc<ClientConfig>>,
@@ -37,6 +37,12 @@ struct Server {
 const START: Duration = Duration::from_secs(60);
 
 pub(crate) fn test(url: &str, options: &Options, outputs: &Outputs<'_>) -> Result<bool, Error> {
+    let (server, place, url) = at(url, options)?;
+    run::test(&server, options.name.as_deref().unwrap_or(&url), &place, options, outputs)
+}
+
+/// The server at a URL, and the URL without credentials.
+pub(crate) fn at(url: &str, options: &Options) -> Result<(Server, Place, String), Error> {
     let (url, credentials) = without_credentials(url);
     let bad = || format!("{url} is no URL of the form ws://HOST[:PORT][/PATH] or wss://..");
     let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
@@ -64,10 +70,9 @@ pub(crate) fn test(url: &str, options: &Options, outputs: &Outputs<'_>) -> Resul
     let tls = if secure { Some(tls::client(options)?) } else { None };
     let admission = Admission::new(options, credentials.as_deref())?;
     let place = Place { host: authority.to_owned(), resource, admission };
-    let name = options.name.as_deref().unwrap_or(&url);
     let command = (!options.command.is_empty())
         .then(|| Supervisor::new(&options.command, &addresses, options.wait.unwrap_or(START)));
-    run::test(&Server { host, addresses, tls, command }, name, &place, options, outputs)
+    Ok((Server { host, addresses, tls, command }, place, url))
 }
 
 /// The URL, and what stands before the host.

@@ -4,6 +4,8 @@
 mod admission;
 #[path = "program/command.rs"]
 mod command;
+#[path = "program/learn.rs"]
+mod learn;
 #[path = "program/outputs.rs"]
 mod outputs;
 #[path = "../../cases/tests/support/mod.rs"]
@@ -1293,7 +1295,7 @@ fn what_cannot_be_done_is_said_and_is_2() {
         (vec!["server", "ws://a/", "ws://b/"], "server takes one URL, not"),
         (vec!["html", "a.json", "--", "x"], "a command stands behind server URL alone: [\"x\"]"),
         (vec!["client"], "-- COMMAND or --listen is missing"),
-        (vec!["server", "ws://a/", "--listen", "x"], "--listen is for client alone"),
+        (vec!["server", "ws://a/", "--listen", "x"], "--listen is for client and learn alone"),
         (vec!["html"], "html: no REPORT.json"),
         (vec!["html", "Cargo.toml"], "Cargo.toml is no report: "),
         (vec!["--list", "--seed", "x"], "--seed x: it takes a number"),

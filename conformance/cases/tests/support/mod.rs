@@ -486,7 +486,7 @@ impl Model {
         match opcode {
             8 => self.close_in(&payload),
             9 => self.ping_in(payload),
-            10 => true,
+            10 => self.pong_in(),
             _ => self.data_in(opcode, first & 0x40 != 0, fin, payload),
         }
     }
@@ -510,6 +510,16 @@ impl Model {
             self.ping = Some(payload);
         } else if !self.is("no-pong") {
             self.frame(0x8a, &payload);
+        }
+        true
+    }
+
+    fn pong_in(&mut self) -> bool {
+        // A state more than the RFC has.
+        if self.is("pong-spoils-binary")
+            && let Some((kind @ 2, ..)) = &mut self.message
+        {
+            *kind = 3;
         }
         true
     }

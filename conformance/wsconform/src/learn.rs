@@ -1,0 +1,262 @@
+//! `wsconform learn`: the machine of a target, learned from outside, beside that of the RFCs.
+
+mod compare;
+mod learner;
+mod talk;
+
+use crate::{
+    Error, autobahn,
+    options::Options,
+    output::{print, tell},
+    run::{Place, Target},
+    server,
+    stream::Stream,
+    tls,
+};
+use compare::{Difference, Table};
+use learner::{Answers, Learned, Learner, Stop, Word};
+use rustls::ServerConfig;
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs, io,
+    net::TcpListener,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+use talk::{Opening, Talks};
+use wsconform_cases::{
+    Level, Role,
+    protocol::{Event, Machine},
+};
+
+/// Learns a server. Returns whether it keeps all that it must.
+pub(crate) fn server(url: &str, options: &Options) -> Result<bool, Error> {
+    let (server, place, url) = server::at(url, options)?;
+    let name = options.name.as_deref().unwrap_or(&url);
+    let learned = learn(&server, name, &place, options.jobs, options);
+    learned.map_err(|error| place.admission.without(&error.to_string()).into())
+}
+
+/// Learns a client that connects again and again.
+pub(crate) fn client(address: &str, options: &Options) -> Result<bool, Error> {
+    let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    listener.set_nonblocking(true)?;
+    let tls = tls::server(options)?;
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    print(&format!("listening on {scheme}://{}\n", listener.local_addr()?))?;
+    let client = Client { listener, tls, idle: options.idle };
+    let name = options.name.as_deref().unwrap_or("client");
+    learn(&client, name, &Place::default(), 1, options)
+}
+
+struct Client {
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    idle: Duration,
+}
+
+impl Target for Client {
+    type Connection = Stream;
+
+    const OPEN: usize = 1;
+    const STARTS: bool = false;
+
+    fn role(&self) -> Role {
+        Role::Client
+    }
+
+    fn connect(&self) -> Result<Stream, Error> {
+        let until = Instant::now() + self.idle;
+        loop {
+            match self.listener.accept() {
+                Ok((tcp, _)) => {
+                    tcp.set_nonblocking(false)?;
+                    let stream = Stream::new(tcp)?;
+                    return match &self.tls {
+                        Some(config) => {
+                            let session = tls::server_session(config)?;
+                            Ok(stream.with_server_tls(session, autobahn::HEAD)?)
+                        }
+                        None => Ok(stream),
+                    };
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+            if Instant::now() > until {
+                let idle = self.idle.as_secs();
+                return Err(format!("no client connects within {idle} s").into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// What can be said in a conversation, and has an answer that is judged: no limit is one, and behind
+/// a reset nothing can be heard. What is compressed needs an agreement, but for one frame that shows
+/// what is done without.
+fn may_be_said(event: &Event, agreed: bool) -> bool {
+    let is_compressed = event.name.contains("deflated") && event.name != "deflated text";
+    event.arrives()
+        && !matches!(event.kind, "reset" | "broken too big")
+        && (agreed || !(is_compressed || event.name == "deflated, corrupt"))
+}
+
+fn learn<T: Target>(
+    target: &T,
+    name: &str,
+    place: &Place,
+    jobs: usize,
+    options: &Options,
+) -> Result<bool, Error> {
+    let opening = Opening { target, place, deflate: options.deflate };
+    let (agreed, round_trip) = opening.look()?;
+    let role = target.role();
+    let machine = Machine::new(role, agreed, |event| may_be_said(event, agreed));
+    let mut talks = Talks::new(opening, &machine, agreed, jobs, round_trip);
+    let began = Instant::now();
+    let telling = Table { machine: &machine, echoes: true }.telling();
+    let mut learner = Learner::new(&mut talks, machine.events.len(), telling);
+    let result = learn_and_compare(&mut learner, &machine, options.states);
+    let conversations = learner.conversations;
+    let names = |word: &[usize]| {
+        let names: Vec<&str> = word.iter().map(|symbol| machine.events[*symbol].name).collect();
+        names.join(" | ")
+    };
+    let Found { learned, most, echoes, differences } = match result {
+        Ok(found) => found,
+        Err(Stop::Failed(error)) => return Err(error),
+        Err(Stop::Racing(word, [before, now])) => {
+            return Err(format!(
+                "it races, and is not learned: the last answer to {} is '{before}', and '{now}' \
+                 when that is said again",
+                names(&word)
+            )
+            .into());
+        }
+    };
+    let states = learned.access.len();
+    let seconds = began.elapsed().as_secs();
+    tell(&format!("{conversations} conversations in {seconds} s\n"));
+    let deflate = if agreed { ", with permessage-deflate" } else { "" };
+    let mut text = format!(
+        "{name}: {states} states, by {conversations} conversations of {} symbols{deflate}\n\
+         Complete if the {role} has at most {most} states, and if no answer depends on what a \
+         symbol stands for.\n",
+        machine.events.len()
+    );
+    write_states(&mut text, &learned, &machine);
+    if let Some(file) = &options.dot {
+        let dot = dot(name, &learned, &machine);
+        fs::write(file, dot).map_err(|error| format!("{file}: {error}"))?;
+    }
+    if !echoes {
+        text += "\nIt sends no text back, so messages are judged as if none had to come back.\n";
+    }
+    text += "\n";
+    if differences.is_empty() {
+        text += "It is the machine of the RFCs.\n";
+    }
+    for difference in &differences {
+        let _ = writeln!(
+            text,
+            "{:?} {}: {}\n    answer: {}; expected: {}",
+            difference.level,
+            difference.section,
+            names(&difference.trace),
+            difference.answer,
+            difference.expected
+        );
+        if !difference.also.is_empty() {
+            let also = difference.also.iter().map(|event| machine.events[*event].name);
+            let also = also.collect::<Vec<_>>().join("; ");
+            let _ = writeln!(text, "    so too, at the end of other words: {also}");
+        }
+    }
+    print(&text)?;
+    let fails = |level| level == Level::R || (options.strict && level == Level::S);
+    Ok(!differences.iter().any(|difference| fails(difference.level)))
+}
+
+struct Found {
+    learned: Learned,
+    /// Of targets with so many states it is the machine.
+    most: usize,
+    echoes: bool,
+    differences: Vec<Difference>,
+}
+
+/// No difference is told that was not seen in a conversation.
+fn learn_and_compare<A: Answers>(
+    learner: &mut Learner<'_, A>,
+    machine: &Machine,
+    states: Option<usize>,
+) -> Result<Found, Stop> {
+    let text = machine.events.iter().position(|event| event.name == "text");
+    let text = text.expect("the table has texts");
+    loop {
+        let (learned, most) = learner.learn(states)?;
+        let echoes = learned.text(learned.at(0, text).0).starts_with("text");
+        let differences = Table { machine, echoes }.differences(&learned);
+        let traces: Vec<Word> = differences.iter().map(|found| found.trace.clone()).collect();
+        if learner.confirms(&learned, &traces)? {
+            return Ok(Found { learned, most, echoes, differences });
+        }
+    }
+}
+
+/// Symbols by what they do in a state.
+fn moves(
+    learned: &Learned,
+    machine: &Machine,
+    state: usize,
+) -> Vec<(String, usize, Vec<&'static str>)> {
+    let mut by_move: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    for (symbol, event) in machine.events.iter().enumerate() {
+        by_move.entry(learned.at(state, symbol)).or_default().push(event.name);
+    }
+    let mut moves: Vec<_> = by_move
+        .into_iter()
+        .map(|((answer, next), names)| (learned.text(answer).to_owned(), next, names))
+        .collect();
+    moves.sort_by_key(|(_, _, names)| std::cmp::Reverse(names.len()));
+    moves
+}
+
+fn write_states(text: &mut String, learned: &Learned, machine: &Machine) {
+    for (state, access) in learned.access.iter().enumerate() {
+        let way: Vec<&str> = access.iter().map(|symbol| machine.events[*symbol].name).collect();
+        let way = if way.is_empty() { "the opening".to_owned() } else { way.join(" | ") };
+        let _ = writeln!(text, "\nstate {state}, after {way}");
+        if learned.is_over(state) {
+            *text += "    the connection is over\n";
+            continue;
+        }
+        for (answer, next, names) in moves(learned, machine, state) {
+            let _ = writeln!(text, "    {answer}, state {next}: {}", names.join("; "));
+        }
+    }
+}
+
+/// A picture for Graphviz.
+fn dot(name: &str, learned: &Learned, machine: &Machine) -> String {
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let mut text = format!("digraph {{\n  label=\"{}\";\n  node [shape=circle];\n", escaped(name));
+    for state in 0..learned.access.len() {
+        if learned.is_over(state) {
+            let _ = writeln!(text, "  {state} [label=over shape=doublecircle];");
+            continue;
+        }
+        for (answer, next, names) in moves(learned, machine, state) {
+            let label = format!(
+                "{}\\n/ {}",
+                escaped(&names.join("\n")).replace('\n', "\\n"),
+                escaped(&answer)
+            );
+            let _ = writeln!(text, "  {state} -> {next} [label=\"{label}\"];");
+        }
+    }
+    text + "}\n"
+}

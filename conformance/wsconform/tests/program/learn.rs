@@ -1,0 +1,132 @@
+//! `learn`: peers of the tests, of which the machine is known.
+
+use super::*;
+
+const RFC: &str = "It is the machine of the RFCs.";
+
+/// After a Pong in a binary message, what comes back of that is no message.
+const MORE: &str = "no-deflate+pong-spoils-binary";
+const TRACE: &str = "R RFC 6455 5.4, 6.2: binary.. | Pong | ..last\n    \
+     answer: a breach of RFC 6455 5.2; expected: binary\n";
+
+fn learn_server(url: &str, more: &[&str]) -> Output {
+    program().args(["learn", url]).args(more).output().unwrap()
+}
+
+/// Learns a client that connects for as long as somebody listens.
+fn learn_client(flaw: Flaw, more: &[&str]) -> Output {
+    let mut learning = program();
+    learning.args(["learn", "--listen", "127.0.0.1:0"]).args(more);
+    let mut learning = learning.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(learning.stdout.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ws://").unwrap().to_owned();
+    thread::spawn(move || {
+        while let Ok(tcp) = TcpStream::connect(&address) {
+            play(tcp, next_model(Role::Client, flaw));
+        }
+    });
+    let mut stdout = Vec::new();
+    told.read_to_end(&mut stdout).unwrap();
+    let mut output = learning.wait_with_output().unwrap();
+    output.stdout = stdout;
+    output
+}
+
+fn good(output: &Output) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    // Between two messages, eight in a text, in a binary message, and over.
+    assert!(text.contains(": 11 states, by ") && text.contains(RFC), "{text}");
+    assert!(text.contains(" has at most 12 states"), "{text}");
+}
+
+fn with_a_state_more(output: &Output) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(": 12 states, by ") && text.contains(TRACE), "{text}");
+    assert!(!text.contains(RFC), "{text}");
+}
+
+#[test]
+fn a_good_server_is_the_machine_of_the_table() {
+    good(&learn_server(&serve("no-deflate"), &[]));
+}
+
+#[test]
+fn a_good_client_is_the_machine_of_the_table() {
+    good(&learn_client("no-deflate", &[]));
+}
+
+#[test]
+fn a_state_more_of_a_server_is_learned_and_the_way_to_it_named() {
+    let file = file("learned.dot");
+    with_a_state_more(&learn_server(&serve(MORE), &["--states", "12", "--dot", &file]));
+    let dot = std::fs::read_to_string(file).unwrap();
+    assert!(dot.starts_with("digraph {") && dot.matches("shape=doublecircle").count() == 1);
+    assert!(dot.contains("/ a breach of RFC 6455 5.2"), "{dot}");
+}
+
+#[test]
+fn a_state_more_of_a_client_is_learned_and_the_way_to_it_named() {
+    with_a_state_more(&learn_client(MORE, &["--states", "12"]));
+}
+
+/// What is agreed of compression is learned too.
+#[test]
+fn a_server_that_compresses_is_the_machine_of_the_table() {
+    let output = learn_server(&serve(""), &["--deflate", "--states", "0"]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains(", with permessage-deflate\n"), "{text}");
+    assert!(!text.contains("\nR ") && !text.contains("\nS "), "{text}");
+}
+
+/// What a rule binds has its level.
+#[test]
+fn levels_are_those_of_the_suite() {
+    for (flaw, line, code, strict) in [
+        ("no-deflate+any-utf8", "R RFC 6455 8.1: text, not UTF-8\n", 1, 1),
+        ("no-deflate+any-control", "S RFC 6455 5.5: control frame, not final\n", 0, 1),
+        ("no-deflate+no-close-reply", "R RFC 6455 5.5.1: Close\n", 1, 1),
+    ] {
+        let url = serve(flaw);
+        for (more, code) in
+            [(&["--states", "0"][..], code), (&["--states", "0", "--strict"], strict)]
+        {
+            let output = learn_server(&url, more);
+            assert_eq!(output.status.code(), Some(code), "{flaw}: {}", text(&output));
+            assert!(text(&output).contains(line), "{flaw}: {}", text(&output));
+        }
+    }
+}
+
+#[test]
+fn what_answers_in_two_ways_is_named_and_not_learned() {
+    let url = serve_with(|tcp| {
+        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let flaw = if number % 7 == 6 { "no-deflate+text-as-binary" } else { "no-deflate" };
+        play(tcp, Model::new(Role::Server, flaw, number));
+    });
+    let output = learn_server(&url, &[]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("it races, and is not learned: the last answer to "), "{text}");
+}
+
+#[test]
+fn what_cannot_be_learned_is_named() {
+    for (flaw, why) in [
+        ("no-pong", "it does not answer a Ping"),
+        ("wrong-accept", "the server does not open: HTTP/1.1 101"),
+    ] {
+        let output = learn_server(&serve(flaw), &[]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        assert!(text(&output).contains(why), "{}", text(&output));
+    }
+    let output = program().args(["learn", "--listen", "127.0.0.1:0", "--idle", "1"]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("no client connects within 1 s"), "{}", text(&output));
+}
