@@ -63,7 +63,7 @@
 //! | send one message to many peers | [`Prepared`] and [`feed`]: all peers share the payload, which is compressed once for each window size |
 //! | limit how far a slow subscriber falls behind | [`Outbox`] of `tickwire-parts`: it feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure; its four policies are wait, drop, conflate, disconnect |
 //! | check which website's page opens the connection | [`Origins`](handshake::server::Origins): [why to check](handshake::server#who-is-asking); the example `auth` |
-//! | connect again | [`Backoff`] of `tickwire-parts`: random, growing delays; [`Follower`] of `tickwire-feed` for a feed; the example `reconnect` |
+//! | connect again | [`Backoff`] of `tickwire-parts`: random, growing delays; `Follower` of [`tickwire-feed`](#beside-this-crate) for a feed; the example `reconnect` |
 //! | decide what to do after an error | [`Error::retry`] returns a [`Retry`]: connect again, tell a person, or stop |
 //! | use short timeouts, as a trading client | [`Config::trading`]: it shortens the timeouts of the handshake, the heartbeat, writing and closing |
 //! | end a connection to a peer that may be dead | [`leave`]: it ends within the time that you pass; `close` waits for the peer's answer |
@@ -78,8 +78,8 @@
 //! | see the agreed subprotocol | [`Connection::negotiated`]; an adapter's `connection()` returns the [`Connection`] |
 //! | measure the round trip | [`rtt`](Sender::rtt): the Pings of the heartbeat and of [`measure_rtt`] are timed |
 //! | publish metrics, log | the features `counters` and `tracing`; a [recipe](guide::recipes::operations), [the events](guide::events) |
-//! | record the bytes of a connection | [`tickwire-tap`]: for bug reports; a test can pass the recorded bytes to the core again |
-//! | run a client against an exchange on a bad day | [`badday`]: days made of public bug reports, for any client |
+//! | record the bytes of a connection | [`tickwire-tap`](#beside-this-crate): for bug reports; a test can pass the recorded bytes to the core again |
+//! | run a client against an exchange on a bad day | [`badday`](#beside-this-crate): days made of public bug reports, for any client |
 //! | serve thousands of connections on one thread | [`tickwire-loop`]: an event loop for servers and clients |
 //! | use two tasks or threads | [`into_split`]: the receiving half answers Pings |
 //!
@@ -130,7 +130,6 @@
 //! [`Incoming`]: crate::tokio::Incoming
 //! [`Outbox`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/struct.Outbox.html
 //! [`Backoff`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/struct.Backoff.html
-//! [`Follower`]: https://docs.rs/tickwire-feed/latest/tickwire_feed/struct.Follower.html
 //!
 //! # Where to read on
 //!
@@ -150,28 +149,25 @@
 //! - [What the events of `tracing` say](guide::events), and [what we chose where the RFCs leave a
 //!   choice](guide::choices)
 //!
-//! Beside this crate:
+//! # Beside this crate
 //!
 //! | crate | for |
 //! |---|---|
-//! | [`tickwire-feed`] | clients that follow a market data feed |
 //! | [`tickwire-parts`] | queues for slow subscribers, delays before reconnecting |
 //! | [`tickwire-loop`] | thousands of connections on one thread: servers and clients |
 //! | [`tickwire-axum`] | a server with axum |
 //! | [`tickwire-http`] | hyper and other HTTP stacks, HTTP/2 |
 //! | [`tickwire-tungstenite`] | programs that now use tungstenite or tokio-tungstenite |
-//! | [`tickwire-tap`] | recording the bytes of a connection, and replaying them |
-//! | [`badday`] | testing your client against an exchange on a bad day |
+//! | `tickwire-feed`, in the repository alone | clients that follow a market data feed |
+//! | `tickwire-tap`, in the repository alone | recording the bytes of a connection, and replaying them |
+//! | `badday`, in the repository alone | testing your client against an exchange on a bad day |
 //!
-//! [`tickwire-feed`]: https://docs.rs/tickwire-feed/latest/tickwire_feed/index.html
 //! [`tickwire-parts`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/index.html
 //! [`tickwire-loop`]: https://docs.rs/tickwire-loop/latest/tickwire_loop/index.html
 //! [`tickwire-axum`]: https://docs.rs/tickwire-axum/latest/tickwire_axum/index.html
 //! [`tickwire-http`]: https://docs.rs/tickwire-http/latest/tickwire_http/index.html
 //! [`tickwire-tungstenite`]:
 //!     https://docs.rs/tickwire-tungstenite/latest/tickwire_tungstenite/index.html
-//! [`tickwire-tap`]: https://docs.rs/tickwire-tap/latest/tickwire_tap/index.html
-//! [`badday`]: https://docs.rs/badday/latest/badday/index.html
 //! [`futures_io`]: crate::futures_io
 //! [`tls`]: crate::tls
 //!

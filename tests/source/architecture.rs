@@ -55,7 +55,7 @@ fn files(folder: PathBuf) -> Vec<PathBuf> {
     found
 }
 
-/// The folders of the published members: the ground, and what stands on the crate.
+/// The folders of the members: the ground, and what stands on the crate.
 pub(crate) fn members() -> Vec<PathBuf> {
     let floors = ["ground", "crates"].map(|floor| fs::read_dir(root().join(floor)).unwrap());
     let mut found: Vec<_> =
@@ -65,7 +65,7 @@ pub(crate) fn members() -> Vec<PathBuf> {
     found
 }
 
-/// The Rust files of the crate and of its published members.
+/// The Rust files of the crate and of these members.
 pub(crate) fn rust_files() -> Vec<PathBuf> {
     let folders = members().into_iter().map(|member| member.join("src")).chain([src()]);
     let mut found: Vec<_> = folders.flat_map(files).collect();
@@ -278,7 +278,7 @@ fn nothing_stands_on_what_is_above_it() {
 /// The floors of MAP.md are the folders, and plain cargo commands mean ground, product, examples and
 /// benches.
 #[test]
-fn the_map_has_every_published_package_and_the_default_members() {
+fn the_map_has_every_package_and_the_default_members() {
     let map = fs::read_to_string(root().join("MAP.md")).unwrap();
     let rows = map.lines().filter(|line| line.contains('`') && line.starts_with("| "));
     let rows: Vec<(&str, Vec<&str>)> = rows
@@ -291,11 +291,11 @@ fn the_map_has_every_published_package_and_the_default_members() {
         let rows = rows.iter().filter(|(floor, _)| floors.contains(floor));
         rows.flat_map(|(_, paths)| paths.iter().copied()).collect()
     };
-    let mut published = on(&["ground", "product", "neighbour"]);
-    assert!(published.remove("src") && published.remove("conformance"), "{published:?}");
+    let mut packages = on(&["ground", "product", "neighbour"]);
+    assert!(packages.remove("src") && packages.remove("conformance"), "{packages:?}");
     let members = members();
     let members = members.iter().map(|member| member.strip_prefix(root()).unwrap().to_str());
-    assert_eq!(published, members.map(Option::unwrap).collect());
+    assert_eq!(packages, members.map(Option::unwrap).collect());
 
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let list = manifest.split("\ndefault-members = [").nth(1).unwrap().split(']').next().unwrap();
@@ -307,6 +307,27 @@ fn the_map_has_every_published_package_and_the_default_members() {
     for path in rows.iter().flat_map(|(_, paths)| paths) {
         assert!(root().join(path).exists(), "{path}");
     }
+}
+
+/// And each package that is not published has its reason in the column.
+#[test]
+fn the_map_says_yes_where_cargo_publishes() {
+    let map = fs::read_to_string(root().join("MAP.md")).unwrap();
+    for member in members() {
+        let path = member.strip_prefix(root()).unwrap().to_str().unwrap();
+        let row = map.lines().find(|row| row.contains(&format!("`{path}`"))).unwrap();
+        let published = row.split('|').nth(4).unwrap().trim();
+        if is_published(&member) {
+            assert_eq!(published, "yes", "{path}");
+        } else {
+            assert!(published.starts_with("not yet: "), "{path}: {published}");
+        }
+    }
+}
+
+pub(crate) fn is_published(member: &Path) -> bool {
+    let manifest = fs::read_to_string(member.join("Cargo.toml")).unwrap();
+    !manifest.contains("\npublish = false")
 }
 
 /// A file and the folder of its name are one: a folder's `mod.rs` names its files, and they add

@@ -1,7 +1,7 @@
 //! The documents: their links lead somewhere, the tests that they name are there, and the README's
 //! figures are those of `benches/RESULTS.md`.
 use crate::{
-    architecture::rust_files,
+    architecture::{is_published, members, rust_files},
     security::{quoted, read, root, tests},
 };
 use std::{
@@ -151,6 +151,21 @@ fn only_conversions_have_types_of_rustls() {
         }
     }
     assert!(found > 9, "{found} conversions");
+}
+
+/// docs.rs has no page of a package that is not published.
+#[test]
+fn no_page_links_to_docs_that_are_nowhere() {
+    let stays: Vec<_> = members().into_iter().filter(|member| !is_published(member)).collect();
+    assert!(!stays.is_empty());
+    for path in rust_files().into_iter().chain(pages()) {
+        let text = fs::read_to_string(&path).unwrap();
+        for member in &stays {
+            let link =
+                format!("https://docs.rs/{}/", member.file_name().unwrap().to_str().unwrap());
+            assert!(!text.contains(&link), "{}: {link}", path.display());
+        }
+    }
 }
 
 /// A folder that moves takes its commands along.

@@ -16,10 +16,9 @@
 //! connection.
 //!
 //! This is a separate crate, because most connections carry no feed. [`tickwire`] does not depend
-//! on it. [`badday`] tests a client against an exchange on a bad day.
+//! on it. `badday` tests a client against an exchange on a bad day.
 //!
 //! [`tickwire`]: https://docs.rs/tickwire/latest/tickwire/index.html
-//! [`badday`]: https://docs.rs/badday/latest/badday/index.html
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
