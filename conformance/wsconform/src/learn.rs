@@ -74,13 +74,11 @@ impl Target for Client {
                 Ok((tcp, _)) => {
                     tcp.set_nonblocking(false)?;
                     let stream = Stream::new(tcp)?;
-                    return match &self.tls {
-                        Some(config) => {
-                            let session = tls::server_session(config)?;
-                            Ok(stream.with_server_tls(session, autobahn::HEAD)?)
-                        }
-                        None => Ok(stream),
-                    };
+                    let Some(config) = &self.tls else { return Ok(stream) };
+                    let session = tls::server_session(config)?;
+                    if let Ok(stream) = stream.with_server_tls(session, autobahn::HEAD) {
+                        return Ok(stream);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),

@@ -13,6 +13,17 @@ fn learn_server(url: &str, more: &[&str]) -> Output {
     program().args(["learn", url]).args(more).output().unwrap()
 }
 
+/// What a driver of Autobahn's gets that asks how many cases there are.
+fn case_count(address: &str) -> String {
+    let request = String::from_utf8(next_model(Role::Client, "").output).unwrap();
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.write_all(request.replace("GET / ", "GET /getCaseCount ").as_bytes()).unwrap();
+    tcp.shutdown(Shutdown::Write).unwrap();
+    let mut response = Vec::new();
+    tcp.read_to_end(&mut response).unwrap();
+    String::from_utf8_lossy(&response).into_owned()
+}
+
 /// Learns a client that connects for as long as somebody listens.
 fn learn_client(flaw: Flaw, more: &[&str]) -> Output {
     let mut learning = program();
@@ -22,6 +33,7 @@ fn learn_client(flaw: Flaw, more: &[&str]) -> Output {
     let mut line = String::new();
     told.read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on ws://").unwrap().to_owned();
+    assert!(case_count(&address).contains(&u32::MAX.to_string()));
     thread::spawn(move || {
         while let Ok(tcp) = TcpStream::connect(&address) {
             play(tcp, next_model(Role::Client, flaw));
