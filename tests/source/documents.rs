@@ -137,7 +137,7 @@ fn every_row_of_the_heads_names_a_test() {
     assert!(found > 30, "{found} rows");
 }
 
-/// So another version of rustls can join it without a breaking change.
+/// A new rustls is a breaking release, but only for programs that convert.
 #[test]
 fn only_conversions_have_types_of_rustls() {
     let mut found = 0;
