@@ -268,8 +268,8 @@ masked; a client's are the same, masked.
 {events}
 ## The rules
 
-All above follows from these rows. Of the rows that fit, those of the lowest rank count; each of them
-is a right answer.
+All above follows from these rows. Of the rows that fit, those of the lowest rank count; each of
+them is a right answer.
 
 {rules}",
         talk = talk(),
@@ -282,8 +282,18 @@ is a right answer.
         rules = rows(
             "rules",
             &[
-                "rank", "event", "receiving", "sending", "if", "delivers", "sends", "error",
-                "receiving", "sending", "level", "section"
+                "rank",
+                "event",
+                "receiving",
+                "sending",
+                "if",
+                "delivers",
+                "sends",
+                "error",
+                "receiving",
+                "sending",
+                "level",
+                "section"
             ]
         ),
     )

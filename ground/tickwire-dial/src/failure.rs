@@ -27,7 +27,10 @@ impl Failure {
             Self::Prepare(error) => return error,
             Self::Connect(error) => error,
         };
-        let needs_zone = matches!(to, SocketAddr::V6(to) if to.ip().is_unicast_link_local() && to.scope_id() == 0);
+        let needs_zone = match to {
+            SocketAddr::V6(to) => to.ip().is_unicast_link_local() && to.scope_id() == 0,
+            SocketAddr::V4(_) => false,
+        };
         match error.kind() {
             ErrorKind::InvalidInput if needs_zone => error,
             ErrorKind::InvalidInput | ErrorKind::PermissionDenied => {

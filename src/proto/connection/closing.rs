@@ -322,9 +322,9 @@ pub struct Closed<'a> {
     pub sent_code: u16,
     /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
     /// written. It may be `true` beside an [`error`](Self::error), if the peer's Close was found
-    /// only after the time for it. This does not mean that every message arrived whole. [`cut`](Self::cut) tells
-    /// whether the peer left a message unfinished, and [`Sender::dropped`](crate::Sender::dropped)
-    /// whether this end dropped messages.
+    /// only after the time for it. This does not mean that every message arrived whole.
+    /// [`cut`](Self::cut) tells whether the peer left a message unfinished, and
+    /// [`Sender::dropped`](crate::Sender::dropped) whether this end dropped messages.
     pub clean: bool,
     /// Why receiving failed, if it did. If a deadline passed first, and the peer's Close was then
     /// found among the bytes received before, this is the deadline's error, although the peer's

@@ -11,8 +11,8 @@ pub(crate) fn host(uri: &Uri) -> Result<&str> {
     Ok(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
 }
 
-/// The host as resolvers have it. tungstenite leaves `%eth0`, the zone of an IPv6 address, as it is;
-/// RFC 6874 §2 writes `%25eth0`. So `%251` stays the zone 251.
+/// The host as resolvers have it. tungstenite leaves `%eth0`, the zone of an IPv6 address, as it
+/// is; RFC 6874 §2 writes `%25eth0`. So `%251` stays the zone 251.
 pub(crate) fn host_to_look_up(uri: &Uri) -> Result<Cow<'_, str>> {
     let host = host(uri)?;
     Ok(match host.split_once("%25") {
