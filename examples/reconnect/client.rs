@@ -62,7 +62,7 @@ impl Client {
     ) -> Self {
         let mut follower = Follower::new(Settings {
             addresses: requests.len(),
-            pace: Pace::new(20, Duration::from_secs(1)).at_once(10).reserve(2),
+            pace: Pace::new(20, Duration::from_secs(1)).at_once(10),
             login: true,
             probe_after: Some(Duration::from_millis(500)),
             answer_within: Duration::from_secs(2),

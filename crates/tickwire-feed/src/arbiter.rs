@@ -251,7 +251,7 @@ impl<T> Arbiter<T> {
         source.map_or(0, |source| mem::replace(&mut source.end, end))
     }
 
-    /// Of each open line; 0 if it has brought no message.
+    /// The end of each open line; 0 if the line has brought no message.
     fn ends(&self) -> impl Iterator<Item = u64> {
         self.lines.iter().filter(|source| source.is_open).map(|source| source.end)
     }
@@ -262,7 +262,7 @@ impl<T> Arbiter<T> {
         ends.peek().is_some() && ends.all(holds)
     }
 
-    /// After a `Next` while `watched` was set.
+    /// Called after a `Next` while `watched` was set.
     #[inline(never)]
     fn move_on(&mut self, line: usize, first: u64, before: u64, now: Time) {
         self.note_beginning(line, first, before);

@@ -1,7 +1,6 @@
 //! Limits the attempts to connect from one IP address.
 use crate::Pace;
-use crate::pace::Log;
-use alloc::vec::Vec;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 use tickwire::Time;
 
@@ -174,7 +173,7 @@ impl Attempts {
             self.failed();
             return None;
         }
-        let longest = self.limits.iter().map(Log::window).max().unwrap_or_default();
+        let longest = self.limits.iter().map(|limit| limit.window).max().unwrap_or_default();
         let away = self.away(retry_after.unwrap_or(longest));
         let until = match self.gate {
             Gate::Away { until } => until.max(now + away),
@@ -206,5 +205,38 @@ impl Attempts {
             return Err(self.snapshots_from);
         }
         self.snapshots.as_mut().map_or(Ok(()), |pace| pace.take(now))
+    }
+}
+
+/// The times of the last `most` attempts. No stretch shorter than `window` has more.
+#[derive(Debug)]
+pub(crate) struct Log {
+    most: usize,
+    window: Duration,
+    taken: VecDeque<Time>,
+}
+
+impl Log {
+    pub(crate) fn new(most: u32, window: Duration) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        Self { most, window, taken: VecDeque::new() }
+    }
+
+    pub(crate) fn due(&self) -> Time {
+        let full = self.taken.len() == self.most;
+        self.taken.front().filter(|_| full).map_or(Time::ZERO, |first| *first + self.window)
+    }
+
+    pub(crate) fn note(&mut self, now: Time) {
+        if self.taken.len() == self.most {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(now);
+    }
+
+    fn give_back(&mut self, noted: Time) {
+        if let Some(at) = self.taken.iter().rposition(|taken| *taken == noted) {
+            self.taken.remove(at);
+        }
     }
 }

@@ -204,7 +204,7 @@ impl From<Cause> for Ended {
     }
 }
 
-/// For an error of which only this is known.
+/// An error of which only this is known.
 impl From<Retry> for Ended {
     fn from(retry: Retry) -> Self {
         Self::Failed(Cause::Other(retry))

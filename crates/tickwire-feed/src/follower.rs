@@ -33,8 +33,8 @@ mod run;
 #[cfg(doc)]
 use crate::{Action, Recovery, Say};
 use crate::{
-    Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Line, Pace, Rotation, State,
-    Subscription, Topic, Verdict,
+    Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Line, Pace, State,
+    Subscription, Topic, Verdict, rotation::Rotation,
 };
 use address::{Address, Scope};
 use alloc::{collections::VecDeque, vec, vec::Vec};
@@ -393,9 +393,10 @@ impl<T> Follower<T> {
     ///
     /// `backoff` has the delays between attempts: [`Backoff::trading`] for a trading client. Give
     /// each line a different seed. The exchange cuts a connection at the age of `life`, so the
-    /// follower dials a successor `lead` earlier, as [`Rotation::new`] says. Give each line a
-    /// different lead, so that two lines do not replace their connections at the same time. If the
-    /// exchange cuts no connection, use [`Duration::MAX`] as `life`, and zero as `lead`.
+    /// follower dials a successor `lead` earlier: choose a lead that is long enough for several
+    /// attempts, with the delays between them. Give each line a different lead, so that two lines
+    /// do not replace their connections at the same time. If the exchange cuts no connection, use
+    /// [`Duration::MAX`] as `life`, and zero as `lead`.
     ///
     /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) lines already.
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
@@ -698,6 +699,15 @@ impl<T> Follower<T> {
         }
     }
 
+    /// Says that the program has sent a message by itself over this connection, such as an order:
+    /// the [`pace`](Settings::pace) counts it, and what the follower wants to send waits for it.
+    pub fn sent(&mut self, connection: ConnectionId, now: Time) {
+        let mut runs = self.runs.iter_mut();
+        if let Some(open) = runs.find_map(|run| run.find_mut(connection)) {
+            open.pace.note(now);
+        }
+    }
+
     /// Says that a message has come. `own` makes the copy to keep, and is called only if the
     /// arbiter [keeps](Verdict::Kept) the message. Call [`poll`](Self::poll) afterwards.
     ///
@@ -816,7 +826,7 @@ impl<T> Follower<T> {
         }
     }
 
-    /// If this message of its successor shows that nobody needs the silent connection.
+    /// Leaves the silent connection, if this message of its successor shows that nobody needs it.
     fn outdo(&mut self, at: usize, by: ConnectionId, incoming: &Incoming, now: Time) {
         let run = &mut self.runs[at];
         let Some(current) = run.current() else { return };
@@ -1063,7 +1073,7 @@ impl<T> Follower<T> {
         self.unpolled = 0..self.subscriptions.len();
     }
 
-    /// So that no gap waits for them any more.
+    /// Closes them, so that no gap waits for them any more.
     fn close_now(&mut self) {
         for (at, line) in core::mem::take(&mut self.closing) {
             let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };

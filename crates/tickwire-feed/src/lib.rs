@@ -6,9 +6,7 @@
 //!
 //! - [`Arbiter`] merges several lines that carry one feed. It delivers the first arrival of each
 //!   message, in order, and reports gaps.
-//! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
-//!   depends on the old connection any more.
-//! - [`Pace`] limits the rate of messages. In the queue [`Paced`], orders overtake subscriptions.
+//! - [`Pace`] limits the rate of messages.
 //! - [`Attempts`] limits the attempts to connect from your IP address, and allows no attempt while
 //!   the server wants this address to stay away.
 //!
@@ -42,8 +40,7 @@ pub use attempts::Attempts;
 pub use ended::{Cause, Ended, Text};
 pub use event::{Event, Gap, Limits, Line, Numbers, Verdict, Why};
 pub use follower::{Follower, Settings};
-pub use pace::{Pace, Paced};
-pub use rotation::Rotation;
+pub use pace::Pace;
 pub use told::{Action, Asked, ConnectionId, Incoming, Recovery, Say, State, Subscription, Topic};
 
 /// Compiles the code of README.md.

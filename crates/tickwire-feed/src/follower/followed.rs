@@ -1,5 +1,5 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
-use crate::{Arbiter, ConnectionId, Event, Limits, Recovery, Subscription, Verdict, pace::Log};
+use crate::{Arbiter, ConnectionId, Event, Limits, Recovery, Subscription, Verdict, attempts::Log};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
@@ -7,7 +7,7 @@ use tickwire::Time;
 /// At most so many snapshots in this time, whatever the cause.
 const MOST: (u32, Duration) = (12, Duration::from_secs(300));
 
-/// For the next snapshot.
+/// The next snapshot waits no longer than this.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// In order for so many times the patience: a snapshot at once is earned.
@@ -30,7 +30,7 @@ enum Snapshot {
     },
 }
 
-/// For a feed that counts per connection.
+/// Whose data counts, if the feed counts per connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
     /// No data has come yet.

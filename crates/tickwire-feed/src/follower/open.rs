@@ -41,7 +41,7 @@ const fn start_of(question: u64) -> usize {
 /// Bytes of a message that is longer in transit are no life.
 const LONGEST_MESSAGE: Duration = Duration::from_secs(60);
 
-/// For what never becomes due by itself.
+/// The time of what never becomes due by itself.
 pub(super) const NEVER: Time = Time::new(Duration::MAX);
 
 #[derive(Clone, Copy)]
@@ -264,10 +264,10 @@ pub(super) struct Open {
     heard: Time,
     login: Ask,
     probe: Ask,
-    pace: Pace,
+    pub(super) pace: Pace,
     /// When the pace allows the next message; `NEVER` if none waits.
     paced: Time,
-    /// At the subscription's index; `None` if there is none of this index.
+    /// Each lies at its subscription's index; `None` if there is none of this index.
     pub(super) seats: Vec<Option<Seat>>,
     /// The most subscriptions that one message had.
     longest: usize,
@@ -339,8 +339,8 @@ impl Open {
         self.seats[subscription] = Some(Seat::new(watch));
     }
 
-    /// For up to `batch` subscriptions with neighbouring indices. `asked` counts the questions of
-    /// the follower.
+    /// A question is for up to `batch` subscriptions with neighbouring indices. `asked` counts the
+    /// questions of the follower.
     pub(super) fn poll(&mut self, batch: usize, asked: &mut u64, now: Time) -> Option<Say> {
         self.paced = NEVER;
         let due = self.oldest_question()?;

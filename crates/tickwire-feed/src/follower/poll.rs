@@ -233,7 +233,8 @@ impl<T> Follower<T> {
         }
     }
 
-    /// If nothing depends on the older connection any more. If it is silent, `heard` decides.
+    /// Leaves the older connection, if nothing depends on it any more. If it is silent, `heard`
+    /// decides.
     fn retire(&mut self, at: usize, now: Time) {
         let run = &self.runs[at];
         let Some(old) = run.current().filter(|old| old.silent.is_none()) else { return };

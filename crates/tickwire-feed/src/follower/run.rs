@@ -1,7 +1,7 @@
 //! A line has one connection after the other, and two for a short time when a successor is due. Its
 //! `Backoff` says how fast it dials; `address` says where, and whether.
 use super::{address::Address, open::Open};
-use crate::{ConnectionId, Ended, Rotation, State};
+use crate::{ConnectionId, Ended, State, rotation::Rotation};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::{Retry, Time};
@@ -13,7 +13,7 @@ fn silence_delay(dials: u32) -> Duration {
     Duration::from_secs(seconds).min(Duration::from_secs(15 * 60))
 }
 
-/// Until a line that is not at its own address looks whether it can go home.
+/// How long a line stays away from its own address before it looks whether it can go home.
 const HOME_AFTER: Duration = Duration::from_secs(600);
 
 pub(super) struct Run {
@@ -71,7 +71,7 @@ enum Gate {
     },
 }
 
-/// For the address of this machine.
+/// What the server asks of this machine's address.
 #[derive(Clone, Copy)]
 pub(super) struct Away {
     pub(super) until: Time,
@@ -339,8 +339,8 @@ impl Run {
         }
     }
 
-    /// In the order that the docs of [`State`] promise. `address` is where the line dials next, if
-    /// it needs a connection; `stopped` the fault because of which it dials nowhere.
+    /// Looks in the order that the docs of [`State`] promise. `address` is where the line dials
+    /// next, if it needs a connection; `stopped` the fault because of which it dials nowhere.
     pub(super) fn state(&self, address: Option<&Address>, stopped: Option<Ended>) -> State {
         if let Some(after) = stopped {
             return State::Stopped { after };

@@ -25,7 +25,7 @@ impl Desk {
 
     fn set(subscriptions: &[Subscription], set: impl FnOnce(&mut Settings<u64>)) -> Self {
         let mut settings = Settings::new(|_| 0);
-        settings.pace = Pace::new(100, SECOND).at_once(50).reserve(10);
+        settings.pace = Pace::new(100, SECOND).at_once(50);
         set(&mut settings);
         let mut follower = Follower::new(settings);
         for &subscription in subscriptions {
@@ -269,13 +269,34 @@ fn a_question_that_was_answered_while_it_waited_holds_back_no_new_subscription()
     })
     .line(Duration::MAX, Duration::ZERO);
     let id = desk.next_subscribed();
-    for number in 0..100 {
+    for number in 0..99 {
         desk.data(id, 0, number);
         desk.now = desk.now + 6 * SECOND;
         desk.all();
     }
     desk.follower.subscribe(trades());
     assert_eq!(said(&[desk.next()]), [vec![1]]);
+}
+
+#[test]
+fn what_the_program_sends_by_itself_is_counted_and_what_is_over_no_more() {
+    let mut desk = Desk::set(&[], |set| set.pace = Pace::new(2, 8 * SECOND))
+        .line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    for _ in 0..3 {
+        desk.follower.sent(id, desk.now);
+    }
+    desk.follower.subscribe(trades());
+    assert!(matches!(desk.next(), Action::Send { .. }));
+    assert_eq!(desk.now, Time::ZERO + 8 * SECOND, "three is one more than the pace has");
+
+    let now = desk.now;
+    for _ in 0..1_000 {
+        desk.follower.sent(id, now);
+    }
+    desk.follower.subscribe(trades());
+    assert!(matches!(desk.next(), Action::Send { .. }));
+    assert_eq!(desk.now, now + 8 * SECOND, "a window later the exchange counts none of them");
 }
 
 #[test]

@@ -35,7 +35,7 @@ struct Desk {
 }
 
 fn settings() -> Settings<Note> {
-    let pace = Pace::new(1000, SECOND).at_once(500).reserve(10);
+    let pace = Pace::new(1000, SECOND).at_once(500);
     Settings { pace, ..Settings::new(|_| 0) }
 }
 

@@ -3,7 +3,6 @@
 mod attempts;
 mod exchange;
 mod pace;
-mod rotation;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -46,7 +46,7 @@ impl Settings {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0xDA75);
         let (lines, streams) = (rng.of(&[1, 1, 2, 3]), rng.between(1, 6));
-        let pace = rng.of(&[(4, 1200, 1), (4, 1200, 0), (10, 1000, 0), (1, 10_000, 0)]);
+        let pace = rng.of(&[(3, 1200), (4, 1200), (10, 1000), (1, 10_000)]);
         let probe_after = rng.of(&[None, Some(5 * SECOND), Some(30 * SECOND)]);
         let ask_after = rng.of(&[None, Some(20 * SECOND), Some(2 * MINUTE)]);
         let ask_after = ask_after.or(probe_after.is_none().then_some(30 * SECOND));
@@ -58,7 +58,7 @@ impl Settings {
         let finds = [leave_after.is_some(), ask_after.is_some()];
         let plan = plan(&mut rng, streams as usize, life, finds);
         // A question waits for the pace behind those of all subscriptions, twice each.
-        let all = (pace.1 / Ms::from(pace.0 - pace.2) + 1) * (2 * streams + 3);
+        let all = (pace.1 / Ms::from(pace.0) + 1) * (2 * streams + 3);
         let silence = probe_after.unwrap_or(Ms::MAX).min(ask_after.unwrap_or(Ms::MAX));
         let rules = Rules {
             dials: (attempts.0 as usize, attempts.1),
@@ -79,7 +79,7 @@ impl Settings {
         let set = Set {
             addresses: plan.hosts,
             login: plan.login,
-            pace: Pace::new(pace.0, ms(pace.1)).reserve(pace.2),
+            pace: Pace::new(pace.0, ms(pace.1)),
             batch: rng.of(&[1, 1, 2, 100]),
             probe_after: probe_after.map(ms),
             answer_within: ms(answer_within),
@@ -117,7 +117,7 @@ impl Settings {
         (set.life, set.lead, set.first_delay) = (rng.of(&ends), rng.of(&ends), rng.of(&ends));
         set.set.batch = rng.of(&[0, usize::MAX]);
         set.set.addresses = rng.of(&[0, 1, set.plan.hosts]);
-        set.set.pace = Pace::new(1, ms(MINUTE)).reserve(9);
+        set.set.pace = Pace::new(1, ms(MINUTE));
         let attempts = rng.of(&[(1, MINUTE), (50, SECOND)]);
         set.attempts = Attempts::new(attempts.0, ms(attempts.1));
         (set.rules.dials, set.rules.window) = ((attempts.0 as usize, attempts.1), attempts.1);

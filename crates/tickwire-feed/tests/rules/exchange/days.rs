@@ -6,7 +6,7 @@ use crate::support::sampled;
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use testkit::Rng;
 use tickwire::Time;
-use tickwire_feed::{Attempts, Pace, Paced};
+use tickwire_feed::{Attempts, Pace};
 use tickwire_parts::Backoff;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -33,7 +33,12 @@ fn outage(now: Time) -> (bool, Time) {
 
 struct Open {
     until: Time,
-    sending: Paced<()>,
+    pace: Pace,
+    /// What waits for the pace: orders, and subscriptions behind them.
+    orders: usize,
+    subscriptions: usize,
+    /// When the pace allows the next of them; `None` if none waits.
+    paced: Option<Time>,
     inbound: Inbound,
     /// When the last message arrives at the exchange.
     arrives: Time,
@@ -88,12 +93,12 @@ impl World {
                 let wait = if now >= open.until {
                     // The exchange's doing: it goes away, or it is 24 hours.
                     client.backoff.after_close(1006, 24 * HOUR).unwrap()
-                } else if self.talk(client.careless, open, now) {
+                } else if self.talk(open, now) {
                     return open
                         .pong
                         .min(open.order)
                         .min(open.until)
-                        .min(open.sending.poll_timeout().unwrap_or(open.until));
+                        .min(open.paced.unwrap_or(open.until));
                 } else {
                     self.address.strike(now);
                     SECOND
@@ -121,17 +126,19 @@ impl World {
                 Pace::new(1_000, SECOND).at_once(1_000)
             } else {
                 // One less than 5, for a Pong, in a stretch longer by what the path's delay varies.
-                Pace::new(4, Duration::from_millis(1_200)).reserve(1)
+                Pace::new(4, Duration::from_millis(1_200))
             };
-            let mut open = Open {
+            let open = Open {
                 until: turns.min(now + 24 * HOUR),
-                sending: Paced::new(pace),
+                pace,
+                orders: 0,
+                subscriptions: BATCHES,
+                paced: None,
                 inbound: Inbound::default(),
                 arrives: now,
                 pong: now + 20 * SECOND,
                 order: now + upto(&mut self.rng, 60 * SECOND),
             };
-            (0..BATCHES).for_each(|_| open.sending.push(()));
             self.outcome.opened += 1;
             self.outcome.connected += open.until - now;
             client.state = State::Open(Box::new(open));
@@ -147,7 +154,7 @@ impl World {
     }
 
     /// Whether the exchange lets the connection stay.
-    fn talk(&mut self, careless: bool, open: &mut Open, now: Time) -> bool {
+    fn talk(&mut self, open: &mut Open, now: Time) -> bool {
         let mut messages = 0;
         if now >= open.pong {
             open.pong = open.pong + 20 * SECOND * self.calm;
@@ -155,17 +162,24 @@ impl World {
         }
         if now >= open.order {
             open.order = now + upto(&mut self.rng, 60 * SECOND * self.calm);
-            open.sending.push_urgent(());
+            open.orders += 1;
             self.outcome.orders += 1;
-            if let Some(()) = open.sending.poll(now) {
-                messages += 1;
-            } else if !careless {
-                let wait = open.sending.poll_timeout().unwrap() - now;
-                self.outcome.longest_wait = self.outcome.longest_wait.max(wait);
+        }
+        open.paced = None;
+        while open.paced.is_none() && open.orders + open.subscriptions > 0 {
+            match open.pace.take(now) {
+                Ok(()) => {
+                    messages += 1;
+                    match open.orders {
+                        0 => open.subscriptions -= 1,
+                        _ => open.orders -= 1,
+                    }
+                }
+                Err(again) => open.paced = Some(again),
             }
         }
-        while let Some(()) = open.sending.poll(now) {
-            messages += 1;
+        if let Some(again) = open.paced.filter(|_| open.orders > 0) {
+            self.outcome.longest_wait = self.outcome.longest_wait.max(again - now);
         }
         (0..messages).all(|_| {
             open.arrives = open.arrives.max(now + upto(&mut self.rng, JITTER));
