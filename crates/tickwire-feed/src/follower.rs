@@ -238,7 +238,7 @@ impl<T> Settings<T> {
 /// | fault | concerns |
 /// |---|---|
 /// | 401, Close 3000, `Incoming::Wrong(Retry::Stop)`, our certificate is refused | the key: it is tried at one other address, and then all have stopped |
-/// | 403 at two addresses | perhaps this machine's address: the line has the alarm |
+/// | 403 at two addresses, before a connection settles or the first one's alarm is over | perhaps this machine's address: the line has the alarm |
 /// | no way to the address, settings, the system, the proxy, a doubt, [`Cause::Other`], 407, 418 | this machine: the line waits, has the alarm or stops, and no address is marked |
 ///
 /// **How fast.** The delays are the line's, whatever the addresses do. But after a fault each other
@@ -957,11 +957,14 @@ impl<T> Follower<T> {
         };
         // The same refusal at two addresses may be of this machine's address.
         let is_forbidden = |ended| matches!(ended, Ended::Refused { status: 403, .. });
-        let mut others = self.addresses.iter().enumerate().filter(|(other, _)| *other != address);
-        let is_alike = others
-            .clone()
-            .any(|(_, other)| is_forbidden(ended) && other.fault().is_some_and(is_forbidden));
-        let has_other = others.any(|(_, other)| other.fault().is_none());
+        // The fault of an address that may be dialed again, and was not since, proves nothing now.
+        let faults = self.addresses.iter().enumerate().filter(|(other, _)| *other != address);
+        let mut faults = faults.map(|(other, record)| {
+            record.fault().filter(|_| record.holds(now) || run.tried.contains(&other))
+        });
+        let is_alike =
+            faults.clone().flatten().any(|fault| is_forbidden(ended) && is_forbidden(fault));
+        let has_other = faults.any(|fault| fault.is_none());
         if scope == Scope::Address && has_other && !is_alike {
             if let Some(delay) = rarely(&mut backoff.clone()) {
                 self.addresses[address].mark(Address::Alarm { from: now + delay, after: ended });

@@ -73,6 +73,10 @@ impl Address {
         }
     }
 
+    pub(super) fn holds(&self, now: Time) -> bool {
+        self.from().is_none_or(|from| from > now)
+    }
+
     /// For which a person should be told.
     pub(super) const fn fault(&self) -> Option<Ended> {
         match *self {

@@ -26,7 +26,7 @@ pub(super) struct Run {
     address: usize,
     /// Those that had a fault since a connection last settled, and those dialed since the first of
     /// these faults: the earliest first.
-    tried: Vec<usize>,
+    pub(super) tried: Vec<usize>,
     gate: Gate,
     /// The last dial for a silent connection, and how many there were since all was served.
     last_for_silence: Option<Time>,

@@ -45,6 +45,9 @@ pub(crate) struct Outcome {
     pub(crate) well: bool,
 }
 
+/// How long a person takes.
+const MENDED_WITHIN: Duration = Duration::from_secs(300);
+
 /// Something that comes later.
 enum Later {
     /// The dial is over.
@@ -55,6 +58,8 @@ enum Later {
     Silence(u64),
     /// No text was sent for a while.
     Idle(u64),
+    /// The person who was told of a fault says that it is mended.
+    Mended,
 }
 
 /// An open connection, by its number at the exchange.
@@ -76,6 +81,8 @@ pub(crate) struct Client {
     later: BTreeMap<(Duration, u64), Later>,
     order: u64,
     links: HashMap<u64, Link>,
+    /// A person looks after a fault.
+    is_told: bool,
     books: Vec<Book>,
     /// The symbols whose snapshot came with a subscription, and is being reported.
     coming: Vec<bool>,
@@ -126,6 +133,7 @@ impl Client {
             later: BTreeMap::new(),
             order: 0,
             links: HashMap::new(),
+            is_told: false,
             books: (0..day.symbols).map(|_| Book::default()).collect(),
             coming: vec![false; day.symbols],
             request: vec![0; day.symbols],
@@ -241,6 +249,10 @@ impl Client {
                 }
                 Action::Wait(until) => {
                     self.wait = until.since_epoch();
+                    if !self.is_told && self.follower.faults().flatten().next().is_some() {
+                        self.is_told = true;
+                        self.in_time(MENDED_WITHIN, Later::Mended);
+                    }
                     return;
                 }
             }
@@ -262,6 +274,10 @@ impl Client {
     fn happens(&mut self, later: Later) -> bool {
         match later {
             Later::Dialed(id, address) => self.dial(id, address),
+            Later::Mended => {
+                self.is_told = false;
+                self.follower.go_on(self.time());
+            }
             Later::Ended(id, error) => self.ended(id, &error),
             Later::Snapshot(index, snapshot) => self.snapshot_came(index, snapshot),
             Later::Silence(number) => {
