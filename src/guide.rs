@@ -57,11 +57,6 @@ pub mod recipes {
     pub mod testing {}
 }
 
-/// Every idiom on one page, and wrong guesses with the right call.
-///
-#[doc = include_str!("../docs/CHEATSHEET.md")]
-pub mod cheatsheet {}
-
 /// Every limit and deadline with its default, and how much memory a peer can fill.
 ///
 #[doc = include_str!("../docs/LIMITS.md")]

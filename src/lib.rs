@@ -1,52 +1,20 @@
 //! WebSockets (RFC 6455) for many small binary messages, as in market data, order entry, games and
-//! devices. In a hurry? Read the [cheat sheet](guide::cheatsheet).
+//! devices.
 //!
-//! # A server
-//!
-//! ```no_run
-//! # #[cfg(feature = "tokio")] {
-//! use tickwire::{Config, tokio::accept};
-//!
-//! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:9000").await?;
-//!     loop {
-//!         let (stream, _) = listener.accept().await?;
-//!         stream.set_nodelay(true)?;
-//!         tokio::spawn(async move {
-//!             let mut ws = accept(stream, &Config::server()).await?;
-//!             while let Some(received) = ws.recv_to_reply().await? {
-//!                 received.sender.feed(received.message)?; // replies to a batch leave together
-//!             }
-//!             Ok::<_, tickwire::Error>(())
-//!         });
-//!     }
-//! }
-//! # }
-//! ```
-//!
-//! # A client
-//!
-//! ```no_run
-//! # #[cfg(all(feature = "client", feature = "tokio"))] {
-//! use tickwire::{CloseCode, Config, tokio::connect};
-//!
-//! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let config = Config::trading(); // finds a dead server within seconds
-//!     let mut ws = connect("ws://127.0.0.1:9000/", &config).await?;
-//!     ws.send("subscribe").await?; // a `str` is sent as text, bytes as binary
-//!     while let Some(message) = ws.recv().await? {
-//!         println!("{message:?}"); // borrowed from the receive buffer
-//!         if message.as_text() == Some("bye") {
-//!             break;
-//!         }
-//!     }
-//!     ws.close(CloseCode::NORMAL).await?;
-//!     Ok(())
-//! }
-//! # }
-//! ```
+#![cfg_attr(
+    all(
+        any(doc, doctest),
+        feature = "blocking",
+        feature = "client",
+        feature = "counters",
+        feature = "deflate",
+        feature = "futures",
+        feature = "rustls",
+        feature = "stamps",
+        feature = "tokio"
+    ),
+    doc = include_str!("../docs/CHEATSHEET.md")
+)]
 //!
 //! # Which call
 //!
