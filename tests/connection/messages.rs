@@ -46,7 +46,8 @@ fn a_message_gives_its_payload_in_every_form() {
         assert_eq!((message.as_bytes().len(), message.as_bytes().is_empty()), (3, false));
         assert_eq!((message.as_bytes(), message.as_ref()), (&b"abc"[..], &b"abc"[..]));
         let owned = message.into_owned();
-        assert_eq!((&message).into_owned(), owned);
+        let reference = &message;
+        assert_eq!(reference.into_owned(), owned);
         assert_eq!((owned.as_message(), owned.as_message().kind()), (message, kind));
         assert_eq!((owned.as_bytes(), Bytes::from(owned.clone())), (&b"abc"[..], "abc".into()));
         let kept = text.map(|text| OwnedMessage::Text(text.into()));

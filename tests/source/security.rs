@@ -152,7 +152,7 @@ fn the_defaults_are_the_same_on_every_page() {
     let mut named = 0;
     for page in ["src/proto/config.rs", "docs/MIGRATING.md", "docs/recipes/socketio.md"] {
         for line in read(page).lines().filter(|line| line.contains("| ")) {
-            for (name, _) in &defaults {
+            for name in defaults.keys() {
                 let Some((_, rest)) = line.split_once(&format!("{name}`")) else { continue };
                 let rest =
                     rest.strip_prefix("](").map_or(rest, |rest| rest.split_once(')').unwrap().1);
