@@ -267,7 +267,7 @@ fn core(pieces: Pieces, joined: bool) {
                 role,
                 agreed,
                 may: |_| true,
-                k: depth(sampled(2, 1)),
+                k: depth(1),
                 words: sampled(None, Some(1_000)),
                 joined,
                 real_time: false,
