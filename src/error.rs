@@ -1,6 +1,6 @@
 use crate::proto::{
     code::Retry,
-    debug::__debug_error,
+    debug::debug_error,
     error::{RecvError, SendError},
     handshake::HandshakeError,
 };
@@ -83,7 +83,7 @@ pub enum Error {
     NoTls,
 }
 
-__debug_error! {
+debug_error! {
     Error:
     [Recv, Send, #[cfg(feature = "rustls")] Tls, Handshake, Refused, Proxy, Url, Header]
     Io(value), WouldBlock, NoTls,

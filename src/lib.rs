@@ -366,8 +366,6 @@ pub use proto::{
     url,
 };
 
-#[doc(hidden)]
-pub use proto::debug::__debug_text;
 // For `tickwire-tungstenite`, which has frames in its API, and for benches. A program that speaks
 // WebSocket has no use for a header or a masker without the checks of a `Connection`.
 #[doc(hidden)]

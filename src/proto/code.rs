@@ -1,5 +1,5 @@
 //! Close codes (RFC 6455 §7.4), and what a client does after the end of a connection.
-use crate::proto::debug::__debug_text;
+use crate::proto::debug::debug_text;
 use core::fmt;
 
 /// What a client that must stay connected does next, after its connection has ended or its attempt
@@ -128,7 +128,7 @@ impl InvalidCloseCode {
 impl fmt::Debug for InvalidCloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("InvalidCloseCode").field(&self.0).finish()?;
-        __debug_text(f, self)
+        debug_text(f, self)
     }
 }
 

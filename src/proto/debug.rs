@@ -3,8 +3,7 @@
 use core::fmt::{self, Display, Formatter, Write};
 
 /// Adds the text of an error to its `Debug` form.
-#[doc(hidden)]
-pub fn __debug_text(f: &mut Formatter<'_>, error: &dyn Display) -> fmt::Result {
+pub(crate) fn debug_text(f: &mut Formatter<'_>, error: &dyn Display) -> fmt::Result {
     // Not the `Debug` of a `str`: `{:#?}` and a width are not for the text.
     f.write_str(": \"")?;
     write!(Escaped(f), "{error}")?;
@@ -21,9 +20,7 @@ impl Write for Escaped<'_, '_> {
 
 /// The form of `derive(Debug)`, then the text. A variant in brackets has an error of ours, whose
 /// `Debug` has the text already.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __debug_error {
+macro_rules! debug_error {
     (
         $Error:ident:
         $([$($(#[$cfg:meta])? $Wrap:ident),+])?
@@ -36,10 +33,10 @@ macro_rules! __debug_error {
                         return f.debug_tuple(stringify!($Wrap)).field(error).finish();
                     })+)?
                     $(Self::$Variant $(($value))? $({ $($field),+ })? => {
-                        $crate::__debug_error!(@f $Variant $(($value))? $({ $($field),+ })?)
+                        debug_error!(@f $Variant $(($value))? $({ $($field),+ })?)
                     })+
                 }?;
-                $crate::__debug_text(f, self)
+                $crate::proto::debug::debug_text(f, self)
             }
         }
     };
@@ -51,4 +48,4 @@ macro_rules! __debug_error {
         $f.debug_struct(stringify!($Variant))$(.field(stringify!($field), $field))+.finish()
     };
 }
-pub(crate) use __debug_error;
+pub(crate) use debug_error;

@@ -2,7 +2,7 @@
 //! the caller.
 //!
 //! All these errors are `Copy` and small, and contain no text from the wire.
-use crate::proto::{code::CloseCode, debug::__debug_error};
+use crate::proto::{code::CloseCode, debug::debug_error};
 
 /// The peer broke RFC 6455 or RFC 7692. A connection that finds this error fails with
 /// [`RecvError::Protocol`], and reports the [`close_code`](RecvError::close_code) to the peer.
@@ -50,7 +50,7 @@ pub enum ProtocolError {
     BadDeflate,
 }
 
-__debug_error! {
+debug_error! {
     ProtocolError:
     ReservedBits, ReservedOpCode, BadControlFrame, BadLength, MaskRequired, MaskForbidden,
     UnexpectedContinuation, ExpectedContinuation, BadClose { code }, ShortClose, BadUtf8,
@@ -124,7 +124,7 @@ pub enum RecvError {
     WriteTimeout,
 }
 
-__debug_error! {
+debug_error! {
     RecvError:
     [Protocol]
     MessageTooBig { limit }, FrameTooBig { limit }, TooManyFragments { limit }, Failed { code },
@@ -195,7 +195,7 @@ pub enum SendError {
     BadUtf8,
 }
 
-__debug_error! {
+debug_error! {
     SendError:
     Full { buffered, limit }, Closed, MessageInProgress, NoMessage, ControlTooLong, ReasonTooLong,
     BadCloseCode, BadUtf8,

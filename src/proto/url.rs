@@ -4,7 +4,7 @@
 //! On the wire, path and query are as in the URL, and the host is in lower case. This module
 //! encodes nothing: it refuses a URL with an illegal character. It resolves no names, speaks no TLS
 //! and follows no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
-use crate::proto::debug::__debug_error;
+use crate::proto::debug::debug_error;
 use alloc::{
     format,
     string::{String, ToString},
@@ -67,7 +67,7 @@ pub enum UrlError {
     TooLong,
 }
 
-__debug_error! {
+debug_error! {
     UrlError:
     NoScheme, HttpScheme, UnknownScheme, EmptyHost, BadHost, BadZone, EncodedHost, NonAsciiHost,
     BadPort, Fragment, BadUserinfo, IllegalCharacter, NotProxy, TooLong,

@@ -8,6 +8,7 @@ use tickwire::{
     handshake::{HandshakeError, HeaderError},
     url::UrlError,
 };
+use tickwire_parts::PushError;
 
 fn shown(error: &dyn Debug) -> String {
     format!("{error:?}")
@@ -46,7 +47,7 @@ fn what_a_time_limit_ended_is_a_timeout() {
 #[test]
 fn debug_has_variant_fields_and_text() {
     let full = SendError::Full { buffered: 9, limit: 8 };
-    let cases: [(&dyn Debug, &str); 9] = [
+    let cases: [(&dyn Debug, &str); 11] = [
         (&UrlError::NoScheme, r#"NoScheme: "URL does not begin with ws:// or wss://""#),
         (&ProtocolError::BadUtf8, r#"BadUtf8: "invalid UTF-8""#),
         (
@@ -76,6 +77,15 @@ fn debug_has_variant_fields_and_text() {
         (
             &Error::Io(io::ErrorKind::UnexpectedEof.into()),
             r#"Io(Kind(UnexpectedEof)): "unexpected end of file""#,
+        ),
+        (
+            &PushError::Full,
+            "Full: \"the subscriber's queue is at its bound: feed from it and flush, then push \
+             again\"",
+        ),
+        (
+            &PushError::Disconnected(CloseCode::POLICY_VIOLATION),
+            r#"Disconnected(CloseCode(1008)): "subscriber too slow, disconnected with 1008""#,
         ),
     ];
     for (error, expected) in cases {

@@ -236,14 +236,18 @@ fn what_the_loop_drives_does_not_name_the_loop() {
     assert!(seen > 20, "{seen}");
 }
 
-/// The folders of a manifest's path dependencies, but those of tests, examples and benches.
+/// The folders of a manifest's path dependencies, but those of tests, examples and benches. Each is
+/// pinned: a package may use what another hides, and that may change with any release.
 fn stands_on(member: &Path) -> BTreeSet<PathBuf> {
     let manifest = fs::read_to_string(member.join("Cargo.toml")).unwrap();
     let sections = manifest.split("\n[").filter(|section| {
         let name = section.split(']').next().unwrap();
         name.ends_with("dependencies") && !name.contains("dev-")
     });
-    let paths = sections.flat_map(|section| section.split("path = \"").skip(1));
+    let lines = sections.flat_map(str::lines).filter(|line| line.contains("path = \""));
+    let pinned = format!("version = \"={}\"", env!("CARGO_PKG_VERSION"));
+    let lines = lines.inspect(|line| assert!(line.contains(&pinned), "{member:?}: {line}"));
+    let paths = lines.map(|line| line.split("path = \"").nth(1).unwrap());
     let paths = paths.map(|rest| member.join(rest.split('"').next().unwrap()));
     paths.map(|path| path.canonicalize().unwrap()).collect()
 }

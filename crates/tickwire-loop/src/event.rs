@@ -1,5 +1,6 @@
 //! [`Event`]: what a loop reports to its application.
 use crate::handle::Handle;
+use std::fmt;
 use tickwire::{
     CloseCode, Closed, Error, Message, Receiver,
     handshake::server::{Accept, Rejection, RequestHead},
@@ -166,10 +167,15 @@ pub enum SendError {
     Outbox(#[from] tickwire_parts::PushError),
 }
 
-tickwire::__debug_error! {
-    SendError:
-    [Refused, Outbox]
-    NotOpen,
+// As the errors of tickwire: the derived form, then the text, which the other two bring.
+impl fmt::Debug for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOpen => write!(f, "NotOpen: \"{self}\""),
+            Self::Refused(error) => f.debug_tuple("Refused").field(error).finish(),
+            Self::Outbox(error) => f.debug_tuple("Outbox").field(error).finish(),
+        }
+    }
 }
 
 /// The result of sending a message to many connections.

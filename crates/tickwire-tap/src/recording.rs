@@ -79,7 +79,7 @@ pub struct BadRecording {
 impl fmt::Debug for BadRecording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BadRecording").field("line", &self.line).finish()?;
-        tickwire::__debug_text(f, self)
+        write!(f, ": \"{self}\"")
     }
 }
 

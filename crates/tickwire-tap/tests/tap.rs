@@ -237,6 +237,8 @@ fn what_is_no_recording_is_refused_with_its_line() {
     ] {
         assert_eq!(text.parse::<Recording>(), Err(BadRecording { line }), "{text:?}");
     }
+    let shown = r#"BadRecording { line: 2 }: "line 2 is not a line of a recording""#;
+    assert_eq!(format!("{:?}", BadRecording { line: 2 }), shown);
     assert_eq!("tickwire tap 1\n0.00".parse::<Recording>().unwrap().passed, &[]);
 }
 

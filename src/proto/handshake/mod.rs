@@ -51,7 +51,7 @@ pub mod server;
 pub use head::Headers;
 pub use reading::Reading;
 
-use crate::proto::{code::Retry, debug::__debug_error};
+use crate::proto::{code::Retry, debug::debug_error};
 use alloc::string::String;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
@@ -240,7 +240,7 @@ pub enum HandshakeError {
     },
 }
 
-__debug_error! {
+debug_error! {
     HandshakeError:
     Malformed { what }, HeadTooLong { limit }, TooManyHeaders { limit },
     RequestLineTooLong { limit }, BadHttpVersion, OldHttpVersion, BadMethod, NotConnect,
@@ -355,7 +355,7 @@ pub enum HeaderError {
     BadCredentials,
 }
 
-__debug_error! {
+debug_error! {
     HeaderError:
     BadName, BadValue, Reserved, BadSubprotocol, RepeatedSubprotocol, NoSubprotocol, BadOrigin,
     BadCredentials,

@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 use testkit::PATIENCE;
-use tickwire::{Config, Message, Prepared, blocking::WebSocket, handshake::server::Accept};
+use tickwire::{
+    CloseCode, Config, Message, Prepared, blocking::WebSocket, handshake::server::Accept,
+};
 use tickwire_loop::{Door, Event, Handle, SendError, Sent, Settings};
 
 #[test]
@@ -26,7 +28,7 @@ fn messages_are_echoed_whole_whatever_their_length() {
     }
     ws.send("text").unwrap();
     assert_eq!(ws.recv().unwrap(), Some(Message::Text("text")));
-    ws.close(tickwire::CloseCode::NORMAL).unwrap();
+    ws.close(CloseCode::NORMAL).unwrap();
     server.wait_for(|counts| counts.open == 0);
 }
 
@@ -257,4 +259,22 @@ fn subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind() {
         assert!(counts.queued < 4 << 20, "{counts:?}");
     });
     server.wait_for(|counts| (counts.accepted_now, counts.open, counts.queued) == (0, 0, 0));
+}
+
+/// All that a `main` shows of the error that it returns.
+#[test]
+fn the_error_of_a_send_shows_its_text_once() {
+    for (error, shown) in [
+        (SendError::NotOpen, r#"NotOpen: "the handle names no open connection""#),
+        (
+            tickwire::SendError::BadCloseCode.into(),
+            r#"Refused(BadCloseCode: "close code 1010 is sent by clients only")"#,
+        ),
+        (
+            tickwire_parts::PushError::Disconnected(CloseCode::POLICY_VIOLATION).into(),
+            r#"Outbox(Disconnected(CloseCode(1008)): "subscriber too slow, disconnected with 1008")"#,
+        ),
+    ] {
+        assert_eq!(format!("{error:?}"), shown);
+    }
 }

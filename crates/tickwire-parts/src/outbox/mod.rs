@@ -68,9 +68,15 @@ pub enum PushError {
     Disconnected(CloseCode),
 }
 
-tickwire::__debug_error! {
-    PushError:
-    Full, Disconnected(value),
+// As the errors of tickwire: the derived form, then the text.
+impl fmt::Debug for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("Full"),
+            Self::Disconnected(code) => f.debug_tuple("Disconnected").field(code).finish(),
+        }?;
+        write!(f, ": \"{self}\"")
+    }
 }
 
 /// Counts of the messages pushed into an [`Outbox`] since it was made. `pushed` is the sum

@@ -1,6 +1,6 @@
 use super::{challenge::schemes, date};
 use crate::proto::{
-    debug::__debug_text,
+    debug::debug_text,
     handshake::head::{Headers, text},
     shown::Shown,
 };
@@ -128,7 +128,7 @@ impl fmt::Debug for Refusal {
             .field("headers", &self.headers())
             .field("body", &Shown(&self.body))
             .finish()?;
-        __debug_text(f, self)
+        debug_text(f, self)
     }
 }
 
