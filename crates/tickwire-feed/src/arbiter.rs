@@ -110,6 +110,8 @@ pub struct Arbiter<T> {
     /// A line was below the feed's last number at the last `resync`, or began there or went back
     /// there since.
     low: bool,
+    /// The lowest number with which a line began since the last restart.
+    lowest: Option<u64>,
     /// After the first message, which sets `next` whatever its number is, until a message in order
     /// follows.
     guessed: bool,
@@ -136,6 +138,7 @@ impl<T> Arbiter<T> {
             moved: Time::ZERO,
             anew: None,
             low: false,
+            lowest: None,
             guessed: false,
             watched: false,
         }
@@ -229,6 +232,7 @@ impl<T> Arbiter<T> {
         if before != 0 && source.end >= before {
             return;
         }
+        self.lowest = Some(self.lowest.map_or(first, |lowest| lowest.min(first)));
         let ended = Source { end: before, ..*source };
         source.began = first;
         if before != 0 && ended.kept > 0 {
@@ -254,6 +258,19 @@ impl<T> Arbiter<T> {
     /// The end of each open line; 0 if the line has brought no message.
     fn ends(&self) -> impl Iterator<Item = u64> {
         self.lines.iter().filter(|source| source.is_open).map(|source| source.end)
+    }
+
+    fn is_alone(&self) -> bool {
+        self.ends().count() == 1
+    }
+
+    /// Whether a line that begins with this number, while there is no other one, shows another
+    /// count: the feed is in order, and not even its first message is older.
+    pub(crate) fn is_anew(&self, line: &Line, first: u64) -> bool {
+        self.lines.get(line.0).is_some_and(|source| source.end == 0)
+            && self.state == State::Synced
+            && self.is_alone()
+            && self.lowest.is_some_and(|lowest| first <= lowest)
     }
 
     /// `false` without open lines.
@@ -345,6 +362,7 @@ impl<T> Arbiter<T> {
         self.refused = None;
         self.anew = None;
         self.low = false;
+        self.lowest = None;
         self.guessed = false;
         self.watched = true;
         self.kept.clear();

@@ -196,9 +196,11 @@ impl<T> Settings<T> {
 /// **Whose numbers.** A message that waits for its turn belongs to a connection. When that is over
 /// or [silent](State::Silent), and all that was due before is delivered and reported, it stays only
 /// if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an exchange may count anew
-/// after an outage. If it counts anew on *each* connection, set [`Subscription::per_connection`]:
-/// otherwise numbers that catch up within the patience are dropped as duplicates, and nothing tells
-/// you.
+/// after an outage. With [`Recovery::Snapshot`], a connection that begins at or below the first
+/// number of the present count, while there is no other one, is such a count: [`Action::Restart`]
+/// comes at once. If the exchange counts anew on *each* connection, set
+/// [`Subscription::per_connection`]: otherwise numbers that begin later and catch up within the
+/// patience are dropped as duplicates, and nothing tells you.
 ///
 /// **Snapshots.** With [`Recovery::Snapshot`], each `Gap` and `Restart` leads to one
 /// [`Action::Snapshot`], and so does a request that [failed](Self::no_snapshot), took longer than
@@ -801,6 +803,7 @@ impl<T> Follower<T> {
         }
         let seat = run.find_mut(connection)?.seat_mut(subscription)?;
         let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
+        followed.note_first(line, numbers.first);
         let verdict = followed.arbiter.offer(line, numbers, now, own);
         followed.note_verdict(verdict, now);
         if followed.asks_at().is_some() {

@@ -1,5 +1,7 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
-use crate::{Arbiter, ConnectionId, Event, Limits, Recovery, Subscription, Verdict, attempts::Log};
+use crate::{
+    Arbiter, ConnectionId, Event, Limits, Line, Recovery, Subscription, Verdict, attempts::Log,
+};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
@@ -141,6 +143,14 @@ impl<T> Followed<T> {
     pub(super) fn note_over(&mut self, connection: ConnectionId) {
         if self.taken == Taken::From(connection) {
             self.taken = Taken::Over(connection);
+        }
+    }
+
+    /// A line has a message that begins with this number, perhaps its first. Trades are not restarted, because an exchange may
+    /// repeat the last of them on each connection.
+    pub(super) fn note_first(&mut self, line: &Line, first: u64) {
+        if self.watch.recovery == Recovery::Snapshot && self.arbiter.is_anew(line, first) {
+            self.arbiter.begin_anew();
         }
     }
 

@@ -295,6 +295,67 @@ fn a_count_for_each_connection_restarts_at_the_switch() {
     }
 }
 
+/// The new count catches up within the patience: 36 numbers were dropped as duplicates.
+#[test]
+fn a_lone_connection_that_begins_at_the_first_of_the_count_has_begun_anew() {
+    for begins in [1, 10] {
+        let mut desk = Desk::new(settings(), 1, unasked());
+        let first = desk.open();
+        desk.data(first, (0, 10));
+        desk.resync(10);
+        for number in 11..=36 {
+            desk.data(first, (0, number));
+        }
+        desk.end(first, Ended::Closed(1006));
+        let second = desk.open();
+        let restarts = desk.restarts;
+        assert_eq!(desk.data(second, (1, begins)), Some(Verdict::Kept));
+        assert_eq!(desk.restarts, restarts + 1, "at once");
+        for number in begins + 1..40 {
+            desk.data(second, (1, number));
+        }
+        desk.run(MINUTE, |_| None);
+        desk.resync(begins + 1);
+        let new: Vec<_> = desk.delivered.iter().filter(|(count, _)| *count == 1).collect();
+        assert_eq!(new.len() as u64, 39 - begins, "{new:?}");
+        assert_eq!(desk.gaps, []);
+    }
+}
+
+#[test]
+fn a_replica_that_is_behind_has_not_begun_anew() {
+    let mut desk = Desk::new(settings(), 1, unasked());
+    let first = desk.open();
+    desk.data(first, (0, 10));
+    desk.resync(10);
+    for number in 11..=36 {
+        desk.data(first, (0, number));
+    }
+    desk.end(first, Ended::Closed(1006));
+    let second = desk.open();
+    let restarts = desk.restarts;
+    for number in 20..40 {
+        desk.data(second, (0, number));
+        desk.now = desk.now + TENTH / 10;
+    }
+    assert_eq!((desk.restarts, desk.gaps.len()), (restarts, 0));
+    assert_eq!(desk.delivered, (10..40).map(|number| (0, number)).collect::<Vec<_>>());
+}
+
+/// An exchange may repeat the last trades on each connection.
+#[test]
+fn trades_that_are_repeated_are_no_new_count() {
+    let mut desk = Desk::new(settings(), 1, trades());
+    for _ in 0..3 {
+        let id = desk.open();
+        for number in 1..=5 {
+            desk.data(id, (0, number));
+        }
+        desk.end(id, Ended::Closed(1006));
+    }
+    assert_eq!((desk.restarts, desk.delivered.len()), (0, 5));
+}
+
 /// A restart at each `opened` would break this: the successor opens while the old one still serves.
 #[test]
 fn a_successor_restarts_its_count_with_its_first_data_and_not_before() {
