@@ -203,7 +203,7 @@ impl<T> Arbiter<T> {
         let before = self.mark(line.0, end);
         if first <= self.next
             && self.next < end
-            && last - self.next <= self.limits.reach
+            && (last - self.next <= self.limits.reach || self.is_alone())
             && self.state == State::Synced
         {
             self.next = end;

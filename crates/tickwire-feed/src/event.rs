@@ -17,7 +17,9 @@ pub struct Limits {
     pub most_bytes: usize,
     /// How far the last number of a message may lie above the number that the feed waits for:
     /// 1,000,000 by default. While the feed is not synchronised, the distance counts from the
-    /// message's own first number. A message beyond this distance is [refused](Verdict::Refused).
+    /// message's own first number. A message beyond this distance is [refused](Verdict::Refused),
+    /// but not the next one of the feed while one line alone is open: the exchange may count over
+    /// all its instruments.
     /// Otherwise a line with wrong numbers could take the room of all kept messages. If all lines
     /// have gone beyond this distance, the numbers that the feed waits for are lost.
     pub reach: u64,

@@ -94,6 +94,21 @@ fn the_highest_numbers_end_the_feed_without_a_second_delivery() {
     assert_eq!(feed.firsts(), [u64::MAX - 2, u64::MAX - 1]);
 }
 
+/// Some exchanges count over all their instruments.
+#[test]
+fn the_next_message_of_a_lone_line_may_span_more_than_reach() {
+    let mut feed = Feed::from(131, 10);
+    let line = feed.arbiter.open();
+    assert_eq!(feed.offer(&line, 131..=2_000_131, ms(0)), Verdict::Next);
+    assert_eq!(feed.offer(&line, 2_000_130..=9_000_000, ms(0)), Verdict::Next);
+    assert_eq!(feed.offer(&line, 10_000_002, ms(0)), Verdict::Refused, "not the next one");
+    // Another line could bring what lies between, if this one's number is wrong.
+    let mut feed = Feed::from(131, 10);
+    let (line, other) = (feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&line, 131..=2_000_131, ms(0)), Verdict::Refused);
+    assert_eq!(feed.offer(&other, 131, ms(0)), Verdict::Next);
+}
+
 #[test]
 fn a_jump_beyond_reach_is_not_kept_and_named_once_all_lines_are_there() {
     let mut feed = Feed::from(1, 4096);

@@ -203,10 +203,12 @@ impl Model {
             _ if !is_range(m) => vec![Refused], // "its numbers are not a range"
             _ if self.far.is_some() => vec![if m.1 - m.0 > reach { Refused } else { Kept }],
             _ if self.started && m.1 < next => vec![Duplicate], // "delivered, told, or before"
-            _ if m.1 - from > reach => vec![Refused],           // "beyond reach"
-            Feed::Any => vec![Next],                            // "whatever its number"
-            Feed::Synced if m.0 <= next => vec![Next],          // "is the next of the feed"
-            _ if held.contains(&m) => vec![Duplicate],          // "or is kept already"
+            // "the next one of the feed while one line alone is open"
+            Feed::Synced if m.0 <= next && self.lines.len() == 1 => vec![Next],
+            _ if m.1 - from > reach => vec![Refused], // "beyond reach"
+            Feed::Any => vec![Next],                  // "whatever its number"
+            Feed::Synced if m.0 <= next => vec![Next], // "is the next of the feed"
+            _ if held.contains(&m) => vec![Duplicate], // "or is kept already"
             _ if covered(m, held) => vec![Duplicate, Kept, Refused],
             _ if held.len() < self.cap() => vec![Kept],
             // "the messages nearest to the gap stay"
