@@ -146,8 +146,8 @@ impl<T> Followed<T> {
         }
     }
 
-    /// A line has a message that begins with this number, perhaps its first. Trades are not restarted, because an exchange may
-    /// repeat the last of them on each connection.
+    /// A line has a message that begins with this number, perhaps its first. Trades are not
+    /// restarted, because an exchange may repeat the last of them on each connection.
     pub(super) fn note_first(&mut self, line: &Line, first: u64) {
         if self.watch.recovery == Recovery::Snapshot && self.arbiter.is_anew(line, first) {
             self.arbiter.begin_anew();
