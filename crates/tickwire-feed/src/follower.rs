@@ -185,11 +185,11 @@ impl<T> Settings<T> {
 ///
 /// # What it promises
 ///
-/// **Numbers.** From the first delivered number of a subscription on, each number is either
-/// delivered once, in order ([`Verdict::Next`] or [`Action::Message`]), or lies in one
-/// [`Action::Gap`]; so do numbers that the exchange sent while no connection was open. A gap is
-/// found when a later number arrives, and reported as soon as all connections have passed it, or
-/// after [`Limits::patience`]. After [`Action::Restart`] the count begins anew. After
+/// **Numbers.** Every number is delivered once, in order ([`Verdict::Next`] or
+/// [`Action::Message`]), or reported in exactly one [`Action::Gap`], including those that were sent
+/// while you were disconnected. This begins with the first delivered number of a subscription. A
+/// gap is found when a later number arrives, and reported as soon as all connections have passed
+/// it, or after [`Limits::patience`]. After [`Action::Restart`] the count begins anew. After
 /// [`resync`](Self::resync) the snapshot replaces all earlier numbers: what an open connection has
 /// passed of the rest is a gap at once.
 ///
@@ -223,15 +223,15 @@ impl<T> Settings<T> {
 /// | [`Ended::retry`] is `BackOff` | after the next delay of its `Backoff` |
 /// | it is `Alarm` | after the delay of `Backoff::rarely` |
 /// | it is `Stop` | only after [`go_on`](Self::go_on) |
-/// | 429, or 418 with a Retry-After | no line dials for [that time](Attempts::refused), and then one first; a Retry-After above its cap is an alarm |
+/// | 429, or 418 with a Retry-After | no line dials for [that time](Attempts::refused), then one line tries before the others; a Retry-After above its cap is an alarm |
 /// | a final code, such as 1000 or 1008 | as `Alarm`, if the login was not accepted, and at the third in a row of connections that have not settled: `Backoff::after_close` has the rule |
 /// | [`Cause::Protocol`] of a connection that has settled | after the next delay, as after a Close |
 /// | a server's certificate that has expired or is not valid yet | an alarm, after 1 to 2 minutes, 2 to 4, up to 15; at once after [`clock_was_set`](Self::clock_was_set) |
 ///
-/// A quick dial is earned by life. The delays start anew after a connection that served for
-/// `Backoff::settled_after` (60 s), not counting the time before its login was accepted: it has
-/// *settled*. Then the first delay (0 to 0.1 s with `Backoff::trading`) follows any close code but
-/// 3000.
+/// A connection that lasted a minute is redialled at once. The delays start anew after a connection
+/// that served for `Backoff::settled_after` (60 s), not counting the time before its login was
+/// accepted: it has *settled*. Then the first delay (0 to 0.1 s with `Backoff::trading`) follows
+/// any close code but 3000.
 ///
 /// **Where, and whether.** What the table says of `Alarm`, `Stop`, Retry-After, 1012 and 1013
 /// concerns one address, for all lines, if there are other addresses; [`faults`](Self::faults) has
@@ -250,8 +250,8 @@ impl<T> Settings<T> {
 ///
 /// **Which address.** Line *n* has the address *n* as its own. After an end that was no fault it
 /// dials the same address again. After a fault it takes, of those that may be dialed, its own if
-/// that is free, then the next one that is free, then the one that was dialed first. It never dials
-/// an address where another line is, if there is one without a line. While another line is well,
+/// that is free, then the next one that is free, then the one that was dialed first. It does not
+/// dial an address that another line uses while a free one exists. While another line is well,
 /// which means that its connection is answered and not silent, a line without a connection, or with
 /// a silent one, keeps to its own address, and waits for that. Away from its own address, it tries
 /// a successor there after 10 minutes, and every 10 minutes.

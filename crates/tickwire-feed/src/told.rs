@@ -185,7 +185,7 @@ pub struct Subscription {
     /// From where delivery starts, and goes on after a lost gap or a restart.
     pub recovery: Recovery,
     /// Whether the exchange counts the numbers of each connection separately: `false` unless set.
-    /// Then data is taken from one connection at a time, and other connections' data is
+    /// Then only one connection's data is used at a time, and other connections' data is
     /// [`Duplicate`](crate::Verdict::Duplicate). The follower switches at the first data of a
     /// successor, and at the next data of any connection once the taken one is over, or silent, or
     /// silent in this subscription. At the switch [`Action::Restart`] comes, and then the message
