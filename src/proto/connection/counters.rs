@@ -1,4 +1,4 @@
-//! Kept a connection's traffic.
+//! Counts a connection's traffic.
 use super::Receiver;
 
 impl Receiver {
@@ -8,7 +8,7 @@ impl Receiver {
     }
 }
 
-/// Kept of the traffic so far in one direction of a connection, for any metrics library. No count
+/// Counts of the traffic so far in one direction of a connection, for any metrics library. No count
 /// ever decreases. Feature `counters`.
 ///
 /// A [`Receiver`] counts frames as `step` processes them. A [`Sender`](crate::Sender) counts frames
