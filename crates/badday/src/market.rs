@@ -63,7 +63,7 @@ pub(crate) struct Market {
     shown: Vec<Position>,
     /// How many numbers an update has.
     span: u64,
-    /// By how many numbers more the next update of each symbol goes on.
+    /// How many more numbers the next update of each symbol has.
     jumps: Vec<u64>,
     /// How many updates of the first symbol are still to be lost.
     lost: u64,

@@ -348,7 +348,7 @@ pub struct Follower<T> {
     retires: bool,
     /// When `poll` next has something to do, if no other method is called before.
     due: Time,
-    /// In the last `Action::Wait`.
+    /// The time that the last `Action::Wait` said.
     told: Option<Time>,
     /// The program stood still: silence proves nothing before this time.
     grace: Time,

@@ -500,7 +500,7 @@ fn lock(attempts: &Mutex<Attempts>) -> MutexGuard<'_, Attempts> {
     attempts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Of a future that may be dropped at any time.
+/// Polls a future once, and drops it: it may be dropped at any time.
 fn poll_once<F: Future>(future: F, cx: &mut Context<'_>) -> Poll<F::Output> {
     pin!(future).poll(cx)
 }

@@ -120,7 +120,7 @@ fn named(name: &str) -> Result<Day, String> {
     days::named(name).ok_or_else(|| format!("no day is called {name:?}; --list has all days"))
 }
 
-/// As many addresses as the day has: the ports after the last one given.
+/// Adds addresses until there are as many as the day has: the ports after the last one given.
 fn addresses(mut given: Vec<SocketAddr>, most: usize) -> Result<Vec<SocketAddr>, String> {
     if given.len() > most {
         return Err(format!("the exchange has {most} address on this day: too many --listen"));

@@ -13,7 +13,7 @@ use tickwire::tls::rustls::{
 
 pub(crate) struct Certificates {
     valid: Arc<ServerConfig>,
-    /// With an authority of our own.
+    /// What makes a bad certificate, with an authority of our own.
     bad: Option<Bad>,
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum Asked {
     Ping(Value),
     /// Settings, which are all accepted.
     Configure(Value),
-    /// With the error's text, and what the answer repeats.
+    /// A request that is not known: the error's text, and what the answer repeats.
     Unknown(&'static str, Value),
 }
 

@@ -77,7 +77,7 @@ impl Address {
         self.from().is_none_or(|from| from > now)
     }
 
-    /// For which a person should be told.
+    /// The end that a person should be told of.
     pub(super) const fn fault(&self) -> Option<Ended> {
         match *self {
             Self::Open | Self::Waits { .. } => None,

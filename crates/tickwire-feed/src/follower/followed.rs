@@ -12,7 +12,8 @@ const MOST: (u32, Duration) = (12, Duration::from_secs(300));
 /// The next snapshot waits no longer than this.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// In order for so many times the patience: a snapshot at once is earned.
+/// A subscription that was in order for this many times the patience gets its next snapshot at
+/// once.
 const CALM: u32 = 10;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,7 +205,8 @@ impl<T> Followed<T> {
         self.arbiter.begin_anew();
     }
 
-    /// If it is the last request: an earlier one was given up already.
+    /// Takes note that a snapshot failed, if it is the last one asked for: an earlier one was given
+    /// up already.
     pub(super) fn fail(&mut self, failed: u64, now: Time) {
         if let Snapshot::Asked { id, .. } = self.snapshot
             && id == failed

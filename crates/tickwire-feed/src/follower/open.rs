@@ -27,7 +27,8 @@ enum Due {
     Probe,
 }
 
-/// So that an answer finds its subscriptions: the lower bits say where the message began.
+/// The lower bits of a question say where its message began, so that an answer finds its
+/// subscriptions.
 const START_BITS: u32 = Follower::<()>::MOST_SUBSCRIPTIONS.trailing_zeros();
 
 const fn question(count: u64, start: usize) -> u64 {

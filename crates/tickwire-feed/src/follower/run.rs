@@ -17,7 +17,7 @@ fn silence_delay(dials: u32) -> Duration {
 const HOME_AFTER: Duration = Duration::from_secs(600);
 
 pub(super) struct Run {
-    /// Modulo the number of addresses.
+    /// The line's own address, modulo the number of addresses.
     home: usize,
     pub(super) backoff: Backoff,
     pub(super) rotation: Rotation<Open>,
