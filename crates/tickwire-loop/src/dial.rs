@@ -65,7 +65,7 @@ impl Dial {
 
     /// Sets the configuration of TLS, for example with other root certificates or a client
     /// certificate. Use one configuration for all dials, because it keeps the tickets that make
-    /// later handshakes cheaper. [In place](tls), each record costs two copies and an allocation
+    /// later handshakes cheaper. [In place](tickwire::tls), each record costs two copies and an allocation
     /// less. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
