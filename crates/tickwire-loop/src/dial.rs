@@ -65,8 +65,8 @@ impl Dial {
 
     /// Sets the configuration of TLS, for example with other root certificates or a client
     /// certificate. Use one configuration for all dials, because it keeps the tickets that make
-    /// later handshakes cheaper. [In place](tickwire::tls), each record costs two copies and an allocation
-    /// less. Feature `rustls`.
+    /// later handshakes cheaper. [In place](tickwire::tls), each record costs two copies and an
+    /// allocation less. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {

@@ -141,8 +141,8 @@ impl Door {
     }
 
     /// Accepts `wss` connections instead of `ws` connections. In the configuration, set
-    /// `alpn_protocols` to `http/1.1` alone. [In place](tickwire::tls), each record costs two copies and an
-    /// allocation less. Feature `rustls`.
+    /// `alpn_protocols` to `http/1.1` alone. [In place](tickwire::tls), each record costs two
+    /// copies and an allocation less. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: impl Into<tls::Server>) -> Self {
