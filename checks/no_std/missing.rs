@@ -1,6 +1,7 @@
 //! Does not build: `check` reads what the compiler says.
 use tickwire::{
-    Counters, Dial, Error, Events, SystemEntropy, blocking, deflate::Deflate, futures_io, tls, tokio,
+    Counters, Dial, Error, Events, SystemEntropy, blocking, deflate::Deflate, futures_io, tls,
+    tokio,
 };
 
 fn main() {}
