@@ -43,7 +43,7 @@ fn main() {
     }
 }
 
-/// Of this process: voluntary switches, user and system time in ticks of 10 ms.
+/// What this process has used: voluntary switches, user and system time in ticks of 10 ms.
 fn used() -> [u64; 3] {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));

@@ -178,7 +178,7 @@ impl Error {
     }
 }
 
-/// Of an I/O error. connect(2) fails with other kinds: see `tickwire_dial::Failure`.
+/// What to do after an I/O error. connect(2) fails with other kinds: see `tickwire_dial::Failure`.
 pub(crate) fn retry_of(kind: ErrorKind) -> Retry {
     match kind {
         ErrorKind::InvalidInput

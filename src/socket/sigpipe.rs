@@ -65,7 +65,7 @@ mod linux {
 
     const SIGPIPE: u32 = 13;
 
-    /// If the action is unknown, `false`.
+    /// Whether SIGPIPE is ignored; `false` if the action is unknown.
     #[inline]
     pub(super) fn is_ignored() -> bool {
         static IGNORED: OnceLock<bool> = OnceLock::new();

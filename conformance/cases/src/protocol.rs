@@ -45,7 +45,7 @@ struct Rule {
 pub struct Event {
     /// Its name, which no other event has.
     pub name: &'static str,
-    /// By what the rules know it.
+    /// The name by which the rules know it.
     pub kind: &'static str,
     /// RSV1 is set on the first frame of a message.
     pub deflated: bool,

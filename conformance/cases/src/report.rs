@@ -604,7 +604,7 @@ fn html_row(page: &mut String, id: &Row, reports: &[&Report]) {
     page.push_str("</tr>\n");
 }
 
-/// For HTML and XML, which has no other control characters than these.
+/// Escapes a text for HTML and XML, which has no other control characters than these.
 fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let is_bad = |c: char| {

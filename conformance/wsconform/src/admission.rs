@@ -28,14 +28,14 @@ const PART: usize = 8;
 
 #[derive(Default)]
 pub(crate) struct Admission {
-    /// For each request.
+    /// The header lines that each request gets.
     pub(crate) fields: Vec<(String, String)>,
     /// What no report has, the longest first, as text and in hexadecimal.
     hidden: Vec<String>,
 }
 
 impl Admission {
-    /// Of the options, and of `USER:PASSWORD` in a URL.
+    /// What the options ask for, and `USER:PASSWORD` in a URL.
     pub(crate) fn new(options: &Options, credentials: Option<&str>) -> Result<Admission, Error> {
         let mut admission = Admission::default();
         for header in &options.headers {

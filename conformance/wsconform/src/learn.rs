@@ -180,7 +180,7 @@ fn learn<T: Target>(
 
 struct Found {
     learned: Learned,
-    /// Of targets with so many states it is the machine.
+    /// The most states that a target may have for this to be its machine.
     most: usize,
     echoes: bool,
     differences: Vec<Difference>,

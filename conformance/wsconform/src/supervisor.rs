@@ -21,7 +21,7 @@ const STARTS: usize = 50;
 /// How long a process that has been asked to end may take.
 const END: Duration = Duration::from_secs(2);
 
-/// So much of what it said last is kept, in bytes.
+/// How much is kept of what it said last, in bytes.
 const LAST: usize = 2000;
 
 /// How long the rest of that is waited for, once the process is gone.

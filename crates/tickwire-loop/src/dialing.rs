@@ -247,8 +247,8 @@ fn is_under_way(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
 }
 
-/// With the texts of all failures, and the kind of the last that another attempt may mend. At port
-/// 0 a lookup has failed.
+/// The error of a race that nobody won, with the texts of all failures, and the kind of the last
+/// that another attempt may mend. At port 0 a lookup has failed.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
     let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {

@@ -64,7 +64,7 @@ struct Open {
     utf8: Utf8,
 }
 
-/// So many headers are kept.
+/// How many headers are kept.
 const MOST_FRAMES: usize = 64;
 
 impl Reader {

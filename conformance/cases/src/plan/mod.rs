@@ -48,7 +48,7 @@ pub(crate) struct Data {
     /// with a name alone (`Host:`) takes the plain one away.
     #[serde(default)]
     head: Vec<String>,
-    /// So many short header lines stand before the others.
+    /// How many short header lines stand before the others.
     #[serde(default)]
     fields: usize,
     /// Another first line.

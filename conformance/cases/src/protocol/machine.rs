@@ -48,7 +48,7 @@ pub struct Answer {
     pub delivers: Option<Delivered>,
     /// What the peer gets, in order.
     pub sends: Vec<Sent>,
-    /// With which error receiving ends, or the call returns.
+    /// The error with which receiving ends, or that the call returns.
     pub error: Option<&'static str>,
     /// The stream is dropped.
     pub drops: bool,
@@ -159,7 +159,7 @@ impl Machine {
 
 /// The kinds of data frames.
 const DATA: [&str; 6] = ["text", "text..", "binary", "binary..", "..more", "..last"];
-/// Of those, the ones that begin a message.
+/// The events that begin a message.
 const STARTS: [&str; 4] = ["text", "text..", "binary", "binary.."];
 
 /// What a row's conditions and its words about a message refer to.

@@ -201,7 +201,8 @@ mod tests {
         made.answers.iter_mut().flatten().for_each(|answer| answer.next = to);
     }
 
-    /// With a further state that only looks like the first, until `secret` happens there.
+    /// The machine with a further state that only looks like the first, until `secret` happens
+    /// there.
     fn with_another_state(machine: &Machine, from: usize, event: usize, secret: usize) -> Machine {
         let mut other = machine.clone();
         let (states, events) = (machine.states.len(), machine.events.len());

@@ -177,7 +177,7 @@ impl Table<'_> {
         (Some(self.ended_otherwise(what, rows, text, expected_text)), None)
     }
 
-    /// Of an event behind which the connection has to end.
+    /// The rule that is broken at an event behind which the connection has to end.
     fn ended_otherwise(
         &self,
         what: &Event,

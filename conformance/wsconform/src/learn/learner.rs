@@ -14,7 +14,7 @@ pub(crate) type Word = Vec<usize>;
 /// The answer to what comes behind the end.
 pub(crate) const OVER: usize = 0;
 
-/// So many words are given to the target at one time.
+/// How many words are given to the target at one time.
 const AT_ONCE: usize = 256;
 
 /// Answers each word by one text for each symbol, or by fewer if the last of them is the end.

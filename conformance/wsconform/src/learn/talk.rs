@@ -33,7 +33,7 @@ use wsconform_cases::{
 /// Silence is an answer after this time or twenty round trips, and if it comes again.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// For the head of a response, and the first Pong.
+/// How long the head of a response may take, and the first Pong.
 const OPEN: Duration = Duration::from_secs(20);
 
 /// How often an opening is tried.
@@ -324,7 +324,7 @@ struct Talk<C> {
     open: Open<C>,
     silent: Duration,
     marker: usize,
-    /// Of the message that we send, in which RSV1 was set on the first frame.
+    /// The content so far of the message that we send, in which RSV1 was set on the first frame.
     content: Vec<u8>,
     is_inflated: bool,
     is_over: bool,

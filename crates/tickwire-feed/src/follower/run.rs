@@ -22,7 +22,7 @@ pub(super) struct Run {
     pub(super) backoff: Backoff,
     pub(super) rotation: Rotation<Open>,
     pub(super) dialing: Option<Dialing>,
-    /// Of the current connection, or the last.
+    /// The address of the current connection, or of the last.
     address: usize,
     /// Those that had a fault since a connection last settled, and those dialed since the first of
     /// these faults: the earliest first.
@@ -188,8 +188,9 @@ impl Run {
         }
     }
 
-    /// Of those that may be dialed at the same time, the lowest first: where the line is. After a
-    /// fault its own first, then the others that are free, then the earliest.
+    /// The rank of an address among those that may be dialed at the same time, the lowest first:
+    /// where the line is. After a fault its own first, then the others that are free, then the
+    /// earliest.
     pub(super) fn rank(&self, address: usize, addresses: usize) -> usize {
         let behind = (address + addresses - self.address % addresses) % addresses;
         match self.tried.iter().position(|tried| *tried == address) {
