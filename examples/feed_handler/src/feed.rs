@@ -45,6 +45,15 @@ pub struct Line {
     pub ended: Option<String>,
 }
 
+/// A connection that is open or dialed.
+pub(crate) struct Connection {
+    pub id: ConnectionId,
+    pub handle: Handle,
+    /// The number of the snapshot that answered the subscription. The connection brings each later
+    /// tick, and no earlier one.
+    pub since: Option<u64>,
+}
+
 pub struct Feed {
     /// The exchange's number for the feed.
     pub number: usize,
@@ -52,8 +61,7 @@ pub struct Feed {
     pub(crate) follower: Follower<Tick>,
     /// How to dial each address.
     pub(crate) dials: Vec<Dial>,
-    /// The connections that are open or dialed.
-    pub(crate) connections: Vec<(ConnectionId, Handle)>,
+    pub(crate) connections: Vec<Connection>,
     pub(crate) book: Book,
     /// The newest tick in the book, once there is one.
     pub newest: Option<u64>,
@@ -85,13 +93,19 @@ impl Feed {
     }
 
     pub(crate) fn handle(&self, id: ConnectionId) -> Option<Handle> {
-        self.connections.iter().find(|(known, _)| *known == id).map(|&(_, handle)| handle)
+        self.connections.iter().find(|known| known.id == id).map(|known| known.handle)
     }
 
     /// Forgets a connection that is over. Returns whether it was followed.
     pub(crate) fn forget(&mut self, id: ConnectionId) -> bool {
-        let at = self.connections.iter().position(|(known, _)| *known == id);
-        at.map(|at| self.connections.swap_remove(at)).is_some()
+        let Some(at) = self.connections.iter().position(|known| known.id == id) else {
+            return false;
+        };
+        self.connections.swap_remove(at);
+        if self.lacks_ticks() {
+            self.needs_snapshot();
+        }
+        true
     }
 
     /// Handles a message of a connection.
@@ -114,6 +128,10 @@ impl Feed {
                     now,
                     || unreachable!(),
                 );
+                if let Some(known) = self.connections.iter_mut().find(|known| known.id == from) {
+                    known.since.get_or_insert(snapshot.sequence);
+                }
+                self.needs_snapshot |= self.lacks_ticks();
                 self.restore(&snapshot, now);
             }
             None => {
@@ -123,14 +141,10 @@ impl Feed {
         }
     }
 
-    /// Says that a connection is over. If there is no other, ticks are missed, and no later tick
-    /// may show the gap, because the exchange may be quiet by then. So the snapshot of the next
-    /// connection is needed.
-    pub(crate) fn is_left(&mut self) {
-        use State::{Dialing, Held, Stopped, Waiting};
-        let is_down =
-            |state| matches!(state, Dialing { .. } | Held { .. } | Stopped { .. } | Waiting { .. });
-        self.needs_snapshot |= self.follower.states().all(is_down);
+    /// Whether ticks are missed that no connection brings. No later tick may show the gap, because
+    /// the exchange may be quiet by then.
+    fn lacks_ticks(&self) -> bool {
+        self.connections.iter().filter_map(|known| known.since).min() > self.newest
     }
 
     /// Says that ticks are lost, or the book is wrong.

@@ -1,7 +1,7 @@
 //! The handler: a follower for each feed, and one loop for the sockets of all feeds.
 use crate::{
     BoxError,
-    feed::{Ages, Feed, Line},
+    feed::{Ages, Connection, Feed, Line},
 };
 use market_feed::wire::Tick;
 use std::{io, sync::Arc, time::Duration};
@@ -169,7 +169,6 @@ impl State {
         if feed.forget(seat.id) {
             feed.lines[seat.line].ended = Some(ended.to_string());
             feed.follower.ended(seat.id, ended, net.now(), &mut self.attempts);
-            feed.is_left();
         }
     }
 
@@ -185,8 +184,8 @@ impl State {
         let feed = &mut self.feeds[at];
         if std::mem::take(&mut feed.asks) {
             let text = format!("snapshot {}", feed.number);
-            for (_, handle) in &feed.connections {
-                let _ = net.send(*handle, &*text); // fails if it is not open yet
+            for known in &feed.connections {
+                let _ = net.send(known.handle, &*text); // fails if it is not open yet
             }
         }
         let armed = &mut self.timers[at];
@@ -202,7 +201,7 @@ impl State {
             Action::Dial { connection: id, line, address, .. } => {
                 let seat = Seat { feed: at, line, id };
                 match net.dial(feed.dials[address].clone(), seat) {
-                    Ok(handle) => feed.connections.push((id, handle)),
+                    Ok(handle) => feed.connections.push(Connection { id, handle, since: None }),
                     Err(error) => self.failed(net, seat, &error),
                 }
             }
@@ -217,7 +216,6 @@ impl State {
             Action::Leave { connection, code } => {
                 if let Some(handle) = feed.handle(connection) {
                     feed.forget(connection);
-                    feed.is_left();
                     if let Some(Seat { line, .. }) = net.value(handle) {
                         let line = &mut feed.lines[*line];
                         match code {
