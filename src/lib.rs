@@ -236,7 +236,7 @@
 //!
 //! | feature | default | gives |
 //! |---|---|---|
-//! | `client` | yes | what only a client needs: `connect` and `client` of each adapter, `Dial` and `Proxy`, masking keys from the operating system's entropy (`SystemEntropy`) |
+//! | `client` | yes | what only a client needs: `connect` and `client` of each adapter, `Dial` and `Proxy`, masking keys from the operating system's entropy (`SystemEntropy`); with `rustls`, the platform's roots (`tls::platform_config`) |
 //! | `tokio` | yes | the `tokio` adapter |
 //! | `blocking` | no | the `blocking` adapter, for threads |
 //! | `futures` | no | the `futures_io` adapter for smol and other runtimes; `Stream` and `Sink` of [`OwnedMessage`]s for its WebSockets and those of `tokio`, and of [`OwnedEvent`]s for a WebSocket wrapped in `Events` |
@@ -252,7 +252,7 @@
 //! | a program that | has in its Cargo.toml |
 //! |---|---|
 //! | connects, or connects and serves, under tokio | the default features; for `wss` with `ring` |
-//! | only serves under tokio, or a library that is given its streams | `default-features = false, features = ["tokio"]` |
+//! | only serves under tokio, or a library that is given its streams | `default-features = false, features = ["tokio"]`; for `wss` with `rustls` |
 //! | connects from threads | `default-features = false, features = ["blocking", "client"]` |
 //! | connects under smol | `default-features = false, features = ["client", "futures"]` |
 //! | drives the core, without `std` | `default-features = false` |

@@ -106,16 +106,16 @@
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub(crate) mod layers;
 
-#[cfg(not(target_os = "android"))]
+#[cfg(feature = "client")]
+pub use tickwire_tls::platform_config;
+#[cfg(all(feature = "client", not(target_os = "android")))]
 pub use tickwire_tls::platform_config_and_roots;
-pub use tickwire_tls::{
-    BadCertificate, Client, Server, Session, TlsError, platform_config, rustls,
-};
+pub use tickwire_tls::{BadCertificate, Client, Server, Session, TlsError, rustls};
 
 use crate::proto::url::Target;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-#[cfg(any(feature = "blocking", feature = "tokio"))]
+#[cfg(all(feature = "client", any(feature = "blocking", feature = "tokio")))]
 /// Never `None`: only in `off.rs`, for builds without TLS.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)

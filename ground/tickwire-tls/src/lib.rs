@@ -26,9 +26,12 @@ mod incoming;
 mod kernel;
 #[cfg(feature = "in-place")]
 mod opening;
+#[cfg(feature = "platform")]
+mod platform;
 mod pool;
 #[cfg(feature = "in-place")]
 mod records;
+#[cfg(feature = "platform")]
 mod roots;
 mod session;
 pub mod stream;
@@ -37,10 +40,12 @@ mod tests;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-#[cfg(not(target_os = "android"))]
-pub use self::config::platform_config_and_roots;
+#[cfg(feature = "platform")]
+pub use self::platform::platform_config;
+#[cfg(all(feature = "platform", not(target_os = "android")))]
+pub use self::platform::platform_config_and_roots;
 pub use self::{
-    config::{Client, Server, platform_config},
+    config::{Client, Server},
     session::Session,
 };
 pub use ::rustls;
@@ -219,9 +224,11 @@ impl fmt::Display for TlsError {
                         let days = days(*time, *not_before);
                         write!(f, ", but in {days} days: wait, or set the clock here")
                     }
-                    CertificateError::UnknownIssuer => f.write_str(
-                        ": trust its authority, for example with `platform_config_and_roots`",
-                    ),
+                    CertificateError::UnknownIssuer => f.write_str(if cfg!(feature = "platform") {
+                        ": trust its authority, for example with `platform_config_and_roots`"
+                    } else {
+                        ": trust its authority"
+                    }),
                     // rustls' `Display` would show the `Debug` form of this error.
                     CertificateError::Other(error) => write!(f, ": {}", error.0),
                     other => write!(f, ": {other}"),
