@@ -162,12 +162,12 @@ async fn open<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (incoming, checked) = select! {
+    let incoming = select! {
         asked = Incoming::read_any(stream, &options.config) => asked?,
         _ = stop => return Ok(None), // there is no connection to close yet
     };
     // A request that has come is answered even if the server stops, and a refusal is logged.
-    if let Err(error) = checked {
+    if let Some(error) = incoming.error() {
         incoming.reject(refusal(error, options.url())).await?;
         return Err(error.into());
     }

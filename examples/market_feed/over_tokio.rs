@@ -76,8 +76,8 @@ async fn accept_all(listener: std::net::TcpListener, mut feed: Feed) -> Result<(
 /// Serves one subscriber, including both handshakes, or a browser that wants the page.
 async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let (incoming, checked) = Incoming::read_any(stream, &config()).await?;
-    if let Err(error) = checked {
+    let incoming = Incoming::read_any(stream, &config()).await?;
+    if let Some(error) = incoming.error() {
         let answer = page::answer(PAGE, &incoming.request(), error)?;
         return Ok(incoming.reject(answer).await?);
     }

@@ -9,10 +9,7 @@ use crate::{
         calls::{incoming, names::*},
         sync::Instant,
     },
-    proto::{
-        config::Config,
-        handshake::{HandshakeError, client::Request},
-    },
+    proto::{config::Config, handshake::client::Request},
 };
 use std::{future::poll_fn, pin::pin, task::Poll};
 
@@ -97,24 +94,24 @@ impl<S: Stream> Incoming<S> {
     /// make the stream blocking until `accept` has returned, or use
     /// [`server::Handshake`](crate::handshake::server::Handshake) and [`WebSocket::from_parts`].
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
-        let (this, checked) = Self::read_any(io, config)?;
-        let Err(error) = checked else { return Ok(this) };
+        let this = Self::read_any(io, config)?;
+        let Some(error) = this.error() else { return Ok(this) };
         // The error of the request is the result, even if the answer cannot be written.
         let _ = this.reject(error);
         Err(error.into())
     }
 
     /// Like [`read`](Self::read), but also returns a request that fails the checks or is not
-    /// complete in time. The second value then says what is wrong. Answer this request with
+    /// complete in time: [`error`](Self::error) says what is wrong. Answer this request with
     /// [`reject`](Self::reject). Use this call in servers that also serve a web page.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if the stream fails. [`Error::WouldBlock`] as for [`read`](Self::read).
-    pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
+    pub fn read_any(io: S, config: &Config) -> Result<Self, Error> {
         let mut this = drive::Incoming::new(Timed::opening(Instant::now(), io), config);
-        let checked = wait(poll_fn(|cx| this.poll_request(cx)))??;
-        Ok((Self(this), checked))
+        let _ = wait(poll_fn(|cx| this.poll_request(cx)))??; // `error` repeats it
+        Ok(Self(this))
     }
 
     incoming!(WebSocket<S>);
@@ -126,7 +123,8 @@ impl<S: Stream> Incoming<S> {
     ///
     /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream accepted no byte for
     /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] on a non-blocking stream.
-    /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
+    /// [`Error::Handshake`] with the [`error`](Self::error) of a bad request, which then gets no
+    /// answer.
     #[rustfmt::skip] // if a caller passes no argument, rustc shows the next line, with its hint
     pub fn accept(self, /* Accept::default() */ accept: Accept<'_>)
         -> Result<WebSocket<S>, Error> {

@@ -10,7 +10,10 @@ pub(crate) mod names {
             close::{CloseFrame, IntoClose},
             connection::{Closed, Connection, Position, Receiver, Sender},
             error::{SendError, begun},
-            handshake::server::{Accept, Rejection, RequestHead},
+            handshake::{
+                HandshakeError,
+                server::{Accept, Rejection, RequestHead},
+            },
             message::{Chunk, Event, Message, OwnedMessage},
             outbound::IntoOutbound,
         },
@@ -239,12 +242,20 @@ macro_rules! incoming {
             self.0.request()
         }
 
+        /// Why the request cannot be accepted. Always `None` after [`read`](Self::read), which
+        /// answers a bad request by itself. After [`read_any`](Self::read_any), answer with
+        /// [`reject`](Self::reject).
+        pub fn error(&self) -> Option<HandshakeError> {
+            self.0.error()
+        }
+
         /// Accepts the request, but writes nothing yet. The next flush or receiving call writes the
         /// response, together with the messages fed until then.
         ///
         /// # Errors
         ///
-        /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
+        /// [`Error::Handshake`] with the [`error`](Self::error) of a bad request, which then gets
+        /// no answer.
         pub fn accept_corked(self, accept: Accept<'_>) -> Result<$WebSocket, Error> {
             Ok(WebSocket(self.0.accept_corked(accept)?))
         }

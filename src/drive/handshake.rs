@@ -61,6 +61,10 @@ impl<I> Incoming<I> {
     pub(crate) fn request(&self) -> RequestHead<'_> {
         self.handshake.request().unwrap_or_default()
     }
+
+    pub(crate) fn error(&self) -> Option<HandshakeError> {
+        self.handshake.reading.outcome().and_then(Result::err)
+    }
 }
 
 impl<I: Source + Output> Incoming<I> {

@@ -82,12 +82,7 @@ use crate::{
             output::output,
         },
     },
-    proto::{
-        config::Config,
-        handshake::{HandshakeError, client::Request},
-        tape,
-        time::Time,
-    },
+    proto::{config::Config, handshake::client::Request, tape, time::Time},
 };
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{

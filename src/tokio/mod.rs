@@ -67,13 +67,7 @@ use crate::{
             output::output,
         },
     },
-    proto::{
-        config::Config,
-        handshake::{HandshakeError, client::Request},
-        outlined::Outlined,
-        tape,
-        time::Time,
-    },
+    proto::{config::Config, handshake::client::Request, outlined::Outlined, tape, time::Time},
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},

@@ -108,9 +108,9 @@ impl Echoes for Box<dyn Socket> {
 }
 
 fn accepted(adapter: Adapter, tcp: TcpStream) -> Opened {
-    let ws = socket::accept(adapter, tcp, &config(), |_, checked| match checked {
-        Ok(()) => Decision::Accept(&[]),
-        Err(error) => Decision::Reject(error.into()),
+    let ws = socket::accept(adapter, tcp, &config(), |_, error| match error {
+        None => Decision::Accept(&[]),
+        Some(error) => Decision::Reject(error.into()),
     })?;
     Ok(Box::new(ws.ok_or("no opening handshake")?))
 }

@@ -43,9 +43,9 @@ fn connection(adapter: Adapter, stream: TcpStream, page: Option<&Path>) -> Resul
     let heartbeat = Heartbeat::new(Duration::from_millis(300), Duration::from_secs(5));
     let config = Config { heartbeat: Some(heartbeat), ..config() };
     let mut path = String::new();
-    let accepted = socket::accept(adapter, stream, &config, |request, checked| {
+    let accepted = socket::accept(adapter, stream, &config, |request, error| {
         path = request.path().to_string();
-        decide(request, checked, page)
+        decide(request, error, page)
     })?;
     let Some(mut ws) = accepted else { return Ok(()) };
     match behave(&path, &mut *ws) {
@@ -57,15 +57,15 @@ fn connection(adapter: Adapter, stream: TcpStream, page: Option<&Path>) -> Resul
 
 fn decide(
     request: RequestHead<'_>,
-    checked: std::result::Result<(), HandshakeError>,
+    error: Option<HandshakeError>,
     page: Option<&Path>,
 ) -> Decision {
-    match (checked, request.path()) {
-        (Ok(()), "/refuse") => Decision::Reject(Rejection::new(403).body("not for you\n")),
-        (Ok(()), "/subprotocol") => Decision::Accept(&["v2", "v1"]),
-        (Ok(()), _) => Decision::Accept(&[]),
-        (Err(HandshakeError::NotUpgrade), path) => Decision::Reject(plain(request, path, page)),
-        (Err(error), _) => Decision::Reject(error.into()),
+    match (error, request.path()) {
+        (None, "/refuse") => Decision::Reject(Rejection::new(403).body("not for you\n")),
+        (None, "/subprotocol") => Decision::Accept(&["v2", "v1"]),
+        (None, _) => Decision::Accept(&[]),
+        (Some(HandshakeError::NotUpgrade), path) => Decision::Reject(plain(request, path, page)),
+        (Some(error), _) => Decision::Reject(error.into()),
     }
 }
 

@@ -205,7 +205,7 @@ pub(crate) fn accept(
     adapter: Adapter,
     stream: TcpStream,
     config: &Config,
-    decide: impl FnOnce(RequestHead<'_>, std::result::Result<(), HandshakeError>) -> Decision,
+    decide: impl FnOnce(RequestHead<'_>, Option<HandshakeError>) -> Decision,
 ) -> Result<Option<Box<dyn Socket>>> {
     stream.set_nodelay(true)?;
     Ok(match adapter {
@@ -213,8 +213,8 @@ pub(crate) fn accept(
             let runtime = runtime()?;
             let ws = runtime.block_on(async {
                 let stream = async_tcp(stream)?;
-                let (incoming, checked) = on_tokio::Incoming::read_any(stream, config).await?;
-                match decide(incoming.request(), checked) {
+                let incoming = on_tokio::Incoming::read_any(stream, config).await?;
+                match decide(incoming.request(), incoming.error()) {
                     Decision::Accept(names) => {
                         incoming.accept(Accept::default().subprotocols(names)).await.map(Some)
                     }
@@ -224,8 +224,8 @@ pub(crate) fn accept(
             ws.map(|ws| Box::new(OnTokio { runtime, ws }) as Box<dyn Socket>)
         }
         Adapter::Blocking => {
-            let (incoming, checked) = blocking::Incoming::read_any(stream, config)?;
-            match decide(incoming.request(), checked) {
+            let incoming = blocking::Incoming::read_any(stream, config)?;
+            match decide(incoming.request(), incoming.error()) {
                 Decision::Accept(names) => {
                     Some(Box::new(incoming.accept(Accept::default().subprotocols(names))?))
                 }

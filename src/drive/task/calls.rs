@@ -294,10 +294,8 @@ macro_rules! adapter {
             }
 
             /// Like [`read`](Self::read), but also returns a request that fails the checks or is
-            /// not complete in time. The second value then says what is wrong with the request.
-            /// Answer a bad request with [`reject`](Self::reject). Use this call in servers that
-            /// also serve a web page. (The error inside is about a request that you can still
-            /// answer, the error outside about a stream that nobody can.)
+            /// not complete in time: [`error`](Self::error) says what is wrong. Answer this request
+            /// with [`reject`](Self::reject). Use this call in servers that also serve a web page.
             ///
             /// Dropping the future drops the stream.
             ///
@@ -308,10 +306,10 @@ macro_rules! adapter {
                 io: S
                 $(, $timers: $T)?,
                 config: &Config,
-            ) -> Result<(Self, Result<(), HandshakeError>), Error> {
+            ) -> Result<Self, Error> {
                 let mut this = drive::Incoming::new(Timed::new(io $(, $timers)?), config);
-                let checked = this.fill().await?;
-                Ok((Self(this), checked))
+                let _ = this.fill().await?; // `error` repeats it
+                Ok(Self(this))
             }
 
             $crate::drive::calls::incoming!(WebSocket<S $(, $T)?>);
@@ -324,8 +322,8 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream accepted no byte
-            /// for [`write_timeout`](crate::Config::write_timeout). [`Error::Handshake`] for a
-            /// request that [`read_any`](Self::read_any) found bad.
+            /// for [`write_timeout`](crate::Config::write_timeout). [`Error::Handshake`] with the
+            /// [`error`](Self::error) of a bad request, which then gets no answer.
             pub async fn accept(self, /* Accept::default() */ accept: Accept<'_>)
                 -> Result<WebSocket<S $(, $T)?>, Error> {
                 let mut ws = self.accept_corked(accept)?;

@@ -771,8 +771,8 @@ fn read_any_gives_back_plain_http_to_be_answered() {
     run_paused(async {
         let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
         io.with(|s| s.at_end = AtEnd::Eof);
-        let (incoming, checked) = Incoming::read_any(io.clone(), &config()).await.unwrap();
-        assert_eq!(checked, Err(HandshakeError::NotUpgrade));
+        let incoming = Incoming::read_any(io.clone(), &config()).await.unwrap();
+        assert_eq!(incoming.error(), Some(HandshakeError::NotUpgrade));
         assert_eq!(incoming.request().path(), "/health");
         assert!(io.with(|s| s.output.is_empty()));
         incoming.reject(Rejection::new(200).body("fine")).await.unwrap();
@@ -781,19 +781,19 @@ fn read_any_gives_back_plain_http_to_be_answered() {
 
         // What was found bad cannot be accepted after all.
         let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
-        let (incoming, _) = Incoming::read_any(io, &config()).await.unwrap();
+        let incoming = Incoming::read_any(io, &config()).await.unwrap();
         let accepted = incoming.accept(Accept::default()).await.map(|_| ());
         assert!(matches!(accepted, Err(Error::Handshake(HandshakeError::NotUpgrade))));
 
         // A good one is good here, too; a stream that ends at once is an error of the handshake.
         let io = Scripted::new(REQUEST.as_bytes());
-        let (incoming, checked) = Incoming::read_any(io, &config()).await.unwrap();
-        assert_eq!(checked, Ok(()));
+        let incoming = Incoming::read_any(io, &config()).await.unwrap();
+        assert_eq!(incoming.error(), None);
         incoming.accept(Accept::default()).await.unwrap();
         let io = Scripted::new(b"");
         io.with(|s| s.at_end = AtEnd::Eof);
-        let (incoming, checked) = Incoming::read_any(io, &config()).await.unwrap();
-        assert_eq!(checked, Err(HandshakeError::UnexpectedEof));
+        let incoming = Incoming::read_any(io, &config()).await.unwrap();
+        assert_eq!(incoming.error(), Some(HandshakeError::UnexpectedEof));
         assert_eq!(incoming.request().method(), "");
     });
 }

@@ -323,10 +323,10 @@ macro_rules! end {
                 with: Rejection,
             ) -> Result<HandshakeError, Error> {
                 let io = Line::new($stream, How::PLAIN);
-                let read = $run!($adapter::Incoming::read_any(io, $($timers,)? config));
-                let (handshake, checked) = read?;
-                $run!(handshake.reject(with))?;
-                Ok(checked.unwrap_err())
+                let incoming = $run!($adapter::Incoming::read_any(io, $($timers,)? config))?;
+                let error = incoming.error().unwrap();
+                $run!(incoming.reject(with))?;
+                Ok(error)
             }
 
             fn recv(&mut self) -> Received {

@@ -302,12 +302,11 @@ async fn serve(stream: TcpStream, address: usize, shared: Arc<Shared>) {
 /// Serves a connection from its request on.
 async fn converse<S: OverTcp>(mut stream: S, place: &Place, mut said: mpsc::Receiver<Said>) {
     let config = Config { max_message: MOST_BYTES, ..Config::default() };
-    let read = Incoming::read_any(&mut stream, &config).await;
-    let Ok((incoming, checked)) = read else { return };
+    let Ok(incoming) = Incoming::read_any(&mut stream, &config).await else { return };
     let target = incoming.request().target().to_owned();
     let reply = place
         .shared
-        .with(|exchange, now| exchange.request(now, place.id, &target, checked.is_ok()));
+        .with(|exchange, now| exchange.request(now, place.id, &target, incoming.error().is_none()));
     match reply {
         Reply::Upgrade => {
             if let Ok(ws) = incoming.accept(Accept::default()).await {
