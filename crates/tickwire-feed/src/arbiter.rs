@@ -225,6 +225,36 @@ impl<T> Arbiter<T> {
         self.elsewhere(line.0, Numbers { first, last }, before, now, own)
     }
 
+    /// Says that the feed has come to the number `last`: `line` has said so without a message, by a
+    /// heartbeat or a keepalive. So the line has passed this number, and what nobody has brought up
+    /// to it is a gap. Then call [`poll`](Self::poll).
+    pub fn passed(&mut self, line: &Line, last: u64, now: Time) {
+        let Some(end) = last.checked_add(1) else { return };
+        let before = self.mark(line.0, end);
+        self.note_beginning(line.0, end, before);
+        if end <= self.next && !self.is_far_below(line.0, end, end, before, now) {
+            return;
+        }
+        self.anew = None;
+        self.watched = true;
+        if self.state == State::Synced {
+            if !self.is_waiting() {
+                self.moved = now;
+            }
+            let why = self.refused.map_or(Why::NotReceived, |refused| refused.why);
+            self.refuse(self.next.max(before), end, now, why);
+        }
+    }
+
+    /// The numbers from the line's last to before `to` are not of this feed.
+    pub(crate) fn skip(&mut self, line: &Line, to: u64) {
+        let Some(source) = self.lines.get_mut(line.0) else { return };
+        if self.state == State::Synced && source.end == self.next && self.next < to {
+            source.end = to;
+            self.next = to;
+        }
+    }
+
     /// If a line goes back, its kept messages belong to another count, or one of its numbers is
     /// wrong. `before` is its `end` before the message that begins with `first`.
     fn note_beginning(&mut self, line: usize, first: u64, before: u64) {
@@ -300,23 +330,14 @@ impl<T> Arbiter<T> {
     ) -> Verdict {
         let Numbers { first, last } = numbers;
         let end = last + 1;
-        let reach = self.limits.reach;
         self.note_beginning(line, first, before);
-        if end <= self.next {
-            let is_far = |end| end != 0 && self.next.saturating_sub(end) > reach;
-            if !self.all_lines(is_far) {
-                self.look_back(end, before, now);
-                return Verdict::Duplicate;
-            }
-            // Every line is far below the feed, so the exchange counts anew.
-            self.restart(State::Restarted);
-            self.mark(line, end);
-            self.note_beginning(line, first, 0);
+        if end <= self.next && !self.is_far_below(line, first, end, before, now) {
+            return Verdict::Duplicate;
         }
         self.anew = None;
         self.watched = true;
         let from = if self.state == State::Synced { self.next } else { first };
-        let within_reach = last - from <= reach;
+        let within_reach = last - from <= self.limits.reach;
         if self.state == State::Any && within_reach {
             self.state = State::Synced;
             self.next = end;
@@ -332,6 +353,20 @@ impl<T> Arbiter<T> {
             return Verdict::Refused;
         }
         self.keep(line, numbers, now, own)
+    }
+
+    /// This line is below the feed. If every line is, by more than the reach, the exchange counts
+    /// anew.
+    fn is_far_below(&mut self, line: usize, first: u64, end: u64, before: u64, now: Time) -> bool {
+        let reach = self.limits.reach;
+        if !self.all_lines(|end| end != 0 && self.next.saturating_sub(end) > reach) {
+            self.look_back(end, before, now);
+            return false;
+        }
+        self.restart(State::Restarted);
+        self.mark(line, end);
+        self.note_beginning(line, first, 0);
+        true
     }
 
     /// All numbers of the message are below `next`, so its line may count anew.

@@ -126,7 +126,7 @@ pub enum Event<T> {
     /// So numbers that begin anew and catch up within the patience cause no event, and the messages
     /// of the new count below the feed's last number are dropped as duplicates. For a feed that
     /// counts anew on each connection, call `resync` or `resume` at the switch, as `Follower` does
-    /// with [`Subscription::per_connection`](crate::Subscription::per_connection).
+    /// with [`Count::Connection`](crate::Count::Connection).
     Restart,
 }
 

@@ -33,14 +33,14 @@ mod run;
 #[cfg(doc)]
 use crate::{Action, Recovery, Say};
 use crate::{
-    Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Line, Pace, State,
+    Arbiter, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Limits, Line, Pace, State,
     Subscription, Topic, Verdict, rotation::Rotation,
 };
 use address::{Address, Scope};
 use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::{fmt, ops::Range, time::Duration};
 use followed::{Followed, Waiting};
-use open::Open;
+use open::{Counting, Open};
 use run::{Away, Purpose, Run};
 use tickwire::{CloseCode, Retry, Time};
 use tickwire_parts::Backoff;
@@ -191,7 +191,9 @@ impl<T> Settings<T> {
 /// gap is found when a later number arrives, and reported as soon as all connections have passed
 /// it, or after [`Limits::patience`]. After [`Action::Restart`] the count begins anew. After
 /// [`resync`](Self::resync) the snapshot replaces all earlier numbers: what an open connection has
-/// passed of the rest is a gap at once.
+/// passed of the rest is a gap at once. The last numbers before a silence are missed only if the
+/// exchange says how far it has come: by the next number, or by a
+/// [keepalive](Incoming::Keepalive).
 ///
 /// **Whose numbers.** A message that waits for its turn belongs to a connection. When that is over
 /// or [silent](State::Silent), and all that was due before is delivered and reported, it stays only
@@ -199,8 +201,8 @@ impl<T> Settings<T> {
 /// after an outage. With [`Recovery::Snapshot`], a connection that begins at or below the first
 /// number of the present count, while there is no other one, is such a count: [`Action::Restart`]
 /// comes at once. If the exchange counts anew on *each* connection, set
-/// [`Subscription::per_connection`]: otherwise numbers that begin later and catch up within the
-/// patience are dropped as duplicates, and nothing tells you.
+/// [`Subscription::count`]: otherwise numbers that begin later and catch up within the patience are
+/// dropped as duplicates, and nothing tells you.
 ///
 /// **Snapshots.** With [`Recovery::Snapshot`], each `Gap` and `Restart` leads to one
 /// [`Action::Snapshot`], and so does a request that [failed](Self::no_snapshot), took longer than
@@ -273,7 +275,8 @@ impl<T> Settings<T> {
 /// connection by its first *data*, or, if single subscriptions are silent, by data of one of them
 /// once the exchange has accepted on the successor all that the old one still serves. If the old
 /// one speaks first (any message; for a login, a subscription or its data, that), the successor
-/// goes. A successor that is silent itself, by any row of the table, is left.
+/// goes. A successor that is silent itself, by any row of the table, is left. A keepalive of a
+/// subscription is as data, in all of this section.
 ///
 /// **How fast.** The dials for silence have a delay of their own, and don't touch that of the
 /// line's `Backoff`. The first comes at once; while the silence lasts, the next ones come 1, 2, 4
@@ -738,6 +741,9 @@ impl<T> Follower<T> {
                 self.leave_unneeded(successor, now);
             }
         }
+        if let Some((first, last)) = self.counted(&incoming) {
+            self.count(at, connection, first, last, now);
+        }
         match incoming {
             Incoming::Data { subscription, numbers } => {
                 let verdict = match numbers {
@@ -747,12 +753,15 @@ impl<T> Follower<T> {
                         Verdict::Next
                     }
                 };
-                if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
-                    followed.note_served();
-                }
-                self.outdo(at, connection, &incoming, now);
-                self.poll_again(subscription);
+                self.note_served(at, connection, subscription, &incoming, now);
                 Some(verdict)
+            }
+            Incoming::Keepalive { subscription, last } => {
+                if let Some(last) = last {
+                    self.pass(at, connection, subscription, last, now);
+                }
+                self.note_served(at, connection, subscription, &incoming, now);
+                None
             }
             Incoming::LoggedIn => {
                 self.due = now;
@@ -772,8 +781,99 @@ impl<T> Follower<T> {
                 self.give_up(at, connection, Cause::Wrong(retry).into(), now);
                 None
             }
-            Incoming::Answer(_) | Incoming::Refused(_) | Incoming::Other => None,
+            Incoming::Answer(_) | Incoming::Refused(_) | Incoming::Counted(_) | Incoming::Other => {
+                None
+            }
         }
+    }
+
+    fn note_served(
+        &mut self,
+        at: usize,
+        connection: ConnectionId,
+        subscription: usize,
+        incoming: &Incoming,
+        now: Time,
+    ) {
+        if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
+            followed.note_served();
+        }
+        self.retires |= self.runs[at].successor().is_some();
+        self.outdo(at, connection, incoming, now);
+        self.poll_again(subscription);
+    }
+
+    /// The message's numbers, if the count is its connection's.
+    fn counted(&self, incoming: &Incoming) -> Option<(u64, u64)> {
+        let (subscription, first, last) = match *incoming {
+            Incoming::Counted(number) => return Some((number, number)),
+            Incoming::Data { subscription, numbers: Some(numbers) } => {
+                (subscription, numbers.first, numbers.last)
+            }
+            Incoming::Keepalive { subscription, last: Some(last) } => (subscription, last, last),
+            _ => return None,
+        };
+        let followed = self.subscriptions.get(subscription)?.as_ref()?;
+        (followed.watch.count == Count::Shared && first <= last).then_some((first, last))
+    }
+
+    /// What is missing from a count that all messages of a connection share is missing from each
+    /// subscription that has its data from there.
+    fn count(&mut self, at: usize, connection: ConnectionId, first: u64, last: u64, now: Time) {
+        let Some(open) = self.runs[at].find_mut(connection) else { return };
+        let counting = open.count(first, last);
+        if let Counting::GoesOn = counting {
+            return;
+        }
+        for (seat, followed) in open.seats.iter().zip(&mut self.subscriptions) {
+            if let Some(followed) = followed
+                && followed.watch.count == Count::Shared
+                && let Some(line) = seat.as_ref().and_then(|seat| seat.line.as_ref())
+            {
+                let before = followed.arbiter.bytes();
+                match counting {
+                    Counting::Misses(from, to) => {
+                        followed.arbiter.skip(line, from);
+                        followed.arbiter.passed(line, to - 1, now);
+                    }
+                    Counting::GoesBack => followed.arbiter.begin_anew(),
+                    Counting::GoesOn => {}
+                }
+                self.kept = self.kept - before + followed.arbiter.bytes();
+            }
+        }
+        self.unpolled = 0..self.subscriptions.len();
+    }
+
+    /// The exchange has sent this subscription's numbers up to `last`, by its own word. In a shared
+    /// count the number is the message's own.
+    fn pass(
+        &mut self,
+        at: usize,
+        connection: ConnectionId,
+        subscription: usize,
+        last: u64,
+        now: Time,
+    ) {
+        let Some(Some(followed)) = self.subscriptions.get_mut(subscription) else { return };
+        let open = self.runs[at].find_mut(connection);
+        let Some(seat) = open.and_then(|open| open.seat_mut(subscription)) else { return };
+        let counts = match followed.watch.count {
+            Count::Feed => true,
+            Count::Connection => followed.is_taken_from(connection),
+            Count::Shared => false,
+        };
+        if !counts {
+            return;
+        }
+        let before = followed.arbiter.bytes();
+        let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
+        followed.note_first(line, last.saturating_add(1));
+        followed.arbiter.passed(line, last, now);
+        if followed.asks_at().is_some() {
+            self.due = now;
+        }
+        self.kept = self.kept - before + followed.arbiter.bytes();
     }
 
     fn offer(
@@ -787,10 +887,12 @@ impl<T> Follower<T> {
     ) -> Option<Verdict> {
         let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
         let run = &mut self.runs[at];
-        let has_two = run.successor().is_some();
-        self.retires |= has_two;
         let before = followed.arbiter.bytes(); // `takes` may begin anew, which keeps nothing
-        if followed.watch.per_connection {
+        let mut numbers = numbers;
+        if followed.watch.count == Count::Shared {
+            numbers = run.find_mut(connection)?.share(subscription, numbers);
+        }
+        if followed.watch.count.is_per_connection() {
             let mut older = run.current_mut().filter(|open| open.id != connection);
             if !followed.takes(connection, older.as_ref().map(|open| open.id)) {
                 return Some(Verdict::Duplicate);

@@ -41,7 +41,9 @@ pub use ended::{Cause, Ended, Text};
 pub use event::{Event, Gap, Limits, Line, Numbers, Verdict, Why};
 pub use follower::{Follower, Settings};
 pub use pace::Pace;
-pub use told::{Action, Asked, ConnectionId, Incoming, Recovery, Say, State, Subscription, Topic};
+pub use told::{
+    Action, Asked, ConnectionId, Count, Incoming, Recovery, Say, State, Subscription, Topic,
+};
 
 /// Compiles the code of README.md.
 #[cfg(all(doctest, feature = "tokio"))]

@@ -138,6 +138,20 @@ pub enum Incoming {
         /// are not found, and data is delivered as it comes: twice while two connections are open.
         numbers: Option<Numbers>,
     },
+    /// A keepalive or heartbeat of a subscription: the exchange serves it, and has no data for it.
+    /// As data, it is an answer, and [`leave_after`](Subscription::leave_after) begins anew.
+    Keepalive {
+        /// The subscription's index.
+        subscription: usize,
+        /// The number of the last data that the exchange has sent, if the message says so: a
+        /// keepalive whose previous and present number are the same, or a heartbeat that counts
+        /// nothing. What has not come up to this number is a gap, and is told as if a later number
+        /// had come.
+        last: Option<u64>,
+    },
+    /// A message without data has this number in a [shared](Count::Shared) count. A message with
+    /// data has it in [`Data`](Self::Data). If the message is an answer too, pass both.
+    Counted(u64),
     /// Any other message, such as the answer to a [probe](Say::Probe). It shows that the peer
     /// lives.
     Other,
@@ -149,6 +163,18 @@ pub enum Incoming {
     /// other than the feed (pass [`Retry::Alarm`]). The follower leaves the connection, and ignores
     /// everything that still arrives over it.
     Wrong(Retry),
+}
+
+impl Incoming {
+    /// The subscription that the message shows to be served.
+    pub(crate) const fn served(&self) -> Option<usize> {
+        match *self {
+            Self::Data { subscription, .. } | Self::Keepalive { subscription, .. } => {
+                Some(subscription)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Which question an answer is for: pass on what the exchange says.
@@ -184,13 +210,37 @@ pub struct Subscription {
     pub leave_after: Option<Duration>,
     /// From where delivery starts, and goes on after a lost gap or a restart.
     pub recovery: Recovery,
-    /// Whether the exchange counts the numbers of each connection separately: `false` unless set.
-    /// Then only one connection's data is used at a time, and other connections' data is
-    /// [`Duplicate`](crate::Verdict::Duplicate). The follower switches at the first data of a
-    /// successor, and at the next data of any connection once the taken one is over, or silent, or
-    /// silent in this subscription. At the switch [`Action::Restart`] comes, and then the message
-    /// with which the new connection goes on. If the silent one goes on first, there is none.
-    pub per_connection: bool,
+    /// What the exchange's numbers count.
+    pub count: Count,
+}
+
+/// What the numbers of a [`Subscription`] count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+// Exhaustive: a message is counted with its feed or with its connection.
+pub enum Count {
+    /// The messages of this subscription, whichever connections bring them.
+    #[default]
+    Feed,
+    /// The messages of this subscription on one connection. Only one connection's data is used at a
+    /// time, and other connections' data is [`Duplicate`](crate::Verdict::Duplicate). The follower
+    /// switches at the first data of a successor, and at the next data of any connection once the
+    /// taken one is over, or silent, or silent in this subscription. At the switch
+    /// [`Action::Restart`] comes, and then the message with which the new connection goes on. If
+    /// the silent one goes on first, there is none.
+    Connection,
+    /// As `Connection`, but one count has all messages of a connection, whatever they are about:
+    /// Bitfinex with `SEQ_ALL`, Coinbase Advanced. A number that is missing may be of any
+    /// subscription, so it is a gap of each one that counts so and has its data from this
+    /// connection. If the count goes back, each of them begins anew, with an [`Action::Restart`].
+    /// Pass the number of *each* message of the exchange, once for each subscription of which it
+    /// has data, or as [`Incoming::Counted`].
+    Shared,
+}
+
+impl Count {
+    pub(crate) const fn is_per_connection(self) -> bool {
+        !matches!(self, Self::Feed)
+    }
 }
 
 /// From where the delivery of a [`Subscription`] starts, and goes on after an [`Action::Gap`] or an

@@ -141,6 +141,10 @@ impl<T> Followed<T> {
         true
     }
 
+    pub(super) fn is_taken_from(&self, connection: ConnectionId) -> bool {
+        self.taken == Taken::From(connection)
+    }
+
     pub(super) fn note_over(&mut self, connection: ConnectionId) {
         if self.taken == Taken::From(connection) {
             self.taken = Taken::Over(connection);

@@ -1,7 +1,9 @@
 //! An open connection: what was said over it, which answers are still due, and whether it is
 //! silent.
 use super::Follower;
-use crate::{Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Pace, Say, Subscription};
+use crate::{
+    Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Numbers, Pace, Say, Subscription,
+};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
@@ -111,9 +113,11 @@ pub(super) struct Seat {
     watch: Subscription,
     ask: Ask,
     sent: Option<Sent>,
-    /// Data or an answer.
+    /// Data, a keepalive or an answer.
     heard: Time,
     data: Option<Time>,
+    /// Data or a keepalive.
+    served: Option<Time>,
     answered: Option<Time>,
     is_refused: bool,
     /// Why the connection is silent in this subscription.
@@ -123,6 +127,8 @@ pub(super) struct Seat {
     /// Once the subscription was sent.
     pub(super) line: Option<Line>,
     is_numbered: bool,
+    /// Its last number + 1 in a shared count.
+    counted: u64,
 }
 
 impl Seat {
@@ -133,12 +139,14 @@ impl Seat {
             sent: None,
             heard: Time::ZERO,
             data: None,
+            served: None,
             answered: None,
             is_refused: false,
             silent: None,
             is_alone: false,
             line: None,
             is_numbered: false,
+            counted: 0,
         }
     }
 
@@ -215,7 +223,7 @@ impl Seat {
     /// Then the lack of data proves that the subscription is dead.
     fn gives_up_at(&self) -> Time {
         let sent = self.sent.filter(|_| self.watch.ask_after.is_none() && !self.is_refused);
-        let since = self.data.or(self.answered).or(sent.map(|sent| sent.first));
+        let since = self.served.or(self.answered).or(sent.map(|sent| sent.first));
         let dead = self.watch.leave_after.zip(since);
         dead.map_or(NEVER, |(after, since)| since + after)
     }
@@ -237,7 +245,7 @@ impl Seat {
         if self.is_refused && old.is_none_or(|old| old.is_refused) {
             return true;
         }
-        if self.is_numbered && !self.watch.per_connection {
+        if self.is_numbered && !self.watch.count.is_per_connection() {
             return self.line.as_ref().is_some_and(|line| arbiter.in_sequence(line));
         }
         let old_data = old.and_then(|old| old.data);
@@ -252,6 +260,21 @@ impl Seat {
 pub(super) struct Silent {
     pub(super) cause: Cause,
     pub(super) since: Time,
+}
+
+/// The numbers of all messages of a connection. None is missing from `first` to before `next`.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    first: u64,
+    next: u64,
+}
+
+/// What a number says about a count that all messages of a connection share.
+pub(super) enum Counting {
+    GoesOn,
+    /// The numbers from the first to before the other are missing.
+    Misses(u64, u64),
+    GoesBack,
 }
 
 pub(super) struct Open {
@@ -272,6 +295,7 @@ pub(super) struct Open {
     pub(super) seats: Vec<Option<Seat>>,
     /// The most subscriptions that one message had.
     longest: usize,
+    counted: Counted,
     pub(super) silent: Option<Silent>,
     /// It was opened because the older connection is silent.
     pub(super) is_for_silence: bool,
@@ -302,6 +326,7 @@ impl Open {
             paced: NEVER,
             seats: Vec::new(),
             longest: 0,
+            counted: Counted::default(),
             silent: None,
             is_for_silence: false,
             is_ending: false,
@@ -441,10 +466,23 @@ impl Open {
                 if let Some(seat) = seat.filter(|seat| seat.sent.is_some()) {
                     seat.answer(now);
                     seat.data = Some(now);
+                    seat.served = Some(now);
                     seat.is_numbered |= numbers.is_some();
                 }
             }
-            Incoming::LoggedIn | Incoming::Other | Incoming::Ending | Incoming::Wrong(_) => {}
+            Incoming::Keepalive { subscription, last } => {
+                let seat = self.seat_mut(subscription);
+                if let Some(seat) = seat.filter(|seat| seat.sent.is_some()) {
+                    seat.answer(now);
+                    seat.served = Some(now);
+                    seat.is_numbered |= last.is_some();
+                }
+            }
+            Incoming::LoggedIn
+            | Incoming::Counted(_)
+            | Incoming::Other
+            | Incoming::Ending
+            | Incoming::Wrong(_) => {}
         }
         let speaks = self.silent.is_some_and(|silent| self.has_spoken(silent));
         if speaks {
@@ -460,6 +498,36 @@ impl Open {
             }
         }
         speaks && self.silent.is_none()
+    }
+
+    /// A message has these numbers in the count of the connection. Data of several subscriptions
+    /// may have the same.
+    pub(super) const fn count(&mut self, first: u64, last: u64) -> Counting {
+        let next = last.saturating_add(1);
+        let Counted { next: due, .. } = self.counted;
+        if due == 0 {
+            self.counted = Counted { first, next };
+            Counting::GoesOn
+        } else if first > due {
+            self.counted = Counted { first, next };
+            Counting::Misses(due, first)
+        } else if next < due {
+            self.counted = Counted { first, next };
+            Counting::GoesBack
+        } else {
+            self.counted.next = next;
+            Counting::GoesOn
+        }
+    }
+
+    /// The numbers in the shared count that a subscription's message stands for: its own, and those
+    /// before that were of other messages.
+    pub(super) fn share(&mut self, subscription: usize, numbers: Numbers) -> Numbers {
+        let since = self.counted.first;
+        let Some(seat) = self.seat_mut(subscription) else { return numbers };
+        let first = seat.counted.max(since).min(numbers.first);
+        seat.counted = numbers.last.saturating_add(1);
+        Numbers { first, last: numbers.last }
     }
 
     /// Some bytes of a message have come.
@@ -481,7 +549,7 @@ impl Open {
                 self.seat(at).is_none_or(|seat| !seat.ask.is_asked())
             }
             Cause::ProbeUnanswered => !self.probe.is_asked(),
-            Cause::NoData(at) => self.seat(at).is_none_or(|seat| seat.data > Some(since)),
+            Cause::NoData(at) => self.seat(at).is_none_or(|seat| seat.served > Some(since)),
             _ => true, // any message will do
         }
     }
@@ -490,7 +558,7 @@ impl Open {
     /// serves what this one served.
     pub(super) fn is_outdone_by(&self, successor: &Self, incoming: &Incoming) -> bool {
         let Some(Silent { cause, .. }) = self.silent else { return false };
-        let Incoming::Data { subscription, .. } = *incoming else { return false };
+        let Some(subscription) = incoming.served() else { return false };
         if cause.subscription().is_none() {
             return true;
         }
@@ -543,10 +611,10 @@ impl Open {
                 seats.min().unwrap_or(NEVER)
             }
             Incoming::Refused(_) => Time::ZERO, // something may have to be asked again
-            Incoming::Data { subscription, .. } => {
-                self.seat(subscription).map_or(NEVER, Seat::looks_at)
+            _ => {
+                let served = incoming.served();
+                served.and_then(|at| self.seat(at)).map_or(NEVER, Seat::looks_at)
             }
-            Incoming::LoggedIn | Incoming::Other | Incoming::Ending | Incoming::Wrong(_) => NEVER,
         }
     }
 

@@ -260,7 +260,7 @@ fn open_lines<T>(open: &mut Open, say: &Say, subscriptions: &mut [Option<Followe
     for at in range.clone() {
         if let Some(seat) = open.seat_mut(at)
             && let Some(Some(followed)) = subscriptions.get_mut(at)
-            && !followed.watch.per_connection
+            && !followed.watch.count.is_per_connection()
         {
             seat.line.get_or_insert_with(|| followed.arbiter.open());
         }

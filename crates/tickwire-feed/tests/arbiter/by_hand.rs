@@ -227,3 +227,49 @@ fn before_a_snapshot_a_line_makes_room_for_its_own_and_the_lowest_of_it_goes() {
     assert_eq!(feed.offer(&a, 12..=18, ms(2)), Verdict::Next);
     assert_eq!(feed.firsts(), [11, 12, 19]);
 }
+
+#[test]
+fn what_a_line_has_passed_by_its_own_word_is_a_gap() {
+    let mut feed = Feed::from(1, 8);
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    assert_eq!(feed.offer(&a, 1, ms(0)), Verdict::Next);
+    feed.arbiter.passed(&a, 1, ms(1));
+    feed.arbiter.passed(&b, 3, ms(2));
+    let gap = Gap { first: 2, last: 3, since: ms(2), why: Why::NotReceived };
+    assert_eq!(feed.arbiter.gap(), Some(gap));
+    feed.poll(ms(3));
+    assert_eq!(feed.gaps, [], "a may bring it");
+    feed.arbiter.passed(&a, 4, ms(4));
+    feed.poll(ms(4));
+    assert_eq!(feed.gaps, [gap]);
+    feed.arbiter.resume(ms(4));
+    feed.poll(ms(5));
+    assert_eq!(feed.arbiter.gap().map(|gap| (gap.first, gap.last)), Some((4, 4)), "b may");
+    assert_eq!(feed.offer(&b, 4, ms(6)), Verdict::Next);
+    // There is no number behind the highest.
+    feed.arbiter.passed(&b, u64::MAX, ms(7));
+    assert_eq!(feed.arbiter.gap(), None);
+}
+
+#[test]
+fn a_line_that_says_it_is_far_below_counts_anew() {
+    let mut feed = Feed::from(2_000_000, 8);
+    let a = feed.arbiter.open();
+    assert_eq!(feed.offer(&a, 2_000_000, ms(0)), Verdict::Next);
+    feed.arbiter.passed(&a, 7, ms(1));
+    feed.poll(ms(1));
+    assert_eq!((feed.restarts, feed.gaps.len()), (1, 0));
+    // A snapshot from before leaves what it has passed.
+    feed.arbiter.resync(6, ms(2));
+    feed.poll(ms(2));
+    assert_eq!(feed.gaps.iter().map(|gap| (gap.first, gap.last)).collect::<Vec<_>>(), [(6, 7)]);
+    // And not so far below: after the patience.
+    let mut feed = Feed::from(20, 8);
+    let a = feed.arbiter.open();
+    assert_eq!(feed.offer(&a, 20, ms(0)), Verdict::Next);
+    feed.arbiter.passed(&a, 7, ms(1));
+    feed.poll(ms(1_000));
+    assert_eq!(feed.restarts, 0);
+    feed.poll(ms(1_001));
+    assert_eq!(feed.restarts, 1);
+}

@@ -17,7 +17,7 @@ proptest! {
     fn wrong_numbers_and_calls_in_any_order_do_no_harm(
         most_kept in 0_usize..8,
         reach in prop_oneof![0_u64..20, Just(u64::MAX)],
-        steps in prop::collection::vec((0_u8..12, any::<u64>(), any::<u64>(), 0_u64..2_000), 0..300),
+        steps in prop::collection::vec((0_u8..14, any::<u64>(), any::<u64>(), 0_u64..2_000), 0..300),
     ) {
         let limits = Limits { most_kept, reach, ..Limits::default() };
         let mut arbiter = Arbiter::new(limits, |_| 0);
@@ -33,6 +33,11 @@ proptest! {
                 1 => { arbiter.resume(now); last = None; }
                 2 if lines.len() < 5 => lines.push(arbiter.open()),
                 3 => drop(lines.pop().map(|line| arbiter.close(line))),
+                12 | 13 => {
+                    if let Some(line) = lines.get(usize::from(what) % 2) {
+                        arbiter.passed(line, first, now);
+                    }
+                }
                 _ => {
                     let Some(line) = lines.get(usize::from(what) % 3) else { continue };
                     let numbers = Numbers { first, last: if what < 6 { second } else { first } };

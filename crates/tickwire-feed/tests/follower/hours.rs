@@ -3,12 +3,13 @@
 use std::time::Duration;
 use tickwire::{CloseCode, Time};
 use tickwire_feed::{
-    Action, Asked, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Limits, Pace, Recovery,
-    Say, Settings, State, Subscription, Verdict,
+    Action, Asked, Attempts, ConnectionId, Count, Ended, Follower, Gap, Incoming, Limits, Pace,
+    Recovery, Say, Settings, State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
 mod addresses;
+mod counts;
 mod silence;
 mod snapshots;
 mod watchdog;
@@ -172,7 +173,7 @@ impl World {
         link.numbers[topic] += 1;
         let book = &mut self.books[topic];
         let shared = (self.now - Time::ZERO).as_nanos() / self.interval.as_nanos();
-        let number = match book.watch.per_connection {
+        let number = match book.watch.count == Count::Connection {
             true => link.numbers[topic],
             false => u64::try_from(shared).unwrap(),
         };

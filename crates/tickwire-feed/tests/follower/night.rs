@@ -4,8 +4,8 @@
 use std::time::Duration;
 use tickwire::{CloseCode, RecvError, Retry, Time};
 use tickwire_feed::{
-    Action, Asked, Attempts, Cause, ConnectionId, Ended, Follower, Gap, Incoming, Limits, Pace,
-    Recovery, Say, Settings, State, Subscription, Text, Verdict, Why,
+    Action, Asked, Attempts, Cause, ConnectionId, Count, Ended, Follower, Gap, Incoming, Limits,
+    Pace, Recovery, Say, Settings, State, Subscription, Text, Verdict, Why,
 };
 use tickwire_parts::Backoff;
 
@@ -277,7 +277,7 @@ fn a_snapshot_older_than_what_was_refused_leaves_a_gap_at_once() {
 /// `followc catchup`: numbers that begin anew on each connection.
 #[test]
 fn a_count_for_each_connection_restarts_at_the_switch() {
-    for watch in [Subscription { per_connection: true, ..trades() }] {
+    for watch in [Subscription { count: Count::Connection, ..trades() }] {
         let mut desk = Desk::new(settings(), 1, watch);
         let first = desk.open();
         for number in 1..=3 {
@@ -359,7 +359,7 @@ fn trades_that_are_repeated_are_no_new_count() {
 /// A restart at each `opened` would break this: the successor opens while the old one still serves.
 #[test]
 fn a_successor_restarts_its_count_with_its_first_data_and_not_before() {
-    let watch = Subscription { per_connection: true, ..trades() };
+    let watch = Subscription { count: Count::Connection, ..trades() };
     let mut desk = Desk::new(settings(), 1, watch);
     let old = desk.open();
     desk.data(old, (0, 1));

@@ -15,7 +15,7 @@ use tickwire::{
     Config, Error, ProtocolError, RecvError, Time, handshake::HandshakeError, tls::rustls,
 };
 use tickwire_feed::{
-    Action, Asked, Attempts, ConnectionId, Ended, Follower, Incoming, Recovery, Settings,
+    Action, Asked, Attempts, ConnectionId, Count, Ended, Follower, Incoming, Recovery, Settings,
     Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
@@ -115,12 +115,15 @@ impl Client {
         let leave_after = Some((5 * day.interval).max(15 * SECOND));
         let ask_after = Some((2 * day.interval).max(10 * SECOND));
         for _ in 0..day.symbols {
-            let per_connection = day.shape == Shape::Bitfinex;
+            let count = match day.shape == Shape::Bitfinex {
+                true => Count::Shared,
+                false => Count::Feed,
+            };
             follower.subscribe(Subscription {
                 ask_after,
                 leave_after,
                 recovery: Recovery::Snapshot,
-                per_connection,
+                count,
             });
         }
         Self {
@@ -384,7 +387,7 @@ impl Client {
                 Incoming::Data { subscription, numbers }
             }
             Read::Snapshot(subscription, snapshot) => {
-                // It is data: with `per_connection`, it makes the follower switch.
+                // It is data: with a count of the connection, it makes the follower switch.
                 let numbers = Some(snapshot.number.into());
                 let data = Incoming::Data { subscription, numbers };
                 let _ = self.follower.heard(id, data, self.time(), Vec::new);

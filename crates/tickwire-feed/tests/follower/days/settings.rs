@@ -2,7 +2,7 @@
 use super::{Note, oracle::Rules, world::*};
 use std::time::Duration;
 use testkit::Rng;
-use tickwire_feed::{Attempts, Follower, Pace, Recovery, Settings as Set, Subscription};
+use tickwire_feed::{Attempts, Count, Follower, Pace, Recovery, Settings as Set, Subscription};
 use tickwire_parts::Backoff;
 
 /// A program that has not added its lines and its subscriptions yet.
@@ -89,7 +89,7 @@ impl Settings {
             ask_after: ask_after.map(ms),
             leave_after: leave_after.map(ms),
             recovery: if rng.once_in(2) { Recovery::Resume } else { Recovery::Snapshot },
-            per_connection: false,
+            count: Count::Feed,
         };
         Self {
             plan,

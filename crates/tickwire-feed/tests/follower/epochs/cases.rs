@@ -3,7 +3,7 @@
 use super::desk::{Desk, MS, SECOND, book, settings};
 use std::time::Duration;
 use tickwire_feed::{
-    Asked, Cause, Ended, Incoming, Limits, Recovery, Settings, State, Subscription, Verdict,
+    Asked, Cause, Count, Ended, Incoming, Limits, Recovery, Settings, State, Subscription, Verdict,
 };
 
 /// Restarts the exchange: the next connection brings the second count from 1.
@@ -191,8 +191,8 @@ fn late_standing_still_hides_no_dead_server() {
 
 #[test]
 fn catchup_needs_a_count_for_each_connection() {
-    for per_connection in [false, true] {
-        let mut desk = Desk::new(settings(), Subscription { per_connection, ..book() });
+    for count in [Count::Feed, Count::Connection] {
+        let mut desk = Desk::new(settings(), Subscription { count, ..book() });
         let first = desk.connected();
         let _ = desk.data(first, (1, 3));
         desk.resync(4);
@@ -208,7 +208,7 @@ fn catchup_needs_a_count_for_each_connection() {
                 desk.data(second, (2, number)).unwrap()
             })
             .collect();
-        match per_connection {
+        match count == Count::Connection {
             // As documented: numbers that begin above the first one, and catch up within the
             // patience.
             false => assert_eq!(verdicts[2..4], [Verdict::Duplicate, Verdict::Next]),
@@ -457,7 +457,11 @@ fn calls_in_any_order_do_no_harm() {
                     ask_after: rng.once_in(2).then_some(SECOND),
                     leave_after: rng.once_in(2).then_some(SECOND),
                     recovery: if rng.once_in(2) { Recovery::Resume } else { Recovery::Snapshot },
-                    per_connection: rng.once_in(2),
+                    count: match rng.below(3) {
+                        0 => Count::Feed,
+                        1 => Count::Connection,
+                        _ => Count::Shared,
+                    },
                 })),
                 2 => follower.unsubscribe(of),
                 3 => follower.resync(of, number, time),
@@ -487,14 +491,17 @@ fn calls_in_any_order_do_no_harm() {
                     _ => Cause::Cut.into(),
                 };
                 let last = number.saturating_add(rng.below(3));
-                let incoming = match rng.below(12) {
+                let incoming = match rng.below(14) {
                     0 => Incoming::LoggedIn,
                     1 if rng.once_in(2) => Incoming::Refused(Asked::Question(number)),
                     1 => Incoming::Answer(Asked::Subscription(of)),
                     2 if rng.once_in(2) => Incoming::Refused(Asked::Subscription(of)),
                     2 => Incoming::Ending,
                     3 => Incoming::Wrong(Retry::Alarm),
+                    4 if rng.once_in(2) => Incoming::Counted(number),
                     4 => Incoming::Other,
+                    6 => Incoming::Keepalive { subscription: of, last: None },
+                    7 => Incoming::Keepalive { subscription: of, last: Some(number) },
                     5 => Incoming::Data { subscription: of, numbers: None },
                     _ => Incoming::Data { subscription: of, numbers: Some((number..=last).into()) },
                 };

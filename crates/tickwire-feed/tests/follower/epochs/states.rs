@@ -4,7 +4,7 @@ use crate::refusal::refusal;
 use std::collections::BTreeSet;
 use testkit::Rng;
 use tickwire::{Error, Retry};
-use tickwire_feed::{Asked, Cause, Ended, Incoming, Recovery, Settings, Subscription};
+use tickwire_feed::{Asked, Cause, Count, Ended, Incoming, Recovery, Settings, Subscription};
 
 /// An outage, and the words that name its cause.
 struct Outage {
@@ -139,7 +139,7 @@ fn printed(outage: &Outage) -> String {
         ask_after: Some(10 * SECOND),
         leave_after: Some(30 * SECOND),
         recovery: Recovery::Resume,
-        per_connection: false,
+        count: Count::Feed,
     };
     let mut desk = Desk::new(Settings { ..settings() }, watch);
     (outage.happens)(&mut desk);

@@ -14,7 +14,7 @@ use std::{
 use testkit::Rng;
 use tickwire::{Retry, Time};
 use tickwire_feed::{
-    Action, Asked, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Recovery, Say,
+    Action, Asked, Attempts, Cause, ConnectionId, Count, Ended, Follower, Incoming, Recovery, Say,
     Settings, State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
@@ -172,7 +172,10 @@ impl World {
                 ask_after: plan.ask_after,
                 leave_after: plan.leave_after,
                 recovery,
-                per_connection: *kind == Kind::PerConnection,
+                count: match kind {
+                    Kind::PerConnection => Count::Connection,
+                    _ => Count::Feed,
+                },
             });
             books.push(Book::new(*kind, plan.limits.patience));
         }

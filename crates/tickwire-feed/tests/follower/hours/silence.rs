@@ -26,7 +26,7 @@ fn the_mute_successor_of_a_silent_connection_is_left_for_the_next() {
 /// One line's server answers and sends nothing more, and the other line brings the whole feed.
 #[test]
 fn a_count_of_a_silent_connection_is_over_for_the_other_line() {
-    let watch = Subscription { per_connection: true, ..trades() };
+    let watch = Subscription { count: Count::Connection, ..trades() };
     let mut world = World::new(Settings { addresses: 2, ..settings() }, 2, &[watch]);
     world.topic = Box::new(|_, link, now| {
         let is_mute = link.address == 0 && now > Time::ZERO + MINUTE;
@@ -43,7 +43,7 @@ fn a_count_of_a_silent_connection_is_over_for_the_other_line() {
 /// If the silent connection is the one that goes on, so does its count.
 #[test]
 fn the_same_connection_going_on_is_no_restart() {
-    let watch = Subscription { per_connection: true, ..trades() };
+    let watch = Subscription { count: Count::Connection, ..trades() };
     let mut world = World::new(settings(), 1, &[watch]);
     world.door = Box::new(|_, now| match now > Time::ZERO {
         true => Door::Fails(Cause::ConnectionRefused.into()),
@@ -64,7 +64,7 @@ fn the_same_connection_going_on_is_no_restart() {
 /// connection is well, and stays because another topic has no data yet on the successor.
 #[test]
 fn a_successor_that_is_mute_behind_its_first_message_gives_the_count_back() {
-    let watch = Subscription { per_connection: true, ..trades() };
+    let watch = Subscription { count: Count::Connection, ..trades() };
     let mut world = World::new(settings(), 0, &[watch, watch]);
     world.add_line(1, 20 * MINUTE, 10 * MINUTE);
     world.topic = Box::new(|topic, link, _| {
@@ -83,8 +83,11 @@ fn a_successor_that_is_mute_behind_its_first_message_gives_the_count_back() {
 fn the_room_of_kept_messages_is_free_again_after_each_switch() {
     let limits = Limits { most_bytes: 100_000, ..Limits::default() };
     let set = Settings { limits, size: |_| 1000, ..settings() };
-    let book =
-        Subscription { per_connection: true, recovery: Recovery::Snapshot, ..Default::default() };
+    let book = Subscription {
+        count: Count::Connection,
+        recovery: Recovery::Snapshot,
+        ..Default::default()
+    };
     let mut world = World::new(set, 0, &[book]);
     world.add_line(1, 2 * MINUTE, MINUTE);
     world.interval = SECOND;
