@@ -1,6 +1,7 @@
 //! `docs/RULES.md` lists the requirements of RFC 6455 and RFC 7692 (P001 ..) and the known attacks
-//! (A01 ..), `docs/TLS-AUDIT.md` the rules of TLS (T01 ..). Each rule has a test or says why there is
-//! none, and every number that is used anywhere is on a list.
+//! (A01 ..), `docs/TLS-AUDIT.md` the rules of TLS (T01 ..). Each rule has a test, or names what of
+//! the table of the protocol it is, or says why there is no test; and every number that is used
+//! anywhere is on a list.
 //!
 //! A line of tags above a test says what it is for: `// P083, A36`.
 use crate::security::{quoted, read, root, sources};
@@ -9,6 +10,7 @@ use std::{
     fs,
     path::Path,
 };
+use wsconform_cases::protocol;
 
 #[derive(Debug)]
 struct Checklist {
@@ -23,6 +25,8 @@ enum Proof {
     Tagged,
     /// A file of `tests` in which a test has the number.
     In(String),
+    /// States, groups of states and events of the table of the protocol. No test has the number.
+    Table(Vec<String>),
     /// No test under `tests` has the number, and this says why.
     Elsewhere(String),
 }
@@ -35,8 +39,12 @@ fn rules(page: &str, letter: char, digits: usize) -> Checklist {
         let proof = row.rsplit_once(" | ")?.1;
         let file = proof.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
         let file = file.filter(|file| file.starts_with("tests/") && !file.contains('`'));
-        let elsewhere = || Proof::Elsewhere(proof.to_owned());
-        Some((number, file.map_or_else(elsewhere, |file| Proof::In(file.to_owned()))))
+        let proof = match (file, proof.strip_prefix("table: ")) {
+            (Some(file), _) => Proof::In(file.to_owned()),
+            (None, Some(names)) => Proof::Table(quoted(names).map(str::to_owned).collect()),
+            (None, None) => Proof::Elsewhere(proof.to_owned()),
+        };
+        Some((number, proof))
     });
     Checklist { rules: rules.collect(), ..empty }
 }
@@ -91,6 +99,16 @@ impl Checklist {
                 (Proof::Elsewhere(_), [test, ..]) => {
                     faults.push(format!("{written} has a test, {}, and a reason", test.name));
                 }
+                (Proof::Table(_), [test, ..]) => {
+                    faults.push(format!("{written} has a test, {}, beside the table", test.name));
+                }
+                (Proof::Table(names), []) => {
+                    let unknown = names.iter().filter(|name| !is_in_the_table(name));
+                    faults.extend(unknown.map(|name| format!("{written}: no {name} in the table")));
+                    if names.is_empty() {
+                        faults.push(format!("{written} names nothing of the table"));
+                    }
+                }
                 (Proof::Tagged | Proof::In(_), []) => faults.push(format!("{written} has no test")),
                 (Proof::In(file), tests) if tests.iter().all(|test| test.file != *file) => {
                     faults.push(format!("{written} has no test in {file}"));
@@ -100,6 +118,14 @@ impl Checklist {
         }
         faults
     }
+}
+
+/// A state, a group of states or of events, or an event.
+fn is_in_the_table(name: &str) -> bool {
+    let table = protocol::table();
+    let sections = ["receiving", "sending", "groups"];
+    let mut rows = sections.into_iter().flat_map(|section| table.rows(section));
+    table.event(name).is_some() || rows.any(|row| row[0] == name)
 }
 
 #[derive(Debug)]
@@ -186,9 +212,12 @@ fn all_tests(of: impl Fn(&Path) -> bool) -> Vec<Test> {
     all
 }
 
-/// The requirements that tests have.
+/// The requirements that tests have, or that are of the table of the protocol.
 pub(crate) fn tested_requirements() -> BTreeSet<u16> {
-    tested(&requirements(), &all_tests(|_| true))
+    let list = requirements();
+    let in_the_table = list.rules.iter().filter(|(_, proof)| matches!(proof, Proof::Table(_)));
+    let in_the_table: BTreeSet<u16> = in_the_table.map(|(number, _)| *number).collect();
+    &tested(&list, &all_tests(|_| true)) | &in_the_table
 }
 
 pub(crate) fn all_attacks() -> BTreeSet<u16> {
@@ -343,6 +372,11 @@ fn nothing_that_is_wrong_with_a_checklist_passes() {
     assert_eq!(faults(good, [here, "hard", here]), ["A02: \"hard\" says little"]);
     assert_eq!(faults(good, [here, why, why]), ["A03 has a test, b, and a reason"]);
     assert_eq!(faults(good, ["`tests/g.rs`", why, here]), ["A01 has no test in tests/g.rs"]);
+    assert_eq!(faults(good, [here, "table: `between`, `Ping`, `dropped`", here]), [""; 0]);
+    assert_eq!(faults(good, [here, "table: `Pang`", here]), ["A02: no Pang in the table"]);
+    assert_eq!(faults(good, [here, "table: Ping", here]), ["A02 names nothing of the table"]);
+    let beside = ["A01 has a test, a, beside the table"];
+    assert_eq!(faults(good, ["table: `Ping`", why, here]), beside);
     let more = [good, "// A02, A09\n#[test]\nfn c() {}\n"].concat();
     assert_eq!(faults(&more, [here, here, here]), ["c: no number A09"]);
 }

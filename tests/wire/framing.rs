@@ -1,7 +1,7 @@
 //! One frame at a time: headers, lengths, reserved bits (docs/RULES.md 1); and however the wire is
 //! cut, the same comes of it.
 use crate::{
-    delivers, fails, fails_behind, fails_with,
+    delivers, fails, fails_behind,
     support::{cases, wire::*},
 };
 use proptest::{collection::vec, prelude::*};
@@ -322,6 +322,7 @@ fn a_header_is_refused_at_the_first_byte_that_leaves_no_legal_one() {
     go_on(&mut Vec::new());
 }
 
+// P005, P006, P038
 #[test]
 fn a_frame_is_refused_at_the_first_byte_that_leaves_no_legal_one_here() {
     let deflated = if cfg!(feature = "deflate") { &[false, true][..] } else { &[false] };
@@ -486,83 +487,6 @@ fn where_reads_cut_the_wire_changes_nothing() {
     }
 }
 
-// P003, P046
-#[test]
-fn reserved_bits_without_an_extension_are_refused() {
-    for (role, bits) in product(ROLES, (0x10..=0x70).step_by(0x10)) {
-        for b0 in [TEXT, BINARY, TEXT_OPEN, PING, PONG, CLOSE] {
-            fails(role, &frame_to(role, b0 | bits, ""), ProtocolError::ReservedBits);
-        }
-        let wire = [frame_to(role, TEXT_OPEN, "a"), frame_to(role, CONT | bits, "b")].concat();
-        fails(role, &wire, ProtocolError::ReservedBits);
-    }
-}
-
-// P005, P006
-#[test]
-fn reserved_opcodes_are_refused_on_the_header() {
-    for (role, opcode) in product(ROLES, (3..=7).chain(0xb..=0xf)) {
-        for fin in [0, 0x80] {
-            let wire = frame_to(role, fin | opcode, "payload");
-            fails(role, &wire, ProtocolError::ReservedOpCode);
-            fails(role, &wire[..2], ProtocolError::ReservedOpCode);
-        }
-    }
-}
-
-// P007, P008
-#[test]
-fn a_length_not_in_its_shortest_form_is_refused() {
-    let in_16_bits = [0, 1, 125].map(Len::Medium);
-    let in_64_bits = [0, 1, 125, 126, 0xffff].map(Len::Long);
-    for (role, len) in product(ROLES, in_16_bits.into_iter().chain(in_64_bits)) {
-        let header = head(BINARY, key_of(peer(role)), len);
-        fails(role, &header, ProtocolError::BadLength);
-        fails(role, &[header, vec![0; 200]].concat(), ProtocolError::BadLength);
-    }
-    for role in ROLES {
-        delivers(role, &frame_to(role, BINARY, [0; 126]), &[binary([0; 126])]);
-        let long = vec![3; 0x1_0000];
-        let mut conn = connection(role, &Config::default());
-        assert_eq!(receive(&mut conn, &frame_to(role, BINARY, &long)), [binary(&long)]);
-    }
-}
-
-// P009
-#[test]
-fn a_length_with_the_top_bit_is_refused_and_wraps_nowhere() {
-    for (role, len) in product(ROLES, [1 << 63, (1 << 63) + 5, u64::MAX, u64::MAX - 13]) {
-        for b0 in [TEXT, BINARY, BINARY_OPEN] {
-            let wire = head(b0, key_of(peer(role)), Len::Long(len));
-            for limit in [1 << 20, usize::MAX] {
-                let config = Config { max_message: limit, ..Config::default() };
-                fails_with(role, &config, &wire, ProtocolError::BadLength);
-            }
-        }
-    }
-}
-
-// P013
-#[test]
-fn frames_without_a_payload_are_frames() {
-    for role in ROLES {
-        let wire = [
-            frame_to(role, TEXT, ""),
-            frame_to(role, BINARY, ""),
-            frame_to(role, TEXT_OPEN, ""),
-            frame_to(role, CONT_OPEN, ""),
-            frame_to(role, CONT, ""),
-            frame_to(role, BINARY_OPEN, ""),
-            frame_to(role, CONT, "x"),
-        ];
-        let want = [text(""), binary(""), text(""), binary("x")];
-        assert_eq!(delivers(role, &wire.concat(), &want), []);
-        let mut conn = connection(role, &Config::default());
-        conn.sender_mut().feed("").unwrap();
-        assert_eq!(sent(&drain(&mut conn)), [(TEXT, vec![])]);
-    }
-}
-
 // P016
 #[test]
 fn an_error_is_told_once_and_nothing_behind_it_is_parsed() {
@@ -648,17 +572,5 @@ fn an_end_inside_a_frame_is_abnormal_and_delivers_none_of_it() {
         let seen = chunks(&mut conn);
         let want = Seen::Chunk(DataKind::Binary, b"ab".to_vec(), false);
         assert_eq!(seen, [want, Seen::Failed(RecvError::UnexpectedEof)]);
-    }
-}
-
-// P172
-#[test]
-fn rsv1_without_an_agreement_is_refused_and_nothing_is_inflated() {
-    let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-    for role in ROLES {
-        for b0 in [0xc1, 0xc2, 0x41, 0x42] {
-            fails(role, &frame_to(role, b0, hello), ProtocolError::ReservedBits);
-        }
-        delivers(role, &frame_to(role, BINARY, hello), &[binary(hello)]);
     }
 }

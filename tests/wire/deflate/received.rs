@@ -283,23 +283,6 @@ fn the_fragments_of_a_message_are_one_stream() {
     }
 }
 
-// P171
-#[test]
-fn rsv1_on_a_continuation_frame_is_refused() {
-    let wire = |role| {
-        [frame_to(role, RSV1 | TEXT_OPEN, &HELLO[..3]), frame_to(role, RSV1 | CONT, &HELLO[3..])]
-            .concat()
-    };
-    fails(wire, ProtocolError::ReservedBits);
-    let of_plain =
-        |role| [frame_to(role, TEXT_OPEN, ""), frame_to(role, RSV1 | CONT, HELLO)].concat();
-    fails(of_plain, ProtocolError::ReservedBits);
-    let twice = |role| {
-        [frame_to(role, RSV1 | TEXT_OPEN, HELLO), frame_to(role, RSV1 | TEXT, HELLO)].concat()
-    };
-    fails(twice, ProtocolError::ExpectedContinuation);
-}
-
 // P173, P176
 #[test]
 fn messages_sent_plain_leave_the_context_as_it_is() {
@@ -316,13 +299,6 @@ fn messages_sent_plain_leave_the_context_as_it_is() {
     };
     let want = [text("Hello"), text("plain"), binary("plain"), text("Hello")];
     delivers_by(agreed(true), wire, &want);
-}
-
-// P177
-#[test]
-fn stored_blocks_are_inflated() {
-    let stored = b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
-    delivers(|role| frame_to(role, RSV1 | TEXT, stored), &[text("Hello")]);
 }
 
 // P178
@@ -467,22 +443,4 @@ fn a_failure_in_the_middle_leaves_nothing_usable() {
         assert_eq!(conn.receiver().message(), None);
     }
     // That the buffers are freed: tests/memory/deflate.rs.
-}
-
-// P192
-#[test]
-fn control_frames_between_fragments_are_not_compressed() {
-    let wire = |role| {
-        [
-            frame_to(role, RSV1 | TEXT_OPEN, &HELLO[..2]),
-            frame_to(role, PONG, "\x06\x06"),
-            frame_to(role, CONT_OPEN, &HELLO[2..5]),
-            frame_to(role, PONG, ""),
-            frame_to(role, CONT, &HELLO[5..]),
-            frame_to(role, RSV1 | TEXT, HELLO),
-        ]
-        .concat()
-    };
-    let pong = |s: &str| Seen::Pong(s.into());
-    delivers(wire, &[pong("\x06\x06"), pong(""), text("Hello"), text("Hello")]);
 }
