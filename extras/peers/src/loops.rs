@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::placed::placed;
 use event_loop::{Service, bind, echo};
 use tickwire::tls::rustls::ServerConfig;
 
@@ -17,6 +18,7 @@ pub fn serve(name: &str, tls: Option<Arc<ServerConfig>>) {
         _ => panic!("no loop is named {name}; there are {NAMES:?}"),
     };
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
+    let tls = tls.map(placed);
     let service = Service { tls, io_uring, ..Service::default() };
     let (mut net, address) = bind(here, &service).expect("a port is free");
     assert!(net.net().uses_io_uring() == io_uring, "this kernel has no io_uring for us");

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
-use tickwire::tls::{Client, Server};
+use tickwire::tls;
 
 use boomnet::service::select::Selectable;
 use boomnet::stream::mio::{IntoMioStream, MioStream};
@@ -55,7 +55,7 @@ impl Tickwire {
         let dial = Dial::to(&format!("wss://localhost:{port}/")).expect("a URL");
         let dial = dial
             .addresses([SocketAddr::from(([127, 0, 0, 1], port))])
-            .tls(Client::from(client(true)).in_place());
+            .tls(tls::Client::from(client(true)).in_place());
         for feed in 0..feeds {
             net.net().dial(dial.clone(), feed).expect("it can be dialed");
         }
@@ -229,7 +229,7 @@ fn serve(feeds: usize, rate: u32, pace: &str) {
     let late = Duration::ZERO;
     let plan = Plan { feeds, lines: 1, rate, pace, late, cut_every: None, life: None };
     // With the certificate of all rows here.
-    let tls = Server::from(tickwire_peers::tls::server(true)).in_place();
+    let tls = tls::Server::from(tickwire_peers::tls::server(true)).in_place();
     let exchange = Exchange::new(plan, tls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     panic!("{}", runtime.expect("a runtime").block_on(exchange.serve(vec![listener])));
