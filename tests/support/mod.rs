@@ -58,8 +58,6 @@ pub(crate) fn set<T>(mut value: T, set_up: impl FnOnce(&mut T)) -> T {
     value
 }
 
-/// `n` random cases; `PROPTEST_CASES=128` halves them, as it does proptest's default of 256.
 pub(crate) fn cases(n: u32) -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: (n * default.cases / 256).max(1), ..default }
+    ProptestConfig::with_cases(testkit::cases(n))
 }
