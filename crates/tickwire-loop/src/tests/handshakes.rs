@@ -1,4 +1,5 @@
 //! The places for opening handshakes, with a clock that the test moves.
+#[cfg(feature = "rustls")]
 use super::placed::placed;
 use super::{REQUEST, Server};
 use crate::{Settings, entrance::Phase};

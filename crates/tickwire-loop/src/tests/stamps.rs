@@ -1,5 +1,6 @@
 //! The recorded time of a read is the time when the read ended, not when it began.
 use super::faults;
+#[cfg(feature = "rustls")]
 use super::placed::placed;
 use crate::{Dial, Door, Event, Loop, Settings};
 use std::time::Duration;
