@@ -10,6 +10,7 @@ use crate::{
     output::{print, tell},
     run::{Place, Target},
     server,
+    signals::until_interrupt,
     stream::Stream,
     tls,
 };
@@ -35,7 +36,13 @@ use wsconform_cases::{
 pub(crate) fn server(url: &str, options: &Options) -> Result<bool, Error> {
     let (server, place, url) = server::at(url, options)?;
     let name = options.name.as_deref().unwrap_or(&url);
-    let learned = learn(&server, name, &place, options.jobs, options);
+    let learned = until_interrupt(
+        || learn(&server, name, &place, options.jobs, options),
+        || {
+            server.abandon();
+            Err("interrupted".into())
+        },
+    )?;
     learned.map_err(|error| place.admission.without(&error.to_string()).into())
 }
 
@@ -118,6 +125,10 @@ fn learn<T: Target>(
     let telling = Table { machine: &machine, echoes: true }.telling();
     let mut learner = Learner::new(&mut talks, machine.events.len(), telling);
     let result = learn_and_compare(&mut learner, &machine, options.states);
+    if let Some(death) = target.deaths().pop() {
+        let how = death.in_words();
+        return Err(format!("the command has died, and is not learned ({how})").into());
+    }
     let conversations = learner.conversations;
     let names = |word: &[usize]| {
         let names: Vec<&str> = word.iter().map(|symbol| machine.events[*symbol].name).collect();

@@ -15,6 +15,7 @@ Usage:
   wsconform client -- COMMAND .. {url}    a client: one run of the command for each case
   wsconform client --listen ADDRESS       a client that asks for cases as Autobahn's do
   wsconform learn URL                     the state machine of a server, beside that of the RFCs
+  wsconform learn URL -- COMMAND ..       the same, of a server that the command is
   wsconform learn --listen ADDRESS        of a client that connects again and again
   wsconform html REPORT.json ..           one page of several reports
   wsconform --list                        the cases
@@ -296,8 +297,8 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
         Some(command) => command,
         None => of_words(words, &mut behind, listen)?,
     };
-    if !matches!(command, Command::Server(_)) && !behind.is_empty() {
-        return Err(format!("a command stands behind server URL alone: {behind:?}").into());
+    if !matches!(command, Command::Server(_) | Command::Learn(_)) && !behind.is_empty() {
+        return Err(format!("a command stands behind server URL or learn URL: {behind:?}").into());
     }
     options.command = behind;
     for option in given {

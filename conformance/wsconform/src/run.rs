@@ -18,7 +18,7 @@ use crate::{
     options::Options,
     output::{Outputs, print, tell},
     process::LOOK,
-    signals::Interrupts,
+    signals::until_interrupt,
     stream::{Input, Stream},
     supervisor::Death,
     turns::{Budget, Turns, lock},
@@ -30,7 +30,6 @@ use std::{
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{RecvTimeoutError, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -96,29 +95,17 @@ pub(crate) fn test<T: Target>(
     outputs: &Outputs<'_>,
 ) -> Result<bool, Error> {
     let chosen = options.chosen(target.role())?;
-    let interrupts = Interrupts::new()?;
     let live = Live::new(Report::new(name, target.role(), Peer::default()), chosen.clone());
-    let live = &live;
     let finish = |report| outputs.finish(&place.admission.report_without(report));
-    let (done, ended) = channel();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            let _ = done.send(run(target, place, chosen, options, live));
-        });
-        loop {
-            match ended.recv_timeout(Interrupts::LOOK) {
-                Ok(Ok(report)) => return finish(report),
-                Ok(Err(error)) => return Err(place.admission.without(&error.to_string()).into()),
-                Err(RecvTimeoutError::Timeout) if interrupts.came() => {
-                    target.abandon();
-                    Progress::end();
-                    crate::exit(&finish(live.stopped("interrupted".to_owned(), false)));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err("the run has panicked".into()),
-            }
-        }
-    })
+    let report = until_interrupt(
+        || run(target, place, chosen, options, &live),
+        || {
+            target.abandon();
+            Progress::end();
+            finish(live.stopped("interrupted".to_owned(), false))
+        },
+    )?;
+    finish(report.map_err(|error| place.admission.without(&error.to_string()))?)
 }
 
 /// The probe and the cases.

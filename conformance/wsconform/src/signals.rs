@@ -1,5 +1,6 @@
 //! Ctrl-C, and SIGTERM where there is one.
 
+use crate::Error;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
@@ -9,7 +10,9 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{RecvTimeoutError, channel},
     },
+    thread,
     time::Duration,
 };
 
@@ -33,4 +36,29 @@ impl Interrupts {
     pub(crate) fn came(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Does `work`. At an interrupt the program ends with what `interrupted` returns, though `work` may
+/// still be waiting for the target.
+pub(crate) fn until_interrupt<R: Send>(
+    work: impl FnOnce() -> R + Send,
+    interrupted: impl FnOnce() -> Result<bool, Error>,
+) -> Result<R, Error> {
+    let interrupts = Interrupts::new()?;
+    let (done, ended) = channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let _ = done.send(work());
+        });
+        loop {
+            match ended.recv_timeout(Interrupts::LOOK) {
+                Ok(result) => return Ok(result),
+                Err(RecvTimeoutError::Timeout) if interrupts.came() => {
+                    crate::exit(&interrupted());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err("the run has panicked".into()),
+            }
+        }
+    })
 }

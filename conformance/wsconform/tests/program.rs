@@ -1293,7 +1293,10 @@ fn what_cannot_be_done_is_said_and_is_2() {
         (vec!["frobnicate"], "frobnicate is no command"),
         (vec!["server"], "server: its URL is missing"),
         (vec!["server", "ws://a/", "ws://b/"], "server takes one URL, not"),
-        (vec!["html", "a.json", "--", "x"], "a command stands behind server URL alone: [\"x\"]"),
+        (
+            vec!["html", "a.json", "--", "x"],
+            "a command stands behind server URL or learn URL: [\"x\"]",
+        ),
         (vec!["client"], "-- COMMAND or --listen is missing"),
         (vec!["server", "ws://a/", "--listen", "x"], "--listen is for client and learn alone"),
         (vec!["html"], "html: no REPORT.json"),

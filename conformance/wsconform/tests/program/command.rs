@@ -24,21 +24,26 @@ fn command_process() {
 
 const CASES: [&str; 6] = ["--case", "HS-00", "--case", "HS-01", "--case", "F-20"];
 
-fn free_address() -> String {
+pub(super) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// The suite on the command above, which is started by these words.
 fn suite(address: &str, arguments: &[&str], start: &[&str]) -> Command {
+    of_command("server", address, arguments, start)
+}
+
+/// `server` or `learn` of the command above.
+pub(super) fn of_command(mode: &str, address: &str, arguments: &[&str], start: &[&str]) -> Command {
     let mut command = program();
-    command.args(["server", &format!("ws://{address}/")]).args(arguments);
+    command.args([mode, &format!("ws://{address}/")]).args(arguments);
     command.arg("--").args(start).args(["env", &format!("WSCONFORM_AT={address}")]);
     let this = std::env::current_exe().unwrap();
     command.arg(this).args(["--exact", "command::command_process", "--nocapture"]);
     command
 }
 
-fn is_free(address: &str) -> bool {
+pub(super) fn is_free(address: &str) -> bool {
     TcpStream::connect(address).is_err()
 }
 

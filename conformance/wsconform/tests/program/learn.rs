@@ -1,6 +1,9 @@
 //! `learn`: peers of the tests, of which the machine is known.
 
-use super::*;
+use super::{
+    command::{free_address, is_free, of_command},
+    *,
+};
 
 const RFC: &str = "It is the machine of the RFCs.";
 
@@ -83,6 +86,43 @@ fn a_state_more_of_a_server_is_learned_and_the_way_to_it_named() {
 #[test]
 fn a_state_more_of_a_client_is_learned_and_the_way_to_it_named() {
     with_a_state_more(&learn_client(MORE, &["--states", "12"]));
+}
+
+#[test]
+fn a_command_is_started_learned_and_stopped() {
+    let address = free_address();
+    good(&of_command("learn", &address, &[], &[]).output().unwrap());
+    assert!(is_free(&address));
+}
+
+/// An end of TCP by a death is not taken for an answer.
+#[test]
+fn a_command_that_dies_is_not_learned() {
+    let address = free_address();
+    let fragile = ["env", "WSCONFORM_FRAGILE=1"];
+    let output = of_command("learn", &address, &["--states", "0"], &fragile).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let why = "the command has died, and is not learned (exit status: 3: ";
+    assert!(text(&output).contains(why), "{}", text(&output));
+    assert!(is_free(&address));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_stops_the_command() {
+    let address = free_address();
+    let mut learning = of_command("learn", &address, &["--states", "99"], &[]);
+    let learning = learning.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while is_free(&address) {
+        assert!(Instant::now() < until, "nothing listens");
+        thread::sleep(Duration::from_millis(10));
+    }
+    signal(&learning, "-INT");
+    let output = learning.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("interrupted"), "{}", text(&output));
+    assert!(is_free(&address));
 }
 
 /// What is agreed of compression is learned too.
