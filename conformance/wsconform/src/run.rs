@@ -53,7 +53,11 @@ pub(crate) trait Target: Sync {
 
     fn role(&self) -> Role;
     fn connect(&self) -> Result<Self::Connection, Error>;
-    /// When and how a process that we have started has died.
+    /// Whether it is a process that we have started.
+    fn is_ours(&self) -> bool {
+        false
+    }
+    /// When and how that process has died.
     fn deaths(&self) -> Vec<Death> {
         Vec::new()
     }
@@ -474,7 +478,7 @@ impl<T: Target> Runner<'_, T> {
         let mut alone: BTreeSet<&str> = BTreeSet::new();
         let mut fatal: BTreeSet<&str> = BTreeSet::new();
         let mut known = 0;
-        while self.target.deaths().len() > known {
+        while self.dies_behind(known) {
             let mut again: BTreeMap<&str, &'static Case> = BTreeMap::new();
             for death in self.target.deaths().split_off(known) {
                 let saw = self.saw(&death);
@@ -514,6 +518,11 @@ impl<T: Target> Runner<'_, T> {
                 self.is_done(case, &ran, false);
             });
         }
+    }
+
+    /// Whether it has died more often. It may have answered the last case, and die of it now.
+    fn dies_behind(&self, deaths: usize) -> bool {
+        self.target.is_ours() && self.death_behind(deaths).is_some()
     }
 
     /// The cases that were open at a death, the last that wrote something first.

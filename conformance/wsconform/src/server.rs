@@ -123,6 +123,10 @@ impl Target for Server {
         Err(last.unwrap_or_else(|| format!("{} has no address", self.host)).into())
     }
 
+    fn is_ours(&self) -> bool {
+        self.command.is_some()
+    }
+
     fn deaths(&self) -> Vec<Death> {
         self.command.as_ref().map(Supervisor::deaths).unwrap_or_default()
     }

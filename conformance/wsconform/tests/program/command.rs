@@ -3,17 +3,23 @@
 use super::*;
 use std::collections::BTreeMap;
 
-/// Not a test: the command of the tests below. It dies of a request of HTTP/1.0, or with
-/// `WSCONFORM_FRAGILE` of its sixth connection.
+/// Not a test: the command of the tests below. It dies of a request of HTTP/1.0, with
+/// `WSCONFORM_ANSWERS` a moment after its answer, or with `WSCONFORM_FRAGILE` of its sixth
+/// connection.
 #[test]
 fn command_process() {
     let Ok(address) = std::env::var("WSCONFORM_AT") else { return };
-    let is_fragile = std::env::var("WSCONFORM_FRAGILE").is_ok();
+    let [is_fragile, answers] =
+        ["WSCONFORM_FRAGILE", "WSCONFORM_ANSWERS"].map(|name| std::env::var(name).is_ok());
     let listener = TcpListener::bind(address).unwrap();
     for (number, tcp) in listener.incoming().enumerate() {
         thread::spawn(move || {
-            let tcp = tcp.unwrap();
+            let mut tcp = tcp.unwrap();
             if asks(&tcp, "HTTP/1.0") || (is_fragile && number > 6) {
+                if answers {
+                    tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+                    thread::sleep(Duration::from_millis(50));
+                }
                 eprintln!("\x1b[1;31mwhat\x1b[0m came\0before\n\n  at a place\nlast words\n");
                 std::process::exit(3);
             }
@@ -82,6 +88,16 @@ fn the_case_of_which_the_server_dies_fails_and_the_others_are_judged() {
             assert_eq!(discriminant(verdicts[&*row.case]), discriminant(&row.verdict), "{row:?}");
         }
     }
+}
+
+/// The run could be over by then.
+#[test]
+fn a_case_that_is_answered_before_the_server_dies_of_it_fails() {
+    let address = free_address();
+    let answers = ["env", "WSCONFORM_ANSWERS=1"];
+    let output = suite(&address, &["--case", "HS-014"], &answers).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("HS-014 HTTP/1.0: the server dies of it"), "{}", text(&output));
 }
 
 #[test]
