@@ -20,8 +20,9 @@
 //! text noise=1500           letters that don't repeat, the same each time
 //! c2 history=512            512 bytes as literals
 //! c2 back=512               ten bytes, copied from 512 bytes back
-//! c2 zeros=1048576          so many zeros, as copies
-//! c2 final=4097             the same in a final block
+//! c2 zeros=1048576          so many zeros, as copies, in a thousandth of the size
+//! c2 runs=65537             the same in a tenth of the size
+//! c2 final=4097             the same in a tenth of the size, in a final block
 //! piece 1                   what follows goes out in pieces of one byte; 0 ends it
 //! drip 1                    pause one round trip between pieces
 //! pause 2                   wait two round trips
@@ -239,11 +240,12 @@ fn blocks(word: &str) -> Option<Vec<u8>> {
             let copy = Token::Copy { length: 10, distance: number };
             Some(Blocks::new().fixed(&[copy], false).message())
         }
-        "zeros" | "final" => {
+        "zeros" | "runs" | "final" => {
+            let length = if name == "zeros" { 258 } else { 16 };
             let mut tokens = vec![Token::Literal(0)];
-            let copies = number.saturating_sub(1) / 258;
-            tokens.extend(vec![Token::Copy { length: 258, distance: 1 }; copies]);
-            let rest = number.saturating_sub(1) % 258;
+            let copies = number.saturating_sub(1) / length;
+            tokens.extend(vec![Token::Copy { length, distance: 1 }; copies]);
+            let rest = number.saturating_sub(1) % length;
             tokens.extend(vec![Token::Literal(0); rest]);
             Some(Blocks::new().fixed(&tokens, name == "final").message())
         }

@@ -1140,7 +1140,10 @@ impl Session {
         }
         self.seen.opened = true;
         let request = plan::with_fields(&self.plan.head, &self.fields);
-        let violations = server_violations(&head, &request);
+        let mut violations = server_violations(&head, &request);
+        if self.case.rule.id == "http.101" {
+            violations.extend(http_violations(&head));
+        }
         if let Expect::Refuse(_) = self.plan.expect {
             self.bad("the server upgrades");
             return;
@@ -1233,6 +1236,13 @@ impl Session {
             });
         }
         if !self.takes(violations) {
+            return;
+        }
+        let host = head.one("Host").unwrap_or_default();
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        let has_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        if self.case.rule.id == "hc.host" && !has_port {
+            self.conclude(Outcome::Note(format!("Host is {host:?}, without a port")));
             return;
         }
         self.seen.key = Some(key.clone());
@@ -1409,6 +1419,27 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
             }
             names.push(extension.name);
         }
+    }
+    found
+}
+
+/// What HTTP has against a 101, whatever protocol it switches to.
+fn http_violations(head: &Head) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut wrong = |section, what: String| found.push(Violation { section, what, code: 0 });
+    if head.start.split(' ').count() == 2 {
+        wrong("RFC 9112 4", format!("no blank behind the status: {:?}", head.start));
+    }
+    for (name, section) in
+        [("Content-Length", "RFC 9110 8.6"), ("Transfer-Encoding", "RFC 9112 6.1")]
+    {
+        if head.all(name).next().is_some() {
+            wrong(section, format!("a 101 with {name}"));
+        }
+    }
+    let is_empty = |line| http::extensions(line).is_ok_and(|list| list.is_empty());
+    if head.all("Sec-WebSocket-Extensions").any(is_empty) {
+        wrong("RFC 6455 9.1", "a list of no extension".to_owned());
     }
     found
 }

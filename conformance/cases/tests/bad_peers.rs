@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use support::{Flaw, Model, drive, failures, find, probe, run, run_some};
+use support::{CHANGES, Flaw, Model, drive, failures, find, probe, run, run_some};
 use wsconform_cases::{Case, Env, Group, Role, Session, Verdict, cases};
 
 /// The rules whose cases fail on a peer with this flaw.
@@ -47,6 +47,10 @@ fn servers_with_a_wrong_handshake() {
             ("unasked-extension", "hs.open"),
             ("unasked-protocol", "hs.protocol.answer"),
             ("any-extension", "hs.extensions.answer"),
+            ("no-blank", "http.101"),
+            ("length-in-101", "http.101"),
+            ("chunked-101", "http.101"),
+            ("lists-nothing", "http.101"),
         ],
     );
 }
@@ -165,6 +169,7 @@ fn servers_with_wrong_frames() {
             ("delivers-partial", "partial"),
             ("drops-empty", "frames.legal"),
             ("drops-125", "frames.legal"),
+            ("binary-as-string", "deliver"),
             ("cuts-64k", "deliver"),
             ("long-lengths", "ping"),
             ("length-of-32-bits", "length.64"),
@@ -190,6 +195,16 @@ fn servers_with_wrong_text_and_close() {
             ("keeps-tcp", "close.tcp"),
         ],
     );
+}
+
+/// An application that tidies text is found, whatever it takes for tidy.
+#[test]
+fn texts_that_are_changed() {
+    for role in [Role::Server, Role::Client] {
+        for (flaw, _, _) in CHANGES {
+            is_found(role, &[(flaw, "utf8.legal")]);
+        }
+    }
 }
 
 /// It comes in whatever read, so each end is read to the end of TCP.

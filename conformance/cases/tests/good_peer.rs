@@ -41,7 +41,7 @@ fn pieces_mean_nothing_to_a_client() {
 }
 
 /// What good peers do beside the rest: each is drawn alone, and with the others.
-const ODDITIES: [&str; 12] = [
+const ODDITIES: [&str; 14] = [
     "speaks",
     "answers-1000",
     "fails-empty",
@@ -52,6 +52,8 @@ const ODDITIES: [&str; 12] = [
     "no-takeover",
     "refuses-unasked",
     "binary-later",
+    "limits-ratio",
+    "text-only",
     "speaks+answers-1000+fails-empty+deflate-frame+no-takeover+fragments-echo",
     "greets+speaks+binary-later+fails-1001+refuses-unasked+late-utf8+one-pong",
 ];
@@ -109,6 +111,35 @@ fn another_order_is_noticed() {
     let peer = probe(Role::Server, "greets+speaks");
     assert!(peer.speaks && peer.echoes() && peer.lacks(Need::Echo, Role::Server).is_none());
     assert_eq!(probe(Role::Server, "answers-1000").closes_with, Some(1000));
+}
+
+/// Why it echoes nothing is said, and there is a note, though no MUST is broken.
+#[test]
+fn a_peer_that_takes_no_binary_message_is_noticed() {
+    for role in [Role::Server, Role::Client] {
+        for (flaw, close) in [("text-only", "Close 1003"), ("utf8-in-binary", "Close 1007")] {
+            let cause = probe(role, flaw).lacks(Need::Echo, role).expect("no echo");
+            assert!(cause.contains(&format!("({close} behind a binary message)")), "{cause}");
+            let env = Env::new("localhost", "/", probe(role, flaw), 1);
+            let mut session = Session::new(find("F-396"), role, &env);
+            drive(&mut session, &mut Model::new(role, flaw, 7), 1 << 20);
+            let Verdict::Note { why } = session.verdict() else {
+                panic!("{:?}", session.verdict())
+            };
+            assert!(why.contains(close), "{why}");
+        }
+    }
+}
+
+#[test]
+fn a_host_without_its_port_is_noticed() {
+    for (flaw, is_noted) in [("", false), ("no-port", true)] {
+        let env = Env::new("localhost", "/", probe(Role::Client, flaw), 1);
+        let mut session = Session::new(find("HC-344"), Role::Client, &env);
+        drive(&mut session, &mut Model::new(Role::Client, flaw, 7), 1 << 20);
+        let noted = matches!(session.verdict(), Verdict::Note { .. });
+        assert_eq!(noted, is_noted, "{:?}", session.verdict());
+    }
 }
 
 /// Each case of level R passes on a peer with permessage-deflate, on one without, or on one that

@@ -12,6 +12,19 @@ use wsconform_cases::{Action, Case, End, Env, Level, Need, Peer, Probe, Role, Se
 /// A way to be wrong, or several with `+` between them.
 pub type Flaw = &'static str;
 
+/// Flaws of an application: what it puts in the place of what, in the texts that it sends back.
+pub const CHANGES: [(Flaw, &str, &str); 9] = [
+    ("composes", "e\u{301}", "\u{e9}"),
+    ("decomposes", "\u{e9}", "e\u{301}"),
+    ("compatible", "\u{fb01}", "fi"),
+    ("line-feeds", "\r\n", "\n"),
+    ("lines-of-unicode", "\u{2028}", "\n"),
+    ("no-blanks", "a \t", "a"),
+    ("no-joiners", "\u{200d}", ""),
+    ("escapes-markup", "&", "&amp;"),
+    ("reads-escapes", "\\n", "\n"),
+];
+
 /// An echo peer: bytes in, bytes out.
 pub struct Model {
     role: Role,
@@ -76,7 +89,11 @@ impl Model {
             let key = base64(&key[..length]);
             let version = if model.is("version-8") { "8" } else { "13" };
             model.key_sent(&key);
-            let host = if model.is("no-host") { "" } else { "Host: localhost\r\n" };
+            let host = match flaw {
+                "no-host" => "",
+                "no-port" => "Host: localhost\r\n",
+                _ => "Host: localhost:9001\r\n",
+            };
             let offer = match model.is("no-deflate") {
                 true => String::new(),
                 false => format!("Sec-WebSocket-Extensions: {}\r\n", model.offered),
@@ -284,6 +301,18 @@ impl Model {
         let mut response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {proof}\r\n"
         );
+        if self.is("no-blank") {
+            response = response.replace(" Switching Protocols", "");
+        }
+        for (flaw, line) in [
+            ("length-in-101", "Content-Length: 0\r\n"),
+            ("chunked-101", "Transfer-Encoding: chunked\r\n"),
+            ("lists-nothing", "Sec-WebSocket-Extensions:\r\n"),
+        ] {
+            if self.is(flaw) {
+                response += line;
+            }
+        }
         if !extension.is_empty() {
             response += &format!("Sec-WebSocket-Extensions: {extension}\r\n");
         }
@@ -593,11 +622,16 @@ impl Model {
             }
             let is_final = data.first().is_some_and(|byte| byte & 1 == 1);
             let final_too_long = is_final && self.is("final-above-4096");
+            let limits_ratio = self.is("limits-ratio");
+            let most = (data.len() * 100).max(64 << 10);
             if let Some((inflater, _)) = &mut self.deflate {
                 match inflater.message(&data, 64 << 20) {
                     Ok(inflated) if final_too_long && inflated.len() > 4096 => {
                         self.ended = true;
                         return false;
+                    }
+                    Ok(inflated) if limits_ratio && inflated.len() > most => {
+                        return self.fail(1009);
                     }
                     Ok(inflated) => data = inflated,
                     Err(_) if self.is("any-deflate") => {}
@@ -607,6 +641,12 @@ impl Model {
             if kind == 1 && std::str::from_utf8(&data).is_err() && !self.is("any-utf8") {
                 return self.fail(1007);
             }
+        }
+        if kind == 2 && self.is("text-only") {
+            return self.fail(1003);
+        }
+        if kind == 2 && self.is("utf8-in-binary") && std::str::from_utf8(&data).is_err() {
+            return self.fail(1007);
         }
         self.messages += 1;
         if self.is("leaves-after-3") && self.messages > 3 {
@@ -628,6 +668,16 @@ impl Model {
     }
 
     fn echo(&mut self, mut kind: u8, data: &[u8]) {
+        let changed;
+        let mut data = data;
+        let change = CHANGES.iter().find(|change| kind == 1 && self.is(change.0));
+        if let Some((_, from, to)) = change {
+            changed = String::from_utf8_lossy(data).replace(from, to);
+            data = changed.as_bytes();
+        } else if kind == 2 && self.is("binary-as-string") {
+            changed = String::from_utf8_lossy(data).into_owned();
+            data = changed.as_bytes();
+        }
         if self.is("text-as-binary") {
             kind = 2;
         }
