@@ -5,15 +5,14 @@ mod adapters;
 #[path = "../support/protocol.rs"]
 mod table;
 
-use crate::support::wire::{Seen as Wire, connection};
+use crate::support::wire::connection;
 use bytes::Buf;
-use std::time::Duration;
-use table::{Chunk, Closed, End, Got, Held, Seen};
-use testkit::{Rng, sampled};
-use tickwire::{
-    CloseCode, CloseFrame, Config, Connection, DataKind, Next, ProtocolError, RecvError, Report,
-    SendError, Sender, Time,
+use table::{
+    Chunk, End, Held, Seen,
+    calls::{closed, frame, heard, recv_error, send, send_error},
 };
+use testkit::{Rng, sampled};
+use tickwire::{Config, Connection, Next, Report, Time};
 use wsconform_cases::{
     Role,
     protocol::{Call, Event},
@@ -25,89 +24,6 @@ fn this(role: Role) -> tickwire::Role {
     match role {
         Role::Server => tickwire::Role::Server,
         Role::Client => tickwire::Role::Client,
-    }
-}
-
-/// The table's words for the errors.
-fn recv_error(error: RecvError) -> &'static str {
-    match error {
-        RecvError::Protocol(error) => match error {
-            ProtocolError::ReservedBits => "reserved bits",
-            ProtocolError::ReservedOpCode => "reserved opcode",
-            ProtocolError::BadControlFrame => "bad control frame",
-            ProtocolError::BadLength => "bad length",
-            ProtocolError::MaskRequired | ProtocolError::MaskForbidden => "wrong mask",
-            ProtocolError::UnexpectedContinuation => "unexpected continuation",
-            ProtocolError::ExpectedContinuation => "expected continuation",
-            ProtocolError::BadClose { .. } => "bad code",
-            ProtocolError::ShortClose => "short Close",
-            ProtocolError::BadUtf8 => "bad UTF-8",
-            ProtocolError::BadDeflate => "bad DEFLATE",
-            _ => "a new violation",
-        },
-        RecvError::MessageTooBig { .. } | RecvError::FrameTooBig { .. } => "too big",
-        RecvError::Failed { .. } => "failed by us",
-        RecvError::UnexpectedEof => "end of stream",
-        _ => "another error",
-    }
-}
-
-fn send_error(error: SendError) -> &'static str {
-    match error {
-        SendError::Closed => "closed",
-        SendError::MessageInProgress => "message in progress",
-        SendError::NoMessage => "no message",
-        SendError::ControlTooLong => "control too long",
-        SendError::ReasonTooLong => "reason too long",
-        SendError::BadCloseCode => "bad code",
-        SendError::BadUtf8 => "bad UTF-8",
-        _ => "another error",
-    }
-}
-
-fn got(event: Wire) -> Got {
-    match event {
-        Wire::Text(text) => Got::Message { text: true, payload: text.into() },
-        Wire::Binary(payload) => Got::Message { text: false, payload },
-        Wire::Ping(payload) => Got::Ping(payload),
-        Wire::Pong(payload) => Got::Pong(payload),
-        Wire::Close(frame) => Got::Close(frame.map_or_else(Vec::new, |(code, reason)| {
-            [&code.to_be_bytes(), reason.as_bytes()].concat()
-        })),
-        other => panic!("no event: {other:?}"),
-    }
-}
-
-fn closed(end: tickwire::Closed<'_>) -> Closed {
-    Closed {
-        code: end.code,
-        sent_code: end.sent_code,
-        clean: end.clean,
-        cut: end.cut.map(|kind| kind == DataKind::Text),
-    }
-}
-
-fn frame(call: &Call) -> Option<CloseFrame<'_>> {
-    let code = CloseCode::new(call.code?).unwrap();
-    Some(CloseFrame::with_reason(code, str::from_utf8(&call.payload).unwrap()))
-}
-
-/// The calls that the sending half has.
-fn send(tx: &mut Sender, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
-    let data = &call.payload[..];
-    match event.kind {
-        _ if event.name == "abort" => tx.abort(frame(call)),
-        "send" if call.text => tx.feed(str::from_utf8(data).unwrap()).map(drop),
-        "send" => tx.feed(data).map(drop),
-        "send Ping" | "control too long" | "write fails" => tx.ping(data),
-        "send Pong" => tx.pong(data),
-        "close" | "close 1010" | "close too long" => tx.close(frame(call)),
-        "leave" => tx.leave(frame(call), Time::new(Duration::from_secs(3600))),
-        _ => {
-            let Chunk { text, first, last } = chunk;
-            let kind = if text { DataKind::Text } else { DataKind::Binary };
-            tx.feed_chunk(tickwire::Chunk { kind, first, data, last }).map(drop)
-        }
     }
 }
 
@@ -168,7 +84,7 @@ impl End for Core {
     fn calls(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), &'static str> {
         let result = match event.kind {
             "fail" => self.conn.fail(frame(call).unwrap()),
-            _ => send(self.conn.sender_mut(), event, call, chunk),
+            _ => send(self.conn.sender_mut(), Time::ZERO, event, call, chunk),
         };
         self.refuses = event.kind == "write fails" && result.is_ok();
         result.map_err(send_error)
@@ -177,7 +93,7 @@ impl End for Core {
     fn settle(&mut self, seen: &mut Seen) {
         loop {
             match self.conn.next(Time::ZERO) {
-                Next::Event(event, _) => seen.delivered.push(got(event.into())),
+                Next::Event(event, _) => seen.delivered.push(heard(event)),
                 Next::Write(_) if self.refuses => {
                     self.refuses = false;
                     self.conn.report(Report::WriteFailed);
@@ -223,7 +139,7 @@ impl End for Core {
             }
         }
         let end = self.conn.closed();
-        seen.closed = end.map(closed);
+        seen.closed = end.as_ref().map(closed);
         if !self.told {
             seen.error = end.and_then(|end| end.error).map(recv_error);
             self.told = end.is_some();
@@ -231,49 +147,40 @@ impl End for Core {
     }
 }
 
+/// Each word has a connection of its own, whose memory is cleared.
+fn small() -> Config {
+    Config { read_buffer: 512, max_read: 512, ..Config::default() }
+}
+
 /// Ends that agreed on permessage-deflate, or not. Only the peer's messages refer to earlier ones.
 #[cfg(feature = "deflate")]
 fn made(role: Role, agreed: bool) -> Connection {
     use crate::support::{
-        deflate::{agreed as both, with_takeover},
+        deflate::{agreed as both, with_takeover, with_window},
         wire::{agreeing, peer},
     };
     let role = this(role);
     if !agreed {
-        return connection(role, &Config::default());
+        return connection(role, &small());
     }
     let deflate = Some(tickwire::deflate::Deflate::default());
-    let config = Config { deflate, ..Config::default() };
-    agreeing(with_takeover(both(false), peer(role)), || connection(role, &config))
+    let config = Config { deflate, ..small() };
+    let params = with_window(with_takeover(both(false), peer(role)), peer(role), 9);
+    agreeing(params, || connection(role, &config))
 }
 
 #[cfg(not(feature = "deflate"))]
 fn made(role: Role, _: bool) -> Connection {
-    connection(this(role), &Config::default())
+    connection(this(role), &small())
 }
 
 const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &[false] };
 
-/// How many further states the words reach: `PROTOCOL_K` in the environment, or this.
-fn depth(k: usize) -> usize {
-    std::env::var("PROTOCOL_K").map_or(k, |k| k.parse().unwrap())
-}
-
 fn core(pieces: Pieces, joined: bool) {
     for role in ROLES {
         for &agreed in AGREED {
-            let held = Held {
-                name: "core",
-                role,
-                agreed,
-                may: |_| true,
-                k: depth(1),
-                words: sampled(None, Some(1_000)),
-                joined,
-                real_time: false,
-                sockets: false,
-                inflate,
-            };
+            let words = sampled(None, Some(1_000));
+            let held = Held { words, joined, ..Held::new("core", (role, agreed), inflate) };
             held.hold(|| Core::new(made(role, agreed), pieces, 1));
         }
     }
@@ -301,7 +208,7 @@ fn the_core_is_the_table_cut_at_random() {
 
 #[cfg(feature = "deflate")]
 fn inflate(fragments: &[u8]) -> Vec<u8> {
-    crate::inflating::Stream::default().message(fragments).expect("DEFLATE data")
+    crate::inflating::Stream::default().message(fragments).unwrap()
 }
 
 #[cfg(not(feature = "deflate"))]

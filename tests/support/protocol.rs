@@ -3,11 +3,16 @@
 //!
 //! Part of the test binaries of several packages, so it uses nothing of `support`.
 #![allow(dead_code)] // each uses a part
+#[path = "protocol/calls.rs"]
+pub(crate) mod calls;
+#[path = "protocol/pipe.rs"]
+pub(crate) mod pipe;
+
 use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex, thread, time::Instant};
-use testkit::{PATIENCE, Rng, frames::read_frame};
+use testkit::{PATIENCE, Rng, frames::read_frame, sampled};
 use wsconform_cases::{
     Role,
-    protocol::{Answer, Call, Delivered, Event, Machine, Member, Move, Sent, Suite},
+    protocol::{Answer, Call, Delivered, Event, Machine, Member, Move, Sent, State, Suite},
 };
 
 /// An end, and the stream that the table's peer holds.
@@ -79,6 +84,9 @@ pub(crate) struct Held<'a> {
     pub(crate) agreed: bool,
     /// Which events there are.
     pub(crate) may: fn(&Event) -> bool,
+    /// What it does otherwise than the table, where the RFC leaves it the choice.
+    pub(crate) alter: fn(State, &Event, &mut Answer),
+    /// How many further states the words reach: `PROTOCOL_K` in the environment, or 1.
     pub(crate) k: usize,
     /// So many words are said, or all.
     pub(crate) words: Option<usize>,
@@ -86,19 +94,41 @@ pub(crate) struct Held<'a> {
     pub(crate) real_time: bool,
     /// What an end does shows after a while, and a dropped stream as its end alone.
     pub(crate) sockets: bool,
+    /// Of how it ended it may say nothing.
+    pub(crate) terse: bool,
     /// Arrivals that follow each other come at once.
     pub(crate) joined: bool,
     pub(crate) inflate: Inflate,
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    /// An end that does all as the table has it, and shows it at once.
+    pub(crate) fn new(name: &'a str, (role, agreed): (Role, bool), inflate: Inflate) -> Self {
+        Self {
+            name,
+            role,
+            agreed,
+            may: |_| true,
+            alter: |_, _, _| {},
+            k: std::env::var("PROTOCOL_K").map_or(1, |k| k.parse().unwrap()),
+            words: sampled(None, Some(500)),
+            real_time: false,
+            sockets: false,
+            terse: false,
+            joined: false,
+            inflate,
+        }
+    }
+
     /// The machine and its words, which are made once.
     fn made(&self) -> &'static (Machine, Suite) {
-        type Made = BTreeMap<(Role, bool, usize), &'static (Machine, Suite)>;
+        type Made = BTreeMap<(Role, bool, [usize; 2]), &'static (Machine, Suite)>;
         static MADE: Mutex<Made> = Mutex::new(BTreeMap::new());
         let mut made = MADE.lock().unwrap();
-        made.entry((self.role, self.agreed, self.may as usize)).or_insert_with(|| {
-            let machine = Machine::new(self.role, self.agreed, self.may);
+        let hooks = [self.may as usize, self.alter as usize];
+        made.entry((self.role, self.agreed, hooks)).or_insert_with(|| {
+            let mut machine = Machine::new(self.role, self.agreed, self.may);
+            machine.alter(self.alter);
             let suite = Suite::new(&machine);
             Box::leak(Box::new((machine, suite)))
         })
@@ -293,8 +323,7 @@ impl<'a> Talk<'a> {
         if !at_once.is_empty() {
             end.arrives(&at_once);
         }
-        let began = Instant::now();
-        let before = self.held.sockets.then(|| self.so_far.clone());
+        let before = self.held.sockets.then(|| (Instant::now(), self.so_far.clone()));
         loop {
             end.settle(&mut self.seen);
             let error = self.seen.error;
@@ -303,7 +332,7 @@ impl<'a> Talk<'a> {
                 self.seen.error.get_or_insert(error);
             }
             match (self.compare(at, group), &before) {
-                (Err(_), Some(before)) if began.elapsed() < PATIENCE / 30 => {
+                (Err(_), Some((began, before))) if began.elapsed() < PATIENCE / 30 => {
                     self.so_far.clone_from(before);
                     self.seen.error = error;
                     self.seen.dropped = dropped;
@@ -463,8 +492,8 @@ impl<'a> Talk<'a> {
             cut: self.so_far.cut.filter(|_| self.so_far.peer_close.is_some()),
         });
         let closed = self.seen.closed;
-        if closed.is_none() && self.held.sockets {
-            return Ok(()); // of a stream that failed, a loop says less
+        if closed.is_none() && self.held.terse {
+            return Ok(());
         }
         (closed == expected).then_some(()).ok_or_else(|| format!("expected {expected:?}"))
     }

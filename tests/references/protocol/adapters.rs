@@ -1,80 +1,28 @@
 //! The adapters over a stream in memory, whole and split.
-use super::{AGREED, Chunk, End, Held, ROLES, Seen, closed, depth, frame, got, inflate};
-use super::{made, recv_error, send, send_error};
-use crate::support::wire::Seen as Wire;
+use super::table::{
+    Got,
+    calls::{self, closed, frame, heard, recv_error, send_error},
+    pipe::Pipe,
+};
+use super::{AGREED, Chunk, End, Held, ROLES, Seen, inflate, made};
 use std::{
     io::{self, IoSlice, Read, Write},
-    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use testkit::sampled;
-use tickwire::{Connection, Error, SendError};
+use tickwire::{Connection, Error, SendError, Sender, Time};
 use wsconform_cases::protocol::{Call, Event};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A stream in memory. All handles are the same stream.
-#[derive(Clone, Default)]
-pub(super) struct Pipe(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    input: Vec<u8>,
-    read: usize,
-    /// The peer's stream has ended; by a reset.
-    end: Option<bool>,
-    /// What was written, and that the stream was shut.
-    wire: Vec<u8>,
-    shut: bool,
-    refuses: bool,
-}
-
-impl Pipe {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
-    }
-
-    /// None: there is nothing to read.
-    fn read(&self, to: &mut [u8]) -> Option<io::Result<usize>> {
-        let mut state = self.lock();
-        let left = &state.input[state.read..];
-        if left.is_empty() {
-            return state.end.map(|reset| match reset {
-                true => Err(io::ErrorKind::ConnectionReset.into()),
-                false => Ok(0),
-            });
-        }
-        let n = left.len().min(to.len());
-        to[..n].copy_from_slice(&left[..n]);
-        state.read += n;
-        Some(Ok(n))
-    }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.lock();
-        if state.refuses {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        state.wire.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn shut(&self) {
-        self.lock().shut = true;
-    }
-
-    fn arrives(&self, bytes: &[u8]) {
-        let mut state = self.lock();
-        state.input.clear();
-        state.input.extend_from_slice(bytes);
-        state.read = 0;
-    }
+/// The adapters have a `leave` of their own, which knows the time.
+fn send(tx: &mut Sender, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
+    calls::send(tx, Time::ZERO, event, call, chunk)
 }
 
 /// The calls of an adapter that differ in how they wait.
 pub(super) trait Adapter {
     /// None: it waits.
-    fn next(&mut self) -> Option<Result<Option<Wire>, Error>>;
+    fn next(&mut self) -> Option<Result<Option<Got>, Error>>;
     fn leave(&mut self, call: &Call) -> Option<Result<(), Error>>;
     fn fail(&mut self, call: &Call) -> Result<(), SendError>;
     fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError>;
@@ -124,7 +72,7 @@ impl<A: Adapter> End for Piped<A> {
         while !self.over {
             match self.adapter.next() {
                 None => break,
-                Some(Ok(Some(event))) => seen.delivered.push(got(event)),
+                Some(Ok(Some(event))) => seen.delivered.push(event),
                 Some(Ok(None) | Err(_)) => {
                     self.over = true;
                     seen.dropped = true;
@@ -135,7 +83,7 @@ impl<A: Adapter> End for Piped<A> {
         seen.wire.append(&mut state.wire);
         seen.fin = std::mem::take(&mut state.shut);
         let end = self.adapter.closed();
-        seen.closed = end.map(closed);
+        seen.closed = end.as_ref().map(closed);
         if !self.told {
             seen.error = end.and_then(|end| end.error).map(recv_error);
             self.told = end.is_some();
@@ -147,18 +95,7 @@ impl<A: Adapter> End for Piped<A> {
 fn hold<A: Adapter>(name: &str, real_time: bool, make: impl Fn(Pipe, Connection) -> A + Sync) {
     for role in ROLES {
         for &agreed in AGREED {
-            let held = Held {
-                name,
-                role,
-                agreed,
-                may: |_| true,
-                k: depth(1),
-                words: sampled(None, Some(500)),
-                joined: false,
-                real_time,
-                sockets: false,
-                inflate,
-            };
+            let held = Held { real_time, ..Held::new(name, (role, agreed), inflate) };
             held.hold(|| Piped::new(|pipe| make(pipe, made(role, agreed))));
         }
     }
@@ -219,8 +156,8 @@ mod on_threads {
     }
 
     impl Adapter for WebSocket<Pipe> {
-        fn next(&mut self) -> Option<Result<Option<Wire>, Error>> {
-            unless_it_waits(self.recv_event().map(|event| event.map(Wire::from)))
+        fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
+            unless_it_waits(self.recv_event().map(|event| event.map(heard)))
         }
 
         fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
@@ -241,8 +178,8 @@ mod on_threads {
     }
 
     impl Adapter for (Reader<Pipe>, Writer<Pipe>) {
-        fn next(&mut self) -> Option<Result<Option<Wire>, Error>> {
-            unless_it_waits(self.0.recv_event().map(|event| event.map(Wire::from)))
+        fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
+            unless_it_waits(self.0.recv_event().map(|event| event.map(heard)))
         }
 
         fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
@@ -325,10 +262,10 @@ mod in_tasks {
     }
 
     macro_rules! adapter {
-        ($whole:ty, $halves:ty) => {
+        ($whole:ty) => {
             impl Adapter for $whole {
-                fn next(&mut self) -> Option<Result<Option<Wire>, Error>> {
-                    once(async { self.recv_event().await.map(|event| event.map(Wire::from)) })
+                fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
+                    once(async { self.recv_event().await.map(|event| event.map(heard)) })
                 }
 
                 fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
@@ -352,10 +289,14 @@ mod in_tasks {
                     <$whole>::closed(self)
                 }
             }
+        };
+    }
 
+    macro_rules! halves {
+        ($halves:ty) => {
             impl Adapter for $halves {
-                fn next(&mut self) -> Option<Result<Option<Wire>, Error>> {
-                    once(async { self.0.recv_event().await.map(|event| event.map(Wire::from)) })
+                fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
+                    once(async { self.0.recv_event().await.map(|event| event.map(heard)) })
                 }
 
                 fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
@@ -384,11 +325,15 @@ mod in_tasks {
         };
     }
 
+    #[cfg(feature = "in-place")]
+    mod over_tls;
+
     mod on_tokio {
         use super::*;
         use tickwire::tokio::{Reader, WebSocket, Writer};
 
-        adapter!(WebSocket<Pipe>, (Reader<Pipe, Pipe>, Writer<Pipe>));
+        adapter!(WebSocket<Pipe>);
+        halves!((Reader<Pipe, Pipe>, Writer<Pipe>));
 
         #[test]
         fn tokio_is_the_table() {
@@ -425,10 +370,8 @@ mod in_tasks {
             }
         }
 
-        adapter!(
-            WebSocket<Pipe, Clock>,
-            (Reader<Pipe, Pipe, Clock>, Writer<Pipe, Clock>)
-        );
+        adapter!(WebSocket<Pipe, Clock>);
+        halves!((Reader<Pipe, Pipe, Clock>, Writer<Pipe, Clock>));
 
         fn joined(pipe: Pipe, conn: Connection) -> WebSocket<Pipe, Clock> {
             WebSocket::from_parts(pipe, Clock(Instant::now()), conn)

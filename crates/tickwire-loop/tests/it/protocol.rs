@@ -1,5 +1,8 @@
 //! The loop, held to the table of the protocol over sockets: `docs/PROTOCOL.md`. The loop's thread
 //! is the test's, turn by turn.
+#[allow(dead_code, unreachable_pub)] // it is a module of fuzz/ too
+#[path = "../../../../tests/references/inflating.rs"]
+mod inflating;
 #[path = "../../../../tests/support/protocol.rs"]
 mod table;
 
@@ -10,11 +13,13 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
-use table::{Chunk, Closed, End, Got, Held, Seen};
+use table::{
+    Chunk, Closed, End, Held, Seen,
+    calls::{closed, heard, recv_error, send, send_error},
+};
 use testkit::sampled;
 use tickwire::{
-    CloseCode, CloseFrame, Config, DataKind, Event as Heard, Message, ProtocolError, RecvError,
-    SendError, Sender,
+    Config, Event as Heard,
     handshake::{accept_key, server::Accept},
 };
 use tickwire_loop::{Dial, Door, Event, Handle, Loop, Settings};
@@ -23,6 +28,10 @@ use wsconform_cases::{
     protocol::{Call, Event as Said},
 };
 
+/// Agrees on permessage-deflate, if it is said on both sides.
+const EXTENSION: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
+                         server_no_context_takeover; client_no_context_takeover\r\n";
+
 /// A thread's loop, its door, and where its peers listen.
 struct Thread {
     net: Loop<()>,
@@ -30,95 +39,16 @@ struct Thread {
     peers: TcpListener,
 }
 
+fn config(agreed: bool) -> Config {
+    let deflate = agreed.then(tickwire::deflate::Deflate::default);
+    Config { read_buffer: 512, max_read: 512, deflate, ..Config::default() }
+}
+
 thread_local! {
     static THREAD: RefCell<Thread> = RefCell::new({
-        let (net, address) = listening(Settings::default(), Door::new(Config::default()));
+        let (net, address) = listening(Settings::default(), Door::new(config(true)));
         Thread { net, address, peers: TcpListener::bind("127.0.0.1:0").unwrap() }
     });
-}
-
-/// The table's words for the errors.
-fn recv_error(error: RecvError) -> &'static str {
-    match error {
-        RecvError::Protocol(ProtocolError::ReservedBits) => "reserved bits",
-        RecvError::Protocol(ProtocolError::ReservedOpCode) => "reserved opcode",
-        RecvError::Protocol(ProtocolError::BadControlFrame) => "bad control frame",
-        RecvError::Protocol(ProtocolError::BadLength) => "bad length",
-        RecvError::Protocol(ProtocolError::MaskRequired | ProtocolError::MaskForbidden) => {
-            "wrong mask"
-        }
-        RecvError::Protocol(ProtocolError::UnexpectedContinuation) => "unexpected continuation",
-        RecvError::Protocol(ProtocolError::ExpectedContinuation) => "expected continuation",
-        RecvError::Protocol(ProtocolError::BadClose { .. }) => "bad code",
-        RecvError::Protocol(ProtocolError::ShortClose) => "short Close",
-        RecvError::Protocol(ProtocolError::BadUtf8) => "bad UTF-8",
-        RecvError::MessageTooBig { .. } | RecvError::FrameTooBig { .. } => "too big",
-        RecvError::UnexpectedEof => "end of stream",
-        _ => "another error",
-    }
-}
-
-fn send_error(error: SendError) -> &'static str {
-    match error {
-        SendError::Closed => "closed",
-        SendError::MessageInProgress => "message in progress",
-        SendError::NoMessage => "no message",
-        SendError::ControlTooLong => "control too long",
-        SendError::ReasonTooLong => "reason too long",
-        SendError::BadCloseCode => "bad code",
-        SendError::BadUtf8 => "bad UTF-8",
-        _ => "another error",
-    }
-}
-
-fn closed(end: &tickwire::Closed<'_>) -> Closed {
-    Closed {
-        code: end.code,
-        sent_code: end.sent_code,
-        clean: end.clean,
-        cut: end.cut.map(|kind| kind == DataKind::Text),
-    }
-}
-
-fn heard(event: Heard<'_>) -> Got {
-    match event {
-        Heard::Message(Message::Text(text)) => Got::Message { text: true, payload: text.into() },
-        Heard::Message(Message::Binary(bytes)) => {
-            Got::Message { text: false, payload: bytes.into() }
-        }
-        Heard::Ping(payload) => Got::Ping(payload.into()),
-        Heard::Pong(payload) => Got::Pong(payload.into()),
-        Heard::Close(frame) => Got::Close(frame.map_or_else(Vec::new, |frame| {
-            [&frame.code.get().to_be_bytes(), frame.reason.as_bytes()].concat()
-        })),
-    }
-}
-
-fn send(
-    tx: &mut Sender,
-    now: tickwire::Time,
-    event: &Said,
-    call: &Call,
-    chunk: Chunk,
-) -> Result<(), SendError> {
-    let data = &call.payload[..];
-    let reason = str::from_utf8(data).unwrap_or_default();
-    let frame =
-        call.code.map(|code| CloseFrame::with_reason(CloseCode::new(code).unwrap(), reason));
-    match event.kind {
-        _ if event.name == "abort" => tx.abort(frame),
-        "send" if call.text => tx.feed(reason).map(drop),
-        "send" => tx.feed(data).map(drop),
-        "send Ping" | "control too long" => tx.ping(data),
-        "send Pong" => tx.pong(data),
-        "close" | "close 1010" | "close too long" => tx.close(frame),
-        "leave" => tx.leave(frame, now + Duration::from_secs(3600)),
-        _ => {
-            let kind = if chunk.text { DataKind::Text } else { DataKind::Binary };
-            let Chunk { first, last, .. } = chunk;
-            tx.feed_chunk(tickwire::Chunk { kind, first, data, last }).map(drop)
-        }
-    }
 }
 
 /// A connection of this thread's loop.
@@ -136,7 +66,7 @@ impl Thread {
     fn until<R>(&mut self, mut so: impl FnMut(Event<'_, ()>) -> Option<R>) -> R {
         loop {
             let mut found = None;
-            let turn = self.net.turn(Duration::from_millis(10), |_, event| {
+            let turn = self.net.turn(Duration::ZERO, |_, event| {
                 if let Some(it) = so(event) {
                     found = Some(it);
                 }
@@ -152,23 +82,26 @@ impl Thread {
     fn head(&mut self, peer: &mut TcpStream) -> String {
         peer.set_nonblocking(true).unwrap();
         let mut head = Vec::new();
-        let mut byte = [0];
+        let mut some = [0; 1024];
         while !head.ends_with(b"\r\n\r\n") {
-            match peer.read(&mut byte) {
-                Ok(n) => head.extend_from_slice(&byte[..n]),
-                Err(_) => drop(self.net.turn(Duration::from_millis(1), |_, _| {}).unwrap()),
+            match peer.read(&mut some) {
+                Ok(n) => head.extend_from_slice(&some[..n]),
+                Err(_) => drop(self.net.turn(Duration::ZERO, |_, _| {}).unwrap()),
             }
         }
         String::from_utf8(head).unwrap()
     }
 
-    fn open(&mut self, role: Role) -> Looped {
+    fn open(&mut self, role: Role, agreed: bool) -> Looped {
+        let extension = if agreed { EXTENSION } else { "" };
         let (handle, peer) = match role {
             Role::Server => {
                 let mut peer = TcpStream::connect(self.address).unwrap();
-                let request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-                               Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+                let request = format!(
+                    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extension}\r\n"
+                );
                 peer.write_all(request.as_bytes()).unwrap();
                 let handle = self.until(|event| match event {
                     Event::Request { answer, .. } => {
@@ -183,11 +116,11 @@ impl Thread {
             }
             Role::Client => {
                 let url = format!("ws://{}/", self.peers.local_addr().unwrap());
-                let dial = Dial::to(&url).unwrap().config(Config::default());
+                let dial = Dial::to(&url).unwrap().config(config(agreed));
                 let handle = self.net.net().dial(dial, ()).unwrap();
                 self.peers.set_nonblocking(true).unwrap();
                 let mut peer = loop {
-                    self.net.turn(Duration::from_millis(1), |_, _| {}).unwrap();
+                    self.net.turn(Duration::ZERO, |_, _| {}).unwrap();
                     if let Ok((peer, _)) = self.peers.accept() {
                         break peer;
                     }
@@ -197,7 +130,7 @@ impl Thread {
                 let key = accept_key(key.unwrap().trim());
                 let answer = format!(
                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                     Connection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
+                     Connection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n{extension}\r\n"
                 );
                 peer.write_all(answer.as_bytes()).unwrap();
                 self.until(|event| matches!(event, Event::Open(_)).then_some(()));
@@ -307,25 +240,23 @@ fn may(event: &Said) -> bool {
     !["fail", "write fails"].contains(&event.kind)
 }
 
-fn nothing(_: &[u8]) -> Vec<u8> {
-    unreachable!("nothing was agreed")
+fn inflate(fragments: &[u8]) -> Vec<u8> {
+    inflating::Stream::default().message(fragments).unwrap()
 }
 
 #[test]
 fn the_loop_is_the_table() {
     for role in [Role::Server, Role::Client] {
-        let held = Held {
-            name: "loop",
-            role,
-            agreed: false,
-            may,
-            k: 1,
-            words: sampled(Some(20_000), Some(100)), // all are 700,000, of 5 ms each
-            joined: false,
-            real_time: true,
-            sockets: true,
-            inflate: nothing,
-        };
-        held.hold(|| THREAD.with_borrow_mut(|thread| thread.open(role)));
+        for agreed in [false, true] {
+            let held = Held {
+                may,
+                real_time: true,
+                sockets: true,
+                terse: true,                     // of a stream that failed
+                words: sampled(None, Some(200)), // over sockets
+                ..Held::new("loop", (role, agreed), inflate)
+            };
+            held.hold(|| THREAD.with_borrow_mut(|thread| thread.open(role, agreed)));
+        }
     }
 }

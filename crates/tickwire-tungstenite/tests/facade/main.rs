@@ -10,6 +10,7 @@ mod errors;
 mod handshake;
 mod heads;
 mod hostile;
+mod protocol;
 #[cfg(unix)]
 mod shim;
 #[cfg(target_os = "linux")]

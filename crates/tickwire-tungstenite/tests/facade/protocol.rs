@@ -1,0 +1,404 @@
+//! The facade, held to the table of the protocol: `docs/PROTOCOL.md`. A program that reads until an
+//! error, then drops the stream.
+#[cfg(feature = "deflate")]
+#[allow(dead_code, unreachable_pub)] // it is a module of fuzz/ too
+#[path = "../../../../tests/references/inflating.rs"]
+mod inflating;
+#[path = "../../../../tests/support/protocol.rs"]
+mod table;
+
+use futures_util::{SinkExt, StreamExt};
+use std::{
+    io::{self, Read, Write},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+use table::{Chunk, End, Got, Held, Seen, calls, pipe::Pipe};
+use tickwire::handshake::accept_key;
+use tickwire_tungstenite::{
+    WebSocketStream, accept_async_with_config, client_async_with_config,
+    tungstenite::{
+        Error, HandshakeError, Message, WebSocket, accept_with_config,
+        client::client_with_config,
+        error::ProtocolError,
+        protocol::{CloseFrame, WebSocketConfig},
+    },
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wsconform_cases::{
+    Role,
+    protocol::{Answer, Call, Event, State},
+};
+
+const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &[false] };
+
+/// A client has heard enough behind the peer's Close.
+const BEHIND_CLOSE: usize = 64 << 10;
+
+impl Read for Pipe {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        Pipe::read(self, to).unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Pipe::write(self, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pipe::read(&self, to.initialize_unfilled()) {
+            None => Poll::Pending,
+            Some(result) => Poll::Ready(result.map(|n| to.advance(n))),
+        }
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Pipe::write(&self, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a thread and a task do differently.
+trait Socket {
+    fn open(pipe: Pipe, role: Role, config: Option<WebSocketConfig>) -> Self;
+    /// None: it waits.
+    fn next(&mut self) -> Option<Result<Message, Error>>;
+    fn send(&mut self, message: Message) -> Result<(), Error>;
+    fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error>;
+}
+
+fn config(agreed: bool) -> Option<WebSocketConfig> {
+    let config = WebSocketConfig::default();
+    #[cfg(feature = "deflate")]
+    if agreed {
+        return Some(config.deflate(tickwire_tungstenite::deflate::Deflate::default()));
+    }
+    assert!(!agreed);
+    Some(config)
+}
+
+/// The header that agrees on permessage-deflate, on either side.
+fn extension(config: &Option<WebSocketConfig>) -> &'static str {
+    let _ = config;
+    #[cfg(feature = "deflate")]
+    if config.is_some_and(|config| config.deflate.is_some()) {
+        return "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                client_no_context_takeover\r\n";
+    }
+    ""
+}
+
+fn request(pipe: &Pipe, config: &Option<WebSocketConfig>) {
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
+        extension(config)
+    );
+    pipe.arrives(request.as_bytes());
+}
+
+/// Answers the request that was written.
+fn respond(pipe: &Pipe, config: &Option<WebSocketConfig>) {
+    let request = String::from_utf8(std::mem::take(&mut pipe.lock().wire)).unwrap();
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n{}\r\n",
+        accept_key(key.unwrap().trim()),
+        extension(config)
+    );
+    pipe.arrives(response.as_bytes());
+}
+
+impl Socket for WebSocket<Pipe> {
+    fn open(pipe: Pipe, role: Role, config: Option<WebSocketConfig>) -> Self {
+        if role == Role::Server {
+            request(&pipe, &config);
+            return accept_with_config(pipe, config).unwrap();
+        }
+        match client_with_config("ws://localhost/", pipe.clone(), config) {
+            Err(HandshakeError::Interrupted(rest)) => {
+                respond(&pipe, &config);
+                rest.handshake().unwrap().0
+            }
+            _ => panic!("it does not wait for the response"),
+        }
+    }
+
+    fn next(&mut self) -> Option<Result<Message, Error>> {
+        match self.read() {
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+            result => Some(result),
+        }
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), Error> {
+        WebSocket::send(self, message)
+    }
+
+    fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
+        WebSocket::close(self, frame)
+    }
+}
+
+fn once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+impl Socket for WebSocketStream<Pipe> {
+    fn open(pipe: Pipe, role: Role, config: Option<WebSocketConfig>) -> Self {
+        if role == Role::Server {
+            request(&pipe, &config);
+            return once(accept_async_with_config(pipe, config)).unwrap().unwrap();
+        }
+        let mut opening = pin!(client_async_with_config("ws://localhost/", pipe.clone(), config));
+        assert!(once(&mut opening).is_none(), "it does not wait for the response");
+        respond(&pipe, &config);
+        once(opening).unwrap().unwrap().0
+    }
+
+    fn next(&mut self) -> Option<Result<Message, Error>> {
+        once(StreamExt::next(self)).map(|next| next.unwrap_or(Err(Error::ConnectionClosed)))
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), Error> {
+        once(SinkExt::send(self, message)).unwrap()
+    }
+
+    fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
+        once(WebSocketStream::close(self, frame)).unwrap()
+    }
+}
+
+/// Why reading is over; None: both Closes have passed.
+fn read_error(error: Error) -> Option<&'static str> {
+    Some(match error {
+        Error::ConnectionClosed => return None,
+        Error::Capacity(_) => "too big",
+        Error::Utf8(_) => "bad UTF-8",
+        Error::Protocol(error) => match error {
+            ProtocolError::NonZeroReservedBits => "reserved bits",
+            ProtocolError::InvalidOpcode(_) => "reserved opcode",
+            ProtocolError::ControlFrameTooBig => "bad control frame",
+            ProtocolError::UnmaskedFrameFromClient | ProtocolError::MaskedFrameFromServer => {
+                "wrong mask"
+            }
+            ProtocolError::UnexpectedContinueFrame => "unexpected continuation",
+            ProtocolError::ExpectedFragment(_) => "expected continuation",
+            ProtocolError::InvalidCloseSequence => "bad code",
+            ProtocolError::ResetWithoutClosingHandshake => "end of stream",
+            _ => "another error",
+        },
+        Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref()) {
+            Some(error) => calls::recv_error(tickwire::RecvError::Protocol(*error)),
+            None => "end of stream",
+        },
+        _ => "another error",
+    })
+}
+
+fn send_error(error: Error) -> &'static str {
+    match error {
+        Error::Protocol(ProtocolError::ControlFrameTooBig) => "control too long",
+        Error::Protocol(ProtocolError::InvalidCloseSequence) => "bad code",
+        Error::Protocol(ProtocolError::SendAfterClosing) => "closed",
+        Error::AlreadyClosed | Error::ConnectionClosed => "closed",
+        Error::Io(_) => "closed", // the stream was reset
+        _ => "another error",
+    }
+}
+
+/// The facade has neither chunks nor deadlines of a call, and no `fail`. A stream that refuses a
+/// write is over to the program.
+fn may(event: &Event) -> bool {
+    let lacks = ["leave", "fail", "write fails"];
+    !event.kind.starts_with("chunk") && !lacks.contains(&event.kind) && event.name != "abort"
+}
+
+/// tungstenite's errors tell less apart, and behind a Close it sends nothing.
+fn alter(state: State, event: &Event, answer: &mut Answer) {
+    answer.error = answer.error.map(|error| match error {
+        "short Close" => "bad code",
+        "reason too long" => "control too long",
+        error => error,
+    });
+    let of_control = ["send Ping", "send Pong", "control too long"].contains(&event.kind);
+    let dropped = ["ended", "waits", "over"].contains(&state.receiving);
+    if of_control && state.sending == "closed" && !dropped {
+        answer.sends.clear();
+        answer.error = Some("closed");
+    }
+}
+
+/// A program.
+struct Program<S> {
+    socket: S,
+    pipe: Pipe,
+    role: Role,
+    /// Nothing can be sent any more.
+    closed: bool,
+    /// The peer's Close has come, and so many bytes behind it.
+    behind: Option<usize>,
+    /// It has read an error, has ended its side of the stream, has dropped it.
+    over: bool,
+    fin: bool,
+    dropped: bool,
+}
+
+impl<S: Socket> Program<S> {
+    fn new(role: Role, agreed: bool) -> Self {
+        let pipe = Pipe::default();
+        let socket = S::open(pipe.clone(), role, config(agreed));
+        pipe.lock().wire.clear();
+        Self {
+            socket,
+            pipe,
+            role,
+            closed: false,
+            behind: None,
+            over: false,
+            fin: false,
+            dropped: false,
+        }
+    }
+}
+
+impl<S: Socket> End for Program<S> {
+    fn arrives(&mut self, bytes: &[u8]) {
+        if let Some(behind) = &mut self.behind {
+            *behind += bytes.len();
+        }
+        self.pipe.arrives(bytes);
+    }
+
+    fn ends(&mut self, reset: bool) {
+        let mut pipe = self.pipe.lock();
+        pipe.end = Some(reset);
+        pipe.refuses |= reset;
+    }
+
+    fn calls(&mut self, event: &Event, call: &Call, _: Chunk) -> Result<(), &'static str> {
+        let payload = call.payload.clone();
+        let result = match event.kind {
+            "send" if call.text => self.socket.send(Message::text(text(payload))),
+            "send" => self.socket.send(Message::binary(payload)),
+            "send Ping" | "control too long" => self.socket.send(Message::Ping(payload.into())),
+            "send Pong" => self.socket.send(Message::Pong(payload.into())),
+            _ => {
+                let frame = call
+                    .code
+                    .map(|code| CloseFrame { code: code.into(), reason: text(payload).into() });
+                let result = self.socket.close(frame);
+                if self.closed {
+                    return Err("closed"); // another call of `close` only flushes
+                }
+                self.closed = result.is_ok();
+                result
+            }
+        };
+        result.map_err(send_error)
+    }
+
+    fn settle(&mut self, seen: &mut Seen) {
+        while !self.over {
+            let got = match self.socket.next() {
+                None => break,
+                Some(Err(error)) => {
+                    self.over = true;
+                    seen.error = read_error(error);
+                    break;
+                }
+                Some(Ok(message)) => match message {
+                    Message::Text(text) => {
+                        Got::Message { text: true, payload: text.as_bytes().into() }
+                    }
+                    Message::Binary(bytes) => Got::Message { text: false, payload: bytes.into() },
+                    Message::Ping(payload) => Got::Ping(payload.into()),
+                    Message::Pong(payload) => Got::Pong(payload.into()),
+                    Message::Close(frame) => {
+                        self.behind = Some(0);
+                        Got::Close(frame.map_or_else(Vec::new, |frame| {
+                            [&u16::from(frame.code).to_be_bytes(), frame.reason.as_bytes()].concat()
+                        }))
+                    }
+                    Message::Frame(_) => panic!("never received"),
+                },
+            };
+            seen.delivered.push(got);
+        }
+        self.closed |= self.over || self.behind.is_some();
+        let mut pipe = self.pipe.lock();
+        seen.wire.append(&mut pipe.wire);
+        // A client that has heard enough does not wait for the server's FIN. The table has no
+        // limits on a sum.
+        let enough = self.role == Role::Client && self.behind > Some(BEHIND_CLOSE);
+        if self.over && !self.fin && (pipe.end.is_some() || !enough) {
+            self.fin = true;
+            seen.fin = true;
+        }
+        if self.fin && !self.dropped && pipe.end.is_some() {
+            self.dropped = true;
+            seen.dropped = true;
+        }
+    }
+}
+
+fn text(payload: Vec<u8>) -> String {
+    String::from_utf8(payload).unwrap()
+}
+
+#[cfg(feature = "deflate")]
+fn inflate(fragments: &[u8]) -> Vec<u8> {
+    inflating::Stream::default().message(fragments).unwrap()
+}
+
+#[cfg(not(feature = "deflate"))]
+fn inflate(_: &[u8]) -> Vec<u8> {
+    unreachable!("nothing was agreed")
+}
+
+fn hold<S: Socket>(name: &str) {
+    for role in [Role::Server, Role::Client] {
+        for &agreed in AGREED {
+            let held = Held { may, alter, terse: true, ..Held::new(name, (role, agreed), inflate) };
+            held.hold(|| Program::<S>::new(role, agreed));
+        }
+    }
+}
+
+#[test]
+fn tungstenite_s_api_is_the_table() {
+    hold::<WebSocket<Pipe>>("facade");
+}
+
+#[test]
+fn tokio_tungstenite_s_api_is_the_table() {
+    hold::<WebSocketStream<Pipe>>("facade in tasks");
+}

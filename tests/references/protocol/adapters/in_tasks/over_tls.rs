@@ -1,0 +1,118 @@
+//! tokio's adapter over TLS: the peer is a session of rustls.
+use super::*;
+use crate::support::placed::Placed;
+use std::sync::{Arc, Mutex};
+use testkit::tls::Identity;
+use tickwire::{
+    Role,
+    tls::rustls::{self, ClientConnection, ServerConnection, pki_types::ServerName},
+    tokio::{TlsStream, WebSocket},
+};
+
+/// The ciphertext of a pipe.
+#[derive(Clone)]
+struct Sealed(Pipe, Arc<Mutex<Far>>);
+
+struct Far {
+    tls: rustls::Connection,
+    /// What it has sealed.
+    wire: Vec<u8>,
+    end: Option<io::Result<()>>,
+}
+
+polled!(tokio: Sealed);
+impl Polled for Sealed {
+    fn poll_read(&mut self, _: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Far { tls, wire, end } = &mut *self.1.lock().unwrap();
+        let mut plain = [0; 4096];
+        while end.is_none()
+            && let Some(read) = Pipe::read(&self.0, &mut plain)
+        {
+            match read {
+                Ok(0) => {
+                    tls.send_close_notify();
+                    *end = Some(Ok(()));
+                }
+                Ok(n) => tls.writer().write_all(&plain[..n]).unwrap(),
+                Err(error) => *end = Some(Err(error)),
+            }
+        }
+        while tls.wants_write() {
+            tls.write_tls(wire).unwrap();
+        }
+        let n = wire.len().min(to.remaining());
+        to.put_slice(&wire[..n]);
+        wire.drain(..n);
+        match end {
+            None if n == 0 => Poll::Pending,
+            Some(Err(error)) if n == 0 => Poll::Ready(Err(error.kind().into())),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, mut sealed: &[u8]) -> Poll<io::Result<usize>> {
+        Pipe::write(&self.0, &[])?;
+        let len = sealed.len();
+        let tls = &mut self.1.lock().unwrap().tls;
+        while !sealed.is_empty() {
+            tls.read_tls(&mut sealed).unwrap();
+            tls.process_new_packets().unwrap();
+            let mut plain = Vec::new();
+            match tls.reader().read_to_end(&mut plain) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => panic!("{error}"),
+                _ => _ = Pipe::write(&self.0, &plain)?,
+            }
+        }
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let tls = &mut self.1.lock().unwrap().tls;
+        assert!(tls.process_new_packets().unwrap().peer_has_closed(), "no close_notify");
+        self.0.shut();
+        Poll::Ready(Ok(()))
+    }
+}
+
+adapter!(WebSocket<TlsStream<Sealed>>);
+
+fn holds(name: &str, in_place: bool) {
+    let identity = Identity::self_signed(&["localhost"]);
+    let mut server = Arc::new(identity.server());
+    let mut client = Arc::new(identity.client());
+    let theirs = (server.clone(), client.clone());
+    Arc::make_mut(&mut server).enable_secret_extraction = in_place;
+    Arc::make_mut(&mut client).enable_secret_extraction = in_place;
+    let server = server.placed();
+    let client = client.placed();
+    hold(name, false, |pipe, conn| {
+        let localhost = ServerName::try_from("localhost").unwrap();
+        let far = |mut tls: rustls::Connection| {
+            tls.set_buffer_limit(None);
+            Sealed(pipe, Arc::new(Mutex::new(Far { tls, wire: Vec::new(), end: None })))
+        };
+        let mut stream = match conn.role() {
+            Role::Server => {
+                let tls = ClientConnection::new(theirs.1.clone(), localhost).unwrap();
+                TlsStream::server(far(tls.into()), server.clone()).unwrap()
+            }
+            Role::Client => {
+                let tls = ServerConnection::new(theirs.0.clone()).unwrap();
+                TlsStream::client(far(tls.into()), localhost, client.clone()).unwrap()
+            }
+        };
+        once(stream.handshake()).unwrap().unwrap();
+        assert_eq!(stream.session().in_place(), in_place);
+        WebSocket::from_parts(stream, conn)
+    });
+}
+
+#[test]
+fn tokio_over_tls_is_the_table() {
+    holds("tokio over TLS", false);
+}
+
+#[test]
+fn tokio_over_tls_in_place_is_the_table() {
+    holds("tokio over TLS, in place", true);
+}
