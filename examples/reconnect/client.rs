@@ -123,7 +123,7 @@ impl Client {
 
     pub(crate) fn ended(&mut self, id: ConnectionId, ended: Result<u16, Error>, now: Time) {
         let ended = match ended {
-            Ok(code) => Ended::Closed(code),
+            Ok(code) => Ended::closed(code, ""),
             Err(error) => error.into(),
         };
         self.follower.ended(id, ended, now, &mut self.attempts);

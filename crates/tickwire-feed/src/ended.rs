@@ -4,20 +4,29 @@ use core::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode, RecvError, Retry,
+    CloseCode, Closed, RecvError, Retry,
     handshake::{HandshakeError, client::Refusal},
 };
 
 /// How a connection, or an attempt to connect, has ended. `Display` gives a sentence for a person.
 ///
-/// Don't make it by hand: `Ended::from(&error)` takes every `tickwire::Error` (feature `std`), and
-/// knows which errors mean that the server is silent, not gone. After the peer's Close, it is
-/// `Ended::Closed` with the code of [`Closed`](tickwire::Closed).
+/// | the program has | it passes |
+/// |---|---|
+/// | a `tickwire::Error` | `Ended::from(&error)` (feature `std`), which knows the errors that mean that the server is silent, not gone |
+/// | [`Closed`](tickwire::Closed), after the peer's Close | `Ended::from(closed)` |
+/// | a connection of another crate | [`closed`](Self::closed) after a Close; otherwise the [`Cause`] |
+/// | no token, so it has not dialed | [`Cause::NoToken`] |
+/// | another fault of its own | `Ended::from(retry)` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The connection ended, with this code of [`Closed`](tickwire::Closed): 1005 after a Close
-    /// without a code, 1006 without a Close.
-    Closed(u16),
+    /// The connection ended by the peer's Close, or without one.
+    Closed {
+        /// The code of [`Closed`](tickwire::Closed): 1005 after a Close without a code, 1006
+        /// without a Close.
+        code: u16,
+        /// The start of the peer's reason, escaped.
+        reason: Text,
+    },
     /// The server refused the handshake.
     Refused {
         /// The HTTP status.
@@ -67,15 +76,23 @@ pub enum Cause {
     OwnCertificateRefused,
     /// Another fault of TLS.
     Tls(Retry),
-    /// The peer broke a rule of the protocol, or a limit of the configuration.
-    Protocol,
-    /// The server's answer to the opening handshake is wrong.
-    Handshake(Retry),
+    /// The peer broke this rule of the protocol, or this limit of the configuration.
+    Protocol(RecvError),
+    /// The server's answer to the opening handshake breaks this rule, or this limit.
+    Handshake(HandshakeError),
     /// The proxy made no tunnel.
     Proxy {
         /// What to do about it.
         retry: Retry,
         /// The proxy's Retry-After, or zero. `Backoff` limits it.
+        retry_after: Duration,
+    },
+    /// The program has not dialed, because it could not fetch a token, or an address, of which each
+    /// attempt needs a new one. Nothing was counted as an attempt.
+    NoToken {
+        /// What to do about it.
+        retry: Retry,
+        /// The Retry-After of who was asked for it, or zero. `Backoff` limits it.
         retry_after: Duration,
     },
     /// The URL, a header or the build is wrong: an attempt can't succeed.
@@ -107,11 +124,12 @@ impl Cause {
             Self::CertificateRefused | Self::OwnCertificateRefused | Self::Settings => Retry::Stop,
             Self::CertificateExpired
             | Self::CertificateNotYetValid
-            | Self::Protocol
+            | Self::Protocol(_)
             | Self::System => Retry::Alarm,
+            Self::Handshake(error) => error.retry(),
             Self::Tls(retry)
-            | Self::Handshake(retry)
             | Self::Proxy { retry, .. }
+            | Self::NoToken { retry, .. }
             | Self::Wrong(retry)
             | Self::Other(retry) => retry,
             _ => Retry::BackOff,
@@ -139,14 +157,18 @@ impl Cause {
     pub const fn reached_no_server(self) -> bool {
         matches!(
             self,
-            Self::ConnectionRefused | Self::ConnectTimeout | Self::Unreachable | Self::Network
+            Self::ConnectionRefused
+                | Self::ConnectTimeout
+                | Self::Unreachable
+                | Self::Network
+                | Self::NoToken { .. }
         )
     }
 
     /// How long to wait at least before another attempt. `None` if that would not help.
     pub(crate) fn retry_delay(self) -> Option<Duration> {
         let asked = match self {
-            Self::Proxy { retry_after, .. } => retry_after,
+            Self::Proxy { retry_after, .. } | Self::NoToken { retry_after, .. } => retry_after,
             _ => Duration::ZERO,
         };
         (self.retry() == Retry::BackOff).then_some(asked)
@@ -178,11 +200,20 @@ impl Cause {
 }
 
 impl Ended {
+    /// The connection has ended with this code, and the peer's Close had this reason.
+    pub fn closed(code: u16, reason: &str) -> Self {
+        let mut text = Text::default();
+        let _ = write!(text, "{}", reason.escape_debug()); // cut if it is too long
+        Self::Closed { code, reason: text }
+    }
+
     /// What to do after it, for a connection that has not lived long.
     pub fn retry(self) -> Retry {
         match self {
             // 1006 (no Close) and 1005 (a Close without a code) are no reason to give up.
-            Self::Closed(code) => CloseCode::new(code).map_or(Retry::BackOff, CloseCode::retry),
+            Self::Closed { code, .. } => {
+                CloseCode::new(code).map_or(Retry::BackOff, CloseCode::retry)
+            }
             // The server says when the ban is over.
             Self::Refused { status: 418, retry_after: Some(_), .. } => Retry::BackOff,
             Self::Refused { status, .. } => HandshakeError::Refused { status }.retry(),
@@ -193,7 +224,7 @@ impl Ended {
     pub(crate) const fn cause(self) -> Option<Cause> {
         match self {
             Self::Failed(cause) => Some(cause),
-            Self::Closed(_) | Self::Refused { .. } => None,
+            Self::Closed { .. } | Self::Refused { .. } => None,
         }
     }
 }
@@ -220,8 +251,17 @@ impl From<RecvError> for Ended {
             RecvError::WriteTimeout => Cause::WriteTimeout,
             RecvError::FrameTimeout | RecvError::CloseTimeout => Cause::TooSlow,
             RecvError::Failed { .. } => Cause::Wrong(Retry::Alarm),
-            _ => Cause::Protocol,
+            error => Cause::Protocol(error),
         })
+    }
+}
+
+impl From<Closed<'_>> for Ended {
+    fn from(closed: Closed<'_>) -> Self {
+        match closed.error {
+            Some(error) if closed.code == 1006 => error.into(),
+            _ => Self::closed(closed.code, closed.reason),
+        }
     }
 }
 
@@ -238,7 +278,7 @@ impl From<&HandshakeError> for Ended {
             | HandshakeError::SocksCredentials => {
                 Self::Failed(Cause::Proxy { retry: error.retry(), retry_after: Duration::ZERO })
             }
-            _ => Self::Failed(Cause::Handshake(error.retry())),
+            error => Self::Failed(Cause::Handshake(*error)),
         }
     }
 }
@@ -365,9 +405,17 @@ impl fmt::Debug for Text {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(1005) => f.write_str("the server closed without a code"),
-            Self::Closed(1006) => f.write_str("the connection was cut without a Close"),
-            Self::Closed(code) => write!(f, "the server closed with {code}"),
+            Self::Closed { code: 1005, .. } => f.write_str("the server closed without a code"),
+            Self::Closed { code: 1006, .. } => {
+                f.write_str("the connection was cut without a Close")
+            }
+            Self::Closed { code, reason } => {
+                write!(f, "the server closed with {code}")?;
+                match reason.as_str() {
+                    "" => Ok(()),
+                    reason => write!(f, ": {reason}"),
+                }
+            }
             Self::Refused { status, retry_after, text } => {
                 match text.as_str() {
                     "" => write!(f, "server answered {status}")?,
@@ -405,9 +453,12 @@ impl fmt::Display for Cause {
             Self::CertificateRefused => "the server's certificate is not for us to trust",
             Self::OwnCertificateRefused => "the server refused our certificate",
             Self::Tls(_) => "TLS failed",
-            Self::Protocol => "the server broke the protocol, or a limit",
-            Self::Handshake(_) => "the server's answer is no WebSocket handshake",
+            Self::Protocol(error) => return write!(f, "the server broke a rule: {error}"),
+            Self::Handshake(error) => {
+                return write!(f, "the server's answer to the handshake is wrong: {error}");
+            }
             Self::Proxy { .. } => "the proxy made no tunnel",
+            Self::NoToken { .. } => "the program got no token",
             Self::Settings => "the URL, a header or the build is wrong",
             Self::System => "the system refused it",
             Self::LoginUnanswered => "the server did not answer the login",

@@ -243,7 +243,7 @@ impl<T> Settings<T> {
 /// |---|---|
 /// | 401, Close 3000, `Incoming::Wrong(Retry::Stop)`, our certificate is refused | the key: it is tried at one other address, and then all have stopped |
 /// | 403 at two addresses, before a connection settles or the first one's alarm is over | perhaps this machine's address: the line has the alarm |
-/// | no way to the address, settings, the system, the proxy, a doubt, [`Cause::Other`], 407, 418 | this machine: the line waits, has the alarm or stops, and no address is marked |
+/// | no way to the address, settings, the system, the proxy, no token, a doubt, [`Cause::Other`], 407, 418 | this machine: the line waits, has the alarm or stops, and no address is marked |
 ///
 /// **How fast.** The delays are the line's, whatever the addresses do. But after a fault each other
 /// address is free, once until a connection settles: it is dialed at once. So a fault of one
@@ -1006,10 +1006,11 @@ impl<T> Follower<T> {
         run.note_end(ended);
         // An exchange ends its day by a Close, and its network cuts: no fault of the server.
         let moves_on = match ended {
-            Ended::Closed(1012 | 1013) => true,
-            Ended::Failed(Cause::Doubted) => false,
+            Ended::Closed { code: 1012 | 1013, .. } => true,
+            // Neither is a fault of an address.
+            Ended::Failed(Cause::Doubted | Cause::NoToken { .. }) => false,
             Ended::Failed(cause) => cause.is_silence() || !has_settled,
-            Ended::Closed(_) | Ended::Refused { .. } => !has_settled,
+            Ended::Closed { .. } | Ended::Refused { .. } => !has_settled,
         };
         if moves_on {
             run.note_tried(address);
@@ -1037,12 +1038,12 @@ impl<T> Follower<T> {
         // What the line itself waits, without what the server asks for.
         let pace = backoff.clone().next();
         let delay = match ended {
-            Ended::Closed(code) => backoff.after_close(code, lived),
+            Ended::Closed { code, .. } => backoff.after_close(code, lived),
             Ended::Refused { status, retry_after, .. } => {
                 backoff.after_refusal(status, retry_after)
             }
             // One bad frame of a settled connection is as its Close.
-            Ended::Failed(Cause::Protocol) if has_settled => backoff.next(),
+            Ended::Failed(Cause::Protocol(_)) if has_settled => backoff.next(),
             Ended::Failed(cause) => backoff.after_error(cause.retry_delay()),
         };
         if let Some(delay) = delay {

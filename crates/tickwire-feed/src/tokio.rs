@@ -391,8 +391,8 @@ impl<E: Exchange> Feed<E> {
                     None
                 }
                 Poll::Ready(Ok(None)) => {
-                    let code = open.socket.closed().map_or(1006, |end| end.code);
-                    Some(Ended::Closed(code))
+                    let closed = open.socket.closed();
+                    Some(closed.map_or_else(|| Ended::closed(1006, ""), Ended::from))
                 }
                 Poll::Ready(Err(error)) => Some(Ended::from(&error)),
             };

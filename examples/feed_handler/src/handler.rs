@@ -145,10 +145,13 @@ impl State {
                 match end {
                     End::Closed(closed) => match closed.error {
                         Some(error) => self.failed(net, seat, &error.into()),
-                        None => self.ended(net, seat, Ended::Closed(closed.code)),
+                        None => {
+                            let ended = Ended::from(closed);
+                            self.ended(net, seat, ended);
+                        }
                     },
                     End::Failed(error) => self.failed(net, seat, &error),
-                    _ => self.ended(net, seat, Ended::Closed(1006)), // only with an outbox
+                    _ => self.ended(net, seat, Ended::closed(1006, "")), // only with an outbox
                 }
                 self.drive(net, seat.feed);
             }

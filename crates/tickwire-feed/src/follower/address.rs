@@ -16,7 +16,7 @@ pub(super) enum Scope {
 impl Scope {
     pub(super) const fn of(ended: Ended) -> Self {
         match ended {
-            Ended::Closed(3000)
+            Ended::Closed { code: 3000, .. }
             | Ended::Refused { status: 401, .. }
             | Ended::Failed(Cause::OwnCertificateRefused | Cause::Wrong(Retry::Stop)) => {
                 Self::Account
@@ -27,10 +27,11 @@ impl Scope {
                 | Cause::Settings
                 | Cause::System
                 | Cause::Proxy { .. }
+                | Cause::NoToken { .. }
                 | Cause::Doubted
                 | Cause::Other(_),
             ) => Self::Machine,
-            Ended::Closed(_) | Ended::Refused { .. } | Ended::Failed(_) => Self::Address,
+            Ended::Closed { .. } | Ended::Refused { .. } | Ended::Failed(_) => Self::Address,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! reach: questions and answers, successors, lines and addresses. `night.rs` has a program around
 //! it.
 use std::time::Duration;
-use tickwire::{CloseCode, Retry, Time};
+use tickwire::{CloseCode, ProtocolError, RecvError, Retry, Time};
 use tickwire_feed::{
     Action, Asked, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Pace, Recovery, Say,
     Settings, State, Subscription, Text, Verdict,
@@ -238,7 +238,7 @@ fn a_refused_subscription_is_asked_for_on_the_next_connection_or_when_told() {
         assert_eq!(said(&desk.all()), [vec![1]]);
         desk.hear(id, Incoming::Refused(Asked::Subscription(1)));
         desk.data(id, 1, 1); // it serves nevertheless
-        desk.end(id, Ended::Closed(1006));
+        desk.end(id, Ended::closed(1006, ""));
         desk.open();
         assert_eq!(said(&desk.all()), [vec![0], vec![1]]);
     }
@@ -337,7 +337,7 @@ fn a_successor_that_ends_at_once_leaves_the_older_connection_in_place() {
     // Both bring the same number.
     desk.data(old, 0, 7);
     desk.data(new, 0, 7);
-    desk.end(new, Ended::Closed(1006));
+    desk.end(new, Ended::closed(1006, ""));
     assert!(!desk.all().iter().any(|action| matches!(action, Action::Leave { .. })));
     assert_eq!(desk.data(old, 0, 8), Some(Verdict::Next));
 }
@@ -388,6 +388,32 @@ fn each_address_is_tried_at_once_and_then_the_delays_count() {
         desk.follower.opened(id, desk.now, &mut desk.attempts);
         desk.end(id, Ended::Failed(Cause::ConnectTimeout));
     }
+}
+
+/// The program fetches a token before it dials.
+#[test]
+fn without_a_token_the_line_waits_and_no_address_is_at_fault() {
+    let mut desk = Desk::set(&[trades()], |set| set.addresses = 2);
+    desk.attempts = Attempts::new(1, 3600 * SECOND);
+    desk = desk.line(Duration::MAX, Duration::ZERO);
+    let no_token = |retry, seconds| {
+        let retry_after = seconds * SECOND;
+        Ended::Failed(Cause::NoToken { retry, retry_after })
+    };
+    for asked in [0, 30] {
+        let (id, address) = desk.dialed();
+        let since = desk.now;
+        desk.end(id, no_token(Retry::BackOff, asked));
+        assert_eq!((address, desk.all()), (0, vec![]));
+        assert!(matches!(desk.state(), State::Waiting { until, .. }
+            if until > since && until >= since + asked * SECOND));
+        assert!(desk.follower.faults().all(|fault| fault.is_none()));
+    }
+    let (id, _) = desk.dialed(); // each attempt was given back
+    desk.end(id, no_token(Retry::Stop, 0));
+    assert_eq!(desk.state(), State::Stopped { after: no_token(Retry::Stop, 0) });
+    desk.follower.go_on(desk.now);
+    assert_eq!(desk.dialed().1, 0);
 }
 
 #[test]
@@ -448,7 +474,7 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
     let (new, _) = desk.dialed();
     assert_eq!(desk.state(), State::Replacing);
     let stop = refused(401, None);
-    let end = Ended::Closed(1001);
+    let end = Ended::closed(1001, "");
     desk.end(new, stop);
     // A wrong key is tried at one other address.
     let (new, other) = desk.dialed();
@@ -467,7 +493,10 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
 
 #[test]
 fn a_stop_or_an_alarm_outlives_the_successor_that_was_being_dialed() {
-    for (end, stops) in [(Ended::Closed(3000), true), (Cause::Protocol.into(), false)] {
+    for (end, stops) in [
+        (Ended::closed(3000, ""), true),
+        (RecvError::Protocol(ProtocolError::BadUtf8).into(), false),
+    ] {
         let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
         let old = desk.next_subscribed();
         desk.hear(old, Incoming::Ending);
@@ -475,7 +504,7 @@ fn a_stop_or_an_alarm_outlives_the_successor_that_was_being_dialed() {
         desk.end(old, end);
         desk.follower.opened(new, desk.now, &mut desk.attempts);
         assert_eq!(matches!(desk.state(), State::Stopped { .. }), stops);
-        desk.end(new, Ended::Closed(1006));
+        desk.end(new, Ended::closed(1006, ""));
         match desk.state() {
             State::Stopped { after } if stops => assert_eq!(after, end),
             state => assert!(matches!(state, State::Waiting { after, .. } if after == Some(end))),
@@ -542,7 +571,7 @@ fn a_line_avoids_an_address_that_another_line_has_taken_meanwhile() {
         panic!()
     };
     desk.follower.opened(second, desk.now, &mut desk.attempts);
-    desk.end(second, Ended::Closed(1006));
+    desk.end(second, Ended::closed(1006, ""));
     desk.end(first, Ended::Failed(Cause::ConnectTimeout));
     let dials = desk.all();
     let [Action::Dial { line: 0, address: 1, .. }, Action::Dial { line: 1, address: 2, .. }] =
@@ -575,7 +604,7 @@ fn the_numbers_sent_while_nobody_listened_are_told_once() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
     let id = desk.next_subscribed();
     assert_eq!(desk.data(id, 0, 7), Some(Verdict::Next));
-    desk.end(id, Ended::Closed(1012));
+    desk.end(id, Ended::closed(1012, ""));
     assert_eq!(desk.data(id, 0, 8), None); // it is over
     let id = desk.next_subscribed();
     assert_eq!(desk.data(id, 0, 10), Some(Verdict::Kept));

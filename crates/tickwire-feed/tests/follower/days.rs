@@ -168,8 +168,8 @@ impl Program {
                 Ended::Refused { status, retry_after, text: Text::default() }
             }
             Got::BadCertificate => Cause::CertificateRefused.into(),
-            Got::Closed(code) => Ended::Closed(code),
-            Got::Cut if self.rng.once_in(2) => Ended::Closed(1006),
+            Got::Closed(code) => Ended::closed(code, ""),
+            Got::Cut if self.rng.once_in(2) => Ended::closed(1006, ""),
             Got::NoName => Cause::Network.into(),
             Got::Unreachable => Cause::Unreachable.into(),
             Got::HandshakeTimeout => Cause::HandshakeTimeout.into(),

@@ -2,7 +2,7 @@
 //! program dials, sends and leaves as its `Follower` says, and counts what comes of it: books and
 //! snapshots, silence, close codes and their delays, causes.
 use std::time::Duration;
-use tickwire::{CloseCode, RecvError, Retry, Time};
+use tickwire::{CloseCode, RecvError, Retry, Time, handshake::HandshakeError};
 use tickwire_feed::{
     Action, Asked, Attempts, Cause, ConnectionId, Count, Ended, Follower, Gap, Incoming, Limits,
     Pace, Recovery, Say, Settings, State, Subscription, Text, Verdict, Why,
@@ -187,7 +187,7 @@ fn a_message_from_before_an_outage_reaches_no_newer_book() {
     let old = desk.open();
     assert_eq!(desk.data(old, (0, 100)), Some(Verdict::Kept));
     assert_eq!((desk.restarts, desk.snapshots.len()), (1, 1));
-    desk.end(old, Ended::Closed(1012));
+    desk.end(old, Ended::closed(1012, ""));
     let new = desk.open();
     for number in 1..=3 {
         desk.data(new, (1, number));
@@ -209,7 +209,7 @@ fn nor_does_a_message_from_behind_a_gap() {
     desk.resync(101);
     desk.data(old, (0, 200));
     assert_eq!(desk.gaps.len(), 1);
-    desk.end(old, Ended::Closed(1012));
+    desk.end(old, Ended::closed(1012, ""));
     let new = desk.open();
     desk.data(new, (1, 1));
     desk.resync(2);
@@ -231,7 +231,7 @@ fn what_came_in_one_batch_with_the_end_is_delivered() {
         let verdict = desk.follower.heard(id, data, desk.now, || (0, number));
         assert_eq!(verdict, Some(Verdict::Kept));
     }
-    desk.end(id, Ended::Closed(1006));
+    desk.end(id, Ended::closed(1006, ""));
     desk.act(|_| None);
     assert_eq!(desk.delivered, [(0, 12), (0, 15), (0, 16)]);
     assert_eq!((desk.gaps[0].first, desk.gaps[0].last), (13, 14));
@@ -245,7 +245,7 @@ fn a_wrong_number_is_forgotten_with_its_connection() {
     desk.data(bad, (0, 10));
     desk.resync(11);
     desk.data(bad, (0, 900_010));
-    desk.end(bad, Ended::Closed(1006));
+    desk.end(bad, Ended::closed(1006, ""));
     let good = desk.open();
     desk.resync(11);
     let before = desk.snapshots.len();
@@ -283,7 +283,7 @@ fn a_count_for_each_connection_restarts_at_the_switch() {
         for number in 1..=3 {
             desk.data(first, (0, number));
         }
-        desk.end(first, Ended::Closed(1006));
+        desk.end(first, Ended::closed(1006, ""));
         let second = desk.open();
         for number in 1..=5 {
             desk.now = desk.now + TENTH;
@@ -306,7 +306,7 @@ fn a_lone_connection_that_begins_at_the_first_of_the_count_has_begun_anew() {
         for number in 11..=36 {
             desk.data(first, (0, number));
         }
-        desk.end(first, Ended::Closed(1006));
+        desk.end(first, Ended::closed(1006, ""));
         let second = desk.open();
         let restarts = desk.restarts;
         assert_eq!(desk.data(second, (1, begins)), Some(Verdict::Kept));
@@ -331,7 +331,7 @@ fn a_replica_that_is_behind_has_not_begun_anew() {
     for number in 11..=36 {
         desk.data(first, (0, number));
     }
-    desk.end(first, Ended::Closed(1006));
+    desk.end(first, Ended::closed(1006, ""));
     let second = desk.open();
     let restarts = desk.restarts;
     for number in 20..40 {
@@ -351,7 +351,7 @@ fn trades_that_are_repeated_are_no_new_count() {
         for number in 1..=5 {
             desk.data(id, (0, number));
         }
-        desk.end(id, Ended::Closed(1006));
+        desk.end(id, Ended::closed(1006, ""));
     }
     assert_eq!((desk.restarts, desk.delivered.len()), (0, 5));
 }
@@ -380,7 +380,7 @@ fn a_successor_restarts_its_count_with_its_first_data_and_not_before() {
     let [(a, ..), (b, ..)] = desk.open[..] else { panic!("{:?}", desk.open) };
     desk.data(a, (0, 1));
     assert_eq!(desk.data(b, (1, 7)), Some(Verdict::Duplicate));
-    desk.end(a, Ended::Closed(1006));
+    desk.end(a, Ended::closed(1006, ""));
     desk.data(b, (1, 8));
     desk.data(b, (1, 9));
     assert_eq!((desk.delivered, desk.gaps.len()), (vec![(0, 1), (1, 8), (1, 9)], 0));
@@ -413,7 +413,7 @@ fn the_death_of_one_line_costs_at_most_one_more_gap() {
     for number in 100..=150 {
         assert_eq!(desk.data(a, (0, number)), Some(Verdict::Kept));
     }
-    desk.end(a, Ended::Closed(1006));
+    desk.end(a, Ended::closed(1006, ""));
     desk.act(|_| None);
     for number in (99..=150).filter(|number| *number != 120) {
         desk.data(b, (0, number));
@@ -439,7 +439,7 @@ fn what_a_successor_shares_with_the_old_connection_stays() {
         desk.data(old, (0, number));
         desk.data(new, (0, number));
     }
-    desk.end(old, Ended::Closed(1001));
+    desk.end(old, Ended::closed(1001, ""));
     desk.resync(102);
     let numbers: Vec<_> = desk.delivered.iter().map(|(_, number)| *number).collect();
     assert_eq!(numbers, (102..=110).collect::<Vec<_>>());
@@ -471,7 +471,7 @@ fn snapshots_are_bounded_whatever_the_cause() {
                 desk.resync(next);
             }
         }
-        desk.end(id, Ended::Closed(1006));
+        desk.end(id, Ended::closed(1006, ""));
     }
     let worst = Desk::worst(&desk.snapshots);
     assert!((5..=12).contains(&worst), "{worst}");
@@ -644,7 +644,7 @@ fn an_exchange_ends_its_day_by_a_close_and_is_dialed_at_once() {
     for end in [1000, 1001, 1005, 1006, 1008, 1011, 4000] {
         let mut desk = Desk::new(settings(), 1, trades());
         let id = live(&mut desk, HOUR);
-        desk.end(id, Ended::Closed(end));
+        desk.end(id, Ended::closed(end, ""));
         let over = desk.now;
         desk.open();
         assert!(desk.last_dial().0 - over <= TENTH, "{end}");
@@ -662,13 +662,13 @@ fn a_welcome_earns_no_quick_dial() {
         desk.hear(id, Incoming::Other);
         desk.data(id, (0, number));
         desk.now = desk.now + SECOND / 2;
-        desk.end(id, Ended::Closed(1008));
+        desk.end(id, Ended::closed(1008, ""));
     }
     // After three final codes a minute or more.
     assert!(desk.dials.len() < 70, "{}", desk.dials.len());
     let mut desk = Desk::new(Settings { login: true, ..settings() }, 1, trades());
     let id = desk.open();
-    desk.end(id, Ended::Closed(1008));
+    desk.end(id, Ended::closed(1008, ""));
     assert!(matches!(desk.state(), State::Alarm { .. }));
 }
 
@@ -678,7 +678,7 @@ fn a_life_of_6_s_earns_no_quick_dial() {
     let mut desk = Desk::new(settings(), 1, trades());
     while desk.now < Time::ZERO + HOUR {
         let id = live(&mut desk, 6 * SECOND);
-        desk.end(id, Ended::Closed(1006));
+        desk.end(id, Ended::closed(1006, ""));
     }
     let times: Vec<_> = desk.dials.iter().map(|(at, _)| *at).collect();
     assert!(Desk::worst(&times) <= 40, "{}", Desk::worst(&times)); // one in 8.5 to 11 s
@@ -793,7 +793,7 @@ fn a_service_restart_waits_at_that_address_and_not_at_another() {
     for (addresses, least, most) in [(1, 5 * SECOND, 30 * SECOND), (2, Duration::ZERO, TENTH)] {
         let mut desk = Desk::new(Settings { addresses, ..settings() }, 1, trades());
         let id = live(&mut desk, HOUR);
-        desk.end(id, Ended::Closed(1012));
+        desk.end(id, Ended::closed(1012, ""));
         let over = desk.now;
         desk.run(30 * SECOND, |_| None);
         let (at, address) = desk.dials[1];
@@ -921,8 +921,13 @@ fn the_lines_of_a_state_name_the_cause() {
         Ended::Refused { status, retry_after: None, text: said }
     };
     for (ended, word) in [
-        (Ended::Closed(1008), "closed with 1008"),
-        (Ended::Closed(1006), "cut"),
+        (Ended::closed(1008, ""), "closed with 1008"),
+        (Ended::closed(1008, "Pong\ntimeout"), "closed with 1008: Pong\\ntimeout"),
+        (Ended::closed(1008, &"\u{20ac}".repeat(41)), "\u{20ac}\u{20ac}"),
+        (Ended::closed(1006, ""), "cut"),
+        (RecvError::MessageTooBig { limit: 7 }.into(), "of 7 bytes (max_message)"),
+        ((&HandshakeError::UnexpectedSubprotocol).into(), "subprotocol"),
+        (Cause::NoToken { retry: Retry::BackOff, retry_after: SECOND }.into(), "no token"),
         (RecvError::PongTimeout.into(), "heartbeat"),
         (RecvError::DataTimeout.into(), "data_timeout"),
         (Cause::ConnectionRefused.into(), "nothing listens"),
@@ -946,7 +951,7 @@ fn nobody_is_told_to_leave_what_has_ended() {
     let mut desk = Desk::new(settings(), 1, trades());
     let id = desk.open();
     desk.follower.heard(id, Incoming::Wrong(Retry::BackOff), desk.now, || unreachable!());
-    desk.follower.ended(id, Ended::Closed(1006), desk.now, &mut desk.attempts);
+    desk.follower.ended(id, Ended::closed(1006, ""), desk.now, &mut desk.attempts);
     desk.run(TENTH, |_| None);
     assert_eq!(desk.left, []);
 }

@@ -193,8 +193,8 @@ impl World {
                         Ended::Failed(Cause::HandshakeTimeout)
                     }
                     Event::Frozen => RecvError::PongTimeout.into(),
-                    Event::Closed(code) => Ended::Closed(code),
-                    Event::Fifth | Event::Planned => Ended::Closed(1006),
+                    Event::Closed(code) => Ended::closed(code, ""),
+                    Event::Fifth | Event::Planned => Ended::closed(1006, ""),
                 };
                 let client = &mut self.clients[at];
                 client.open.remove(&id);

@@ -358,7 +358,7 @@ impl Client {
             }
             Said::Close(code, _) => {
                 self.links.remove(&number);
-                self.ended(id, Ended::Closed(code));
+                self.ended(id, Ended::closed(code, ""));
             }
             Said::Cut => {
                 self.links.remove(&number);

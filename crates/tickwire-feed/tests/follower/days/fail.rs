@@ -158,13 +158,15 @@ const CASES: &[Case] = &[
         shows(day, State::Waiting { until: Time::ZERO, after: None });
     }),
     ("the state shown is true", |day| {
-        shows(day, State::Alarm { until: Time::ZERO, after: Ended::Closed(1006) });
+        shows(day, State::Alarm { until: Time::ZERO, after: Ended::closed(1006, "") });
     }),
     ("the state shown is true", |day| {
         hear(day, Got::Cut);
         shows(day, State::Silent { cause: Cause::PongTimeout });
     }),
-    ("the state shown is true", |day| shows(day, State::Stopped { after: Ended::Closed(1006) })),
+    ("the state shown is true", |day| {
+        shows(day, State::Stopped { after: Ended::closed(1006, "") })
+    }),
     ("the state shown is true", |day| {
         forget(day);
         hear(day, data(3));

@@ -9,7 +9,7 @@ use tickwire_feed::{
 /// Restarts the exchange: the next connection brings the second count from 1.
 fn restart(desk: &mut Desk) -> tickwire_feed::ConnectionId {
     let id = desk.connected();
-    desk.end(id, Ended::Closed(1012));
+    desk.end(id, Ended::closed(1012, ""));
     desk.connected()
 }
 
@@ -86,7 +86,7 @@ fn after_a_wrong_number_the_next_connection_is_followed_with_few_gaps_and_snapsh
     let _ = desk.data(first, (1, 10));
     let wrong = 900_010;
     let _ = desk.data(first, (1, wrong));
-    desk.end(first, Ended::Closed(1006));
+    desk.end(first, Ended::closed(1006, ""));
     let second = desk.connected();
     let mut taken = desk.snapshots.len();
     // An hour of the numbers behind 10. Each snapshot that is wanted is there at once.
@@ -260,7 +260,7 @@ fn a_silent_connection_vouches_for_nothing() {
         let _ = desk.data(other, (1, number));
     }
     assert!(desk.follower.states().any(|state| matches!(state, State::Silent { .. })));
-    desk.end(other, Ended::Closed(1012));
+    desk.end(other, Ended::closed(1012, ""));
     desk.pass(40 * SECOND);
     desk.answer = Box::new(|address| (address == 0).then_some(Cause::ConnectionRefused.into()));
     desk.pass(10 * SECOND);
@@ -485,7 +485,7 @@ fn calls_in_any_order_do_no_harm() {
                     follower.asked_over(of, rng.below(20) as u64, id, time);
                 }
                 let end: Ended = match rng.below(4) {
-                    0 => Ended::Closed(rng.below(5_000)),
+                    0 => Ended::closed(rng.below(5_000), ""),
                     1 => Cause::CertificateExpired.into(),
                     2 => Retry::Stop.into(),
                     _ => Cause::Cut.into(),

@@ -33,7 +33,7 @@ fn wait_after(addresses: usize, life: Duration, end: impl Into<Ended>) -> (Durat
 fn the_first_delay_after_a_long_life_is_a_tenth_of_a_second_at_most() {
     let all = (1000..1016).chain([2000, 2999, 3001, 3003, 3008, 3999, 4000, 4004, 4999]);
     for code in all.filter(|code| ![1012, 1013].contains(code)) {
-        let (wait, address, state) = wait_after(2, 61 * SECOND, Ended::Closed(code));
+        let (wait, address, state) = wait_after(2, 61 * SECOND, Ended::closed(code, ""));
         assert!(wait <= 100 * MS && address == 0, "{code}: {wait:?}, {state}");
     }
     for cause in [Cause::Cut, Cause::Network, Cause::PongTimeout, Cause::WriteTimeout] {
@@ -44,10 +44,10 @@ fn the_first_delay_after_a_long_life_is_a_tenth_of_a_second_at_most() {
 
 #[test]
 fn service_restarts_concern_the_address() {
-    let (wait, ..) = wait_after(1, 61 * SECOND, Ended::Closed(1012));
+    let (wait, ..) = wait_after(1, 61 * SECOND, Ended::closed(1012, ""));
     assert!(wait >= 5 * SECOND && wait <= 30 * SECOND, "{wait:?}");
     for code in [1012, 1013] {
-        let (wait, address, _) = wait_after(2, 61 * SECOND, Ended::Closed(code));
+        let (wait, address, _) = wait_after(2, 61 * SECOND, Ended::closed(code, ""));
         assert!(wait <= 100 * MS && address == 1, "{code}: {wait:?} to {address}");
     }
 }
@@ -57,8 +57,8 @@ fn code_3000_stops() {
     let mut desk = Desk::new(settings(), trades());
     let id = desk.connected();
     desk.pass(3_600 * SECOND);
-    desk.end(id, Ended::Closed(3000));
-    assert_eq!(desk.state(), State::Stopped { after: Ended::Closed(3000) });
+    desk.end(id, Ended::closed(3000, ""));
+    assert_eq!(desk.state(), State::Stopped { after: Ended::closed(3000, "") });
     desk.pass(DAY);
     assert_eq!(desk.dials.len(), 1);
 }
@@ -70,7 +70,7 @@ fn short_lives_earn_no_quick_dials() {
     for _ in 0..3 {
         let id = desk.connected();
         desk.pass(3 * SECOND);
-        desk.end(id, Ended::Closed(1000));
+        desk.end(id, Ended::closed(1000, ""));
     }
     assert!(matches!(desk.state(), State::Alarm { .. }), "{}", desk.state());
     let mut desk = Desk::new(settings(), trades());
@@ -335,7 +335,7 @@ fn a_refused_login_is_told_with_the_next_dial() {
     desk.pass(MINUTE);
     let end = self::refused(401, &[]);
     desk.answer = Box::new(move |_| Some(end));
-    desk.end(id, Ended::Closed(4001));
+    desk.end(id, Ended::closed(4001, ""));
     desk.pass(SECOND);
     assert_eq!(desk.state(), State::Stopped { after: end });
     desk.answer = Box::new(|_| None);
@@ -349,7 +349,7 @@ fn a_refused_login_is_told_with_the_next_dial() {
         let id = desk.connected();
         desk.hear(id, Incoming::Other);
         desk.pass(100 * MS);
-        desk.end(id, Ended::Closed(1008));
+        desk.end(id, Ended::closed(1008, ""));
         assert!(matches!(desk.state(), State::Alarm { .. }), "{}", desk.state());
         desk.pass(100 * SECOND);
     }

@@ -34,9 +34,9 @@ fn error(error: Error) -> Ended {
 }
 
 const OUTAGES: &[Outage] = &[
-    Outage { happens: |desk| ends(desk, Ended::Closed(1000)), words: &["closed", "1000"] },
-    Outage { happens: |desk| ends(desk, Ended::Closed(1012)), words: &["closed", "1012"] },
-    Outage { happens: |desk| ends(desk, Ended::Closed(1008)), words: &["closed", "1008"] },
+    Outage { happens: |desk| ends(desk, Ended::closed(1000, "")), words: &["closed", "1000"] },
+    Outage { happens: |desk| ends(desk, Ended::closed(1012, "")), words: &["closed", "1012"] },
+    Outage { happens: |desk| ends(desk, Ended::closed(1008, "")), words: &["closed", "1008"] },
     Outage {
         happens: |desk| ends(desk, error(tickwire::RecvError::UnexpectedEof.into())),
         words: &["cut"],

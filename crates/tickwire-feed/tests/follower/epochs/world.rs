@@ -602,7 +602,7 @@ impl World {
             Say::Login if self.exchange.no_keys > now => {
                 let wrong = match self.rng.once_in(2) {
                     true => Arrival::Said(Incoming::Wrong(Retry::Stop)),
-                    false => Arrival::Ended(Ended::Closed(1008)),
+                    false => Arrival::Ended(Ended::closed(1008, "")),
                 };
                 self.reply(id, wrong);
             }
@@ -704,7 +704,7 @@ impl World {
                     1014, 3000, 3003, 4000, 4999,
                 ]);
                 if let Some(id) = id {
-                    self.exchange_ends(id, Ended::Closed(code));
+                    self.exchange_ends(id, Ended::closed(code, ""));
                 }
             }
             Fault::Cut => {
@@ -740,7 +740,7 @@ impl World {
                 }
             }
             Fault::Restart => {
-                let end = self.rng.of(&[Ended::Closed(1012), Cause::Cut.into()]);
+                let end = self.rng.of(&[Ended::closed(1012, ""), Cause::Cut.into()]);
                 self.end_all(None, end);
                 self.exchange.down = self.now + self.rng.below(4_000) * MS;
                 self.exchange.count_anew(self.now, &mut self.rng);
@@ -813,7 +813,7 @@ impl World {
 /// After which end of a settled connection the first delay follows, whatever else is.
 fn earns_a_quick_dial(ended: Ended) -> bool {
     match ended {
-        Ended::Closed(code) => !matches!(code, 1012 | 1013 | 3000),
+        Ended::Closed { code, .. } => !matches!(code, 1012 | 1013 | 3000),
         Ended::Failed(cause) => matches!(cause, Cause::Cut | Cause::Network | Cause::PongTimeout),
         Ended::Refused { .. } => false,
     }

@@ -1,6 +1,6 @@
 //! One of two addresses is at fault, in each way, and the other one is well.
 use super::*;
-use tickwire::{RecvError, Retry};
+use tickwire::{ProtocolError, RecvError, Retry, handshake::HandshakeError};
 use tickwire_feed::{Cause, Text};
 
 fn refused(status: u16) -> Ended {
@@ -14,7 +14,7 @@ fn doors() -> Vec<Door> {
         refused(403),
         refused(404),
         refused(500),
-        Cause::Handshake(Retry::Alarm).into(),
+        (&HandshakeError::UnexpectedSubprotocol).into(),
         Cause::CertificateRefused.into(),
         Cause::CertificateExpired.into(),
         Cause::Tls(Retry::Alarm).into(),
@@ -22,12 +22,12 @@ fn doors() -> Vec<Door> {
         Cause::Unreachable.into(),
     ];
     let ends = [
-        Ended::Closed(1000),
-        Ended::Closed(1006),
-        Ended::Closed(1008),
-        Ended::Closed(1011),
+        Ended::closed(1000, ""),
+        Ended::closed(1006, ""),
+        Ended::closed(1008, ""),
+        Ended::closed(1011, ""),
         RecvError::UnexpectedEof.into(),
-        Cause::Protocol.into(),
+        RecvError::Protocol(ProtocolError::BadUtf8).into(),
         Cause::Wrong(Retry::Alarm).into(),
     ];
     let fails = fails.map(Door::Fails);
@@ -55,7 +55,7 @@ fn one_of_two_addresses_at_fault_costs_two_first_delays() {
             world.interval = TICK;
             let bad = usize::from(!own);
             world.door = Box::new(move |address, now| match now {
-                Time::ZERO => Door::OpensFor(2 * MINUTE, Ended::Closed(1001)),
+                Time::ZERO => Door::OpensFor(2 * MINUTE, Ended::closed(1001, "")),
                 _ if address == bad => door,
                 _ => Door::Opens,
             });
@@ -123,7 +123,9 @@ fn a_bad_frame_after_a_settled_life_is_as_a_close() {
         let mut world = World::new(Settings { addresses, ..settings() }, 1, &[trades()]);
         world.interval = TICK;
         world.door = Box::new(|_, now| match now {
-            Time::ZERO => Door::OpensFor(2 * MINUTE, Cause::Protocol.into()),
+            Time::ZERO => {
+                Door::OpensFor(2 * MINUTE, RecvError::Protocol(ProtocolError::BadUtf8).into())
+            }
             _ => Door::Opens,
         });
         world.run(5 * MINUTE);
@@ -132,7 +134,8 @@ fn a_bad_frame_after_a_settled_life_is_as_a_close() {
     }
     // Soon after opening it is an alarm, as before.
     let mut world = World::new(settings(), 1, &[trades()]);
-    world.door = Box::new(|_, _| Door::OpensFor(SECOND, Cause::Protocol.into()));
+    world.door =
+        Box::new(|_, _| Door::OpensFor(SECOND, RecvError::Protocol(ProtocolError::BadUtf8).into()));
     world.run(30 * SECOND);
     assert!(matches!(world.state(0), State::Alarm { .. }));
 }
@@ -152,7 +155,7 @@ fn a_line_in_company_keeps_to_its_own_address() {
     assert!(second.clone().all(|(.., address)| *address == 0) && second.count() > 10);
     // Its own server ends the other line's connection too.
     let id = world.links[0].id;
-    world.end(id, Ended::Closed(1012));
+    world.end(id, Ended::closed(1012, ""));
     world.door = Box::new(move |address, _| if address == 1 { frozen } else { Door::Opens });
     world.run(SECOND);
     assert_eq!(world.links.len(), 1);

@@ -102,7 +102,7 @@ fn a_snapshot_that_was_asked_for_over_a_connection_ends_with_it() {
     let mut world = world();
     let id = world.links[0].id;
     world.follower.asked_over(0, 0, id, world.now);
-    world.end(id, Ended::Closed(1006));
+    world.end(id, Ended::closed(1006, ""));
     world.run(2 * SECOND);
     number_came(&mut world, 6);
     assert_eq!(requests(&world), [0, 1]);

@@ -67,7 +67,7 @@ fn an_ignored_symbol_does_not_delay_a_cut_line() {
     world.run(10 * MINUTE);
     let cut = world.now;
     for link in world.links.clone() {
-        world.end(link.id, Ended::Closed(1006));
+        world.end(link.id, Ended::closed(1006, ""));
     }
     world.run(MINUTE);
     let dark = world.dark(1, cut);
