@@ -1,5 +1,6 @@
 //! The cost of a message from two lines in an `Arbiter`, which delivers in order and reports gaps.
 //! The bench compares this cost with a hash set of the same numbers, which only drops duplicates.
+//! Then the cost of a message in a `Follower` of one line, by the number of its subscriptions.
 //!
 //! ```text
 //! # ns a message: medians of 101 rounds, the sides in turns
@@ -8,10 +9,19 @@
 //! cargo bench -p tickwire-feed -- --instructions
 //! ```
 use std::{
-    collections::HashSet, env, error::Error, hint::black_box, process::Command, time::Instant,
+    collections::HashSet,
+    env,
+    error::Error,
+    hint::black_box,
+    process::Command,
+    time::{Duration, Instant},
 };
 use tickwire::Time;
-use tickwire_feed::{Arbiter, Event, Limits, Verdict};
+use tickwire_feed::{
+    Action, Arbiter, Asked, Attempts, Event, Follower, Incoming, Limits, Pace, Recovery, Say,
+    Settings, Subscription, Verdict,
+};
+use tickwire_parts::Backoff;
 
 const LAYOUTS: [(&str, Layout); 4] = [
     ("one line", |at| (at.is_multiple_of(2)).then_some((0, at / 2))),
@@ -28,6 +38,55 @@ type Layout = fn(u64) -> Option<(usize, u64)>;
 fn apart(at: u64) -> Option<(usize, u64)> {
     let line = (at % 2) as usize;
     (at / 2).checked_sub(100 * line as u64).map(|number| (line, number))
+}
+
+/// Subscriptions of a follower.
+const FOLLOWED: [usize; 2] = [1, 1_000];
+
+/// Calls `heard` and `poll` for each message, and returns how many were delivered.
+fn follower(subscriptions: usize, messages: u64) -> u64 {
+    let mut attempts = Attempts::new(1, Duration::from_secs(1));
+    let mut now = Time::ZERO;
+    let pace = Pace::new(1_000_000, Duration::from_millis(1));
+    let probe_after = Some(Duration::from_secs(2));
+    let settings = Settings { pace, probe_after, batch: 1_000, ..Settings::new(|_: &u64| 0) };
+    let mut follower = Follower::new(settings);
+    follower.add_line(Backoff::seeded(1), Duration::MAX, Duration::ZERO);
+    let watch = Subscription {
+        ask_after: Some(Duration::from_secs(10)),
+        leave_after: Some(Duration::from_secs(60)),
+        recovery: Recovery::Resume,
+        ..Subscription::default()
+    };
+    for _ in 0..subscriptions {
+        follower.subscribe(watch);
+    }
+    let mut open = None;
+    loop {
+        match follower.poll(now, &mut attempts) {
+            Action::Dial { connection, .. } => {
+                follower.opened(connection, now, &mut attempts);
+                open = Some(connection);
+            }
+            Action::Send { connection, say: Say::Subscribe { id, .. } } => {
+                let answer = Incoming::Answer(Asked::Question(id));
+                follower.heard(connection, answer, now, || 0);
+            }
+            _ => break,
+        }
+    }
+    let Some(open) = open else { return 0 };
+    let mut delivered = 0;
+    for number in 0..messages {
+        now = now + Duration::from_micros(1);
+        let subscription = number as usize % subscriptions;
+        let numbers = Some((number / subscriptions as u64).into());
+        let data = Incoming::Data { subscription, numbers };
+        let verdict = follower.heard(open, black_box(data), now, || number);
+        delivered += u64::from(verdict == Some(Verdict::Next));
+        black_box(follower.poll(now, &mut attempts));
+    }
+    delivered
 }
 
 /// Delivers these messages, and returns how many of them were not dropped.
@@ -96,14 +155,29 @@ fn nanoseconds() {
                 taken[side].push(begin.elapsed().as_nanos() as f64 / messages.len() as f64);
             }
         }
-        print(
-            name,
-            taken.each_mut().map(|taken| {
-                taken.sort_by(f64::total_cmp);
-                taken[taken.len() / 2]
-            }),
-        );
+        print(name, taken.each_mut().map(|taken| median(taken)));
     }
+    for subscriptions in FOLLOWED {
+        let mut taken = Vec::new();
+        for _ in 0..21 {
+            let begin = Instant::now();
+            black_box(follower(subscriptions, 200_000));
+            taken.push(begin.elapsed().as_nanos() as f64 / 200_000.0);
+        }
+        print_follower(subscriptions, median(&mut taken));
+    }
+}
+
+fn median(taken: &mut [f64]) -> f64 {
+    taken.sort_by(f64::total_cmp);
+    taken[taken.len() / 2]
+}
+
+fn print_follower(subscriptions: usize, figure: f64) {
+    println!(
+        "{:32}  heard and poll {figure:6.1}",
+        format!("follower, subscriptions: {subscriptions}")
+    );
 }
 
 fn print(layout: &str, figures: [f64; SIDES.len()]) {
@@ -117,7 +191,8 @@ fn print(layout: &str, figures: [f64; SIDES.len()]) {
 /// Runs itself under callgrind, with fewer and with more messages.
 fn instructions() -> Result<(), Box<dyn Error>> {
     let out = env::temp_dir().join(format!("tickwire-feed-{}", std::process::id()));
-    let count = |layout: usize, side: usize, messages: usize| -> Result<f64, Box<dyn Error>> {
+    let count = |what: [usize; 2], messages: usize| -> Result<f64, Box<dyn Error>> {
+        let [layout, side] = what;
         let done = Command::new("valgrind")
             .args(["--tool=callgrind", "--quiet"])
             .arg(format!("--callgrind-out-file={}", out.display()))
@@ -132,9 +207,14 @@ fn instructions() -> Result<(), Box<dyn Error>> {
     for (layout, (name, _)) in LAYOUTS.iter().enumerate() {
         let mut figures = [0.0; SIDES.len()];
         for (side, figure) in figures.iter_mut().enumerate() {
-            *figure = (count(layout, side, 90_000)? - count(layout, side, 50_000)?) / 40_000.0;
+            let what = [layout, side];
+            *figure = (count(what, 90_000)? - count(what, 50_000)?) / 40_000.0;
         }
         print(name, figures);
+    }
+    for subscriptions in FOLLOWED {
+        let what = [LAYOUTS.len(), subscriptions];
+        print_follower(subscriptions, (count(what, 90_000)? - count(what, 50_000)?) / 40_000.0);
     }
     std::fs::remove_file(out)?;
     Ok(())
@@ -146,7 +226,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let (Some(layout), Some(side), Some(count)) = (work.next(), work.next(), work.next()) {
         let (layout, side, count): (usize, usize, usize) =
             (layout.parse()?, side.parse()?, count.parse()?);
-        let messages = stream(LAYOUTS[layout].1, 200_000); // the same for each count
+        let Some((_, layout)) = LAYOUTS.get(layout) else {
+            black_box(follower(side, count as u64));
+            return Ok(());
+        };
+        let messages = stream(*layout, 200_000); // the same for each count
         black_box(SIDES[side].1(&messages[..count]));
         return Ok(());
     }

@@ -1,9 +1,9 @@
 //! Follows a feed: tells its caller when to dial, send and leave.
 //!
 //! ```text
-//! line 0   Run: Backoff, Rotation      Open   seat 0   seat 1   ..   what was said and heard
+//! line 0   Run: Backoff                Open   seat 0   seat 1   ..   what was said and heard
 //!                                      Open   seat 0   seat 1        the successor
-//! line 1   Run: Backoff, Rotation      Open   seat 0   seat 1
+//! line 1   Run: Backoff                Open   seat 0   seat 1
 //!                                             Followed Followed ..   one for each subscription
 //! ```
 //!
@@ -20,9 +20,9 @@
 //!
 //! `heard` asks `Open::hear` what a message answers, and `Open::looks_at` when to look again.
 //!
-//! Invariant: before `due`, `poll` has something to do only if another method was called. A method
-//! that gives `poll` something to do sets `due` to now or earlier, sets `retires`, or adds to
-//! `unpolled` or `left`. A method that gives `poll` something to do at a later time sets `due` to
+//! Invariant: before `wake`, `poll` has something to do only if another method was called. A method
+//! that gives `poll` something to do moves `wake` to now or earlier, sets `retires`, or adds to
+//! `unpolled` or `left`. A method that gives `poll` something to do at a later time moves `wake` to
 //! this time or earlier.
 mod address;
 mod followed;
@@ -33,8 +33,8 @@ mod run;
 #[cfg(doc)]
 use crate::{Action, Recovery, Say};
 use crate::{
-    Arbiter, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Limits, Line, Pace, State,
-    Subscription, Topic, Verdict, rotation::Rotation,
+    Arbiter, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Limits, Line, Numbers, Pace,
+    State, Subscription, Topic, Verdict,
 };
 use address::{Address, Scope};
 use alloc::{collections::VecDeque, vec, vec::Vec};
@@ -349,8 +349,7 @@ pub struct Follower<T> {
     /// The next `poll` decides whether a line leaves the older of its two connections. Not at once,
     /// because the successor may end before.
     retires: bool,
-    /// When `poll` next has something to do, if no other method is called before.
-    due: Time,
+    wake: Wake,
     /// The time that the last `Action::Wait` said.
     told: Option<Time>,
     /// The program stood still: silence proves nothing before this time.
@@ -384,7 +383,7 @@ impl<T> Follower<T> {
             closing: Vec::new(),
             unpolled: 0..0,
             retires: false,
-            due: Time::ZERO,
+            wake: Wake(Time::ZERO),
             told: None,
             grace: Time::ZERO,
             has_heard: true,
@@ -407,8 +406,8 @@ impl<T> Follower<T> {
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
         if self.runs.len() < Self::MOST_LINES {
             let home = self.runs.len();
-            self.runs.push(Run::new(backoff, Rotation::new(life, lead), home));
-            self.due = Time::ZERO;
+            self.runs.push(Run::new(backoff, life.saturating_sub(lead), home));
+            self.wake.by(Time::ZERO);
         }
     }
 
@@ -429,11 +428,11 @@ impl<T> Follower<T> {
             None => self.subscriptions.push(followed),
         }
         for run in &mut self.runs {
-            for open in run.rotation.iter_mut() {
+            for open in &mut run.open {
                 open.subscribe(at, subscription);
             }
         }
-        self.due = Time::ZERO;
+        self.wake.by(Time::ZERO);
         Some(at)
     }
 
@@ -441,7 +440,7 @@ impl<T> Follower<T> {
     /// is [ignored](Self::heard) from now on. Tell the exchange yourself.
     pub fn unsubscribe(&mut self, subscription: usize) {
         for run in &mut self.runs {
-            for open in run.rotation.iter_mut() {
+            for open in &mut run.open {
                 if let Some(seat) = open.seats.get_mut(subscription) {
                     *seat = None;
                 }
@@ -519,7 +518,7 @@ impl<T> Follower<T> {
         connection: ConnectionId,
         now: Time,
     ) {
-        let is_open = self.runs.iter().any(|run| run.has(connection));
+        let is_open = self.find(connection).is_some();
         self.change(subscription, now, |followed| match is_open {
             true if followed.is_asked(id) => followed.note_over_socket(connection),
             true => {}
@@ -568,7 +567,7 @@ impl<T> Follower<T> {
         change(followed);
         self.kept = self.kept - before + followed.arbiter.bytes();
         self.poll_again(subscription);
-        self.due = now;
+        self.wake.by(now);
     }
 
     /// What each line is doing, in the order of [`add_line`](Self::add_line).
@@ -595,11 +594,11 @@ impl<T> Follower<T> {
             if self.stopped(at).is_some() {
                 self.runs[at].go_on(now);
             }
-            self.runs[at].rotation.iter_mut().for_each(Open::ask_refused);
+            self.runs[at].open.iter_mut().for_each(Open::ask_refused);
         }
         let stopped = self.addresses.iter_mut().filter(|address| address.is_stopped());
         stopped.for_each(Address::clear);
-        self.due = now;
+        self.wake.by(now);
     }
 
     /// Says that the clock of this machine was set, so that a certificate may be valid now: a line
@@ -609,7 +608,7 @@ impl<T> Follower<T> {
             run.note_clock(now);
         }
         self.addresses.iter_mut().for_each(Address::note_clock);
-        self.due = now;
+        self.wake.by(now);
     }
 
     /// Says that the program has doubts about its connections, because the machine was suspended or
@@ -632,7 +631,7 @@ impl<T> Follower<T> {
     pub fn opened(&mut self, connection: ConnectionId, now: Time, attempts: &mut Attempts) {
         let Some(at) = self.runs.iter().position(|run| run.dials(connection)) else { return };
         attempts.opened();
-        self.due = now;
+        self.wake.by(now);
         let run = &mut self.runs[at];
         if let Some(dialing) = &run.dialing {
             // It ends an alarm, but not a stop: only `go_on` does.
@@ -654,9 +653,7 @@ impl<T> Follower<T> {
                 open.subscribe(at, followed.watch);
             }
         }
-        if let Some(old) = run.rotation.opened(open, now) {
-            self.leave_unneeded(old, now);
-        }
+        run.hold(open, now);
     }
 
     /// Says that an attempt has failed, or that a connection is over. Passes on to `attempts` what
@@ -671,7 +668,7 @@ impl<T> Follower<T> {
         let ended = ended.into();
         // The follower was about to say so.
         self.left.retain(|(left, _)| *left != connection);
-        let is_known = |run: &Run| run.dials(connection) || run.has(connection);
+        let is_known = |run: &Run| run.dials(connection) || run.position(connection).is_some();
         let Some(at) = self.runs.iter().position(is_known) else { return };
         let dialing = self.runs[at].dialing.as_ref();
         let taken = dialing.filter(|dialing| dialing.connection == connection);
@@ -698,8 +695,7 @@ impl<T> Follower<T> {
     /// passed behind them, for at most a minute since the last whole message. Call it if messages
     /// may take longer than `answer_within`, such as a snapshot of 20 MB.
     pub fn alive(&mut self, connection: ConnectionId, now: Time) {
-        let mut runs = self.runs.iter_mut();
-        if let Some(open) = runs.find_map(|run| run.find_mut(connection)) {
+        if let Some(open) = self.find_mut(connection) {
             open.note_alive(now);
         }
     }
@@ -707,8 +703,7 @@ impl<T> Follower<T> {
     /// Says that the program has sent a message by itself over this connection, such as an order:
     /// the [`pace`](Settings::pace) counts it, and what the follower wants to send waits for it.
     pub fn sent(&mut self, connection: ConnectionId, now: Time) {
-        let mut runs = self.runs.iter_mut();
-        if let Some(open) = runs.find_map(|run| run.find_mut(connection)) {
+        if let Some(open) = self.find_mut(connection) {
             open.pace.note(now);
         }
     }
@@ -725,81 +720,81 @@ impl<T> Follower<T> {
         now: Time,
         own: impl FnOnce() -> T,
     ) -> Option<Verdict> {
-        let at = self.runs.iter().position(|run| run.has(connection))?;
+        let from = self.find(connection)?;
         self.has_heard = true;
-        let open = self.runs[at].find_mut(connection)?;
+        let open = self.runs[from.line].open.get_mut(from.nth)?;
         let speaks = open.hear(&incoming, now);
-        // `due` may be the deadline of an answer. If this message is the answer, the deadlines on
-        // silence hold again, and `due` must not be later than these.
-        self.due = self.due.min(open.looks_at(&incoming));
+        // `wake` may be the deadline of an answer. If this message is the answer, the deadlines on
+        // silence hold again, and `wake` must not be later than these.
+        self.wake.by(open.looks_at(&incoming));
         if let Some(after) = self.set.probe_after {
-            self.due = self.due.min(now + after);
+            self.wake.by(now + after);
         }
         if speaks {
-            self.due = now;
-            if let Some(successor) = self.runs[at].note_spoken() {
+            self.wake.by(now);
+            if let Some(successor) = self.runs[from.line].note_spoken() {
                 self.leave_unneeded(successor, now);
             }
         }
         if let Some((first, last)) = self.counted(&incoming) {
-            self.count(at, connection, first, last, now);
+            self.count(from, first, last, now);
         }
         match incoming {
             Incoming::Data { subscription, numbers } => {
                 let verdict = match numbers {
-                    Some(numbers) => self.offer(at, connection, subscription, numbers, now, own)?,
+                    Some(numbers) => self.offer(from, subscription, numbers, now, own)?,
                     None => {
-                        self.runs[at].find_mut(connection)?.seat(subscription)?;
+                        self.runs[from.line].open.get(from.nth)?.seat(subscription)?;
                         Verdict::Next
                     }
                 };
-                self.note_served(at, connection, subscription, &incoming, now);
-                Some(verdict)
+                self.note_served(from, subscription, &incoming, now);
+                return Some(verdict);
             }
             Incoming::Keepalive { subscription, last } => {
                 if let Some(last) = last {
-                    self.pass(at, connection, subscription, last, now);
+                    self.pass(from, subscription, last, now);
                 }
-                self.note_served(at, connection, subscription, &incoming, now);
-                None
+                self.note_served(from, subscription, &incoming, now);
             }
-            Incoming::LoggedIn => {
-                self.due = now;
-                None
-            }
+            Incoming::LoggedIn => self.wake.by(now),
             Incoming::Ending => {
-                let run = &mut self.runs[at];
-                let open = run.find_mut(connection)?;
-                let lived = open.lived(now);
-                if !core::mem::replace(&mut open.is_ending, true) {
-                    run.note_ending(lived, now);
-                    self.due = now;
-                }
-                None
+                self.runs[from.line].note_ending(from.nth, now);
+                self.wake.by(now);
             }
             Incoming::Wrong(retry) => {
-                self.give_up(at, connection, Cause::Wrong(retry).into(), now);
-                None
+                self.left.push_back((connection, CloseCode::GOING_AWAY));
+                self.finish(from.line, connection, Cause::Wrong(retry).into(), None, now);
             }
             Incoming::Answer(_) | Incoming::Refused(_) | Incoming::Counted(_) | Incoming::Other => {
-                None
             }
         }
+        None
     }
 
-    fn note_served(
-        &mut self,
-        at: usize,
-        connection: ConnectionId,
-        subscription: usize,
-        incoming: &Incoming,
-        now: Time,
-    ) {
+    fn find(&self, connection: ConnectionId) -> Option<Place> {
+        let mut runs = self.runs.iter().enumerate();
+        runs.find_map(|(line, run)| Some(Place { line, nth: run.position(connection)? }))
+    }
+
+    fn find_mut(&mut self, connection: ConnectionId) -> Option<&mut Open> {
+        let Place { line, nth } = self.find(connection)?;
+        self.runs[line].open.get_mut(nth)
+    }
+
+    fn note_served(&mut self, from: Place, subscription: usize, incoming: &Incoming, now: Time) {
         if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
             followed.note_served();
         }
-        self.retires |= self.runs[at].successor().is_some();
-        self.outdo(at, connection, incoming, now);
+        if let [current, successor] = &self.runs[from.line].open[..] {
+            self.retires = true;
+            if from.nth == 1 && current.is_outdone_by(successor, incoming) {
+                let outdone = self.runs[from.line].open.remove(0);
+                self.left.push_back((outdone.id, CloseCode::GOING_AWAY));
+                self.close_lines(outdone, now);
+                self.wake.by(now);
+            }
+        }
         self.poll_again(subscription);
     }
 
@@ -819,8 +814,8 @@ impl<T> Follower<T> {
 
     /// What is missing from a count that all messages of a connection share is missing from each
     /// subscription that has its data from there.
-    fn count(&mut self, at: usize, connection: ConnectionId, first: u64, last: u64, now: Time) {
-        let Some(open) = self.runs[at].find_mut(connection) else { return };
+    fn count(&mut self, from: Place, first: u64, last: u64, now: Time) {
+        let Some(open) = self.runs[from.line].open.get_mut(from.nth) else { return };
         let counting = open.count(first, last);
         if let Counting::GoesOn = counting {
             return;
@@ -847,69 +842,58 @@ impl<T> Follower<T> {
 
     /// The exchange has sent this subscription's numbers up to `last`, by its own word. In a shared
     /// count the number is the message's own.
-    fn pass(
-        &mut self,
-        at: usize,
-        connection: ConnectionId,
-        subscription: usize,
-        last: u64,
-        now: Time,
-    ) {
+    fn pass(&mut self, from: Place, subscription: usize, last: u64, now: Time) {
         let Some(Some(followed)) = self.subscriptions.get_mut(subscription) else { return };
-        let open = self.runs[at].find_mut(connection);
-        let Some(seat) = open.and_then(|open| open.seat_mut(subscription)) else { return };
-        let counts = match followed.watch.count {
+        let Some(open) = self.runs[from.line].open.get_mut(from.nth) else { return };
+        let is_used = match followed.watch.count {
             Count::Feed => true,
-            Count::Connection => followed.is_taken_from(connection),
+            Count::Connection => followed.is_taken_from(open.id),
             Count::Shared => false,
         };
-        if !counts {
-            return;
-        }
+        let Some(seat) = open.seat_mut(subscription).filter(|_| is_used) else { return };
         let before = followed.arbiter.bytes();
         let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
         followed.note_first(line, last.saturating_add(1));
         followed.arbiter.passed(line, last, now);
         if followed.asks_at().is_some() {
-            self.due = now;
+            self.wake.by(now);
         }
         self.kept = self.kept - before + followed.arbiter.bytes();
     }
 
     fn offer(
         &mut self,
-        at: usize,
-        connection: ConnectionId,
+        from: Place,
         subscription: usize,
-        numbers: crate::Numbers,
+        mut numbers: Numbers,
         now: Time,
         own: impl FnOnce() -> T,
     ) -> Option<Verdict> {
         let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
-        let run = &mut self.runs[at];
+        let (older, open) = self.runs[from.line].open.split_at_mut_checked(from.nth)?;
+        let open = open.first_mut()?;
         let before = followed.arbiter.bytes(); // `takes` may begin anew, which keeps nothing
-        let mut numbers = numbers;
         if followed.watch.count == Count::Shared {
-            numbers = run.find_mut(connection)?.share(subscription, numbers);
+            numbers = open.share(subscription, numbers);
         }
         if followed.watch.count.is_per_connection() {
-            let mut older = run.current_mut().filter(|open| open.id != connection);
-            if !followed.takes(connection, older.as_ref().map(|open| open.id)) {
+            let older = older.first_mut();
+            if !followed.takes(open.id, older.as_ref().map(|older| older.id)) {
                 return Some(Verdict::Duplicate);
             }
-            if let Some(seat) = older.as_mut().and_then(|open| open.seat_mut(subscription))
+            if let Some(seat) = older.and_then(|older| older.seat_mut(subscription))
                 && let Some(line) = seat.line.take()
             {
                 followed.arbiter.close(line);
             }
         }
-        let seat = run.find_mut(connection)?.seat_mut(subscription)?;
+        let seat = open.seat_mut(subscription)?;
         let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
         followed.note_first(line, numbers.first);
         let verdict = followed.arbiter.offer(line, numbers, now, own);
         followed.note_verdict(verdict, now);
         if followed.asks_at().is_some() {
-            self.due = now; // the data that the snapshot waited for
+            self.wake.by(now); // the data that the snapshot waited for
         }
         let kept = followed.arbiter.bytes();
         self.kept = self.kept - before + kept;
@@ -931,34 +915,11 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Leaves the silent connection, if this message of its successor shows that nobody needs it.
-    fn outdo(&mut self, at: usize, by: ConnectionId, incoming: &Incoming, now: Time) {
-        let run = &mut self.runs[at];
-        let Some(current) = run.current() else { return };
-        let Some(successor) = run.successor().filter(|successor| successor.id == by) else {
-            return;
-        };
-        if !current.is_outdone_by(successor, incoming) {
-            return;
-        }
-        let outdone = current.id;
-        if let Some(old) = run.rotation.ended(|open| open.id == outdone) {
-            self.left.push_back((old.id, CloseCode::GOING_AWAY));
-            self.close_lines(old, now);
-            self.due = now;
-        }
-    }
-
     fn poll_again(&mut self, subscription: usize) {
         self.unpolled = match self.unpolled.is_empty() {
             true => subscription..subscription + 1,
             false => self.unpolled.start.min(subscription)..self.unpolled.end.max(subscription + 1),
         };
-    }
-
-    fn give_up(&mut self, at: usize, connection: ConnectionId, ended: Ended, now: Time) {
-        self.left.push_back((connection, CloseCode::GOING_AWAY));
-        self.finish(at, connection, ended, None, now);
     }
 
     fn finish(
@@ -969,10 +930,10 @@ impl<T> Follower<T> {
         away: Option<Away>,
         now: Time,
     ) {
-        self.due = now;
+        self.wake.by(now);
         let run = &mut self.runs[at];
         let dialed = run.dialing.take_if(|dialing| dialing.connection == connection);
-        let open = run.rotation.ended(|open| open.id == connection);
+        let open = run.remove(connection);
         if let Some(dialing) = dialed {
             if run.stay_away(&dialing, ended, now) {
                 self.addresses[dialing.address].note_tried(now);
@@ -1192,6 +1153,22 @@ impl<T> Follower<T> {
         }
         self.unpolled = 0..self.subscriptions.len();
     }
+}
+
+/// When `poll` next has something to do, if no other method is called before.
+struct Wake(Time);
+
+impl Wake {
+    fn by(&mut self, at: Time) {
+        self.0 = self.0.min(at);
+    }
+}
+
+/// An open connection of a line: the older one, or its successor.
+#[derive(Clone, Copy)]
+struct Place {
+    line: usize,
+    nth: usize,
 }
 
 /// The next dial of a line.

@@ -30,7 +30,6 @@ mod ended;
 mod event;
 mod follower;
 mod pace;
-mod rotation;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod told;

@@ -281,6 +281,8 @@ pub(super) struct Open {
     pub(super) id: ConnectionId,
     pub(super) address: usize,
     pub(super) opened: Time,
+    /// When its successor is due.
+    pub(super) renew_at: Time,
     /// When bytes of a message that is not whole yet were last read.
     alive: Time,
     /// When the login was accepted or, without one, the connection was opened.
@@ -317,6 +319,7 @@ impl Open {
             id,
             address,
             opened: now,
+            renew_at: NEVER,
             alive: now,
             admitted: (!has_login).then_some(now),
             heard: now,

@@ -1,12 +1,12 @@
 use super::{
-    Follower, Next,
+    Follower, Next, Wake,
     followed::Followed,
     open::{Open, Timeouts},
     run::Purpose,
 };
 use crate::{Action, Attempts, Cause, ConnectionId, Event, Say};
 use core::{mem, time::Duration};
-use tickwire::Time;
+use tickwire::{CloseCode, Time};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -37,9 +37,10 @@ impl<T> Follower<T> {
                 self.close_now();
                 continue;
             }
-            if now < self.due {
-                self.told = Some(self.due);
-                return Action::Wait(self.due);
+            let Wake(due) = self.wake;
+            if now < due {
+                self.told = Some(due);
+                return Action::Wait(due);
             }
             if let Some(action) = self.act(now, attempts) {
                 return action;
@@ -67,7 +68,7 @@ impl<T> Follower<T> {
             let Some(event) = event else {
                 // Later than now, otherwise `poll` could loop for ever.
                 if let Some(due) = followed.arbiter.poll_timeout() {
-                    self.due = self.due.min(due.max(now + Duration::from_millis(1)));
+                    self.wake.by(due.max(now + Duration::from_millis(1)));
                 }
                 continue;
             };
@@ -75,11 +76,11 @@ impl<T> Follower<T> {
             return Some(match event {
                 Event::Message(message) => Action::Message { subscription: at, message },
                 Event::Gap(gap) => {
-                    self.due = now;
+                    self.wake.by(now);
                     Action::Gap { subscription: at, gap }
                 }
                 Event::Restart => {
-                    self.due = now;
+                    self.wake.by(now);
                     Action::Restart { subscription: at }
                 }
             });
@@ -87,10 +88,17 @@ impl<T> Follower<T> {
         None
     }
 
-    /// On `None`, then `due`, `unpolled`, `left` or `retires` says what comes next. After an
-    /// action, `due` stays as it was, so the next `poll` calls `act` again.
+    /// On `None`, then `wake`, `unpolled`, `left` or `retires` says what comes next.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
-        let mut due = now + LONGEST_WAIT;
+        self.wake = Wake(now + LONGEST_WAIT);
+        let action = self.act_once(now, attempts);
+        if action.is_some() {
+            self.wake.by(now); // there may be more
+        }
+        action
+    }
+
+    fn act_once(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let timeouts = Timeouts {
             probe_after: self.set.probe_after,
             answer_within: self.set.answer_within,
@@ -100,9 +108,9 @@ impl<T> Follower<T> {
             self.look_home(at, now);
             if let Some(next) = self.next_dial(at, now) {
                 if now < next.from {
-                    due = due.min(next.from);
+                    self.wake.by(next.from);
                 } else if let Err(again) = attempts.take(now) {
-                    due = due.min(again);
+                    self.wake.by(again);
                     self.runs[at].held = Some(again);
                 } else {
                     return Some(self.dial(at, &next, now));
@@ -111,14 +119,14 @@ impl<T> Follower<T> {
             let run = &mut self.runs[at];
             let mut silent = None;
             let mut is_successor = false;
-            for open in run.rotation.iter_mut() {
+            for open in &mut run.open {
                 let connection = open.id;
                 if let Some(say) = open.poll(self.set.batch, &mut self.asked, now) {
                     open_lines(open, &say, &mut self.subscriptions);
                     return Some(Action::Send { connection, say });
                 }
                 match open.look(&timeouts, now) {
-                    Ok(again) => due = due.min(again),
+                    Ok(again) => self.wake.by(again),
                     Err(cause) => silent = Some((connection, is_successor, cause)),
                 }
                 is_successor = true;
@@ -129,26 +137,26 @@ impl<T> Follower<T> {
                         if let Some(address) = self.runs[at].successor().map(|new| new.address) {
                             self.note_mute(at, address, cause);
                         }
-                        self.give_up(at, connection, cause.into(), now);
+                        self.left.push_back((connection, CloseCode::GOING_AWAY));
+                        self.finish(at, connection, cause.into(), None, now);
                     }
                     false => self.note_silence(at, cause, now),
                 }
                 return None;
             }
             if is_successor && self.runs[at].successor().is_some() {
-                // A quiet subscription may be ready after `answer_within`. Even if that is 0, `due`
-                // must be after now, because otherwise `poll` would loop for ever.
-                due = due.min(now + self.set.answer_within.max(STOOD_STILL));
+                // A quiet subscription may be ready after `answer_within`. Even if that is 0, it is
+                // looked at later than now, because otherwise `poll` would loop for ever.
+                self.wake.by(now + self.set.answer_within.max(STOOD_STILL));
                 self.retires = true;
             }
         }
-        self.due = due;
         for at in 0..self.subscriptions.len() {
             let Some(followed) = &mut self.subscriptions[at] else { continue };
             if let Some(overdue) = followed.overdue_at(self.set.snapshot_within) {
                 match overdue <= now {
                     true => followed.need(now),
-                    false => self.due = self.due.min(overdue),
+                    false => self.wake.by(overdue),
                 }
             }
             if let Some(again) = followed.asks_at() {
@@ -158,15 +166,14 @@ impl<T> Follower<T> {
                         let id = self.next_snapshot;
                         self.next_snapshot += 1;
                         followed.note_asked(id, now);
-                        self.due = now;
                         return Some(Action::Snapshot { subscription: at, id });
                     }
-                    Err(again) => self.due = self.due.min(again),
+                    Err(again) => self.wake.by(again),
                 }
             }
             match followed.arbiter.poll_timeout() {
                 Some(again) if again <= now => self.poll_again(at),
-                Some(again) => self.due = self.due.min(again),
+                Some(again) => self.wake.by(again),
                 None => {}
             }
         }
@@ -196,7 +203,7 @@ impl<T> Follower<T> {
 
     /// A successor is due, unless there is one.
     pub(super) fn note_silence(&mut self, at: usize, cause: Cause, now: Time) {
-        self.due = now;
+        self.wake.by(now);
         let run = &mut self.runs[at];
         let has_successor = run.successor().is_some();
         let Some(current) = run.current_mut() else { return };
@@ -247,9 +254,10 @@ impl<T> Follower<T> {
             })
         };
         let is_level = new.is_logged_in() && self.subscriptions.iter().enumerate().all(replaces);
-        if let Some(old) = self.runs[at].rotation.retire(|_| is_level) {
+        if is_level {
+            let old = self.runs[at].open.remove(0);
             self.leave_unneeded(old, now);
-            self.due = now;
+            self.wake.by(now);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A line has one connection after the other, and two for a short time when a successor is due. Its
 //! `Backoff` says how fast it dials; `address` says where, and whether.
 use super::{address::Address, open::Open};
-use crate::{ConnectionId, Ended, State, rotation::Rotation};
+use crate::{ConnectionId, Ended, State};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::{Retry, Time};
@@ -20,7 +20,11 @@ pub(super) struct Run {
     /// The line's own address, modulo the number of addresses.
     home: usize,
     pub(super) backoff: Backoff,
-    pub(super) rotation: Rotation<Open>,
+    /// The connection, and its successor if there is one: both for a short time, so that no message
+    /// is lost.
+    pub(super) open: Vec<Open>,
+    /// The age at which a connection's successor is due.
+    renew_after: Duration,
     pub(super) dialing: Option<Dialing>,
     /// The address of the current connection, or of the last.
     address: usize,
@@ -79,11 +83,12 @@ pub(super) struct Away {
 }
 
 impl Run {
-    pub(super) fn new(backoff: Backoff, rotation: Rotation<Open>, home: usize) -> Self {
+    pub(super) fn new(backoff: Backoff, renew_after: Duration, home: usize) -> Self {
         Self {
             home,
             backoff,
-            rotation,
+            open: Vec::new(),
+            renew_after,
             dialing: None,
             address: home,
             tried: Vec::new(),
@@ -97,23 +102,29 @@ impl Run {
     }
 
     pub(super) fn current(&self) -> Option<&Open> {
-        self.rotation.iter().next()
+        self.open.first()
     }
 
     pub(super) fn current_mut(&mut self) -> Option<&mut Open> {
-        self.rotation.iter_mut().next()
+        self.open.first_mut()
     }
 
     pub(super) fn successor(&self) -> Option<&Open> {
-        self.rotation.iter().nth(1)
+        self.open.get(1)
     }
 
-    pub(super) fn find_mut(&mut self, connection: ConnectionId) -> Option<&mut Open> {
-        self.rotation.iter_mut().find(|open| open.id == connection)
+    pub(super) fn position(&self, connection: ConnectionId) -> Option<usize> {
+        self.open.iter().position(|open| open.id == connection)
     }
 
-    pub(super) fn has(&self, connection: ConnectionId) -> bool {
-        self.rotation.iter().any(|open| open.id == connection)
+    /// A successor is dialed only while there is none.
+    pub(super) fn hold(&mut self, mut open: Open, now: Time) {
+        open.renew_at = now + self.renew_after;
+        self.open.push(open);
+    }
+
+    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Open> {
+        Some(self.open.remove(self.position(connection)?))
     }
 
     pub(super) fn dials(&self, connection: ConnectionId) -> bool {
@@ -122,7 +133,7 @@ impl Run {
 
     pub(super) fn uses(&self, address: usize) -> bool {
         let dials = self.dialing.as_ref().is_some_and(|dialing| dialing.address == address);
-        dials || self.rotation.iter().any(|open| open.address == address)
+        dials || self.open.iter().any(|open| open.address == address)
     }
 
     pub(super) fn is_well(&self) -> bool {
@@ -169,10 +180,7 @@ impl Run {
         }
         let is_away = current.address != self.home(addresses);
         let home = self.home_from.max(current.opened + HOME_AFTER);
-        [
-            self.rotation.poll_timeout().map(|due| (Purpose::Need, due)),
-            is_away.then_some((Purpose::Home, home)),
-        ]
+        [Some((Purpose::Need, current.renew_at)), is_away.then_some((Purpose::Home, home))]
     }
 
     /// When the line's own pace lets it dial this address: after a fault each other one is free,
@@ -245,7 +253,7 @@ impl Run {
             dialing.is_wanted = false;
         }
         let successor = self.successor().filter(|open| open.is_for_silence)?.id;
-        self.rotation.ended(|open| open.id == successor)
+        self.remove(successor)
     }
 
     pub(super) fn note_life(&mut self, lived: Duration) {
@@ -255,14 +263,21 @@ impl Run {
         }
     }
 
-    /// The line dials after the next delay, whether the current connection or its successor will
-    /// end.
-    pub(super) fn note_ending(&mut self, lived: Duration, now: Time) {
+    /// The exchange will end this connection, as Binance says by `serverShutdown`: once. It will end
+    /// the other one too, so whichever stays is due for a successor after the next delay.
+    pub(super) fn note_ending(&mut self, nth: usize, now: Time) {
+        let Some(open) = self.open.get_mut(nth) else { return };
+        if core::mem::replace(&mut open.is_ending, true) {
+            return;
+        }
+        let lived = open.lived(now);
         self.note_life(lived);
         if let Some(delay) = self.backoff.next() {
             self.wait(Gate::Open { from: now + delay, after: self.last });
         }
-        self.rotation.hasten(now);
+        for open in &mut self.open {
+            open.renew_at = open.renew_at.min(now);
+        }
     }
 
     pub(super) fn stay_away(&mut self, dialing: &Dialing, ended: Ended, now: Time) -> bool {
