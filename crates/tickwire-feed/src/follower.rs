@@ -287,7 +287,8 @@ impl<T> Settings<T> {
 ///
 /// **Whose fault.** While a subscription is silent, the others are watched as before. One that was
 /// silent at each address that may be dialed, at least twice, since it last brought data, is at
-/// fault itself: [`Topic::Mute`] says so.
+/// fault itself: [`Action::Mute`] tells it once, and [`Topic::Mute`] says so. It is dialed for as
+/// before, because nothing else would find that it is well again.
 ///
 /// A message that takes longer than these times is life, if you say so: [`alive`](Self::alive).
 ///

@@ -114,6 +114,11 @@ pub enum Event<Data, Snapshot> {
         /// The subscription's index.
         subscription: usize,
     },
+    /// A subscription is at fault itself: see [`Action::Mute`].
+    Mute {
+        /// The subscription's index.
+        subscription: usize,
+    },
     /// A line has another state.
     State {
         /// The line's index.
@@ -435,6 +440,7 @@ impl<E: Exchange> Feed<E> {
             Action::Restart { subscription } => {
                 self.events.push_back(Event::Restart { subscription });
             }
+            Action::Mute { subscription } => self.events.push_back(Event::Mute { subscription }),
             Action::Snapshot { subscription, id } => self.ask(subscription, id),
             Action::Wait(_) => {}
         }

@@ -82,6 +82,12 @@ pub enum Action<T> {
         /// The request's id. No other request of this follower has it.
         id: u64,
     },
+    /// [Tell a person](Retry::Alarm): this subscription is [mute](Topic::Mute). It comes once, and
+    /// again only if the subscription was served meanwhile.
+    Mute {
+        /// The subscription's index.
+        subscription: usize,
+    },
     /// There is nothing to do now. Call [`Follower::poll`] again at this time, and after each call
     /// of another method. The time is later than now, and at most an hour away.
     Wait(Time),
@@ -334,7 +340,7 @@ pub enum Topic {
     Refused,
     /// It is silent, and was so at each address that may be dialed, at least twice, since it last
     /// brought data: the fault is its own, and no connection's. Look whether the exchange still has
-    /// it.
+    /// it. [`Action::Mute`] has told so.
     Mute,
     /// Each line's connection is silent, or silent in this subscription.
     Silent,

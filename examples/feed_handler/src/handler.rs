@@ -232,7 +232,7 @@ impl State {
             Action::Message { message: tick, .. } => feed.apply(&tick, &mut self.ages),
             Action::Restart { .. } => feed.newest = None,
             Action::Snapshot { .. } => feed.needs_snapshot(),
-            Action::Gap { .. } | Action::Wait(_) => {}
+            Action::Gap { .. } | Action::Mute { .. } | Action::Wait(_) => {}
         }
     }
 }

@@ -57,6 +57,7 @@ pub(super) struct Followed<T> {
     /// Where it was silent since it last brought data, and how often.
     mute: Vec<usize>,
     silences: u32,
+    has_told_mute: bool,
     patience: Duration,
     taken: Taken,
     snapshot: Snapshot,
@@ -83,6 +84,7 @@ impl<T> Followed<T> {
             arbiter,
             mute: Vec::new(),
             silences: 0,
+            has_told_mute: false,
             patience: limits.patience,
             taken: Taken::None,
             snapshot: Snapshot::NotNeeded,
@@ -108,6 +110,13 @@ impl<T> Followed<T> {
     pub(super) fn note_served(&mut self) {
         self.mute.clear();
         self.silences = 0;
+        self.has_told_mute = false;
+    }
+
+    pub(super) fn tells_mute(&mut self, addresses: impl Iterator<Item = usize>) -> bool {
+        let tells = !self.has_told_mute && self.is_mute(addresses);
+        self.has_told_mute |= tells;
+        tells
     }
 
     /// Then the fault is its own: `addresses` may be dialed.

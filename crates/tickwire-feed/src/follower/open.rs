@@ -528,6 +528,9 @@ impl Open {
     pub(super) fn share(&mut self, subscription: usize, numbers: Numbers) -> Numbers {
         let since = self.counted.first;
         let Some(seat) = self.seat_mut(subscription) else { return numbers };
+        if numbers.first > numbers.last {
+            return numbers; // the arbiter refuses it
+        }
         let first = seat.counted.max(since).min(numbers.first);
         seat.counted = numbers.last.saturating_add(1);
         Numbers { first, last: numbers.last }

@@ -153,6 +153,11 @@ impl<T> Follower<T> {
         }
         for at in 0..self.subscriptions.len() {
             let Some(followed) = &mut self.subscriptions[at] else { continue };
+            let addresses = self.addresses.iter().enumerate();
+            let may_be_dialed = addresses.filter(|(_, address)| !address.is_stopped());
+            if followed.tells_mute(may_be_dialed.map(|(at, _)| at)) {
+                return Some(Action::Mute { subscription: at });
+            }
             if let Some(overdue) = followed.overdue_at(self.set.snapshot_within) {
                 match overdue <= now {
                     true => followed.need(now),

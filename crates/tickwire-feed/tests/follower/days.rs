@@ -210,6 +210,7 @@ impl Program {
                     self.oracle.gap(self.world.now, stream, gap.first, gap.last);
                     self.goes_on(subscription);
                 }
+                Action::Mute { .. } => {}
                 Action::Restart { subscription } => {
                     let stream = self.streams[subscription].unwrap();
                     self.oracle.restarts(stream);

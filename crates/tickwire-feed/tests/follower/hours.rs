@@ -81,6 +81,8 @@ struct World {
     said: usize,
     /// As (time, subscription, request).
     snapshots: Vec<(Time, usize, u64)>,
+    /// As (time, subscription).
+    mutes: Vec<(Time, usize)>,
 }
 
 fn settings() -> Settings<Note> {
@@ -113,6 +115,7 @@ impl World {
             left: Vec::new(),
             said: 0,
             snapshots: Vec::new(),
+            mutes: Vec::new(),
         };
         for line in 0..lines {
             world.add_line(line, Duration::MAX, Duration::ZERO);
@@ -225,6 +228,7 @@ impl World {
                 }
                 Action::Gap { subscription, gap } => self.books[subscription].gaps.push(gap),
                 Action::Restart { subscription } => self.books[subscription].restarts += 1,
+                Action::Mute { subscription } => self.mutes.push((self.now, subscription)),
                 Action::Snapshot { subscription, id } => {
                     self.snapshots.push((self.now, subscription, id));
                 }

@@ -99,6 +99,7 @@ impl Desk {
                 Action::Message { message, .. } => self.delivered.push(message),
                 Action::Gap { gap, .. } => self.gaps.push(gap),
                 Action::Restart { .. } => self.restarts += 1,
+                Action::Mute { .. } => {}
                 Action::Snapshot { id, .. } => {
                     self.snapshots.push(self.now);
                     self.request = id;

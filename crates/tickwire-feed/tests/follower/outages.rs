@@ -293,7 +293,7 @@ impl World {
                     self.snapshots.push(self.now);
                     self.at(self.now + SNAPSHOT, Due::Snapshot(at));
                 }
-                Action::Gap { .. } | Action::Restart { .. } => {}
+                Action::Gap { .. } | Action::Restart { .. } | Action::Mute { .. } => {}
                 Action::Wait(until) => {
                     let until = until.since_epoch().as_nanos().div_ceil(1_000_000);
                     return self.at(until.try_into().unwrap(), Due::Poll(at));

@@ -245,6 +245,7 @@ impl Client {
                     self.gaps += 1;
                     self.books[subscription].valid = false;
                 }
+                Action::Mute { .. } => {}
                 Action::Restart { subscription } => self.books[subscription].valid = false,
                 Action::Snapshot { subscription, id } => {
                     self.request[subscription] = id;

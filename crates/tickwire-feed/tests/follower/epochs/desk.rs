@@ -101,6 +101,7 @@ impl Desk {
                 Action::Message { message, .. } => self.delivered.push(message),
                 Action::Gap { gap, .. } => self.gaps.push(gap),
                 Action::Restart { .. } => self.restarts += 1,
+                Action::Mute { .. } => {}
                 Action::Snapshot { .. } => self.snapshots.push(self.now),
                 Action::Wait(until) => return until.since_epoch(),
             }

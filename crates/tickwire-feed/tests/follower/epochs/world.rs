@@ -519,6 +519,7 @@ impl World {
                         self.complain(format!("subscription {subscription}: {why}"));
                     }
                 }
+                Action::Mute { .. } => {}
                 Action::Restart { subscription } => {
                     self.log(|| format!("{subscription}: restart"));
                     if self.mutant != Some(Mutant::HidesRestarts) {

@@ -55,6 +55,10 @@ fn topics_that_share_a_count_have_no_gap_while_no_number_is_missing() {
         }
     }
     assert_eq!([gaps(&world, 0), gaps(&world, 1)], [[], []]);
+    // What is no range counts nothing.
+    let numbers = Some(tickwire_feed::Numbers { first: 302, last: 301 });
+    let data = hear(&mut world, id, Incoming::Data { subscription: 0, numbers });
+    assert_eq!((data, gaps(&world, 0)), (Some(Verdict::Refused), vec![]));
 }
 
 #[test]

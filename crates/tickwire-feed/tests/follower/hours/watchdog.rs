@@ -24,6 +24,11 @@ fn an_ignored_symbol_takes_at_most_sixteen_dials_in_an_hour() {
             0 => super::Topic::Dead,
             _ => super::Topic::Serves,
         });
+        world.run(8 * SECOND);
+        if lines == 1 {
+            assert_eq!(world.follower.topic(0), Some(tickwire_feed::Topic::Silent));
+            assert_eq!(world.mutes, []);
+        }
         world.run(3 * HOUR);
         let lines = lines as usize;
         assert!(dials(&world, Duration::ZERO, HOUR) <= 16 * lines, "{:?}", world.dials);
@@ -33,7 +38,22 @@ fn an_ignored_symbol_takes_at_most_sixteen_dials_in_an_hour() {
         assert_eq!(world.dark(1, Time::ZERO + SECOND), world.interval);
         assert_eq!(world.follower.topic(0), Some(tickwire_feed::Topic::Mute));
         assert_eq!(world.follower.topic(1), Some(tickwire_feed::Topic::InOrder));
+        let told: Vec<_> = world.mutes.iter().map(|(_, topic)| *topic).collect();
+        assert_eq!(told, [0], "once");
     }
+}
+
+/// Told again only if it was served meanwhile.
+#[test]
+fn a_mute_subscription_is_told_once_each_time() {
+    let mut world = World::new(settings(), 1, &[asked(), asked()]);
+    world.topic = Box::new(|topic, _, now| match (now - Time::ZERO).as_secs() / 300 {
+        0 | 2 if topic == 0 => super::Topic::Dead,
+        _ => super::Topic::Serves,
+    });
+    world.run(20 * MINUTE);
+    let told: Vec<_> = world.mutes.iter().map(|(at, _)| (*at - Time::ZERO).as_secs()).collect();
+    assert!(matches!(told[..], [0..300, 600..900]), "{told:?}");
 }
 
 /// A market that is quiet all night, though `leave_after` says that it never is.
