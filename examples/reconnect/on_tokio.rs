@@ -40,8 +40,8 @@ impl Exchange for Application {
         async move { Ok(Dial::new(&request).connect(&Config::trading()).await?) }
     }
 
-    fn write(&mut self, say: Say) -> OwnedMessage {
-        self.message(say).into()
+    fn write(&mut self, say: Say, out: &mut Vec<OwnedMessage>) {
+        out.push(self.message(say).into());
     }
 
     fn read(&mut self, message: Message<'_>, heard: &mut Heard<'_, String, ()>) {

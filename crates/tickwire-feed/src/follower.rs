@@ -870,25 +870,13 @@ impl<T> Follower<T> {
         now: Time,
         own: impl FnOnce() -> T,
     ) -> Option<Verdict> {
+        numbers = self.share(from, subscription, numbers)?;
+        if !self.takes(from, subscription)? {
+            return Some(Verdict::Duplicate);
+        }
         let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
-        let (older, open) = self.runs[from.line].open.split_at_mut_checked(from.nth)?;
-        let open = open.first_mut()?;
-        let before = followed.arbiter.bytes(); // `takes` may begin anew, which keeps nothing
-        if followed.watch.count == Count::Shared {
-            numbers = open.share(subscription, numbers);
-        }
-        if followed.watch.count.is_per_connection() {
-            let older = older.first_mut();
-            if !followed.takes(open.id, older.as_ref().map(|older| older.id)) {
-                return Some(Verdict::Duplicate);
-            }
-            if let Some(seat) = older.and_then(|older| older.seat_mut(subscription))
-                && let Some(line) = seat.line.take()
-            {
-                followed.arbiter.close(line);
-            }
-        }
-        let seat = open.seat_mut(subscription)?;
+        let before = followed.arbiter.bytes();
+        let seat = self.runs[from.line].open.get_mut(from.nth)?.seat_mut(subscription)?;
         let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
         followed.note_first(line, numbers.first);
         let verdict = followed.arbiter.offer(line, numbers, now, own);
@@ -902,6 +890,61 @@ impl<T> Follower<T> {
             self.make_room();
         }
         Some(verdict)
+    }
+
+    fn share(&mut self, from: Place, subscription: usize, numbers: Numbers) -> Option<Numbers> {
+        let followed = self.subscriptions.get(subscription)?.as_ref()?;
+        let open = self.runs[from.line].open.get_mut(from.nth)?;
+        Some(match followed.watch.count {
+            Count::Shared => open.share(subscription, numbers),
+            Count::Feed | Count::Connection => numbers,
+        })
+    }
+
+    /// Whether the connection's data of this subscription is used.
+    fn takes(&mut self, from: Place, subscription: usize) -> Option<bool> {
+        let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
+        if !followed.watch.count.is_per_connection() {
+            return Some(true);
+        }
+        let (older, open) = self.runs[from.line].open.split_at_mut_checked(from.nth)?;
+        let older = older.first_mut();
+        let before = followed.arbiter.bytes();
+        let takes = followed.takes(open.first()?.id, older.as_ref().map(|older| older.id));
+        if takes
+            && let Some(seat) = older.and_then(|older| older.seat_mut(subscription))
+            && let Some(line) = seat.line.take()
+        {
+            followed.arbiter.close(line);
+        }
+        self.kept = self.kept - before + followed.arbiter.bytes();
+        Some(takes)
+    }
+
+    /// A snapshot has come over this connection: it is counted, and begins the connection's count.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn pushed(
+        &mut self,
+        connection: ConnectionId,
+        subscription: usize,
+        next: u64,
+        now: Time,
+    ) {
+        self.heard(
+            connection,
+            Incoming::Answer(crate::Asked::Subscription(subscription)),
+            now,
+            || unreachable!("no data"),
+        );
+        let Some(from) = self.find(connection) else { return };
+        let last = next.saturating_sub(1);
+        let data = Incoming::Data { subscription, numbers: Some(last.into()) };
+        if self.counted(&data).is_some() {
+            self.count(from, last, last, now);
+        }
+        let _ = self.share(from, subscription, last.into());
+        let _ = self.takes(from, subscription);
+        self.poll_again(subscription);
     }
 
     fn make_room(&mut self) {

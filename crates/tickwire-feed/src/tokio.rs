@@ -14,6 +14,7 @@ use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::{
     fmt,
     future::{Future, pending, poll_fn},
+    mem,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -23,7 +24,7 @@ use std::{
     time::Instant,
 };
 use tickwire::{
-    Message, OwnedMessage, Time,
+    CloseCode, Message, OwnedMessage, Time,
     tokio::{MaybeTls, WebSocket},
 };
 
@@ -46,7 +47,8 @@ pub trait Exchange {
     /// Opens a connection to this address, an index below
     /// [`Settings::addresses`](crate::Settings::addresses). The future is polled by
     /// [`Feed::next`], and nothing waits for it: other connections go on while it fetches a token.
-    /// `after` is the end of the line's last attempt or connection.
+    /// `after` is the end of the line's last attempt or connection. Without a token, the attempt
+    /// ends with [`Cause::NoToken`](crate::Cause::NoToken).
     ///
     /// The follower ends no attempt by itself, so set a
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), as
@@ -57,8 +59,9 @@ pub trait Exchange {
         after: Option<Ended>,
     ) -> impl Future<Output = Result<WebSocket<MaybeTls>, Ended>> + Send + 'static;
 
-    /// Writes the message that says this.
-    fn write(&mut self, say: Say) -> OwnedMessage;
+    /// Pushes to `out` what says this: usually one message. A login may need several, and none
+    /// where the exchange speaks first.
+    fn write(&mut self, say: Say, out: &mut Vec<OwnedMessage>);
 
     /// Reads a message: tells `heard` what it means, as often as it means something. A message
     /// that means nothing is a sign of life.
@@ -164,9 +167,11 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
     }
 
     /// The message is a snapshot that the exchange sends over the connection. `next` is the first
-    /// number that it does not contain. It counts as the answer to the subscription.
+    /// number that it does not contain. It counts as the answer to the subscription, and as its
+    /// data if the numbers are counted [by the connection](crate::Count).
     pub fn snapshot(&mut self, subscription: usize, next: u64, snapshot: Snapshot) {
-        self.is(Incoming::Answer(crate::Asked::Subscription(subscription)));
+        self.told = true;
+        self.follower.pushed(self.from, subscription, next, self.now);
         self.pushed.push_back((subscription, next, snapshot));
     }
 
@@ -179,8 +184,8 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
         }
     }
 
-    /// Sends a message over the connection from which this one came. It is beside the
-    /// [pace](crate::Settings::pace).
+    /// Sends a message over the connection from which this one came. It does not wait for the
+    /// [pace](crate::Settings::pace), which counts it.
     pub fn reply(&mut self, message: impl Into<OwnedMessage>) {
         self.replies.push(message.into());
     }
@@ -202,12 +207,23 @@ struct Open {
     id: ConnectionId,
     socket: Socket,
     unflushed: bool,
+    /// The follower has not been asked yet what it says first. Until then nothing is read: a
+    /// welcome would answer a login that was not said.
+    is_new: bool,
+}
+
+impl Open {
+    fn feed(&mut self, message: impl Into<OwnedMessage>) -> bool {
+        self.unflushed = true;
+        self.socket.feed(message.into()).is_ok()
+    }
 }
 
 /// Follows a feed over its own sockets, under tokio.
 ///
 /// It is `Send` if your [`Exchange`], its data and its snapshots are. Several feeds on one IP
-/// address share their [`Attempts`]. To drop a feed cuts its connections.
+/// address share their [`Attempts`]. To drop a feed cuts its connections; [`leave`](Self::leave)
+/// says goodbye.
 pub struct Feed<E: Exchange> {
     exchange: E,
     follower: Follower<E::Data>,
@@ -259,6 +275,50 @@ impl<E: Exchange> Feed<E> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Sends a message of your own over an open connection, such as an order: [`next`](Self::next)
+    /// writes it. It does not wait for the [pace](crate::Settings::pace), which counts it. `false`
+    /// if the connection takes it no more, because it has ended, or is closing, or its queue is
+    /// full.
+    pub fn send(&mut self, connection: ConnectionId, message: impl Into<OwnedMessage>) -> bool {
+        let Some(open) = self.open.iter_mut().find(|open| open.id == connection) else {
+            return false;
+        };
+        let is_taken = open.feed(message);
+        if is_taken {
+            self.follower.sent(connection, now());
+        }
+        is_taken
+    }
+
+    /// The open connections, the oldest first.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.open.iter().map(|open| open.id)
+    }
+
+    /// Ends the feed: sends a Close with the code 1000 on each connection, and waits for the peers'
+    /// answers, at most for the time `within`. Zero waits for nothing. Events that
+    /// [`next`](Self::next) has not returned are lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// To drop the future cuts the connections.
+    pub async fn leave(mut self, within: Duration) {
+        let leaves = self.open.drain(..).map(|mut open| -> Task<()> {
+            Box::pin(async move {
+                let _ = open.socket.leave(CloseCode::NORMAL, within).await;
+            })
+        });
+        self.leaves.extend(leaves);
+        poll_fn(|cx| {
+            self.leaves.retain_mut(|leave| leave.as_mut().poll(cx).is_pending());
+            match self.leaves.is_empty() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
     /// The time now, as the follower counts it. All feeds of the program have the same.
     pub fn now(&self) -> Time {
         now()
@@ -296,6 +356,10 @@ impl<E: Exchange> Feed<E> {
                 self.act(action);
                 continue;
             };
+            let new = self.open.iter_mut().map(|open| mem::take(&mut open.is_new));
+            if new.fold(false, |any, is_new| any | is_new) {
+                continue;
+            }
             if let Some((subscription, next, snapshot)) = self.pushed.pop_front() {
                 self.follower.resync(subscription, next, now());
                 self.events.push_back(Event::Snapshot { subscription, snapshot });
@@ -332,7 +396,7 @@ impl<E: Exchange> Feed<E> {
             let attempts = &mut lock(&self.attempts);
             match opened {
                 Ok(socket) => {
-                    self.open.push(Open { id, socket, unflushed: false });
+                    self.open.push(Open { id, socket, unflushed: false, is_new: true });
                     self.follower.opened(id, now(), attempts);
                 }
                 Err(ended) => self.follower.ended(id, ended, now(), attempts),
@@ -372,6 +436,9 @@ impl<E: Exchange> Feed<E> {
                 // If it fails, receiving tells why.
                 open.unflushed = poll_once(open.socket.flush(), cx).is_pending();
             }
+            if open.is_new {
+                continue;
+            }
             let ended = match poll_once(open.socket.recv(), cx) {
                 Poll::Pending => continue,
                 Poll::Ready(Ok(Some(message))) => {
@@ -389,8 +456,8 @@ impl<E: Exchange> Feed<E> {
                         heard.is(Incoming::Other);
                     }
                     for reply in self.replies.drain(..) {
-                        let _ = open.socket.feed(reply);
-                        open.unflushed = true;
+                        open.feed(reply); // receiving tells why
+                        self.follower.sent(open.id, now());
                     }
                     self.read += 1;
                     None
@@ -418,10 +485,16 @@ impl<E: Exchange> Feed<E> {
                 self.dials.push((connection, Box::pin(dial)));
             }
             Action::Send { connection, say } => {
+                self.exchange.write(say, &mut self.replies);
                 if let Some(open) = self.open.iter_mut().find(|open| open.id == connection) {
-                    let _ = open.socket.feed(self.exchange.write(say)); // receiving tells why
-                    open.unflushed = true;
+                    for (nth, message) in self.replies.drain(..).enumerate() {
+                        open.feed(message); // receiving tells why
+                        if nth > 0 {
+                            self.follower.sent(connection, now()); // the first one is counted
+                        }
+                    }
                 }
+                self.replies.clear();
             }
             Action::Leave { connection, code } => {
                 if let Some(at) = self.open.iter().position(|open| open.id == connection) {
@@ -441,7 +514,12 @@ impl<E: Exchange> Feed<E> {
                 self.events.push_back(Event::Restart { subscription });
             }
             Action::Mute { subscription } => self.events.push_back(Event::Mute { subscription }),
-            Action::Snapshot { subscription, id } => self.ask(subscription, id),
+            Action::Snapshot { subscription, id } => {
+                // One that has come counts as this one.
+                if self.pushed.iter().all(|(of, ..)| *of != subscription) {
+                    self.ask(subscription, id);
+                }
+            }
             Action::Wait(_) => {}
         }
     }
@@ -459,9 +537,9 @@ impl<E: Exchange> Feed<E> {
             && let Some(open) = self.open.last_mut()
         {
             self.follower.asked_over(subscription, id, open.id, now());
-            open.unflushed = true;
             for message in self.replies.drain(..) {
-                let _ = open.socket.feed(message); // receiving tells why
+                open.feed(message); // receiving tells why
+                self.follower.sent(open.id, now());
             }
         }
         self.replies.clear();

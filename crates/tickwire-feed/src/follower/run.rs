@@ -263,8 +263,8 @@ impl Run {
         }
     }
 
-    /// The exchange will end this connection, as Binance says by `serverShutdown`: once. It will end
-    /// the other one too, so whichever stays is due for a successor after the next delay.
+    /// The exchange will end this connection, as Binance says by `serverShutdown`: once. It will
+    /// end the other one too, so whichever stays is due for a successor after the next delay.
     pub(super) fn note_ending(&mut self, nth: usize, now: Time) {
         let Some(open) = self.open.get_mut(nth) else { return };
         if core::mem::replace(&mut open.is_ending, true) {

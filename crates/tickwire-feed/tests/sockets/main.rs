@@ -21,8 +21,8 @@ use tickwire::{
     tokio::{MaybeTls, WebSocket},
 };
 use tickwire_feed::{
-    Attempts, Cause, Ended, Follower, Incoming, Recovery, Say, Settings, State, Subscription,
-    Verdict,
+    Attempts, Cause, Count, Ended, Follower, Incoming, Pace, Recovery, Say, Settings, State,
+    Subscription, Verdict,
     tokio::{Event, Exchange, Feed, Heard},
 };
 use tickwire_parts::Backoff;
@@ -63,13 +63,18 @@ impl Exchange for Desk {
         }
     }
 
-    fn write(&mut self, say: Say) -> OwnedMessage {
-        match say {
+    fn write(&mut self, say: Say, out: &mut Vec<OwnedMessage>) {
+        let text = match say {
             Say::Subscribe { subscriptions, .. } => format!("subscribe {}", subscriptions.start),
             Say::Probe => "ping".to_owned(),
-            Say::Login => unreachable!(),
-        }
-        .into()
+            // The exchange speaks first.
+            Say::Login if self.asks.is_none() => return,
+            Say::Login => {
+                out.push("key".into());
+                "secret".to_owned()
+            }
+        };
+        out.push(text.into());
     }
 
     fn read(&mut self, message: Message<'_>, heard: &mut Heard<'_, u64, u64>) {
@@ -83,6 +88,7 @@ impl Exchange for Desk {
                     self.verdicts.push(verdict);
                 }
                 "snapshot" => heard.snapshot(number(1) as usize, number(2) + 1, number(2)),
+                "welcome" => heard.is(Incoming::LoggedIn),
                 "challenge" => heard.reply(format!("answer {}", words[1])),
                 _ => heard.is(Incoming::Other),
             }
@@ -265,6 +271,83 @@ async fn a_message_may_have_several_data_and_gets_a_reply() {
 }
 
 #[tokio::test]
+async fn what_the_program_sends_counts_and_at_the_end_it_says_goodbye() {
+    for is_reply in [true, false] {
+        bounded(async {
+            let mut server = Server::bind().await;
+            let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+            let pace = Pace::new(1, Duration::from_secs(3600));
+            let mut follower = Follower::new(Settings { pace, ..Settings::new(|_| 0) });
+            follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
+            let attempts = Attempts::new(250, Duration::from_secs(300));
+            let mut feed = Feed::new(desk, follower, Arc::new(Mutex::new(attempts)));
+            let (tell, mut came) = oneshot::channel();
+            let (ask, asked) = oneshot::channel();
+            let serving = tokio::spawn(async move {
+                let mut peer = server.accept().await;
+                if is_reply {
+                    peer.send("challenge x").await;
+                }
+                let first = peer.recv().await;
+                tell.send(()).unwrap();
+                asked.await.unwrap();
+                peer.send("data 0 1").await;
+                (first, peer.recv().await, peer.code())
+            });
+            while feed.connections().next().is_none() {
+                let _ = feed.next().await;
+            }
+            let id = feed.connections().next().unwrap();
+            if !is_reply {
+                assert!(feed.send(id, "order"));
+            }
+            loop {
+                tokio::select! {
+                    came = &mut came => break came.unwrap(),
+                    _ = feed.next() => {}
+                }
+            }
+            // The pace has one message in an hour, so the subscription waits.
+            let resume = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
+            feed.follower_mut().subscribe(resume).unwrap();
+            ask.send(()).unwrap();
+            assert_eq!(next(&mut feed).await, data(0, 1));
+            feed.leave(Duration::from_secs(60)).await;
+            let first = if is_reply { "answer x" } else { "order" };
+            let all = (Some(first.to_owned()), None, Some(1000));
+            assert_eq!(serving.await.unwrap(), all);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_over_what_has_ended() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Resume);
+        let (cut, cuts) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let peer = server.accept().await;
+            cuts.await.unwrap();
+            drop(peer);
+        });
+        while feed.connections().next().is_none() {
+            let _ = feed.next().await;
+        }
+        let id = feed.connections().next().unwrap();
+        cut.send(()).unwrap();
+        serving.await.unwrap();
+        while feed.connections().any(|open| open == id) {
+            let _ = feed.next().await;
+        }
+        assert!(!feed.send(id, "order"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_snapshot_that_fails_is_asked_for_again_and_data_wait_for_it() {
     bounded(async {
         let mut server = Server::bind().await;
@@ -326,6 +409,83 @@ async fn a_snapshot_may_come_over_the_connection() {
         drop(serving.await.unwrap());
     })
     .await;
+}
+
+/// Of each connection: a snapshot, and its count from there.
+#[tokio::test]
+async fn a_pushed_snapshot_begins_the_count_of_its_connection() {
+    for (count, [first, second]) in [(Count::Connection, [6, 3]), (Count::Shared, [7, 4])] {
+        bounded(async {
+            let mut server = Server::bind().await;
+            let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+            let mut feed = feed(desk, 1, 0, Recovery::Snapshot);
+            for _ in 0..2 {
+                let watch = Subscription { count, ..Subscription::default() };
+                feed.follower_mut().subscribe(watch).unwrap();
+            }
+            let (cut, cuts) = oneshot::channel();
+            let serving = tokio::spawn(async move {
+                let mut peer = server.accept().await;
+                for _ in 0..2 {
+                    peer.recv().await.unwrap(); // what is unread would reset the connection
+                }
+                peer.send(&format!("snapshot 0 5;snapshot 1 6;data 0 {first}")).await;
+                cuts.await.unwrap(); // what a connection that is over has brought would go
+                drop(peer);
+                let mut peer = server.accept().await;
+                peer.send(&format!("snapshot 0 2;snapshot 1 3;data 0 {second}")).await;
+                peer
+            });
+            let mut events = Vec::new();
+            while !events.contains(&data(0, first)) {
+                events.push(next(&mut feed).await);
+            }
+            cut.send(()).unwrap();
+            while !events.contains(&data(0, second)) {
+                events.push(next(&mut feed).await);
+            }
+            drop(serving.await.unwrap());
+            let snapshot = |subscription, snapshot| Event::Snapshot { subscription, snapshot };
+            let restart = |subscription| Event::Restart { subscription };
+            let first = [restart(0), snapshot(0, 5), data(0, first), snapshot(1, 6)];
+            let second = [restart(0), restart(1), snapshot(0, 2), data(0, second)];
+            assert_eq!(events, [first, second].concat());
+            assert_eq!(feed.exchange().asked, 0, "none is asked for while one is there");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_login_may_be_no_message_or_several() {
+    for asks in [None, Some("again")] {
+        bounded(async {
+            let mut server = Server::bind().await;
+            let desk = Desk { urls: vec![server.url()], asks, ..Desk::default() };
+            let mut follower = Follower::new(Settings { login: true, ..Settings::new(|_| 0) });
+            follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
+            let resume = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
+            follower.subscribe(resume).unwrap();
+            let attempts = Attempts::new(250, Duration::from_secs(300));
+            let mut feed = Feed::new(desk, follower, Arc::new(Mutex::new(attempts)));
+            let serving = tokio::spawn(async move {
+                let mut peer = server.accept().await;
+                let mut texts = Vec::new();
+                if asks.is_some() {
+                    texts.extend([peer.recv().await.unwrap(), peer.recv().await.unwrap()]);
+                }
+                peer.send("welcome").await;
+                texts.push(peer.recv().await.unwrap());
+                peer.send("data 0 1").await;
+                (texts, peer)
+            });
+            assert_eq!(next(&mut feed).await, data(0, 1));
+            let (texts, _peer) = serving.await.unwrap();
+            let expected = ["key", "secret", "subscribe 0"];
+            assert_eq!(texts, expected[if asks.is_some() { 0 } else { 2 }..]);
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

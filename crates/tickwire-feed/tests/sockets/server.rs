@@ -37,6 +37,11 @@ impl Peer {
         message.as_text().map(str::to_owned)
     }
 
+    /// The code of the client's Close.
+    pub(crate) fn code(&self) -> Option<u16> {
+        self.0.closed().map(|closed| closed.code)
+    }
+
     pub(crate) async fn send(&mut self, text: &str) {
         self.0.send(text).await.unwrap();
     }
