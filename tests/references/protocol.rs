@@ -147,31 +147,25 @@ impl End for Core {
     }
 }
 
-/// Each word has a connection of its own, whose memory is cleared.
-fn small() -> Config {
-    Config { read_buffer: 512, max_read: 512, ..Config::default() }
-}
-
 /// Ends that agreed on permessage-deflate, or not. Only the peer's messages refer to earlier ones.
 #[cfg(feature = "deflate")]
 fn made(role: Role, agreed: bool) -> Connection {
     use crate::support::{
-        deflate::{agreed as both, with_takeover, with_window},
+        deflate::{agreed as both, with_takeover},
         wire::{agreeing, peer},
     };
     let role = this(role);
     if !agreed {
-        return connection(role, &small());
+        return connection(role, &Config::default());
     }
     let deflate = Some(tickwire::deflate::Deflate::default());
-    let config = Config { deflate, ..small() };
-    let params = with_window(with_takeover(both(false), peer(role)), peer(role), 9);
-    agreeing(params, || connection(role, &config))
+    let config = Config { deflate, ..Config::default() };
+    agreeing(with_takeover(both(false), peer(role)), || connection(role, &config))
 }
 
 #[cfg(not(feature = "deflate"))]
 fn made(role: Role, _: bool) -> Connection {
-    connection(this(role), &small())
+    connection(this(role), &Config::default())
 }
 
 const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &[false] };

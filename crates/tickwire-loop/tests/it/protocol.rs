@@ -41,7 +41,7 @@ struct Thread {
 
 fn config(agreed: bool) -> Config {
     let deflate = agreed.then(tickwire::deflate::Deflate::default);
-    Config { read_buffer: 512, max_read: 512, deflate, ..Config::default() }
+    Config { deflate, ..Config::default() }
 }
 
 thread_local! {
