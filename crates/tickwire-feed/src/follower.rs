@@ -460,8 +460,8 @@ impl<T> Follower<T> {
     }
 
     /// Says that the snapshot of this [request](Action::Snapshot) has come. `next` is the first
-    /// number that it does not contain. Returns whether to use it: then this is as
-    /// [`resync`](Self::resync), and the book is what the snapshot says. Call
+    /// number that it does not contain, or 0 if the data has no numbers. Returns whether to use it:
+    /// then this is as [`resync`](Self::resync), and the book is what the snapshot says. Call
     /// [`poll`](Self::poll) afterwards.
     ///
     /// `false`, and nothing happens, if it was asked for before the last [`Action::Restart`], so
@@ -746,6 +746,9 @@ impl<T> Follower<T> {
                     Some(numbers) => self.offer(from, subscription, numbers, now, own)?,
                     None => {
                         self.runs[from.line].open.get(from.nth)?.seat(subscription)?;
+                        if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
+                            followed.note_unnumbered(connection);
+                        }
                         Verdict::Next
                     }
                 };
@@ -985,7 +988,12 @@ impl<T> Follower<T> {
                 self.note_end(at, dialing.address, ended, None, away, now);
             }
         } else if let Some(open) = open {
-            self.note_end(at, open.address, ended, Some(open.lived(now)), away, now);
+            // A silent successor has not served, so where else the line has tried still counts.
+            let lived = match ended.cause().is_some_and(Cause::is_silence) {
+                true => Duration::ZERO,
+                false => open.lived(now),
+            };
+            self.note_end(at, open.address, ended, Some(lived), away, now);
             self.close_lines(open, now);
         }
     }

@@ -288,8 +288,8 @@ pub enum State {
     /// dials. It may still have a connection whose successor could not be opened. A fault of one
     /// address, while another one serves, is in [`Follower::faults`].
     Alarm {
-        /// The line does not dial before this time, which is a minute or more after the connection
-        /// or attempt has ended.
+        /// The line does not dial the same address before this time, which is a minute or more
+        /// after the connection or attempt has ended. It dials another one if no line serves.
         until: Time,
         /// The end that caused this alarm.
         after: Ended,

@@ -60,6 +60,8 @@ pub(super) struct Followed<T> {
     has_told_mute: bool,
     patience: Duration,
     taken: Taken,
+    /// The open connection that last brought data without a number.
+    unnumbered: Option<ConnectionId>,
     snapshot: Snapshot,
     is_distrusted: bool,
     /// Since numbers last came in order for long enough.
@@ -87,6 +89,7 @@ impl<T> Followed<T> {
             has_told_mute: false,
             patience: limits.patience,
             taken: Taken::None,
+            unnumbered: None,
             snapshot: Snapshot::NotNeeded,
             is_distrusted: false,
             needed: 0,
@@ -96,6 +99,10 @@ impl<T> Followed<T> {
             synced: Time::ZERO,
             in_order: Time::ZERO,
         }
+    }
+
+    pub(super) const fn note_unnumbered(&mut self, from: ConnectionId) {
+        self.unnumbered = Some(from);
     }
 
     /// Returns whether it was not silent before.
@@ -127,6 +134,7 @@ impl<T> Followed<T> {
     /// A snapshot that was asked for over this connection does not come any more.
     pub(super) fn note_end(&mut self, connection: ConnectionId, now: Time) {
         self.note_over(connection);
+        self.unnumbered.take_if(|from| *from == connection);
         if let Snapshot::Asked { over: Some(over), .. } = self.snapshot
             && over == connection
         {
@@ -281,7 +289,8 @@ impl<T> Followed<T> {
     /// the data that follows.
     pub(super) fn asks_at(&self) -> Option<Time> {
         let Snapshot::Needed { from, .. } = self.snapshot else { return None };
-        self.arbiter.is_fed().then_some(from.max(self.asked.due()))
+        let is_fed = self.arbiter.is_fed() || self.unnumbered.is_some();
+        is_fed.then_some(from.max(self.asked.due()))
     }
 
     pub(super) fn note_asked(&mut self, id: u64, now: Time) {

@@ -198,8 +198,10 @@ impl<T> Follower<T> {
         let connection = ConnectionId(self.next_id);
         self.next_id += 1;
         let run = &mut self.runs[at];
-        // It may be left for its successor, and then it never ends.
-        if let Some(lived) = run.current().map(|current| current.lived(now)) {
+        // It may be left for its successor, and then it never ends. The life of a silent one was
+        // noted when it fell silent.
+        let current = run.current().filter(|current| current.silent.is_none());
+        if let Some(lived) = current.map(|current| current.lived(now)) {
             run.note_life(lived);
         }
         run.dial(connection, next.address, next.purpose, now);

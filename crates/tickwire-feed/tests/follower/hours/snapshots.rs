@@ -77,6 +77,32 @@ fn a_late_snapshot_that_leaves_a_hole_or_is_of_an_old_count_is_not_taken() {
     assert_eq!(topic(&world), Topic::InOrder);
 }
 
+#[test]
+fn a_book_without_numbers_is_distrusted_too() {
+    let mut world = World::new(settings(), 1, &[book()]);
+    world.interval = HOUR;
+    world.run(SECOND);
+    let id = world.links[0].id;
+    let unnumbered = |world: &mut World| {
+        let data = Incoming::Data { subscription: 0, numbers: None };
+        let verdict = world.follower.heard(id, data, world.now, || unreachable!("as `Next`"));
+        world.poll();
+        verdict
+    };
+    assert_eq!(unnumbered(&mut world), Some(Verdict::Next));
+    assert!(requests(&world).is_empty());
+    world.follower.distrust(0, world.now);
+    world.poll();
+    assert_eq!(requests(&world), [0]);
+    assert!(world.follower.snapshot(0, 0, 0, world.now));
+    assert_eq!(topic(&world), Topic::InOrder);
+    // Not while nothing is open that has brought data.
+    world.end(id, Ended::Closed { code: 1006, reason: Default::default() });
+    world.follower.distrust(0, world.now);
+    world.run(MINUTE);
+    assert_eq!(requests(&world), [0]);
+}
+
 /// 429 from the host of the snapshots keeps all followers of the address from asking.
 #[test]
 fn a_retry_after_holds_back_all_snapshots() {

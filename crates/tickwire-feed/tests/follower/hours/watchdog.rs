@@ -43,6 +43,30 @@ fn an_ignored_symbol_takes_at_most_sixteen_dials_in_an_hour() {
     }
 }
 
+/// Each address gets its turn, though a silent connection may live long.
+#[test]
+fn a_symbol_that_only_the_third_address_serves_is_found() {
+    let set = || Settings { addresses: 3, ..settings() };
+    let mut world = World::new(set(), 1, &[trades(), trades()]);
+    world.topic = Box::new(|topic, link, _| match topic == 1 && link.address < 2 {
+        true => super::Topic::Mute,
+        false => super::Topic::Serves,
+    });
+    world.run(3 * MINUTE);
+    let dialed: Vec<_> = world.dials.iter().map(|(_, _, address)| *address).collect();
+    assert_eq!(dialed, [0, 1, 2]);
+    assert_eq!(world.follower.topic(1), Some(tickwire_feed::Topic::InOrder));
+    assert!(!world.books[1].delivered.is_empty());
+    // And if none serves it, it is told.
+    let mut world = World::new(set(), 1, &[trades(), trades()]);
+    world.topic = Box::new(|topic, _, _| match topic {
+        1 => super::Topic::Mute,
+        _ => super::Topic::Serves,
+    });
+    world.run(10 * MINUTE);
+    assert_eq!(world.follower.topic(1), Some(tickwire_feed::Topic::Mute));
+}
+
 /// Told again only if it was served meanwhile.
 #[test]
 fn a_mute_subscription_is_told_once_each_time() {
