@@ -1,0 +1,302 @@
+//! What happens on a day, and how it is drawn.
+use std::time::Duration;
+use tickwire::Retry;
+use tickwire_feed::{Cause, Ended, Recovery};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+/// SplitMix64.
+pub(crate) struct Draw(pub u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub(crate) fn of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
+    pub(crate) fn time(&mut self, from: Duration, to: Duration) -> Duration {
+        from + Duration::from_micros(self.next() % (to - from).as_micros().max(1) as u64)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// One address has a fault of its own, and the others are well.
+    Broken,
+    /// Some subscriptions get no answer, or no data, from any address, of which there are two.
+    Ignored,
+    /// The same, with three addresses.
+    IgnoredByThree,
+    /// Numbers are skipped and begin anew, snapshots fail, replicas are behind.
+    Counts,
+    /// Outages, cuts, Retry-After.
+    Outages,
+    /// The same, without numbers: a checksum says that the book is wrong.
+    Checksums,
+    /// Nothing is wrong: the market is quiet, or there are keepalives.
+    Quiet,
+    /// All of it.
+    Mixed,
+}
+
+impl Kind {
+    pub(crate) fn ignores(self) -> bool {
+        matches!(self, Self::Ignored | Self::IgnoredByThree)
+    }
+}
+
+/// How the exchange counts the messages of a topic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Count {
+    Seq,
+    Range,
+    /// `prev` and `seq`, with jumps.
+    Prev,
+    /// The same, with keepalives without a number while there is no data.
+    Keepalive,
+    /// Each connection counts from 1.
+    Connection,
+    /// No numbers: each message has a checksum of the book.
+    Checksum,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Topic {
+    pub count: Count,
+    /// The time between two messages, from half of it to one and a half.
+    pub every: Duration,
+    /// It has no data, on any connection.
+    pub dead: bool,
+    /// Its subscription gets no answer either.
+    pub ignored: bool,
+    /// Its subscription is refused.
+    pub refused: bool,
+    /// This address accepts it, and has no data of it.
+    pub mute_at: Option<usize>,
+    pub ask_after: Option<Duration>,
+    pub leave_after: Option<Duration>,
+    pub recovery: Recovery,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// Each attempt ends so.
+    Attempt(Ended),
+    /// Each connection ends by this code after a second.
+    Short(u16),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    /// The oldest connection ends so.
+    Cut(Ended),
+    /// Attempts at this address, or at all, end so.
+    Down { address: Option<usize>, lasts: Duration, ended: Ended },
+    /// The servers of an address stand still.
+    Frozen { address: usize, lasts: Duration },
+    /// All counts begin at 1 again; whether all connections are cut.
+    Anew { cut: bool },
+    /// The exchange says that it is going to end the connections, and does it a minute later.
+    Ending,
+    /// Snapshots fail.
+    NoSnapshots { lasts: Duration, retry_after: Option<Duration> },
+    /// The machine was suspended.
+    Doubt,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Day {
+    pub kind: Kind,
+    pub seed: u64,
+    pub length: Duration,
+    /// From here on there is no trouble, but for the faults that last all day.
+    pub calm: Duration,
+    pub lines: usize,
+    pub batch: usize,
+    pub login: bool,
+    pub probe_after: Option<Duration>,
+    /// The exchange cuts connections of this age.
+    pub life: Option<Duration>,
+    /// The fault of each address, and how far its replica is behind.
+    pub addresses: Vec<(Option<Fault>, Duration)>,
+    pub topics: Vec<Topic>,
+    /// One in so many messages is skipped on a connection.
+    pub skipped: Option<usize>,
+    /// Whether answers repeat the question's id; otherwise they name the subscription.
+    pub by_id: bool,
+    /// Whether snapshots are asked for over the connection.
+    pub over_socket: bool,
+    pub troubles: Vec<(Duration, Trouble)>,
+}
+
+pub(crate) fn refused(status: u16, retry_after: Option<Duration>) -> Ended {
+    Ended::Refused { status, retry_after, text: Default::default() }
+}
+
+const HARMLESS: [Ended; 7] = [
+    Ended::Closed(1000),
+    Ended::Closed(1001),
+    Ended::Closed(1006),
+    Ended::Closed(1008),
+    Ended::Closed(1011),
+    Ended::Failed(Cause::Cut),
+    Ended::Failed(Cause::Protocol),
+];
+
+fn fault(draw: &mut Draw) -> Fault {
+    match draw.below(11) {
+        0 => Fault::Attempt(refused(403, None)),
+        1 => Fault::Attempt(refused(404, None)),
+        2 => Fault::Attempt(Ended::Failed(Cause::Handshake(Retry::Alarm))), // the subprotocol
+        3 => Fault::Attempt(refused(401, None)),
+        4 => Fault::Attempt(Ended::Failed(Cause::CertificateRefused)),
+        5 => Fault::Attempt(Ended::Failed(Cause::CertificateExpired)),
+        6 => Fault::Attempt(Ended::Failed(Cause::ConnectionRefused)),
+        7 => Fault::Attempt(refused(500, None)),
+        _ => Fault::Short(draw.of(&[1000, 1006, 1011])),
+    }
+}
+
+fn topic(kind: Kind, few: bool, addresses: usize, draw: &mut Draw) -> Topic {
+    use Count::{Checksum, Connection, Keepalive, Prev, Range, Seq};
+    let busy = if few { (SECOND / 2, 3 * SECOND) } else { (20 * SECOND, 100 * SECOND) };
+    let quiet = (100 * SECOND, 15 * MINUTE);
+    let range = if kind == Kind::Quiet || draw.one_in(4) { quiet } else { busy };
+    let every = draw.time(range.0, range.1);
+    let count = match kind {
+        Kind::Checksums => Checksum,
+        _ => draw.of(&[Seq, Range, Prev, Keepalive, Connection]),
+    };
+    let resume = count == Connection || count != Checksum && draw.one_in(3);
+    let asked = kind.ignores() || !draw.one_in(3);
+    let longest = every * 2 + 20 * SECOND;
+    let leaves = asked && draw.one_in(3);
+    let odd = kind == Kind::Mixed && !few;
+    Topic {
+        count,
+        every,
+        dead: odd && draw.one_in(20),
+        ignored: false,
+        refused: odd && draw.one_in(30),
+        mute_at: (odd && draw.one_in(10)).then(|| draw.below(addresses)),
+        ask_after: asked.then(|| draw.time(5 * SECOND, MINUTE)),
+        leave_after: leaves.then_some(if count == Keepalive { MINUTE } else { longest }),
+        recovery: if resume { Recovery::Resume } else { Recovery::Snapshot },
+    }
+}
+
+fn trouble(kind: Kind, addresses: usize, draw: &mut Draw) -> Trouble {
+    let lasts = match draw.one_in(3) {
+        true => draw.time(MINUTE, 20 * MINUTE),
+        false => draw.time(SECOND, 30 * SECOND),
+    };
+    let fails = matches!(kind, Kind::Counts | Kind::Checksums);
+    match draw.below(if fails { 8 } else { 12 }) {
+        0..=3 => Trouble::Cut(draw.of(&HARMLESS)),
+        4 | 5 if kind != Kind::Outages => Trouble::Anew { cut: draw.one_in(2) },
+        6 | 7 if kind != Kind::Outages => {
+            let retry_after = draw.one_in(2).then(|| draw.time(SECOND, lasts + 2 * SECOND));
+            Trouble::NoSnapshots { lasts, retry_after }
+        }
+        8 => Trouble::Frozen { address: draw.below(addresses), lasts },
+        9 => draw.of(&[
+            Trouble::Cut(Ended::Closed(1012)),
+            Trouble::Cut(Ended::Closed(1013)),
+            Trouble::Doubt,
+            Trouble::Ending,
+        ]),
+        _ => {
+            let ended = draw.of(&[
+                Ended::Failed(Cause::ConnectionRefused),
+                Ended::Failed(Cause::ConnectTimeout),
+                Ended::Failed(Cause::Unreachable),
+                refused(503, None),
+                refused(429, Some(lasts.min(2 * MINUTE))),
+            ]);
+            let address = draw.one_in(2).then(|| draw.below(addresses));
+            Trouble::Down { address, lasts, ended }
+        }
+    }
+}
+
+impl Day {
+    pub(crate) fn draw(kind: Kind, seed: u64) -> Self {
+        let mut draw = Draw((seed << 3) + kind as u64);
+        let addresses = match kind {
+            Kind::Broken => 2 + draw.below(2),
+            Kind::Ignored => 1 + draw.below(2),
+            Kind::IgnoredByThree => 3,
+            _ => 1 + draw.below(3),
+        };
+        let lagging = matches!(kind, Kind::Counts | Kind::Checksums | Kind::Mixed);
+        let mut replicas: Vec<_> = (0..addresses)
+            .map(|_| {
+                (None, if lagging { draw.time(Duration::ZERO, SECOND / 2) } else { SECOND / 99 })
+            })
+            .collect();
+        if kind == Kind::Broken || kind == Kind::Mixed && addresses > 1 && draw.one_in(3) {
+            let at = draw.below(addresses);
+            replicas[at].0 = Some(fault(&mut draw));
+        }
+        let count = draw.of(&[1, 2, 3, 10, 100]);
+        let count = 1 + draw.below(count);
+        let mut topics: Vec<_> =
+            (0..count).map(|n| topic(kind, n < 2, addresses, &mut draw)).collect();
+        if kind.ignores() {
+            let ignored = draw.one_in(2);
+            for _ in 0..1 + draw.below(3) {
+                let topic = &mut topics[draw.below(count)];
+                topic.dead = true;
+                topic.ignored = ignored;
+                topic.leave_after = Some(draw.time(MINUTE, 3 * MINUTE)).filter(|_| !ignored);
+            }
+        }
+        let length = draw.time(100 * MINUTE, 160 * MINUTE);
+        let calm = length - 50 * MINUTE;
+        let most = if kind == Kind::Quiet { 0 } else { 1 + draw.below(12) };
+        let mut troubles: Vec<_> = (0..most)
+            .map(|_| {
+                let what = match kind {
+                    _ if kind == Kind::Broken || kind.ignores() => Trouble::Cut(draw.of(&HARMLESS)),
+                    _ => trouble(kind, addresses, &mut draw),
+                };
+                (draw.time(SECOND, calm), what)
+            })
+            .collect();
+        troubles.sort_by_key(|(at, _)| *at);
+        let rotates = kind != Kind::Broken && !kind.ignores() && draw.one_in(3);
+        Self {
+            kind,
+            seed,
+            length,
+            calm,
+            lines: 1 + draw.below(2),
+            batch: draw.of(&[1, 10, 100]),
+            login: draw.one_in(3),
+            probe_after: draw.one_in(3).then(|| draw.time(3 * SECOND, 30 * SECOND)),
+            life: rotates.then(|| draw.time(20 * MINUTE, 60 * MINUTE)),
+            addresses: replicas,
+            topics,
+            skipped: lagging.then(|| 20 + draw.below(500)),
+            by_id: draw.one_in(2),
+            over_socket: draw.one_in(3),
+            troubles,
+        }
+    }
+}

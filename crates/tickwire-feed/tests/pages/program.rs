@@ -1,0 +1,738 @@
+//! A program that follows the exchange as the pages of `Follower` say, and judges each action by
+//! them.
+use crate::day::{Count, Day, Fault, Kind, MINUTE, SECOND};
+use crate::exchange::{Datum, Exchange, Input, LATENCY};
+use std::{collections::VecDeque, time::Duration};
+use tickwire::Time;
+use tickwire_feed::{Action, Asked, Attempts, Ended, Follower, Gap, Incoming, Recovery, Say};
+use tickwire_feed::{ConnectionId, Settings, State, Subscription, Topic, Verdict, Why};
+use tickwire_parts::Backoff;
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = SECOND;
+const SETTLED: Duration = MINUTE;
+const NEVER: Duration = Duration::MAX;
+
+/// What a connection has brought of a topic.
+#[derive(Clone, Copy)]
+struct Brought {
+    epoch: u64,
+    last: u64,
+    at: Duration,
+}
+
+struct Connection {
+    id: ConnectionId,
+    line: usize,
+    address: usize,
+    opened: Option<Duration>,
+    logged_in: bool,
+    left: bool,
+    sent: VecDeque<Duration>,
+    /// Each topic was answered, was refused, or has brought data.
+    answered: Vec<bool>,
+    brought: Vec<Option<Brought>>,
+}
+
+/// How a count was first heard.
+#[derive(Clone, Copy, Default)]
+struct News {
+    epoch: u64,
+    at: Duration,
+    first: u64,
+    /// The number that the feed waited for.
+    awaited: Option<u64>,
+    /// It has reached that within the patience, so that it looks like the old one.
+    caught_up: bool,
+    /// By the first message of a connection, while there was no other one.
+    alone: bool,
+}
+
+#[derive(Default)]
+struct Book {
+    /// The number that is delivered next; none before the first, and after a restart.
+    next: Option<u64>,
+    /// The count of what was delivered last.
+    epoch: u64,
+    /// The first number of the present count that was delivered, or the snapshot's next.
+    first: u64,
+    news: News,
+    /// It waits for a snapshot, because of a gap or a restart.
+    waits: bool,
+    restarted: Option<Duration>,
+    distrusted: bool,
+    request: Option<(u64, Duration)>,
+    requests: VecDeque<Duration>,
+    /// Kept messages: whose they are, and their numbers.
+    kept: Vec<(ConnectionId, Datum)>,
+    /// For checksums: the messages in the book, and those that came while it waited.
+    index: Option<u64>,
+    while_waiting: Option<(u64, u64)>,
+}
+
+#[derive(Default)]
+struct Line {
+    /// The dials without a connection since one settled, and since when.
+    dials: u32,
+    since: Duration,
+    /// Where it ended last, and before when it does not dial that address.
+    ended_at: usize,
+    alarm: Duration,
+    stopped: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub dials: usize,
+    pub snapshots: usize,
+    pub dark: Duration,
+    pub gaps: usize,
+    /// Counts that began anew and caught up, or came later, so that their numbers hide it.
+    pub hidden: usize,
+}
+
+pub(crate) struct Program {
+    exchange: Exchange,
+    follower: Follower<Datum>,
+    attempts: Attempts,
+    now: Duration,
+    connections: Vec<Connection>,
+    books: Vec<Book>,
+    lines: Vec<Line>,
+    dark: Option<Duration>,
+    dialed: Vec<Duration>,
+    for_silence: Vec<Duration>,
+    away: Duration,
+    no_snapshot_before: Duration,
+    /// Something has happened since the states were judged.
+    moved: bool,
+    waits: u64,
+    pub trace: Vec<(Duration, String)>,
+    pub faults: Vec<String>,
+    pub sums: Sums,
+}
+
+impl Program {
+    fn new(day: Day) -> Self {
+        let settings = Settings {
+            addresses: day.addresses.len(),
+            batch: day.batch,
+            login: day.login,
+            probe_after: day.probe_after,
+            ..Settings::new(|_: &Datum| 0)
+        };
+        let mut follower = Follower::new(settings);
+        for line in 0..day.lines as u64 {
+            let backoff = Backoff::seeded(day.seed * 2 + line).trading();
+            let lead = (5 + 5 * line as u32) * MINUTE;
+            let never = (Duration::MAX, Duration::ZERO);
+            let (life, lead) = day.life.map_or(never, |life| (life, lead));
+            follower.add_line(backoff, life, lead);
+        }
+        for topic in &day.topics {
+            let subscription = Subscription {
+                ask_after: topic.ask_after,
+                leave_after: topic.leave_after,
+                recovery: topic.recovery,
+                per_connection: topic.count == Count::Connection,
+            };
+            assert!(follower.subscribe(subscription).is_some());
+        }
+        Self {
+            follower,
+            attempts: Attempts::new(250, 300 * SECOND).and(20, SECOND),
+            now: Duration::ZERO,
+            connections: Vec::new(),
+            books: day.topics.iter().map(|_| Book::default()).collect(),
+            lines: (0..day.lines).map(|_| Line::default()).collect(),
+            dark: Some(Duration::ZERO),
+            dialed: Vec::new(),
+            for_silence: Vec::new(),
+            away: Duration::ZERO,
+            no_snapshot_before: Duration::ZERO,
+            moved: true,
+            waits: 0,
+            trace: Vec::new(),
+            faults: Vec::new(),
+            sums: Sums::default(),
+            exchange: Exchange::new(day),
+        }
+    }
+
+    /// Lives the day. Polls when asked, and once in this time too.
+    pub(crate) fn live(day: Day, every: Option<Duration>) -> Self {
+        let length = day.length;
+        let mut program = Self::new(day);
+        let mut besides = every.unwrap_or(NEVER);
+        loop {
+            let wait = program.poll();
+            let next = wait.min(besides).min(program.exchange.next().unwrap_or(NEVER));
+            if next >= length || program.faults.len() > 3 {
+                program.at_the_end();
+                return program;
+            }
+            program.now = next;
+            while program.exchange.next().is_some_and(|at| at <= next) {
+                if let Some((id, input)) = program.exchange.step() {
+                    program.hear(id, input);
+                }
+            }
+            program.exchange.now = next;
+            while besides <= next {
+                besides += every.unwrap_or(NEVER);
+            }
+        }
+    }
+
+    fn time(&self) -> Time {
+        Time::new(self.now)
+    }
+
+    fn fault(&mut self, what: String) {
+        self.faults.push(format!("{:?}: {what}", self.now));
+    }
+
+    fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.fault(what());
+        }
+    }
+
+    fn find(&self, id: ConnectionId) -> Option<usize> {
+        self.connections.iter().position(|connection| connection.id == id)
+    }
+
+    fn note(&mut self, what: String) {
+        self.trace.push((self.now, what));
+    }
+
+    fn hear(&mut self, id: Option<ConnectionId>, input: Input) {
+        self.moved = true;
+        let now = self.time();
+        let Some(id) = id else { return self.told(input) };
+        let Some(n) = self.find(id) else { return };
+        let incoming = match input {
+            Input::Opened => {
+                self.connections[n].opened = Some(self.now);
+                self.note(format!("{id:?} opened"));
+                self.follower.opened(id, now, &mut self.attempts);
+                return self.see_dark();
+            }
+            Input::Ended(ended) => {
+                let Connection { line, address, .. } = self.connections[n];
+                self.forget(n);
+                self.note(format!("{id:?} {ended:?}"));
+                self.lines[line].ended_at = address;
+                if let Ended::Refused { status: 429, retry_after: Some(after), .. } = ended {
+                    self.away = self.away.max(self.now + after);
+                }
+                self.follower.ended(id, ended, now, &mut self.attempts);
+                return self.see_dark();
+            }
+            Input::Data(topic, datum) => return self.data(n, topic, datum),
+            Input::LoggedIn => {
+                self.connections[n].logged_in = true;
+                Incoming::LoggedIn
+            }
+            Input::Accepted(of) => Incoming::Answer(self.asked(of)),
+            Input::Refused(of) => Incoming::Refused(self.asked(of)),
+            Input::Ending => Incoming::Ending,
+            Input::Other => Incoming::Other,
+            told => return self.told(told),
+        };
+        let verdict = self.follower.heard(id, incoming, now, || unreachable!("no data"));
+        self.check(verdict.is_none(), || format!("{verdict:?} about no data"));
+    }
+
+    fn asked(&self, of: Result<u64, usize>) -> Asked {
+        of.map_or_else(Asked::Subscription, Asked::Question)
+    }
+
+    /// What comes over no connection.
+    fn told(&mut self, input: Input) {
+        let now = self.time();
+        match input {
+            Input::Snapshot { topic, id, book } => {
+                let used = self.follower.snapshot(topic, id, book.next, now);
+                let of = &mut self.books[topic];
+                let asked = of.request.filter(|(request, _)| *request == id);
+                let current = asked.is_some_and(|(_, at)| of.restarted.is_none_or(|r| r <= at));
+                let waited = of.waits;
+                if used {
+                    of.waits = false;
+                    of.distrusted = false;
+                    of.request = None;
+                    of.next = Some(book.next);
+                    of.first = book.next;
+                    of.epoch = book.epoch;
+                    of.index = Some(book.index);
+                    let waiting = of.while_waiting.take();
+                    if let Some((first, last)) = waiting.filter(|(_, last)| *last > book.index) {
+                        of.index = (first <= book.index + 1).then_some(last);
+                    }
+                }
+                self.check(used || !current || !waited, || format!("snapshot {id} not used"));
+                self.check(!used || waited, || format!("snapshot {id} used, but none is missing"));
+                self.note(format!("snapshot {id} {used}"));
+            }
+            Input::NoSnapshot { topic, id, retry_after } => {
+                if self.books[topic].request.is_some_and(|(request, _)| request == id) {
+                    self.books[topic].request = None;
+                }
+                if let Some(after) = retry_after {
+                    self.no_snapshot_before = self.no_snapshot_before.max(self.now + after);
+                }
+                let attempts = &mut self.attempts;
+                self.follower.no_snapshot(topic, id, retry_after, now, attempts);
+            }
+            Input::Doubt => self.follower.doubt(now),
+            Input::GoOn => {
+                self.lines.iter_mut().for_each(|line| *line = Line::default());
+                self.follower.go_on(now);
+            }
+            other => unreachable!("{other:?} over no connection"),
+        }
+    }
+
+    fn data(&mut self, n: usize, topic: usize, datum: Datum) {
+        let now = self.time();
+        let datum = Datum { heard: self.now, ..datum };
+        let id = self.connections[n].id;
+        self.connections[n].answered[topic] = true;
+        if let Some((first, last)) = datum.numbers {
+            let alone = self.connections.iter().filter(|of| of.opened.is_some()).count() == 1
+                && self.connections[n].brought[topic].is_none();
+            let book = &mut self.books[topic];
+            if datum.epoch > book.news.epoch {
+                let awaited = book.next;
+                book.news = News {
+                    epoch: datum.epoch,
+                    at: self.now,
+                    first,
+                    awaited,
+                    alone,
+                    ..News::default()
+                };
+            }
+            let reached = book.news.awaited.is_some_and(|awaited| last + 1 >= awaited);
+            if datum.epoch == book.news.epoch && self.now <= book.news.at + PATIENCE {
+                book.news.caught_up |= reached;
+            }
+            let brought = Brought { epoch: datum.epoch, last, at: self.now };
+            self.connections[n].brought[topic] = Some(brought);
+        }
+        let numbers = datum.numbers.map(|(first, last)| (first..=last).into());
+        let incoming = Incoming::Data { subscription: topic, numbers };
+        let mut kept = false;
+        let verdict = self.follower.heard(id, incoming, now, || {
+            kept = true;
+            datum
+        });
+        self.check(kept == (verdict == Some(Verdict::Kept)), || format!("{verdict:?}, {kept}"));
+        match verdict {
+            Some(Verdict::Next) => self.deliver(topic, datum),
+            Some(Verdict::Kept) => self.books[topic].kept.push((id, datum)),
+            Some(_) => self.note(format!("{topic} {datum:?} {verdict:?}")),
+            // It has left the connection, and is going to say so.
+            None => self.connections[n].left = true,
+        }
+    }
+
+    fn deliver(&mut self, topic: usize, datum: Datum) {
+        self.note(format!("{topic} {datum:?}"));
+        let Some((first, last)) = datum.numbers else { return self.by_checksum(topic, datum) };
+        let of = self.exchange.day.topics[topic];
+        let waits = self.books[topic].waits && of.recovery == Recovery::Snapshot;
+        self.check(!waits, || format!("{topic} {datum:?} before its snapshot"));
+        let old = self.books[topic].restarted.is_some_and(|at| datum.heard < at)
+            && datum.epoch < self.books[topic].news.epoch;
+        self.check(!old, || format!("{topic} {datum:?} of the old count"));
+        if let Some(next) = self.books[topic].next {
+            if datum.epoch != self.books[topic].epoch {
+                self.sums.hidden += 1;
+                let hidden = self.hides(topic, datum);
+                let epoch = self.books[topic].epoch;
+                self.check(hidden, || {
+                    format!("{topic} {datum:?} in a book of count {epoch}: {of:?}")
+                });
+            }
+            self.check(first <= next, || {
+                format!("{topic} {next}..{first} lost, untold, before {datum:?}: {of:?}")
+            });
+            self.check(last >= next, || format!("{topic} {datum:?} twice, {next} is next"));
+        } else {
+            self.books[topic].first = first;
+        }
+        let book = &mut self.books[topic];
+        book.epoch = datum.epoch;
+        book.next = Some(last + 1);
+        book.kept.retain(|(_, kept)| kept.numbers.is_some_and(|(_, end)| end > last));
+    }
+
+    /// Whether the pages say that the numbers hide the new count.
+    fn hides(&self, topic: usize, datum: Datum) -> bool {
+        let book = &self.books[topic];
+        let of = self.exchange.day.topics[topic];
+        if of.count == Count::Connection {
+            return false;
+        }
+        let news = book.news;
+        let told = of.recovery == Recovery::Snapshot && news.alone && news.first <= book.first;
+        let two_at_once = self.connections.iter().filter_map(|of| of.brought[topic]);
+        let mut two_at_once = two_at_once.filter(|of| of.at + 2 * SECOND > self.now);
+        two_at_once.any(|of| of.epoch != datum.epoch)
+            || !told
+                && (news.caught_up
+                    || news.awaited.is_none_or(|awaited| news.first >= awaited)
+                    || self.now <= news.at + PATIENCE + LATENCY)
+    }
+
+    fn by_checksum(&mut self, topic: usize, datum: Datum) {
+        if datum.index == 0 {
+            return; // a keepalive
+        }
+        let now = self.time();
+        let book = &mut self.books[topic];
+        if book.waits || book.distrusted {
+            let (first, last) = book.while_waiting.unwrap_or((datum.index, datum.index));
+            let first = if datum.index > last + 1 { datum.index } else { first };
+            book.while_waiting = Some((first, last.max(datum.index)));
+        } else if book.index.is_some_and(|index| datum.index <= index + 1) {
+            book.index = book.index.max(Some(datum.index));
+        } else {
+            book.distrusted = true;
+            book.while_waiting = Some((datum.index, datum.index));
+            self.follower.distrust(topic, now);
+        }
+    }
+
+    fn forget(&mut self, n: usize) {
+        let gone = self.connections.remove(n);
+        let over_socket = self.exchange.day.over_socket;
+        if gone.opened.is_some_and(|at| self.now >= at + SETTLED) {
+            self.lines[gone.line] = Line { since: self.now, ..Line::default() };
+        }
+        for book in &mut self.books {
+            book.kept.retain(|(id, _)| *id != gone.id);
+            if over_socket {
+                book.request = None; // as if it had failed
+            }
+        }
+    }
+
+    /// Until there is nothing to do.
+    fn poll(&mut self) -> Duration {
+        for _ in 0..100_000 {
+            let now = self.time();
+            let action = self.follower.poll(now, &mut self.attempts);
+            if let Action::Wait(until) = action {
+                let until = until.since_epoch();
+                let in_time = until > self.now && until <= self.now + 60 * MINUTE;
+                self.check(in_time, || format!("waits until {until:?}"));
+                let left = self.connections.iter().find(|of| of.left).map(|of| of.id);
+                self.check(left.is_none(), || format!("no verdict about data over {left:?}"));
+                if std::mem::take(&mut self.moved) {
+                    self.see_states();
+                }
+                return until.max(self.now + Duration::from_nanos(1));
+            }
+            if !matches!(action, Action::Message { .. }) {
+                self.note(format!("{action:?}"));
+            }
+            self.moved = true;
+            self.act(action);
+        }
+        self.fault("poll has no end".into());
+        NEVER
+    }
+
+    fn act(&mut self, action: Action<Datum>) {
+        match action {
+            Action::Dial { connection, line, address, .. } => self.dial(connection, line, address),
+            Action::Send { connection, say } => self.send(connection, say),
+            Action::Leave { connection, .. } => {
+                let open = self.find(connection);
+                let open = open.filter(|n| self.connections[*n].opened.is_some());
+                self.check(open.is_some(), || format!("leaves {connection:?}, which is not open"));
+                self.exchange.leave(connection);
+                open.into_iter().for_each(|n| self.forget(n));
+                self.see_dark();
+            }
+            Action::Message { subscription, message } => self.deliver(subscription, message),
+            Action::Gap { subscription, gap } => self.gap(subscription, gap),
+            Action::Restart { subscription } => self.restart(subscription),
+            Action::Snapshot { subscription, id } => self.ask_for_snapshot(subscription, id),
+            Action::Wait(_) => unreachable!("poll returns it"),
+        }
+    }
+
+    fn dial(&mut self, id: ConnectionId, line: usize, address: usize) {
+        let own = || self.connections.iter().filter(|of| of.line == line);
+        let dialing = own().filter(|of| of.opened.is_none()).count();
+        let open = own().filter(|of| of.opened.is_some()).count();
+        let addresses = self.exchange.day.addresses.len();
+        self.check(dialing == 0 && open < 2, || format!("line {line} dials beside {open} open"));
+        self.check(address < addresses, || format!("dials address {address}"));
+        let away = self.away;
+        self.check(self.now >= away, || format!("dials before {away:?}, as Retry-After wants"));
+        let Line { dials, since, ended_at, alarm, stopped } = self.lines[line];
+        let alarmed = stopped || address == ended_at && self.now < alarm;
+        self.check(!alarmed, || format!("dials in an alarm until {alarm:?}"));
+        if open == 0 {
+            // The least that the delays take: the first may be zero; free dials take none.
+            let paced = dials.saturating_sub(addresses as u32);
+            let least: Duration =
+                (1..paced).map(|n| (FIRST_DELAY / 2 * (1 << n.min(9))).min(SECOND * 5 / 2)).sum();
+            self.check(self.now >= since + least, || {
+                format!("line {line}: dial {dials} since {since:?}, sooner than {least:?}")
+            });
+            self.lines[line].dials += 1;
+        } else {
+            self.for_silence.push(self.now);
+        }
+        self.dialed.push(self.now);
+        self.sums.dials += 1;
+        let topics = self.books.len();
+        self.connections.push(Connection {
+            id,
+            line,
+            address,
+            opened: None,
+            logged_in: !self.exchange.day.login,
+            left: false,
+            sent: VecDeque::new(),
+            answered: vec![false; topics],
+            brought: vec![None; topics],
+        });
+        self.exchange.dial(id, address);
+    }
+
+    fn send(&mut self, id: ConnectionId, say: Say) {
+        let Some(n) = self.find(id).filter(|n| self.connections[*n].opened.is_some()) else {
+            return self.fault(format!("sends {say:?} over {id:?}, which is not open"));
+        };
+        let connection = &mut self.connections[n];
+        let fifth = if connection.sent.len() == 4 { connection.sent.pop_front() } else { None };
+        connection.sent.push_back(self.now);
+        let logged_in = connection.logged_in;
+        let soon = fifth.is_some_and(|fifth| self.now < fifth + SECOND * 6 / 5);
+        self.check(!soon, || format!("five messages since {fifth:?}"));
+        match say {
+            Say::Login => {
+                self.check(!logged_in, || "logs in twice".into());
+                self.exchange.answer(id, Input::LoggedIn);
+            }
+            Say::Subscribe { id: question, subscriptions } => {
+                let most = self.exchange.day.batch;
+                self.check(logged_in, || "subscribes before the login".into());
+                self.check((1..=most).contains(&subscriptions.len()), || {
+                    format!("asks for {subscriptions:?} at once")
+                });
+                self.exchange.ask(id, question, subscriptions.collect());
+            }
+            Say::Probe => self.exchange.answer(id, Input::Other),
+        }
+    }
+
+    fn gap(&mut self, topic: usize, gap: Gap) {
+        self.sums.gaps += 1;
+        let book = &mut self.books[topic];
+        let next = book.next;
+        book.next = Some(gap.last + 1);
+        book.waits = self.exchange.day.topics[topic].recovery == Recovery::Snapshot;
+        let there = book.kept.iter().find(|(_, datum)| {
+            let (first, last) = datum.numbers.unwrap_or_default();
+            datum.epoch == book.epoch && first <= gap.last && last >= gap.first
+        });
+        let there = there.copied();
+        let one = self.connections.len() == 1 && gap.why == Why::NotReceived;
+        let well = self.follower.states().all(|state| state == State::Following);
+        self.check(next == Some(gap.first) && gap.last >= gap.first, || {
+            format!("{topic} {gap:?}, but {next:?} is next")
+        });
+        self.check(!one || !well || there.is_none(), || {
+            format!("{topic} {gap:?}, but {there:?} came")
+        });
+    }
+
+    fn restart(&mut self, topic: usize) {
+        let of = self.exchange.day.topics[topic];
+        let book = &self.books[topic];
+        let lone = self.connections.len() == 1;
+        let reached = |of: &Connection| {
+            of.brought[topic].is_some_and(|brought| {
+                brought.epoch == book.epoch && Some(brought.last + 1) >= book.next
+            })
+        };
+        let counted = book.next.is_some() && of.count != Count::Connection && !book.distrusted;
+        let in_vain = counted
+            && book.news.epoch == book.epoch
+            && book.news.first > book.first
+            && lone
+            && self.connections.iter().any(reached);
+        self.check(!in_vain, || format!("{topic} begins anew, but no count did: {of:?}"));
+        let book = &mut self.books[topic];
+        book.next = None;
+        book.restarted = Some(self.now);
+        book.waits = of.recovery == Recovery::Snapshot;
+        book.request = None;
+    }
+
+    fn ask_for_snapshot(&mut self, topic: usize, id: u64) {
+        self.sums.snapshots += 1;
+        let book = &mut self.books[topic];
+        book.requests.push_back(self.now);
+        while book.requests.front().is_some_and(|at| *at + 300 * SECOND <= self.now) {
+            book.requests.pop_front();
+        }
+        let many = book.requests.len();
+        let under_way = book.request.replace((id, self.now));
+        let waits = book.waits;
+        let within = Duration::from_secs(10);
+        self.check(waits, || format!("{topic} wants a snapshot for nothing"));
+        self.check(many <= 12, || format!("{topic} wants snapshot {many} in five minutes"));
+        self.check(under_way.is_none_or(|(_, at)| self.now >= at + within), || {
+            format!("{topic} wants a snapshot beside {under_way:?}")
+        });
+        let before = self.no_snapshot_before;
+        self.check(self.now >= before, || format!("{topic} wants a snapshot before {before:?}"));
+        let over = self.connections.iter().find(|of| of.opened.is_some()).map(|of| of.id);
+        let over = over.filter(|_| self.exchange.day.over_socket);
+        if let Some(over) = over {
+            self.follower.asked_over(topic, id, over, self.time());
+        }
+        self.exchange.snapshot(topic, id, over);
+    }
+
+    /// The follower is dark while no connection to an address that is well is open.
+    fn see_dark(&mut self) {
+        let serves = |of: &Connection| of.opened.is_some() && !self.exchange.is_broken(of.address);
+        let light = self.connections.iter().any(serves);
+        match self.dark {
+            Some(since) if light => {
+                self.dark = None;
+                let dark = self.now - since;
+                self.sums.dark += dark;
+                let day = &self.exchange.day;
+                let short =
+                    |(fault, _): &(Option<Fault>, _)| matches!(fault, Some(Fault::Short(_)));
+                let attempts = if day.addresses.iter().any(short) { SECOND } else { SECOND / 9 };
+                let judged = matches!(day.kind, Kind::Broken | Kind::Quiet) || day.kind.ignores();
+                let most = 2 * FIRST_DELAY + attempts + 4 * LATENCY;
+                let long = judged && day.life.is_none() && dark > most;
+                self.check(!long, || format!("dark for {dark:?}"));
+            }
+            None if !light => self.dark = Some(self.now),
+            _ => {}
+        }
+    }
+
+    fn see_states(&mut self) {
+        self.waits += 1;
+        let states: Vec<_> = self.follower.states().collect();
+        for (line, state) in states.into_iter().enumerate() {
+            let own = || self.connections.iter().filter(|of| of.line == line);
+            let open = own().filter(|of| of.opened.is_some()).count();
+            let dialed = own().find(|of| of.opened.is_none()).map(|of| of.address);
+            let fits = match state {
+                State::Stopped { .. } => dialed.is_none(),
+                State::Alarm { until, .. } => dialed.is_none() && until.since_epoch() > self.now,
+                State::Waiting { until, .. } => {
+                    open == 0 && dialed.is_none() && until.since_epoch() > self.now
+                }
+                State::Held { .. } => open == 0 && dialed.is_none(),
+                State::Dialing { address, .. } => open == 0 && dialed == Some(address),
+                State::Following => open == 1 && dialed.is_none(),
+                State::Replacing => open == 2 || open == 1 && dialed.is_some(),
+                State::LoggingIn => open > 0 && own().any(|of| !of.logged_in),
+                _ => open > 0,
+            };
+            self.check(fits, || format!("{state:?}, with {open} open, {dialed:?} dialed"));
+            if let State::Alarm { until, .. } = state {
+                self.lines[line].alarm = until.since_epoch();
+            }
+            let stopped = matches!(state, State::Stopped { .. });
+            if stopped && !self.lines[line].stopped {
+                self.exchange.go_on_after(5 * MINUTE);
+            }
+            self.lines[line].stopped = stopped;
+        }
+        if self.waits.is_multiple_of(50) {
+            (0..self.books.len()).for_each(|topic| self.see_topic(topic, false));
+        }
+    }
+
+    fn see_topic(&mut self, topic: usize, end: bool) {
+        let of = self.exchange.day.topics[topic];
+        let book = &self.books[topic];
+        let says = self.follower.topic(topic);
+        let odd = of.dead || of.mute_at.is_some();
+        let asked = of.ask_after.is_some();
+        let fits = match says {
+            None => false,
+            Some(Topic::Refused) => of.refused,
+            Some(Topic::Mute) => odd || of.refused,
+            Some(Topic::Silent) => !end || odd || of.refused,
+            Some(Topic::Distrusted { .. }) => book.distrusted && !end,
+            Some(Topic::Waiting { .. }) => book.next.is_none() || book.waits && !end,
+            Some(Topic::InOrder) => !(book.waits || end && of.refused),
+            Some(_) => false,
+        };
+        // A successor goes at the first silence: what would be silent later is not tried there.
+        let topics = &self.exchange.day.topics;
+        let first = topics.iter().filter(|of| of.dead).filter_map(|of| of.leave_after).min();
+        let mute =
+            end && (of.ignored && asked || of.dead && first.is_some() && of.leave_after == first);
+        self.check(fits, || format!("{topic} is {says:?}: {of:?}"));
+        self.check(!mute || says == Some(Topic::Mute), || format!("{topic} is {says:?}: {of:?}"));
+    }
+
+    fn at_the_end(&mut self) {
+        let length = self.exchange.day.length;
+        self.sums.dark += self.dark.map_or(Duration::ZERO, |since| length - since);
+        if !self.faults.is_empty() {
+            return;
+        }
+        let day = self.exchange.day.clone();
+        self.check(self.dark.is_none(), || "dark at the end of the day".into());
+        for (topic, of) in day.topics.iter().enumerate() {
+            self.see_topic(topic, true);
+            let book = &self.books[topic];
+            let truth = self.exchange.topics[topic];
+            let odd = of.dead || of.refused || of.mute_at.is_some();
+            let right = match of.count {
+                Count::Checksum => book.index == Some(truth.index),
+                Count::Connection => book.next.is_some(),
+                _ => book.next == Some(truth.next) && book.epoch == truth.epoch,
+            };
+            let shows = (book.next, book.epoch, book.index);
+            self.check(odd || right, || {
+                format!("{topic} ends at {shows:?}, and the exchange at {truth:?}: {of:?}")
+            });
+        }
+        let at = |n: usize| self.dialed.get(n).copied().unwrap_or(NEVER);
+        let many = (0..self.dialed.len()).find(|n| at(n + 40) < at(*n) + 5 * MINUTE).map(at);
+        self.check(day.kind != Kind::Broken || day.lines > 1 || many.is_none(), || {
+            format!("41 dials in five minutes from {many:?}")
+        });
+        if day.kind.ignores() {
+            // At another than its own address, a line tries its own every ten minutes.
+            let home = if day.addresses.len() > 1 { 6 * day.lines } else { 0 };
+            let first = self.for_silence.first().copied().unwrap_or_default();
+            let in_hour = |hour: u32| {
+                let from = first + hour * 60 * MINUTE;
+                self.for_silence
+                    .iter()
+                    .filter(|at| **at >= from && **at < from + 60 * MINUTE)
+                    .count()
+            };
+            let (hour, next) = (in_hour(0), in_hour(1));
+            let few = hour <= 16 * day.lines + home && next <= 8 * day.lines + home;
+            self.check(few, || format!("{hour} dials for silence in an hour, then {next}"));
+        }
+        if day.kind == Kind::Quiet && day.life.is_none() {
+            let dials = self.sums.dials;
+            self.check(dials == day.lines, || format!("{dials} dials on a quiet day"));
+        }
+    }
+}
