@@ -25,7 +25,7 @@ use std::{
 use testkit::tasks::bounded;
 use tickwire::{CloseCode, handshake::client::Request};
 use tickwire_parts::Backoff;
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 
 #[derive(Clone, Copy)]
 enum Adapter {
@@ -65,10 +65,21 @@ fn start(urls: &[String], adapter: Adapter) -> (Shown, tokio::task::JoinHandle<(
     let mut client = Client::new(requests, "secret".into(), topics, backoff, show);
     let running = match adapter {
         Adapter::Tokio => tokio::spawn(on_tokio::run(client)),
-        Adapter::Blocking => spawn_blocking(move || on_threads::run(&mut client)),
-        Adapter::Loop => spawn_blocking(move || on_loop::run(&mut client).unwrap()),
+        Adapter::Blocking => on_a_thread(move || on_threads::run(&mut client)),
+        Adapter::Loop => on_a_thread(move || on_loop::run(&mut client).unwrap()),
     };
     (shown, running)
+}
+
+/// Not by `spawn_blocking`: after an assertion that fails, the runtime would wait for a client that
+/// never ends.
+fn on_a_thread(run: impl FnOnce() + Send + 'static) -> tokio::task::JoinHandle<()> {
+    let (ends, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        run();
+        let _ = ends.send(());
+    });
+    tokio::spawn(async { ended.await.unwrap() })
 }
 
 /// An address whose port nobody else takes while the server is down.
