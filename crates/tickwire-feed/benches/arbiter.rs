@@ -4,9 +4,9 @@
 //!
 //! ```text
 //! # ns a message: medians of 101 rounds, the sides in turns
-//! cargo bench -p tickwire-feed
+//! cargo bench -p tickwire-feed --bench arbiter
 //! # counted by callgrind, on a machine that is busy
-//! cargo bench -p tickwire-feed -- --instructions
+//! cargo bench -p tickwire-feed --bench arbiter -- --instructions
 //! ```
 use std::{
     collections::HashSet,
