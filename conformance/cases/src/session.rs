@@ -970,7 +970,7 @@ impl Session {
     }
 
     fn no_answer(&mut self, ended: bool, what: String) {
-        if self.phase == Phase::Done || ended && self.is_not_taken() {
+        if self.phase == Phase::Done || self.is_not_taken() {
             return;
         }
         let open = self.phase != Phase::Head;

@@ -425,6 +425,9 @@ impl Model {
                     && (extension.parameters.is_empty() || !self.is("refuses-unasked"))
                     && self.deflate.is_none()
                     && answer.as_ref().is_ok_and(|answer| offer.permits(answer).is_ok());
+                if !fits && self.is("stays") {
+                    return false;
+                }
                 if !fits && bad(self, "any-extensions") {
                     return false;
                 }
