@@ -1,6 +1,6 @@
 //! What happens on a day, and how it is drawn.
 use std::time::Duration;
-use tickwire::Retry;
+use tickwire::{ProtocolError, handshake::HandshakeError};
 use tickwire_feed::{Cause, Ended, Recovery};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -145,25 +145,28 @@ pub(crate) struct Day {
     pub troubles: Vec<(Duration, Trouble)>,
 }
 
+pub(crate) fn closed(code: u16) -> Ended {
+    Ended::closed(code, "")
+}
+
 pub(crate) fn refused(status: u16, retry_after: Option<Duration>) -> Ended {
     Ended::Refused { status, retry_after, text: Default::default() }
 }
 
-const HARMLESS: [Ended; 7] = [
-    Ended::Closed(1000),
-    Ended::Closed(1001),
-    Ended::Closed(1006),
-    Ended::Closed(1008),
-    Ended::Closed(1011),
-    Ended::Failed(Cause::Cut),
-    Ended::Failed(Cause::Protocol),
-];
+/// The end of a connection that has settled, which is nobody's fault.
+fn harmless(draw: &mut Draw) -> Ended {
+    match draw.below(7) {
+        0 => Ended::Failed(Cause::Cut),
+        1 => Ended::Failed(Cause::Protocol(ProtocolError::BadUtf8.into())),
+        _ => closed(draw.of(&[1000, 1001, 1006, 1008, 1011])),
+    }
+}
 
 fn fault(draw: &mut Draw) -> Fault {
     match draw.below(11) {
         0 => Fault::Attempt(refused(403, None)),
         1 => Fault::Attempt(refused(404, None)),
-        2 => Fault::Attempt(Ended::Failed(Cause::Handshake(Retry::Alarm))), // the subprotocol
+        2 => Fault::Attempt(Ended::Failed(Cause::Handshake(HandshakeError::UnexpectedSubprotocol))), // the subprotocol
         3 => Fault::Attempt(refused(401, None)),
         4 => Fault::Attempt(Ended::Failed(Cause::CertificateRefused)),
         5 => Fault::Attempt(Ended::Failed(Cause::CertificateExpired)),
@@ -208,7 +211,7 @@ fn trouble(kind: Kind, addresses: usize, draw: &mut Draw) -> Trouble {
     };
     let fails = matches!(kind, Kind::Counts | Kind::Checksums);
     match draw.below(if fails { 8 } else { 12 }) {
-        0..=3 => Trouble::Cut(draw.of(&HARMLESS)),
+        0..=3 => Trouble::Cut(harmless(draw)),
         4 | 5 if kind != Kind::Outages => Trouble::Anew { cut: draw.one_in(2) },
         6 | 7 if kind != Kind::Outages => {
             let retry_after = draw.one_in(2).then(|| draw.time(SECOND, lasts + 2 * SECOND));
@@ -216,8 +219,8 @@ fn trouble(kind: Kind, addresses: usize, draw: &mut Draw) -> Trouble {
         }
         8 => Trouble::Frozen { address: draw.below(addresses), lasts },
         9 => draw.of(&[
-            Trouble::Cut(Ended::Closed(1012)),
-            Trouble::Cut(Ended::Closed(1013)),
+            Trouble::Cut(closed(1012)),
+            Trouble::Cut(closed(1013)),
             Trouble::Doubt,
             Trouble::Ending,
         ]),
@@ -273,7 +276,9 @@ impl Day {
         let mut troubles: Vec<_> = (0..most)
             .map(|_| {
                 let what = match kind {
-                    _ if kind == Kind::Broken || kind.ignores() => Trouble::Cut(draw.of(&HARMLESS)),
+                    _ if kind == Kind::Broken || kind.ignores() => {
+                        Trouble::Cut(harmless(&mut draw))
+                    }
                     _ => trouble(kind, addresses, &mut draw),
                 };
                 (draw.time(SECOND, calm), what)

@@ -1,5 +1,5 @@
 //! An exchange with virtual time: several addresses, each with a replica of all topics.
-use crate::day::{Count, Day, Draw, Fault, MINUTE, SECOND, Trouble};
+use crate::day::{Count, Day, Draw, Fault, MINUTE, SECOND, Trouble, closed};
 use std::{collections::BTreeMap, time::Duration};
 use tickwire_feed::{Cause, ConnectionId, Ended};
 
@@ -334,10 +334,10 @@ impl Exchange {
             last_arrival: self.now,
         });
         if let Some(Fault::Short(code)) = fault {
-            self.after(SECOND, What::Over(id, Ended::Closed(code)));
+            self.after(SECOND, What::Over(id, closed(code)));
         }
         if let Some(life) = self.day.life {
-            self.after(life, What::Over(id, Ended::Closed(1001)));
+            self.after(life, What::Over(id, closed(1001)));
         }
         Some((Some(id), Input::Opened))
     }
@@ -429,7 +429,7 @@ impl Exchange {
                 for n in 0..self.connections.len() {
                     self.arrive(n, LATENCY, Input::Ending);
                     let id = self.connections[n].id;
-                    self.after(MINUTE, What::Over(id, Ended::Closed(1001)));
+                    self.after(MINUTE, What::Over(id, closed(1001)));
                 }
             }
             Trouble::NoSnapshots { lasts, retry_after } => {

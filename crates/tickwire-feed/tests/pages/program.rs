@@ -134,7 +134,10 @@ impl Program {
                 ask_after: topic.ask_after,
                 leave_after: topic.leave_after,
                 recovery: topic.recovery,
-                per_connection: topic.count == Count::Connection,
+                count: match topic.count {
+                    Count::Connection => tickwire_feed::Count::Connection,
+                    _ => tickwire_feed::Count::Feed,
+                },
             };
             assert!(follower.subscribe(subscription).is_some());
         }
@@ -321,6 +324,11 @@ impl Program {
             let brought = Brought { epoch: datum.epoch, last, at: self.now };
             self.connections[n].brought[topic] = Some(brought);
         }
+        if datum.index == 0 {
+            let incoming = Incoming::Keepalive { subscription: topic, last: None };
+            let verdict = self.follower.heard(id, incoming, now, || unreachable!("no data"));
+            return self.check(verdict.is_none(), || format!("{verdict:?} about a keepalive"));
+        }
         let numbers = datum.numbers.map(|(first, last)| (first..=last).into());
         let incoming = Incoming::Data { subscription: topic, numbers };
         let mut kept = false;
@@ -388,9 +396,6 @@ impl Program {
     }
 
     fn by_checksum(&mut self, topic: usize, datum: Datum) {
-        if datum.index == 0 {
-            return; // a keepalive
-        }
         let now = self.time();
         let book = &mut self.books[topic];
         if book.waits || book.distrusted {
@@ -462,6 +467,11 @@ impl Program {
             Action::Gap { subscription, gap } => self.gap(subscription, gap),
             Action::Restart { subscription } => self.restart(subscription),
             Action::Snapshot { subscription, id } => self.ask_for_snapshot(subscription, id),
+            Action::Mute { subscription } => {
+                let of = self.exchange.day.topics[subscription];
+                let odd = of.dead || of.refused || of.mute_at.is_some();
+                self.check(odd, || format!("{subscription} is told as mute: {of:?}"));
+            }
             Action::Wait(_) => unreachable!("poll returns it"),
         }
     }
