@@ -988,6 +988,12 @@ impl<T> Follower<T> {
                 self.note_end(at, dialing.address, ended, None, away, now);
             }
         } else if let Some(open) = open {
+            // Its own server takes the line, and does not keep it.
+            let home = run.home(self.addresses.len());
+            let is_away = |current: &Open| current.silent.is_none() && current.address != home;
+            if open.address == home && run.current().is_some_and(is_away) {
+                run.postpone_home(now);
+            }
             // A silent successor has not served, so where else the line has tried still counts.
             let lived = match ended.cause().is_some_and(Cause::is_silence) {
                 true => Duration::ZERO,

@@ -3,7 +3,7 @@ use crate::{
     Arbiter, ConnectionId, Event, Limits, Line, Recovery, Subscription, Verdict, attempts::Log,
 };
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{mem, time::Duration};
 use tickwire::Time;
 
 /// At most so many snapshots in this time, whatever the cause.
@@ -120,10 +120,9 @@ impl<T> Followed<T> {
         self.has_told_mute = false;
     }
 
-    pub(super) fn tells_mute(&mut self, addresses: impl Iterator<Item = usize>) -> bool {
-        let tells = !self.has_told_mute && self.is_mute(addresses);
-        self.has_told_mute |= tells;
-        tells
+    /// True once, until it is served again.
+    pub(super) const fn tells_mute(&mut self) -> bool {
+        !mem::replace(&mut self.has_told_mute, true)
     }
 
     /// Then the fault is its own: `addresses` may be dialed.

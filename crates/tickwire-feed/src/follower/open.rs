@@ -579,8 +579,14 @@ impl Open {
             && self.seats.iter().enumerate().all(is_served)
     }
 
-    /// The next time to look, or what did not come.
-    pub(super) fn look(&mut self, timeouts: &Timeouts, now: Time) -> Result<Time, Cause> {
+    /// The next time to look, or what did not come. What subscriptions in `ignored` do not bring
+    /// does not count.
+    pub(super) fn look(
+        &mut self,
+        timeouts: &Timeouts,
+        ignored: impl Fn(usize) -> bool,
+        now: Time,
+    ) -> Result<Time, Cause> {
         if self.silent.is_some_and(|silent| silent.cause.subscription().is_none()) {
             return Ok(self.paced);
         }
@@ -598,6 +604,9 @@ impl Open {
         next = next.min(probe.map_err(|Unanswered| Cause::ProbeUnanswered)?);
         for (at, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat.as_mut().filter(|seat| seat.silent.is_none()) else { continue };
+            if ignored(at) {
+                continue;
+            }
             let gives_up_at = seat.gives_up_at().max(timeouts.grace);
             if gives_up_at <= now {
                 return Err(Cause::NoData(at));
@@ -607,6 +616,11 @@ impl Open {
             next = next.min(asked.map_err(|Unanswered| Cause::SubscriptionUnanswered(at))?);
         }
         Ok(next)
+    }
+
+    pub(super) fn is_silent_in(&self, which: impl Fn(usize) -> bool) -> bool {
+        let mut seats = self.seats.iter().enumerate();
+        seats.any(|(at, seat)| seat.as_ref().is_some_and(Seat::is_silent) && which(at))
     }
 
     /// When to look again because of this message's subscriptions, if nothing more comes.

@@ -4,7 +4,7 @@ use super::{
     open::{Open, Timeouts},
     run::Purpose,
 };
-use crate::{Action, Attempts, Cause, ConnectionId, Event, Say};
+use crate::{Action, Attempts, Cause, ConnectionId, Event, Say, Topic};
 use core::{mem, time::Duration};
 use tickwire::{CloseCode, Time};
 
@@ -117,6 +117,15 @@ impl<T> Follower<T> {
                 }
             }
             let run = &mut self.runs[at];
+            let may_be_dialed = |at: &usize| !self.addresses[*at].is_stopped();
+            let is_mute = |at: usize| {
+                let followed = self.subscriptions.get(at).and_then(Option::as_ref);
+                let addresses = (0..self.addresses.len()).filter(may_be_dialed);
+                followed.is_some_and(|followed| followed.is_mute(addresses))
+            };
+            // Where one is missing that may be served elsewhere, a successor has its time for that.
+            let seeks =
+                run.current().is_some_and(|current| current.is_silent_in(|at| !is_mute(at)));
             let mut silent = None;
             let mut is_successor = false;
             for open in &mut run.open {
@@ -125,7 +134,7 @@ impl<T> Follower<T> {
                     open_lines(open, &say, &mut self.subscriptions);
                     return Some(Action::Send { connection, say });
                 }
-                match open.look(&timeouts, now) {
+                match open.look(&timeouts, |at| is_successor && seeks && is_mute(at), now) {
                     Ok(again) => self.wake.by(again),
                     Err(cause) => silent = Some((connection, is_successor, cause)),
                 }
@@ -152,10 +161,9 @@ impl<T> Follower<T> {
             }
         }
         for at in 0..self.subscriptions.len() {
+            let is_mute = self.topic(at) == Some(Topic::Mute);
             let Some(followed) = &mut self.subscriptions[at] else { continue };
-            let addresses = self.addresses.iter().enumerate();
-            let may_be_dialed = addresses.filter(|(_, address)| !address.is_stopped());
-            if followed.tells_mute(may_be_dialed.map(|(at, _)| at)) {
+            if is_mute && followed.tells_mute() {
                 return Some(Action::Mute { subscription: at });
             }
             if let Some(overdue) = followed.overdue_at(self.set.snapshot_within) {

@@ -381,8 +381,9 @@ impl Run {
             return match (dialed, self.held, address) {
                 (Some(address), ..) => State::Dialing { address, after: self.last },
                 (None, Some(until), _) => State::Held { until, after },
-                (None, None, Some(&Address::Alarm { from, after })) => {
-                    State::Alarm { until: from, after }
+                // Not if it is over, and the line waits for its own pace.
+                (None, None, Some(&Address::Alarm { from, after })) if from == until => {
+                    State::Alarm { until, after }
                 }
                 (None, None, _) => State::Waiting { until, after },
             };

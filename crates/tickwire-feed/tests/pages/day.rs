@@ -166,7 +166,7 @@ fn fault(draw: &mut Draw) -> Fault {
     match draw.below(11) {
         0 => Fault::Attempt(refused(403, None)),
         1 => Fault::Attempt(refused(404, None)),
-        2 => Fault::Attempt(Ended::Failed(Cause::Handshake(HandshakeError::UnexpectedSubprotocol))), // the subprotocol
+        2 => Fault::Attempt(Ended::Failed(Cause::Handshake(HandshakeError::NoSubprotocol))),
         3 => Fault::Attempt(refused(401, None)),
         4 => Fault::Attempt(Ended::Failed(Cause::CertificateRefused)),
         5 => Fault::Attempt(Ended::Failed(Cause::CertificateExpired)),

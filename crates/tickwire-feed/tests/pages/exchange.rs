@@ -126,9 +126,9 @@ impl Exchange {
                 for before in [5 * MINUTE, 4 * MINUTE, 10 * SECOND] {
                     exchange.at(exchange.day.length - before, What::Tick(topic, false));
                 }
-            }
-            if exchange.day.topics[topic].count == Count::Keepalive {
-                exchange.at(SECOND, What::Keepalive(topic));
+                if exchange.day.topics[topic].count == Count::Keepalive {
+                    exchange.at(SECOND, What::Keepalive(topic));
+                }
             }
         }
         for (at, trouble) in exchange.day.troubles.clone() {

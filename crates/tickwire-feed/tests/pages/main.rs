@@ -2,8 +2,8 @@
 //! somebody who has not read the source.
 //!
 //! Each day is drawn by its seed, and lived twice: polled when the follower asked for it, and every
-//! 7 ms too (every 707 ms in a sample). `SEED=n` lives the day of one seed, `CASES=n` the first n days of each kind, and
-//! `TESTS=all` 2,000 days: add `--release`.
+//! 7 ms too (every 707 ms in a sample). `SEED=n` lives the day of one seed, `CASES=n` the first n
+//! days of each kind, and `TESTS=all` 2,000 days: add `--release`.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod day;
 mod exchange;

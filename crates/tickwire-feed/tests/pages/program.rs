@@ -486,8 +486,9 @@ impl Program {
         let away = self.away;
         self.check(self.now >= away, || format!("dials before {away:?}, as Retry-After wants"));
         let Line { dials, since, ended_at, alarm, stopped } = self.lines[line];
-        let alarmed = stopped || address == ended_at && self.now < alarm;
-        self.check(!alarmed, || format!("dials in an alarm until {alarm:?}"));
+        let serves = self.dark.is_none();
+        let alarmed = serves && (stopped || address == ended_at && self.now < alarm);
+        self.check(!alarmed, || format!("dials in an alarm until {alarm:?}, stopped: {stopped}"));
         if open == 0 {
             // The least that the delays take: the first may be zero; free dials take none.
             let paced = dials.saturating_sub(addresses as u32);
@@ -691,8 +692,9 @@ impl Program {
         // A successor goes at the first silence: what would be silent later is not tried there.
         let topics = &self.exchange.day.topics;
         let first = topics.iter().filter(|of| of.dead).filter_map(|of| of.leave_after).min();
-        let mute =
-            end && (of.ignored && asked || of.dead && first.is_some() && of.leave_after == first);
+        let is_told = of.ignored && asked || of.dead && first.is_some() && of.leave_after == first;
+        // On a day of all troubles there may have been no time for it.
+        let mute = end && is_told && self.exchange.day.kind != Kind::Mixed;
         self.check(fits, || format!("{topic} is {says:?}: {of:?}"));
         self.check(!mute || says == Some(Topic::Mute), || format!("{topic} is {says:?}: {of:?}"));
     }

@@ -160,3 +160,18 @@ fn a_line_in_company_keeps_to_its_own_address() {
     world.run(SECOND);
     assert_eq!(world.links.len(), 1);
 }
+
+/// Its own server takes a line that is away, and does not keep it.
+#[test]
+fn a_line_does_not_go_home_again_and_again() {
+    let mut world = World::new(Settings { addresses: 2, ..settings() }, 1, &[trades()]);
+    world.door = Box::new(|address, _| match address {
+        0 => Door::OpensFor(SECOND, Ended::closed(1000, "")),
+        _ => Door::Opens,
+    });
+    world.interval = 20 * SECOND; // so a successor is not level before it ends
+    world.run(2 * HOUR);
+    // It looks every ten minutes.
+    assert!((8..=30).contains(&world.dials.len()), "{:?}", world.dials);
+    assert!(world.dark(0, Time::ZERO + 5 * SECOND) <= 2 * world.interval);
+}
