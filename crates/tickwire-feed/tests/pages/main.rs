@@ -43,7 +43,6 @@ fn days(kind: Kind) {
 }
 
 #[test]
-#[ignore = "a line's state is an alarm whose time is long over"]
 fn an_address_with_a_fault_darkens_nothing() {
     days(Kind::Broken);
 }
