@@ -139,7 +139,8 @@ impl Clients<'_> {
                     self.tally.fail(format_args!("client {at}: lost: {gap:?}"));
                     client.last = Some(gap.last);
                 }
-                other @ (Action::Restart { .. } | Action::Snapshot { .. }) => {
+                other
+                @ (Action::Restart { .. } | Action::Snapshot { .. } | Action::Mute { .. }) => {
                     self.tally.fail(format_args!("client {at}: {other:?}"));
                 }
                 Action::Wait(until) => return Ok(until),
@@ -204,9 +205,9 @@ impl Clients<'_> {
                     over(&place, way, self.tally);
                 }
                 let ended = match end {
-                    End::Closed(end) => end.error.map_or(Ended::Closed(end.code), Ended::from),
+                    End::Closed(end) => Ended::from(end),
                     End::Failed(error) => Ended::from(&error),
-                    _ => Ended::Closed(1006),
+                    _ => Ended::closed(1006, ""),
                 };
                 client.follower.ended(id, ended, now, &mut self.attempts);
             }

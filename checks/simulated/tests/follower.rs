@@ -187,6 +187,7 @@ async fn follow(told: Rc<RefCell<Told>>) {
             Action::Gap { gap, .. } => told.borrow_mut().gap(gap),
             Action::Restart { .. } => panic!("the numbers never begin anew"),
             Action::Snapshot { .. } => panic!("no snapshot is needed"),
+            Action::Mute { .. } => panic!("the feed is never mute"),
             Action::Wait(until) => {
                 let until = until - now();
                 let Ok(Some((from, news))) = timeout(until, news.recv()).await else { continue };
@@ -238,7 +239,7 @@ async fn connect(id: ConnectionId, address: usize, tell: &Tell) -> Result<Ended,
                 Some(text) => ws.send(text).await?,
                 None => {
                     ws.leave(CloseCode::GOING_AWAY, Duration::ZERO).await?;
-                    return Ok(Ended::Closed(1001));
+                    return Ok(Ended::closed(1001, ""));
                 }
             },
             message = ws.recv() => match message? {
@@ -246,7 +247,7 @@ async fn connect(id: ConnectionId, address: usize, tell: &Tell) -> Result<Ended,
                     let text = message.as_text().unwrap_or_default().to_owned();
                     let _ = tell.send((id, News::Text(text)));
                 }
-                None => return Ok(Ended::Closed(ws.closed().map_or(1006, |end| end.code))),
+                None => return Ok(ws.closed().map_or(Ended::closed(1006, ""), Ended::from)),
             },
         }
     }
