@@ -17,6 +17,8 @@ const NEVER: Duration = Duration::MAX;
 #[derive(Clone, Copy)]
 struct Brought {
     epoch: u64,
+    /// Its first number on the connection.
+    began: u64,
     last: u64,
     at: Duration,
 }
@@ -54,8 +56,8 @@ struct Book {
     next: Option<u64>,
     /// The count of what was delivered last.
     epoch: u64,
-    /// The first number of the present count that was delivered, or the snapshot's next.
-    first: u64,
+    /// The first number of the present count that has come.
+    first: Option<u64>,
     news: News,
     /// It waits for a snapshot, because of a gap or a restart.
     waits: bool,
@@ -266,7 +268,6 @@ impl Program {
                     of.distrusted = false;
                     of.request = None;
                     of.next = Some(book.next);
-                    of.first = book.next;
                     of.epoch = book.epoch;
                     of.index = Some(book.index);
                     let waiting = of.while_waiting.take();
@@ -317,11 +318,14 @@ impl Program {
                     ..News::default()
                 };
             }
+            book.first.get_or_insert(first);
             let reached = book.news.awaited.is_some_and(|awaited| last + 1 >= awaited);
             if datum.epoch == book.news.epoch && self.now <= book.news.at + PATIENCE {
                 book.news.caught_up |= reached;
             }
-            let brought = Brought { epoch: datum.epoch, last, at: self.now };
+            let began = self.connections[n].brought[topic];
+            let began = began.filter(|of| of.epoch == datum.epoch).map_or(first, |of| of.began);
+            let brought = Brought { epoch: datum.epoch, began, last, at: self.now };
             self.connections[n].brought[topic] = Some(brought);
         }
         if datum.index == 0 {
@@ -368,8 +372,6 @@ impl Program {
                 format!("{topic} {next}..{first} lost, untold, before {datum:?}: {of:?}")
             });
             self.check(last >= next, || format!("{topic} {datum:?} twice, {next} is next"));
-        } else {
-            self.books[topic].first = first;
         }
         let book = &mut self.books[topic];
         book.epoch = datum.epoch;
@@ -385,7 +387,9 @@ impl Program {
             return false;
         }
         let news = book.news;
-        let told = of.recovery == Recovery::Snapshot && news.alone && news.first <= book.first;
+        let told = of.recovery == Recovery::Snapshot
+            && news.alone
+            && book.first.is_some_and(|first| news.first <= first);
         let two_at_once = self.connections.iter().filter_map(|of| of.brought[topic]);
         let mut two_at_once = two_at_once.filter(|of| of.at + 2 * SECOND > self.now);
         two_at_once.any(|of| of.epoch != datum.epoch)
@@ -572,18 +576,20 @@ impl Program {
         let lone = self.connections.len() == 1;
         let reached = |of: &Connection| {
             of.brought[topic].is_some_and(|brought| {
-                brought.epoch == book.epoch && Some(brought.last + 1) >= book.next
+                brought.epoch == book.epoch
+                    && Some(brought.began) > book.first
+                    && Some(brought.last + 1) >= book.next
             })
         };
         let counted = book.next.is_some() && of.count != Count::Connection && !book.distrusted;
         let in_vain = counted
             && book.news.epoch == book.epoch
-            && book.news.first > book.first
             && lone
             && self.connections.iter().any(reached);
         self.check(!in_vain, || format!("{topic} begins anew, but no count did: {of:?}"));
         let book = &mut self.books[topic];
         book.next = None;
+        book.first = (book.news.epoch > 0).then_some(book.news.first);
         book.restarted = Some(self.now);
         book.waits = of.recovery == Recovery::Snapshot;
         book.request = None;
