@@ -789,6 +789,9 @@ impl<T> Follower<T> {
     fn note_served(&mut self, from: Place, subscription: usize, incoming: &Incoming, now: Time) {
         if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
             followed.note_served();
+            if let Some(at) = followed.asks_at() {
+                self.wake.by(at); // this may be the data that the snapshot waited for
+            }
         }
         if let [current, successor] = &self.runs[from.line].open[..] {
             self.retires = true;
@@ -859,9 +862,6 @@ impl<T> Follower<T> {
         let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
         followed.note_first(line, last.saturating_add(1));
         followed.arbiter.passed(line, last, now);
-        if followed.asks_at().is_some() {
-            self.wake.by(now);
-        }
         self.kept = self.kept - before + followed.arbiter.bytes();
     }
 
@@ -884,9 +884,6 @@ impl<T> Follower<T> {
         followed.note_first(line, numbers.first);
         let verdict = followed.arbiter.offer(line, numbers, now, own);
         followed.note_verdict(verdict, now);
-        if followed.asks_at().is_some() {
-            self.wake.by(now); // the data that the snapshot waited for
-        }
         let kept = followed.arbiter.bytes();
         self.kept = self.kept - before + kept;
         if verdict == Verdict::Kept {

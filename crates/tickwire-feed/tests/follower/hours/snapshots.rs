@@ -82,8 +82,8 @@ fn a_book_without_numbers_is_distrusted_too() {
     let mut world = World::new(settings(), 1, &[book()]);
     world.interval = HOUR;
     world.run(SECOND);
-    let id = world.links[0].id;
     let unnumbered = |world: &mut World| {
+        let id = world.links[0].id;
         let data = Incoming::Data { subscription: 0, numbers: None };
         let verdict = world.follower.heard(id, data, world.now, || unreachable!("as `Next`"));
         world.poll();
@@ -97,10 +97,13 @@ fn a_book_without_numbers_is_distrusted_too() {
     assert!(world.follower.snapshot(0, 0, 0, world.now));
     assert_eq!(topic(&world), Topic::InOrder);
     // Not while nothing is open that has brought data.
-    world.end(id, Ended::Closed { code: 1006, reason: Default::default() });
+    let id = world.links[0].id;
+    world.end(id, Ended::closed(1006, ""));
     world.follower.distrust(0, world.now);
     world.run(MINUTE);
     assert_eq!(requests(&world), [0]);
+    assert_eq!(unnumbered(&mut world), Some(Verdict::Next));
+    assert_eq!(requests(&world), [0, 1], "at once");
 }
 
 /// 429 from the host of the snapshots keeps all followers of the address from asking.
