@@ -547,8 +547,7 @@ impl<T> Follower<T> {
             return Some(Topic::Refused);
         }
         if currents.clone().next().is_some() && currents.all(is_silent) {
-            let may_be_dialed = |at: &usize| !self.addresses[*at].is_stopped();
-            return Some(match followed.is_mute((0..self.addresses.len()).filter(may_be_dialed)) {
+            return Some(match followed.is_mute(&self.addresses) {
                 true => Topic::Mute,
                 false => Topic::Silent,
             });
@@ -767,8 +766,7 @@ impl<T> Follower<T> {
                 self.wake.by(now);
             }
             Incoming::Wrong(retry) => {
-                self.left.push_back((connection, CloseCode::GOING_AWAY));
-                self.finish(from.line, connection, Cause::Wrong(retry).into(), None, now);
+                self.give_up(from.line, connection, Cause::Wrong(retry), now);
             }
             Incoming::Answer(_) | Incoming::Refused(_) | Incoming::Counted(_) | Incoming::Other => {
             }
@@ -964,6 +962,11 @@ impl<T> Follower<T> {
             true => subscription..subscription + 1,
             false => self.unpolled.start.min(subscription)..self.unpolled.end.max(subscription + 1),
         };
+    }
+
+    fn give_up(&mut self, at: usize, connection: ConnectionId, cause: Cause, now: Time) {
+        self.left.push_back((connection, CloseCode::GOING_AWAY));
+        self.finish(at, connection, cause.into(), None, now);
     }
 
     fn finish(

@@ -1,9 +1,10 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
+use super::address::Address;
 use crate::{
     Arbiter, ConnectionId, Event, Limits, Line, Recovery, Subscription, Verdict, attempts::Log,
 };
 use alloc::vec::Vec;
-use core::{mem, time::Duration};
+use core::time::Duration;
 use tickwire::Time;
 
 /// At most so many snapshots in this time, whatever the cause.
@@ -120,14 +121,20 @@ impl<T> Followed<T> {
         self.has_told_mute = false;
     }
 
-    /// True once, until it is served again.
-    pub(super) const fn tells_mute(&mut self) -> bool {
-        !mem::replace(&mut self.has_told_mute, true)
+    /// Whether it is mute, and was not told so since it was served.
+    pub(super) fn is_untold(&self, addresses: &[Address]) -> bool {
+        !self.has_told_mute && self.is_mute(addresses)
     }
 
-    /// Then the fault is its own: `addresses` may be dialed.
-    pub(super) fn is_mute(&self, mut addresses: impl Iterator<Item = usize>) -> bool {
-        self.silences > 1 && addresses.all(|address| self.mute.contains(&address))
+    pub(super) const fn note_told(&mut self) {
+        self.has_told_mute = true;
+    }
+
+    /// Then the fault is its own, wherever a line may dial.
+    pub(super) fn is_mute(&self, addresses: &[Address]) -> bool {
+        let mut addresses = addresses.iter().enumerate();
+        self.silences > 1
+            && addresses.all(|(at, address)| address.is_stopped() || self.mute.contains(&at))
     }
 
     /// A snapshot that was asked for over this connection does not come any more.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Action, Attempts, Cause, ConnectionId, Event, Say, Topic};
 use core::{mem, time::Duration};
-use tickwire::{CloseCode, Time};
+use tickwire::Time;
 
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -117,15 +117,15 @@ impl<T> Follower<T> {
                 }
             }
             let run = &mut self.runs[at];
-            let may_be_dialed = |at: &usize| !self.addresses[*at].is_stopped();
             let is_mute = |at: usize| {
                 let followed = self.subscriptions.get(at).and_then(Option::as_ref);
-                let addresses = (0..self.addresses.len()).filter(may_be_dialed);
-                followed.is_some_and(|followed| followed.is_mute(addresses))
+                followed.is_some_and(|followed| followed.is_mute(&self.addresses))
             };
             // Where one is missing that may be served elsewhere, a successor has its time for that.
-            let seeks =
-                run.current().is_some_and(|current| current.is_silent_in(|at| !is_mute(at)));
+            let seeks = match &run.open[..] {
+                [current, _] => current.is_silent_in(|at| !is_mute(at)),
+                _ => false,
+            };
             let mut silent = None;
             let mut is_successor = false;
             for open in &mut run.open {
@@ -146,8 +146,7 @@ impl<T> Follower<T> {
                         if let Some(address) = self.runs[at].successor().map(|new| new.address) {
                             self.note_mute(at, address, cause);
                         }
-                        self.left.push_back((connection, CloseCode::GOING_AWAY));
-                        self.finish(at, connection, cause.into(), None, now);
+                        self.give_up(at, connection, cause, now);
                     }
                     false => self.note_silence(at, cause, now),
                 }
@@ -161,9 +160,11 @@ impl<T> Follower<T> {
             }
         }
         for at in 0..self.subscriptions.len() {
-            let is_mute = self.topic(at) == Some(Topic::Mute);
+            let Some(followed) = &self.subscriptions[at] else { continue };
+            let tells = followed.is_untold(&self.addresses) && self.topic(at) == Some(Topic::Mute);
             let Some(followed) = &mut self.subscriptions[at] else { continue };
-            if is_mute && followed.tells_mute() {
+            if tells {
+                followed.note_told();
                 return Some(Action::Mute { subscription: at });
             }
             if let Some(overdue) = followed.overdue_at(self.set.snapshot_within) {
