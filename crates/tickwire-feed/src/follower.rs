@@ -237,12 +237,14 @@ impl<T> Settings<T> {
 ///
 /// **Where, and whether.** What the table says of `Alarm`, `Stop`, Retry-After, 1012 and 1013
 /// concerns one address, for all lines, if there are other addresses; [`faults`](Self::faults) has
-/// its alarm. Some faults concern more:
+/// its alarm. That is over early if a connection ends that was opened after it and has settled: the
+/// line is not to wait beside an address that may be well again. Some faults concern more:
 ///
 /// | fault | concerns |
 /// |---|---|
 /// | 401, Close 3000, `Incoming::Wrong(Retry::Stop)`, our certificate is refused | the key: it is tried at one other address, and then all have stopped |
-/// | 403 at two addresses, before a connection settles or the first one's alarm is over | perhaps this machine's address: the line has the alarm |
+/// | 403 at two addresses, before the first one's alarm is over | perhaps this machine's address: the line has the alarm |
+/// | an alarm at each address, before a connection settles | the line, which has the alarm |
 /// | no way to the address, settings, the system, the proxy, no token, a doubt, [`Cause::Other`], 407, 418 | this machine: the line waits, has the alarm or stops, and no address is marked |
 ///
 /// **How fast.** The delays are the line's, whatever the addresses do. But after a fault each other
@@ -762,7 +764,7 @@ impl<T> Follower<T> {
             }
             Incoming::LoggedIn => self.wake.by(now),
             Incoming::Ending => {
-                self.runs[from.line].note_ending(from.nth, now);
+                self.runs[from.line].note_ending(from.nth, &mut self.addresses, now);
                 self.wake.by(now);
             }
             Incoming::Wrong(retry) => {
@@ -1020,8 +1022,8 @@ impl<T> Follower<T> {
         }
         let run = &mut self.runs[at];
         let lived = lived.unwrap_or_default();
-        let has_settled = lived >= run.backoff.settled_after && !lived.is_zero();
-        run.note_life(lived);
+        let has_settled = run.has_settled(lived);
+        run.note_life(lived, &mut self.addresses, now);
         run.note_end(ended);
         // An exchange ends its day by a Close, and its network cuts: no fault of the server.
         let moves_on = match ended {
@@ -1082,17 +1084,19 @@ impl<T> Follower<T> {
         };
         // The same refusal at two addresses may be of this machine's address.
         let is_forbidden = |ended| matches!(ended, Ended::Refused { status: 403, .. });
+        let mut others = self.addresses.iter().enumerate().filter(|(other, _)| *other != address);
+        let is_alike = is_forbidden(ended)
+            && others
+                .clone()
+                .any(|(_, other)| other.holds(now) && other.fault().is_some_and(is_forbidden));
         // The fault of an address that may be dialed again, and was not since, proves nothing now.
-        let faults = self.addresses.iter().enumerate().filter(|(other, _)| *other != address);
-        let mut faults = faults.map(|(other, record)| {
-            record.fault().filter(|_| record.holds(now) || run.tried.contains(&other))
+        let has_other = others.any(|(other, record)| {
+            record.fault().is_none() || !record.holds(now) && !run.tried.contains(&other)
         });
-        let is_alike =
-            faults.clone().flatten().any(|fault| is_forbidden(ended) && is_forbidden(fault));
-        let has_other = faults.any(|fault| fault.is_none());
         if scope == Scope::Address && has_other && !is_alike {
             if let Some(delay) = rarely(&mut backoff.clone()) {
-                self.addresses[address].mark(Address::Alarm { from: now + delay, after: ended });
+                let alarm = Address::Alarm { since: now, from: now + delay, after: ended };
+                self.addresses[address].mark(alarm);
             }
             let counted = backoff.next();
             run.wait_until(counted.map(|delay| now + delay), ended);
@@ -1102,7 +1106,7 @@ impl<T> Follower<T> {
             if let Some(from) = from
                 && scope == Scope::Address
             {
-                self.addresses[address].mark(Address::Alarm { from, after: ended });
+                self.addresses[address].mark(Address::Alarm { since: now, from, after: ended });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Where a line dials, and whether it may: what is known of an address, for all lines. How fast a
 //! line dials is the line's own: `run`.
 use crate::{Cause, Ended};
+use core::time::Duration;
 use tickwire::{Retry, Time};
 
 /// What a fault concerns, and so what is left alone because of it.
@@ -46,6 +47,7 @@ pub(super) enum Address {
         after: Ended,
     },
     Alarm {
+        since: Time,
         from: Time,
         after: Ended,
     },
@@ -101,6 +103,16 @@ impl Address {
     pub(super) fn note_tried(&mut self, now: Time) {
         if self.from().is_some_and(|from| from <= now) {
             *self = Self::Open;
+        }
+    }
+
+    /// A connection has settled that began after the alarm: the address may be dialed. A person is
+    /// still told of its fault.
+    pub(super) fn note_settled(&mut self, lived: Duration, now: Time) {
+        if let Self::Alarm { from, since, .. } = self
+            && now - *since >= lived
+        {
+            *from = now.min(*from);
         }
     }
 

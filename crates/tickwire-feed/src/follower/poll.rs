@@ -211,7 +211,7 @@ impl<T> Follower<T> {
         // noted when it fell silent.
         let current = run.current().filter(|current| current.silent.is_none());
         if let Some(lived) = current.map(|current| current.lived(now)) {
-            run.note_life(lived);
+            run.note_life(lived, &mut self.addresses, now);
         }
         run.dial(connection, next.address, next.purpose, now);
         Action::Dial { connection, line: at, address: next.address, after: run.last() }

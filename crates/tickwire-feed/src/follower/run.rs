@@ -256,22 +256,29 @@ impl Run {
         self.remove(successor)
     }
 
-    pub(super) fn note_life(&mut self, lived: Duration) {
+    /// Zero is an attempt.
+    pub(super) fn has_settled(&self, lived: Duration) -> bool {
+        lived >= self.backoff.settled_after && !lived.is_zero()
+    }
+
+    /// Faults of before a connection that has settled are of another time.
+    pub(super) fn note_life(&mut self, lived: Duration, addresses: &mut [Address], now: Time) {
         self.backoff.connected_for(lived);
-        if lived >= self.backoff.settled_after {
+        if self.has_settled(lived) {
             self.tried.clear();
+            addresses.iter_mut().for_each(|address| address.note_settled(lived, now));
         }
     }
 
     /// The exchange will end this connection, as Binance says by `serverShutdown`: once. It will
     /// end the other one too, so whichever stays is due for a successor after the next delay.
-    pub(super) fn note_ending(&mut self, nth: usize, now: Time) {
+    pub(super) fn note_ending(&mut self, nth: usize, addresses: &mut [Address], now: Time) {
         let Some(open) = self.open.get_mut(nth) else { return };
         if core::mem::replace(&mut open.is_ending, true) {
             return;
         }
         let lived = open.lived(now);
-        self.note_life(lived);
+        self.note_life(lived, addresses, now);
         if let Some(delay) = self.backoff.next() {
             self.wait(Gate::Open { from: now + delay, after: self.last });
         }
@@ -382,7 +389,7 @@ impl Run {
                 (Some(address), ..) => State::Dialing { address, after: self.last },
                 (None, Some(until), _) => State::Held { until, after },
                 // Not if it is over, and the line waits for its own pace.
-                (None, None, Some(&Address::Alarm { from, after })) if from == until => {
+                (None, None, Some(&Address::Alarm { from, after, .. })) if from == until => {
                     State::Alarm { until, after }
                 }
                 (None, None, _) => State::Waiting { until, after },

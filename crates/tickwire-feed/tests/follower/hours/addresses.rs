@@ -71,6 +71,34 @@ fn one_of_two_addresses_at_fault_costs_two_first_delays() {
     }
 }
 
+/// The fault moves to the other address once the connection there has settled: what was known of
+/// the first one is of before.
+#[test]
+fn a_fault_that_moves_to_the_other_address_costs_two_first_delays() {
+    for (n, door) in doors().into_iter().enumerate() {
+        if matches!(door, Door::Fails(ended) if ended.retry() == Retry::Stop) {
+            continue; // not before `go_on`
+        }
+        for moves in [62, 66, 70, 74, 80] {
+            let mut world = World::new(Settings { addresses: 2, ..settings() }, 1, &[trades()]);
+            world.interval = TICK;
+            let moves = Time::ZERO + moves * SECOND;
+            world.door = Box::new(move |address, now| match address == usize::from(now >= moves) {
+                true => door,
+                false => Door::Opens,
+            });
+            world.run(moves - world.now);
+            for link in world.links.clone() {
+                world.end(link.id, Ended::closed(1006, ""));
+            }
+            world.run(5 * MINUTE);
+            let dark = world.dark(0, moves);
+            assert!(dark <= 2 * FIRST_DELAY + 3 * TICK, "{n}, {moves:?}: {dark:?}");
+            assert!(worst(&world.dials) <= 8, "{n}: {:?}", world.dials);
+        }
+    }
+}
+
 #[test]
 fn an_address_that_is_at_fault_from_the_start_delays_nothing() {
     for (n, door) in doors().into_iter().enumerate() {
