@@ -257,8 +257,8 @@ impl<T> Settings<T> {
 /// that is free, then the next one that is free, then the one that was dialed first. It does not
 /// dial an address that another line uses while a free one exists. While another line is well,
 /// which means that its connection is answered and not silent, a line without a connection, or with
-/// a silent one, keeps to its own address, and waits for that. Away from its own address, it tries
-/// a successor there after 10 minutes, and every 10 minutes.
+/// a silent one, keeps to its own address, and waits for that, unless that has stopped. Away from
+/// its own address, it tries a successor there after 10 minutes, and every 10 minutes.
 ///
 /// ## Silence
 ///
@@ -1151,15 +1151,17 @@ impl<T> Follower<T> {
         let count = self.addresses.len();
         let home = run.home(count);
         // Two lines to one server would fall silent together.
-        let has_unused = (0..count).any(|address| !self.is_used(at, address));
+        let is_unused =
+            |address: usize| !self.is_used(at, address) && !self.addresses[address].is_stopped();
+        let has_unused = (0..count).any(is_unused);
         let is_well = |(other, run): (usize, &Run)| other != at && run.is_well();
         // With company the line waits for its own address, so that both don't end up at one.
         let is_serving = run.current().is_some_and(|current| current.silent.is_none());
         let keeps_home =
-            !is_serving && !self.is_used(at, home) && self.runs.iter().enumerate().any(is_well);
+            !is_serving && is_unused(home) && self.runs.iter().enumerate().any(is_well);
         let may_be = (0..count).filter(|&address| match keeps_home {
             true => address == home,
-            false => !has_unused || !self.is_used(at, address),
+            false => !has_unused || is_unused(address),
         });
         let dialed =
             may_be.filter_map(|address| Some((self.dialed_from(at, address, purpose)?, address)));

@@ -322,9 +322,8 @@ pub enum State {
     /// All is well, and a successor of the connection is dialed or open.
     Replacing,
     /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] is called,
-    /// because it or each address that it may dial has stopped. If the line still has a connection,
-    /// the follower keeps this connection until it ends. While another line serves, a line may dial
-    /// its own address alone; once none does, it dials another one that has not stopped.
+    /// because it or each address has stopped. If the line still has a connection, the follower
+    /// keeps this connection until it ends.
     Stopped {
         /// The end that stopped the line.
         after: Ended,

@@ -144,6 +144,35 @@ fn a_refused_key_is_tried_at_one_other_address() {
     }
 }
 
+/// While another line is well, a line waits for its own address, but not for one that has stopped.
+#[test]
+fn a_line_in_company_leaves_an_address_that_has_stopped() {
+    for addresses in [2, 3] {
+        for ended in [refused(401), Cause::CertificateRefused.into()] {
+            let mut world = World::new(Settings { addresses, ..settings() }, 2, &[trades()]);
+            world.door = Box::new(|_, _| Door::Opens);
+            world.run(2 * MINUTE);
+            world.door = Box::new(move |address, _| match address {
+                0 => Door::Fails(ended),
+                _ => Door::Opens,
+            });
+            // Twice: at home, and where it serves then.
+            for _ in 0..2 {
+                let id = world.links.iter().find(|link| link.line == 0).unwrap().id;
+                world.end(id, Ended::closed(1011, ""));
+                world.run(2 * MINUTE);
+                let states: Vec<_> = world.follower.states().collect();
+                assert_eq!(states, [State::Following; 2], "{addresses}: {ended}");
+                let link = world.links.iter().find(|link| link.line == 0).unwrap();
+                assert_eq!(link.address, addresses - 1);
+            }
+            let faults: Vec<_> = world.follower.faults().collect();
+            assert_eq!(faults[..2], [Some(ended), None]);
+            assert_eq!(world.dials.len(), 5, "{:?}", world.dials);
+        }
+    }
+}
+
 /// One bad frame, or a message above a limit.
 #[test]
 fn a_bad_frame_after_a_settled_life_is_as_a_close() {
