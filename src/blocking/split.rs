@@ -26,14 +26,16 @@ pub(super) const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving, because receiving calls answer Pings, notice the peer's
 /// Close, and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
-/// `Reader` ends receiving. After that, the [`Writer`] learns of the connection's end only when a
-/// write fails or times out.
+/// `Reader` ends receiving: nothing that arrives is answered any more, and nobody waits for the
+/// peer's Close. After that, the [`Writer`] can still send, but learns of the connection's end only
+/// when a write fails or times out. The stream is dropped with the second half.
 #[derive(Debug)]
 pub struct Reader<S = MaybeTls>(pub(super) Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
 /// The half that sends. Messages leave when the `Writer` flushes, or with the next write of the
 /// [`Reader`]. Dropping the `Writer` does not close the connection: call [`close`](Self::close)
-/// first.
+/// first. After the drop, the [`Reader`] goes on: it still answers Pings, the peer's Close and
+/// violations. Messages that are not flushed are written only when the [`Reader`] writes something.
 ///
 /// There is only one `Writer`. For several senders, put a channel in front of the `Writer`.
 #[derive(Debug)]

@@ -163,13 +163,16 @@ pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
 /// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
-/// too.) Dropping the `Reader` ends receiving. After that, the [`Writer`] learns of the
-/// connection's end only when a write fails or times out.
+/// too.) Dropping the `Reader` ends receiving: nothing that arrives is answered any more, and
+/// nobody waits for the peer's Close. After that, the [`Writer`] can still send, but learns of the
+/// connection's end only when a write fails or times out. The stream is dropped with the second
+/// half.
 pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:
-/// call `close` first. After the drop, messages that are not flushed are written only when the
-/// [`Reader`] writes something. `closed` of the [`Reader`] says how the connection ended.
+/// call `close` first. After the drop, the [`Reader`] goes on: it still answers Pings, the peer's
+/// Close and violations. Messages that are not flushed are written only when the [`Reader`] writes
+/// something. `closed` of the [`Reader`] says how the connection ended.
 ///
 /// There is only one `Writer`. If several tasks send, put a channel in front of the `Writer`.
 pub struct Writer<W, T: Timers>(drive::Writer<Over<W, T>>);

@@ -13,6 +13,9 @@ use wsconform_cases::{
 
 const TABLE: &str = "conformance/cases/data/protocol.txt";
 
+/// The states of receiving in which nobody listens.
+const DEAF: [&str; 4] = ["ended", "waits", "over", "not read"];
+
 #[test]
 fn the_page_and_the_picture_are_those_of_the_table() {
     for (path, made) in [("docs/PROTOCOL.md", page()), ("docs/protocol.svg", picture())] {
@@ -77,19 +80,14 @@ fn cell(machine: &Machine, state: usize, number: usize) -> String {
             words.extend(answer.error.map(|error| format!("error: {error}")));
         }
         let (before, next) = (machine.states[state], machine.states[answer.next]);
-        let (from, to) = if event.arrives() {
+        let (from, to) = if event.arrives() || next.receiving != before.receiving {
             (before.receiving, next.receiving)
         } else {
             (before.sending, next.sending)
         };
-        let listens = event.arrives() || next.receiving == before.receiving;
         let bare = |name: &'static str| name.strip_prefix("deflated ").unwrap_or(name);
         let (from, to) = (bare(from), bare(to));
-        if from != to
-            && to != "between"
-            && listens
-            && words.iter().all(|word| !word.starts_with("Close"))
-        {
+        if from != to && to != "between" && words.iter().all(|word| !word.starts_with("Close")) {
             words.push(to.to_owned());
         }
         ways.push(if words.is_empty() { "·".to_owned() } else { words.join(", ") });
@@ -188,9 +186,8 @@ fn page() -> String {
     let agreed = Machine::new(Role::Server, true, |_| true);
     let receiving = |machine: &Machine, deflated: bool| -> Vec<(&'static str, usize)> {
         let rows = table().rows("receiving").iter().map(|row| row[0]);
-        let chosen = rows.filter(|name| {
-            !["ended", "waits", "over"].contains(name) && name.starts_with("deflated") == deflated
-        });
+        let chosen =
+            rows.filter(|name| !DEAF.contains(name) && name.starts_with("deflated") == deflated);
         chosen.map(|name| (name, find(machine, name, "open"))).collect()
     };
     let sending: Vec<_> = table()
@@ -246,7 +243,8 @@ What becomes of the stream when receiving is over:
 In each state of receiving, while we may send everything. `Close 1002` means: receiving fails, this
 Close and the end of our stream are sent, and the next state is `ended`. `·` means that nothing
 happens, and the state stays. In `closed` the answers are the same, but no Close is sent a second
-time; in `broken` nothing is sent. In `ended`, `waits` and `over` nobody listens.
+time; in `broken` nothing is sent. `let go` answers as `open` does, `let go closed` as `closed`, and
+`let go broken` as `broken`. In `ended`, `waits`, `over` and `not read` nobody listens.
 
 {arrives}
 In a compressed message, where both ends have agreed on permessage-deflate. All other events do what
@@ -256,7 +254,10 @@ they do above:
 ## What the application calls
 
 In each state of sending, while a message may arrive. The result of a call is in the cell, as is the
-next state.
+next state. Where the halves of a connection are two values, either may be dropped: the sending one,
+which leads to the states `let go`, or the receiving one, which leads to `not read`. A call that
+only a dropped half has cannot be made; it is `closed` here. The stream is dropped with the second
+half.
 
 {calls}
 ## The events
@@ -308,38 +309,41 @@ struct Place {
 }
 
 /// The first three stand in a frame: what leads from each of them to another is one arrow.
-const RECEIVING: [Place; 5] = [
+const RECEIVING: [Place; 6] = [
     Place { name: "between messages", x: 140, y: 60, holds: |state| state == "between" },
     Place { name: "in a text", x: 40, y: 170, holds: |state| state.starts_with("text") },
     Place { name: "in a binary message", x: 240, y: 170, holds: |state| state == "binary" },
     Place { name: "ended", x: 40, y: 320, holds: |state| state == "ended" },
     Place { name: "over", x: 240, y: 320, holds: |state| state == "over" },
+    Place { name: "not read", x: 140, y: 400, holds: |state| state == "not read" },
 ];
 
-const SENDING: [Place; 5] = [
+const SENDING: [Place; 6] = [
     Place { name: "open", x: 620, y: 60, holds: |state| state == "open" },
     Place { name: "text chunks", x: 520, y: 170, holds: |state| state.starts_with("text c") },
     Place { name: "binary chunks", x: 720, y: 170, holds: |state| state == "binary chunks" },
     Place { name: "closed", x: 520, y: 320, holds: |state| state == "closed" },
     Place { name: "broken", x: 720, y: 320, holds: |state| state == "broken" },
+    Place { name: "let go", x: 620, y: 400, holds: |state| state.starts_with("let go") },
 ];
 
 /// What leads from one box to another, by the table; from `FRAMED`: from each box in the frame.
 type Edges = BTreeMap<(usize, usize), BTreeSet<String>>;
-const FRAMED: usize = 5;
+const FRAMED: usize = 6;
 
 fn edges(machine: &Machine, places: &[Place], receiving: bool) -> Edges {
     let mut found = Edges::new();
     let place = |name: &str| places.iter().position(|place| (place.holds)(name));
     for (at, state) in machine.states.iter().enumerate() {
-        let listens = !["ended", "waits", "over"].contains(&state.receiving);
+        let listens = !DEAF.contains(&state.receiving);
         // Each side by itself, with the other one at its beginning.
         let drawn = match receiving {
             true => !listens || state.sending == "open",
             false => state.receiving == "between",
         };
         let events = machine.events.iter().enumerate();
-        for (number, event) in events.filter(|(_, event)| drawn && event.arrives() == receiving) {
+        let moves = |event: &Event| event.arrives() || event.kind == "drop receiving";
+        for (number, event) in events.filter(|(_, event)| drawn && moves(event) == receiving) {
             let answer = &machine.at(at, number).answers[0][0];
             let next = machine.states[answer.next];
             let (from, to) = match receiving {
@@ -385,7 +389,7 @@ fn picture() -> String {
     const BOX: (i32, i32) = (150, 46);
     let machine = Machine::new(Role::Server, false, |_| true);
     let mut text = String::from(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 920 560" role="img">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 920 660" role="img">
 <title>The states of one end of a WebSocket connection</title>
 <style>
   text { font: 13px system-ui, sans-serif; fill: #24292f }
@@ -423,7 +427,7 @@ fn picture() -> String {
             Some(Place { x, y, .. }) => (*x, *y, BOX.0, BOX.1),
             None => (left, 40, 390, 196),
         };
-        let mut y = 400;
+        let mut y = 480;
         for ((from, to), labels) in edges(&machine, places, receiving) {
             number += 1;
             let [(ax, ay), (bx, by)] = ends_of(at(from), at(to));

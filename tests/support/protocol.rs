@@ -73,6 +73,11 @@ pub(crate) struct Closed {
 /// Inflates a whole message.
 pub(crate) type Inflate = fn(&[u8]) -> Vec<u8>;
 
+/// Whether an end that has no halves, which could be dropped, knows this event.
+pub(crate) fn is_of_a_whole(event: &Event) -> bool {
+    !["drop sending", "drop receiving"].contains(&event.kind)
+}
+
 /// How many states and events that went wrong are told.
 const MOST: usize = 8;
 
@@ -94,7 +99,7 @@ pub(crate) struct Held<'a> {
     pub(crate) real_time: bool,
     /// What an end does shows after a while, and a dropped stream as its end alone.
     pub(crate) sockets: bool,
-    /// Of how it ended it may say nothing.
+    /// It may say nothing of how it ended.
     pub(crate) terse: bool,
     /// Arrivals that follow each other come at once.
     pub(crate) joined: bool,
@@ -102,13 +107,13 @@ pub(crate) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// An end that does all as the table has it, and shows it at once.
+    /// A whole end that does all as the table has it, and shows it at once.
     pub(crate) fn new(name: &'a str, (role, agreed): (Role, bool), inflate: Inflate) -> Self {
         Self {
             name,
             role,
             agreed,
-            may: |_| true,
+            may: is_of_a_whole,
             alter: |_, _, _| {},
             k: std::env::var("PROTOCOL_K").map_or(1, |k| k.parse().unwrap()),
             words: sampled(None, Some(500)),
@@ -184,6 +189,8 @@ struct SoFar {
     /// Of our message in chunks, and its compressed fragments.
     ours: Vec<u8>,
     deflated: Option<Vec<u8>>,
+    /// No receiving half is left, which would know of the end.
+    unread: bool,
     peer_close: Option<u16>,
     our_close: Option<u16>,
     cut: Option<bool>,
@@ -404,6 +411,7 @@ impl<'a> Talk<'a> {
             self.so_far.text = kind.starts_with("text");
         }
         self.so_far.content.extend_from_slice(&step.adds[member]);
+        self.so_far.unread |= kind == "drop receiving";
         if !matches!(receiving, "ended" | "waits" | "over") {
             self.so_far.cut = (receiving != "between").then_some(self.so_far.text);
         }
@@ -485,7 +493,7 @@ impl<'a> Talk<'a> {
     /// What an end says of itself, once receiving is over.
     fn check_end(&self, next: usize) -> Result<(), String> {
         let over = matches!(self.machine.states[next].receiving, "ended" | "waits" | "over");
-        let expected = over.then(|| Closed {
+        let expected = (over && !self.so_far.unread).then(|| Closed {
             code: self.so_far.peer_close.unwrap_or(1006),
             sent_code: self.so_far.our_close.unwrap_or(1006),
             clean: self.so_far.peer_close.is_some() && self.so_far.our_close.is_some(),

@@ -21,12 +21,18 @@ fn send(tx: &mut Sender, event: &Event, call: &Call, chunk: Chunk) -> Result<(),
 
 /// The calls of an adapter that differ in how they wait.
 pub(super) trait Adapter {
+    /// It is in two halves.
+    const SPLIT: bool = false;
     /// None: it waits.
     fn next(&mut self) -> Option<Result<Option<Got>, Error>>;
     fn leave(&mut self, call: &Call) -> Option<Result<(), Error>>;
     fn fail(&mut self, call: &Call) -> Result<(), SendError>;
     fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError>;
     fn closed(&self) -> Option<tickwire::Closed<'_>>;
+    /// Drops one of its halves.
+    fn drop_half(&mut self, _: &Event) {
+        unreachable!("it is whole");
+    }
 }
 
 /// An adapter over a pipe.
@@ -54,10 +60,13 @@ impl<A: Adapter> End for Piped<A> {
     }
 
     fn calls(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), &'static str> {
-        if event.kind == "write fails" && self.adapter.closed().is_none() {
-            self.pipe.lock().refuses = true;
-        }
+        let fails = event.kind == "write fails" && self.adapter.closed().is_none();
+        self.pipe.lock().refuses |= fails;
         let result = match event.kind {
+            "drop sending" | "drop receiving" => {
+                self.adapter.drop_half(event);
+                Ok(())
+            }
             "fail" => self.adapter.fail(call),
             "leave" => match self.adapter.leave(call) {
                 Some(Err(Error::Send(error))) => Err(error),
@@ -65,6 +74,9 @@ impl<A: Adapter> End for Piped<A> {
             },
             _ => self.adapter.send(event, call, chunk),
         };
+        if fails && result.is_err() {
+            self.pipe.lock().refuses = false; // nothing was to be written
+        }
         result.map_err(send_error)
     }
 
@@ -79,6 +91,10 @@ impl<A: Adapter> End for Piped<A> {
                 }
             }
         }
+        if !self.over && self.pipe.is_dropped() {
+            self.over = true;
+            seen.dropped = true;
+        }
         let mut state = self.pipe.lock();
         seen.wire.append(&mut state.wire);
         seen.fin = std::mem::take(&mut state.shut);
@@ -91,14 +107,67 @@ impl<A: Adapter> End for Piped<A> {
     }
 }
 
-/// Holds an adapter, whole and split, in both roles.
+/// Holds an adapter in both roles.
 fn hold<A: Adapter>(name: &str, real_time: bool, make: impl Fn(Pipe, Connection) -> A + Sync) {
     for role in ROLES {
         for &agreed in AGREED {
             let held = Held { real_time, ..Held::new(name, (role, agreed), inflate) };
+            let held = if A::SPLIT { Held { may: |_| true, ..held } } else { held };
             held.hold(|| Piped::new(|pipe| make(pipe, made(role, agreed))));
         }
     }
+}
+
+/// A half is None once it is dropped. Then its calls cannot be made: the table has them refused.
+type Halves<R, W> = (Option<R>, Option<W>);
+
+fn halves<R, W>((reader, writer): (R, W)) -> Halves<R, W> {
+    (Some(reader), Some(writer))
+}
+
+/// The calls of the halves. `$waits` makes None of a call that has to wait.
+macro_rules! halves {
+    ($Reader:ty, $Writer:ty, $waits:ident) => {
+        impl Adapter for Halves<$Reader, $Writer> {
+            const SPLIT: bool = true;
+
+            fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
+                let reader = self.0.as_mut()?;
+                $waits(reader.recv_event()).map(|result| result.map(|event| event.map(heard)))
+            }
+
+            fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
+                match self {
+                    (_, Some(writer)) => $waits(writer.leave(frame(call), HOUR)),
+                    (Some(reader), None) => $waits(reader.leave(frame(call), HOUR)),
+                    (None, None) => None,
+                }
+            }
+
+            fn fail(&mut self, call: &Call) -> Result<(), SendError> {
+                let reader = self.0.as_mut().ok_or(SendError::Closed)?;
+                reader.fail(frame(call).unwrap())
+            }
+
+            fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
+                let writer = self.1.as_mut().ok_or(SendError::Closed)?;
+                let sent = writer.with_sender(|tx| send(tx, event, call, chunk));
+                let _ = $waits(writer.flush()); // the reader says more of a stream that is over
+                sent
+            }
+
+            fn closed(&self) -> Option<tickwire::Closed<'_>> {
+                self.0.as_ref()?.closed()
+            }
+
+            fn drop_half(&mut self, event: &Event) {
+                match event.kind {
+                    "drop sending" => self.1 = None,
+                    _ => self.0 = None,
+                }
+            }
+        }
+    };
 }
 
 mod on_threads {
@@ -177,29 +246,7 @@ mod on_threads {
         }
     }
 
-    impl Adapter for (Reader<Pipe>, Writer<Pipe>) {
-        fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
-            unless_it_waits(self.0.recv_event().map(|event| event.map(heard)))
-        }
-
-        fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
-            unless_it_waits(self.1.leave(frame(call), HOUR))
-        }
-
-        fn fail(&mut self, call: &Call) -> Result<(), SendError> {
-            self.0.fail(frame(call).unwrap())
-        }
-
-        fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
-            let sent = self.1.with_sender(|tx| send(tx, event, call, chunk));
-            let _ = self.1.flush(); // the reader says more of a stream that is over
-            sent
-        }
-
-        fn closed(&self) -> Option<tickwire::Closed<'_>> {
-            self.0.closed()
-        }
-    }
+    halves!(Reader<Pipe>, Writer<Pipe>, unless_it_waits);
 
     #[test]
     fn blocking_is_the_table() {
@@ -209,7 +256,7 @@ mod on_threads {
     #[test]
     fn blocking_in_halves_is_the_table() {
         hold("blocking, split", true, |pipe, conn| {
-            WebSocket::from_parts(pipe, conn).into_split().unwrap()
+            halves(WebSocket::from_parts(pipe, conn).into_split().unwrap())
         });
     }
 }
@@ -292,39 +339,6 @@ mod in_tasks {
         };
     }
 
-    macro_rules! halves {
-        ($halves:ty) => {
-            impl Adapter for $halves {
-                fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
-                    once(async { self.0.recv_event().await.map(|event| event.map(heard)) })
-                }
-
-                fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
-                    once(self.1.leave(frame(call), HOUR))
-                }
-
-                fn fail(&mut self, call: &Call) -> Result<(), SendError> {
-                    self.0.fail(frame(call).unwrap())
-                }
-
-                fn send(
-                    &mut self,
-                    event: &Event,
-                    call: &Call,
-                    chunk: Chunk,
-                ) -> Result<(), SendError> {
-                    let sent = self.1.with_sender(|tx| send(tx, event, call, chunk));
-                    let _ = once(self.1.flush()); // the reader says more of a stream that is over
-                    sent
-                }
-
-                fn closed(&self) -> Option<tickwire::Closed<'_>> {
-                    self.0.closed()
-                }
-            }
-        };
-    }
-
     #[cfg(feature = "in-place")]
     mod over_tls;
 
@@ -333,7 +347,7 @@ mod in_tasks {
         use tickwire::tokio::{Reader, WebSocket, Writer};
 
         adapter!(WebSocket<Pipe>);
-        halves!((Reader<Pipe, Pipe>, Writer<Pipe>));
+        halves!(Reader<Pipe, Pipe>, Writer<Pipe>, once);
 
         #[test]
         fn tokio_is_the_table() {
@@ -343,7 +357,8 @@ mod in_tasks {
         #[test]
         fn tokio_in_halves_is_the_table() {
             hold("tokio, split", false, |pipe, conn| {
-                WebSocket::from_parts(pipe, conn).into_split_with(|pipe| (pipe.clone(), pipe))
+                let ws = WebSocket::from_parts(pipe, conn);
+                halves(ws.into_split_with(|pipe| (pipe.clone(), pipe)))
             });
         }
     }
@@ -371,7 +386,7 @@ mod in_tasks {
         }
 
         adapter!(WebSocket<Pipe, Clock>);
-        halves!((Reader<Pipe, Pipe, Clock>, Writer<Pipe, Clock>));
+        halves!(Reader<Pipe, Pipe, Clock>, Writer<Pipe, Clock>, once);
 
         fn joined(pipe: Pipe, conn: Connection) -> WebSocket<Pipe, Clock> {
             WebSocket::from_parts(pipe, Clock(Instant::now()), conn)
@@ -385,7 +400,7 @@ mod in_tasks {
         #[test]
         fn futures_io_in_halves_is_the_table() {
             hold("futures-io, split", false, |pipe, conn| {
-                joined(pipe, conn).into_split_with(|pipe| (pipe.clone(), pipe))
+                halves(joined(pipe, conn).into_split_with(|pipe| (pipe.clone(), pipe)))
             });
         }
     }

@@ -25,6 +25,11 @@ impl Pipe {
         self.0.lock().unwrap()
     }
 
+    /// The end has dropped it.
+    pub(crate) fn is_dropped(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// None: there is nothing to read.
     pub(crate) fn read(&self, to: &mut [u8]) -> Option<io::Result<usize>> {
         let mut state = self.lock();

@@ -10,7 +10,8 @@ use crate::Role;
 pub struct State {
     /// What it has received.
     pub receiving: &'static str,
-    /// What it has sent; `closed` once receiving is over.
+    /// What it has sent, and whether it can send; once receiving is over, `closed`, or `let go
+    /// closed` without a sending half.
     pub sending: &'static str,
 }
 
@@ -173,6 +174,9 @@ const DATA: [&str; 6] = ["text", "text..", "binary", "binary..", "..more", "..la
 /// The events that begin a message.
 const STARTS: [&str; 4] = ["text", "text..", "binary", "binary.."];
 
+/// Begins the states of an end whose sending half is dropped.
+const LET_GO: &str = "let go";
+
 /// What a row's conditions and its words about a message refer to.
 #[derive(Default)]
 struct Facts {
@@ -323,8 +327,9 @@ impl End {
         };
         let mut next = self.state;
         let mut sends: Vec<_> = self.sent(sends, member, payload).into_iter().collect();
+        let closed = if next.sending.starts_with(LET_GO) { "let go closed" } else { "closed" };
         if sends.iter().any(|sent| matches!(sent, Sent::Close(_))) {
-            next.sending = "closed";
+            next.sending = closed;
         }
         let inside = facts.inside.unwrap_or_default();
         match sending {
@@ -339,16 +344,17 @@ impl End {
                 let prefix = if facts.deflated { "deflated " } else { "" };
                 next.receiving = self.inside("receiving", prefix, inside);
             }
-            "between" => next.receiving = "between",
+            "between" | "not read" => next.receiving = receiving,
             "over" => {
                 next.receiving = "over";
                 drops = true;
             }
             because => {
                 let role = self.role.to_string();
+                let sending = next.sending.trim_start_matches(LET_GO).trim_start();
                 let fits = |row: &&Row| {
                     row[0] == because
-                        && ["any", next.sending].contains(&row[1])
+                        && ["any", sending].contains(&row[1])
                         && ["both", &role].contains(&row[2])
                 };
                 let end = self.table.rows("ends").iter().find(fits).expect("an end");
@@ -357,8 +363,11 @@ impl End {
                     "drop" => drops = true,
                     _ => {}
                 }
-                next = State { receiving: end[4], sending: "closed" };
+                next = State { receiving: end[4], sending: closed };
             }
+        }
+        if next.receiving == "over" {
+            next.sending = "closed";
         }
         let error = Some(error).filter(|error| !error.is_empty());
         (next, Answer { delivers, sends, error, drops, level, section, next: 0 })

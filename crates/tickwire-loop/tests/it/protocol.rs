@@ -16,6 +16,7 @@ use std::{
 use table::{
     Chunk, Closed, End, Held, Seen,
     calls::{closed, heard, recv_error, send, send_error},
+    is_of_a_whole,
 };
 use testkit::sampled;
 use tickwire::{
@@ -237,7 +238,7 @@ impl Drop for Looped {
 
 /// The loop has no `fail`, and a socket takes what is written.
 fn may(event: &Said) -> bool {
-    !["fail", "write fails"].contains(&event.kind)
+    is_of_a_whole(event) && !["fail", "write fails"].contains(&event.kind)
 }
 
 fn inflate(fragments: &[u8]) -> Vec<u8> {

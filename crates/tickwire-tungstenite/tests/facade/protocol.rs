@@ -13,7 +13,7 @@ use std::{
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
-use table::{Chunk, End, Got, Held, Seen, calls, pipe::Pipe};
+use table::{Chunk, End, Got, Held, Seen, calls, is_of_a_whole, pipe::Pipe};
 use tickwire::handshake::accept_key;
 use tickwire_tungstenite::{
     WebSocketStream, accept_async_with_config, client_async_with_config,
@@ -239,7 +239,8 @@ fn send_error(error: Error) -> &'static str {
 /// write is over to the program.
 fn may(event: &Event) -> bool {
     let lacks = ["leave", "fail", "write fails"];
-    !event.kind.starts_with("chunk") && !lacks.contains(&event.kind) && event.name != "abort"
+    let has = !event.kind.starts_with("chunk") && !lacks.contains(&event.kind);
+    is_of_a_whole(event) && has && event.name != "abort"
 }
 
 /// tungstenite's errors tell less apart, and behind a Close it sends nothing.
