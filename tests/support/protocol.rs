@@ -9,7 +9,11 @@ pub(crate) mod calls;
 pub(crate) mod pipe;
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex, thread, time::Instant};
-use testkit::{PATIENCE, Rng, frames::read_frame, sampled};
+use testkit::{
+    PATIENCE, Rng,
+    frames::{frame_len, read_frame},
+    sampled,
+};
 use wsconform_cases::{
     Role,
     protocol::{Answer, Call, Delivered, Event, Machine, Member, Move, Sent, State, Suite},
@@ -397,6 +401,9 @@ impl<'a> Talk<'a> {
             let (frame, n) = read_frame(wire).ok_or("a part of a frame was written")?;
             if frame.masked != (self.held.role == Role::Client) {
                 return Err("a frame with the wrong mask bit was written".to_owned());
+            }
+            if n != frame_len(frame.payload.len(), frame.masked) {
+                return Err("a length that is not in its shortest form was written".to_owned());
             }
             self.sent.push((frame.b0, frame.payload));
             wire = &wire[n..];

@@ -72,7 +72,8 @@ pub fn frame(b0: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How many bytes a frame has.
+/// How many bytes a frame has, with its length in the shortest form, as a sender must write it (RFC
+/// 6455 §5.2).
 pub fn frame_len(payload: usize, masked: bool) -> usize {
     head(0, masked.then_some(KEY), Len::of(payload as u64)).len() + payload
 }
@@ -119,8 +120,8 @@ pub struct WireFrame {
     pub payload: Vec<u8>,
 }
 
-/// Reads one frame off the front of `wire`, naively, and how many bytes it has; `None` if it is not
-/// all there.
+/// Reads one frame off the front of `wire`, naively, its length in any form, and how many bytes it
+/// has; `None` if it is not all there.
 pub fn read_frame(wire: &[u8]) -> Option<(WireFrame, usize)> {
     let (&b0, &b1) = (wire.first()?, wire.get(1)?);
     let (len, mut at) = match b1 & 0x7f {
@@ -146,10 +147,12 @@ pub fn frames(wire: &[u8]) -> Vec<WireFrame> {
     frames
 }
 
-/// All frames of `wire` that are whole, and what is left over.
+/// All frames of `wire` that are whole, and what is left over. Each length is in its shortest form.
 pub fn whole_frames(mut wire: &[u8]) -> (Vec<WireFrame>, &[u8]) {
     let mut found = Vec::new();
     while let Some((frame, n)) = read_frame(wire) {
+        let shortest = frame_len(frame.payload.len(), frame.masked);
+        assert_eq!(n, shortest, "a length that is not in its shortest form");
         found.push(frame);
         wire = &wire[n..];
     }
