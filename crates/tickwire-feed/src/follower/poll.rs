@@ -105,6 +105,9 @@ impl<T> Follower<T> {
             grace: self.grace,
         };
         for at in 0..self.runs.len() {
+            if let Some(over) = self.runs[at].end_alarm(now) {
+                self.wake.by(over);
+            }
             self.look_home(at, now);
             if let Some(next) = self.next_dial(at, now) {
                 if now < next.from {

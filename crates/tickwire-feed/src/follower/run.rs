@@ -346,6 +346,17 @@ impl Run {
         self.gate = Gate::Open { from: now, after: self.last };
     }
 
+    /// An alarm that is over is none, though the line waits for another reason or needs no dial.
+    /// Returns when it will be.
+    pub(super) fn end_alarm(&mut self, now: Time) -> Option<Time> {
+        let Gate::Alarm { from, after } = self.gate else { return None };
+        if now < from {
+            return Some(from);
+        }
+        self.gate = Gate::Open { from, after: Some(after) };
+        None
+    }
+
     /// A certificate may be valid now.
     pub(super) fn note_clock(&mut self, now: Time) {
         if let Gate::Alarm { after, .. } = self.gate

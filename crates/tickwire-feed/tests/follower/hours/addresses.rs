@@ -173,6 +173,21 @@ fn a_line_in_company_leaves_an_address_that_has_stopped() {
     }
 }
 
+/// The successor of a silent connection is refused, and the silent one speaks again.
+#[test]
+fn an_alarm_that_is_over_is_not_told_though_nothing_is_dialed() {
+    let mut world = World::new(settings(), 1, &[trades()]);
+    world.run(2 * MINUTE);
+    world.door = Box::new(|_, _| Door::Fails(refused(403)));
+    world.follower.doubt(world.now);
+    world.run(SECOND);
+    assert_eq!(world.dials.len(), 2);
+    assert!(matches!(world.state(0), State::Alarm { .. }));
+    world.run(75 * SECOND);
+    assert_eq!(world.state(0), State::Following);
+    assert_eq!(world.dials.len(), 2);
+}
+
 /// One bad frame, or a message above a limit.
 #[test]
 fn a_bad_frame_after_a_settled_life_is_as_a_close() {
