@@ -106,6 +106,8 @@ pub(crate) enum Fault {
 pub(crate) enum Trouble {
     /// The oldest connection ends so.
     Cut(Ended),
+    /// The fault of an address is now that of the next, whose connections are cut.
+    Moves,
     /// Attempts at this address, or at all, end so.
     Down { address: Option<usize>, lasts: Duration, ended: Ended },
     /// The servers of an address stand still.
@@ -284,6 +286,16 @@ impl Day {
                 (draw.time(SECOND, calm), what)
             })
             .collect();
+        if kind == Kind::Broken && draw.one_in(2) {
+            // Soon after a connection has settled, and before an alarm would be over.
+            let mut at = Duration::ZERO;
+            for _ in 0..1 + draw.below(6) {
+                let most = if draw.one_in(2) { 80 * SECOND } else { 20 * MINUTE };
+                at += draw.time(62 * SECOND, most);
+                troubles.push((at, Trouble::Moves));
+            }
+        }
+        troubles.retain(|(at, _)| *at < calm);
         troubles.sort_by_key(|(at, _)| *at);
         let rotates = kind != Kind::Broken && !kind.ignores() && draw.one_in(3);
         Self {

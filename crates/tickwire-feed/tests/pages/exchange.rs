@@ -396,6 +396,14 @@ impl Exchange {
                     self.end(n, LATENCY, ended);
                 }
             }
+            Trouble::Moves => {
+                let addresses = &mut self.day.addresses;
+                if let Some(from) = addresses.iter().position(|(fault, _)| fault.is_some()) {
+                    let to = (from + 1) % addresses.len();
+                    addresses[to].0 = addresses[from].0.take();
+                    self.end_all(Some(to), LATENCY, Ended::Failed(Cause::Cut));
+                }
+            }
             Trouble::Down { address, lasts, ended } => {
                 let until = (self.now + lasts).min(self.day.calm);
                 for n in 0..self.down.len() {

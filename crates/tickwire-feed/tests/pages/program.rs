@@ -1,10 +1,12 @@
 //! A program that follows the exchange as the pages of `Follower` say, and judges each action by
 //! them.
-use crate::day::{Count, Day, Fault, Kind, MINUTE, SECOND};
+use crate::day::{Count, Day, Fault, Kind, MINUTE, SECOND, refused};
 use crate::exchange::{Datum, Exchange, Input, LATENCY};
 use std::{collections::VecDeque, time::Duration};
-use tickwire::Time;
-use tickwire_feed::{Action, Asked, Attempts, Ended, Follower, Gap, Incoming, Recovery, Say};
+use tickwire::{Retry, Time};
+use tickwire_feed::{
+    Action, Asked, Attempts, Cause, Ended, Follower, Gap, Incoming, Recovery, Say,
+};
 use tickwire_feed::{ConnectionId, Settings, State, Subscription, Topic, Verdict, Why};
 use tickwire_parts::Backoff;
 
@@ -83,6 +85,15 @@ struct Line {
     stopped: bool,
 }
 
+/// How an address has failed last.
+#[derive(Clone, Copy, Default)]
+struct Failed {
+    at: Duration,
+    /// The longest that an alarm lasts.
+    until: Duration,
+    stopped: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     pub dials: usize,
@@ -102,6 +113,11 @@ pub(crate) struct Program {
     books: Vec<Book>,
     lines: Vec<Line>,
     dark: Option<Duration>,
+    /// The alarm of an address that is well again holds back the dial that would end it.
+    excused: bool,
+    failed: Vec<Failed>,
+    /// When the connection was opened that ended last.
+    gone: Duration,
     dialed: Vec<Duration>,
     for_silence: Vec<Duration>,
     away: Duration,
@@ -151,6 +167,9 @@ impl Program {
             books: day.topics.iter().map(|_| Book::default()).collect(),
             lines: (0..day.lines).map(|_| Line::default()).collect(),
             dark: Some(Duration::ZERO),
+            excused: false,
+            failed: vec![Failed::default(); day.addresses.len()],
+            gone: Duration::ZERO,
             dialed: Vec::new(),
             for_silence: Vec::new(),
             away: Duration::ZERO,
@@ -228,6 +247,12 @@ impl Program {
                 self.forget(n);
                 self.note(format!("{id:?} {ended:?}"));
                 self.lines[line].ended_at = address;
+                let lapsed = ended == Ended::Failed(Cause::CertificateExpired);
+                let alarm = if lapsed { 15 * MINUTE } else { 75 * SECOND };
+                let failed = &mut self.failed[address];
+                failed.at = self.now;
+                failed.until = self.now + alarm + SECOND;
+                failed.stopped |= ended.retry() == Retry::Stop;
                 if let Ended::Refused { status: 429, retry_after: Some(after), .. } = ended {
                     self.away = self.away.max(self.now + after);
                 }
@@ -292,6 +317,7 @@ impl Program {
             Input::Doubt => self.follower.doubt(now),
             Input::GoOn => {
                 self.lines.iter_mut().for_each(|line| *line = Line::default());
+                self.failed.iter_mut().for_each(|failed| failed.stopped = false);
                 self.follower.go_on(now);
             }
             other => unreachable!("{other:?} over no connection"),
@@ -418,6 +444,7 @@ impl Program {
     fn forget(&mut self, n: usize) {
         let gone = self.connections.remove(n);
         let over_socket = self.exchange.day.over_socket;
+        self.gone = gone.opened.unwrap_or(self.gone);
         if gone.opened.is_some_and(|at| self.now >= at + SETTLED) {
             self.lines[gone.line] = Line { since: self.now, ..Line::default() };
         }
@@ -491,7 +518,7 @@ impl Program {
         self.check(self.now >= away, || format!("dials before {away:?}, as Retry-After wants"));
         let Line { dials, since, ended_at, alarm, stopped } = self.lines[line];
         let serves = self.dark.is_none();
-        let alarmed = serves && (stopped || address == ended_at && self.now < alarm);
+        let alarmed = stopped || serves && address == ended_at && self.now < alarm;
         self.check(!alarmed, || format!("dials in an alarm until {alarm:?}, stopped: {stopped}"));
         if open == 0 {
             // The least that the delays take: the first may be zero; free dials take none.
@@ -636,12 +663,26 @@ impl Program {
                 let attempts = if day.addresses.iter().any(short) { SECOND } else { SECOND / 9 };
                 let judged = matches!(day.kind, Kind::Broken | Kind::Quiet) || day.kind.ignores();
                 let most = 2 * FIRST_DELAY + attempts + 4 * LATENCY;
-                let long = judged && day.life.is_none() && dark > most;
+                let long = judged && day.life.is_none() && dark > most && !self.excused;
                 self.check(!long, || format!("dark for {dark:?}"));
             }
-            None if !light => self.dark = Some(self.now),
+            None if !light => {
+                self.dark = Some(self.now);
+                self.excused = self.has_alarm();
+            }
             _ => {}
         }
+    }
+
+    /// Whether an alarm or a stop of an address that is well may hold: not if a connection that has
+    /// settled was opened after it.
+    fn has_alarm(&self) -> bool {
+        let settled = self.now >= self.gone + SETTLED;
+        let holds = |(address, failed): (usize, &Failed)| {
+            let lasts = self.now < failed.until && !(settled && failed.at <= self.gone);
+            !self.exchange.is_broken(address) && (failed.stopped || lasts)
+        };
+        self.failed.iter().enumerate().any(holds)
     }
 
     fn see_states(&mut self) {
@@ -652,7 +693,12 @@ impl Program {
             let open = own().filter(|of| of.opened.is_some()).count();
             let dialed = own().find(|of| of.opened.is_none()).map(|of| of.address);
             let fits = match state {
-                State::Stopped { .. } => dialed.is_none(),
+                State::Stopped { after } => {
+                    // A key is tried at one other address.
+                    let most = if after == refused(401, None) { 2 } else { self.failed.len() };
+                    let stopped = self.failed.iter().filter(|failed| failed.stopped).count();
+                    stopped >= most
+                }
                 State::Alarm { until, .. } => dialed.is_none() && until.since_epoch() > self.now,
                 State::Waiting { until, .. } => {
                     open == 0 && dialed.is_none() && until.since_epoch() > self.now
