@@ -8,7 +8,14 @@ pub(crate) mod calls;
 #[path = "protocol/pipe.rs"]
 pub(crate) mod pipe;
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex, thread, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{self, Write as _},
+    sync::{Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 use testkit::{
     PATIENCE, Rng,
     frames::{frame_len, read_frame},
@@ -148,13 +155,26 @@ impl<'a> Held<'a> {
     pub(crate) fn hold<E: End>(&self, make: impl Fn() -> E + Sync) {
         let (machine, suite) = self.made();
         let threads = thread::available_parallelism().map_or(1, usize::from);
+        let saying: Vec<_> = (0..threads).map(|_| Mutex::new(Saying::default())).collect();
         let (said, wrong) = thread::scope(|scope| {
-            let talks = (0..threads).map(|thread| {
-                let talk = Talk::new(self, machine);
-                let make = &make;
-                scope.spawn(move || talk.all(suite, (thread, threads), make))
+            let (ends, ended) = mpsc::channel::<()>();
+            let talks = saying.iter().enumerate().map(|(thread, saying)| {
+                let talk = Talk::new(self, machine, saying);
+                let (make, ends) = (&make, ends.clone());
+                scope.spawn(move || {
+                    let _ends = ends;
+                    talk.all(suite, (thread, threads), make)
+                })
             });
             let talks: Vec<_> = talks.collect();
+            drop(ends);
+            while ended.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout)
+            {
+                for (_, saying) in talks.iter().zip(&saying).filter(|(talk, _)| !talk.is_finished())
+                {
+                    saying.lock().unwrap().end_if_it_hangs(self, machine);
+                }
+            }
             let (mut said, mut wrong) = (0, BTreeMap::new());
             for talk in talks {
                 let part = talk.join().unwrap();
@@ -174,9 +194,45 @@ impl<'a> Held<'a> {
     }
 }
 
+/// What a thread says.
+struct Saying {
+    since: Instant,
+    /// Up to what it waits for.
+    word: Vec<usize>,
+    state: usize,
+}
+
+impl Default for Saying {
+    fn default() -> Self {
+        Self { since: Instant::now(), word: Vec::new(), state: 0 }
+    }
+}
+
+impl Saying {
+    /// Ends the process: nobody can end a thread that hangs, and the scope waits for all.
+    fn end_if_it_hangs(&self, held: &Held<'_>, machine: &Machine) {
+        if self.since.elapsed() < PATIENCE / 10 {
+            return;
+        }
+        let text = said(held, machine, &self.word, self.state);
+        // The macros would leave the text to a test that does not end.
+        let _ = writeln!(io::stderr(), "\nit hangs, in a test of the table: {text}");
+        std::process::exit(101);
+    }
+}
+
+/// What was said to an end, and in which state it was before the last.
+fn said(held: &Held<'_>, machine: &Machine, word: &[usize], state: usize) -> String {
+    let Held { name, role, agreed, .. } = held;
+    let names: Vec<_> = word.iter().map(|event| machine.events[*event].name).collect();
+    let (said, state) = (names.join(" | "), machine.states[state]);
+    format!("{name}, {role}, deflate {agreed}\n  said: {said}\n  in: {state}")
+}
+
 struct Talk<'a> {
     held: &'a Held<'a>,
     machine: &'a Machine,
+    saying: &'a Mutex<Saying>,
     /// The bytes of each member of each event.
     bytes: Vec<Vec<Vec<u8>>>,
     seen: Seen,
@@ -201,7 +257,7 @@ struct SoFar {
 }
 
 impl<'a> Talk<'a> {
-    fn new(held: &'a Held<'a>, machine: &'a Machine) -> Self {
+    fn new(held: &'a Held<'a>, machine: &'a Machine, saying: &'a Mutex<Saying>) -> Self {
         let bytes_of = |member: &Member| match member {
             Member::Frame(frame) => frame.bytes(held.role.other()),
             _ => Vec::new(),
@@ -210,6 +266,7 @@ impl<'a> Talk<'a> {
         Self {
             held,
             machine,
+            saying,
             bytes: bytes.collect(),
             seen: Seen::default(),
             sent: Vec::new(),
@@ -231,9 +288,12 @@ impl<'a> Talk<'a> {
             // The members take turns: in a long word there is one of each, in a short one all.
             let turns = if word.len() <= 3 { most } else { 1 };
             for turn in 0..turns {
-                let tries = if held.real_time { 3 } else { 1 };
-                let went = (0..tries).find_map(|_| self.say(word, said + turn, &mut make()).err());
-                if let Some((at, why)) = went.filter(|_| wrong.len() < MOST) {
+                let tries = if held.real_time { 3 } else { 1 }; // of which one has to go well
+                let went = (0..tries).try_fold(None, |_, _| {
+                    self.begin(&[], 0);
+                    self.say(word, said + turn, &mut make()).err().map(Some)
+                });
+                if let Some((at, why)) = went.flatten().filter(|_| wrong.len() < MOST) {
                     wrong.entry(at).or_insert(why);
                 }
             }
@@ -249,6 +309,15 @@ impl<'a> Talk<'a> {
             }
         }
         (said, wrong)
+    }
+
+    /// What comes now may hang.
+    fn begin(&self, word: &[usize], state: usize) {
+        let mut saying = self.saying.lock().unwrap();
+        saying.since = Instant::now();
+        saying.word.clear();
+        saying.word.extend_from_slice(word);
+        saying.state = state;
     }
 
     /// Says a word. The error is what went wrong first, and at which state and event.
@@ -273,6 +342,7 @@ impl<'a> Talk<'a> {
             let goes_on = one && arrives(*event) && !ends(machine.events[*event]);
             let on = goes_on && word.get(at + 1).is_some_and(|next| arrives(*next));
             if !(self.held.joined && on) {
+                self.begin(&word[..=at], state);
                 match self.step(state, &group, end) {
                     Ok(next) => (state, expected) = (next, next),
                     Err((state, why)) => {
@@ -521,11 +591,8 @@ impl<'a> Talk<'a> {
         why: &str,
     ) -> String {
         let machine = self.machine;
-        let Held { name, role, agreed, .. } = self.held;
-        let mut text = format!("{name}, {role}, deflate {agreed}, turn {turn}\n  said: ");
-        let names: Vec<_> = word.iter().map(|event| machine.events[*event].name).collect();
-        text += &names.join(" | ");
-        let _ = write!(text, "\n  in: {}", machine.states[state]);
+        let mut text = said(self.held, machine, word, state);
+        let _ = write!(text, "\n  turn: {turn}");
         for (event, member) in group {
             let event = machine.events[*event];
             let _ = write!(text, "\n  at: {}, {:?}", event.name, event.members[*member]);
