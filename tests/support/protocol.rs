@@ -5,6 +5,8 @@
 #![allow(dead_code)] // each uses a part
 #[path = "protocol/calls.rs"]
 pub(crate) mod calls;
+#[path = "protocol/heads.rs"]
+pub(crate) mod heads;
 #[path = "protocol/pipe.rs"]
 pub(crate) mod pipe;
 

@@ -1238,12 +1238,13 @@ impl Session {
         if !self.takes(violations) {
             return;
         }
-        let host = head.one("Host").unwrap_or_default();
-        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
-        let has_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        if self.case.rule.id == "hc.host" && !has_port {
-            self.conclude(Outcome::Note(format!("Host is {host:?}, without a port")));
-            return;
+        if self.case.rule.id == "hc.host" {
+            let host = head.one("Host").unwrap_or_default();
+            let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+            if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+                self.conclude(Outcome::Note(format!("Host is {host:?}, without a port")));
+                return;
+            }
         }
         self.seen.key = Some(key.clone());
         self.seen.subprotocols = head.list("Sec-WebSocket-Protocol").map(str::to_owned).collect();

@@ -16,22 +16,16 @@ use std::{
 use table::{
     Chunk, Closed, End, Held, Seen,
     calls::{closed, heard, recv_error, send, send_error},
+    heads::{request, response},
     is_of_a_whole,
 };
 use testkit::sampled;
-use tickwire::{
-    Config, Event as Heard,
-    handshake::{accept_key, server::Accept},
-};
+use tickwire::{Config, Event as Heard, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Handle, Loop, Settings};
 use wsconform_cases::{
     Role,
     protocol::{Call, Event as Said},
 };
-
-/// Agrees on permessage-deflate, if it is said on both sides.
-const EXTENSION: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
-                         server_no_context_takeover; client_no_context_takeover\r\n";
 
 /// A thread's loop, its door, and where its peers listen.
 struct Thread {
@@ -94,16 +88,10 @@ impl Thread {
     }
 
     fn open(&mut self, role: Role, agreed: bool) -> Looped {
-        let extension = if agreed { EXTENSION } else { "" };
         let (handle, peer) = match role {
             Role::Server => {
                 let mut peer = TcpStream::connect(self.address).unwrap();
-                let request = format!(
-                    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extension}\r\n"
-                );
-                peer.write_all(request.as_bytes()).unwrap();
+                peer.write_all(request(agreed).as_bytes()).unwrap();
                 let handle = self.until(|event| match event {
                     Event::Request { answer, .. } => {
                         answer.accept(Accept::default(), ());
@@ -126,14 +114,8 @@ impl Thread {
                         break peer;
                     }
                 };
-                let request = self.head(&mut peer);
-                let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
-                let key = accept_key(key.unwrap().trim());
-                let answer = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                     Connection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n{extension}\r\n"
-                );
-                peer.write_all(answer.as_bytes()).unwrap();
+                let response = response(&self.head(&mut peer), agreed);
+                peer.write_all(response.as_bytes()).unwrap();
                 self.until(|event| matches!(event, Event::Open(_)).then_some(()));
                 (handle, peer)
             }

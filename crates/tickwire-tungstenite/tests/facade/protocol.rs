@@ -13,8 +13,7 @@ use std::{
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
-use table::{Chunk, End, Got, Held, Seen, calls, is_of_a_whole, pipe::Pipe};
-use tickwire::handshake::accept_key;
+use table::{Chunk, End, Got, Held, Seen, calls, heads, is_of_a_whole, pipe::Pipe};
 use tickwire_tungstenite::{
     WebSocketStream, accept_async_with_config, client_async_with_config,
     tungstenite::{
@@ -84,7 +83,7 @@ impl AsyncWrite for Pipe {
 
 /// What a thread and a task do differently.
 trait Socket {
-    fn open(pipe: Pipe, role: Role, config: Option<WebSocketConfig>) -> Self;
+    fn open(pipe: Pipe, role: Role, agreed: bool) -> Self;
     /// None: it waits.
     fn next(&mut self) -> Option<Result<Message, Error>>;
     fn send(&mut self, message: Message) -> Result<(), Error>;
@@ -101,48 +100,26 @@ fn config(agreed: bool) -> Option<WebSocketConfig> {
     Some(config)
 }
 
-/// The header that agrees on permessage-deflate, on either side.
-fn extension(config: &Option<WebSocketConfig>) -> &'static str {
-    let _ = config;
-    #[cfg(feature = "deflate")]
-    if config.is_some_and(|config| config.deflate.is_some()) {
-        return "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
-                client_no_context_takeover\r\n";
-    }
-    ""
-}
-
-fn request(pipe: &Pipe, config: &Option<WebSocketConfig>) {
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
-        extension(config)
-    );
-    pipe.arrives(request.as_bytes());
+fn request(pipe: &Pipe, agreed: bool) {
+    pipe.arrives(heads::request(agreed).as_bytes());
 }
 
 /// Answers the request that was written.
-fn respond(pipe: &Pipe, config: &Option<WebSocketConfig>) {
+fn respond(pipe: &Pipe, agreed: bool) {
     let request = String::from_utf8(std::mem::take(&mut pipe.lock().wire)).unwrap();
-    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
-    let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n{}\r\n",
-        accept_key(key.unwrap().trim()),
-        extension(config)
-    );
-    pipe.arrives(response.as_bytes());
+    pipe.arrives(heads::response(&request, agreed).as_bytes());
 }
 
 impl Socket for WebSocket<Pipe> {
-    fn open(pipe: Pipe, role: Role, config: Option<WebSocketConfig>) -> Self {
+    fn open(pipe: Pipe, role: Role, agreed: bool) -> Self {
+        let config = config(agreed);
         if role == Role::Server {
-            request(&pipe, &config);
+            request(&pipe, agreed);
             return accept_with_config(pipe, config).unwrap();
         }
         match client_with_config("ws://localhost/", pipe.clone(), config) {
             Err(HandshakeError::Interrupted(rest)) => {
-                respond(&pipe, &config);
+                respond(&pipe, agreed);
                 rest.handshake().unwrap().0
             }
             _ => panic!("it does not wait for the response"),
@@ -173,14 +150,15 @@ fn once<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 impl Socket for WebSocketStream<Pipe> {
-    fn open(pipe: Pipe, role: Role, config: Option<WebSocketConfig>) -> Self {
+    fn open(pipe: Pipe, role: Role, agreed: bool) -> Self {
+        let config = config(agreed);
         if role == Role::Server {
-            request(&pipe, &config);
+            request(&pipe, agreed);
             return once(accept_async_with_config(pipe, config)).unwrap().unwrap();
         }
         let mut opening = pin!(client_async_with_config("ws://localhost/", pipe.clone(), config));
         assert!(once(&mut opening).is_none(), "it does not wait for the response");
-        respond(&pipe, &config);
+        respond(&pipe, agreed);
         once(opening).unwrap().unwrap().0
     }
 
@@ -276,7 +254,7 @@ struct Program<S> {
 impl<S: Socket> Program<S> {
     fn new(role: Role, agreed: bool) -> Self {
         let pipe = Pipe::default();
-        let socket = S::open(pipe.clone(), role, config(agreed));
+        let socket = S::open(pipe.clone(), role, agreed);
         pipe.lock().wire.clear();
         Self {
             socket,
