@@ -249,8 +249,10 @@ impl<T> Settings<T> {
 ///
 /// **How fast.** The delays are the line's, whatever the addresses do. But after a fault each other
 /// address is free, once until a connection settles: it is dialed at once. So a fault of one
-/// address costs no delay. A connection that ends before it has settled is a fault; one that has
-/// settled is a fault only if it was [silent](Cause::is_silence) or ended with 1012 or 1013.
+/// address costs no delay. The Retry-After of a proxy holds back no free dial either, and is over
+/// when a connection ends that was opened after it and has settled. A connection that ends before
+/// it has settled is a fault; one that has settled is a fault only if it was
+/// [silent](Cause::is_silence) or ended with 1012 or 1013.
 ///
 /// **Which address.** Line *n* has the address *n* as its own. After an end that was no fault it
 /// dials the same address again. After a fault it takes, of those that may be dialed, its own if
@@ -1044,7 +1046,7 @@ impl<T> Follower<T> {
         let scope = Scope::of(ended);
         if ended.retry() == Retry::Stop {
             return match scope {
-                Scope::Machine => run.stop(ended),
+                Scope::Machine => run.stop(ended, now),
                 Scope::Account => self.stop_account(address, ended),
                 Scope::Address => self.addresses[address].mark(Address::Stopped { after: ended }),
             };
@@ -1052,8 +1054,8 @@ impl<T> Follower<T> {
         if let Some(Away { until, is_above_cap }) = away {
             let delay = backoff.next();
             return match is_above_cap {
-                true => run.alarm(delay.map(|_| until), ended),
-                false => run.wait_until(delay.map(|delay| until + delay), ended),
+                true => run.alarm(delay.map(|_| until), ended, now),
+                false => run.wait_until(delay.map(|delay| until + delay), ended, now),
             };
         }
         // What the line itself waits, without what the server asks for.
@@ -1071,9 +1073,9 @@ impl<T> Follower<T> {
             let asks = pace.is_some_and(|pace| delay > pace);
             if asks && scope == Scope::Address {
                 self.addresses[address].mark(Address::Waits { from: now + delay, after: ended });
-                run.wait_until(pace.map(|pace| now + pace), ended);
+                run.wait_until(pace.map(|pace| now + pace), ended, now);
             } else {
-                run.wait_until(Some(now + delay), ended);
+                run.wait_until(Some(now + delay), ended, now);
             }
             return;
         }
@@ -1099,10 +1101,10 @@ impl<T> Follower<T> {
                 self.addresses[address].mark(alarm);
             }
             let counted = backoff.next();
-            run.wait_until(counted.map(|delay| now + delay), ended);
+            run.wait_until(counted.map(|delay| now + delay), ended, now);
         } else {
             let from = rarely(backoff).map(|delay| now + delay);
-            run.alarm(from, ended);
+            run.alarm(from, ended, now);
             if let Some(from) = from
                 && scope == Scope::Address
             {

@@ -32,6 +32,8 @@ pub(super) struct Run {
     /// these faults: the earliest first.
     pub(super) tried: Vec<usize>,
     gate: Gate,
+    /// Since when `gate` holds.
+    gated: Time,
     /// The last dial for a silent connection, and how many there were since all was served.
     last_for_silence: Option<Time>,
     for_silence: u32,
@@ -93,6 +95,7 @@ impl Run {
             address: home,
             tried: Vec::new(),
             gate: Gate::Open { from: Time::ZERO, after: None },
+            gated: Time::ZERO,
             last_for_silence: None,
             for_silence: 0,
             last: None,
@@ -261,12 +264,17 @@ impl Run {
         lived >= self.backoff.settled_after && !lived.is_zero()
     }
 
-    /// Faults of before a connection that has settled are of another time.
+    /// Faults of before a connection that has settled are of another time, and what a proxy asked.
     pub(super) fn note_life(&mut self, lived: Duration, addresses: &mut [Address], now: Time) {
         self.backoff.connected_for(lived);
         if self.has_settled(lived) {
             self.tried.clear();
             addresses.iter_mut().for_each(|address| address.note_settled(lived, now));
+            if let Gate::Open { from, .. } = &mut self.gate
+                && now - self.gated >= lived
+            {
+                *from = now.min(*from);
+            }
         }
     }
 
@@ -280,7 +288,7 @@ impl Run {
         let lived = open.lived(now);
         self.note_life(lived, addresses, now);
         if let Some(delay) = self.backoff.next() {
-            self.wait(Gate::Open { from: now + delay, after: self.last });
+            self.wait(Gate::Open { from: now + delay, after: self.last }, now);
         }
         for open in &mut self.open {
             open.renew_at = open.renew_at.min(now);
@@ -293,7 +301,7 @@ impl Run {
             && ended.retry() == Retry::BackOff;
         if stays {
             self.postpone_home(now);
-            self.wait(Gate::Open { from: now, after: Some(ended) }); // an alarm of before is over
+            self.wait(Gate::Open { from: now, after: Some(ended) }, now); // an alarm is over
         }
         stays
     }
@@ -307,35 +315,34 @@ impl Run {
         }
     }
 
-    pub(super) fn stop(&mut self, after: Ended) {
-        self.wait(Gate::Stopped { after });
+    pub(super) fn stop(&mut self, after: Ended, now: Time) {
+        self.wait(Gate::Stopped { after }, now);
     }
 
     /// `None`: the attempts are used up.
-    pub(super) fn wait_until(&mut self, from: Option<Time>, after: Ended) {
-        self.wait(match from {
-            Some(from) => Gate::Open { from, after: Some(after) },
-            None => Gate::Stopped { after },
-        });
+    pub(super) fn wait_until(&mut self, from: Option<Time>, after: Ended, now: Time) {
+        let waits = from.map(|from| Gate::Open { from, after: Some(after) });
+        self.wait(waits.unwrap_or(Gate::Stopped { after }), now);
     }
 
     /// A person should know.
-    pub(super) fn alarm(&mut self, from: Option<Time>, after: Ended) {
-        self.wait(match from {
-            Some(from) => Gate::Alarm { from, after },
-            None => Gate::Stopped { after },
-        });
+    pub(super) fn alarm(&mut self, from: Option<Time>, after: Ended, now: Time) {
+        let alarm = from.map(|from| Gate::Alarm { from, after });
+        self.wait(alarm.unwrap_or(Gate::Stopped { after }), now);
     }
 
     /// The end of one connection must not shorten the wait for a successor, or undo a stop.
-    fn wait(&mut self, gate: Gate) {
+    fn wait(&mut self, gate: Gate, now: Time) {
         let before = match self.gate {
             Gate::Open { from, .. } | Gate::Alarm { from, .. } => from,
             Gate::Stopped { .. } => return,
         };
         match gate {
             Gate::Open { from, .. } | Gate::Alarm { from, .. } if from < before => {}
-            _ => self.gate = gate,
+            _ => {
+                self.gate = gate;
+                self.gated = now;
+            }
         }
     }
 

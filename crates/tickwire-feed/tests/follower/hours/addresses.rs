@@ -247,3 +247,28 @@ fn a_line_does_not_go_home_again_and_again() {
     assert!((8..=30).contains(&world.dials.len()), "{:?}", world.dials);
     assert!(world.dark(0, Time::ZERO + 5 * SECOND) <= 2 * world.interval);
 }
+
+/// The proxy is this machine's, but it may know the way to the other address. And once it has made
+/// a tunnel that has settled, what it asked for before is of another time.
+#[test]
+fn the_retry_after_of_a_proxy_delays_no_free_dial() {
+    let mut world = World::new(Settings { addresses: 2, ..settings() }, 1, &[trades()]);
+    world.interval = TICK;
+    let proxy = Cause::Proxy { retry: Retry::BackOff, retry_after: 20 * MINUTE };
+    let cut = Ended::closed(1006, "");
+    world.door = Box::new(move |address, _| match address {
+        0 => Door::Fails(proxy.into()),
+        _ => Door::OpensFor(2 * MINUTE, cut),
+    });
+    world.run(10 * MINUTE);
+    let dark = world.dark(0, Time::ZERO);
+    assert!(dark <= FIRST_DELAY + 3 * TICK, "{dark:?}");
+    // One that has not settled is no such proof.
+    world.door = Box::new(move |address, _| match address {
+        0 => Door::Fails(proxy.into()),
+        _ => Door::OpensFor(SECOND, cut),
+    });
+    world.run(5 * MINUTE);
+    let dark = world.dark(0, Time::ZERO);
+    assert!(dark > MINUTE, "{dark:?}");
+}
