@@ -11,7 +11,7 @@ use tickwire::{Config, Message};
 use tickwire_loop::{Counts, Door, Settings, Waiting};
 
 fn is_closed(mut stream: TcpStream) -> bool {
-    stream.read(&mut [0]).unwrap_or(0) == 0
+    stream.read_exact(&mut [0]).is_err()
 }
 
 fn settings() -> Settings {
