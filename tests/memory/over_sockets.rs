@@ -96,7 +96,7 @@ fn memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
     }
     // What one of them leaves shows.
     const MANY: usize = 50;
-    let config = Config { close_timeout: Duration::from_millis(5), ..Config::default() };
+    let config = Config { close_timeout: Duration::from_millis(5), ..patient() };
     for (&adapter, way) in product(ADAPTERS, WAYS) {
         let turn = move |config: &Config, door: &Door, times: usize| {
             for _ in 0..times {

@@ -35,7 +35,7 @@ use tickwire::{
 
 pub(crate) use crate::support::bounds::*;
 
-pub(crate) use crate::support::blocking::PATIENCE;
+pub(crate) use crate::support::blocking::{PATIENCE, patient};
 
 /// The request of a client, as good as any.
 pub(crate) const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\

@@ -4,7 +4,7 @@ use crate::{
     support::wire::*,
 };
 use std::sync::mpsc;
-use tickwire::{Config, Event, RecvError, Role};
+use tickwire::{Event, RecvError, Role};
 
 // A23
 #[test]
@@ -12,7 +12,7 @@ fn empty_messages_are_taken_one_by_one_and_only_as_fast_as_they_are_asked_for() 
     for (role, &adapter) in product(ROLES, ADAPTERS) {
         let (go, may) = mpsc::channel::<()>();
         let defend = move |door: Door| {
-            let mut ws = door.open(role, &Config::default());
+            let mut ws = door.open(role, &patient());
             may.recv().unwrap(); // the program has other things to do
             let mut messages = 0;
             let end = ws.watch(|event| {
@@ -60,7 +60,7 @@ fn replies_to_the_many_small_messages_of_one_read_leave_before_they_pile_up() {
     };
     for role in ROLES {
         let wire = frame_to(role, TEXT, "").repeat(MANY);
-        for (adapter, end, bytes, heap) in Scene::new(role, &Config::default()).act(reply, |foe| {
+        for (adapter, end, bytes, heap) in Scene::new(role, &patient()).act(reply, |foe| {
             let mut twin = foe.io.try_clone().unwrap();
             let reading = std::thread::spawn(move || {
                 let (mut bytes, mut buffer) = (0, vec![0; 1 << 16]);

@@ -2,7 +2,7 @@
 //! this machine, with the heap counted.
 use crate::{
     alone::besieged,
-    harness::{PATIENCE, POOL, REQUEST, SMALL, until},
+    harness::{PATIENCE, POOL, REQUEST, SMALL, patient, until},
     rooms::Rooms,
     session,
     support::{
@@ -33,7 +33,7 @@ use tokio::{
 type Friend = blocking::WebSocket<blocking::MaybeTls>;
 
 fn friend(address: SocketAddr) -> Friend {
-    let mut ws = blocking::connect(&format!("ws://{address}/"), &Config::default()).unwrap();
+    let mut ws = blocking::connect(&format!("ws://{address}/"), &patient()).unwrap();
     ws.set_read_timeout(Some(PATIENCE)).unwrap();
     ws
 }
@@ -187,7 +187,7 @@ async fn publish(policy: Overflow, meet: mpsc::Sender<Option<SocketAddr>>) -> Ou
     meet.send(listener.local_addr().ok()).unwrap();
     let (io, _) = listener.accept().await.unwrap();
     // The policy is what rules here.
-    let config = Config { write_timeout: PATIENCE, ..Config::default() };
+    let config = Config { write_timeout: PATIENCE, ..patient() };
     let deaf = tickwire::tokio::accept(io, &config).await.unwrap();
 
     let outbox = || set(Outbox::new(policy), |it| it.max_bytes = WAITS);
@@ -197,7 +197,7 @@ async fn publish(policy: Overflow, meet: mpsc::Sender<Option<SocketAddr>>) -> Ou
     for _ in 0..999 {
         // In memory: as many sockets are not to be had everywhere.
         let (near, far) = tokio::io::duplex(2 * TICK);
-        let conn = tickwire::Connection::server(&Config::default(), Negotiated::default());
+        let conn = tickwire::Connection::server(&patient(), Negotiated::default());
         fast.spawn(subscriber(WebSocket::from_parts(far, conn), ticks.subscribe(), outbox()));
         readers.spawn(read_all(near));
     }

@@ -1,6 +1,6 @@
 //! Futures dropped wherever they wait, over sockets of this machine, with the heap counted.
 use crate::{
-    harness::{ADAPTERS, Adapter, Door, Foe, SMALL, Ws, duel},
+    harness::{ADAPTERS, Adapter, Door, Foe, SMALL, Ws, duel, patient},
     support::wire::{BINARY, CLOSE, ROLES, close_body, product, read_frame},
 };
 use std::{
@@ -116,7 +116,7 @@ fn echoes(adapter: Adapter, role: Role) {
     const MESSAGES: usize = 60;
     const LONGEST: usize = 150_000;
     let defend = move |door: Door| {
-        let mut ws = door.open(role, &Config { high_water: 64 << 10, ..Config::default() });
+        let mut ws = door.open(role, &Config { high_water: 64 << 10, ..patient() });
         match &mut ws {
             Ws::Blocking(ws) => echo_hastily(ws),
             Ws::Tokio(ws, runtime) => runtime.block_on(echo_impatiently(ws)),

@@ -1,12 +1,12 @@
 //! Hostile messages, reasons and heads in what a log shows, over sockets of this machine, with the
 //! heap counted.
 use crate::{
-    harness::{ADAPTERS, Door, End, Foe, REQUEST, SMALL, duel},
+    harness::{ADAPTERS, Door, End, Foe, REQUEST, SMALL, duel, patient},
     opening::{ask, dial, heap_of_a_head, request, serve, serve_if},
     support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, frame_to},
 };
 use tickwire::{
-    Config, Event,
+    Event,
     handshake::{HandshakeError, client::Request, server::Rejection},
 };
 
@@ -37,7 +37,7 @@ fn hostile_messages_and_reasons_are_escaped_and_cut_in_a_log() {
         .concat();
         for &adapter in ADAPTERS {
             let defend = move |door: Door| {
-                let mut ws = door.open(role, &Config::default());
+                let mut ws = door.open(role, &patient());
                 let mut shown = Vec::new();
                 let end = ws.watch(|event| {
                     shown.push(format!("{event:?}"));
@@ -78,7 +78,7 @@ fn hostile_heads_are_escaped_and_cut_in_a_log() {
         let _ = told.send(format!("{request:?} {:?}", request.headers()));
         Err(Rejection::new(403))
     };
-    for tried in serve_if(&Config::default(), decide, |foe| ask(foe, wire.as_bytes())) {
+    for tried in serve_if(&patient(), decide, |foe| ask(foe, wire.as_bytes())) {
         tried.told.is_last(403);
         let shown = heard.recv().unwrap();
         is_loggable(&shown, 8192);
@@ -88,7 +88,7 @@ fn hostile_heads_are_escaped_and_cut_in_a_log() {
             .under(format_args!("{:?}", tried.adapter), heap_of_a_head(wire.len()) + (64 << 10));
     }
     for wire in [request(&[&format!("X: {HOSTILE}")]), HOSTILE.as_bytes().to_vec()] {
-        for tried in serve(&Config::default(), |foe| ask(foe, &wire)) {
+        for tried in serve(&patient(), |foe| ask(foe, &wire)) {
             assert!(tried.verdict.is_err());
             is_loggable(&tried.shown, 200);
             assert!(tried.told.text.bytes().all(|b| b == b'\r' || b == b'\n' || b >= b' '));
@@ -99,7 +99,7 @@ fn hostile_heads_are_escaped_and_cut_in_a_log() {
     let ours = Request::new("ws://user:s3cret@example.com/feed?s3cret").unwrap();
     is_loggable(&format!("{ours:?}").replace("/feed?s3cret", ""), 400);
     let body = HOSTILE.repeat(50);
-    for tried in dial(&ours, &Config::default(), |foe| {
+    for tried in dial(&ours, &patient(), |foe| {
         foe.proof();
         let head = format!("HTTP/1.1 403 {long}\r\nSet-Cookie: s3cret\r\nX: {long}\r\n");
         foe.wire(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));

@@ -1,10 +1,10 @@
 //! A handler closes, aborts, drops or replaces its connection inside an event. Over sockets of this
 //! machine, with the heap counted.
 use crate::{
-    harness::{ADAPTERS, Adapter, Door, End, Foe, Heap, SMALL, Ws, duel, sockets},
+    harness::{ADAPTERS, Adapter, Door, End, Foe, Heap, SMALL, Ws, duel, patient, sockets},
     support::wire::{CLOSE, TEXT, close_body, connection, masked},
 };
-use tickwire::{CloseCode, Config, Message, Role, SendError, blocking};
+use tickwire::{CloseCode, Message, Role, SendError, blocking};
 
 /// First byte and payload of each frame.
 type Said = Vec<(u8, Vec<u8>)>;
@@ -19,7 +19,7 @@ fn at_the_second<T: Send + 'static>(
     let one = |&adapter: &Adapter| {
         let handler = handler.clone();
         let defend = move |door: Door| {
-            let mut ws = door.accept(&Config::default()).unwrap();
+            let mut ws = door.accept(&patient()).unwrap();
             assert_eq!(ws.recv().unwrap(), Some(Message::Text("0")));
             let made = handler(&mut ws);
             drop(ws);
@@ -124,8 +124,7 @@ fn replace(ws: &mut Ws) {
     let (io, _far) = sockets();
     match ws {
         Ws::Blocking(ws) => {
-            let other =
-                blocking::WebSocket::from_parts(io, connection(Role::Server, &Config::default()));
+            let other = blocking::WebSocket::from_parts(io, connection(Role::Server, &patient()));
             let (io, conn) = std::mem::replace(ws, other).into_parts();
             *ws = blocking::WebSocket::from_parts(io, conn);
         }
@@ -134,7 +133,7 @@ fn replace(ws: &mut Ws) {
             let entered = runtime.enter();
             io.set_nonblocking(true).unwrap();
             let io = tokio::net::TcpStream::from_std(io).unwrap();
-            let conn = connection(Role::Server, &Config::default());
+            let conn = connection(Role::Server, &patient());
             let other = tickwire::tokio::WebSocket::from_parts(io, conn);
             let (io, conn) = std::mem::replace(ws, other).into_parts();
             *ws = tickwire::tokio::WebSocket::from_parts(io, conn);

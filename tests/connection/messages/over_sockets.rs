@@ -1,9 +1,9 @@
 //! Chunks cut inside a character, over sockets of this machine, with the heap counted.
 use crate::{
-    harness::{ADAPTERS, Door, Foe, SMALL, duel},
+    harness::{ADAPTERS, Door, Foe, SMALL, duel, patient},
     support::wire::{CLOSE, ROLES, TEXT, arrive, connection, frame_to},
 };
-use tickwire::{Config, Step};
+use tickwire::Step;
 
 // A85
 #[test]
@@ -13,7 +13,7 @@ fn a_text_frame_cut_inside_a_character_can_be_shown() {
         let wire = [frame_to(role, TEXT, &said), frame_to(role, CLOSE, "")].concat();
         for &adapter in ADAPTERS {
             let defend = move |door: Door| {
-                let mut ws = door.open(role, &Config::default());
+                let mut ws = door.open(role, &patient());
                 let (mut seen, mut inside) = (Vec::new(), 0);
                 while let Some(chunk) = ws.recv_chunk().unwrap() {
                     let shown = format!("{chunk:?}");
@@ -38,7 +38,7 @@ fn a_text_frame_cut_inside_a_character_can_be_shown() {
         }
         // However it is cut: through the core, where no socket joins the pieces again.
         for cut in 1..wire.len() {
-            let mut conn = connection(role, &Config::default());
+            let mut conn = connection(role, &patient());
             let mut seen = Vec::new();
             for piece in [&wire[..cut], &wire[cut..]] {
                 arrive(&mut conn, piece);

@@ -1,7 +1,7 @@
 //! A peer that is called again and again, over sockets of this machine, with the heap counted.
 use crate::{
     alone::alone,
-    harness::{ADAPTERS, Adapter, Foe, PATIENCE, READ, SMALL},
+    harness::{ADAPTERS, Adapter, Foe, PATIENCE, READ, SMALL, patient},
     opening::heap_of_a_head,
     support::wire::{TEXT, product},
 };
@@ -11,7 +11,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tickwire::{Config, Dial, Error, Message, Role, handshake::client::Request};
+use tickwire::{Dial, Error, Message, Role, handshake::client::Request};
 use tickwire_parts::Backoff;
 
 /// Where a peer drops whomever it accepts.
@@ -89,7 +89,7 @@ fn calls(adapter: Adapter, drops: Drops) {
 }
 
 fn on_a_thread(request: &Request) -> Result<(), Error> {
-    let mut ws = Dial::new(request).blocking_connect(&Config::default())?;
+    let mut ws = Dial::new(request).blocking_connect(&patient())?;
     ws.send("subscribe a")?;
     while let Some(message) = ws.recv()? {
         assert_eq!(message, Message::Text("one frame"));
@@ -98,7 +98,7 @@ fn on_a_thread(request: &Request) -> Result<(), Error> {
 }
 
 async fn on_tokio(request: &Request) -> Result<(), Error> {
-    let mut ws = Dial::new(request).connect(&Config::default()).await?;
+    let mut ws = Dial::new(request).connect(&patient()).await?;
     ws.send("subscribe a").await?;
     while let Some(message) = ws.recv().await? {
         assert_eq!(message, Message::Text("one frame"));

@@ -1,7 +1,7 @@
 //! Proxies that `connect` was told of, with the heap counted: answers without end, answers that
 //! trickle, bytes behind an answer, credentials.
 use crate::{
-    harness::{ADAPTERS, Adapter, Door, Heap, PATIENCE, READ, duel},
+    harness::{ADAPTERS, Adapter, Door, Heap, PATIENCE, READ, duel, patient},
     opening::heap_of_a_head,
     support::wire::product,
 };
@@ -95,7 +95,7 @@ fn a_proxys_answer_without_end_ends_at_a_limit() {
         ("socks5", b"\x05\0\x05\0\0\x09", b"\0", unknown, some),
     ] {
         for &adapter in ADAPTERS {
-            let config = Config::default();
+            let config = patient();
             let (got, (), heap) = through(adapter, scheme, &config, |io| flood(io, start, piece));
             assert_eq!(fault(&got), error, "{adapter:?}");
             heap.under(format_args!("{adapter:?} {error}"), bound);
@@ -122,7 +122,7 @@ fn a_proxys_answer_that_trickles_ends_with_the_time_for_it() {
 }
 
 fn ends_in_time(adapter: Adapter, scheme: &str, start: &[u8], byte: &[u8]) {
-    let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
+    let config = Config { handshake_timeout: Duration::from_millis(300), ..patient() };
     let (error, (), heap) = through(adapter, scheme, &config, |io| {
         io.write_all(start).unwrap();
         io.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -152,7 +152,7 @@ fn what_a_proxy_puts_behind_its_answer_opens_nothing_and_its_credentials_go_no_f
             ),
         ] {
             for &adapter in ADAPTERS {
-                let config = Config::default();
+                let config = patient();
                 let (error, heard, heap) = through(adapter, scheme, &config, |io| {
                     let mut heard = Vec::new();
                     if scheme == "socks5" {

@@ -58,7 +58,7 @@ fn flooded(
 
 /// One who is let in and echoed, unless everything is taken.
 fn is_served(address: SocketAddr) -> bool {
-    let Ok(mut ws) = blocking::connect(&format!("ws://{address}/"), &Config::default()) else {
+    let Ok(mut ws) = blocking::connect(&format!("ws://{address}/"), &patient()) else {
         return false;
     };
     ws.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -84,7 +84,7 @@ fn silence(adapter: Adapter) {
     const FLOOD: usize = 32;
     let limits = Limits { handshakes: 16, each_handshakes: 16, peers: 1000, each: 1000 };
     let timeout = Duration::from_millis(300);
-    let config = Config { handshake_timeout: timeout, ..Config::default() };
+    let config = Config { handshake_timeout: timeout, ..patient() };
     let heap = flooded(adapter, limits, config, |address, places| {
         let connect = |_| (Instant::now(), TcpStream::connect(address).unwrap());
         let flood: Vec<_> = (0..FLOOD).map(connect).collect();
@@ -215,7 +215,7 @@ fn a_flood_from_one_address_takes_no_place_of_another() {
             until(|| places.taken() > 0);
             // Others are let in meanwhile, and at once: there are doors at which nobody stands.
             let request = Request::new(&format!("ws://{address}/")).unwrap();
-            let mut ws = blocking::client(from("127.0.0.3"), &request, &Config::default()).unwrap();
+            let mut ws = blocking::client(from("127.0.0.3"), &request, &patient()).unwrap();
             ws.send("me?").unwrap();
             assert_eq!(ws.recv().unwrap(), Some(Message::Text("me?")));
             assert!(places.taken() <= 8 + 1);

@@ -69,7 +69,7 @@ fn only_the_whole_credential_opens_the_gate() {
                 |door: Door| {
                     let gate = gate::Gate::new(Origins::new(["https://good.example"]).unwrap())
                         .admit("ann", gate::Way::Key, &format!("ann:{SECRET}"));
-                    let served = door.serve(&Config::default(), |request| {
+                    let served = door.serve(&patient(), |request| {
                         gate.look(request).map(|name| {
                             assert_eq!(name, "ann");
                             Accept::default().subprotocols([gate::PROTOCOL])
@@ -127,7 +127,7 @@ const ENDLESS: usize = 10 << 20;
 // A53
 #[test]
 fn a_head_of_10_mib_byte_by_byte_ends_at_the_limit() {
-    let config = Config::default();
+    let config = patient();
     let heads: [(&[u8], &[u8], HandshakeError, usize); 3] = [
         (b"GET /", b"a", RequestLineTooLong { limit: 8192 }, 8192),
         (b"GET / HTTP/1.1\r\nX: ", b"a", HeadTooLong { limit: 65536 }, 65536),
@@ -148,7 +148,7 @@ fn a_head_of_10_mib_byte_by_byte_ends_at_the_limit() {
 #[test]
 fn a_byte_of_a_head_costs_the_same_however_much_came_before() {
     // With another look at what came before for each byte this would take days.
-    let config = Config { max_head: 2 * ENDLESS, ..Config::default() };
+    let config = Config { max_head: 2 * ENDLESS, ..patient() };
     // The tab is looked at more closely.
     let endless = sampled(ENDLESS, ENDLESS / 8);
     for (value, len) in [(&b"a"[..], endless), (b"\ta ", endless / 10)] {
@@ -177,7 +177,7 @@ fn a_byte_of_a_head_costs_the_same_however_much_came_before() {
 #[test]
 fn thousands_of_headers_hide_nothing() {
     let many = |n: usize| vec!["a:b"; n];
-    let config = Config::default();
+    let config = patient();
     // The headers that matter come last.
     let names = ["Upgrade", "Connection", KEY, VERSION];
     let behind = |n: usize| {
@@ -197,7 +197,7 @@ fn thousands_of_headers_hide_nothing() {
         TooManyHeaders { limit: 4 },
     );
     // No limit on their number can be set so high that the parser would run out of room for them.
-    let config = Config { max_headers: usize::MAX, ..Config::default() };
+    let config = Config { max_headers: usize::MAX, ..patient() };
     refused(&config, &behind(5000), TooManyHeaders { limit: 132 });
     let lots = |proof: &str| response(proof, &many(5000));
     rejected(&config, lots, TooManyHeaders { limit: 132 });
@@ -207,19 +207,19 @@ fn thousands_of_headers_hide_nothing() {
 #[test]
 fn a_subprotocol_with_32_thousand_blanks_in_it_is_refused() {
     let value = format!("b{}x", " ".repeat(32 << 10));
-    refused(&Config::default(), &request(&[&format!("{PROTOCOL}: {value}")]), BadHeader(PROTOCOL));
+    refused(&patient(), &request(&[&format!("{PROTOCOL}: {value}")]), BadHeader(PROTOCOL));
     let commas = ",".repeat(60 << 10);
-    accepted(&Config::default(), &request(&[&format!("{PROTOCOL}: {commas}")]));
+    accepted(&patient(), &request(&[&format!("{PROTOCOL}: {commas}")]));
     // No two may be the same, and to see that is work: so there is a bound on their number.
     let many: Vec<String> = (0..9000).map(|i| format!("p{i}")).collect();
     let line = format!("{PROTOCOL}: {}", many.join(","));
-    refused(&Config::default(), &request(&[&line]), BadHeader(PROTOCOL));
+    refused(&patient(), &request(&[&line]), BadHeader(PROTOCOL));
 }
 
 // A56
 #[test]
 fn a_quoted_string_of_64_kib_without_an_end_is_refused() {
-    let config = Config { max_head: 256 << 10, ..Config::default() };
+    let config = Config { max_head: 256 << 10, ..patient() };
     let wire = |value: &str| request(&[&format!("{EXTENSIONS}: {value}")]);
     for end in ["", "\\", "\\\""] {
         let value = format!("a; b=\"{}{end}", "\\c".repeat(32 << 10));
@@ -241,13 +241,13 @@ fn a_request_that_lacks_a_header_or_two_is_refused() {
     ];
     // In the order in which they are missed.
     for (i, (a, error)) in missing.into_iter().enumerate() {
-        refused(&Config::default(), &request_without(&[a], &[]), error);
+        refused(&patient(), &request_without(&[a], &[]), error);
         for (b, _) in &missing[i + 1..] {
-            refused(&Config::default(), &request_without(&[a, b], &[]), error);
+            refused(&patient(), &request_without(&[a, b], &[]), error);
         }
     }
     let all = missing.map(|(name, _)| name);
-    refused(&Config::default(), &request_without(&all, &[]), MissingHeader("Host"));
+    refused(&patient(), &request_without(&all, &[]), MissingHeader("Host"));
 }
 
 // A58
@@ -263,11 +263,11 @@ fn two_values_of_what_can_have_one_are_refused() {
         let origin = if name == "Origin" { "Origin: https://example.com" } else { "X: y" };
         let line = format!("{name}: {other}");
         // In either order.
-        refused(&Config::default(), &request(&[origin, &line]), RepeatedHeader(name));
+        refused(&patient(), &request(&[origin, &line]), RepeatedHeader(name));
         let mut wire = b"GET / HTTP/1.1\r\n".to_vec();
         wire.extend(line.as_bytes());
         wire.extend(&request(&[origin])[b"GET /feed HTTP/1.1".len()..]);
-        refused(&Config::default(), &wire, RepeatedHeader(name));
+        refused(&patient(), &wire, RepeatedHeader(name));
     }
 }
 
@@ -277,7 +277,7 @@ fn framing_that_parsers_read_differently_is_refused() {
     let good = String::from_utf8(request(&["X: y"])).unwrap();
     let malformed = |from: &str, to: &str, what| {
         let wire = good.replacen(from, to, 1);
-        refused(&Config::default(), wire.as_bytes(), HandshakeError::Malformed { what });
+        refused(&patient(), wire.as_bytes(), HandshakeError::Malformed { what });
     };
     malformed("X: y", "X : y", "header name");
     malformed("X: y", "X\t: y", "header name");
@@ -297,18 +297,18 @@ fn framing_that_parsers_read_differently_is_refused() {
         let mut wire = good.replace("X: y", "X: a?b").into_bytes();
         let at = wire.windows(3).position(|w| w == b"a?b").unwrap();
         wire[at + 1] = byte;
-        accepted(&Config::default(), &wire);
+        accepted(&patient(), &wire);
     }
     let mut wire = good.into_bytes();
     let at = wire.windows(4).position(|w| w == b"X: y").unwrap();
     wire[at] = 0xff;
-    refused(&Config::default(), &wire, HandshakeError::Malformed { what: "header name" });
+    refused(&patient(), &wire, HandshakeError::Malformed { what: "header name" });
 }
 
 // A60
 #[test]
 fn what_only_looks_like_an_upgrade_is_none() {
-    let config = Config::default();
+    let config = patient();
     for value in ["notwebsocket", "websocket/13;x", "websocketx", "web socket", "\"websocket\""] {
         refused(&config, &request_with("Upgrade", value), NotUpgrade);
         let other = |proof: &str| {
@@ -343,7 +343,7 @@ fn frames_right_behind_a_head_are_frames() {
         foe.end();
     }
     for joined in [true, false] {
-        for tried in serve(&Config::default(), |foe| {
+        for tried in serve(&patient(), |foe| {
             let head = request(&[]);
             let frames = [masked(TEXT, &said), masked(TEXT, "")].concat();
             say(foe, head, frames, joined);
@@ -356,7 +356,7 @@ fn frames_right_behind_a_head_are_frames() {
             tried.heap.under(format_args!("{:?}", tried.adapter), heap_of_a_head(1024) + READ);
         }
         let request = Request::new("ws://example.com/feed").unwrap();
-        for tried in dial(&request, &Config::default(), |foe| {
+        for tried in dial(&request, &patient(), |foe| {
             let head = response(&foe.proof(), &[]);
             let frames = [unmasked(TEXT, &said), unmasked(TEXT, "")].concat();
             say(foe, head, frames, joined);
@@ -374,14 +374,14 @@ fn frames_right_behind_a_head_are_frames() {
 #[test]
 fn a_key_of_another_length_is_refused() {
     for len in [0, 1, 23, 25, 4096] {
-        refused(&Config::default(), &request_with(KEY, &"A".repeat(len)), BadHeader(KEY));
+        refused(&patient(), &request_with(KEY, &"A".repeat(len)), BadHeader(KEY));
     }
     let sized = "dGhlIHNhbXBsZSBub25jZQ=";
-    refused(&Config::default(), &request_with(KEY, &format!("{sized}\u{e9}")), BadHeader(KEY));
+    refused(&patient(), &request_with(KEY, &format!("{sized}\u{e9}")), BadHeader(KEY));
     let nul = HandshakeError::Malformed { what: "control character" };
     for at in [0, 11, 22] {
         let value = format!("{}\0{}", &sized[..at], &sized[at..]);
-        refused(&Config::default(), &request_with(KEY, &value), nul);
+        refused(&patient(), &request_with(KEY, &value), nul);
     }
 }
 
@@ -390,9 +390,9 @@ fn a_key_of_another_length_is_refused() {
 fn an_extension_of_any_name_is_a_name_and_nothing_else() {
     let long = "a".repeat(4096);
     let configs = [
-        Config::default(),
+        patient(),
         #[cfg(feature = "deflate")]
-        Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() },
+        Config { deflate: Some(tickwire::deflate::Deflate::default()), ..patient() },
     ];
     for config in configs {
         for value in [
@@ -415,8 +415,7 @@ fn an_extension_of_any_name_is_a_name_and_nothing_else() {
     #[cfg(feature = "deflate")]
     {
         // Beside one that is known.
-        let config =
-            Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() };
+        let config = Config { deflate: Some(tickwire::deflate::Deflate::default()), ..patient() };
         let value =
             format!("__proto__, permessage-deflate; constructor, {long}, permessage-deflate");
         let head = accepted(&config, &request(&[&format!("{EXTENSIONS}: {value}")]));
@@ -428,7 +427,7 @@ fn an_extension_of_any_name_is_a_name_and_nothing_else() {
 // A95
 #[test]
 fn a_connection_header_of_several_lines_and_tokens_is_understood() {
-    let config = Config::default();
+    let config = patient();
     for lines in [
         &["Connection: keep-alive", "Connection: Upgrade"][..],
         &["Connection: Upgrade", "Connection: keep-alive"],
@@ -454,7 +453,7 @@ fn a_connection_header_of_several_lines_and_tokens_is_understood() {
 // A96
 #[test]
 fn a_header_ends_its_name_at_the_first_colon() {
-    let config = Config::default();
+    let config = patient();
     accepted(&config, &request(&["X: a:b::c:", "Y::", "Z:::Upgrade: h2c"]));
     // Not: a name with a colon in it, whose value would do.
     let wire = request_without(&[KEY], &[&format!("{KEY}:x: dGhlIHNhbXBsZSBub25jZQ==")]);
@@ -472,7 +471,7 @@ fn heads_of_many_peers_take_as_much_as_so_many_heads() {
     const PEERS: usize = 64;
     let mut most = b"GET / HTTP/1.1\r\nX: ".to_vec();
     most.resize(65535, b'a');
-    let config = Config::default();
+    let config = patient();
     let grown = peak(|| {
         let waiting = (0..PEERS).map(|_| {
             let mut handshake = server::Handshake::new(&config);
@@ -512,7 +511,7 @@ fn what_a_server_passes_on_of_a_request_ends_no_line() {
         &request(&lines)[b"GET /feed HTTP/1.1".len()..],
     ]
     .concat();
-    for tried in serve_if(&Config::default(), decide, |foe| ask(foe, &wire)) {
+    for tried in serve_if(&patient(), decide, |foe| ask(foe, &wire)) {
         assert_eq!(tried.verdict, Err(HandshakeError::Incomplete));
         tried.told.is_last(403);
         let head = tried.told.text.split_once("\r\n\r\n").unwrap().0;
@@ -540,11 +539,11 @@ fn behind_a_bad_version_no_second_request_is_answered() {
         let mut wire = request_with("Sec-WebSocket-Version", version);
         wire.extend(SECOND.as_bytes());
         wire.extend(&request(&[]));
-        refused(&Config::default(), &wire, HandshakeError::UnsupportedVersion);
+        refused(&patient(), &wire, HandshakeError::UnsupportedVersion);
     }
     // What it says to a proxy, so that none takes it for a tunnel or for a connection to keep.
     let wire = [request_with("Sec-WebSocket-Version", "8"), SECOND.as_bytes().to_vec()].concat();
-    for tried in serve(&Config::default(), |foe| ask(foe, &wire)) {
+    for tried in serve(&patient(), |foe| ask(foe, &wire)) {
         assert!(tried.told.text.starts_with("HTTP/1.1 426 "), "{:?}", tried.told);
         assert!(tried.told.text.contains("\r\nSec-WebSocket-Version: 13\r\n"));
         assert!(!tried.told.text.contains("keep-alive"));
@@ -575,7 +574,7 @@ fn behind_a_refusal_nothing_is_read_as_a_request_or_as_frames() {
         for behind in [&behind, &many] {
             let wire = [first, behind].concat();
             asked.store(0, SeqCst);
-            for tried in serve_if(&Config::default(), decide.clone(), |foe| ask(foe, &wire)) {
+            for tried in serve_if(&patient(), decide.clone(), |foe| ask(foe, &wire)) {
                 assert_eq!(tried.verdict, Err(HandshakeError::Incomplete), "refused by the caller");
                 tried.told.is_last(status);
                 // What is behind it is drained, not kept.
@@ -592,7 +591,7 @@ fn behind_a_refusal_nothing_is_read_as_a_request_or_as_frames() {
 #[test]
 fn a_refused_peer_that_goes_on_is_left_after_a_second() {
     // It never ends its side, and what it sends is never what the server waits for.
-    let config = Config::default();
+    let config = patient();
     let wire = request_with("Sec-WebSocket-Version", "8");
     for tried in serve(&config, |foe| {
         foe.wire(&wire);
@@ -625,19 +624,19 @@ fn a_body_is_neither_frames_nor_a_request() {
     ] {
         for body in [SECOND.as_bytes(), &masked(TEXT, "frames"), b"0\r\n\r\n"] {
             let wire = [&request(&[line]), body].concat();
-            refused(&Config::default(), &wire, HandshakeError::HasBody);
+            refused(&patient(), &wire, HandshakeError::HasBody);
         }
     }
     // Two that contradict each other, as smugglers use them.
     let lines = ["Content-Length: 0", "Content-Length: 44"];
-    refused(&Config::default(), &request(&lines), HandshakeError::HasBody);
-    accepted(&Config::default(), &request(&["Content-Length: 0"]));
+    refused(&patient(), &request(&lines), HandshakeError::HasBody);
+    accepted(&patient(), &request(&["Content-Length: 0"]));
 }
 
 // A70
 #[test]
 fn another_version_of_http_or_another_host_is_refused() {
-    let config = Config::default();
+    let config = patient();
     let line =
         |line: &str| [line.as_bytes(), &request(&[])[b"GET /feed HTTP/1.1".len()..]].concat();
     let malformed = HandshakeError::Malformed { what: "first line" };
@@ -683,7 +682,7 @@ fn from(allowed: &[&str], required: bool, lines: &[&[u8]], status: u16) {
     wire.truncate(wire.len() - 2);
     wire.extend(lines.iter().flat_map(|line| [line, &b"\r\n"[..]].concat()));
     wire.extend(b"\r\n");
-    for tried in serve_if(&Config::default(), decide, |foe| ask(foe, &wire)) {
+    for tried in serve_if(&patient(), decide, |foe| ask(foe, &wire)) {
         let shown = lines.iter().map(|line| line.escape_ascii().to_string());
         let what = format!("{:?} {:.200?}", tried.adapter, shown.collect::<Vec<_>>());
         assert_eq!(tried.told.status(), status, "{what}");
@@ -769,7 +768,7 @@ fn an_origin_that_is_none_is_refused() {
 #[test]
 fn the_longest_head_allowed_and_then_silence_takes_no_more_than_its_bound() {
     for &adapter in ADAPTERS {
-        let accept = |door: Door| match door.accept(&Config::default()) {
+        let accept = |door: Door| match door.accept(&patient()) {
             Err(Error::Handshake(error)) => error,
             other => panic!("{:?}", other.err()),
         };

@@ -18,13 +18,13 @@ fn a_malformed_close_is_refused_and_its_code_not_reported() {
     for role in ROLES {
         for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
             let wire = frame_to(role, CLOSE, close_body(code, "why"));
-            fails(role, &Config::default(), &wire, &[], ProtocolError::BadClose { code }, SMALL);
+            fails(role, &patient(), &wire, &[], ProtocolError::BadClose { code }, SMALL);
         }
         let wire = frame_to(role, CLOSE, [3]);
-        fails(role, &Config::default(), &wire, &[], ProtocolError::ShortClose, SMALL);
+        fails(role, &patient(), &wire, &[], ProtocolError::ShortClose, SMALL);
         for reason in [&b"\xff"[..], b"cut \xe2\x82", b"\xed\xa0\x80"] {
             let wire = frame_to(role, CLOSE, [&[0x03, 0xe8], reason].concat());
-            fails(role, &Config::default(), &wire, &[], ProtocolError::BadUtf8, SMALL);
+            fails(role, &patient(), &wire, &[], ProtocolError::BadUtf8, SMALL);
         }
     }
 }
@@ -42,7 +42,7 @@ fn a_close_carries_the_reason_given_and_not_a_byte_more() {
             assert!(matches!(refused, Err(Error::Send(SendError::ReasonTooLong))));
             End::of(ws.close(CloseFrame::with_reason(code, &reason)))
         };
-        for (adapter, end, told, heap) in Scene::new(role, &Config::default()).act(close, |foe| {
+        for (adapter, end, told, heap) in Scene::new(role, &patient()).act(close, |foe| {
             let close = foe.next();
             (close, foe.say(&foe.frame(CLOSE, close_body(3000, ""))))
         }) {
@@ -56,7 +56,7 @@ fn a_close_carries_the_reason_given_and_not_a_byte_more() {
 // A31
 #[test]
 fn a_peer_that_never_answers_a_close_is_left_after_the_close_timeout() {
-    let config = Config { close_timeout: Duration::from_millis(300), ..Config::default() };
+    let config = Config { close_timeout: Duration::from_millis(300), ..patient() };
     for (role, trickles) in product(ROLES, [false, true]) {
         let close = |ws: &mut Ws| End::of(ws.close(CloseCode::GOING_AWAY));
         for (adapter, end, frames, heap) in Scene::new(role, &config).act(close, |foe| {
@@ -115,7 +115,7 @@ fn a_message_sent_while_another_thread_closes_is_whole_or_refused() {
     for role in ROLES {
         for _ in 0..5 {
             let defend = move |door: Door| {
-                let ws = door.open(role, &Config::default()).into_blocking();
+                let ws = door.open(role, &patient()).into_blocking();
                 let (mut reader, mut writer) = ws.into_split().unwrap();
                 let writing = thread::spawn(move || {
                     let mut sent = 0;
@@ -146,7 +146,7 @@ fn a_message_sent_while_another_task_closes_is_whole_or_refused() {
     for role in ROLES {
         for _ in 0..5 {
             let defend = move |door: Door| {
-                let (ws, runtime) = door.open(role, &Config::default()).into_tokio();
+                let (ws, runtime) = door.open(role, &patient()).into_tokio();
                 let (mut reader, mut writer) = ws.into_split();
                 runtime.block_on(async {
                     let writing = async {
@@ -189,7 +189,7 @@ fn nothing_behind_a_close_is_an_event() {
             vec![0xff; 5000],
         ]
         .concat();
-        for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
+        for story in attack(role, &patient(), |foe| foe.say(&wire)) {
             let who = format!("{:?} {role:?}", story.adapter);
             let bye = Seen::Close(Some((1000, "bye".into())));
             assert_eq!(story.fate.seen, [text("before"), bye], "{who}");
@@ -206,7 +206,7 @@ fn data_without_end_behind_a_close_is_not_kept_and_not_waited_for_for_ever() {
     for role in ROLES {
         // A server waits for the client to end the stream, and a client for the server; neither
         // does here. It is left after a second, or after the close timeout.
-        let config = Config { close_timeout: Duration::from_millis(100), ..Config::default() };
+        let config = Config { close_timeout: Duration::from_millis(100), ..patient() };
         for story in attack(role, &config, |foe| {
             foe.wire(foe.frame(CLOSE, close_body(1000, "")));
             let piece = foe.frame(BINARY, vec![1; 100_000]);
@@ -243,7 +243,7 @@ fn a_close_never_breaks_into_a_frame_that_is_partly_written() {
             }
             ws.note().end
         };
-        let config = Config::default();
+        let config = patient();
         for (adapter, end, told, heap) in Scene::new(role, &config).act(send, |foe| {
             SockRef::from(&foe.io).set_recv_buffer_size(64 << 10).unwrap();
             let mut begun = [0; 1000];
@@ -280,7 +280,7 @@ fn a_peer_that_goes_on_sending_behind_our_fin_is_left_in_time_and_after_some_byt
     for (role, floods) in [(Role::Client, false), (Role::Server, false), (Role::Server, true)] {
         // A flood ends by bytes long before it would end by time.
         let close_timeout = Duration::from_millis(if floods { 400 } else { 100 });
-        let config = Config { close_timeout, ..Config::default() };
+        let config = Config { close_timeout, ..patient() };
         let close = |ws: &mut Ws| ws.close(CloseCode::NORMAL).is_err();
         for (adapter, failed, sent, heap) in Scene::new(role, &config).act(close, move |foe| {
             let frame = foe.frame(BINARY, vec![0; if floods { 60_000 } else { 1 }]);

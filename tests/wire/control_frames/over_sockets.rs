@@ -19,7 +19,7 @@ fn a_flood_of_pings_from_a_peer_that_never_reads_costs_no_more_than_a_few_pongs(
             let end = ws.watch(|event| pings += usize::from(matches!(event, Event::Ping(_))));
             (pings, end)
         };
-        let attacked = Scene::new(role, &Config::default()).act(count, |foe| {
+        let attacked = Scene::new(role, &patient()).act(count, |foe| {
             SockRef::from(&foe.io).set_recv_buffer_size(64 << 10).unwrap();
             assert_eq!(
                 foe.flood(&thousand, pings_sent / 1000),
@@ -50,7 +50,7 @@ fn a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
             close_timeout: Duration::from_millis(100),
             read_buffer: 2 << 10,
             max_read: 2 << 10,
-            ..Config::default()
+            ..patient()
         };
         let attacked = Scene::new(role, &config)
             .act(|ws| ws.watch(|_| {}), |foe| foe.flood(&thousand, usize::MAX) > 0);
@@ -59,10 +59,8 @@ fn a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
             heap.under(format_args!("{adapter:?} {role:?}"), PING_FLOOD);
         }
         // From one that reads: it hears us.
-        let config = Config {
-            idle_message: Some((Duration::from_millis(20), "ping".into())),
-            ..Config::default()
-        };
+        let config =
+            Config { idle_message: Some((Duration::from_millis(20), "ping".into())), ..patient() };
         let attacked = Scene::new(role, &config).act(
             |ws| ws.watch(|_| {}),
             |foe| {
@@ -92,7 +90,7 @@ fn a_flood_of_pongs_keeps_nothing_and_is_not_answered() {
             let end = ws.watch(|event| pongs += usize::from(matches!(event, Event::Pong(_))));
             (pongs, end)
         };
-        let attacked = Scene::new(role, &Config::default()).act(count, |foe| {
+        let attacked = Scene::new(role, &patient()).act(count, |foe| {
             foe.flood(&thousand, 20);
             foe.end();
             foe.rest()
@@ -123,7 +121,7 @@ fn a_million_control_frames_between_two_fragments_cost_nothing() {
             });
             (pongs, messages, end)
         };
-        let attacked = Scene::new(role, &Config::default()).act(count, |foe| {
+        let attacked = Scene::new(role, &patient()).act(count, |foe| {
             foe.wire(foe.frame(TEXT_OPEN, "begun "));
             foe.flood(&thousand, many / 1000);
             foe.say(&foe.frame(CONT, "and ended"))
@@ -145,7 +143,7 @@ fn another_connection_of_the_same_thread_is_served_during_the_flood() {
         atomic::{AtomicBool, Ordering::SeqCst},
     };
     let (other, theirs) = sockets();
-    let config = Config::default();
+    let config = patient();
     let defend = move |door: Door| {
         let second = door.beside(theirs);
         let (flooded, runtime) = door.into_tokio();
@@ -201,11 +199,11 @@ fn a_control_frame_of_125_bytes_is_answered_and_one_of_126_is_not() {
         let full = vec![0xa5; 125];
         for b0 in [PING, PONG, CLOSE] {
             let wire = [frame_to(role, PING, &full), frame_to(role, b0, vec![0xa5; 126])].concat();
-            let scene = Scene::new(role, &Config::default());
+            let scene = Scene::new(role, &patient());
             let told = scene.refuses(&wire, &[Seen::Ping(full.clone())], 1002, SMALL);
             assert_eq!(told, ProtocolError::BadControlFrame.into());
         }
-        for story in attack(role, &Config::default(), |foe| {
+        for story in attack(role, &patient(), |foe| {
             foe.wire(foe.frame(PING, &full));
             let pong = foe.next();
             let body = close_body(1000, &"r".repeat(123));
@@ -226,7 +224,7 @@ fn a_ping_need_not_be_text_and_its_pong_has_the_same_bytes() {
     for role in ROLES {
         let payloads = [&b"\xff\xfe\x80\0\xc3"[..], &[0x80; 125], b"\xed\xa0\x80"];
         let wire = payloads.map(|payload| frame_to(role, PING, payload)).concat();
-        for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
+        for story in attack(role, &patient(), |foe| foe.say(&wire)) {
             let want = payloads.map(|payload| Seen::Ping(payload.to_vec()));
             assert_eq!(story.fate.seen, want, "{:?}", story.adapter);
             assert_eq!(story.told, payloads.map(|payload| (PONG, payload.to_vec())));

@@ -8,7 +8,7 @@ fn a_message_of_more_fragments_than_allowed_fails_with_1008() {
     for role in ROLES {
         for payload in ["", "x"] {
             let thousand = frame_to(role, CONT_OPEN, payload).repeat(1000);
-            for story in attack(role, &Config::default(), |foe| {
+            for story in attack(role, &patient(), |foe| {
                 foe.wire(foe.frame(TEXT_OPEN, "x"));
                 foe.flood(&thousand, 1000); // 10^6, if it were let
                 foe.end();
@@ -24,7 +24,7 @@ fn a_message_of_more_fragments_than_allowed_fails_with_1008() {
             }
         }
         // One that stops at the first fragment too many is told.
-        let config = Config { max_fragments: 1000, ..Config::default() };
+        let config = Config { max_fragments: 1000, ..patient() };
         let wire =
             [frame_to(role, TEXT_OPEN, ""), frame_to(role, CONT_OPEN, "").repeat(1000)].concat();
         let limit = RecvError::TooManyFragments { limit: 1000 };
@@ -39,7 +39,7 @@ fn many_connections_just_below_the_limit_cost_a_small_multiple_of_what_they_rece
     const RECEIVED: usize = 8000;
     for &adapter in ADAPTERS {
         let (foes, victims): (Vec<_>, Vec<_>) = (0..MANY).map(|_| sockets()).unzip();
-        let config = Config { max_fragments: RECEIVED as u32 + 1, ..Config::default() };
+        let config = Config { max_fragments: RECEIVED as u32 + 1, ..patient() };
         let defend = move |door: Door| {
             let doors: Vec<_> = victims.into_iter().map(|io| door.beside(io)).collect();
             let mut held = Vec::new();
@@ -84,7 +84,7 @@ fn a_new_message_inside_another_is_refused() {
                 ProtocolError::ReservedBits
             };
             let before = [Seen::Ping(b"p".to_vec())];
-            fails(role, &Config::default(), &wire.concat(), &before, error, SMALL);
+            fails(role, &patient(), &wire.concat(), &before, error, SMALL);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     support::wire::*,
 };
 use testkit::Rng;
-use tickwire::{CloseCode, Config, Error, ProtocolError, Role, SendError};
+use tickwire::{CloseCode, Error, ProtocolError, Role, SendError};
 
 /// A header as the peer of `role` sends it.
 fn head_to(role: Role, b0: u8, len: Len) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn lengths_not_in_their_shortest_form_are_refused() {
                 PING | PONG | CLOSE => ProtocolError::BadControlFrame,
                 _ => ProtocolError::BadLength,
             };
-            fails(role, &Config::default(), &wire, &[], error, SMALL);
+            fails(role, &patient(), &wire, &[], error, SMALL);
         }
     }
 }
@@ -39,7 +39,7 @@ fn the_framing_of_the_drafts_is_refused() {
         [b"\x80\x85hello".as_slice(), &[0x80; 5000]].concat(),
     ];
     for (role, wire) in product(ROLES, &drafts) {
-        Scene::new(role, &Config::default()).refuses(wire, &[], 1002, SMALL);
+        Scene::new(role, &patient()).refuses(wire, &[], 1002, SMALL);
     }
 }
 
@@ -49,7 +49,7 @@ fn reserved_bits_right_behind_the_handshake_are_an_error_value() {
     for (&adapter, role) in product(ADAPTERS, ROLES) {
         for bit in [0x10, 0x20, 0x30, 0x40] {
             let defend = move |door: Door| {
-                let mut ws = door.open(role, &Config::default());
+                let mut ws = door.open(role, &patient());
                 // Nobody has asked for anything yet. Then it is said as often as asked.
                 [ws.note().end, ws.note().end]
             };
@@ -81,7 +81,7 @@ fn what_is_left_of_a_control_frame_is_never_read_as_a_header() {
     for role in ROLES {
         // Read as a header, any byte of it would be a Close, or illegal.
         let payload = b"\x88\x80\0\0\0\0\x88\0\xff\xff".repeat(8);
-        for story in attack(role, &Config::default(), |foe| {
+        for story in attack(role, &patient(), |foe| {
             for b0 in [PING, PONG] {
                 let wire = foe.frame(b0, &payload);
                 for cut in 1..wire.len() {
@@ -119,7 +119,7 @@ fn a_header_in_two_reads_is_the_header() {
         let one = frame_to(role, TEXT, &payload);
         let cuts = 1..one.len() - len + 2;
         let times = cuts.len();
-        for story in attack(role, &Config::default(), |foe| {
+        for story in attack(role, &patient(), |foe| {
             for cut in cuts.clone() {
                 in_two_reads(foe, &one[..cut], &one[cut..]);
             }
@@ -145,7 +145,7 @@ fn what_comes_behind_an_illegal_frame_is_never_seen() {
         {
             let wire =
                 [frame_to(role, TEXT, "one"), illegal, frame_to(role, TEXT, "three")].concat();
-            Scene::new(role, &Config::default()).refuses(&wire, &[text("one")], 1002, SMALL);
+            Scene::new(role, &patient()).refuses(&wire, &[text("one")], 1002, SMALL);
         }
     }
 }
@@ -173,7 +173,7 @@ fn after_a_violation_every_call_fails() {
                 let _ = ws.flush();
             }
         };
-        let attacked = Scene::new(role, &Config::default()).act(defend, |foe| {
+        let attacked = Scene::new(role, &patient()).act(defend, |foe| {
             foe.wire(foe.frame(0x83, "x"));
             let close = foe.next();
             let noise = Rng::new(16).bytes(1 << 20);

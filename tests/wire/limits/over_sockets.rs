@@ -34,7 +34,7 @@ fn waits(role: Role, config: &Config, wire: &[u8], bound: usize) {
 /// a `usize` of 32 bits does not hold it (P011), and nothing to take.
 #[track_caller]
 fn waits_without_limit(role: Role, wire: &[u8], announced: u64, bound: usize) {
-    let config = Config { max_message: usize::MAX, ..Config::default() };
+    let config = Config { max_message: usize::MAX, ..patient() };
     if announced > usize::MAX as u64 {
         fails(role, &config, wire, &[], RecvError::MessageTooBig { limit: u32::MAX }, SMALL);
     } else {
@@ -50,7 +50,7 @@ fn lengths_of_fragments_that_add_up_past_2_to_the_63_do_not_wrap() {
         let begun = frame_to(role, BINARY_OPEN, vec![1; 1000]);
         let wire = [begun, head_to(role, CONT_OPEN, Len::Long(n)), vec![7; 5000]].concat();
         let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
-        fails(role, &Config::default(), &wire, &[], limit, SMALL);
+        fails(role, &patient(), &wire, &[], limit, SMALL);
         waits_without_limit(role, &wire, 1000 + n, partial(6000));
     }
 }
@@ -61,13 +61,13 @@ fn lengths_at_which_a_sum_or_a_narrower_number_would_wrap() {
     for role in ROLES {
         for (n, headers) in product([u64::MAX, u64::MAX - 14, 1 << 63], [1, 1000]) {
             let wire = head_to(role, BINARY, Len::Long(n)).repeat(headers);
-            fails(role, &Config::default(), &wire, &[], ProtocolError::BadLength, SMALL);
+            fails(role, &patient(), &wire, &[], ProtocolError::BadLength, SMALL);
         }
         for n in [(1 << 63) - 1, (1 << 53) + 1, 1 << 32, 1 << 31] {
             for n in [n, n - 14, n - 6] {
                 let wire = [head_to(role, BINARY, Len::Long(n)), vec![1; 100]].concat();
                 let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
-                fails(role, &Config::default(), &wire, &[], limit, SMALL);
+                fails(role, &patient(), &wire, &[], limit, SMALL);
             }
             let wire = [head_to(role, BINARY, Len::Long(n)), vec![1; 100]].concat();
             waits_without_limit(role, &wire, n, partial(100));
@@ -81,7 +81,7 @@ fn memory_follows_the_bytes_received_and_not_the_length_announced() {
     for (role, announced) in product(ROLES, [1 << 30, 1 << 40]) {
         let header = head_to(role, BINARY, Len::Long(announced));
         let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
-        fails(role, &Config::default(), &header, &[], limit, SMALL);
+        fails(role, &patient(), &header, &[], limit, SMALL);
         waits_without_limit(role, &header, announced, partial(0));
         for received in [1, 10_000, 100_000, 1 << 20] {
             let wire = [header.clone(), vec![1; received]].concat();
@@ -98,7 +98,7 @@ fn reads_that_have_grown_hold_no_more_than_their_bound() {
         let messages = frame_to(role, BINARY, vec![1; 4000]).repeat(800);
         let part = frame_to(role, BINARY, vec![1; 60_000]);
         let send = |foe: &mut Foe| foe.say(&[&messages, &part[..received]].concat());
-        for Story { adapter, fate, heap, .. } in attack(role, &Config::default(), send) {
+        for Story { adapter, fate, heap, .. } in attack(role, &patient(), send) {
             let who = format!("{adapter:?} {role:?} {received}");
             assert_eq!(
                 (fate.seen.len(), fate.end),
@@ -117,7 +117,7 @@ fn the_default_limits_stop_a_message_of_2_gib() {
         // In frames of 100 MiB: the first header is enough.
         let wire = [head_to(role, BINARY_OPEN, Len::Long(100 << 20)), vec![1; 1 << 20]].concat();
         let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
-        fails(role, &Config::default(), &wire, &[], limit, SMALL);
+        fails(role, &patient(), &wire, &[], limit, SMALL);
     }
     // In frames of 5 MiB: the fourth.
     let role = Role::Server;
@@ -129,7 +129,7 @@ fn the_default_limits_stop_a_message_of_2_gib() {
         foe.end();
         foe.rest()
     };
-    for Story { adapter, fate, heap, .. } in attack(role, &Config::default(), send) {
+    for Story { adapter, fate, heap, .. } in attack(role, &patient(), send) {
         assert_eq!(fate.seen, []);
         assert_eq!(fate.end, RecvError::MessageTooBig { limit: MESSAGE as u32 }.into());
         heap.under(format_args!("{adapter:?}"), largest(MESSAGE));
@@ -148,7 +148,7 @@ fn what_a_victim_notes_is_not_counted_and_what_it_takes_is() {
         assert_eq!(noted, 100_000);
         assert!((3000..5000).contains(&heap.peak), "{heap:?}");
         assert!(heap.kept < 1000, "{heap:?}");
-        let accept = |door: Door| drop(door.accept(&Config::default()).unwrap());
+        let accept = |door: Door| drop(door.accept(&patient()).unwrap());
         let ((), (), heap) = duel(adapter, accept, |io| Foe::new(Role::Server, io).shake());
         assert!((2048..STATE).contains(&heap.peak), "{heap:?}");
     }
@@ -169,7 +169,7 @@ fn no_limit_is_so_large_that_a_length_wraps() {
         max_head: usize::MAX,
         max_headers: usize::MAX,
         max_request_line: usize::MAX,
-        ..Config::default()
+        ..patient()
     };
     for role in ROLES {
         let key = key_of(peer(role));

@@ -2,7 +2,7 @@
 use crate::{harness::*, support::wire::*};
 use std::{collections::BTreeSet, io::Read, net::TcpStream, thread};
 use tickwire::{
-    Chunk, CloseCode, Config, Connection, DataKind, Negotiated, ProtocolError, Role, SystemEntropy,
+    Chunk, CloseCode, Connection, DataKind, Negotiated, ProtocolError, Role, SystemEntropy,
 };
 
 // A10
@@ -16,7 +16,7 @@ fn a_masked_control_frame_of_a_server_is_refused_and_not_read() {
         masked(PONG, ""),
     ] {
         let error = ProtocolError::MaskForbidden;
-        fails(Role::Client, &Config::default(), &wire, &[], error, SMALL);
+        fails(Role::Client, &patient(), &wire, &[], error, SMALL);
     }
 }
 
@@ -29,7 +29,7 @@ fn the_payload_of_an_unmasked_frame_is_neither_delivered_nor_taken_for_a_key() {
     for (b0, payload) in product([TEXT, BINARY, BINARY_OPEN, PING, PONG, CLOSE], payloads) {
         let wire = [unmasked(b0, payload), inside.clone()].concat();
         let error = ProtocolError::MaskRequired;
-        fails(Role::Server, &Config::default(), &wire, &[], error, SMALL);
+        fails(Role::Server, &patient(), &wire, &[], error, SMALL);
     }
 }
 
@@ -57,7 +57,7 @@ fn differ(keys_on_the_wire: Vec<[u8; 4]>, n: usize) {
 // A26
 #[test]
 fn equal_messages_have_different_keys_in_one_connection() {
-    let config = Config::default();
+    let config = patient();
     let send = |ws: &mut Ws| {
         for _ in 0..1000 {
             ws.send("the same every time").unwrap();
@@ -96,7 +96,7 @@ fn no_call_puts_text_of_the_callers_choice_on_the_wire() {
         let reason = tickwire::CloseFrame::with_reason(CloseCode::NORMAL, evil);
         let _ = ws.close(reason); // nobody answers it
     };
-    let scene = Scene::new(Role::Client, &Config::default());
+    let scene = Scene::new(Role::Client, &patient());
     for (adapter, (), wire, heap) in scene.act(send, |foe| {
         foe.end();
         let mut wire = Vec::new();
@@ -114,11 +114,7 @@ fn no_call_puts_text_of_the_callers_choice_on_the_wire() {
 
 /// Has a client over `io` send so many equal messages and close.
 fn repeat(io: TcpStream, messages: usize) {
-    let conn = Connection::client(
-        &Config::default(),
-        Negotiated::default(),
-        SystemEntropy::new().unwrap(),
-    );
+    let conn = Connection::client(&patient(), Negotiated::default(), SystemEntropy::new().unwrap());
     let mut ws = tickwire::blocking::WebSocket::from_parts(io, conn);
     for _ in 0..messages {
         ws.send("the same every time").unwrap();

@@ -1,7 +1,7 @@
 //! Text, over sockets of this machine, with the heap counted.
 use crate::{harness::*, support::wire::*};
 use testkit::Rng;
-use tickwire::{Config, ProtocolError, Role};
+use tickwire::{ProtocolError, Role};
 
 /// Lengths around the blocks that text is checked in.
 const LENGTHS: [usize; 12] = [15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
@@ -9,7 +9,7 @@ const LENGTHS: [usize; 12] = [15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129]
 #[track_caller]
 fn not_utf8(role: Role, payload: &[u8]) {
     let wire = frame_to(role, TEXT, payload);
-    fails(role, &Config::default(), &wire, &[], ProtocolError::BadUtf8, SMALL);
+    fails(role, &patient(), &wire, &[], ProtocolError::BadUtf8, SMALL);
 }
 
 // A36
@@ -70,7 +70,7 @@ fn text_is_valid_where_the_standard_library_says_so() {
     for role in ROLES {
         let want: Vec<Seen> = valid.iter().map(|s| text(s)).collect();
         let wire: Vec<u8> = valid.iter().flat_map(|s| frame_to(role, TEXT, s)).collect();
-        for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
+        for story in attack(role, &patient(), |foe| foe.say(&wire)) {
             assert_eq!(story.fate.seen, want, "{:?} {role:?}", story.adapter);
             story.heap.under(story.adapter.name(), SMALL);
         }
@@ -90,7 +90,7 @@ fn a_character_may_be_split_over_fragments_and_has_to_end() {
             wire.extend(frame_to(role, CONT_OPEN, ""));
             wire.extend(frame_to(role, CONT, b));
         }
-        for story in attack(role, &Config::default(), |foe| foe.say(&wire)) {
+        for story in attack(role, &patient(), |foe| foe.say(&wire)) {
             let mut seen = story.fate.seen;
             seen.retain(|seen| !matches!(seen, Seen::Ping(_)));
             assert_eq!(seen, vec![text(whole); whole.len() + 1], "{:?}", story.adapter);
@@ -105,7 +105,7 @@ fn a_character_may_be_split_over_fragments_and_has_to_end() {
                 [frame_to(role, TEXT_OPEN, a), frame_to(role, CONT, "x")].concat(),
                 frame_to(role, TEXT, b),
             ] {
-                fails(role, &Config::default(), &wire, &[], ProtocolError::BadUtf8, SMALL);
+                fails(role, &patient(), &wire, &[], ProtocolError::BadUtf8, SMALL);
             }
         }
     }

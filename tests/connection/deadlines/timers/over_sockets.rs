@@ -11,7 +11,7 @@ use tickwire::{Config, Heartbeat, RecvError, Role};
 #[test]
 fn a_frame_that_trickles_in_is_ended_by_the_frame_timeout() {
     for role in ROLES {
-        let config = Config { frame_timeout: Duration::from_millis(60), ..Config::default() };
+        let config = Config { frame_timeout: Duration::from_millis(60), ..patient() };
         let begun = [
             head(BINARY, key_of(peer(role)), Len::Long(1 << 20)), // inside a payload
             head(BINARY_OPEN, key_of(peer(role)), Len::Medium(60_000)),
@@ -46,7 +46,7 @@ fn a_frame_that_trickles_in_is_ended_by_the_frame_timeout() {
 // A100
 #[test]
 fn a_message_that_trickles_in_many_frames_ends_at_ten_times_the_frame_timeout() {
-    let config = Config { frame_timeout: Duration::from_millis(20), ..Config::default() };
+    let config = Config { frame_timeout: Duration::from_millis(20), ..patient() };
     for role in ROLES {
         for story in attack(role, &config, |foe| {
             let began = Instant::now();
@@ -80,7 +80,7 @@ fn waits_beyond_all_time_never_end_and_wrap_nowhere() {
             frame_timeout: wait,
             write_timeout: wait,
             heartbeat: Some(Heartbeat::new(wait, wait)),
-            ..Config::default()
+            ..patient()
         };
         for role in ROLES {
             for story in attack(role, &config, |foe| {

@@ -2,7 +2,7 @@
 //! machine, with the looks at the stream counted.
 use super::cliffhangers;
 use crate::{
-    harness::{ADAPTERS, Adapter, Door, End, Foe, SMALL, duel},
+    harness::{ADAPTERS, Adapter, Door, End, Foe, SMALL, duel, patient},
     support::wire::{BINARY, ROLES, connection, product},
 };
 use std::{
@@ -128,7 +128,7 @@ fn a_reader_whose_data_is_never_whole_sleeps() {
 
 fn hangs(adapter: Adapter, role: Role, wire: &[u8]) {
     const PIECES: usize = 20;
-    let config = Config { frame_timeout: SOON, ..Config::default() };
+    let config = Config { frame_timeout: SOON, ..patient() };
     let victim = move |door| looked(door, role, &config);
     let ((end, most), (), heap) = duel(adapter, victim, |mut foe| {
         for piece in wire.chunks(wire.len().div_ceil(PIECES)) {
@@ -156,7 +156,7 @@ fn a_reader_that_has_no_room_for_replies_sleeps() {
 
 fn gorges(adapter: Adapter, role: Role) {
     let high_water = 64 << 10;
-    let config = Config { high_water, write_timeout: SOON, ..Config::default() };
+    let config = Config { high_water, write_timeout: SOON, ..patient() };
     let victim = move |door| looked(door, role, &config);
     let ((end, most), (), heap) = duel(adapter, victim, |foe| {
         // Asks without end, and reads no answer.

@@ -13,7 +13,7 @@ fn an_echo_to_a_peer_that_stops_reading_stops_listening_and_ends_it() {
     for (role, len) in product(ROLES, [10, 1000, 100_000]) {
         let one = frame_to(role, BINARY, vec![1; len]);
         let piece = one.repeat(1 + 100_000 / one.len());
-        let config = Config { write_timeout: Duration::from_millis(100), ..Config::default() };
+        let config = Config { write_timeout: Duration::from_millis(100), ..patient() };
         let echo = |ws: &mut Ws| {
             ws.narrow();
             ws.echo()
@@ -37,7 +37,7 @@ fn who_sends_to_a_peer_that_does_not_read_is_told_and_can_close() {
             let config = Config {
                 write_timeout: Duration::from_millis(300),
                 close_timeout: Duration::from_millis(300),
-                ..Config::default()
+                ..patient()
             };
             let (done, over) = mpsc::channel();
             let defend = move |door: Door| {

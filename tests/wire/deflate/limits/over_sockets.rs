@@ -40,8 +40,7 @@ fn a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
                 wire.extend(frame_to(role, b0, piece));
             }
             wire.extend(frame_to(role, CONT, ""));
-            let scene =
-                scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
+            let scene = scene_with(role, takeover, Config { max_message: limit, ..patient() });
             for story in scene.attack(|foe| foe.say(&wire)) {
                 let who = format!("{:?} {role:?} {takeover} {limit}", story.adapter);
                 let too_big = RecvError::MessageTooBig { limit: limit as u32 };
@@ -58,8 +57,7 @@ fn a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
 fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
     for (role, takeover) in product(ROLES, [false, true]) {
         for limit in [1000, 16 << 10, 1 << 20] {
-            let scene =
-                scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
+            let scene = scene_with(role, takeover, Config { max_message: limit, ..patient() });
             for story in scene.attack(|foe| {
                 let whole = foe.frame(RSV1 | BINARY, deflated(vec![b'x'; limit]));
                 let more = foe.frame(RSV1 | BINARY, deflated(vec![b'x'; limit + 1]));

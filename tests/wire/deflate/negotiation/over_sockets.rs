@@ -14,7 +14,7 @@ fn window_bits_that_are_none_fail_the_handshake() {
         for (name, value) in product(["server_max_window_bits", "client_max_window_bits"], bad) {
             let config = Config {
                 deflate: Some(set(Deflate::default(), |it| it.server.window_bits = 9)),
-                ..Config::default()
+                ..patient()
             };
             let request = Request::new("ws://example.com/feed").unwrap();
             let dial = move |door: Door| match door.connect(&request, &config) {
@@ -53,7 +53,7 @@ fn floods_of_offers_and_parameters_are_accepted_once_or_not_at_all() {
         (long, 431, None),
     ] {
         for &adapter in ADAPTERS {
-            let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
+            let config = Config { deflate: Some(Deflate::default()), ..patient() };
             let defend = move |door: Door| {
                 door.accept(&config).map(|ws| ws.connection().negotiated().deflate)
             };

@@ -51,7 +51,7 @@ fn a_character_split_over_compressed_fragments_has_to_end() {
 fn rsv1_without_an_agreement_is_refused_and_nothing_made_for_it() {
     for role in ROLES {
         // Ready to, but not asked.
-        let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
+        let config = Config { deflate: Some(Deflate::default()), ..patient() };
         for b0 in [TEXT, BINARY, TEXT_OPEN] {
             let wire = frame_to(role, RSV1 | b0, deflated("x".repeat(1000)));
             fails(role, &config, &wire, &[], ProtocolError::ReservedBits, SMALL);

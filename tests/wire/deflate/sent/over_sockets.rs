@@ -160,7 +160,7 @@ fn input_that_defeats_matching_comes_back_as_it_was_at_every_setting() {
         deflate.server = Direction { takeover: level % 2 == 0, window_bits: bits };
         let scene = Scene {
             role: Role::Server,
-            config: Config { deflate: Some(deflate), ..Config::default() },
+            config: Config { deflate: Some(deflate), ..patient() },
             lines: PLAIN_OFFER,
         };
         let to_send = messages.clone();
