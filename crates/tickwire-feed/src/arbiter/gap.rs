@@ -80,10 +80,11 @@ impl<T> Arbiter<T> {
     /// All that an open line has passed from `next` on, and that is not kept, is a gap: take a
     /// newer snapshot. `poll` reports this gap at once if all lines have passed it.
     ///
-    /// Lines may be behind a snapshot. But if no line has reached `next` after the arbiter's
-    /// [patience](crate::Limits::patience), the snapshot belongs to another count of the exchange,
-    /// or is too new, and `poll` reports [`Event::Restart`](crate::Event::Restart). This takes a
-    /// line that has brought a message.
+    /// Lines may be behind a snapshot, but not for longer than the arbiter's
+    /// [patience](crate::Limits::patience). If the last number of every open line is below
+    /// `next` - 1 for so long, the snapshot belongs to another count of the exchange, or is too
+    /// new, and `poll` reports [`Event::Restart`](crate::Event::Restart). It does not while no line
+    /// has brought a message.
     pub fn resync(&mut self, next: u64, now: Time) {
         self.anew = None;
         let is_below = self.ends().any(|end| 0 < end && end < next);
