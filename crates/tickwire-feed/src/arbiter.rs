@@ -232,7 +232,7 @@ impl<T> Arbiter<T> {
         let Some(end) = last.checked_add(1) else { return };
         let before = self.mark(line.0, end);
         self.note_beginning(line.0, end, before);
-        if end <= self.next && !self.is_far_below(line.0, end, end, before, now) {
+        if end <= self.next && !self.restart_if_far_below(line.0, end, end, before, now) {
             return;
         }
         self.anew = None;
@@ -331,7 +331,7 @@ impl<T> Arbiter<T> {
         let Numbers { first, last } = numbers;
         let end = last + 1;
         self.note_beginning(line, first, before);
-        if end <= self.next && !self.is_far_below(line, first, end, before, now) {
+        if end <= self.next && !self.restart_if_far_below(line, first, end, before, now) {
             return Verdict::Duplicate;
         }
         self.anew = None;
@@ -356,8 +356,15 @@ impl<T> Arbiter<T> {
     }
 
     /// This line is below the feed. If every line is, by more than the reach, the exchange counts
-    /// anew.
-    fn is_far_below(&mut self, line: usize, first: u64, end: u64, before: u64, now: Time) -> bool {
+    /// anew, and so does the feed: `true`. Otherwise notes what the line shows.
+    fn restart_if_far_below(
+        &mut self,
+        line: usize,
+        first: u64,
+        end: u64,
+        before: u64,
+        now: Time,
+    ) -> bool {
         let reach = self.limits.reach;
         if !self.all_lines(|end| end != 0 && self.next.saturating_sub(end) > reach) {
             self.look_back(end, before, now);
