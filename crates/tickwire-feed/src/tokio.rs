@@ -217,6 +217,21 @@ impl Open {
         self.unflushed = true;
         self.socket.feed(message.into()).is_ok()
     }
+
+    /// Sends each of them. The follower has counted the first ones.
+    fn feed_all<Data>(
+        &mut self,
+        messages: &mut Vec<OwnedMessage>,
+        counted: usize,
+        follower: &mut Follower<Data>,
+    ) {
+        for (nth, message) in messages.drain(..).enumerate() {
+            self.feed(message); // receiving tells why
+            if nth >= counted {
+                follower.sent(self.id, now());
+            }
+        }
+    }
 }
 
 /// Follows a feed over its own sockets, under tokio.
@@ -455,10 +470,7 @@ impl<E: Exchange> Feed<E> {
                     if !heard.told {
                         heard.is(Incoming::Other);
                     }
-                    for reply in self.replies.drain(..) {
-                        open.feed(reply); // receiving tells why
-                        self.follower.sent(open.id, now());
-                    }
+                    open.feed_all(&mut self.replies, 0, &mut self.follower);
                     self.read += 1;
                     None
                 }
@@ -487,12 +499,7 @@ impl<E: Exchange> Feed<E> {
             Action::Send { connection, say } => {
                 self.exchange.write(say, &mut self.replies);
                 if let Some(open) = self.open.iter_mut().find(|open| open.id == connection) {
-                    for (nth, message) in self.replies.drain(..).enumerate() {
-                        open.feed(message); // receiving tells why
-                        if nth > 0 {
-                            self.follower.sent(connection, now()); // the first one is counted
-                        }
-                    }
+                    open.feed_all(&mut self.replies, 1, &mut self.follower);
                 }
                 self.replies.clear();
             }
@@ -537,10 +544,7 @@ impl<E: Exchange> Feed<E> {
             && let Some(open) = self.open.last_mut()
         {
             self.follower.asked_over(subscription, id, open.id, now());
-            for message in self.replies.drain(..) {
-                open.feed(message); // receiving tells why
-                self.follower.sent(open.id, now());
-            }
+            open.feed_all(&mut self.replies, 0, &mut self.follower);
         }
         self.replies.clear();
     }
