@@ -5,7 +5,7 @@ use crate::{
 };
 use market_feed::wire::Tick;
 use std::{io, sync::Arc, time::Duration};
-use tickwire::{CloseCode, Config, Entropy, Error, SystemEntropy, Time, tls::Client};
+use tickwire::{CloseCode, Config, Entropy, SystemEntropy, Time, tls::Client};
 use tickwire_feed::{
     Action, Attempts, ConnectionId, Ended, Follower, Settings as Watch, Subscription,
 };
@@ -142,17 +142,12 @@ impl State {
                 }
             }
             Event::Closed { end, value: seat, .. } => {
-                match end {
-                    End::Closed(closed) => match closed.error {
-                        Some(error) => self.failed(net, seat, &error.into()),
-                        None => {
-                            let ended = Ended::from(closed);
-                            self.ended(net, seat, ended);
-                        }
-                    },
-                    End::Failed(error) => self.failed(net, seat, &error),
-                    _ => self.ended(net, seat, Ended::closed(1006, "")), // only with an outbox
-                }
+                let ended = match end {
+                    End::Closed(closed) => closed.into(),
+                    End::Failed(error) => error.into(),
+                    _ => Ended::closed(1006, ""), // only with an outbox
+                };
+                self.ended(net, seat, ended);
                 self.drive(net, seat.feed);
             }
             Event::Timer(feed) => {
@@ -161,10 +156,6 @@ impl State {
             }
             _ => {}
         }
-    }
-
-    fn failed(&mut self, net: &Net<'_, Seat>, seat: Seat, error: &Error) {
-        self.ended(net, seat, error.into());
     }
 
     fn ended(&mut self, net: &Net<'_, Seat>, seat: Seat, ended: Ended) {
@@ -205,7 +196,7 @@ impl State {
                 let seat = Seat { feed: at, line, id };
                 match net.dial(feed.dials[address].clone(), seat) {
                     Ok(handle) => feed.connections.push(Connection { id, handle, since: None }),
-                    Err(error) => self.failed(net, seat, &error),
+                    Err(error) => self.ended(net, seat, error.into()),
                 }
             }
             Action::Send { connection, .. } => {
