@@ -121,11 +121,14 @@ impl World {
             world.add_line(line, Duration::MAX, Duration::ZERO);
         }
         for &watch in topics {
-            world.follower.subscribe(watch).unwrap();
-            let book = Book { watch, delivered: Vec::new(), gaps: Vec::new(), restarts: 0 };
-            world.books.push(book);
+            world.subscribe(watch);
         }
         world
+    }
+
+    fn subscribe(&mut self, watch: Subscription) -> usize {
+        self.books.push(Book { watch, delivered: Vec::new(), gaps: Vec::new(), restarts: 0 });
+        self.follower.subscribe(watch).unwrap()
     }
 
     fn add_line(&mut self, seed: u64, life: Duration, lead: Duration) {

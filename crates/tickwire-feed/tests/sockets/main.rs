@@ -21,8 +21,8 @@ use tickwire::{
     tokio::{MaybeTls, WebSocket},
 };
 use tickwire_feed::{
-    Attempts, Cause, Count, Ended, Follower, Incoming, Pace, Recovery, Say, Settings, State,
-    Subscription, Verdict,
+    Attempts, Cause, ConnectionId, Count, Ended, Follower, Incoming, Pace, Recovery, Say, Settings,
+    State, Subscription, Verdict,
     tokio::{Event, Exchange, Feed, Heard},
 };
 use tickwire_parts::Backoff;
@@ -131,6 +131,16 @@ async fn next(feed: &mut Feed<Desk>) -> Event<u64, u64> {
             Event::State { .. } => {}
             event => return event,
         }
+    }
+}
+
+/// The first open connection.
+async fn connected(feed: &mut Feed<Desk>) -> ConnectionId {
+    loop {
+        if let Some(id) = feed.connections().next() {
+            return id;
+        }
+        let _ = feed.next().await;
     }
 }
 
@@ -294,10 +304,7 @@ async fn what_the_program_sends_counts_and_at_the_end_it_says_goodbye() {
                 peer.send("data 0 1").await;
                 (first, peer.recv().await, peer.code())
             });
-            while feed.connections().next().is_none() {
-                let _ = feed.next().await;
-            }
-            let id = feed.connections().next().unwrap();
+            let id = connected(&mut feed).await;
             if !is_reply {
                 assert!(feed.send(id, "order"));
             }
@@ -333,10 +340,7 @@ async fn nothing_is_sent_over_what_has_ended() {
             cuts.await.unwrap();
             drop(peer);
         });
-        while feed.connections().next().is_none() {
-            let _ = feed.next().await;
-        }
-        let id = feed.connections().next().unwrap();
+        let id = connected(&mut feed).await;
         cut.send(()).unwrap();
         serving.await.unwrap();
         while feed.connections().any(|open| open == id) {
@@ -411,7 +415,7 @@ async fn a_snapshot_may_come_over_the_connection() {
     .await;
 }
 
-/// Of each connection: a snapshot, and its count from there.
+/// Each connection brings a snapshot first, and counts on from it.
 #[tokio::test]
 async fn a_pushed_snapshot_begins_the_count_of_its_connection() {
     for (count, [first, second]) in [(Count::Connection, [6, 3]), (Count::Shared, [7, 4])] {

@@ -65,13 +65,7 @@ fn topics_that_share_a_count_have_no_gap_while_no_number_is_missing() {
 fn a_missing_number_of_a_shared_count_is_a_gap_of_each_topic_and_of_no_other() {
     for is_data in [true, false] {
         let (mut world, id) = world(Subscription { count: Count::Shared, ..trades() });
-        let own = world.follower.subscribe(trades()).unwrap();
-        world.books.push(super::Book {
-            watch: trades(),
-            delivered: Vec::new(),
-            gaps: Vec::new(),
-            restarts: 0,
-        });
+        let own = world.subscribe(trades());
         world.links[0].since.push(None);
         world.poll();
         assert_eq!(data(&mut world, id, own, 1), Some(Verdict::Next));
