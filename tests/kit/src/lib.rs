@@ -22,7 +22,8 @@ pub fn sampled<T>(all: T, some: T) -> T {
     if std::env::var_os("TESTS").is_some_and(|tests| tests == "all") { all } else { some }
 }
 
-/// So many random cases; `PROPTEST_CASES=128` halves them, as it does proptest's default of 256.
+/// How many random cases a test draws where it would draw `n`. `PROPTEST_CASES=128` halves them, as
+/// it does proptest's default of 256.
 pub fn cases(n: u32) -> u32 {
     let given = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let cases = u64::from(n) * u64::from(given.unwrap_or(256_u32)) / 256;
