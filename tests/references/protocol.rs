@@ -10,6 +10,7 @@ use bytes::Buf;
 use table::{
     Chunk, End, Held, Seen,
     calls::{closed, frame, heard, recv_error, send, send_error},
+    is_of_halves,
 };
 use testkit::{Rng, sampled};
 use tickwire::{Config, Connection, Next, Report, Time};
@@ -149,23 +150,27 @@ impl End for Core {
 
 /// Ends that agreed on permessage-deflate, or not. Only the peer's messages refer to earlier ones.
 #[cfg(feature = "deflate")]
-fn made(role: Role, agreed: bool) -> Connection {
+fn made_with(role: Role, agreed: bool, config: Config) -> Connection {
     use crate::support::{
         deflate::{agreed as both, with_takeover},
         wire::{agreeing, peer},
     };
     let role = this(role);
     if !agreed {
-        return connection(role, &Config::default());
+        return connection(role, &config);
     }
     let deflate = Some(tickwire::deflate::Deflate::default());
-    let config = Config { deflate, ..Config::default() };
+    let config = Config { deflate, ..config };
     agreeing(with_takeover(both(false), peer(role)), || connection(role, &config))
 }
 
 #[cfg(not(feature = "deflate"))]
-fn made(role: Role, _: bool) -> Connection {
-    connection(this(role), &Config::default())
+fn made_with(role: Role, _: bool, config: Config) -> Connection {
+    connection(this(role), &config)
+}
+
+fn made(role: Role, agreed: bool) -> Connection {
+    made_with(role, agreed, Config::default())
 }
 
 const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &[false] };
@@ -198,6 +203,18 @@ fn the_core_is_the_table_byte_by_byte() {
 #[test]
 fn the_core_is_the_table_cut_at_random() {
     core(Pieces::Random, true);
+}
+
+#[test]
+fn the_core_is_the_table_where_the_application_answers_a_close() {
+    for role in ROLES {
+        for &agreed in AGREED {
+            let may = |event: &Event| event.kind != "Close" && !is_of_halves(event);
+            let held = Held { may, joined: true, ..Held::new("core", (role, agreed), inflate) };
+            let config = Config { auto_close: false, ..Config::default() };
+            held.hold(|| Core::new(made_with(role, agreed, config.clone()), Pieces::Random, 1));
+        }
+    }
 }
 
 #[cfg(feature = "deflate")]

@@ -14,7 +14,8 @@ use wsconform_cases::{
 const TABLE: &str = "conformance/cases/data/protocol.txt";
 
 /// The states of receiving in which nobody listens.
-const DEAF: [&str; 4] = ["ended", "waits", "over", "not read"];
+const DEAF: [&str; 7] =
+    ["ended", "waits", "over", "unanswered", "unanswered cut", "unanswered reset", "not read"];
 
 #[test]
 fn the_page_and_the_picture_are_those_of_the_table() {
@@ -244,7 +245,7 @@ In each state of receiving, while we may send everything. `Close 1002` means: re
 Close and the end of our stream are sent, and the next state is `ended`. `·` means that nothing
 happens, and the state stays. In `closed` the answers are the same, but no Close is sent a second
 time; in `broken` nothing is sent. `let go` answers as `open` does, `let go closed` as `closed`, and
-`let go broken` as `broken`. In `ended`, `waits`, `over` and `not read` nobody listens.
+`let go broken` as `broken`. In the last seven states of receiving nobody listens.
 
 {arrives}
 In a compressed message, where both ends have agreed on permessage-deflate. All other events do what

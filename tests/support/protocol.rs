@@ -86,10 +86,23 @@ pub(crate) struct Closed {
 /// Inflates a whole message.
 pub(crate) type Inflate = fn(&[u8]) -> Vec<u8>;
 
-/// Whether an end that has no halves, which could be dropped, knows this event.
-pub(crate) fn is_of_a_whole(event: &Event) -> bool {
-    !["drop sending", "drop receiving"].contains(&event.kind)
+/// Whether an end that answers a Close itself knows this event.
+pub(crate) fn is_answered(event: &Event) -> bool {
+    event.kind != "Close by hand"
 }
+
+/// Whether it does, and has no halves, which could be dropped.
+pub(crate) fn is_of_a_whole(event: &Event) -> bool {
+    is_answered(event) && !is_of_halves(event)
+}
+
+pub(crate) fn is_of_halves(event: &Event) -> bool {
+    ["drop sending", "drop receiving"].contains(&event.kind)
+}
+
+/// The states in which an end says how receiving ended.
+const ENDED: [&str; 6] =
+    ["unanswered", "unanswered cut", "unanswered reset", "ended", "waits", "over"];
 
 /// How many states and events that went wrong are told.
 const MOST: usize = 8;
@@ -491,7 +504,7 @@ impl<'a> Talk<'a> {
         }
         self.so_far.content.extend_from_slice(&step.adds[member]);
         self.so_far.unread |= kind == "drop receiving";
-        if !matches!(receiving, "ended" | "waits" | "over") {
+        if !ENDED.contains(&receiving) {
             self.so_far.cut = (receiving != "between").then_some(self.so_far.text);
         }
     }
@@ -571,7 +584,7 @@ impl<'a> Talk<'a> {
 
     /// What an end says of itself, once receiving is over.
     fn check_end(&self, next: usize) -> Result<(), String> {
-        let over = matches!(self.machine.states[next].receiving, "ended" | "waits" | "over");
+        let over = ENDED.contains(&self.machine.states[next].receiving);
         let expected = (over && !self.so_far.unread).then(|| Closed {
             code: self.so_far.peer_close.unwrap_or(1006),
             sent_code: self.so_far.our_close.unwrap_or(1006),

@@ -4,7 +4,7 @@ use super::table::{
     calls::{self, closed, frame, heard, recv_error, send_error},
     pipe::Pipe,
 };
-use super::{AGREED, Chunk, End, Held, ROLES, Seen, inflate, made};
+use super::{AGREED, Chunk, End, Held, ROLES, Seen, inflate, made, table::is_answered};
 use std::{
     io::{self, IoSlice, Read, Write},
     time::Duration,
@@ -112,7 +112,7 @@ fn hold<A: Adapter>(name: &str, real_time: bool, make: impl Fn(Pipe, Connection)
     for role in ROLES {
         for &agreed in AGREED {
             let held = Held { real_time, ..Held::new(name, (role, agreed), inflate) };
-            let held = if A::SPLIT { Held { may: |_| true, ..held } } else { held };
+            let held = if A::SPLIT { Held { may: is_answered, ..held } } else { held };
             held.hold(|| Piped::new(|pipe| make(pipe, made(role, agreed))));
         }
     }

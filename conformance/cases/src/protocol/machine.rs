@@ -344,7 +344,9 @@ impl End {
                 let prefix = if facts.deflated { "deflated " } else { "" };
                 next.receiving = self.inside("receiving", prefix, inside);
             }
-            "between" | "not read" => next.receiving = receiving,
+            "between" | "not read" | "unanswered" | "unanswered cut" | "unanswered reset" => {
+                next.receiving = receiving;
+            }
             "over" => {
                 next.receiving = "over";
                 drops = true;
@@ -358,11 +360,11 @@ impl End {
                         && ["both", &role].contains(&row[2])
                 };
                 let end = self.table.rows("ends").iter().find(fits).expect("an end");
-                match end[3] {
-                    "FIN" => sends.push(Sent::Fin),
-                    "drop" => drops = true,
-                    _ => {}
+                let ways = end[3];
+                if ways.contains("FIN") {
+                    sends.push(Sent::Fin);
                 }
+                drops = ways.contains("drop");
                 next = State { receiving: end[4], sending: closed };
             }
         }
