@@ -6,6 +6,8 @@
 mod dice;
 #[path = "../../crates/tickwire-loop/tests/model/flow.rs"]
 mod flow;
+#[path = "../../tests/support/placed.rs"]
+mod placed;
 #[path = "../../crates/tickwire-loop/tests/model/reference.rs"]
 mod reference;
 #[path = "../../crates/tickwire-loop/tests/model/script.rs"]

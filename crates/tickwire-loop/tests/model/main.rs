@@ -8,7 +8,6 @@
 #![cfg(all(target_os = "linux", feature = "rustls", feature = "stamps"))]
 mod dice;
 mod flow;
-#[cfg(feature = "rustls")]
 #[path = "../../../../tests/support/placed.rs"]
 mod placed;
 mod reference;

@@ -1,9 +1,8 @@
 //! Random scripts: calls of the loop inside and outside of events, and raw peers.
-#[cfg(feature = "rustls")]
-use crate::placed::placed;
 use crate::{
     dice::Dice,
     flow::Class,
+    placed::placed,
     reference::{Reference, State, Value},
     wire::{self, Peer, Tls},
 };
