@@ -168,7 +168,7 @@
 //! use bytes::Buf;
 //! use tickwire::{Config, Connection, Event, Message, Negotiated, Next, Time};
 //!
-//! let mut server = Connection::server(&Config::default(), Negotiated::default());
+//! let mut server = Connection::server(&Config::server(), Negotiated::default());
 //! let wire = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // "Hello", masked (§5.7)
 //! let mut wrote = Vec::new();
 //! for _ in 0..3 {

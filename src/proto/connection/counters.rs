@@ -21,7 +21,7 @@ impl Receiver {
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};
 ///
-/// let mut conn = Connection::server(&Config::default(), Negotiated::default());
+/// let mut conn = Connection::server(&Config::server(), Negotiated::default());
 /// conn.sender_mut().feed("hello")?;
 /// let sent = conn.sender().counters();
 /// assert_eq!((sent.messages, sent.payload), (1, 5));

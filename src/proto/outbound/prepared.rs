@@ -31,7 +31,7 @@ use core::fmt;
 ///
 /// let tick = Prepared::new(b"EURUSD 1.0842");
 /// let mut subscribers: Vec<Connection> =
-///     (0..3).map(|_| Connection::server(&Config::default(), Negotiated::default())).collect();
+///     (0..3).map(|_| Connection::server(&Config::server(), Negotiated::default())).collect();
 /// for subscriber in &mut subscribers {
 ///     subscriber.sender_mut().feed(&tick)?;
 /// }

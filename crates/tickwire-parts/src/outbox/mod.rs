@@ -118,7 +118,7 @@ pub struct OutboxCounts {
 /// use tickwire::{Config, Connection, Negotiated, Prepared, Time};
 /// use tickwire_parts::{Outbox, Overflow};
 ///
-/// let mut conn = Connection::server(&Config::default(), Negotiated::default());
+/// let mut conn = Connection::server(&Config::server(), Negotiated::default());
 /// let mut outbox = Outbox::new(Overflow::Conflate);
 /// outbox.max_age = Some(Duration::from_secs(10));
 /// let now = Time::ZERO;

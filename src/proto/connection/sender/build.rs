@@ -32,7 +32,7 @@ impl Sender {
     /// use core::fmt::Write;
     /// use tickwire::{Config, Connection, DataKind, Negotiated};
     ///
-    /// let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    /// let mut conn = Connection::server(&Config::server(), Negotiated::default());
     /// let price = 10842_u32;
     /// let size = 5_u16;
     /// let tx = conn.sender_mut();
