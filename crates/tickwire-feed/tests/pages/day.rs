@@ -1,6 +1,6 @@
 //! What happens on a day, and how it is drawn.
 use std::time::Duration;
-use tickwire::{ProtocolError, handshake::HandshakeError};
+use tickwire::{ProtocolError, Retry, handshake::HandshakeError};
 use tickwire_feed::{Cause, Ended, Recovery};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -116,6 +116,8 @@ pub(crate) enum Trouble {
     Anew { cut: bool },
     /// The exchange says that it is going to end the connections, and does it a minute later.
     Ending,
+    /// What the oldest connection brings is no use: the key is refused, or it is another feed.
+    Wrong(Retry),
     /// Snapshots fail.
     NoSnapshots { lasts: Duration, retry_after: Option<Duration> },
     /// The machine was suspended.
@@ -225,6 +227,8 @@ fn trouble(kind: Kind, addresses: usize, draw: &mut Draw) -> Trouble {
             Trouble::Cut(closed(1013)),
             Trouble::Doubt,
             Trouble::Ending,
+            Trouble::Wrong(Retry::Alarm),
+            Trouble::Wrong(Retry::Stop),
         ]),
         _ => {
             let ended = draw.of(&[

@@ -1,6 +1,7 @@
 //! An exchange with virtual time: several addresses, each with a replica of all topics.
 use crate::day::{Count, Day, Draw, Fault, MINUTE, SECOND, Trouble, closed};
 use std::{collections::BTreeMap, time::Duration};
+use tickwire::Retry;
 use tickwire_feed::{Cause, ConnectionId, Ended};
 
 /// A message of a topic.
@@ -35,6 +36,7 @@ pub(crate) enum Input {
     Data(usize, Datum),
     Other,
     Ending,
+    Wrong(Retry),
     Snapshot {
         topic: usize,
         id: u64,
@@ -442,6 +444,11 @@ impl Exchange {
             }
             Trouble::NoSnapshots { lasts, retry_after } => {
                 self.no_snapshots = ((self.now + lasts).min(self.day.calm), retry_after);
+            }
+            Trouble::Wrong(retry) => {
+                if let Some(n) = self.connections.iter().position(|of| !of.over) {
+                    self.arrive(n, LATENCY, Input::Wrong(retry));
+                }
             }
             Trouble::Doubt => return Some((None, Input::Doubt)),
         }

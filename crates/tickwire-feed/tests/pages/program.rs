@@ -243,16 +243,9 @@ impl Program {
                 return self.see_dark();
             }
             Input::Ended(ended) => {
-                let Connection { line, address, .. } = self.connections[n];
+                self.note_failed(n, ended);
                 self.forget(n);
                 self.note(format!("{id:?} {ended:?}"));
-                self.lines[line].ended_at = address;
-                let lapsed = ended == Ended::Failed(Cause::CertificateExpired);
-                let alarm = if lapsed { 15 * MINUTE } else { 75 * SECOND };
-                let failed = &mut self.failed[address];
-                failed.at = self.now;
-                failed.until = self.now + alarm + SECOND;
-                failed.stopped |= ended.retry() == Retry::Stop;
                 if let Ended::Refused { status: 429, retry_after: Some(after), .. } = ended {
                     self.away = self.away.max(self.now + after);
                 }
@@ -267,11 +260,28 @@ impl Program {
             Input::Accepted(of) => Incoming::Answer(self.asked(of)),
             Input::Refused(of) => Incoming::Refused(self.asked(of)),
             Input::Ending => Incoming::Ending,
+            Input::Wrong(retry) => {
+                self.note_failed(n, Ended::Failed(Cause::Wrong(retry)));
+                self.note(format!("{id:?} wrong: {retry:?}"));
+                self.connections[n].left = true;
+                Incoming::Wrong(retry)
+            }
             Input::Other => Incoming::Other,
             told => return self.told(told),
         };
         let verdict = self.follower.heard(id, incoming, now, || unreachable!("no data"));
         self.check(verdict.is_none(), || format!("{verdict:?} about no data"));
+    }
+
+    fn note_failed(&mut self, n: usize, ended: Ended) {
+        let Connection { line, address, .. } = self.connections[n];
+        self.lines[line].ended_at = address;
+        let lapsed = ended == Ended::Failed(Cause::CertificateExpired);
+        let alarm = if lapsed { 15 * MINUTE } else { 75 * SECOND };
+        let failed = &mut self.failed[address];
+        failed.at = self.now;
+        failed.until = self.now + alarm + SECOND;
+        failed.stopped |= ended.retry() == Retry::Stop;
     }
 
     fn asked(&self, of: Result<u64, usize>) -> Asked {
@@ -695,7 +705,9 @@ impl Program {
             let fits = match state {
                 State::Stopped { after } => {
                     // A key is tried at one other address.
-                    let most = if after == refused(401, None) { 2 } else { self.failed.len() };
+                    let key = [refused(401, None), Ended::Failed(Cause::Wrong(Retry::Stop))];
+                    let addresses = self.failed.len();
+                    let most = if key.contains(&after) { addresses.min(2) } else { addresses };
                     let stopped = self.failed.iter().filter(|failed| failed.stopped).count();
                     stopped >= most
                 }
