@@ -289,10 +289,11 @@ impl<T> Settings<T> {
 /// data, or was not silent before; and when a connection falls silent as a whole, `settled_after`
 /// or more after the last of these dials.
 ///
-/// **Whose fault.** While a subscription is silent, the others are watched as before. One that was
-/// silent at each address that may be dialed, at least twice, since it last brought data, is at
-/// fault itself: [`Action::Mute`] tells it once, and [`Topic::Mute`] says so. It is dialed for as
-/// before, because nothing else would find that it is well again.
+/// **Whose fault.** While a subscription is silent, the others are watched as before. If, since it
+/// last brought data, it was silent at each address that may be dialed, and also on a connection
+/// that was opened after the first of these silences, it is at fault itself: [`Action::Mute`] tells
+/// it once, and [`Topic::Mute`] says so. It is dialed for as before, because nothing else would
+/// find that it is well again.
 ///
 /// A message that takes longer than these times is life, if you say so: [`alive`](Self::alive).
 ///

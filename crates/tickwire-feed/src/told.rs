@@ -338,9 +338,9 @@ pub enum State {
 pub enum Topic {
     /// The exchange has [refused](Incoming::Refused) it on each line's connection.
     Refused,
-    /// It is silent, and was so at each address that may be dialed, at least twice, since it last
-    /// brought data: the fault is its own, and no connection's. Look whether the exchange still has
-    /// it. [`Action::Mute`] has told so.
+    /// Since it last brought data, it was silent at each address that may be dialed, and also on a
+    /// connection that was opened after the first of these silences: the fault is its own, and no
+    /// connection's. Look whether the exchange still has it. [`Action::Mute`] has told so.
     Mute,
     /// Each line's connection is silent, or silent in this subscription.
     Silent,

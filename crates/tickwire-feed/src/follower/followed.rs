@@ -55,9 +55,11 @@ pub(super) struct Waiting {
 pub(super) struct Followed<T> {
     pub(super) watch: Subscription,
     pub(super) arbiter: Arbiter<T>,
-    /// Where it was silent since it last brought data, and how often.
+    /// Where it was silent since it last brought data, since when, and whether a connection that
+    /// was opened later was silent too: two lines may find the same frozen server.
     mute: Vec<usize>,
-    silences: u32,
+    mute_since: Option<Time>,
+    is_mute_again: bool,
     has_told_mute: bool,
     patience: Duration,
     taken: Taken,
@@ -86,7 +88,8 @@ impl<T> Followed<T> {
             watch,
             arbiter,
             mute: Vec::new(),
-            silences: 0,
+            mute_since: None,
+            is_mute_again: false,
             has_told_mute: false,
             patience: limits.patience,
             taken: Taken::None,
@@ -107,17 +110,20 @@ impl<T> Followed<T> {
     }
 
     /// Returns whether it was not silent before.
-    pub(super) fn note_silence(&mut self, address: usize) -> bool {
-        self.silences = self.silences.saturating_add(1);
+    pub(super) fn note_silence(&mut self, address: usize, opened: Time, now: Time) -> bool {
+        let is_first = self.mute_since.is_none();
+        let since = *self.mute_since.get_or_insert(now);
+        self.is_mute_again |= !is_first && opened >= since;
         if !self.mute.contains(&address) {
             self.mute.push(address);
         }
-        self.silences == 1
+        is_first
     }
 
     pub(super) fn note_served(&mut self) {
         self.mute.clear();
-        self.silences = 0;
+        self.mute_since = None;
+        self.is_mute_again = false;
         self.has_told_mute = false;
     }
 
@@ -133,7 +139,7 @@ impl<T> Followed<T> {
     /// Then the fault is its own, wherever a line may dial.
     pub(super) fn is_mute(&self, addresses: &[Address]) -> bool {
         let mut addresses = addresses.iter().enumerate();
-        self.silences > 1
+        self.is_mute_again
             && addresses.all(|(at, address)| address.is_stopped() || self.mute.contains(&at))
     }
 

@@ -146,8 +146,8 @@ impl<T> Follower<T> {
             if let Some((connection, is_successor, cause)) = silent {
                 match is_successor {
                     true => {
-                        if let Some(address) = self.runs[at].successor().map(|new| new.address) {
-                            self.note_mute(at, address, cause);
+                        if let Some(new) = self.runs[at].successor() {
+                            self.note_mute(at, new.address, new.opened, cause, now);
                         }
                         self.give_up(at, connection, cause, now);
                     }
@@ -242,15 +242,16 @@ impl<T> Follower<T> {
         }
         let lived = current.lived(now);
         let address = current.address;
-        self.note_mute(at, address, cause);
+        let opened = current.opened;
+        self.note_mute(at, address, opened, cause, now);
         if !has_successor {
             self.note_end(at, address, cause.into(), Some(lived), None, now);
         }
     }
 
-    fn note_mute(&mut self, at: usize, address: usize, cause: Cause) {
+    fn note_mute(&mut self, at: usize, address: usize, opened: Time, cause: Cause, now: Time) {
         let is_first = match cause.subscription().map(|at| &mut self.subscriptions[at]) {
-            Some(Some(followed)) => followed.note_silence(address),
+            Some(Some(followed)) => followed.note_silence(address, opened, now),
             Some(None) => false,
             None => self.runs[at].has_settled_since_silence(),
         };

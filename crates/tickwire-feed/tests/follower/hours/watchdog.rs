@@ -178,3 +178,17 @@ fn a_long_message_in_transit_is_life_for_a_minute() {
         }
     }
 }
+
+/// Two lines find a frozen server silent at the same time: that is once.
+#[test]
+fn a_subscription_is_not_mute_before_a_new_connection_is_silent_too() {
+    let mut world = World::new(settings(), 2, &[asked(), asked()]);
+    let (freezes, thaws) = (Time::ZERO + MINUTE, Time::ZERO + MINUTE + 9 * SECOND);
+    world.topic = Box::new(move |_, _, now| match now > freezes && now < thaws {
+        true => super::Topic::Dead,
+        false => super::Topic::Serves,
+    });
+    world.run(2 * MINUTE);
+    assert!(world.dials.len() > 2, "both were silent");
+    assert_eq!(world.mutes, []);
+}
