@@ -70,10 +70,18 @@ pub(crate) enum Count {
     Prev,
     /// The same, with keepalives without a number while there is no data.
     Keepalive,
+    /// The same, but each has the number of the last data.
+    Heartbeat,
     /// Each connection counts from 1.
     Connection,
     /// No numbers: each message has a checksum of the book.
     Checksum,
+}
+
+impl Count {
+    pub(crate) fn has_keepalives(self) -> bool {
+        matches!(self, Self::Keepalive | Self::Heartbeat)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -181,14 +189,14 @@ fn fault(draw: &mut Draw) -> Fault {
 }
 
 fn topic(kind: Kind, few: bool, addresses: usize, draw: &mut Draw) -> Topic {
-    use Count::{Checksum, Connection, Keepalive, Prev, Range, Seq};
+    use Count::{Checksum, Connection, Heartbeat, Keepalive, Prev, Range, Seq};
     let busy = if few { (SECOND / 2, 3 * SECOND) } else { (20 * SECOND, 100 * SECOND) };
     let quiet = (100 * SECOND, 15 * MINUTE);
     let range = if kind == Kind::Quiet || draw.one_in(4) { quiet } else { busy };
     let every = draw.time(range.0, range.1);
     let count = match kind {
         Kind::Checksums => Checksum,
-        _ => draw.of(&[Seq, Range, Prev, Keepalive, Connection]),
+        _ => draw.of(&[Seq, Range, Prev, Keepalive, Heartbeat, Connection]),
     };
     let resume = count == Connection || count != Checksum && draw.one_in(3);
     let asked = kind.ignores() || !draw.one_in(3);
@@ -203,7 +211,7 @@ fn topic(kind: Kind, few: bool, addresses: usize, draw: &mut Draw) -> Topic {
         refused: odd && draw.one_in(30),
         mute_at: (odd && draw.one_in(10)).then(|| draw.below(addresses)),
         ask_after: asked.then(|| draw.time(5 * SECOND, MINUTE)),
-        leave_after: leaves.then_some(if count == Keepalive { MINUTE } else { longest }),
+        leave_after: leaves.then_some(if count.has_keepalives() { MINUTE } else { longest }),
         recovery: if resume { Recovery::Resume } else { Recovery::Snapshot },
     }
 }

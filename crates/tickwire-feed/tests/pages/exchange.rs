@@ -128,7 +128,7 @@ impl Exchange {
                 for before in [5 * MINUTE, 4 * MINUTE, 10 * SECOND] {
                     exchange.at(exchange.day.length - before, What::Tick(topic, false));
                 }
-                if exchange.day.topics[topic].count == Count::Keepalive {
+                if exchange.day.topics[topic].count.has_keepalives() {
                     exchange.at(SECOND, What::Keepalive(topic));
                 }
             }
@@ -224,9 +224,15 @@ impl Exchange {
         match what {
             What::Tick(topic, again) => self.tick(topic, again),
             What::Keepalive(topic) => {
-                let datum = Datum { epoch: 0, numbers: None, index: 0, heard: Duration::ZERO };
+                let says = self.day.topics[topic].count == Count::Heartbeat;
                 for n in 0..self.connections.len() {
-                    if self.connections[n].served[topic] {
+                    let address = self.connections[n].address;
+                    let is_mute = says && self.day.topics[topic].mute_at == Some(address);
+                    if self.connections[n].served[topic] && !is_mute {
+                        let sent = self.replicas[address][topic];
+                        let numbers = says.then_some((sent.next - 1, sent.next - 1));
+                        let datum =
+                            Datum { epoch: sent.epoch, numbers, index: 0, heard: Duration::ZERO };
                         self.arrive(n, LATENCY, Input::Data(topic, datum));
                     }
                 }
@@ -259,8 +265,8 @@ impl Exchange {
         let Published { epoch, next: first, index } = self.topics[topic];
         let spans = match self.day.topics[topic].count {
             Count::Range => 1 + self.draw.below(10),
-            Count::Prev | Count::Keepalive if self.draw.one_in(500) => 2_000_000,
-            Count::Prev | Count::Keepalive => 1 + self.draw.below(50),
+            Count::Prev | Count::Keepalive | Count::Heartbeat if self.draw.one_in(500) => 2_000_000,
+            Count::Prev | Count::Keepalive | Count::Heartbeat => 1 + self.draw.below(50),
             _ => 1,
         };
         let next = first + spans as u64;

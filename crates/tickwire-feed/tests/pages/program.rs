@@ -61,6 +61,8 @@ struct Book {
     /// The first number of the present count that has come.
     first: Option<u64>,
     news: News,
+    /// The only connection has just said that it has sent all numbers up to this one.
+    passed: Option<u64>,
     /// It waits for a snapshot, because of a gap or a restart.
     waits: bool,
     restarted: Option<Duration>,
@@ -339,21 +341,21 @@ impl Program {
         let datum = Datum { heard: self.now, ..datum };
         let id = self.connections[n].id;
         self.connections[n].answered[topic] = true;
-        if let Some((first, last)) = datum.numbers {
-            let alone = self.connections.iter().filter(|of| of.opened.is_some()).count() == 1
-                && self.connections[n].brought[topic].is_none();
-            let book = &mut self.books[topic];
-            if datum.epoch > book.news.epoch {
-                let awaited = book.next;
-                book.news = News {
-                    epoch: datum.epoch,
-                    at: self.now,
-                    first,
-                    awaited,
-                    alone,
-                    ..News::default()
-                };
+        if datum.index == 0 {
+            let last = datum.numbers.map(|(_, last)| last);
+            let lone = self.connections.len() == 1;
+            if let Some(last) = last {
+                self.note_count(n, topic, datum.epoch, last + 1);
             }
+            let book = &mut self.books[topic];
+            book.passed = last.filter(|_| lone && !book.waits && datum.epoch == book.epoch);
+            let incoming = Incoming::Keepalive { subscription: topic, last };
+            let verdict = self.follower.heard(id, incoming, now, || unreachable!("no data"));
+            return self.check(verdict.is_none(), || format!("{verdict:?} about a keepalive"));
+        }
+        if let Some((first, last)) = datum.numbers {
+            self.note_count(n, topic, datum.epoch, first);
+            let book = &mut self.books[topic];
             book.first.get_or_insert(first);
             let reached = book.news.awaited.is_some_and(|awaited| last + 1 >= awaited);
             if datum.epoch == book.news.epoch && self.now <= book.news.at + PATIENCE {
@@ -363,11 +365,6 @@ impl Program {
             let began = began.filter(|of| of.epoch == datum.epoch).map_or(first, |of| of.began);
             let brought = Brought { epoch: datum.epoch, began, last, at: self.now };
             self.connections[n].brought[topic] = Some(brought);
-        }
-        if datum.index == 0 {
-            let incoming = Incoming::Keepalive { subscription: topic, last: None };
-            let verdict = self.follower.heard(id, incoming, now, || unreachable!("no data"));
-            return self.check(verdict.is_none(), || format!("{verdict:?} about a keepalive"));
         }
         let numbers = datum.numbers.map(|(first, last)| (first..=last).into());
         let incoming = Incoming::Data { subscription: topic, numbers };
@@ -383,6 +380,18 @@ impl Program {
             Some(_) => self.note(format!("{topic} {datum:?} {verdict:?}")),
             // It has left the connection, and is going to say so.
             None => self.connections[n].left = true,
+        }
+    }
+
+    /// A message of this count has come, which is perhaps a new one.
+    fn note_count(&mut self, n: usize, topic: usize, epoch: u64, first: u64) {
+        let open = self.connections.iter().filter(|of| of.opened.is_some()).count();
+        let alone = open == 1 && self.connections[n].brought[topic].is_none();
+        let book = &mut self.books[topic];
+        if epoch > book.news.epoch {
+            let awaited = book.next;
+            let at = self.now;
+            book.news = News { epoch, at, first, awaited, alone, ..News::default() };
         }
     }
 
@@ -477,6 +486,12 @@ impl Program {
                 self.check(in_time, || format!("waits until {until:?}"));
                 let left = self.connections.iter().find(|of| of.left).map(|of| of.id);
                 self.check(left.is_none(), || format!("no verdict about data over {left:?}"));
+                for topic in 0..self.books.len() {
+                    let book = &mut self.books[topic];
+                    let passed = book.passed.take();
+                    let told = passed.is_none_or(|last| book.next.is_none_or(|next| next > last));
+                    self.check(told, || format!("{topic} {passed:?} lost, untold"));
+                }
                 if std::mem::take(&mut self.moved) {
                     self.see_states();
                 }

@@ -1,7 +1,7 @@
 //! Snapshots that are late, refused, lost with their connection, or of an old count.
 use super::{HOUR, MINUTE, SECOND, TICK, World, settings, trades};
 use tickwire::Time;
-use tickwire_feed::{Asked, Ended, Incoming, Recovery, Subscription, Topic, Verdict};
+use tickwire_feed::{Asked, Ended, Incoming, Recovery, State, Subscription, Topic, Verdict};
 
 fn book() -> Subscription {
     Subscription { recovery: Recovery::Snapshot, ..Subscription::default() }
@@ -190,4 +190,24 @@ fn a_subscription_that_is_refused_or_silent_says_so() {
     }
     assert_eq!(topic(&world), Topic::Refused);
     assert_eq!(world.follower.topic(2), None);
+}
+
+/// One line of two still has it.
+#[test]
+fn a_subscription_is_refused_or_silent_if_it_is_so_on_each_line() {
+    let mut world = World::new(settings(), 2, &[trades(), trades()]);
+    world.topic = Box::new(|topic, link, _| match (topic, link.line) {
+        (1, 1) => super::Topic::Dead,
+        _ => super::Topic::Serves,
+    });
+    world.run(10 * SECOND);
+    assert!(matches!(world.state(1), State::Silent { .. } | State::Dialing { .. }));
+    assert_eq!(world.follower.topic(1), Some(Topic::InOrder));
+    let refuse = |world: &mut World, line| {
+        let link = world.links.iter().find(|link| link.line == line).unwrap();
+        let refused = Incoming::Refused(Asked::Subscription(1));
+        world.follower.heard(link.id, refused, world.now, || unreachable!("no data"));
+    };
+    refuse(&mut world, 1);
+    assert_eq!(world.follower.topic(1), Some(Topic::InOrder));
 }
