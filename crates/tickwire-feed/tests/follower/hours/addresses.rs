@@ -272,3 +272,29 @@ fn the_retry_after_of_a_proxy_delays_no_free_dial() {
     let dark = world.dark(0, Time::ZERO);
     assert!(dark > MINUTE, "{dark:?}");
 }
+
+/// It marks no address, though the line stops or has the alarm.
+#[test]
+fn a_fault_of_this_machine_is_no_address_fault() {
+    for cause in [Cause::System, Cause::Settings, Cause::Other(Retry::Alarm)] {
+        let mut world = World::new(Settings { addresses: 2, ..settings() }, 1, &[trades()]);
+        world.door = Box::new(move |_, _| Door::Fails(cause.into()));
+        world.run(MINUTE / 2);
+        assert_eq!(world.dials.len(), 1, "{cause}");
+        assert_eq!(world.follower.faults().flatten().next(), None, "{cause}");
+    }
+}
+
+/// After a fault of another address, a line is at its own again, though another one is free too.
+#[test]
+fn a_line_whose_other_address_fails_goes_to_its_own_first() {
+    let mut world = World::new(Settings { addresses: 3, ..settings() }, 1, &[trades()]);
+    world.door = Box::new(|address, now| match (address, now) {
+        (0, Time::ZERO) => Door::Fails(refused(403)),
+        (1, Time::ZERO) => Door::OpensFor(2 * MINUTE, Ended::closed(1012, "")),
+        _ => Door::Opens,
+    });
+    world.run(3 * MINUTE);
+    let dialed: Vec<_> = world.dials.iter().map(|(.., address)| *address).collect();
+    assert_eq!(dialed, [0, 1, 0]);
+}
