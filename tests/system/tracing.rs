@@ -165,8 +165,7 @@ fn refusals_and_violations_are_told_once() {
 
 #[test]
 fn a_connection_dropped_with_messages_unsent_says_how_much_is_lost() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
+    let (lines, _guard) = listening();
     run(async {
         let config = Config::default();
         let lost = |unsent: usize| {

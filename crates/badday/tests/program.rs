@@ -346,6 +346,9 @@ fn a_client_that_never_comes_has_failed() {
 fn the_day_ends_by_itself_after_the_seconds_given() {
     let output = once(&["--day", "half-open", "--seconds", "0.1", "--listen", "127.0.0.1:0"]);
     let report = String::from_utf8_lossy(&output.stdout);
-    assert!(report.starts_with("half-open, 0.1 s at speed 1\n"), "{report}");
+    let seconds =
+        report.strip_prefix("half-open, ").and_then(|rest| rest.split_once(" s at speed 1\n"));
+    let (seconds, _) = seconds.unwrap_or_else(|| panic!("{report}"));
+    assert!(seconds.parse::<f64>().unwrap() >= 0.1, "{report}"); // more on a busy machine
     assert!(report.ends_with("- it never subscribed\nfailed\n"), "{report}");
 }

@@ -127,16 +127,18 @@ fn an_accepted_request_gets_more_than_its_outbox_holds() {
 /// More than the system holds, of which the server reads and drops all.
 #[test]
 fn a_rejected_client_that_sends_on_gets_its_response_and_no_reset() {
-    let server = Running::<()>::at(Door::new(Config::default()), |_, event| {
+    let door = || Door::new(Config::default());
+    let server = Running::<()>::at(door(), |_, event| {
         if let Event::Request { answer, .. } = event {
             answer.reject(Rejection::new(503));
         }
     });
+    let server = server.narrow(door());
     let rejected = || -> io::Result<String> {
         let mut raw = server.raw();
         raw.write_all(REQUEST.as_bytes())?;
         let response = head(&mut raw);
-        raw.write_all(&vec![b'x'; 16 << 20])?;
+        raw.write_all(&vec![b'x'; 1 << 20])?;
         raw.read_to_string(&mut String::new())?;
         Ok(response)
     };
