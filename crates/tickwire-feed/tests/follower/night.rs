@@ -796,6 +796,7 @@ fn a_service_restart_waits_at_that_address_and_not_at_another() {
         let id = live(&mut desk, HOUR);
         desk.end(id, Ended::closed(1012, ""));
         let over = desk.now;
+        assert_eq!(desk.follower.faults().flatten().next(), None, "nobody need be told");
         desk.run(30 * SECOND, |_| None);
         let (at, address) = desk.dials[1];
         assert!((least..=most).contains(&(at - over)), "{:?}", at - over);
