@@ -36,6 +36,8 @@ struct Connection {
     /// Each topic was answered, was refused, or has brought data.
     answered: Vec<bool>,
     brought: Vec<Option<Brought>>,
+    /// A keepalive has come.
+    kept_alive: Vec<bool>,
 }
 
 /// How a count was first heard.
@@ -312,7 +314,9 @@ impl Program {
                         of.index = (first <= book.index + 1).then_some(last);
                     }
                 }
-                self.check(used || !current || !waited, || format!("snapshot {id} not used"));
+                let has_come = book.epoch <= of.news.epoch;
+                let in_time = used || !current || !waited || !has_come;
+                self.check(in_time, || format!("snapshot {id} not used"));
                 self.check(!used || waited, || format!("snapshot {id} used, but none is missing"));
                 self.note(format!("snapshot {id} {used}"));
             }
@@ -347,6 +351,7 @@ impl Program {
             if let Some(last) = last {
                 self.note_count(n, topic, datum.epoch, last + 1);
             }
+            self.connections[n].kept_alive[topic] = true;
             let book = &mut self.books[topic];
             book.passed = last.filter(|_| lone && !book.waits && datum.epoch == book.epoch);
             let incoming = Incoming::Keepalive { subscription: topic, last };
@@ -386,7 +391,8 @@ impl Program {
     /// A message of this count has come, which is perhaps a new one.
     fn note_count(&mut self, n: usize, topic: usize, epoch: u64, first: u64) {
         let open = self.connections.iter().filter(|of| of.opened.is_some()).count();
-        let alone = open == 1 && self.connections[n].brought[topic].is_none();
+        let of = &self.connections[n];
+        let alone = open == 1 && of.brought[topic].is_none() && !of.kept_alive[topic];
         let book = &mut self.books[topic];
         if epoch > book.news.epoch {
             let awaited = book.next;
@@ -432,6 +438,9 @@ impl Program {
             return false;
         }
         let news = book.news;
+        if book.epoch > news.epoch {
+            return true; // nothing of the snapshot's count has come
+        }
         let told = of.recovery == Recovery::Snapshot
             && news.alone
             && book.first.is_some_and(|first| news.first <= first);
@@ -570,6 +579,7 @@ impl Program {
             sent: VecDeque::new(),
             answered: vec![false; topics],
             brought: vec![None; topics],
+            kept_alive: vec![false; topics],
         });
         self.exchange.dial(id, address);
     }
