@@ -237,8 +237,9 @@ impl<T> Settings<T> {
 ///
 /// **Where, and whether.** What the table says of `Alarm`, `Stop`, Retry-After, 1012 and 1013
 /// concerns one address, for all lines, if there are other addresses; [`faults`](Self::faults) has
-/// its alarm. That is over early if a connection ends that was opened after it and has settled: the
-/// line is not to wait beside an address that may be well again. Some faults concern more:
+/// its alarm. That is over early if a connection ends or falls silent that was opened after it and
+/// has settled: the line is not to wait beside an address that may be well again. Some faults
+/// concern more:
 ///
 /// | fault | concerns |
 /// |---|---|

@@ -268,6 +268,9 @@ impl Program {
                 self.note_failed(n, Ended::Failed(Cause::Wrong(retry)));
                 self.note(format!("{id:?} wrong: {retry:?}"));
                 self.connections[n].left = true;
+                if retry == Retry::Stop {
+                    self.exchange.go_on_after(5 * MINUTE); // somebody has seen to it
+                }
                 Incoming::Wrong(retry)
             }
             Input::Other => Incoming::Other,
@@ -552,7 +555,8 @@ impl Program {
         self.check(self.now >= away, || format!("dials before {away:?}, as Retry-After wants"));
         let Line { dials, since, ended_at, alarm, stopped } = self.lines[line];
         let serves = self.dark.is_none();
-        let alarmed = stopped || serves && address == ended_at && self.now < alarm;
+        let holds = address == ended_at && self.now < alarm && !self.is_outlived(address);
+        let alarmed = stopped || serves && holds;
         self.check(!alarmed, || format!("dials in an alarm until {alarm:?}, stopped: {stopped}"));
         if open == 0 {
             // The least that the delays take: the first may be zero; free dials take none.
@@ -718,6 +722,17 @@ impl Program {
             !self.exchange.is_broken(address) && (failed.stopped || lasts)
         };
         self.failed.iter().enumerate().any(holds)
+    }
+
+    /// Whether a connection has settled that was opened after the address failed, and is silent now.
+    fn is_outlived(&self, address: usize) -> bool {
+        let since = self.failed[address].at;
+        let is_silent =
+            |line: usize| matches!(self.follower.states().nth(line), Some(State::Silent { .. }));
+        self.connections.iter().any(|of| {
+            let opened = of.opened.filter(|opened| *opened >= since);
+            opened.is_some_and(|at| self.now >= at + SETTLED) && is_silent(of.line)
+        })
     }
 
     fn see_states(&mut self) {
