@@ -221,7 +221,9 @@ code; what they leave unsaid is among the
 
 An end is in two states at once: one for what it receives, one for what it sends. Put a finger on
 each. A frame of the peer moves the left one, a call of the application the right one, and a Close
-both.
+both. So that it stays readable, the picture leaves out some of [the states](#the-states): those of
+a compressed message; `waits`, where a client awaits the server's FIN; and `unanswered` with its two
+successors, where the application itself has to answer the peer's Close.
 
 ## A conversation
 
