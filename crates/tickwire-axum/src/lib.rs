@@ -6,13 +6,18 @@
 //! use tickwire_axum::{WebSocket, WebSocketUpgrade};
 //!
 //! async fn feed(upgrade: WebSocketUpgrade) -> Response {
-//!     upgrade.protocols(["ticks.v2", "ticks.v1"]).on_upgrade(|mut ws: WebSocket| async move {
-//!         while let Ok(Some(received)) = ws.recv_to_reply().await {
-//!             if received.sender.feed(received.message).is_err() {
-//!                 break;
-//!             }
+//!     upgrade.protocols(["ticks.v2", "ticks.v1"]).on_upgrade(|ws| async move {
+//!         if let Err(error) = echo(ws).await {
+//!             eprintln!("{error}");
 //!         }
 //!     })
+//! }
+//!
+//! async fn echo(mut ws: WebSocket) -> Result<(), tickwire::Error> {
+//!     while let Some(received) = ws.recv_to_reply().await? {
+//!         received.sender.feed(received.message)?;
+//!     }
+//!     Ok(())
 //! }
 //! # let _ = feed;
 //! ```
@@ -84,6 +89,8 @@ type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
     /// Sets limits, deadlines, heartbeat and compression, in place of those of [`Config::server`].
+    /// `max_head`, `max_headers` and `handshake_timeout` have no effect: the request has arrived
+    /// and was checked.
     pub fn config(mut self, config: &Config) -> Self {
         self.accept = self.accept.config(config.clone());
         self
@@ -142,7 +149,8 @@ impl WebSocketUpgrade {
     }
 
     /// Accepts the request. Returns the response, and runs `serve` in a task of its own once axum
-    /// has sent the response.
+    /// has sent the response. axum's graceful shutdown does not wait for this task: the crate's
+    /// README shows how to.
     ///
     /// # Panics
     ///

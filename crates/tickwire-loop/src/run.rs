@@ -83,7 +83,12 @@ impl<T> Loop<T> {
     /// # Errors
     ///
     /// If waiting for the operating system's events fails, or if io_uring does not accept the
-    /// written bytes. The errors of connections and listeners do not end the loop.
+    /// written bytes or has run in another thread. The errors of connections and listeners do not
+    /// end the loop.
+    ///
+    /// # Panics
+    ///
+    /// If the handler does. Then drop the loop: see [the design page](crate::design).
     pub fn run(
         &mut self,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
@@ -97,6 +102,10 @@ impl<T> Loop<T> {
     /// event loop of its own.
     ///
     /// # Errors
+    ///
+    /// The same as for [`run`](Self::run).
+    ///
+    /// # Panics
     ///
     /// The same as for [`run`](Self::run).
     pub fn turn(

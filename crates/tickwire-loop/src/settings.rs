@@ -51,9 +51,10 @@ pub struct Settings {
     /// [`max_connections`](Self::max_connections).
     pub max_per_address: usize,
 
-    /// The most opening handshakes, TLS included, that may be under way at once; default 4,096. A
-    /// connection takes one of these places when its first bytes come, and keeps the place until it
-    /// is open, rejected or deferred. Four times as many others may be silent, or wait for a place.
+    /// The most opening handshakes, TLS included, that may be under way at once; default 4,096, and
+    /// 0 counts as 1. A connection takes one of these places when its first bytes come, and keeps
+    /// the place until it is open, rejected or deferred. Four times as many others may be silent,
+    /// or wait for a place.
     ///
     /// While no place is free, or too many others are silent or wait, the loop accepts nothing. New
     /// connections then wait in the kernel's queue; accepted connections wait in the loop. A

@@ -33,9 +33,9 @@ const LAPSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_se
 /// For a client that would rather dial than wait there is [`trading`](Self::trading): 0–0.1,
 /// 0.1–0.2, 0.2–0.4, 0.4–0.8, 0.8–1.6, 1.6–3.2, 2.5–5, 2.5–5, .. s.
 ///
-/// A quick delay is earned by life: delays start anew only after a connection that lasted for
-/// [`settled_after`](Self::settled_after). Neither an opened connection nor a first message earns
-/// one. Otherwise a server that accepts, greets and drops would get one dial after the other.
+/// The delays start anew only after a connection that lasted for
+/// [`settled_after`](Self::settled_after), not as soon as a connection opens or brings its first
+/// message. Otherwise a server that accepts, greets and drops would get one dial after the other.
 ///
 /// ```
 /// use std::time::Duration;
@@ -208,10 +208,10 @@ impl Backoff {
     /// accepted if it has one. Zero, if the login was not accepted.
     ///
     /// A final code ([`CloseCode::retry`] is `Alarm`) says that the same client would get it again.
-    /// This is true soon after connecting. After a day of life it is
-    /// how exchanges end a day. So returns `None` after a final code if `lived` is zero, and after
-    /// the third in a row with a `lived` below [`settled_after`](Self::settled_after); other ends
-    /// and [`connected_for`](Self::connected_for) a longer time begin a new row. `None` also after
+    /// This is true soon after connecting; but after a day, such a code is how exchanges end the
+    /// day. So returns `None` after a final code if `lived` is zero, and after the third in a row
+    /// with a `lived` below [`settled_after`](Self::settled_after); other ends and
+    /// [`connected_for`](Self::connected_for) a longer time begin a new row. `None` also after
     /// 3000, and if another attempt would exceed `max_attempts`.
     ///
     /// After 1012 (service restart), the delay is at least a random time from 5 to 30 s, as in the

@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 
 /// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
 /// in a race (RFC 8305): the next attempt begins when an attempt has failed, or 250 ms after the
-/// previous attempt began.
+/// previous attempt began. Needs the feature `connect`, which is on by default.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,6 +30,10 @@ use tokio::net::{TcpStream, lookup_host};
 /// # Errors
 ///
 /// The error of the step that fails.
+///
+/// # Panics
+///
+/// tokio panics outside of a runtime, and if the runtime has no I/O driver.
 pub async fn connect_async<R>(
     request: R,
 ) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)>
@@ -45,6 +49,10 @@ where
 /// # Errors
 ///
 /// As [`connect_async`].
+///
+/// # Panics
+///
+/// As [`connect_async`].
 pub async fn connect_async_with_config<R>(
     request: R,
     config: Option<WebSocketConfig>,
@@ -56,9 +64,14 @@ where
     connect(request.into_client_request()?, config, disable_nagle, None).await
 }
 
-/// [`connect_async_with_config`] with a configuration for TLS too.
+/// [`connect_async_with_config`] with a configuration for TLS too. Needs the feature `connect` and
+/// one of `rustls-tls-*`.
 ///
 /// # Errors
+///
+/// As [`connect_async`].
+///
+/// # Panics
 ///
 /// As [`connect_async`].
 #[cfg(feature = "__rustls-tls")]

@@ -18,7 +18,8 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Does the opening handshake of a client, on a connected stream.
+/// Does the opening handshake of a client, on a connected stream. Dropping the future drops the
+/// stream too.
 ///
 /// # Errors
 ///
@@ -51,7 +52,8 @@ where
     Ok((open(socket), response))
 }
 
-/// Does the opening handshake of a server: reads the request and accepts it.
+/// Does the opening handshake of a server: reads the request and accepts it. Dropping the future
+/// drops the stream too.
 ///
 /// # Errors
 ///

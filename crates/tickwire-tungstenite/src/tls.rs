@@ -100,7 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MaybeTlsStream<S> {
     }
 }
 
-/// Does TLS if the URL asks for it, then the opening handshake.
+/// Does TLS if the URL asks for it, then the opening handshake. Needs one of the features
+/// `rustls-tls-*`, whose roots it trusts.
 ///
 /// # Errors
 ///

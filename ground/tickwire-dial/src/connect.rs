@@ -14,7 +14,7 @@ use std::{io, net::TcpStream};
 /// `next` gets the time from `elapsed`. If an attempt has failed since the last call, `next` also
 /// gets the address of this attempt, and why it failed. `next` returns what to do now. `prepare`
 /// gets each socket before the socket connects. If `prepare` returns an error, the attempt has
-/// failed.
+/// failed. To give up at a deadline, return no later [`Step::Wait`] from `next`, and then an error.
 ///
 /// ```
 /// use std::{io, net::TcpListener, time::{Duration, Instant}};
@@ -38,7 +38,8 @@ use std::{io, net::TcpStream};
 ///
 /// # Errors
 ///
-/// The errors of `next` and of poll(2).
+/// The errors of `next`, of poll(2), and of the call that makes the connected socket block. Only
+/// `next` hears of a failed attempt.
 pub fn connect(
     elapsed: impl Fn() -> Duration,
     mut next: impl FnMut(Duration, Option<(SocketAddr, Failure)>) -> io::Result<Step>,

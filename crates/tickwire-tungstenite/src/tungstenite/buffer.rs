@@ -40,7 +40,7 @@ impl<const CHUNK_SIZE: usize> ReadBuffer<CHUNK_SIZE> {
         self.bytes.into_inner()
     }
 
-    /// Reads from the stream once.
+    /// Reads from the stream once, and returns the number of bytes; 0 at the end of the stream.
     ///
     /// # Errors
     ///

@@ -14,7 +14,8 @@ pub trait IntoClientRequest {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid.
+    /// If the URL is invalid, or a header or subprotocol of a
+    /// [`ClientRequestBuilder`](super::ClientRequestBuilder).
     fn into_client_request(self) -> Result<Request>;
 }
 

@@ -37,7 +37,7 @@ pub type ErrorResponse = http::Response<Option<String>>;
 ///
 /// # Errors
 ///
-/// If the request does not ask for a WebSocket.
+/// If the request does not ask for a WebSocket, or breaks another rule of RFC 6455 §4.2.1.
 pub fn create_response(request: &Request) -> Result<Response> {
     create_response_with_body(request, || ())
 }
@@ -68,7 +68,8 @@ fn agree<T>(
 ///
 /// # Errors
 ///
-/// The errors of `w`.
+/// The errors of `w`. [`WrongHttpVersion`](ProtocolError::WrongHttpVersion) for HTTP/2 and later.
+/// [`Utf8`](Error::Utf8) for a header whose value is not visible ASCII.
 pub fn write_response<T>(mut w: impl Write, response: &http::Response<T>) -> Result<()> {
     write!(w, "{} {}\r\n", version_as_str(response.version())?, response.status())?;
     for (name, value) in response.headers() {

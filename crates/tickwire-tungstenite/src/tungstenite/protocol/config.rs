@@ -27,10 +27,11 @@ pub struct WebSocketConfig {
     /// [`write_buffer_size`](Self::write_buffer_size) plus the length of your longest message.
     /// Otherwise `write` may refuse a message although the stream has room.
     pub max_write_buffer_size: usize,
-    /// The longest message that is accepted from the peer, in bytes; default 64 MiB. The limit also
-    /// holds for a compressed message once it is decompressed.
+    /// The longest message that is accepted from the peer, in bytes; default 64 MiB, and `None` is
+    /// no limit. It also holds for a compressed message once it is decompressed.
     pub max_message_size: Option<usize>,
-    /// The longest frame that is accepted from the peer, in bytes; default 16 MiB.
+    /// The longest frame that is accepted from the peer, in bytes; default 16 MiB, and `None` is no
+    /// limit.
     pub max_frame_size: Option<usize>,
     /// Whether a server also accepts unmasked frames, which RFC 6455 §5.1 forbids; default no.
     pub accept_unmasked_frames: bool,

@@ -28,7 +28,8 @@ pub(super) fn setup(uri: &Uri, connector: Option<Connector>) -> Result<Setup> {
     }
 }
 
-/// Does the TLS handshake if the URL asks for TLS, then the opening handshake.
+/// Does the TLS handshake if the URL asks for TLS, then the opening handshake. Needs one of the
+/// features `rustls-tls-*`, whose roots it trusts.
 ///
 /// # Errors
 ///
