@@ -27,12 +27,11 @@ mod wss;
 use floor::Body::{Ascii, Binary};
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Waker},
     time::Instant,
 };
 use testkit::alloc::{Counting, allocations, live};
-use tickwire::tls::rustls::{ClientConfig, ServerConnection};
+use tickwire::tls::rustls::ServerConnection;
 use tokio::io::{AsyncRead, ReadBuf};
 use wss::{Case, Does, Link, Pipe, Run, Setup, Side, connect};
 
