@@ -246,10 +246,12 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// The numbers from the line's last to before `to` are not of this feed.
+    /// The numbers from the line's last to before `to` are not of this feed. If it has brought
+    /// none, those from the feed's last are not.
     pub(crate) fn skip(&mut self, line: &Line, to: u64) {
         let Some(source) = self.lines.get_mut(line.0) else { return };
-        if self.state == State::Synced && source.end == self.next && self.next < to {
+        let is_level = source.end == self.next || source.end == 0;
+        if self.state == State::Synced && is_level && self.next < to {
             source.end = to;
             self.next = to;
         }

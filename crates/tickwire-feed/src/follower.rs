@@ -831,11 +831,15 @@ impl<T> Follower<T> {
         if let Counting::GoesOn = counting {
             return;
         }
-        for (seat, followed) in open.seats.iter().zip(&mut self.subscriptions) {
+        let id = open.id;
+        for (seat, followed) in open.seats.iter_mut().zip(&mut self.subscriptions) {
             if let Some(followed) = followed
                 && followed.watch.count == Count::Shared
-                && let Some(line) = seat.as_ref().and_then(|seat| seat.line.as_ref())
+                && followed.is_taken_from(id)
+                && let Some(seat) = seat
             {
+                // There is none since the connection was silent in another subscription.
+                let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
                 let before = followed.arbiter.bytes();
                 match counting {
                     Counting::Misses(from, to) => {

@@ -1,6 +1,6 @@
 //! Counts as exchanges have them: shared by all messages of a connection, told by keepalives, begun
 //! anew.
-use super::{MINUTE, SECOND, World, settings, trades};
+use super::{Door, MINUTE, SECOND, World, settings, trades};
 use tickwire::Time;
 use tickwire_feed::{
     Asked, Cause, ConnectionId, Count, Gap, Incoming, Recovery, Settings, State, Subscription,
@@ -114,6 +114,25 @@ fn a_book_of_a_shared_count_goes_on_behind_its_snapshot() {
     assert_eq!(data(&mut world, id, 0, 18), Some(Verdict::Kept));
     snapshot(&mut world, 0, 15);
     assert_eq!(gaps(&world, 0)[1..], [(16, 17)]);
+}
+
+/// One topic is silent, and the other is watched as before.
+#[test]
+fn a_missing_number_of_a_shared_count_is_told_while_another_topic_is_silent() {
+    let (mut world, id) = world(Subscription { count: Count::Shared, ..trades() });
+    assert_eq!(data(&mut world, id, 0, 1), Some(Verdict::Next));
+    assert_eq!(data(&mut world, id, 1, 2), Some(Verdict::Next));
+    world.run(20 * SECOND);
+    assert_eq!(data(&mut world, id, 0, 3), Some(Verdict::Next));
+    world.door = Box::new(|_, _| Door::Fails(Cause::ConnectionRefused.into()));
+    world.run(20 * SECOND);
+    let cause = Cause::NoData(1);
+    assert_eq!(world.follower.states().next(), Some(State::Silent { cause }));
+    assert_eq!(hear(&mut world, id, Incoming::Counted(4)), None);
+    assert_eq!(hear(&mut world, id, Incoming::Counted(6)), None);
+    assert_eq!(gaps(&world, 0), [(5, 5)]);
+    assert_eq!(data(&mut world, id, 0, 8), Some(Verdict::Kept));
+    assert_eq!(gaps(&world, 0), [(5, 5), (7, 7)]);
 }
 
 #[test]
