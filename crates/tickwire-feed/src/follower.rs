@@ -261,7 +261,8 @@ impl<T> Settings<T> {
 /// dial an address that another line uses while a free one exists. While another line is well,
 /// which means that its connection is answered and not silent, a line without a connection, or with
 /// a silent one, keeps to its own address, and waits for that, unless that has stopped. Away from
-/// its own address, it tries a successor there after 10 minutes, and every 10 minutes.
+/// its own address, it tries a successor there after 10 minutes, and every 10 minutes, if no other
+/// line is there.
 ///
 /// ## Silence
 ///

@@ -233,6 +233,35 @@ fn a_line_in_company_keeps_to_its_own_address() {
     assert_eq!(world.links.len(), 1);
 }
 
+/// Each of two lines is away, and one is where the other belongs.
+#[test]
+fn a_line_goes_home_once_no_other_line_is_there() {
+    let mut world = World::new(Settings { addresses: 3, ..settings() }, 2, &[trades()]);
+    world.door = Box::new(|address, now| match (address, now - Time::ZERO) {
+        (0, at) if at < SECOND / 2 => Door::Fails(Cause::ConnectionRefused.into()),
+        (1, at) if at < 5 * SECOND => Door::Fails(Cause::ConnectionRefused.into()),
+        _ => Door::Opens,
+    });
+    // The first line is not well before the second one is away too.
+    world.topic =
+        Box::new(|_, link, now| match link.address == 2 && now < Time::ZERO + 5 * SECOND {
+            true => Topic::Dead,
+            false => Topic::Serves,
+        });
+    world.run(MINUTE);
+    let places = |world: &World| {
+        let mut places: Vec<_> = world.links.iter().map(|link| (link.line, link.address)).collect();
+        places.sort();
+        places
+    };
+    assert_eq!(places(&world), [(0, 2), (1, 0)]);
+    let dials = world.dials.len();
+    world.run(25 * MINUTE);
+    let dialed: Vec<_> = world.dials[dials..].iter().map(|(_, line, to)| (*line, *to)).collect();
+    assert_eq!(dialed, [(1, 1), (0, 0)]);
+    assert_eq!(places(&world), [(0, 0), (1, 1)]);
+}
+
 /// Its own server takes a line that is away, and does not keep it.
 #[test]
 fn a_line_does_not_go_home_again_and_again() {

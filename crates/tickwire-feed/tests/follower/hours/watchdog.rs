@@ -1,5 +1,6 @@
 //! How often the follower dials because something is silent, and whose fault it is.
 use super::*;
+use tickwire_feed::Cause;
 
 fn asked() -> Subscription {
     Subscription { leave_after: None, ..trades() }
@@ -47,16 +48,20 @@ fn an_ignored_symbol_takes_at_most_sixteen_dials_in_an_hour() {
 #[test]
 fn a_symbol_that_only_the_third_address_serves_is_found() {
     let set = || Settings { addresses: 3, ..settings() };
-    let mut world = World::new(set(), 1, &[trades(), trades()]);
-    world.topic = Box::new(|topic, link, _| match topic == 1 && link.address < 2 {
-        true => super::Topic::Mute,
-        false => super::Topic::Serves,
-    });
-    world.run(3 * MINUTE);
-    let dialed: Vec<_> = world.dials.iter().map(|(_, _, address)| *address).collect();
-    assert_eq!(dialed, [0, 1, 2]);
-    assert_eq!(world.follower.topic(1), Some(tickwire_feed::Topic::InOrder));
-    assert!(!world.books[1].delivered.is_empty());
+    // A silent successor that was open for a minute has settled nothing.
+    for leave_after in [30 * SECOND, 80 * SECOND] {
+        let watch = Subscription { leave_after: Some(leave_after), ..trades() };
+        let mut world = World::new(set(), 1, &[trades(), watch]);
+        world.topic = Box::new(|topic, link, _| match topic == 1 && link.address < 2 {
+            true => super::Topic::Mute,
+            false => super::Topic::Serves,
+        });
+        world.run(4 * MINUTE);
+        let dialed: Vec<_> = world.dials.iter().map(|(_, _, address)| *address).collect();
+        assert_eq!(dialed, [0, 1, 2]);
+        assert_eq!(world.follower.topic(1), Some(tickwire_feed::Topic::InOrder));
+        assert!(!world.books[1].delivered.is_empty());
+    }
     // And if none serves it, it is told.
     let mut world = World::new(set(), 1, &[trades(), trades()]);
     world.topic = Box::new(|topic, _, _| match topic {
@@ -78,6 +83,88 @@ fn a_mute_subscription_is_told_once_each_time() {
     world.run(20 * MINUTE);
     let told: Vec<_> = world.mutes.iter().map(|(at, _)| (*at - Time::ZERO).as_secs()).collect();
     assert!(matches!(told[..], [0..300, 600..900]), "{told:?}");
+}
+
+/// An address that may be dialed, but refuses, has not been asked since it was served.
+#[test]
+fn a_subscription_that_was_served_again_is_mute_only_once_each_address_was_asked_again() {
+    let set = Settings { addresses: 2, ..settings() };
+    let mut world = World::new(set, 1, &[asked(), asked()]);
+    world.topic = Box::new(|topic, _, now| match (now - Time::ZERO).as_secs() / 300 {
+        0 | 2.. if topic == 0 => super::Topic::Dead,
+        _ => super::Topic::Serves,
+    });
+    world.run(10 * MINUTE - SECOND);
+    assert_eq!(world.mutes.len(), 1);
+    let [Link { address, .. }] = world.links[..] else { panic!("{:?}", world.dials) };
+    world.door = Box::new(move |other, _| match other == address {
+        true => Door::Opens,
+        false => Door::Fails(Cause::ConnectionRefused.into()),
+    });
+    world.run(10 * MINUTE);
+    assert_eq!(world.follower.topic(0), Some(tickwire_feed::Topic::Silent));
+    assert_eq!(world.mutes.len(), 1);
+}
+
+/// It need not be silent at an address that may not be dialed.
+#[test]
+fn a_subscription_is_mute_though_an_address_has_stopped() {
+    let set = Settings { addresses: 2, ..settings() };
+    let mut world = World::new(set, 1, &[asked(), asked()]);
+    world.door = Box::new(|address, _| match address {
+        0 => Door::Opens,
+        _ => Door::Fails(Cause::CertificateRefused.into()),
+    });
+    world.topic = Box::new(|topic, _, _| match topic {
+        0 => super::Topic::Dead,
+        _ => super::Topic::Serves,
+    });
+    world.run(5 * MINUTE);
+    assert!(world.follower.faults().nth(1).flatten().is_some());
+    assert_eq!(world.follower.topic(0), Some(tickwire_feed::Topic::Mute));
+    assert_eq!(world.mutes.len(), 1);
+}
+
+/// Its successors too: the connection is silent as a whole.
+#[test]
+fn a_server_that_says_nothing_takes_at_most_sixteen_dials_in_an_hour() {
+    let unasked = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
+    let set = Settings { probe_after: Some(5 * SECOND), ..settings() };
+    let mut world = World::new(set, 1, &[unasked]);
+    world.topic = Box::new(|_, _, now| match now - Time::ZERO < 10 * SECOND {
+        true => super::Topic::Serves,
+        false => super::Topic::Dead,
+    });
+    world.run(3 * HOUR);
+    assert!(dials(&world, Duration::ZERO, HOUR) <= 16, "{:?}", world.dials);
+    assert!((1..=8).contains(&dials(&world, 2 * HOUR, 3 * HOUR)));
+}
+
+/// Beside one that is mute, which is not waited for.
+#[test]
+fn a_silent_successor_is_left_at_its_time() {
+    let within = |leave_after: Duration| Subscription {
+        leave_after: Some(leave_after),
+        recovery: Recovery::Resume,
+        ..Subscription::default()
+    };
+    let leave_after = Duration::from_millis(31_300);
+    let mut world = World::new(settings(), 1, &[within(10 * SECOND), within(leave_after)]);
+    world.topic = Box::new(|topic, _, now| match topic == 1 && now < Time::ZERO + 5 * MINUTE {
+        true => super::Topic::Serves,
+        false => super::Topic::Mute,
+    });
+    while world.links.len() < 2 || world.now < Time::ZERO + 5 * MINUTE + leave_after {
+        world.run(TICK);
+        assert!(world.now < Time::ZERO + HOUR);
+    }
+    assert_eq!(world.follower.topic(0), Some(tickwire_feed::Topic::Mute));
+    let Link { id, opened, .. } = world.links[1];
+    world.run(opened + leave_after - world.now - SECOND);
+    let wait = world.poll();
+    assert!(wait <= opened + leave_after, "{wait:?}");
+    world.run(SECOND);
+    assert_eq!(world.left.last().map(|(_, id, _)| *id), Some(id));
 }
 
 /// A market that is quiet all night, though `leave_after` says that it never is.
