@@ -46,8 +46,6 @@ pub(crate) mod tries;
 pub(crate) mod verdicts;
 pub(crate) mod wire;
 
-use proptest::test_runner::Config as ProptestConfig;
-
 /// Not in `tests/tls/by_rustls.rs`.
 #[cfg(feature = "in-place")]
 pub(crate) const IN_PLACE: bool = true;
@@ -56,8 +54,4 @@ pub(crate) const IN_PLACE: bool = true;
 pub(crate) fn set<T>(mut value: T, set_up: impl FnOnce(&mut T)) -> T {
     set_up(&mut value);
     value
-}
-
-pub(crate) fn cases(n: u32) -> ProptestConfig {
-    ProptestConfig::with_cases(testkit::cases(n))
 }

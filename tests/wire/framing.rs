@@ -1,9 +1,6 @@
 //! One frame at a time: headers, lengths, reserved bits (docs/RULES.md 1); and however the wire is
 //! cut, the same comes of it.
-use crate::{
-    delivers, fails, fails_behind,
-    support::{cases, wire::*},
-};
+use crate::{delivers, fails, fails_behind, support::wire::*};
 use proptest::{collection::vec, prelude::*};
 use tickwire::{
     Chunk, Config, Connection, DataKind, Entropy, Negotiated, ProtocolError, RecvError, Report,
@@ -106,7 +103,7 @@ fn in_chunks(role: Role, config: &Config, wire: &[u8], cuts: &[usize]) -> Vec<Se
 }
 
 proptest! {
-    #![proptest_config(cases(sampled(300, 100) as u32))]
+    #![proptest_config(ProptestConfig::with_cases(sampled(300, 100)))]
 
     /// P002, P024, P033, A13, A14
     #[test]
@@ -177,7 +174,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(sampled(3000, 500) as u32))]
+    #![proptest_config(ProptestConfig::with_cases(sampled(3000, 500)))]
 
     /// Any bytes: frames with something flipped, or noise.
     #[test]

@@ -1,6 +1,6 @@
 //! A message built where it is sent from is on the wire as one that was fed, or is not there at
 //! all.
-use crate::support::{cases, wire::*};
+use crate::support::wire::*;
 use proptest::prelude::*;
 use std::{
     fmt::Write as _,
@@ -369,7 +369,7 @@ fn alike(mut twins: Twins, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(cases(sampled(200, 70) as u32))]
+    #![proptest_config(ProptestConfig::with_cases(sampled(200, 70)))]
 
     #[test]
     fn whatever_else_happens_the_wire_is_that_of_feed(

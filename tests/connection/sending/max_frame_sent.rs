@@ -1,7 +1,7 @@
 //! `Config::max_frame_sent` cuts messages into frames (§5.4), which joined are the messages.
-use crate::support::{cases, wire::*};
+use crate::support::wire::*;
 use bytes::Bytes;
-use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use std::collections::BTreeSet;
 use tickwire::{
     Chunk, CloseCode, Config, Connection, DataKind, Message, Outbound, OwnedMessage, Position,
@@ -221,7 +221,7 @@ fn joined(role: Role, limit: usize, config: Config, ops: Vec<Op>, aborts: bool) 
 }
 
 proptest! {
-    #![proptest_config(cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn joined_the_frames_are_the_messages(

@@ -1,6 +1,6 @@
 //! One subscriber's queue and what becomes of it when the subscriber is too slow, on handed-in
 //! time. Over sockets: `outbox_sockets.rs`.
-use crate::support::{cases, set, wire::*};
+use crate::support::{set, wire::*};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
@@ -363,7 +363,7 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Whatever happens: the bounds hold, the counters add up, what arrives is in order and whole,
     /// nothing is lost under `Wait`, nothing too old arrives under `DropOldest`, and the newest of

@@ -22,13 +22,5 @@ pub fn sampled<T>(all: T, some: T) -> T {
     if std::env::var_os("TESTS").is_some_and(|tests| tests == "all") { all } else { some }
 }
 
-/// How many random cases a test draws where it would draw `n`. `PROPTEST_CASES=128` halves them, as
-/// it does proptest's default of 256.
-pub fn cases(n: u32) -> u32 {
-    let given = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = u64::from(n) * u64::from(given.unwrap_or(256_u32)) / 256;
-    u32::try_from(cases).unwrap_or(u32::MAX).max(1)
-}
-
 /// Nothing but a hang takes as long, on however busy a machine.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);

@@ -1,7 +1,7 @@
 //! Compressed messages that are sent, and what is sent uncompressed.
-use crate::support::{self, cases, deflate::*, wire::*};
+use crate::support::{self, deflate::*, wire::*};
 use flate2::{FlushCompress, FlushDecompress};
-use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
 use testkit::Rng;
 use tickwire::{
     Chunk, Config, Connection, DataKind, Outbound, Prepared, Role, SendError,
@@ -14,7 +14,7 @@ use super::*;
 mod over_sockets;
 
 proptest! {
-    #![proptest_config(cases(sampled(60, 30) as u32))]
+    #![proptest_config(ProptestConfig::with_cases(sampled(60, 30)))]
 
     #[test]
     fn how_reads_cut_compressed_messages_changes_nothing(

@@ -4,12 +4,12 @@
 use crate::support::sampled;
 use proptest::prelude::*;
 use std::{collections::HashSet, rc::Rc, time::Duration};
-use testkit::{Rng, cases};
+use testkit::Rng;
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Limits, Numbers, Verdict};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(sampled(5_000, 500))))]
+    #![proptest_config(ProptestConfig::with_cases(sampled(5_000, 500)))]
 
     /// Whatever lines bring and callers call: no panic, the bound is kept, nothing is delivered
     /// twice or out of order between two synchronisations.
