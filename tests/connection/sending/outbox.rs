@@ -434,6 +434,12 @@ proptest! {
             let sum = counts.fed + counts.conflated + counts.dropped + outbox.counts().waiting;
             prop_assert_eq!(counts.pushed, sum);
             prop_assert_eq!(outbox.counts().waiting == 0, outbox.counts().bytes == 0);
+            // What waits are the newest messages, if none takes the place of another.
+            if policy != Overflow::Conflate {
+                let waiting = pushed.iter().rev().take(counts.waiting as usize);
+                let bytes: usize = waiting.map(|(_, len, _)| 64 + len).sum();
+                prop_assert_eq!(counts.bytes, bytes);
+            }
         }
         prop_assert!(outbox.counts().waiting == 0);
 

@@ -14,7 +14,7 @@ use super::*;
 mod over_sockets;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(sampled(60, 30)))]
+    #![proptest_config(ProptestConfig::with_cases(sampled(160, 80)))]
 
     #[test]
     fn how_reads_cut_compressed_messages_changes_nothing(
@@ -28,8 +28,8 @@ proptest! {
         let mut peer = Peer::new();
         let (mut wire, mut want) = (Vec::new(), Vec::new());
         for _ in 0..6 {
-            let len = [0, 10, 300, 5000, 60_000][rng.below(times(5, 3))];
-            let data = prose(&mut rng, len);
+            let n = length(&mut rng);
+            let data = prose(&mut rng, n);
             want.push(text(&data));
             if rng.once_in(4) {
                 wire.extend(frame_to(role, TEXT, &data));
@@ -87,8 +87,10 @@ proptest! {
         let n = rng.below(300) + 1;
         let mut payload = rng.bytes(n);
         if rng.once_in(2) {
-            let long = prose(&mut rng, times(40_000, 400)).into_bytes();
-            payload.splice(..0, Peer::new().flush(&long, FlushCompress::Finish));
+            // The noise begins anywhere, shortly before a chunk of 16 KiB is full, or after two.
+            let n = [rng.below(400), (16 << 10) - rng.below(300), 40_000][rng.below(times(3, 1))];
+            let before = prose(&mut rng, n).into_bytes();
+            payload.splice(..0, Peer::new().flush(&before, FlushCompress::Finish));
         }
         let [whole, chunked] = verdicts(takeover, &eager(), &[masked(RSV1 | BINARY, &payload)]);
         prop_assert_eq!(whole, chunked);
@@ -124,9 +126,20 @@ proptest! {
     }
 }
 
+/// The length of a message is mostly short, and one time in sixteen around or above the limits that
+/// only long messages reach: a chunk of 16 KiB, a window of 32 KiB, a length of 16 bits.
+fn length(rng: &mut Rng) -> usize {
+    match rng.below(16) {
+        0 => rng.of(&[20_000, 32 << 10, 65_535, 65_536, 70_000]) / times(1, 20),
+        1 => rng.below(5000),
+        2..6 => rng.of(&[0, 1, 125, 126, 127, 128]),
+        _ => rng.below(400),
+    }
+}
+
 /// Feeds in any of the ways there are.
 fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
-    let n = [0, 5, 200, 3000, times(70_000, 4000)][rng.below(5)];
+    let n = length(rng);
     let data = match rng.once_in(4) {
         true => rng.bytes(n),
         false => prose(rng, n).into_bytes(),
