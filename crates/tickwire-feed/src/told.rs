@@ -152,11 +152,12 @@ pub enum Incoming {
         /// The number of the last data that the exchange has sent, if the message says so: a
         /// keepalive whose previous and present number are the same, or a heartbeat that counts
         /// nothing. What has not come up to this number is a gap, and is told as if a later number
-        /// had come.
+        /// had come. In a [shared](Count::Shared) count it is the message's own number.
         last: Option<u64>,
     },
     /// A message without data has this number in a [shared](Count::Shared) count. A message with
-    /// data has it in [`Data`](Self::Data). If the message is an answer too, pass both.
+    /// data of a subscription that counts so has it in [`Data`](Self::Data). If the message is
+    /// something else too, such as an answer, pass both.
     Counted(u64),
     /// Any other message, such as the answer to a [probe](Say::Probe). It shows that the peer
     /// lives.

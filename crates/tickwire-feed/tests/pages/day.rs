@@ -74,13 +74,25 @@ pub(crate) enum Count {
     Heartbeat,
     /// Each connection counts from 1.
     Connection,
+    /// The same, but one count has all messages of a connection.
+    Shared,
+    /// The same, with keepalives.
+    SharedKeepalive,
     /// No numbers: each message has a checksum of the book.
     Checksum,
 }
 
 impl Count {
     pub(crate) fn has_keepalives(self) -> bool {
-        matches!(self, Self::Keepalive | Self::Heartbeat)
+        matches!(self, Self::Keepalive | Self::Heartbeat | Self::SharedKeepalive)
+    }
+
+    pub(crate) fn is_shared(self) -> bool {
+        matches!(self, Self::Shared | Self::SharedKeepalive)
+    }
+
+    pub(crate) fn is_per_connection(self) -> bool {
+        self == Self::Connection || self.is_shared()
     }
 }
 
@@ -154,6 +166,8 @@ pub(crate) struct Day {
     pub by_id: bool,
     /// Whether snapshots are asked for over the connection.
     pub over_socket: bool,
+    /// The exchange sends a snapshot behind each subscription, and others unasked.
+    pub pushes: bool,
     pub troubles: Vec<(Duration, Trouble)>,
 }
 
@@ -284,6 +298,24 @@ impl Day {
                 topic.leave_after = Some(draw.time(MINUTE, 3 * MINUTE)).filter(|_| !ignored);
             }
         }
+        let mut more = Draw(!draw.0);
+        let pushes = more.one_in(3);
+        if more.one_in(3) {
+            for topic in topics.iter_mut().filter(|of| of.count != Count::Checksum) {
+                if more.one_in(2) {
+                    topic.count = match topic.count.has_keepalives() {
+                        true => Count::SharedKeepalive,
+                        false => Count::Shared,
+                    };
+                    topic.recovery = Recovery::Resume;
+                }
+            }
+        }
+        for topic in topics.iter_mut().filter(|of| of.count.is_per_connection()) {
+            if pushes && more.one_in(2) {
+                topic.recovery = Recovery::Snapshot;
+            }
+        }
         let length = draw.time(100 * MINUTE, 160 * MINUTE);
         let calm = length - 50 * MINUTE;
         let most = if kind == Kind::Quiet { 0 } else { 1 + draw.below(12) };
@@ -325,6 +357,7 @@ impl Day {
             skipped: lagging.then(|| 20 + draw.below(500)),
             by_id: draw.one_in(2),
             over_socket: draw.one_in(3),
+            pushes,
             troubles,
         }
     }

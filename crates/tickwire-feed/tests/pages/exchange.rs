@@ -2,7 +2,7 @@
 use crate::day::{Count, Day, Draw, Fault, MINUTE, SECOND, Trouble, closed};
 use std::{collections::BTreeMap, time::Duration};
 use tickwire::Retry;
-use tickwire_feed::{Cause, ConnectionId, Ended};
+use tickwire_feed::{Cause, ConnectionId, Ended, Recovery};
 
 /// A message of a topic.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +24,13 @@ pub(crate) struct Published {
     pub index: u64,
 }
 
+/// The number of a message in the count of its connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Numbered {
+    pub epoch: u64,
+    pub number: u64,
+}
+
 /// What comes to the program.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
@@ -34,6 +41,8 @@ pub(crate) enum Input {
     Accepted(Result<u64, usize>),
     Refused(Result<u64, usize>),
     Data(usize, Datum),
+    /// A snapshot that came over the connection, with its own number.
+    Pushed(usize, Datum),
     Other,
     Ending,
     Wrong(Retry),
@@ -55,14 +64,15 @@ pub(crate) enum Input {
 enum What {
     Tick(usize, bool),
     Keepalive(usize),
-    Publish(usize, usize, Datum, Published),
+    /// By this address: a message with data of these topics.
+    Publish(usize, Vec<(usize, Datum, Published)>),
     Handshake(ConnectionId, usize),
     Subscribe(ConnectionId, u64, Vec<usize>),
     Trouble(Trouble),
     /// The snapshot is made: for this request, with a failure or not, over this connection.
     Snapshot(usize, u64, Option<ConnectionId>),
     Over(ConnectionId, Ended),
-    Arrive(ConnectionId, Input),
+    Arrive(ConnectionId, Option<Numbered>, Input),
     Tell(Input),
 }
 
@@ -76,6 +86,9 @@ struct Connection {
     served: Vec<bool>,
     /// The last number of each topic, where each connection counts.
     counted: Vec<u64>,
+    /// The last number of all messages, and which count it is of.
+    count: u64,
+    epoch: u64,
     last_arrival: Duration,
 }
 
@@ -83,6 +96,8 @@ pub(crate) struct Exchange {
     pub day: Day,
     pub topics: Vec<Published>,
     pub now: Duration,
+    /// The number of the message that has come now.
+    pub numbered: Option<Numbered>,
     draw: Draw,
     queue: BTreeMap<(Duration, u64), What>,
     queued: u64,
@@ -109,6 +124,7 @@ impl Exchange {
         let mut exchange = Self {
             draw,
             now: Duration::ZERO,
+            numbered: None,
             queue: BTreeMap::new(),
             queued: 0,
             connections: Vec::new(),
@@ -193,14 +209,66 @@ impl Exchange {
 
     /// In order, as TCP has it.
     fn arrive(&mut self, n: usize, delay: Duration, input: Input) {
+        self.arrive_together(n, delay, vec![input]);
+    }
+
+    /// One message that means all of this.
+    fn arrive_together(&mut self, n: usize, delay: Duration, inputs: Vec<Input>) {
+        let numbered = self.number(n);
         let connection = &mut self.connections[n];
-        if !connection.over {
-            let id = connection.id;
-            let after = connection.last_arrival + Duration::from_micros(1);
-            connection.last_arrival = after.max(self.now + delay);
-            let at = connection.last_arrival;
-            self.at(at, What::Arrive(id, input));
+        if connection.over {
+            return;
         }
+        let id = connection.id;
+        let after = connection.last_arrival + Duration::from_micros(1);
+        connection.last_arrival = after.max(self.now + delay);
+        let at = connection.last_arrival;
+        for mut input in inputs {
+            if let Input::Data(topic, datum) | Input::Pushed(topic, datum) = &mut input
+                && self.day.topics[*topic].count.is_shared()
+                && let Some(Numbered { epoch, number }) = numbered
+            {
+                datum.epoch = epoch;
+                datum.numbers = Some((number, number));
+            }
+            self.at(at, What::Arrive(id, numbered, input));
+        }
+    }
+
+    /// The next number of a connection that counts all its messages.
+    fn number(&mut self, n: usize) -> Option<Numbered> {
+        if !self.day.topics.iter().any(|of| of.count.is_shared()) {
+            return None;
+        }
+        let connection = &mut self.connections[n];
+        connection.count += 1;
+        Some(Numbered { epoch: connection.epoch, number: connection.count })
+    }
+
+    /// Sends a snapshot that nobody has asked for, or has not asked for by an id.
+    fn push(&mut self, n: usize, topic: usize) {
+        let connection = &mut self.connections[n];
+        let book = self.replicas[connection.address][topic];
+        let mut datum = Datum {
+            epoch: book.epoch,
+            numbers: Some((book.next - 1, book.next - 1)),
+            index: book.index,
+            heard: Duration::ZERO,
+        };
+        match self.day.topics[topic].count {
+            Count::Connection => {
+                connection.counted[topic] += 1;
+                datum.numbers = Some((connection.counted[topic], connection.counted[topic]));
+                datum.epoch = connection.serial;
+            }
+            Count::Checksum => datum.numbers = None,
+            _ => {}
+        }
+        self.arrive(n, LATENCY, Input::Pushed(topic, datum));
+    }
+
+    fn has_pushes(&self, topic: usize) -> bool {
+        self.day.pushes && self.day.topics[topic].recovery == Recovery::Snapshot
     }
 
     fn end(&mut self, n: usize, delay: Duration, ended: Ended) {
@@ -221,6 +289,7 @@ impl Exchange {
     pub(crate) fn step(&mut self) -> Option<(Option<ConnectionId>, Input)> {
         let ((at, _), what) = self.queue.pop_first()?;
         self.now = at;
+        self.numbered = None;
         match what {
             What::Tick(topic, again) => self.tick(topic, again),
             What::Keepalive(topic) => {
@@ -238,11 +307,11 @@ impl Exchange {
                 }
                 self.after(5 * SECOND, What::Keepalive(topic));
             }
-            What::Publish(address, topic, datum, published) => {
-                self.replicas[address][topic] = published;
-                if datum.index > 0 {
-                    self.publish(address, topic, datum);
+            What::Publish(address, data) => {
+                for (topic, _, published) in &data {
+                    self.replicas[address][*topic] = *published;
                 }
+                self.publish(address, &data);
             }
             What::Handshake(id, address) => return self.handshake(id, address),
             What::Subscribe(id, question, topics) => self.subscribe(id, question, &topics),
@@ -255,13 +324,40 @@ impl Exchange {
                 self.leave(id);
                 return Some((Some(id), Input::Ended(ended)));
             }
-            What::Arrive(id, input) => return self.find(id).map(|_| (Some(id), input)),
+            What::Arrive(id, numbered, input) => {
+                self.find(id)?;
+                self.numbered = numbered;
+                return Some((Some(id), input));
+            }
             What::Tell(input) => return Some((None, input)),
         }
         None
     }
 
     fn tick(&mut self, topic: usize, again: bool) {
+        let mut data = vec![self.next_of(topic)];
+        // A message may have data of two topics.
+        let of = |topic: usize| self.day.topics[topic];
+        if of(topic).count.is_shared() {
+            let other = self.draw.below(self.topics.len());
+            if other != topic && of(other).count.is_shared() && !of(other).dead {
+                data.push(self.next_of(other));
+            }
+        }
+        for address in 0..self.replicas.len() {
+            let behind = self.day.addresses[address].1;
+            self.after(behind, What::Publish(address, data.clone()));
+        }
+        if again {
+            let every = self.day.topics[topic].every;
+            let delay = self.draw.time(every / 2, every * 3 / 2);
+            if self.now + delay < self.day.length - 20 * SECOND {
+                self.after(delay, What::Tick(topic, true));
+            }
+        }
+    }
+
+    fn next_of(&mut self, topic: usize) -> (usize, Datum, Published) {
         let Published { epoch, next: first, index } = self.topics[topic];
         let spans = match self.day.topics[topic].count {
             Count::Range => 1 + self.draw.below(10),
@@ -274,41 +370,43 @@ impl Exchange {
         self.topics[topic] = published;
         let numbers = Some((first, next - 1));
         let datum = Datum { epoch, numbers, index: index + 1, heard: Duration::ZERO };
-        for address in 0..self.replicas.len() {
-            let behind = self.day.addresses[address].1;
-            self.after(behind, What::Publish(address, topic, datum, published));
-        }
-        if again {
-            let every = self.day.topics[topic].every;
-            let delay = self.draw.time(every / 2, every * 3 / 2);
-            if self.now + delay < self.day.length - 20 * SECOND {
-                self.after(delay, What::Tick(topic, true));
-            }
-        }
+        (topic, datum, published)
     }
 
-    fn publish(&mut self, address: usize, topic: usize, datum: Datum) {
-        let of = self.day.topics[topic];
+    fn publish(&mut self, address: usize, data: &[(usize, Datum, Published)]) {
         for n in 0..self.connections.len() {
-            let connection = &mut self.connections[n];
-            if connection.address != address || !connection.served[topic] {
-                continue;
-            }
-            let mut datum = datum;
-            match of.count {
-                Count::Connection => {
-                    connection.counted[topic] += 1;
-                    datum.numbers = Some((connection.counted[topic], connection.counted[topic]));
-                    datum.epoch = connection.serial;
+            let mut inputs = Vec::new();
+            for &(topic, mut datum, _) in data {
+                let of = self.day.topics[topic];
+                let connection = &mut self.connections[n];
+                // Without data, its count begins anew.
+                if connection.address != address || !connection.served[topic] || datum.index == 0 {
+                    continue;
                 }
-                Count::Checksum => datum.numbers = None,
-                _ => {}
+                match of.count {
+                    Count::Connection => {
+                        connection.counted[topic] += 1;
+                        let counted = connection.counted[topic];
+                        datum.numbers = Some((counted, counted));
+                        datum.epoch = connection.serial;
+                    }
+                    Count::Checksum => datum.numbers = None,
+                    _ => {}
+                }
+                if of.mute_at != Some(address) {
+                    inputs.push(Input::Data(topic, datum));
+                }
             }
-            let mute = of.mute_at == Some(address);
+            let Some(&Input::Data(topic, _)) = inputs.first() else { continue };
             let skipped = self.now < self.day.calm
                 && self.day.skipped.is_some_and(|one_in| self.draw.one_in(one_in));
-            if !mute && !skipped {
-                self.arrive(n, LATENCY, Input::Data(topic, datum));
+            if skipped {
+                self.number(n);
+            } else {
+                self.arrive_together(n, LATENCY, inputs);
+            }
+            if self.has_pushes(topic) && self.draw.one_in(100) {
+                self.push(n, topic);
             }
         }
     }
@@ -339,6 +437,8 @@ impl Exchange {
             over: false,
             served: vec![false; self.topics.len()],
             counted: vec![0; self.topics.len()],
+            count: 0,
+            epoch: self.serial,
             last_arrival: self.now,
         });
         if let Some(Fault::Short(code)) = fault {
@@ -369,11 +469,17 @@ impl Exchange {
                 })
                 .collect(),
         };
-        for topic in topics.iter().filter(|_| !all_refused) {
-            self.connections[n].served[*topic] |= !of(topic).refused && !of(topic).ignored;
-        }
+        let is_served = |topic: &usize| !all_refused && !of(topic).refused && !of(topic).ignored;
+        let served: Vec<_> = topics.iter().copied().filter(is_served).collect();
         for answer in answers {
             self.arrive(n, LATENCY, answer);
+        }
+        for topic in served {
+            let new = !std::mem::replace(&mut self.connections[n].served[topic], true);
+            let mute = self.day.topics[topic].mute_at == Some(self.connections[n].address);
+            if new && self.has_pushes(topic) && !mute && !self.day.topics[topic].dead {
+                self.push(n, topic);
+            }
         }
     }
 
@@ -387,6 +493,18 @@ impl Exchange {
             true => Input::NoSnapshot { topic, id, retry_after },
             false => Input::Snapshot { topic, id, book: self.replicas[address][topic] },
         };
+        if until <= self.now && self.day.topics[topic].count.is_per_connection() {
+            n.into_iter().for_each(|n| self.push(n, topic));
+            return;
+        }
+        if self.has_pushes(topic) && self.draw.one_in(3) {
+            let serves = |of: &Connection| {
+                of.served[topic] && self.day.topics[topic].mute_at != Some(of.address)
+            };
+            if let Some(n) = self.connections.iter().position(serves) {
+                self.push(n, topic);
+            }
+        }
         match (over, n) {
             (None, _) => self.after(delay, What::Tell(input)),
             (Some(_), Some(n)) => self.arrive(n, delay, input),
@@ -434,8 +552,13 @@ impl Exchange {
                         Datum { epoch: 0, numbers: None, index: 0, heard: Duration::ZERO };
                     for address in 0..self.replicas.len() {
                         let behind = self.day.addresses[address].1;
-                        self.after(behind, What::Publish(address, topic, nothing, anew));
+                        self.after(behind, What::Publish(address, vec![(topic, nothing, anew)]));
                     }
+                }
+                for connection in self.connections.iter_mut().filter(|of| of.count >= 10) {
+                    self.serial += 1;
+                    connection.epoch = self.serial;
+                    connection.count = 0;
                 }
                 if cut {
                     self.end_all(None, LATENCY, Ended::Failed(Cause::Cut));

@@ -1,7 +1,7 @@
 //! A program that follows the exchange as the pages of `Follower` say, and judges each action by
 //! them.
 use crate::day::{Count, Day, Fault, Kind, MINUTE, SECOND, refused};
-use crate::exchange::{Datum, Exchange, Input, LATENCY};
+use crate::exchange::{Datum, Exchange, Input, LATENCY, Numbered};
 use std::{collections::VecDeque, time::Duration};
 use tickwire::{Retry, Time};
 use tickwire_feed::{
@@ -38,6 +38,9 @@ struct Connection {
     brought: Vec<Option<Brought>>,
     /// A keepalive has come.
     kept_alive: Vec<bool>,
+    /// The last number of all messages, and those before it that have not come.
+    numbered: Option<Numbered>,
+    missing: Vec<u64>,
 }
 
 /// How a count was first heard.
@@ -71,10 +74,13 @@ struct Book {
     distrusted: bool,
     request: Option<(u64, Duration)>,
     requests: VecDeque<Duration>,
+    /// The connection whose data were used last.
+    from: Option<ConnectionId>,
     /// Kept messages: whose they are, and their numbers.
     kept: Vec<(ConnectionId, Datum)>,
-    /// For checksums: the messages in the book, and those that came while it waited.
+    /// The messages in the book.
     index: Option<u64>,
+    /// For checksums: those that came while it waited.
     while_waiting: Option<(u64, u64)>,
 }
 
@@ -126,6 +132,8 @@ pub(crate) struct Program {
     for_silence: Vec<Duration>,
     away: Duration,
     no_snapshot_before: Duration,
+    /// Snapshots that have come over a connection, until what came before them is delivered.
+    pushed: VecDeque<(usize, Datum)>,
     /// Something has happened since the states were judged.
     moved: bool,
     waits: u64,
@@ -158,6 +166,7 @@ impl Program {
                 recovery: topic.recovery,
                 count: match topic.count {
                     Count::Connection => tickwire_feed::Count::Connection,
+                    Count::Shared | Count::SharedKeepalive => tickwire_feed::Count::Shared,
                     _ => tickwire_feed::Count::Feed,
                 },
             };
@@ -178,6 +187,7 @@ impl Program {
             for_silence: Vec::new(),
             away: Duration::ZERO,
             no_snapshot_before: Duration::ZERO,
+            pushed: VecDeque::new(),
             moved: true,
             waits: 0,
             trace: Vec::new(),
@@ -194,6 +204,10 @@ impl Program {
         let mut besides = every.unwrap_or(NEVER);
         loop {
             let wait = program.poll();
+            if let Some((topic, datum)) = program.pushed.pop_front() {
+                program.take_pushed(topic, datum);
+                continue;
+            }
             let next = wait.min(besides).min(program.exchange.next().unwrap_or(NEVER));
             if next >= length || program.faults.len() > 3 {
                 program.at_the_end();
@@ -239,6 +253,20 @@ impl Program {
         let now = self.time();
         let Some(id) = id else { return self.told(input) };
         let Some(n) = self.find(id) else { return };
+        let numbered = self.exchange.numbered;
+        if let Some(numbered) = numbered {
+            self.note_number(n, numbered);
+            // A message that is no data of such a count; if it is something else too, both is said.
+            let of = match input {
+                Input::Data(topic, _) | Input::Pushed(topic, _) => Some(topic),
+                _ => None,
+            };
+            if of.is_none_or(|topic| !self.exchange.day.topics[topic].count.is_shared()) {
+                let counted = Incoming::Counted(numbered.number);
+                let verdict = self.follower.heard(id, counted, now, || unreachable!("no data"));
+                self.check(verdict.is_none(), || format!("{verdict:?} about a number"));
+            }
+        }
         let incoming = match input {
             Input::Opened => {
                 self.connections[n].opened = Some(self.now);
@@ -257,6 +285,7 @@ impl Program {
                 return self.see_dark();
             }
             Input::Data(topic, datum) => return self.data(n, topic, datum),
+            Input::Pushed(topic, datum) => return self.hear_pushed(n, topic, datum),
             Input::LoggedIn => {
                 self.connections[n].logged_in = true;
                 Incoming::LoggedIn
@@ -301,23 +330,14 @@ impl Program {
         match input {
             Input::Snapshot { topic, id, book } => {
                 let used = self.follower.snapshot(topic, id, book.next, now);
-                let of = &mut self.books[topic];
+                let of = &self.books[topic];
                 let asked = of.request.filter(|(request, _)| *request == id);
                 let current = asked.is_some_and(|(_, at)| of.restarted.is_none_or(|r| r <= at));
                 let waited = of.waits;
-                if used {
-                    of.waits = false;
-                    of.distrusted = false;
-                    of.request = None;
-                    of.next = Some(book.next);
-                    of.epoch = book.epoch;
-                    of.index = Some(book.index);
-                    let waiting = of.while_waiting.take();
-                    if let Some((first, last)) = waiting.filter(|(_, last)| *last > book.index) {
-                        of.index = (first <= book.index + 1).then_some(last);
-                    }
-                }
                 let has_come = book.epoch <= of.news.epoch;
+                if used {
+                    self.take_book(topic, book.epoch, book.next, book.index);
+                }
                 let in_time = used || !current || !waited || !has_come;
                 self.check(in_time, || format!("snapshot {id} not used"));
                 self.check(!used || waited, || format!("snapshot {id} used, but none is missing"));
@@ -351,16 +371,32 @@ impl Program {
         if datum.index == 0 {
             let last = datum.numbers.map(|(_, last)| last);
             let lone = self.connections.len() == 1;
+            let is_shared = self.exchange.day.topics[topic].count.is_shared();
             if let Some(last) = last {
                 self.note_count(n, topic, datum.epoch, last + 1);
             }
             self.connections[n].kept_alive[topic] = true;
             let book = &mut self.books[topic];
-            book.passed = last.filter(|_| lone && !book.waits && datum.epoch == book.epoch);
+            // In a shared count, it is the number of the keepalive itself.
+            let counts = lone && !book.waits && datum.epoch == book.epoch;
+            book.passed = last.filter(|_| counts && !is_shared);
             let incoming = Incoming::Keepalive { subscription: topic, last };
             let verdict = self.follower.heard(id, incoming, now, || unreachable!("no data"));
             return self.check(verdict.is_none(), || format!("{verdict:?} about a keepalive"));
         }
+        let verdict = self.offer(n, topic, datum);
+        match verdict {
+            Some(Verdict::Next) => self.deliver(topic, datum),
+            Some(Verdict::Kept) => self.books[topic].kept.push((id, datum)),
+            Some(_) => self.note(format!("{topic} {datum:?} {verdict:?}")),
+            // It has left the connection, and is going to say so.
+            None => self.connections[n].left = true,
+        }
+    }
+
+    fn offer(&mut self, n: usize, topic: usize, datum: Datum) -> Option<Verdict> {
+        let now = self.time();
+        let id = self.connections[n].id;
         if let Some((first, last)) = datum.numbers {
             self.note_count(n, topic, datum.epoch, first);
             let book = &mut self.books[topic];
@@ -382,13 +418,71 @@ impl Program {
             datum
         });
         self.check(kept == (verdict == Some(Verdict::Kept)), || format!("{verdict:?}, {kept}"));
-        match verdict {
-            Some(Verdict::Next) => self.deliver(topic, datum),
-            Some(Verdict::Kept) => self.books[topic].kept.push((id, datum)),
-            Some(_) => self.note(format!("{topic} {datum:?} {verdict:?}")),
-            // It has left the connection, and is going to say so.
-            None => self.connections[n].left = true,
+        if matches!(verdict, Some(Verdict::Next | Verdict::Kept)) {
+            self.books[topic].from = Some(id);
         }
+        verdict
+    }
+
+    /// A snapshot is passed as data with its own number, then polled for, then taken.
+    fn hear_pushed(&mut self, n: usize, topic: usize, datum: Datum) {
+        let datum = Datum { heard: self.now, ..datum };
+        let id = self.connections[n].id;
+        self.connections[n].answered[topic] = true;
+        let verdict = self.offer(n, topic, datum);
+        match verdict {
+            Some(Verdict::Next) if datum.numbers.is_some() => self.deliver(topic, datum),
+            Some(Verdict::Kept) => self.books[topic].kept.push((id, datum)),
+            _ => {}
+        }
+        // The data of this connection are not used, so its numbers are of another count.
+        let is_other = self.exchange.day.topics[topic].count.is_per_connection()
+            && verdict == Some(Verdict::Duplicate);
+        if !is_other {
+            self.pushed.push_back((topic, datum));
+        }
+    }
+
+    fn take_pushed(&mut self, topic: usize, datum: Datum) {
+        let next = datum.numbers.map_or(0, |(_, last)| last + 1);
+        self.note(format!("{topic} pushed {datum:?}"));
+        self.take_book(topic, datum.epoch, next, datum.index);
+        self.follower.resync(topic, next, self.time());
+        self.moved = true;
+    }
+
+    fn take_book(&mut self, topic: usize, epoch: u64, next: u64, index: u64) {
+        let of = &mut self.books[topic];
+        of.waits = false;
+        of.distrusted = false;
+        of.request = None;
+        of.next = Some(next);
+        of.epoch = epoch;
+        of.index = Some(index);
+        let waiting = of.while_waiting.take();
+        if let Some((first, last)) = waiting.filter(|(_, last)| *last > index) {
+            of.index = (first <= index + 1).then_some(last);
+        }
+    }
+
+    fn note_number(&mut self, n: usize, numbered: Numbered) {
+        let of = &mut self.connections[n];
+        match of.numbered {
+            Some(last) if last.epoch == numbered.epoch => {
+                of.missing.extend(last.number + 1..numbered.number);
+            }
+            _ => of.missing.clear(),
+        }
+        of.numbered = Some(numbered);
+    }
+
+    /// The first number from this one on, up to the last that has come, that is missing from a
+    /// count that all messages share; of the book's connection, if that still has this count.
+    fn first_missing(&self, topic: usize, from: u64) -> Option<u64> {
+        let epoch = self.books[topic].epoch;
+        let has = |of: &&Connection| of.numbered.is_some_and(|of| of.epoch == epoch);
+        let of = self.connections.iter().find(has)?;
+        of.missing.iter().copied().find(|missing| *missing >= from)
     }
 
     /// A message of this count has come, which is perhaps a new one.
@@ -422,7 +516,11 @@ impl Program {
                     format!("{topic} {datum:?} in a book of count {epoch}: {of:?}")
                 });
             }
-            self.check(first <= next, || {
+            let told = match of.count.is_shared() {
+                true => self.first_missing(topic, next).is_none_or(|missing| missing > last),
+                false => first <= next,
+            };
+            self.check(told, || {
                 format!("{topic} {next}..{first} lost, untold, before {datum:?}: {of:?}")
             });
             self.check(last >= next, || format!("{topic} {datum:?} twice, {next} is next"));
@@ -430,6 +528,7 @@ impl Program {
         let book = &mut self.books[topic];
         book.epoch = datum.epoch;
         book.next = Some(last + 1);
+        book.index = Some(datum.index);
         book.kept.retain(|(_, kept)| kept.numbers.is_some_and(|(_, end)| end > last));
     }
 
@@ -437,7 +536,7 @@ impl Program {
     fn hides(&self, topic: usize, datum: Datum) -> bool {
         let book = &self.books[topic];
         let of = self.exchange.day.topics[topic];
-        if of.count == Count::Connection {
+        if of.count.is_per_connection() {
             return false;
         }
         let news = book.news;
@@ -481,7 +580,7 @@ impl Program {
         }
         for book in &mut self.books {
             book.kept.retain(|(id, _)| *id != gone.id);
-            if over_socket {
+            if over_socket || book.from == Some(gone.id) {
                 book.request = None; // as if it had failed
             }
         }
@@ -505,6 +604,7 @@ impl Program {
                     self.check(told, || format!("{topic} {passed:?} lost, untold"));
                 }
                 if std::mem::take(&mut self.moved) {
+                    self.see_shared_counts();
                     self.see_states();
                 }
                 return until.max(self.now + Duration::from_nanos(1));
@@ -584,6 +684,8 @@ impl Program {
             answered: vec![false; topics],
             brought: vec![None; topics],
             kept_alive: vec![false; topics],
+            numbered: None,
+            missing: Vec::new(),
         });
         self.exchange.dial(id, address);
     }
@@ -628,8 +730,17 @@ impl Program {
         let there = there.copied();
         let one = self.connections.len() == 1 && gap.why == Why::NotReceived;
         let well = self.follower.states().all(|state| state == State::Following);
-        self.check(next == Some(gap.first) && gap.last >= gap.first, || {
-            format!("{topic} {gap:?}, but {next:?} is next")
+        let is_shared = self.exchange.day.topics[topic].count.is_shared();
+        let first = match next {
+            Some(next) if is_shared => self.first_missing(topic, next),
+            next => next,
+        };
+        self.check(first == Some(gap.first) && gap.last >= gap.first, || {
+            format!("{topic} {gap:?}, but {first:?} is next")
+        });
+        let behind = self.first_missing(topic, gap.last);
+        self.check(!is_shared || behind == Some(gap.last), || {
+            format!("{topic} {gap:?}, but {} came", gap.last)
         });
         self.check(!one || !well || there.is_none(), || {
             format!("{topic} {gap:?}, but {there:?} came")
@@ -647,7 +758,7 @@ impl Program {
                     && Some(brought.last + 1) >= book.next
             })
         };
-        let counted = book.next.is_some() && of.count != Count::Connection && !book.distrusted;
+        let counted = book.next.is_some() && !of.count.is_per_connection() && !book.distrusted;
         let in_vain = counted
             && book.news.epoch == book.epoch
             && lone
@@ -655,7 +766,9 @@ impl Program {
         self.check(!in_vain, || format!("{topic} begins anew, but no count did: {of:?}"));
         let book = &mut self.books[topic];
         book.next = None;
-        book.first = (book.news.epoch > 0).then_some(book.news.first);
+        let new = |of: &&(ConnectionId, Datum)| of.1.epoch == book.news.epoch;
+        let firsts = book.kept.iter().filter(new).filter_map(|(_, datum)| datum.numbers);
+        book.first = firsts.map(|(first, _)| first).min();
         book.restarted = Some(self.now);
         book.waits = of.recovery == Recovery::Snapshot;
         book.request = None;
@@ -679,8 +792,11 @@ impl Program {
         });
         let before = self.no_snapshot_before;
         self.check(self.now >= before, || format!("{topic} wants a snapshot before {before:?}"));
-        let over = self.connections.iter().find(|of| of.opened.is_some()).map(|of| of.id);
-        let over = over.filter(|_| self.exchange.day.over_socket);
+        let mut open = self.connections.iter().filter(|of| of.opened.is_some()).map(|of| of.id);
+        let over = match self.exchange.day.topics[topic].count.is_per_connection() {
+            true => self.books[topic].from.filter(|from| open.any(|id| id == *from)),
+            false => open.next().filter(|_| self.exchange.day.over_socket),
+        };
         if let Some(over) = over {
             self.follower.asked_over(topic, id, over, self.time());
         }
@@ -733,6 +849,25 @@ impl Program {
             let opened = of.opened.filter(|opened| *opened >= since);
             opened.is_some_and(|at| self.now >= at + SETTLED) && is_silent(of.line)
         })
+    }
+
+    /// Each subscription is told what its connection misses, and that it counts anew.
+    fn see_shared_counts(&mut self) {
+        for topic in 0..self.books.len() {
+            let of = self.exchange.day.topics[topic];
+            let book = &self.books[topic];
+            let Some(next) = book.next.filter(|_| of.count.is_shared() && !book.waits) else {
+                continue;
+            };
+            let missing = self.first_missing(topic, next);
+            let from = self.connections.iter().find(|of| Some(of.id) == book.from);
+            let counts = from.and_then(|of| of.numbered).map(|of| of.epoch);
+            let epoch = book.epoch;
+            self.check(missing.is_none(), || format!("{topic} {missing:?} lost, untold"));
+            self.check(counts.is_none_or(|counts| counts == epoch), || {
+                format!("{topic} of count {epoch}, but {counts:?} is under way")
+            });
+        }
     }
 
     fn see_states(&mut self) {
@@ -818,7 +953,9 @@ impl Program {
             let odd = of.dead || of.refused || of.mute_at.is_some();
             let right = match of.count {
                 Count::Checksum => book.index == Some(truth.index),
-                Count::Connection => book.next.is_some(),
+                of if of.is_per_connection() => {
+                    book.next.is_some() && book.index == Some(truth.index)
+                }
                 _ => book.next == Some(truth.next) && book.epoch == truth.epoch,
             };
             let shows = (book.next, book.epoch, book.index);
