@@ -931,6 +931,7 @@ impl<T> Follower<T> {
     }
 
     /// A snapshot has come over this connection: it is counted, and begins the connection's count.
+    /// Whether it is of use: not if its numbers are of a count of which nothing is taken.
     #[cfg(feature = "tokio")]
     pub(crate) fn pushed(
         &mut self,
@@ -938,22 +939,29 @@ impl<T> Follower<T> {
         subscription: usize,
         next: u64,
         now: Time,
-    ) {
+    ) -> bool {
         self.heard(
             connection,
             Incoming::Answer(crate::Asked::Subscription(subscription)),
             now,
             || unreachable!("no data"),
         );
-        let Some(from) = self.find(connection) else { return };
+        let Some(from) = self.find(connection) else { return false };
         let last = next.saturating_sub(1);
         let data = Incoming::Data { subscription, numbers: Some(last.into()) };
         if self.counted(&data).is_some() {
             self.count(from, last, last, now);
         }
         let _ = self.share(from, subscription, last.into());
-        let _ = self.takes(from, subscription);
+        let is_taken = self.takes(from, subscription) == Some(true);
         self.poll_again(subscription);
+        is_taken
+    }
+
+    /// The connection whose data of this subscription are used, if only one's are.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn taken(&self, subscription: usize) -> Option<ConnectionId> {
+        self.subscriptions.get(subscription)?.as_ref()?.taken()
     }
 
     fn make_room(&mut self) {

@@ -168,11 +168,13 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
 
     /// The message is a snapshot that the exchange sends over the connection. `next` is the first
     /// number that it does not contain. It counts as the answer to the subscription, and as its
-    /// data if the numbers are counted [by the connection](crate::Count).
+    /// data if the numbers are counted [by the connection](crate::Count): then it is left out if
+    /// another connection's data are used.
     pub fn snapshot(&mut self, subscription: usize, next: u64, snapshot: Snapshot) {
         self.told = true;
-        self.follower.pushed(self.from, subscription, next, self.now);
-        self.pushed.push_back((subscription, next, snapshot));
+        if self.follower.pushed(self.from, subscription, next, self.now) {
+            self.pushed.push_back((subscription, next, snapshot));
+        }
     }
 
     /// The message means this. For data, call [`data`](Self::data): here they would be nothing but
@@ -539,9 +541,12 @@ impl<E: Exchange> Feed<E> {
         }
         let task = Box::pin(self.exchange.snapshot(subscription, &mut self.replies));
         self.snapshots.push(Fetch { subscription, id, task });
-        // The youngest connection is the one that stays.
+        // Another connection's numbers may be of another count; the youngest one stays.
+        let used = self.follower.taken(subscription);
+        let used = used.and_then(|used| self.open.iter().position(|open| open.id == used));
+        let at = used.or(self.open.len().checked_sub(1));
         if !self.replies.is_empty()
-            && let Some(open) = self.open.last_mut()
+            && let Some(open) = at.and_then(|at| self.open.get_mut(at))
         {
             self.follower.asked_over(subscription, id, open.id, now());
             open.feed_all(&mut self.replies, 0, &mut self.follower);

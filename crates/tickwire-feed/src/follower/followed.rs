@@ -170,8 +170,15 @@ impl<T> Followed<T> {
         true
     }
 
+    pub(super) const fn taken(&self) -> Option<ConnectionId> {
+        match self.taken {
+            Taken::From(connection) => Some(connection),
+            Taken::None | Taken::Over(_) => None,
+        }
+    }
+
     pub(super) fn is_taken_from(&self, connection: ConnectionId) -> bool {
-        self.taken == Taken::From(connection)
+        self.taken() == Some(connection)
     }
 
     pub(super) fn note_over(&mut self, connection: ConnectionId) {

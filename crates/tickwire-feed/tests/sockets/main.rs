@@ -460,6 +460,60 @@ async fn a_pushed_snapshot_begins_the_count_of_its_connection() {
     }
 }
 
+/// Two lines, each with a count of its own: one connection's data are used, and its snapshots.
+#[tokio::test]
+async fn a_pushed_snapshot_of_the_other_lines_count_is_left_out() {
+    bounded(async {
+        let (mut one, mut two) = (Server::bind().await, Server::bind().await);
+        let (give, first) = oneshot::channel();
+        give.send(()).unwrap();
+        let (open, second) = oneshot::channel();
+        let desk = Desk {
+            urls: vec![one.url(), two.url()],
+            tokens: [first, second].into(),
+            asks: Some("again"),
+            ..Desk::default()
+        };
+        let mut feed = feed(desk, 2, 0, Recovery::Snapshot);
+        let watch = Subscription { count: Count::Connection, ..Subscription::default() };
+        feed.follower_mut().subscribe(watch).unwrap();
+        let (lose, loses) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let mut used = one.accept().await;
+            assert_eq!(used.recv().await.unwrap(), "subscribe 0");
+            used.send("snapshot 0 5;data 0 6").await;
+            let mut other = two.accept().await;
+            assert_eq!(other.recv().await.unwrap(), "subscribe 0");
+            other.send("snapshot 0 1;data 0 2").await;
+            loses.await.unwrap();
+            used.send("data 0 8").await;
+            assert_eq!(used.recv().await.unwrap(), "again");
+            used.send("snapshot 0 9;data 0 10").await;
+            (used, other)
+        });
+        let mut events = Vec::new();
+        while !events.contains(&data(0, 6)) {
+            events.push(next(&mut feed).await);
+        }
+        open.send(()).unwrap();
+        while feed.exchange().verdicts.last() != Some(&Some(Verdict::Duplicate)) {
+            let step = tokio::time::timeout(Duration::from_millis(5), next(&mut feed)).await;
+            events.extend(step);
+        }
+        lose.send(()).unwrap();
+        while !events.contains(&data(0, 10)) {
+            events.push(next(&mut feed).await);
+        }
+        drop(serving.await.unwrap());
+        let snapshot = |snapshot| Event::Snapshot { subscription: 0, snapshot };
+        assert_eq!(events[..3], [Event::Restart { subscription: 0 }, snapshot(5), data(0, 6)]);
+        let Event::Gap { subscription: 0, gap } = events[3] else { panic!("{events:?}") };
+        assert_eq!((gap.first, gap.last), (7, 7));
+        assert_eq!(events[4..], [snapshot(9), data(0, 10)]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_login_may_be_no_message_or_several() {
     for asks in [None, Some("again")] {
