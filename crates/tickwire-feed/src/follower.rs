@@ -237,9 +237,9 @@ impl<T> Settings<T> {
 ///
 /// **Where, and whether.** What the table says of `Alarm`, `Stop`, Retry-After, 1012 and 1013
 /// concerns one address, for all lines, if there are other addresses; [`faults`](Self::faults) has
-/// its alarm. That is over early if a connection ends or falls silent that was opened after it and
-/// has settled: the line is not to wait beside an address that may be well again. Some faults
-/// concern more:
+/// its alarm. That is over early once a connection has settled that began to serve after it, and
+/// ends, falls silent or gets a successor: the line is not to wait beside an address that may be
+/// well again. Some faults concern more:
 ///
 /// | fault | concerns |
 /// |---|---|
@@ -251,9 +251,8 @@ impl<T> Settings<T> {
 /// **How fast.** The delays are the line's, whatever the addresses do. But after a fault each other
 /// address is free, once until a connection settles: it is dialed at once. So a fault of one
 /// address costs no delay. The Retry-After of a proxy holds back no free dial either, and is over
-/// when a connection ends that was opened after it and has settled. A connection that ends before
-/// it has settled is a fault; one that has settled is a fault only if it was
-/// [silent](Cause::is_silence) or ended with 1012 or 1013.
+/// early as an alarm is. A connection that ends before it has settled is a fault; one that has
+/// settled is a fault only if it was [silent](Cause::is_silence) or ended with 1012 or 1013.
 ///
 /// **Which address.** Line *n* has the address *n* as its own. After an end that was no fault it
 /// dials the same address again. After a fault it takes, of those that may be dialed, its own if
@@ -588,7 +587,9 @@ impl<T> Follower<T> {
 
     /// The fault of each address for which a [person](State::Alarm) should be told, if it has one:
     /// a line that is well at another address does not show it. It lasts until a connection to the
-    /// address opens, or [`go_on`](Self::go_on).
+    /// address opens, or an attempt there fails otherwise. The fault of an address that has stopped
+    /// lasts until [`go_on`](Self::go_on), that of a certificate's time until
+    /// [`clock_was_set`](Self::clock_was_set) at the latest.
     pub fn faults(&self) -> impl Iterator<Item = Option<Ended>> {
         self.addresses.iter().map(Address::fault)
     }

@@ -289,8 +289,9 @@ pub enum State {
     /// dials. It may still have a connection whose successor could not be opened. A fault of one
     /// address, while another one serves, is in [`Follower::faults`].
     Alarm {
-        /// The line does not dial the same address before this time, which is a minute or more
-        /// after the connection or attempt has ended. It dials another one if no line serves.
+        /// When the alarm is over: a minute or more after the connection or attempt has ended. If
+        /// it is of one address, the line may dial earlier: another one if no line serves, and the
+        /// same one if the alarm is [over early](Follower#dials).
         until: Time,
         /// The end that caused this alarm.
         after: Ended,

@@ -108,6 +108,7 @@ impl<T> Follower<T> {
             if let Some(over) = self.runs[at].end_alarm(now) {
                 self.wake.by(over);
             }
+            self.runs[at].held = None;
             self.look_home(at, now);
             if let Some(next) = self.next_dial(at, now) {
                 if now < next.from {

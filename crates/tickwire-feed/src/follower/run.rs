@@ -164,7 +164,6 @@ impl Run {
             self.last_for_silence = Some(now);
             self.for_silence = self.for_silence.saturating_add(1);
         }
-        self.held = None;
         self.dialing = Some(Dialing { connection, address, since: now, purpose, is_wanted: true });
     }
 
@@ -301,7 +300,6 @@ impl Run {
             && ended.retry() == Retry::BackOff;
         if stays {
             self.postpone_home(now);
-            self.wait(Gate::Open { from: now, after: Some(ended) }, now); // an alarm is over
         }
         stays
     }
@@ -331,11 +329,18 @@ impl Run {
         self.wait(alarm.unwrap_or(Gate::Stopped { after }), now);
     }
 
-    /// The end of one connection must not shorten the wait for a successor, or undo a stop.
+    /// The end of one connection must not shorten the wait for a successor, or undo a stop or an
+    /// alarm.
     fn wait(&mut self, gate: Gate, now: Time) {
         let before = match self.gate {
             Gate::Open { from, .. } | Gate::Alarm { from, .. } => from,
             Gate::Stopped { .. } => return,
+        };
+        let gate = match (self.gate, gate) {
+            (Gate::Alarm { after, .. }, Gate::Open { from, .. }) if now < before => {
+                Gate::Alarm { from, after }
+            }
+            _ => gate,
         };
         match gate {
             Gate::Open { from, .. } | Gate::Alarm { from, .. } if from < before => {}
@@ -405,7 +410,7 @@ impl Run {
             }
             return match (dialed, self.held, address) {
                 (Some(address), ..) => State::Dialing { address, after: self.last },
-                (None, Some(until), _) => State::Held { until, after },
+                (None, Some(until), _) => State::Held { until, after: self.last },
                 // Not if it is over, and the line waits for its own pace.
                 (None, None, Some(&Address::Alarm { from, after, .. })) if from == until => {
                     State::Alarm { until, after }

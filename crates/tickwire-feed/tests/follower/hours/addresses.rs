@@ -176,16 +176,117 @@ fn a_line_in_company_leaves_an_address_that_has_stopped() {
 /// The successor of a silent connection is refused, and the silent one speaks again.
 #[test]
 fn an_alarm_that_is_over_is_not_told_though_nothing_is_dialed() {
-    let mut world = World::new(settings(), 1, &[trades()]);
+    let resume = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
+    let mut world = World::new(settings(), 1, &[resume]);
     world.run(2 * MINUTE);
     world.door = Box::new(|_, _| Door::Fails(refused(403)));
     world.follower.doubt(world.now);
     world.run(SECOND);
     assert_eq!(world.dials.len(), 2);
-    assert!(matches!(world.state(0), State::Alarm { .. }));
+    let State::Alarm { until, .. } = world.state(0) else { panic!("{}", world.state(0)) };
+    assert_eq!(world.poll(), until, "although nothing else is to be done then");
     world.run(75 * SECOND);
     assert_eq!(world.state(0), State::Following);
     assert_eq!(world.dials.len(), 2);
+}
+
+/// The connection that ends has served before, so it says nothing of the address.
+#[test]
+fn an_alarm_is_not_over_because_an_older_connection_ends() {
+    let mut world = World::new(Settings { addresses: 2, ..settings() }, 2, &[trades()]);
+    world.run(2 * MINUTE);
+    world.door = Box::new(|address, _| match address {
+        0 => Door::Fails(refused(403)),
+        _ => Door::Opens,
+    });
+    let cut = Ended::closed(1006, "");
+    world.end(world.links[0].id, cut);
+    world.run(SECOND);
+    let refused = world.now;
+    assert_eq!(world.dials.last().unwrap().2, 0);
+    world.end(world.links[0].id, cut); // the other line's
+    world.run(55 * SECOND);
+    let after = world.dials.iter().filter(|(at, ..)| *at >= refused);
+    assert!(after.clone().all(|(.., address)| *address == 1), "{:?}", world.dials);
+    assert_ne!(after.count(), 0);
+}
+
+/// It was asked for when the connection was there already.
+#[test]
+fn the_retry_after_of_a_proxy_is_not_over_because_an_older_connection_ends() {
+    let mut world = World::new(settings(), 0, &[trades()]);
+    world.add_line(1, 3 * MINUTE, MINUTE);
+    let proxy = Cause::Proxy { retry: Retry::BackOff, retry_after: 20 * MINUTE };
+    world.door = Box::new(move |_, now| match now {
+        Time::ZERO => Door::OpensFor(3 * MINUTE, Ended::closed(1006, "")),
+        _ => Door::Fails(proxy.into()),
+    });
+    world.run(20 * MINUTE);
+    assert_eq!(world.dials.len(), 2, "{:?}", world.dials);
+}
+
+/// Not by the delay of the successor that the exchange wants, though that is longer.
+#[test]
+fn an_alarm_is_not_over_because_the_exchange_ends_its_connections() {
+    let mut world = World::new(settings(), 0, &[trades()]);
+    let mut backoff = Backoff::seeded(1);
+    backoff.first_delay = MINUTE;
+    backoff.settled_after = HOUR; // no delay is a first one
+    world.follower.add_line(backoff, Duration::MAX, Duration::ZERO);
+    world.run(2 * MINUTE);
+    world.door = Box::new(|_, _| Door::Fails(refused(403)));
+    world.follower.doubt(world.now);
+    world.run(45 * SECOND);
+    let State::Alarm { until, .. } = world.state(0) else { panic!("{}", world.state(0)) };
+    let id = world.links[0].id;
+    world.follower.heard(id, Incoming::Ending, world.now, || unreachable!("no data"));
+    world.follower.doubt(world.now);
+    world.run(until - world.now);
+    assert_eq!(world.dials.len(), 2);
+    assert!(matches!(world.state(0), State::Alarm { .. }), "{}", world.state(0));
+}
+
+#[test]
+fn what_held_a_dial_back_before_is_not_told() {
+    let mut world = World::new(settings(), 1, &[trades()]);
+    world.attempts = Attempts::new(1, 10 * SECOND);
+    world.run(2 * MINUTE);
+    world.door = Box::new(|_, _| Door::Fails(Ended::closed(1006, "")));
+    world.topic = Box::new(|_, _, _| Topic::Dead);
+    world.follower.doubt(world.now);
+    world.run(5 * SECOND);
+    assert_eq!(world.dials.len(), 2); // there is no third attempt yet
+    world.end(world.links[0].id, Ended::closed(1012, ""));
+    let wanted = world.now + 5 * SECOND;
+    let state = world.state(0);
+    assert!(matches!(state, State::Waiting { until, .. } if until >= wanted), "{state:?}");
+}
+
+#[test]
+fn a_line_that_is_held_tells_its_own_last_end() {
+    let mut world = World::new(Settings { addresses: 2, ..settings() }, 1, &[trades()]);
+    world.attempts = Attempts::new(1, 10 * SECOND);
+    world.run(SECOND);
+    let ended = Ended::closed(3000, "");
+    world.end(world.links[0].id, ended);
+    assert!(matches!(world.state(0), State::Held { after: Some(after), .. } if after == ended));
+}
+
+/// Nobody need be told of a refusal once the server says something else.
+#[test]
+fn an_address_has_its_fault_until_an_attempt_fails_otherwise() {
+    let mut world = World::new(Settings { addresses: 2, ..settings() }, 2, &[trades()]);
+    world.door = Box::new(|address, now| match address {
+        0 if now < Time::ZERO + 30 * SECOND => Door::Fails(refused(404)),
+        0 => Door::Fails(refused(500)),
+        _ => Door::Opens,
+    });
+    let faults = |world: &World| world.follower.faults().collect::<Vec<_>>();
+    world.run(30 * SECOND);
+    world.follower.go_on(world.now); // that is for what has stopped
+    assert_eq!(faults(&world), [Some(refused(404)), None]);
+    world.run(MINUTE);
+    assert_eq!(faults(&world), [None; 2]);
 }
 
 /// One bad frame, or a message above a limit.
