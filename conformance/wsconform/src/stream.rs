@@ -16,8 +16,11 @@ use wsconform_cases::End;
 
 use crate::turns::lock;
 
-/// A write that takes longer ends the connection: the peer does not read.
+/// A peer that takes nothing of a write for so long does not read: the connection ends.
 const WRITE: Duration = Duration::from_secs(20);
+
+/// It ends, too, if a peer that reads a little now and then has not taken all after this time.
+const LONGEST_WRITE: Duration = Duration::from_secs(60);
 
 /// How much is read ahead of the judge.
 const AHEAD: usize = 256 << 10;
@@ -141,7 +144,7 @@ impl Stream {
     fn shake(&mut self, within: Duration) -> io::Result<()> {
         let until = Instant::now() + within;
         loop {
-            self.flush_tls()?;
+            self.flush_tls(until)?;
             if self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking()) {
                 return Ok(());
             }
@@ -156,21 +159,21 @@ impl Stream {
     /// Writes all of the bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.received.change(|pending| pending.most = AHEAD_IN_WRITE);
-        let written = self.write_all(bytes);
+        let written = self.write_until(bytes, Instant::now() + LONGEST_WRITE);
         self.received.change(|pending| pending.most = AHEAD);
         written
     }
 
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_until(&mut self, bytes: &[u8], until: Instant) -> io::Result<()> {
         if self.tls.is_none() {
-            return self.tcp.write_all(bytes);
+            return Until { to: &self.tcp, until }.write_all(bytes);
         }
         // In pieces, because a session keeps no more than some records.
         for piece in bytes.chunks(16 << 10) {
             if let Some(tls) = &mut self.tls {
                 tls.writer().write_all(piece)?;
             }
-            self.flush_tls()?;
+            self.flush_tls(until)?;
         }
         Ok(())
     }
@@ -189,7 +192,7 @@ impl Stream {
             let end = match self.received.take(left) {
                 Input::Bytes(bytes) if self.tls.is_none() => return Input::Bytes(bytes),
                 Input::Bytes(bytes) => match self.open(&bytes) {
-                    Ok(()) if self.flush_tls().is_ok() => continue,
+                    Ok(()) if self.flush_tls(Instant::now() + LONGEST_WRITE).is_ok() => continue,
                     _ => End::Reset,
                 },
                 Input::Ended(end) => end,
@@ -208,7 +211,7 @@ impl Stream {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
         }
-        let _ = self.flush_tls(); // the peer may be gone
+        let _ = self.flush_tls(Instant::now() + LONGEST_WRITE); // the peer may be gone
         let _ = self.tcp.shutdown(Shutdown::Write);
     }
 
@@ -235,17 +238,83 @@ impl Stream {
         (!self.plain.is_empty()).then(|| std::mem::take(&mut self.plain))
     }
 
-    fn flush_tls(&mut self) -> io::Result<()> {
+    fn flush_tls(&mut self, until: Instant) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while tls.wants_write() {
-            tls.write_tls(&mut self.tcp)?;
+            tls.write_tls(&mut Until { to: &self.tcp, until })?;
         }
         Ok(())
+    }
+}
+
+/// Takes bytes until a time. A signal, or a stop of the process, ends no write.
+struct Until<W> {
+    to: W,
+    until: Instant,
+}
+
+impl<W: Write> Write for Until<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            if Instant::now() >= self.until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match self.to.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_write_ends_at_its_time_though_the_peer_goes_on_reading() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        let reads = thread::spawn(move || io::copy(&mut peer, &mut io::sink()));
+        let mut stream = Stream::new(tcp).unwrap();
+        let written = stream.write_until(&vec![0; 16 << 20], Instant::now());
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(stream.write(b"text").is_ok());
+        drop(stream);
+        assert_eq!(reads.join().unwrap().unwrap(), 4);
+    }
+
+    /// As a stop of the process does to a write that has a timeout.
+    #[test]
+    fn a_write_that_is_interrupted_goes_on() {
+        struct Interrupted(bool);
+        impl Write for Interrupted {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 ^= true;
+                match self.0 {
+                    true => Err(io::ErrorKind::Interrupted.into()),
+                    false => Ok(bytes.len()),
+                }
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let until = Instant::now() + LONGEST_WRITE;
+        let mut to = Until { to: Interrupted(false), until };
+        assert_eq!(to.write(b"text").unwrap(), 4); // by rustls, which does not try again
     }
 }
