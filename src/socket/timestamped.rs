@@ -61,7 +61,7 @@ impl<S: AsSocket> Timestamped<S> {
     /// use tickwire::{Config, Timestamped, blocking::accept};
     ///
     /// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
-    /// let config = Config { stamp_reads: true, ..Config::default() };
+    /// let config = Config { stamp_reads: true, ..Config::server() };
     /// let mut ws = accept(Timestamped::new(stream)?, &config)?;
     /// while let Some(received) = ws.recv_to_reply()? {
     ///     if let Some(arrived) = received.info().arrived {

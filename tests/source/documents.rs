@@ -188,12 +188,19 @@ fn every_path_in_a_command_is_there() {
     assert!(found > 50, "{found} paths");
 }
 
-/// What a reader copies finds dead peers. Lines that rustdoc hides are ends of the page's own test,
-/// and the page about tests has servers that live for a moment.
+/// What a reader copies finds dead peers: whoever starts a server with the defaults names its
+/// heartbeat, in the same block of code or line of text. Lines that rustdoc hides are ends of the
+/// page's own test, and the page about tests has servers that live for a moment.
 #[test]
 fn servers_that_one_copies_have_a_heartbeat() {
-    let starts =
-        ["accept(", "Incoming::read", "Door::new(", "Upgrade::new(", "Connection::server("];
+    const STARTS: [&str; 6] = [
+        "accept(",
+        "Incoming::read",
+        "Door::new(",
+        "Upgrade::new(",
+        "Connection::server(",
+        "server = Handshake::new(",
+    ];
     let mut found = 0;
     for path in rust_files().into_iter().chain(pages()) {
         let path = path.strip_prefix(root()).unwrap();
@@ -201,13 +208,27 @@ fn servers_that_one_copies_have_a_heartbeat() {
         if !docs || path.ends_with("recipes/testing.md") {
             continue;
         }
-        for line in fs::read_to_string(root().join(path)).unwrap().lines() {
+        let file = fs::read_to_string(root().join(path)).unwrap();
+        let page = file.lines().filter_map(|line| match path.starts_with("src") {
+            true => line.trim_start().strip_prefix("//"),
+            false => Some(line),
+        });
+        let mut block = String::new();
+        let mut code = false;
+        for line in page {
             let text = line.trim_start_matches(['/', '!', ' ']);
-            let page = !path.starts_with("src") || line.trim_start().starts_with("//");
-            let serves = starts.iter().any(|start| text.contains(start));
-            if page && serves && !text.starts_with('#') {
-                assert!(!text.contains("Config::default()"), "{}: {text}", path.display());
-                found += usize::from(text.contains("Config::server()"));
+            code ^= text.starts_with("```");
+            if !text.starts_with('#') {
+                block += text;
+            }
+            if !code {
+                let serves = STARTS.iter().any(|start| block.contains(start));
+                let names = ["Config::server()", "heartbeat"];
+                let is_alive = names.iter().any(|name| block.contains(name));
+                let bad = serves && block.contains("Config::default()") && !is_alive;
+                assert!(!bad, "{}: {block}", path.display());
+                found += usize::from(serves && is_alive);
+                block.clear();
             }
         }
     }

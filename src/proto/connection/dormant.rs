@@ -28,7 +28,7 @@ use core::fmt;
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};
 ///
-/// let config = Config::default();
+/// let config = Config::server();
 /// let conn = Connection::server(&config, Negotiated::default());
 /// let dormant = conn.into_dormant().expect("nothing has arrived, and nothing is to be sent");
 /// assert!(size_of_val(&dormant) < size_of::<Connection>() / 3);

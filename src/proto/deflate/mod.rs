@@ -213,7 +213,7 @@ impl Deflate {
 ///
 /// let server = Direction { takeover: true, ..Direction::default() };
 /// let agreed = DeflateParams { server, ..DeflateParams::default() };
-/// let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
+/// let config = Config { deflate: Some(Deflate::default()), ..Config::server() };
 /// let conn = Connection::server(&config, Negotiated::from(agreed));
 /// # let _ = conn;
 /// # }

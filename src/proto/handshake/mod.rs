@@ -16,10 +16,9 @@
 //!     }
 //! }
 //!
-//! let config = Config::default();
 //! let request = client::Request::new("ws://localhost/feed")?;
-//! let mut client = client::Handshake::new(&request, &config, Fixed);
-//! let mut server = server::Handshake::new(&config);
+//! let mut client = client::Handshake::new(&request, &Config::default(), Fixed);
+//! let mut server = server::Handshake::new(&Config::server());
 //!
 //! let n = client.outgoing().len(); // here all at once; a socket may accept fewer bytes
 //! server.reading.spare_mut()[..n].copy_from_slice(client.outgoing());

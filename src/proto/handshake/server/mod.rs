@@ -101,7 +101,7 @@ pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 ///     io: &mut S,
 ///     now: impl Fn() -> Time,
 /// ) -> Result<Connection, Box<dyn Error>> {
-///     let mut server = Handshake::new(&Config::default());
+///     let mut server = Handshake::new(&Config::server());
 ///     loop {
 ///         match server.step() {
 ///             Ok(Progress::Complete) => return Ok(server.accept(Accept::default())?),
