@@ -247,7 +247,7 @@ impl Stream {
     }
 }
 
-/// Takes bytes until a time. A signal, or a stop of the process, ends no write.
+/// Takes bytes until a time, though a signal interrupts it.
 struct Until<W> {
     to: W,
     until: Instant,
