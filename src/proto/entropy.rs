@@ -12,8 +12,8 @@ use alloc::boxed::Box;
 ///
 /// A source must be cryptographically strong. Two connections must not get the same sequence: do
 /// not clone a source, and do not use it in both processes after a `fork`. A source must be `Send`
-/// and `Sync`, because the connection that keeps it is `Send` and `Sync`. With the feature `std`,
-/// use `SystemEntropy`. Without `std`, supply a source such as a hardware generator.
+/// and `Sync`, because the connection that keeps it is `Send` and `Sync`. With the feature
+/// `client`, use `SystemEntropy`. Without it, supply a source such as a hardware generator.
 pub trait Entropy {
     /// Fills `dest` with unpredictable bytes.
     fn fill(&mut self, dest: &mut [u8]);

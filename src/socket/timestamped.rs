@@ -55,7 +55,7 @@ impl<S: AsSocket> Timestamped<S> {
     /// without the feature `stamps`, no read is stamped.
     ///
     /// ```no_run
-    /// # #[cfg(feature = "stamps")]
+    /// # #[cfg(all(feature = "blocking", feature = "stamps"))]
     /// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::{net::TcpListener, time::{SystemTime, UNIX_EPOCH}};
     /// use tickwire::{Config, Timestamped, blocking::accept};

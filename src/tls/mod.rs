@@ -73,8 +73,14 @@
 //!         }
 //!     }
 //! }
-//! # use tickwire::{Config, Negotiated, SystemEntropy, url::Target};
+//! # use tickwire::{Config, Entropy, Negotiated, url::Target};
 //! # use tickwire::tls::rustls::{self, pki_types::PrivateKeyDer};
+//! # struct Fixed;
+//! # impl Entropy for Fixed {
+//! #     fn fill(&mut self, dest: &mut [u8]) {
+//! #         dest.fill(7)
+//! #     }
+//! # }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let pair = rcgen::generate_simple_self_signed(["localhost".into()])?;
 //! # let certificate = pair.cert.der().clone();
@@ -90,8 +96,7 @@
 //! let mut near = Session::client(trusting, &target)?;
 //! let mut far = Session::server(certified)?;
 //! # let config = Config::default();
-//! # let entropy = SystemEntropy::new()?;
-//! # let mut client = Connection::client(&config, Negotiated::default(), entropy);
+//! # let mut client = Connection::client(&config, Negotiated::default(), Fixed);
 //! # let mut server = Connection::server(&config, Negotiated::default());
 //! client.sender_mut().feed("over TLS")?;
 //! let mut came = vec![];
