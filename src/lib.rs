@@ -31,7 +31,7 @@
 //! | send one message to many peers | [`Prepared`] and [`feed`]: all peers share the payload, which is compressed once for each window size |
 //! | limit how far a slow subscriber falls behind | [`Outbox`] of `tickwire-parts`: it feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure; its four policies are wait, drop, conflate, disconnect |
 //! | check which website's page opens the connection | [`Origins`](handshake::server::Origins): [why to check](handshake::server#who-is-asking); the example `auth` |
-//! | connect again | [`Backoff`] of `tickwire-parts`: random, growing delays; `Follower` of [`tickwire-feed`](#beside-this-crate) for a feed; the example `reconnect` |
+//! | connect again | [`Backoff`] of `tickwire-parts`: random, growing delays; `Feed` or `Follower` of [`tickwire-feed`](#beside-this-crate) for a feed; the example `reconnect` |
 //! | decide what to do after an error | [`Error::retry`] returns a [`Retry`]: connect again, tell a person, or stop |
 //! | use short timeouts, as a trading client | [`Config::trading`]: it shortens the timeouts of the handshake, the heartbeat, writing and closing |
 //! | end a connection to a peer that may be dead | [`leave`]: it ends within the time that you pass; `close` waits for the peer's answer |

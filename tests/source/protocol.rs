@@ -220,10 +220,12 @@ code; what they leave unsaid is among the
 ![The states of receiving and of sending, and what leads from one to another](protocol.svg)
 
 An end is in two states at once: one for what it receives, one for what it sends. Put a finger on
-each. A frame of the peer moves the left one, a call of the application the right one, and a Close
-both. So that it stays readable, the picture leaves out some of [the states](#the-states): those of
-a compressed message; `waits`, where a client awaits the server's FIN; and `unanswered` with its two
-successors, where the application itself has to answer the peer's Close.
+each. A frame of the peer moves the left one, and a call of the application the right one. Whatever
+makes us send a Close moves the right one to `closed`: the peer's Close and an error of the peer do
+so too. So that it stays readable, the picture leaves that arrow out, and some of [the
+states](#the-states): those of a compressed message; `waits`, where a client awaits the server's
+FIN; and `unanswered` with its two successors, where the application itself has to answer the peer's
+Close.
 
 ## A conversation
 
@@ -244,8 +246,10 @@ What becomes of the stream when receiving is over:
 ## What arrives
 
 In each state of receiving, while we may send everything. `Close 1002` means: receiving fails, this
-Close and the end of our stream are sent, and the next state is `ended`. `·` means that nothing
-happens, and the state stays. In `closed` the answers are the same, but no Close is sent a second
+Close and the end of our stream are sent, and the next state is `ended / closed`. `Close back`
+means: the peer's Close is delivered and answered by the same code, sending is `closed`, and the
+table above says what becomes of the stream. `·` means that nothing happens, and the state stays. In
+`closed` the answers are the same, but no Close is sent a second
 time; in `broken` nothing is sent. `let go` answers as `open` does, `let go closed` as `closed`, and
 `let go broken` as `broken`. In the last seven states of receiving nobody listens.
 
@@ -273,8 +277,11 @@ masked; a client's are the same, masked.
 ## The rules
 
 All above follows from these rows. Of the rows that fit, those of the lowest rank count; each of
-them is a right answer.
+them is a right answer. Whoever has sent a Close is in `closed`, or in `let go closed`, without a
+word of the row; `closed`, `failed` and `cut` as the next state of receiving are resolved by the
+table of what becomes of the stream. These names stand for several states or kinds:
 
+{groups}
 {rules}",
         talk = talk(),
         states = rows("receiving", &["state", "the end is here when", "section"]),
@@ -283,6 +290,7 @@ them is a right answer.
         arrives = matrix(&plain, &receiving(&plain, false), is_data),
         deflated = matrix(&agreed, &receiving(&agreed, true), goes_on),
         calls = matrix(&plain, &sending, |event| !event.arrives()),
+        groups = rows("groups", &["name", "stands for"]),
         rules = rows(
             "rules",
             &[
