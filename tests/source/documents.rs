@@ -218,11 +218,14 @@ fn servers_that_one_copies_have_a_heartbeat() {
         for line in page {
             let text = line.trim_start_matches(['/', '!', ' ']);
             code ^= text.starts_with("```");
+            let serves = |text: &str| STARTS.iter().any(|start| text.contains(start));
             if !text.starts_with('#') {
+                let bad = serves(text) && text.contains("Config::default()");
+                assert!(!bad, "{}: {text}", path.display());
                 block += text;
             }
             if !code {
-                let serves = STARTS.iter().any(|start| block.contains(start));
+                let serves = serves(&block);
                 let names = ["Config::server()", "heartbeat"];
                 let is_alive = names.iter().any(|name| block.contains(name));
                 let bad = serves && block.contains("Config::default()") && !is_alive;
