@@ -32,16 +32,17 @@ impl<T> Inner<T> {
             .is_none_or(|closed| closed.error.is_some_and(|error| error.close_code().is_none()));
         // `error` first: it is the complete error of a failed read. Of a failed write, `unwritten`
         // has only the kind.
-        let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
+        let failed = failed.or(error.or(unwritten).map(Error::from));
+        let end = match (by_outbox, failed, closed) {
             // If the loop or the outbox disconnected the connection, the end says so, whatever
             // failed later.
             _ if is_over_queued => End::OverQueued,
-            _ if let Some(code) = by_outbox => End::Disconnected(code),
-            (Some(failed), _) if by_stream => End::Failed(failed),
-            (_, Some(closed)) => End::Closed(closed),
+            (Some(code), ..) => End::Disconnected(code),
+            (_, Some(failed), _) if by_stream => End::Failed(failed),
+            (.., Some(closed)) => End::Closed(closed),
             // Not reached: an open connection ends in its turn only after receiving has ended, so
             // `closed` is `Some`. In all other cases but `OverQueued`, the caller passes `failed`.
-            (_, None) => End::Failed(RecvError::UnexpectedEof.into()),
+            (.., None) => End::Failed(RecvError::UnexpectedEof.into()),
         };
         self.counts.disconnected += u64::from(by_outbox.is_some());
         handler(&mut Net::new(self), Event::Closed { handle, end, value });
