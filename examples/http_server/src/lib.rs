@@ -7,11 +7,12 @@ mod tls;
 
 use arguments::{Arguments, Failure, cannot_listen};
 use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
-use tickwire::tokio::WebSocket;
+use tickwire::{CloseCode, tokio::WebSocket};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     select,
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -30,18 +31,51 @@ Usage: axum [OPTION]...
   --tls-cert FILE  speak TLS, with this certificate and those up to its authority (PEM)
   --tls-key FILE   the certificate's private key (PEM)
   --help           this text
+
+At SIGTERM and SIGINT each WebSocket is closed with 1001. Ten seconds later the program ends, or
+earlier if all connections have ended.
 ";
 
-/// Echoes all messages. Prints when a connection opens and ends, with its HTTP version.
-pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, version: &str) {
-    println!("{version}: open");
+/// How long the peers have to answer our Close, and to end their requests.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// Each task that the program's end has to wait for has one, which becomes `true` at a signal.
+pub type Stop = watch::Receiver<bool>;
+
+/// Ends once `serving` has ended and no task has a [`Stop`] any more, or [`GOODBYE`] after the
+/// signal. (A client that never ends its request keeps `serving` waiting.)
+pub async fn until_closed(serving: impl Future, stopping: watch::Sender<bool>) {
     let ended = async {
+        serving.await;
+        stopping.closed().await;
+    };
+    let late = async {
+        let _ = stopping.subscribe().wait_for(|stopping| *stopping).await;
+        sleep(GOODBYE).await;
+    };
+    select! {
+        () = ended => {}
+        () = late => println!("stopped, though not all connections have ended"),
+    }
+}
+
+/// Echoes all messages. Prints when a connection opens and ends, with its HTTP version.
+pub async fn echo<S>(mut ws: WebSocket<S>, version: &str, mut stop: Stop)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    println!("{version}: open");
+    let echoing = async {
         while let Some(received) = ws.recv_to_reply().await? {
             received.sender.feed(received.message)?;
         }
         Ok::<_, tickwire::Error>(())
     };
-    match ended.await {
+    let ended = select! {
+        ended = echoing => ended,
+        _ = stop.changed() => ws.close(CloseCode::GOING_AWAY).await,
+    };
+    match ended {
         Ok(()) => {
             let (code, reason) = ws.closed().map_or((1006, ""), |end| (end.code, end.reason));
             println!("{version}: closed with {code} {reason:?}");

@@ -19,7 +19,7 @@ use tickwire::{
 };
 use tickwire_http::Opening;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -172,6 +172,35 @@ async fn extended_connect_over_http_2() {
                 let line = server.line();
                 assert!(line.starts_with("HTTP/2.0: "), "{line}");
             }
+        })
+        .await;
+    }
+}
+
+// A deploy: axum's and hyper's own shutdowns wait for the request that never ends.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_closes_each_socket_at_once_though_a_request_never_ends() {
+    for program in SERVERS {
+        bounded(async {
+            let (server, address) = start(program, &[]);
+            let mut half = TcpStream::connect(address).await.unwrap();
+            half.write_all(b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpg").await.unwrap();
+            let mut sockets = Vec::new();
+            for _ in 0..20 {
+                let ws = Dial::new(&request(address)).connect(&Config::default()).await;
+                sockets.push(ws.unwrap());
+            }
+            server.signal("-TERM");
+            for ws in &mut sockets {
+                assert!(ws.recv().await.unwrap().is_none());
+                assert_eq!(ws.closed().map(|end| (end.code, end.clean)), Some((1001, true)));
+            }
+            drop(half);
+            let (code, out, errors) = server.finish();
+            assert_eq!((code, errors), (0, vec![]), "{out:?}");
+            let closed = |line: &&String| line.starts_with("HTTP/1.1: closed with 1001");
+            assert_eq!(out.iter().filter(closed).count(), 20, "{out:?}");
         })
         .await;
     }

@@ -1,12 +1,12 @@
-//! WebSockets in hyper 1, over HTTP/1.1 and HTTP/2: the function `answer` is the whole of it.
+//! WebSockets in hyper 1, over HTTP/1.1 and HTTP/2: the function `answer` makes them.
 //!
 //! ```text
 //! cargo run --release -p http_server --bin hyper -- --listen 127.0.0.1:8080
 //! ```
-use arguments::Failure;
+use arguments::{Failure, serve::stop_asked};
 use axum::serve::Listener as _; // for `accept`
 use http_body_util::Full;
-use http_server::{Listener, PAGE, echo};
+use http_server::{Listener, PAGE, Stop, Stream, echo, until_closed};
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
@@ -16,11 +16,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use std::convert::Infallible;
+use std::{convert::Infallible, pin::pin};
 use tickwire::{Config, handshake::server::Accept, tokio::WebSocket};
 use tickwire_http::{Upgrade, rejection};
+use tokio::{select, sync::watch};
 
-async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, stop: Stop) -> Response<Full<Bytes>> {
     let config = Config::server();
     let protocol = request.extensions().get::<hyper::ext::Protocol>();
     let upgrade = Upgrade::new(&request, protocol.map(|protocol| protocol.as_str()), &config);
@@ -32,15 +33,19 @@ async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     tokio::spawn(async move {
         let version = format!("{:?}", request.version());
         if let Ok(stream) = hyper::upgrade::on(request).await {
-            echo(WebSocket::from_parts(TokioIo::new(stream), connection), &version).await;
+            let ws = WebSocket::from_parts(TokioIo::new(stream), connection);
+            echo(ws, &version, stop).await;
         }
     });
     response.map(|()| Full::default())
 }
 
-async fn route(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn route(
+    request: Request<Incoming>,
+    stop: Stop,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(match request.uri().path() {
-        "/echo" => answer(request).await,
+        "/echo" => answer(request, stop).await,
         "/" => {
             let page = Response::builder().header("Content-Type", "text/html; charset=utf-8");
             page.body(PAGE.into()).unwrap_or_default()
@@ -49,20 +54,45 @@ async fn route(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
     })
 }
 
+async fn serve(stream: Stream, mut stop: Stop) {
+    let mut server = Builder::new(TokioExecutor::new());
+    server.http2().enable_connect_protocol();
+    let sockets = stop.clone();
+    let service = service_fn(move |request| route(request, sockets.clone()));
+    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let served = select! {
+        served = connection.as_mut() => served,
+        _ = stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        println!("connection: {error}");
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut listener = Listener::from_arguments().await?;
-    let mut server = Builder::new(TokioExecutor::new());
-    server.http2().enable_connect_protocol();
-    loop {
-        let (stream, _) = listener.accept().await;
-        let server = server.clone();
-        tokio::spawn(async move {
-            let service = service_fn(route);
-            let served = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            if let Err(error) = served.await {
-                println!("connection: {error}");
+    let signal = stop_asked()?;
+    let (stopping, stop) = watch::channel(false);
+    let accepting = async move {
+        loop {
+            let (stream, _) = listener.accept().await;
+            tokio::spawn(serve(stream, stop.clone()));
+        }
+    };
+    let signalled = stopping.clone();
+    let serving = async move {
+        select! {
+            () = accepting => {}
+            () = signal => {
+                signalled.send_replace(true);
             }
-        });
-    }
+        }
+    };
+    until_closed(serving, stopping).await;
+    Ok(())
 }
