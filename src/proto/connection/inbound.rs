@@ -123,7 +123,7 @@ impl Inbound {
         }
     }
 
-    fn closing(&self, tx: &Sender) -> Closing {
+    pub(super) fn closing(&self, tx: &Sender) -> Closing {
         let Timers { overdue, given_up, .. } = self.timers;
         let behind = self.shut.map(|total| self.rx.total().wrapping_sub(total));
         Closing::new(self.rx.role(), &self.rx, tx, Course { behind, overdue, given_up })

@@ -3,6 +3,8 @@ use super::*;
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Debug;
 
+mod inputs;
+
 const THEIRS: [Theirs; 5] =
     [Theirs::Awaited, Theirs::Came, Theirs::Violated, Theirs::Overdue, Theirs::Missing];
 const OURS: [Ours; 5] = [Ours::None, Ours::Queued, Ours::Followed, Ours::Written, Ours::Lost];
