@@ -111,7 +111,3 @@ impl core::fmt::Display for CloseFrame<'_> {
         if self.reason.is_empty() { Ok(()) } else { write!(f, " {}", self.reason.escape_debug()) }
     }
 }
-
-#[cfg(kani)]
-#[path = "close/tests/proofs.rs"]
-mod proofs;

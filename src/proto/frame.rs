@@ -350,7 +350,3 @@ impl Control {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(kani)]
-#[path = "frame/tests/proofs.rs"]
-mod proofs;

@@ -482,7 +482,3 @@ impl From<Text> for Bytes {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(kani)]
-#[path = "kernel/tests/proofs.rs"]
-pub(super) mod proofs;

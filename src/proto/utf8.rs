@@ -142,7 +142,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(kani)]
-#[path = "utf8/tests/proofs.rs"]
-mod proofs;

@@ -386,7 +386,3 @@ pub enum ReadyState {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(kani)]
-#[path = "closing/tests/proofs.rs"]
-mod proofs;

@@ -520,7 +520,3 @@ impl RecvBuffer {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(kani)]
-#[path = "recv_buffer/tests/proofs.rs"]
-mod proofs;

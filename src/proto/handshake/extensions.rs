@@ -74,6 +74,5 @@ fn param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     Some((name, value))
 }
 
-#[cfg(kani)]
-#[path = "extensions/tests/proofs.rs"]
-mod proofs;
+#[cfg(test)]
+mod tests;

@@ -471,7 +471,3 @@ pub(super) fn has_token(value: &[u8], token: &str) -> bool {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(kani)]
-#[path = "head/tests/proofs.rs"]
-mod proofs;

@@ -425,7 +425,3 @@ impl OutBuffer {
         }
     }
 }
-
-#[cfg(kani)]
-#[path = "tests/proofs.rs"]
-mod proofs;

@@ -122,7 +122,3 @@ impl Limits {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(kani)]
-#[path = "progress/tests/proofs.rs"]
-mod proofs;

@@ -235,7 +235,3 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(kani)]
-#[path = "ledger/tests/proofs.rs"]
-mod proofs;

@@ -108,3 +108,12 @@ fn blanks_are_trimmed_at_the_ends_only() {
         assert_eq!(trim(text.as_bytes()), trimmed.as_bytes());
     }
 }
+
+#[test]
+fn a_byte_of_a_token_is_one_that_the_rfc_lists() {
+    let other = b"!#$%&'*+-.^_`|~"; // RFC 9110 §5.6.2
+    for b in 0..=u8::MAX {
+        let listed = matches!(b, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z') || other.contains(&b);
+        assert_eq!(is_tchar(b), listed, "{b:#04x}");
+    }
+}

@@ -1,6 +1,5 @@
 //! The limits on frames and messages (RFC 6455 §10.4) are exact around every edge, and no sum in
 //! them wraps. A `usize` has 64 bits here, and 32 where `.ci/targets i686` runs these tests.
-//! `proofs.rs` proves the same for all numbers, but only for a `usize` of 64 bits.
 use super::*;
 use alloc::vec::Vec;
 
