@@ -5,7 +5,7 @@
 //! ```text
 //! cargo bench -p benches --bench instructions                       # count, compare
 //! cargo bench -p benches --bench instructions --features deflate    # the rows that need it
-//! # over TLS, in place; the floor is that of `tls`
+//! # over TLS, in place or, where the row says so, by rustls; the floor is that of `tls`
 //! cargo bench -p benches --bench instructions --features rustls
 //! cargo bench -p benches --bench instructions -- --update           # count, write the file
 //! ```
@@ -96,12 +96,12 @@ const PLAIN: [Row; 24] = [
 /// Received by a client, from records that hold one message or 16; sent by one; sent at once by a
 /// server. Then one record a read; then the loop.
 #[cfg(feature = "rustls")]
-const OVER_TLS: [Row; 11] = {
+const OVER_TLS: [Row; 13] = {
     use looped::sides_over_tls;
     use wss::{
         Case,
         Does::{Receive, ReceiveEach, ReceiveSplit, Send, SendLarge},
-        sides,
+        sides, sides_by_rustls,
     };
     const ALL: usize = 2 * 4096 + 4 * 4096;
     const fn case(batch: usize, does: wss::Does) -> Case {
@@ -121,6 +121,8 @@ const OVER_TLS: [Row; 11] = {
         },
         Row::new(42, "wss, 1 a read", || sides(case(1, ReceiveEach), ALL)),
         Row::new(43, "wss split, 1 a read", || sides(case(1, ReceiveSplit), ALL)),
+        Row::new(48, "rustls, 1 a read", || sides_by_rustls(case(1, ReceiveEach), ALL)),
+        Row::new(49, "rustls receive 64 B, 1", || sides_by_rustls(case(1, Receive), ALL)),
         Row::new(44, "wss receive, 1 a turn", || sides_over_tls(1, looped::Does::Receive, ALL)),
         Row::new(45, "wss receive, 16", || sides_over_tls(16, looped::Does::Receive, ALL)),
         Row::new(46, "wss echo, 1 a turn", || sides_over_tls(1, Echo, ALL)),

@@ -153,13 +153,22 @@ impl Run {
 /// The sides of a case, each of which connects when it first works, and puts on the wire what `all`
 /// messages need, however many it is told to do: that counts the same for any number.
 pub fn sides(case: Case, all: usize) -> Sides {
-    let run = Rc::new(Run::new(case));
     let sides = [
         ("floor", Side::Floor),
         ("core", Side::Core),
         ("tokio", Side::InPlace),
         ("blocking", Side::Blocking),
     ];
+    each_of(sides, case, all)
+}
+
+/// As [`sides`], but rustls opens and seals the records.
+pub fn sides_by_rustls(case: Case, all: usize) -> Sides {
+    each_of([("floor", Side::Floor), ("tokio", Side::Rustls)], case, all)
+}
+
+fn each_of<const N: usize>(sides: [(&'static str, Side); N], case: Case, all: usize) -> Sides {
+    let run = Rc::new(Run::new(case));
     sides
         .map(|(name, side)| {
             let (run, mut link) = (run.clone(), None);

@@ -57,6 +57,11 @@ impl Buffered {
         Ok(ended)
     }
 
+    /// rustls holds neither plaintext nor the peer's close_notify.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.0.wants_read()
+    }
+
     /// 0 if rustls has no plaintext, for which its reader returns an error. All other errors were
     /// returned by `take`.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {

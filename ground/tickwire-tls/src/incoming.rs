@@ -41,6 +41,9 @@ impl Session {
         if to.is_empty() {
             return Ok(Some(0)); // below, 0 bytes would mean that more input is needed
         }
+        if self.has_nothing() {
+            return Ok(None);
+        }
         let mut end = 0;
         // Even after a panic we return the data copied so far; the next call returns the error.
         let called = self.call(|session| session.copy_plain(to, &mut end));
@@ -54,6 +57,20 @@ impl Session {
             true => Ok(Some(0)),
             false => self.check().map(|()| None),
         }
+    }
+
+    /// All that came was read, so that only the stream can bring more. A stream of small messages
+    /// asks this once a record, and all the rest of `read_on` would find nothing.
+    #[inline]
+    fn has_nothing(&self) -> bool {
+        let open = !self.ended && !self.eof && self.failed.is_none();
+        let drained = match &self.engine {
+            Engine::Rustls(conn) => conn.has_nothing(),
+            #[cfg(feature = "in-place")]
+            Engine::Records(_) => true, // plaintext is in `input`
+            _ => false,
+        };
+        open && drained && self.input.is_empty()
     }
 
     /// Counts the bytes it has copied in `end`, so that the count survives a panic. Pass 0. An
