@@ -71,10 +71,8 @@
 //! [`is_written`](Sender::is_written) what the peer may have. Dropping a WebSocket sends no
 //! Close.
 //!
-//! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
-//! `futures_io` has no [`connect`]. It has `into_split_with` instead of [`into_split`]. `blocking`
-//! has no [`recv_or_room`]. In `blocking`, `Dial::blocking_connect` replaces `Dial::connect`, and
-//! [`into_split`] can fail.
+//! The links lead to the `tokio` adapter. The other adapters have calls of the same names, except
+//! [these](guide::recipes).
 //!
 //! [`recv`]: crate::tokio::WebSocket::recv
 //! [`recv_owned`]: crate::tokio::WebSocket::recv_owned
@@ -91,7 +89,6 @@
 //! [`into_split`]: crate::tokio::WebSocket::into_split
 //! [`sender_mut()`]: crate::tokio::WebSocket::sender_mut
 //! [`with_sender`]: crate::tokio::Writer::with_sender
-//! [`recv_or_room`]: crate::tokio::WebSocket::recv_or_room
 //! [`connect`]: crate::tokio::connect()
 //! [`client`]: crate::tokio::client
 //! [`accept`]: crate::tokio::accept
@@ -287,6 +284,7 @@
     )),
     allow(rustdoc::broken_intra_doc_links)
 )]
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 extern crate alloc;
 #[cfg(any(test, feature = "std"))]

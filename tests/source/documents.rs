@@ -168,6 +168,55 @@ fn no_page_links_to_docs_that_are_nowhere() {
     }
 }
 
+/// Without such a line rustdoc allows each of them, also in a page that a crate includes.
+#[test]
+fn code_in_the_documentation_has_no_dead_arm_and_no_result_unlooked_at() {
+    let line =
+        "\n#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]\n";
+    for folder in members().into_iter().chain([root().to_owned()]) {
+        let lib = folder.join("src/lib.rs");
+        assert!(fs::read_to_string(&lib).unwrap().contains(line), "{}", lib.display());
+    }
+}
+
+/// What the list of the API has under tokio, and not under another adapter, is what the page says.
+#[test]
+fn the_recipes_name_each_call_that_an_adapter_lacks() {
+    let (api, page) = (read("docs/PUBLIC-API.txt"), read("docs/recipes/README.md"));
+    // Calls of `Stream` and `Sink` are no more than these traits.
+    let of_traits =
+        ["is_terminated", "poll_next", "poll_ready", "start_send", "poll_flush", "poll_close"];
+    let calls = |adapter: &str| -> BTreeSet<String> {
+        let start = format!("fn tickwire::{adapter}::");
+        let names = api.lines().filter_map(|line| {
+            let mut depth = 0;
+            let outside = line.split_once(&start)?.1.split('(').next()?.chars().filter(|c| {
+                depth += i32::from(*c == '<');
+                let kept = depth == 0;
+                depth -= i32::from(*c == '>');
+                kept
+            });
+            let path = outside.collect::<String>();
+            let (owner, name) = path.rsplit_once("::").unwrap_or(("", &path));
+            let is_ours = ["", "Incoming", "Reader", "WebSocket", "Writer"].contains(&owner);
+            (is_ours && !of_traits.contains(&name)).then(|| name.to_owned())
+        });
+        names.collect()
+    };
+    let all = calls("tokio");
+    assert!(all.len() > 30, "{all:?}");
+    for (adapter, without) in
+        [("blocking", "and neither `Stream` nor `Sink`"), ("futures_io", "because")]
+    {
+        let lacks: BTreeSet<_> = all.difference(&calls(adapter)).cloned().collect();
+        let (_, says) =
+            page.split_once(&format!("\n- `{adapter}` has the calls of `tokio`")).unwrap();
+        let (_, says) = says.split_once("but no ").unwrap();
+        let says = says.split_once(without).unwrap().0;
+        assert_eq!(lacks, quoted(says).map(str::to_owned).collect(), "{adapter}");
+    }
+}
+
 /// A folder that moves takes its commands along.
 #[test]
 fn every_path_in_a_command_is_there() {

@@ -6,6 +6,7 @@
 //!
 //! [`tickwire`]: https://docs.rs/tickwire/latest/tickwire/index.html
 #![warn(missing_docs)]
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 mod applied;
 mod books;

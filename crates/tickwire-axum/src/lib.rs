@@ -44,6 +44,7 @@
 //!
 //! [`tickwire-parts`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/index.html
 //! [axum]: https://docs.rs/axum/0.8
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 use axum_core::{
     body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},

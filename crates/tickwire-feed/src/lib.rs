@@ -19,6 +19,7 @@
 //! [`tickwire`]: https://docs.rs/tickwire/latest/tickwire/index.html
 #![no_std]
 #![forbid(unsafe_code)]
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 extern crate alloc;
 
 #[cfg(feature = "std")]

@@ -5,6 +5,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 mod opening;
 mod upgrade;

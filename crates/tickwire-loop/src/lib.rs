@@ -7,6 +7,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)] // except in system/either/uring/ring.rs
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 mod clock;
 mod current;

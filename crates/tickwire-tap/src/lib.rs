@@ -23,6 +23,7 @@
 //! This is a separate crate, because few programs need it. [`tickwire`] does not depend on it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 mod recording;
 #[cfg(feature = "tokio")]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(clippy::indexing_slicing)]
 #![allow(clippy::result_large_err)] // as in tungstenite's API
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 #[cfg(feature = "connect")]
 mod connect;

@@ -5,6 +5,7 @@
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 extern crate alloc;
 #[cfg(feature = "std")]

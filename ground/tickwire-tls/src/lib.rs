@@ -10,6 +10,7 @@
 //! [tickwire]: https://docs.rs/tickwire/latest/tickwire/index.html
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
+#![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 mod agreed;
 mod buffer;
