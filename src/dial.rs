@@ -16,8 +16,9 @@ use std::os::fd::BorrowedFd as Borrowed;
 use std::os::windows::io::BorrowedSocket as Borrowed;
 use std::{
     boxed::Box, fmt, format, io, net::SocketAddr, string::String, sync::Arc, time::Duration,
+    vec::Vec,
 };
-use tickwire_dial::{Race, Step};
+use tickwire_dial::{Lookup, Lookups, Race, Step};
 
 /// How to connect: the request, and the way to make the stream. To connect to a URL with the
 /// defaults, call the adapter's function `connect`. What is sent, and the
@@ -25,6 +26,21 @@ use tickwire_dial::{Race, Step};
 ///
 /// Two adapters connect it: `connect` is tokio's, `blocking_connect` the threads'. The runtimes of
 /// `futures_io` share no TCP stream, so dial there yourself, and call `futures_io::client`.
+///
+/// # Names
+///
+/// The operating system's resolver looks names up, on threads that nothing waits for: not the end
+/// of a runtime, and not that of the program. Nothing can end such a lookup, so it is not lost when
+/// a dial gives up:
+///
+/// - All dials of a name share its lookup, over whichever adapter. A dial that begins a second or
+///   more after the name was last asked for lets it be asked for once more; the first answer counts.
+/// - An answer goes to all dials that wait for it. If none does, the next dial within 60 s has it,
+///   and no other. Nothing else is cached, and no failure is: each later dial asks anew.
+///
+/// So a name whose lookup takes longer than `handshake_timeout`, because an answer is lost on the
+/// way, connects by a later dial. Up to 64 names are looked up at a time ([limits](
+/// crate::guide::limits)). [`connect_with`](Self::connect_with) takes another resolver.
 ///
 /// Recipes: [reconnect](crate::guide::recipes::feeds#reconnect), [proxies](
 /// crate::guide::recipes::feeds#connect-through-a-proxy), [addresses and other
@@ -51,6 +67,8 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     pub(crate) via_proxy: Option<Proxy>,
+    /// A test has its own.
+    lookups: &'static Lookups,
     // Not `tls`: without the feature `rustls`, rustc would report for `dial.tls(..)` that the field
     // `tls` is private, instead of that the method is missing.
     tls_config: Option<tls::Client>,
@@ -72,7 +90,8 @@ impl<'r> Dial<'r> {
     /// used, even if the environment names a proxy.
     pub fn new(request: &'r Request) -> Self {
         let delay = Duration::from_millis(250);
-        Self { request, delay, prepare: None, via_proxy: None, tls_config: None }
+        let lookups = Lookups::of_process();
+        Self { request, delay, prepare: None, via_proxy: None, lookups, tls_config: None }
     }
 
     /// Sets how long an attempt to connect may take before the next attempt begins beside it. The
@@ -150,12 +169,16 @@ impl<'r> Dial<'r> {
         return hook(socket.as_socket());
     }
 
+    pub(crate) fn look_up(&self, to: &Target) -> Lookup {
+        self.lookups.look_up(to.host(), to.port())
+    }
+
     /// `found` are the addresses of a target. An attempt has `limit` to connect, counted from the
     /// beginning of the call that dials.
     pub(crate) fn attempts<'t>(
         &self,
         to: &'t Target,
-        found: io::Result<impl Iterator<Item = SocketAddr>>,
+        found: io::Result<Vec<SocketAddr>>,
         limit: Duration,
     ) -> io::Result<Attempts<'t>> {
         let found = found.map_err(|error| unresolved(to, error))?;

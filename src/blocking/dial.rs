@@ -10,12 +10,7 @@ use crate::{
 };
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
-    string::String,
-    sync::mpsc,
-    thread,
-    time::Duration,
-    vec,
+    net::{SocketAddr, TcpStream},
 };
 use tickwire_dial::Failure;
 
@@ -23,10 +18,9 @@ use tickwire_dial::Failure;
 /// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
-/// opening handshake together. A host name is looked up in a thread of its own. If the lookup takes
-/// too long, `connect` returns an error, but the thread goes on until the operating system's
-/// resolver gives up. The addresses of a host are tried in a race (RFC 8305): see
-/// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
+/// opening handshake together. A host name is looked up on another thread, and a lookup that takes
+/// longer [serves a later dial](Dial#names). The addresses of a host are tried in a race (RFC 8305):
+/// see [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
 /// [`Error::Refused`]. A `wss` URL needs the features `rustls` and `ring`, or `rustls` and a
 /// [provider of your choice](crate#features). TLS trusts the platform's roots.
 ///
@@ -125,18 +119,9 @@ impl Dial<'_> {
         client_since(began, stream, self.request, config)
     }
 
-    /// An IP address needs no lookup, and so no thread.
     fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
-        // The thread of the lookup may outlive this call, so it needs its own.
-        let host = String::from(to.host());
-        let port = to.port();
-        let found = match host.parse::<IpAddr>() {
-            Ok(address) => Ok(vec![SocketAddr::new(address, port)].into_iter()),
-            Err(_) => within(limit.saturating_sub(began.elapsed()), move || {
-                (host, port).to_socket_addrs()
-            }),
-        };
+        let found = self.look_up(to).wait(limit.saturating_sub(began.elapsed()));
         let attempts = self.attempts(to, found, limit)?;
         self.blocking_tcp_to_any(attempts, began)
     }
@@ -161,39 +146,5 @@ impl Dial<'_> {
                 self.prepare_socket(socket)
             },
         )
-    }
-}
-
-/// In a thread of its own, because nothing can end `call` early: after `limit` the error is
-/// `TimedOut`, as if `call` panics, and the thread goes on alone. WASI has no threads, so there the
-/// limit is the host's.
-fn within<T: Send + 'static>(
-    limit: Duration,
-    call: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    if cfg!(target_os = "wasi") {
-        return call();
-    }
-    let (done, result) = mpsc::channel();
-    let call = move || drop(done.send(call())); // fails if nobody waits any more
-    thread::Builder::new().name("tickwire: resolver".into()).spawn(call)?;
-    result.recv_timeout(limit).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::within;
-    use std::{io, time::Duration};
-
-    /// If the name server does not answer, getaddrinfo(3) blocks for half a minute or more.
-    #[test]
-    fn a_thread_does_not_wait_for_a_lookup_beyond_its_limit() {
-        let (answer, answers) = std::sync::mpsc::channel::<io::Result<u8>>();
-        let looked_up = within(Duration::from_millis(10), move || {
-            answers.recv().unwrap_or(Ok(0)) // until the end of this test
-        });
-        assert!(looked_up.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
-        assert!(answer.send(Ok(1)).is_ok()); // the lookup was still under way
-        assert!(within(Duration::MAX, || Ok(2)).is_ok_and(|found| found == 2));
     }
 }

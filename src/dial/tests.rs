@@ -4,9 +4,21 @@
 use super::*;
 use crate::proto::config::Config;
 use ::tokio::{runtime::Builder, time::sleep};
-use std::{net::TcpListener, os::fd::AsRawFd, string::ToString, sync::Mutex, time::Instant};
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    os::fd::AsRawFd,
+    string::ToString,
+    sync::Mutex,
+    time::Instant,
+};
 
-use testkit::tasks::silent;
+use testkit::{
+    PATIENCE,
+    names::resolver,
+    tasks::silent,
+    threads::{bounded, spawn},
+};
 
 const HERE: &str = "127.0.0.1:0";
 
@@ -18,7 +30,7 @@ fn request() -> Request {
 fn dialed(addresses: &[SocketAddr], limit: Duration) -> [io::Result<SocketAddr>; 2] {
     let request = request();
     let dial = Dial::new(&request);
-    let attempts = || dial.attempts(dial.target(), Ok(addresses.iter().copied()), limit).unwrap();
+    let attempts = || dial.attempts(dial.target(), Ok(addresses.to_vec()), limit).unwrap();
     let blocking = dial.blocking_tcp_to_any(attempts(), Instant::now());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let tokio = runtime
@@ -88,8 +100,7 @@ fn of_several_failures_the_one_that_passes_gives_the_kind_and_the_source() {
             }
         });
         let found = [closed(), closed()];
-        let attempts =
-            || dial.attempts(dial.target(), Ok(found.into_iter()), Duration::MAX).unwrap();
+        let attempts = || dial.attempts(dial.target(), Ok(found.to_vec()), Duration::MAX).unwrap();
         let blocking = dial.blocking_tcp_to_any(attempts(), Instant::now()).unwrap_err();
         *count.lock().unwrap() = 0..;
         let tokio = dial.tcp_to_any(attempts(), ::tokio::time::Instant::now());
@@ -108,7 +119,7 @@ fn attempts_that_are_late_are_named_and_no_other_begins() {
     let dial = Dial::new(&request).attempt_delay(Duration::from_secs(4));
     let [one, other] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
     let s = Duration::from_secs;
-    let mut attempts = dial.attempts(dial.target(), Ok([one, other].into_iter()), s(3)).unwrap();
+    let mut attempts = dial.attempts(dial.target(), Ok(vec![one, other]), s(3)).unwrap();
     assert_eq!(attempts.next(s(0)).unwrap(), Step::Connect(one));
     // The limit of 3 s passes before the delay of 4 s, so the second attempt does not begin.
     assert_eq!(attempts.next(s(1)).unwrap(), Step::Wait(Some(s(3))));
@@ -150,7 +161,7 @@ fn a_connect_that_is_dropped_in_the_middle_closes_its_attempts() {
         Ok(())
     });
     let other = SocketAddr::new([127, 0, 0, 2].into(), silent.port());
-    let attempts = dial.attempts(dial.target(), Ok([silent, other].into_iter()), Duration::MAX);
+    let attempts = dial.attempts(dial.target(), Ok(vec![silent, other]), Duration::MAX);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let race = dial.tcp_to_any(attempts.unwrap(), ::tokio::time::Instant::now());
@@ -169,4 +180,62 @@ fn a_connect_that_is_dropped_in_the_middle_closes_its_attempts() {
     let open: Vec<_> = open.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
     let begun = begun.lock().unwrap();
     assert!(begun.len() == 2 && !begun.iter().any(|socket| open.contains(socket)));
+}
+
+const ADAPTERS: [fn(&Dial<'_>, &Config) -> Error; 2] = [
+    |dial, config| dial.blocking_connect(config).map(drop).unwrap_err(),
+    |dial, config| {
+        // Its end must not wait for the thread of the lookup.
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(dial.connect(config)).map(drop).unwrap_err()
+    },
+];
+
+/// As when the answer takes 15 s, because one of its packets is lost, and each dial waits for 3 s.
+#[test]
+fn a_name_is_found_by_the_dial_after_the_one_that_began_its_lookup() {
+    bounded(|| {
+        let listener = TcpListener::bind(HERE).unwrap();
+        let server = listener.local_addr().unwrap();
+        spawn(move || {
+            while let Ok((mut tcp, _)) = listener.accept() {
+                let _ = tcp.read(&mut [0; 1024]).unwrap(); // or its end would be a reset
+                tcp.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").unwrap();
+            }
+        });
+        let (resolve, asked) = resolver();
+        let lookups = Box::leak(Box::new(Lookups::new(resolve, || Duration::ZERO)));
+        let request = Request::new(&format!("ws://feed.test:{}/", server.port())).unwrap();
+        let mut dial = Dial::new(&request);
+        dial.lookups = lookups;
+        let limited = |handshake_timeout| Config { handshake_timeout, ..Config::default() };
+        for first in ADAPTERS {
+            for second in ADAPTERS {
+                let Error::Io(late) = first(&dial, &limited(Duration::ZERO)) else { panic!() };
+                is_late(&late, &format!(", resolving feed.test:{}", server.port()));
+                let question = asked.next();
+                assert_eq!(question.host, "feed.test");
+                question.answer(Ok(vec![server]));
+                let connected = second(&dial, &limited(PATIENCE));
+                assert!(matches!(connected, Error::Refused(_)), "{connected}");
+                assert_eq!(asked.made().len(), 0);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_failed_lookup_names_what_was_looked_up_and_its_error_is_the_source() {
+    let resolve = |_: &str| Err(io::Error::other("no such name"));
+    let lookups = Box::leak(Box::new(Lookups::new(resolve, || Duration::ZERO)));
+    let request = request();
+    let mut dial = Dial::new(&request);
+    dial.lookups = lookups;
+    for connect in ADAPTERS {
+        let Error::Io(error) = connect(&dial, &Config::default()) else { panic!() };
+        assert_eq!(error.to_string(), "no such name, resolving several.example:80");
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "no such name");
+        assert_eq!(error.kind(), source.downcast_ref::<io::Error>().unwrap().kind());
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpSocket, TcpStream, lookup_host},
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 use core::future::poll_fn;
@@ -19,7 +19,8 @@ use tickwire_dial::{Failure, Step};
 /// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
-/// opening handshake together. The addresses of a name are tried in a race (RFC 8305): see
+/// opening handshake together. A lookup that takes longer [serves a later dial](Dial#names). The
+/// addresses of a name are tried in a race (RFC 8305): see
 /// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
 /// [`Error::Refused`]. A `wss` URL needs the features `rustls` and `ring`, or `rustls` and a
 /// [provider of your choice](crate#features). TLS trusts the platform's roots.
@@ -171,8 +172,7 @@ impl Dial<'_> {
 
     async fn tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
-        let lookup = lookup_host((to.host(), to.port()));
-        let found = within(limit.saturating_sub(began.elapsed()), lookup).await;
+        let found = within(limit.saturating_sub(began.elapsed()), self.look_up(to)).await;
         self.tcp_to_any(self.attempts(to, found, limit)?, began).await
     }
 

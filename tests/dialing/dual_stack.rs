@@ -5,12 +5,12 @@
 //! It runs in a network namespace and a mount namespace of its own, where one end of a veth pair
 //! drops all IPv6, and /etc/hosts has the name.
 use std::{
-    env, fs,
+    env,
     net::TcpListener,
     thread,
     time::{Duration, Instant},
 };
-use testkit::namespaces::{ends_in_time, not_permitted, run, run_apart, try_run};
+use testkit::namespaces::{bind_file, ends_in_time, run, run_apart};
 use tickwire::{Config, Dial, blocking, handshake::client::Request};
 
 const TEST: &str = "dual_stack::a_dead_ipv6_address_costs_its_head_start_only";
@@ -34,13 +34,7 @@ fn inside() {
     run("ip -6 addr add 2001:db8::1/64 dev near nodad");
     // The address of a host that is not there: what is sent to it is lost without a word.
     run("ip -6 neigh add 2001:db8::2 lladdr 02:00:00:00:00:02 dev near nud permanent");
-    let hosts = env::temp_dir().join(format!("tickwire-hosts-{}", std::process::id()));
-    fs::write(&hosts, "2001:db8::2 dual.test\n192.0.2.1 dual.test\n").unwrap();
-    let mounted = try_run(&format!("mount --bind {} /etc/hosts", hosts.display()));
-    fs::remove_file(hosts).unwrap(); // /etc/hosts keeps it
-    if let Err(why) = mounted {
-        not_permitted("mount", &why);
-    }
+    bind_file("/etc/hosts", "2001:db8::2 dual.test\n192.0.2.1 dual.test\n");
 
     let listener = TcpListener::bind("192.0.2.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

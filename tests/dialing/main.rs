@@ -11,6 +11,8 @@ mod connectors;
 mod dual_stack;
 #[cfg(all(feature = "tokio", target_os = "linux", not(miri)))]
 mod forbidden;
+#[cfg(all(feature = "tokio", target_os = "linux", not(miri)))]
+mod names;
 #[cfg(all(feature = "blocking", not(miri)))]
 mod prepared_sockets;
 #[cfg(all(feature = "tokio", not(miri)))]

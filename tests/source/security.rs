@@ -193,7 +193,7 @@ fn the_fixed_limits_are_as_said() {
         );
         found += 1;
     }
-    assert_eq!(found, 18);
+    assert_eq!(found, 21);
 }
 
 /// All Rust sources below a directory.

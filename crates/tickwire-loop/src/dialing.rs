@@ -1,4 +1,4 @@
-use crate::stage::{Dialing, Open, Stage};
+use crate::stage::{Addresses, Dialing, Open, Stage};
 use crate::system::{Stream, Token, fault};
 use crate::wire::{Pause, Wire, is_passing};
 use crate::{
@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
+    pin::Pin,
+    task::{Context, Poll},
 };
 use tickwire::{
     Connection, Error, Retry, SystemEntropy,
@@ -28,54 +30,28 @@ impl<T> Inner<T> {
         if target.secure() && cfg!(not(feature = "rustls")) {
             return Err(Error::NoTls);
         }
-        let host = target.host().to_owned();
-        let port = target.port();
-        // Addresses of the application take the place of the URL's host. A host that is an IP
-        // address needs no lookup.
-        let known = match host.parse::<IpAddr>() {
-            Ok(address) if dial.known.is_empty() => vec![SocketAddr::new(address, port)],
-            _ => dial.known.clone(),
+        // Addresses of the application take the place of the URL's host.
+        let addresses = match &dial.known[..] {
+            [] => Addresses::Sought(self.resolver.look_up(target.host(), target.port())),
+            known => Addresses::Found(Race::new(known.iter().copied(), dial.delay)),
         };
-        let race = (!known.is_empty()).then(|| Race::new(known, dial.delay));
-        let looks_up = race.is_none();
         let began = self.clock.tick(); // the deadlines count from now, not from the last wait
-        let dialing =
-            Dialing { dial, began, race, attempts: Vec::new(), handshake: None, given_up: false };
+        let dialing = Dialing {
+            dial,
+            began,
+            addresses,
+            attempts: Vec::new(),
+            handshake: None,
+            given_up: false,
+        };
         let stage = Stage::Dialing(Box::new(dialing));
         // `OutOfMemory` comes closest to "all 2³¹ slots are in use".
         let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.value = Some(value);
         }
-        if looks_up {
-            self.resolver.look_up(handle, &host, began);
-        }
         self.make_ready(handle.at); // its turn connects, or fails with an event
         Ok(handle)
-    }
-
-    pub(crate) fn take_found(&mut self) {
-        while let Some((dials, found)) = self.resolver.found() {
-            for handle in dials {
-                let Some(slot) = self.slots.get_mut(handle) else { continue };
-                let Stage::Dialing(dialing) = &mut slot.stage else { continue };
-                let delay = dialing.dial.delay;
-                let port = dialing.dial.request.target().port();
-                // `set_port` keeps the zone of a link-local address, which one made from `to.ip()`
-                // would lack.
-                let with_port = |mut to: SocketAddr| {
-                    to.set_port(port);
-                    to
-                };
-                let mut race = Race::new(found.iter().flatten().copied().map(with_port), delay);
-                if let Err(error) = &found {
-                    let error = io::Error::new(error.kind(), error.to_string());
-                    race.failed(([0; 4], 0).into(), error); // port 0 marks a lookup: see `lost`
-                }
-                dialing.race = Some(race);
-                self.make_ready(handle.at);
-            }
-        }
     }
 
     pub(crate) fn go_on_dialing(
@@ -99,8 +75,7 @@ impl<T> Inner<T> {
                 return None;
             }
         };
-        // Back into its slot, so that `finish` also removes it from the resolver.
-        self.put(handle, Stage::Dialing(dialing), None);
+        drop(dialing); // its attempts and its lookup end before the handler can dial again
         self.finish(handle, None, Some(error), handler);
         None
     }
@@ -108,14 +83,24 @@ impl<T> Inner<T> {
     fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
         let timed_out = self.clock.now >= dialing.deadline();
         let target = dialing.dial.request.target();
-        let Some(race) = &mut dialing.race else {
-            let fails =
-                |kind: ErrorKind| Err(named(kind.into(), "resolving", target.host()).into());
-            return match self.resolver.deadline(handle) {
-                None => fails(ErrorKind::ResourceBusy), // too many names are being resolved
-                Some(until) if timed_out || until <= self.clock.now => fails(ErrorKind::TimedOut),
-                until => Err(Pause::Wait(until)),
-            };
+        let race = match &mut dialing.addresses {
+            Addresses::Found(race) => race,
+            Addresses::Sought(lookup) => {
+                let failed = |error| Err(named(error, "resolving", target.host()).into());
+                if timed_out {
+                    return failed(ErrorKind::TimedOut.into());
+                }
+                let waker = self.resolver.waker(handle);
+                match Pin::new(lookup).poll(&mut Context::from_waker(&waker)) {
+                    Poll::Pending => return Err(Pause::Wait(None)),
+                    Poll::Ready(Err(error)) => return failed(error),
+                    Poll::Ready(Ok(found)) => {
+                        let race = Race::new(found, dialing.dial.delay);
+                        dialing.addresses = Addresses::Found(race);
+                        return self.race(handle, dialing);
+                    }
+                }
+            }
         };
         let mut at = 0;
         while let Some((to, stream)) = dialing.attempts.get(at) {
@@ -248,13 +233,10 @@ fn is_under_way(error: &io::Error) -> bool {
 }
 
 /// The error of a race that nobody won, with the texts of all failures, and the kind of the last
-/// that another attempt may mend. At port 0 a lookup has failed.
+/// that another attempt may mend.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
-    let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {
-        0 => format!("{error}, resolving {host}"),
-        _ => format!("{error}, dialing {to}"),
-    };
+    let text = |(to, error): &(SocketAddr, io::Error)| format!("{error}, dialing {to}");
     let texts: Vec<_> = failures.iter().map(text).collect();
     let mut kinds = failures.iter().rev().map(|(_, error)| error.kind());
     let passing = kinds.clone().find(|kind| Error::Io((*kind).into()).retry() == Retry::BackOff);

@@ -129,7 +129,6 @@ impl<T> Inner<T> {
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
                 self.forget(handle, &mut open);
             }
-            Stage::Dialing(_) => self.resolver.leave(handle),
             _ => {}
         }
         if let Some(Wire { stream, .. }) = freed.wire {

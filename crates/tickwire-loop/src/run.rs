@@ -137,7 +137,9 @@ impl<T> Loop<T> {
             self.busy = now;
         }
         if woken {
-            inner.take_found(); // the thread of a lookup wakes the loop too
+            while let Some(dial) = inner.resolver.answered() {
+                inner.make_ready(dial.at);
+            }
             if inner.waker.take_asked() {
                 handler(&mut Net::new(inner), Event::Woken);
             }

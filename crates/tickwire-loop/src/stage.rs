@@ -12,7 +12,7 @@ use tickwire::{
         client, server,
     },
 };
-use tickwire_dial::Race;
+use tickwire_dial::{Lookup, Race};
 
 /// And not dormant.
 pub(crate) struct Open {
@@ -132,14 +132,19 @@ pub(crate) struct Rejected {
 pub(crate) struct Dialing {
     pub(crate) dial: Dial,
     pub(crate) began: Time,
-    /// Once the addresses are known. Its times count from `began`.
-    pub(crate) race: Option<Race<io::Error>>,
+    pub(crate) addresses: Addresses,
     /// Their streams are not in io_uring yet, so dropping one closes it.
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
     /// Once an attempt has connected.
     pub(crate) handshake: Option<client::Handshake>,
     /// The application closed the connection.
     pub(crate) given_up: bool,
+}
+
+pub(crate) enum Addresses {
+    Sought(Lookup),
+    /// Its times count from `Dialing::began`.
+    Found(Race<io::Error>),
 }
 
 impl Dialing {

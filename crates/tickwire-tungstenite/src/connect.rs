@@ -10,7 +10,8 @@ use crate::{
         uri::{host_to_look_up, port},
     },
 };
-use tokio::net::{TcpStream, lookup_host};
+use tickwire_dial::Lookups;
+use tokio::net::TcpStream;
 
 /// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
 /// in a race (RFC 8305): the next attempt begins when an attempt has failed, or 250 ms after the
@@ -97,7 +98,8 @@ async fn connect(
     // Before the lookup and the dialing, so that a wrong URL costs neither.
     let tls = setup(uri, connector)?;
     let host = host_to_look_up(uri)?;
-    let addresses = lookup_host((&*host, port(uri)?)).await?;
+    // Not `lookup_host`, for whose thread the end of the runtime waits.
+    let addresses = Lookups::of_process().look_up(&host, port(uri)?).await?;
     let stream = dial::tokio::connect(addresses).await?;
     // tickwire itself always sets TCP_NODELAY; here the caller decides, as in tokio-tungstenite.
     if disable_nagle {

@@ -15,6 +15,8 @@ extern crate std;
 mod connect;
 #[cfg(feature = "std")]
 mod failure;
+#[cfg(feature = "std")]
+mod lookups;
 mod network;
 mod no_proxy;
 mod race;
@@ -24,6 +26,8 @@ mod socks5;
 pub use connect::connect;
 #[cfg(feature = "std")]
 pub use failure::Failure;
+#[cfg(feature = "std")]
+pub use lookups::{Lookup, Lookups};
 pub use network::{BadNetwork, Network};
 pub use no_proxy::is_bypassed;
 pub use race::{Race, Step};

@@ -3,6 +3,7 @@
 
 pub mod alloc;
 pub mod frames;
+pub mod names;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
 mod random;

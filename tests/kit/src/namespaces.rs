@@ -4,10 +4,12 @@
 //! passes.
 use crate::PATIENCE;
 use std::{
-    env,
+    env, fs,
     io::{self, Write},
+    net::UdpSocket,
     process::{Command, exit},
     thread,
+    time::Duration,
 };
 
 /// The status of a process in a namespace that has failed.
@@ -102,4 +104,69 @@ pub fn forbid() -> [(&'static str, &'static str); 3] {
         ("198.51.100.1", "Invalid argument (os error 22)"),
         ("[2001:db8::1]", "Permission denied (os error 13)"),
     ]
+}
+
+/// Gives the namespaces of network and mounts a name server, which the system's resolver asks from
+/// now on. It says of each name at once that its IPv4 address is 192.0.2.1, where a server may
+/// listen. Of IPv6 addresses it says by the name's first label: `at-once`, that there is none;
+/// `late`, the same after 300 ms; `servfail`, that it has failed; and of `never` nothing. A resolver
+/// that waits for an answer waits for a second.
+pub fn serve_names() {
+    run("ip link set lo up");
+    run("ip addr add 192.0.2.1/24 dev lo");
+    let bound = UdpSocket::bind("127.0.0.1:53");
+    let socket = bound.unwrap_or_else(|error| not_permitted("port 53", &error.to_string()));
+    bind_file("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1\n");
+    bind_file("/etc/hosts", "");
+    bind_file("/etc/nsswitch.conf", "hosts: files dns\n");
+    thread::spawn(move || {
+        let mut query = [0; 512];
+        loop {
+            let (n, from) = socket.recv_from(&mut query).unwrap();
+            if let Some((after, answer)) = answered(&query[..n]) {
+                let socket = socket.try_clone().unwrap();
+                thread::spawn(move || {
+                    thread::sleep(after);
+                    let _ = socket.send_to(&answer, from); // who asked may have given up
+                });
+            }
+        }
+    });
+}
+
+/// What the name server says to a query (RFC 1035), and after how long.
+fn answered(query: &[u8]) -> Option<(Duration, Vec<u8>)> {
+    const A: u8 = 1;
+    const SERVFAIL: u8 = 2;
+    let first = &query[13..13 + usize::from(query[12])];
+    let name = query[12..].iter().position(|&byte| byte == 0).unwrap();
+    let question = &query[12..12 + name + 5];
+    let is_a = question[name + 2] == A;
+    let (after, code) = match first {
+        _ if is_a => (0, 0),
+        b"at-once" => (0, 0),
+        b"late" => (300, 0),
+        b"servfail" => (0, SERVFAIL),
+        _ => return None,
+    };
+    // It is an answer, recursion was wanted and is to be had; a question, an answer or none.
+    let head = [0x81, 0x80 | code, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0];
+    let mut answer = [&query[..2], &head, question].concat();
+    if is_a {
+        // The name of the question, of type A and class IN, for no time, in four bytes.
+        answer.extend([0xc0, 12, 0, A, 0, 1, 0, 0, 0, 0, 0, 4, 192, 0, 2, 1]);
+    }
+    Some((Duration::from_millis(after), answer))
+}
+
+/// Gives the namespace of mounts this file in the place of another.
+pub fn bind_file(path: &str, text: &str) {
+    let name = path.replace('/', "-");
+    let file = env::temp_dir().join(format!("tickwire{name}-{}", std::process::id()));
+    fs::write(&file, text).unwrap();
+    let mounted = try_run(&format!("mount --bind {} {path}", file.display()));
+    fs::remove_file(file).unwrap(); // what is mounted stays
+    if let Err(why) = mounted {
+        not_permitted(&format!("mount {path}"), &why);
+    }
 }

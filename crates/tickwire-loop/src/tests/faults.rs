@@ -1,7 +1,7 @@
 //! Faults of the operating system, for tests. Each call to the operating system first calls [`at`].
 //!
-//! The faults belong to one thread, like a test. A thread that a loop starts shares the faults of
-//! the thread that started it.
+//! The faults belong to one thread, like a test. The threads of a loop's lookups share those of the
+//! thread that made the loop.
 use super::{HELLO, Server, server};
 use crate::{Door, Event, Loop, Settings};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -10,12 +10,13 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind, Read, Write},
     mem,
-    net::TcpStream,
+    net::{TcpStream, ToSocketAddrs},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, ThreadId},
     time::Duration,
 };
 use tickwire::Config;
+use tickwire_dial::Lookups;
 
 thread_local! {
     static FAULTS: RefCell<Arc<Faults>> = RefCell::default();
@@ -113,13 +114,17 @@ pub(crate) fn take_waits() -> Vec<Option<Duration>> {
     mem::take(&mut mine().plan().waits)
 }
 
-/// Returns a function for another thread, in which the faults of this thread hold.
-pub(crate) fn inherited(run: impl FnOnce() + Send) -> impl FnOnce() + Send {
+/// Lookups of this loop alone, whose threads have the faults of this thread. While time stands
+/// still, no name gets a second lookup beside its first.
+pub(crate) fn lookups() -> Lookups {
     let mine = mine();
-    move || {
-        FAULTS.set(mine);
-        run();
-    }
+    let resolve = move |host: &str| {
+        FAULTS.set(mine.clone());
+        *mine.plan().made.entry("resolve".to_owned()).or_default() += 1;
+        at(&format!("resolve {host}"))?;
+        (host, 0).to_socket_addrs().map(Iterator::collect)
+    };
+    Lookups::new(resolve, || Duration::ZERO)
 }
 
 // The tests of calls that fail, apart from the calls of a stream.
@@ -330,18 +335,18 @@ fn a_wake_that_fails_is_an_error_of_the_call_and_the_next_one_wakes() {
 
 #[test]
 fn a_name_that_cannot_be_resolved_is_an_error_of_its_dials_alone() {
-    for call in ["spawn", "resolve localhost"] {
-        let mut server = server();
-        let mut peer = server.peer();
-        plan(call, 0, ErrorKind::OutOfMemory);
-        (0..10).for_each(|_| server.dial_itself("localhost"));
-        server.until(|server| server.ends.len() == 10);
-        let told = "failed: out of memory, resolving localhost";
-        assert!(server.ends.iter().all(|end| end == told), "{:?}", server.ends);
-        assert_eq!(server.net.net().handles().count(), 1);
-        server.echoes(&mut peer);
-        opens(&mut server, "localhost");
-    }
+    let mut server = server();
+    let mut peer = server.peer();
+    hold("resolve"); // until all dials have joined it
+    plan("resolve localhost", 0, ErrorKind::OutOfMemory);
+    (0..10).for_each(|_| server.dial_itself("localhost"));
+    release();
+    server.until(|server| server.ends.len() == 10);
+    let told = "failed: out of memory, resolving localhost";
+    assert!(server.ends.iter().all(|end| end == told), "{:?}", server.ends);
+    assert_eq!(server.net.net().handles().count(), 1);
+    server.echoes(&mut peer);
+    opens(&mut server, "localhost");
 }
 
 /// The wake fails, so the loop does not learn that the addresses have come. The next wake finds

@@ -14,6 +14,8 @@ mod forbidden;
 mod health;
 mod limits;
 mod messages;
+#[cfg(target_os = "linux")]
+mod names;
 #[cfg(feature = "rustls")]
 mod panics;
 #[cfg(feature = "rustls")]

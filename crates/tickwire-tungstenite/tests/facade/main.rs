@@ -10,6 +10,8 @@ mod errors;
 mod handshake;
 mod heads;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod names;
 mod protocol;
 #[cfg(unix)]
 mod shim;
