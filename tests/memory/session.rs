@@ -3,7 +3,10 @@ use crate::support::placed::placed;
 use crate::support::tls::Authority;
 use std::io::Read;
 use testkit::alloc::{allocations, live};
-use tickwire::tls::{Client, Server, Session, rustls::ServerConfig};
+use tickwire::tls::{
+    Client, Server, Session,
+    rustls::{ClientConfig, ServerConfig},
+};
 
 fn carry(from: &mut Session, to: &mut Session) {
     while from.has_outgoing() {
@@ -90,7 +93,6 @@ fn a_session_that_waits_holds_no_buffers() {
     }
 }
 
-/// As docs/LIMITS.md says.
 #[test]
 fn a_client_hello_that_is_not_whole_is_held_once() {
     // 60,000 bytes of 65,535, in records.
@@ -120,7 +122,79 @@ fn a_client_hello_that_is_not_whole_is_held_once() {
         let before = live();
         let all = Vec::from_iter((0..10).map(|_| half()));
         let each = (live() - before) / 10;
-        assert_eq!(each >> 10, 66, "{in_place}: {each} bytes");
+        let limits = told("60,000 bytes of a longer ClientHello");
+        assert_eq!(each >> 10, limits[usize::from(in_place)], "{each} bytes");
         drop((first, all));
     }
+}
+
+/// What each of ten sessions holds more once `fill` has had it and its peer, on a thread without
+/// spare buffers.
+fn filled(configs: Configs, of_client: bool, fill: fn(&mut Session, &mut Session)) -> i64 {
+    let measured = std::thread::spawn(move || {
+        let mut pairs = Vec::from_iter((0..20).map(|_| agreed(&configs)));
+        let mut each = 0;
+        for ten in pairs.chunks_mut(10) {
+            let before = live(); // the first ten get what the handshakes have left over
+            for (client, server) in ten {
+                if of_client { fill(client, server) } else { fill(server, client) }
+            }
+            each = (live() - before) / 10;
+        }
+        each
+    });
+    measured.join().unwrap()
+}
+
+fn part_of_a_record(to: &mut Session, from: &mut Session) {
+    assert_eq!(from.write(&mut &[7; 16 << 10][..]).unwrap(), 16 << 10);
+    let wire = from.outgoing().to_vec();
+    from.advance(wire.len());
+    let mut wire = &wire[..wire.len() - 1];
+    while !wire.is_empty() {
+        let n = wire.read(to.spare_mut()).unwrap();
+        to.commit(n);
+        assert_eq!(drain(to), 0);
+    }
+}
+
+fn waiting_ciphertext(from: &mut Session, _: &mut Session) {
+    while from.outgoing().len() < (64 << 10) - 1000 {
+        from.write(&mut &[7; 900][..]).unwrap();
+    }
+    while from.write(&mut &[7; 100_000][..]).unwrap() > 0 {}
+}
+
+/// The table below "TLS" in docs/LIMITS.md, in KiB: through rustls, then in place.
+fn told(row: &str) -> [i64; 2] {
+    let page = include_str!("../../docs/LIMITS.md");
+    let row = page.lines().find(|line| line.starts_with(&format!("| {row}"))).expect(row);
+    let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+    [1, 2].map(|column| cells[column].strip_suffix(" KiB").unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_part_of_a_record_and_waiting_ciphertext_hold_what_limits_says() {
+    let authority = Authority::new();
+    let parts = told("a record of 16 KiB that lacks its last byte");
+    let waiting = told("ciphertext that the peer does not read");
+    for (in_place, part, waiting) in [(false, parts[0], waiting[0]), (true, parts[1], waiting[1])] {
+        let mut client = ClientConfig::clone(&authority.client());
+        let mut server = ServerConfig::clone(&authority.server());
+        client.enable_secret_extraction = in_place;
+        server.enable_secret_extraction = in_place;
+        let configs: Configs = (placed(client), placed(server));
+        for of_client in [false, true] {
+            assert_eq!(filled(configs.clone(), of_client, part_of_a_record) >> 10, part);
+            assert_eq!(filled(configs.clone(), of_client, waiting_ciphertext) >> 10, waiting);
+            let asked = filled(configs.clone(), of_client, |to, _| {
+                let _ = to.spare_mut();
+            });
+            assert_eq!(asked >> 10, 32);
+        }
+    }
+    let page = include_str!("../../docs/TLS.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let says = format!("a record holds {} KiB more, or {} KiB in place", parts[0], parts[1]);
+    assert!(page.contains(&says), "docs/TLS.md does not say: {says}");
+    assert!(page.contains("holds a buffer of 32 KiB even if nothing has arrived"));
 }

@@ -1028,6 +1028,25 @@ fn other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bound()
 
 // T17
 #[test]
+fn a_long_message_may_come_in_many_small_records_in_place_alone() {
+    let ticket = [&[4, 0, 0xe6, 0x86], &TICKET[4..14], &[0xe6, 0x78], &[7; 59_000], &[0, 0][..]];
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    for part in ticket.concat().chunks(100) {
+        let record = peer.record(22, part);
+        ours.pipe.put(&record);
+    }
+    let data = peer.data(b"data");
+    ours.pipe.put(&data);
+    if BY_RUSTLS {
+        let error = ours.failure(0);
+        assert!(error.to_string().contains("message buffer full"), "{error}");
+    } else {
+        assert_eq!(ours.read_all(100), b"data");
+    }
+}
+
+// T17
+#[test]
 fn none_is_assembled_beyond_its_bound_in_the_handshake_either() {
     if BY_RUSTLS {
         return;

@@ -389,6 +389,19 @@ fn it_does_whichever_end_opens_in_place_and_by_tls_1_2() {
     }
 }
 
+/// As docs/TLS.md says: `placed` of these tests takes rustls' flag for the word, the crate does not.
+#[test]
+fn rustls_flag_alone_opens_nothing_in_place() {
+    let (mut client, mut server) = configs();
+    client.enable_secret_extraction = true;
+    server.enable_secret_extraction = true;
+    let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
+    let mut client = Session::client(client, &target).unwrap();
+    let mut server = Session::server(server).unwrap();
+    assert!(settle(&mut client, &mut server).iter().all(Option::is_none));
+    assert!(!client.is_handshaking() && !client.in_place() && !server.in_place());
+}
+
 /// In rustls' unbuffered connection, early data that nobody reads would stop the handshake.
 #[test]
 fn a_server_that_accepts_early_data_leaves_its_records_to_rustls_and_drops_that_data() {

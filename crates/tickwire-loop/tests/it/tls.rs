@@ -266,6 +266,30 @@ fn a_byte_of_a_record_is_a_sign_of_life() {
     }
 }
 
+/// As `Settings::max_received` and docs/LIMITS.md say.
+#[test]
+fn what_rustls_holds_of_a_record_does_not_count_as_received() {
+    for in_place in [true, false] {
+        let keys = keys(in_place);
+        let server = secure_echo(Config::default(), &keys);
+        let StreamOwned { conn: mut tls, sock: mut tcp } = by_rustls(&server, &keys);
+        tls.writer().write_all(&[0; 16 << 10]).unwrap();
+        let mut wire = Vec::new();
+        tls.write_tls(&mut wire).unwrap();
+        wire.pop();
+        tcp.write_all(&wire).unwrap();
+        if in_place {
+            server.wait_for(|counts| counts.received >= 16 << 10);
+        } else {
+            for _ in 0..2 {
+                echoes(&server, &keys); // behind it, in the loop's turns
+            }
+            server.wait_for(|counts| counts.open == 1);
+            assert_eq!(server.counts().received, 0);
+        }
+    }
+}
+
 #[test]
 fn records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert() {
     for keys in [true, false].map(keys) {

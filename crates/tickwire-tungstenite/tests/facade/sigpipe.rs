@@ -58,6 +58,38 @@ fn tokio_tcp() -> tokio::net::TcpStream {
     tokio::net::TcpStream::from_std(tcp).unwrap()
 }
 
+/// The stream of rustls, which writes several records by one call.
+#[cfg(feature = "__rustls-tls")]
+mod over_tls {
+    use super::*;
+    use rustls::{ClientConnection, ServerConnection, StreamOwned};
+    use testkit::sigpipe::each_is_killed;
+
+    fn stream() -> impl io::Read + io::Write {
+        let (server, client) = crate::tls::configs();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let far = std::thread::spawn(move || {
+            let mut far = listener.accept().unwrap().0;
+            let mut server = ServerConnection::new(server).unwrap();
+            server.complete_io(&mut far).unwrap();
+        });
+        let mut client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+        client.complete_io(&mut near).unwrap();
+        far.join().unwrap();
+        StreamOwned::new(client, near)
+    }
+
+    /// As the README says.
+    #[test]
+    fn raises_it() {
+        each_is_killed(
+            "sigpipe::over_tls::raises_it",
+            &[("TLS", || on_a_thread(WebSocket::from_raw_socket(stream(), Role::Server, None)))],
+        );
+    }
+}
+
 #[test]
 fn no_connection_raises_sigpipe() {
     each_survives(
