@@ -34,7 +34,7 @@ use tickwire_dial::{Lookup, Lookups, Race, Step};
 /// a dial gives up:
 ///
 /// - All dials of a name share its lookup, over whichever adapter. A dial that begins a second or
-///   more after the name was last asked for lets it be asked for once more; the first answer counts.
+///   more after the name was last asked for starts a second lookup; the first answer counts.
 /// - An answer goes to all dials that wait for it. If none does, the next dial within 60 s has it,
 ///   and no other. Nothing else is cached, and no failure is: each later dial asks anew.
 ///

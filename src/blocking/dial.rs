@@ -19,8 +19,8 @@ use tickwire_dial::Failure;
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
 /// opening handshake together. A host name is looked up on another thread, and a lookup that takes
-/// longer [serves a later dial](Dial#names). The addresses of a host are tried in a race (RFC 8305):
-/// see [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
+/// longer [serves a later dial](Dial#names). The addresses of a host are tried in a race (RFC
+/// 8305): see [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
 /// [`Error::Refused`]. A `wss` URL needs the features `rustls` and `ring`, or `rustls` and a
 /// [provider of your choice](crate#features). TLS trusts the platform's roots.
 ///

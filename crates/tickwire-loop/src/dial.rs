@@ -13,11 +13,11 @@ use tickwire::{Config, handshake::client::Request, url::UrlError};
 /// [`handshake_timeout`](Config::handshake_timeout) limits the time of the whole dial: the lookup,
 /// TCP, TLS and the opening handshake. Redirects are not followed, and no proxy is used.
 ///
-/// Dials of the same name share one lookup, also those of other loops, and a lookup that takes
-/// longer than a dial serves a later one: see [`tickwire::Dial`](tickwire::Dial#names). A process
-/// runs up to 64 lookups at once, each on a thread. For example, if 32 names get no answer and keep
-/// their threads, 32 threads are left for other names. Up to 1,024 names may be looked up or wait
-/// for a lookup; the dial of a further name fails.
+/// Dials of the same name share one lookup, also those of other loops. A lookup that takes longer
+/// than a dial goes on, and its answer is for a later dial ([`Lookups`](tickwire_dial::Lookups) has
+/// the rules). A process runs up to 64 lookups at once, each on a thread. For example, if 32 names
+/// get no answer and keep their threads, 32 threads are left for other names. Up to 1,024 names may
+/// be looked up or wait for a lookup; the dial of a further name fails.
 #[derive(Clone)]
 #[must_use]
 pub struct Dial {

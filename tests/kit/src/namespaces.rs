@@ -108,9 +108,9 @@ pub fn forbid() -> [(&'static str, &'static str); 3] {
 
 /// Gives the namespaces of network and mounts a name server, which the system's resolver asks from
 /// now on. It says of each name at once that its IPv4 address is 192.0.2.1, where a server may
-/// listen. Of IPv6 addresses it says by the name's first label: `at-once`, that there is none;
-/// `late`, the same after 300 ms; `servfail`, that it has failed; and of `never` nothing. A resolver
-/// that waits for an answer waits for a second.
+/// listen. Of IPv6 addresses it says, by the name's first label: `at-once`, that there is none;
+/// `late`, the same after 300 ms; `servfail`, that it has failed; and of `never` nothing. Who waits
+/// for an answer waits for a second.
 pub fn serve_names() {
     run("ip link set lo up");
     run("ip addr add 192.0.2.1/24 dev lo");
