@@ -17,9 +17,11 @@
 //!   [report](crate::Connection::report) it.
 //! - **Shut down**: call [`close`](Session::close), write the outgoing bytes, then shut the stream
 //!   down for writing.
-//! - **After each of the three actions**, write the [`outgoing`](Session::outgoing) bytes to the
-//!   stream, and call [`advance`](Session::advance). Even after a read, TLS may have bytes of its
-//!   own to send: handshake messages, tickets, alerts.
+//! - **Over**: call [`answer_close`](Session::answer_close), and write as many outgoing bytes as
+//!   the stream accepts at once.
+//! - **After each of the first three actions**, write the [`outgoing`](Session::outgoing) bytes to
+//!   the stream, and call [`advance`](Session::advance). Even after a read, TLS may have bytes of
+//!   its own to send: handshake messages, tickets, alerts.
 //!
 //! The deadlines of the connection and of its opening handshake bound TLS as well, with one
 //! exception. [`write_timeout`](crate::Config::write_timeout) runs only while the connection itself

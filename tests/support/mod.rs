@@ -34,11 +34,15 @@ pub(crate) mod polled;
 pub(crate) mod provider;
 #[cfg(feature = "tokio")]
 pub(crate) mod proxy;
+#[cfg(feature = "in-place")]
+pub(crate) mod raw;
 pub(crate) mod silence;
 #[cfg(feature = "tokio")]
 pub(crate) mod talk;
 #[cfg(all(feature = "in-place", feature = "tokio"))]
 pub(crate) mod tls;
+#[cfg(feature = "in-place")]
+pub(crate) mod tls_end;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 #[cfg(feature = "blocking")]

@@ -2,6 +2,7 @@
 //! face, a peer that the test plays, and a stream that records what was written to it.
 pub(crate) use super::blocking::{PATIENCE, tcp_pair};
 use super::placed::placed;
+pub use super::raw::Raw;
 pub(crate) use super::wire::{ROLES, code_of, product};
 use super::{
     polled::{Polled, polled},
@@ -22,8 +23,7 @@ use tickwire::{
     blocking::{self, Interest, Stream},
     handshake::client::Request,
     tls::rustls::{
-        ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection,
-        SupportedCipherSuite, Tls13CipherSuite, crypto::CryptoProvider, pki_types::ServerName,
+        ClientConfig, ServerConfig, SupportedCipherSuite, Tls13CipherSuite, crypto::CryptoProvider,
         server::WebPkiClientVerifier,
     },
     tokio as on_tokio,
@@ -274,102 +274,6 @@ impl<A: AsyncRead + AsyncWrite + Unpin, B: Stream> Ws<A, B> {
         match self {
             Self::Tokio(ws, _) => code_of(ws.closed()),
             Self::Blocking(ws) => code_of(ws.closed()),
-        }
-    }
-}
-
-// A peer of whom each byte is the test's.
-
-/// TLS over TCP, in the hand of a test; a write is a record.
-pub struct Raw {
-    pub tls: Connection,
-    pub tcp: TcpStream,
-}
-
-impl Raw {
-    pub fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Self {
-        Self::new(tcp, ServerConnection::new(config).unwrap())
-    }
-
-    pub fn client(tcp: TcpStream, config: Arc<ClientConfig>) -> Self {
-        let name = ServerName::try_from("localhost").unwrap();
-        Self::new(tcp, ClientConnection::new(config, name).unwrap())
-    }
-
-    fn new(tcp: TcpStream, tls: impl Into<Connection>) -> Self {
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { tls: tls.into(), tcp }
-    }
-
-    pub fn handshake(&mut self) -> io::Result<()> {
-        while self.tls.is_handshaking() {
-            self.tls.complete_io(&mut self.tcp)?;
-        }
-        self.send()
-    }
-
-    /// Writes the records that there are.
-    pub fn send(&mut self) -> io::Result<()> {
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.tcp)?;
-        }
-        Ok(())
-    }
-
-    /// These bytes as a record that is not written yet.
-    pub fn record(&mut self, plain: &[u8]) -> Vec<u8> {
-        self.tls.writer().write_all(plain).unwrap();
-        let mut wire = Vec::new();
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut wire).unwrap();
-        }
-        wire
-    }
-
-    pub fn say(&mut self, plain: &[u8]) {
-        let wire = self.record(plain);
-        self.tcp.write_all(&wire).unwrap();
-    }
-
-    pub fn close_notify(&mut self) {
-        self.tls.send_close_notify();
-        self.send().unwrap();
-    }
-
-    /// No more bytes of any kind.
-    pub fn end_tcp(&self) {
-        self.tcp.shutdown(std::net::Shutdown::Write).unwrap();
-    }
-
-    pub fn hear(&mut self, n: usize) -> Vec<u8> {
-        let mut bytes = vec![0; n];
-        self.read_exact(&mut bytes).unwrap();
-        bytes
-    }
-
-    /// All that comes, and whether TLS announced that it is all.
-    pub fn hear_all(&mut self) -> (Vec<u8>, bool) {
-        let mut bytes = Vec::new();
-        let ended = self.read_to_end(&mut bytes);
-        match ended {
-            Ok(_) => (bytes, true),
-            Err(error) => {
-                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
-                (bytes, false)
-            }
-        }
-    }
-}
-
-impl Read for Raw {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.tls.reader().read(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
-            }
-            self.tls.read_tls(&mut self.tcp)?;
-            self.tls.process_new_packets().map_err(io::Error::other)?;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! These tests once more, with configurations that keep their keys: rustls opens and seals all
 //! records.
 #![allow(clippy::duplicate_mod)]
-use crate::support::{blocking, placed, polled, provider, wire};
+use crate::support::{blocking, placed, polled, provider, raw, wire};
 
 const IN_PLACE: bool = false;
 

@@ -14,6 +14,7 @@ mod connections;
 mod connectors;
 mod cut_off;
 mod empty_records;
+mod ends;
 mod hello;
 mod leaving;
 mod panics;

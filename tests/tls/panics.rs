@@ -107,7 +107,7 @@ fn assert_failed(tls: &mut Session, peer: &mut Hostile, ended: bool) {
         tls.close();
         tls.end_of_stream();
         tls.flushed();
-        assert!(!tls.owes_close() && !tls.in_place() && tls.connection().is_none());
+        assert!(!tls.answer_close() && !tls.in_place() && tls.connection().is_none());
         assert_eq!((tls.protocol_version(), tls.server_name()), (None, None));
         session::taken(tls);
         assert!(!tls.has_outgoing());

@@ -16,7 +16,6 @@ use crate::{
     slots::{Origin, Slots},
     tape,
     timers::Timers,
-    wire::Wire,
 };
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
@@ -131,8 +130,8 @@ impl<T> Inner<T> {
             }
             _ => {}
         }
-        if let Some(Wire { stream, .. }) = freed.wire {
-            self.system.close(stream);
+        if let Some(wire) = freed.wire {
+            wire.close(&mut self.system);
         }
         if let Some(peer) = freed.peer.filter(|peer| peer.origin != Origin::Dialed) {
             self.entrance.leave(peer.counted_for(), freed.marks.phase);

@@ -65,4 +65,8 @@ impl Session {
     pub(crate) fn close(&mut self) {
         match *self {}
     }
+
+    pub(crate) fn answer_close(&mut self) -> bool {
+        match *self {}
+    }
 }

@@ -479,6 +479,14 @@ impl Wire {
         }
     }
 
+    /// Waits for nothing: if the stream refuses our close_notify, the peer does not get it.
+    pub(crate) fn close(mut self, system: &mut System) {
+        if self.tls.as_mut().is_some_and(|tls| tls.session.answer_close()) {
+            let _ = self.send(system);
+        }
+        system.close(self.stream);
+    }
+
     /// Shuts the stream if it is time for that. Returns what is left to do for a connection whose
     /// receiving has ended.
     pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Ending {

@@ -312,8 +312,8 @@ impl Session {
 
     /// Queues a close_notify, which tells the peer that we send no more data. The close_notify is
     /// then [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller
-    /// can still read data from the peer (RFC 9846 §6.1). Without this call the session sends no
-    /// close_notify, even if the peer has sent one. During the handshake, this call sends no
+    /// can still read data from the peer (RFC 9846 §6.1). The session sends no close_notify without
+    /// this call or [`answer_close`](Self::answer_close). During the handshake, this call sends no
     /// close_notify if [`connection`](Self::connection) is `None`.
     ///
     /// A bad record that arrives after this call is still an error of [`read`](Self::read). If
@@ -325,6 +325,18 @@ impl Session {
         if self.failed.is_none() {
             let _ = self.call(Self::announce_end); // if it panics, later calls return the error
         }
+    }
+
+    /// Queues our close_notify, as [`close`](Self::close) does, if the peer has sent its own and we
+    /// still have to send ours. Returns whether this call has queued it. Call this before you drop
+    /// the stream, and write as many outgoing bytes as the stream accepts at once. So the peer
+    /// learns that we, and not an attacker, ended the stream (RFC 9846 §6.1).
+    pub fn answer_close(&mut self) -> bool {
+        let owed = self.ended && !self.closed && self.failed.is_none();
+        if owed {
+            self.close();
+        }
+        owed
     }
 
     fn announce_end(&mut self) {
@@ -455,11 +467,6 @@ impl Session {
         }
         let what = "nothing is sent behind the close_notify of TLS";
         Err(io::Error::new(io::ErrorKind::BrokenPipe, what))
-    }
-
-    /// Whether the peer has sent its close_notify, and we still have to send ours.
-    pub fn owes_close(&self) -> bool {
-        self.ended && !self.closed && self.failed.is_none()
     }
 }
 

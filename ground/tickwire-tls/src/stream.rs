@@ -177,12 +177,10 @@ pub fn close(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     send(on)
 }
 
-/// Call this when the TLS stream is dropped. Sends our close_notify if the peer has sent its own.
-/// So the peer learns that we, and not an attacker, ended the stream (RFC 9846 §6.1). Waits for
-/// nothing, because the peer may never read.
+/// Call this when the TLS stream is dropped. Sends what [`Session::answer_close`] queues, and waits
+/// for nothing, because the peer may never read.
 pub fn part(on: &mut impl Carrier) {
-    if on.with(|tls| tls.session.owes_close()) {
-        on.with(|tls| tls.session.close());
+    if on.with(|tls| tls.session.answer_close()) {
         let _ = on.send_aside(true);
     }
 }

@@ -23,6 +23,10 @@ mod panics;
 mod placed;
 mod protocol;
 mod proxied;
+#[allow(dead_code, unreachable_pub)]
+#[cfg(feature = "rustls")]
+#[path = "../../../../tests/support/raw.rs"]
+mod raw;
 mod received;
 mod requests;
 mod room;
@@ -36,6 +40,11 @@ mod threads;
 mod time;
 #[cfg(feature = "rustls")]
 mod tls;
+#[cfg(feature = "rustls")]
+#[path = "../../../../tests/support/tls_end.rs"]
+mod tls_end;
+#[cfg(feature = "rustls")]
+mod tls_ends;
 #[cfg(feature = "rustls")]
 mod uploads;
 mod vectors;
