@@ -350,12 +350,51 @@ fn the_figures_of_the_readme_and_its_chart_are_those_measured() {
     let head = compares.lines().find(|line| line.starts_with("| |")).unwrap();
     assert!(measured.contains(head), "{head}");
 
+    let latency = measured.iter().find(|row| row.starts_with("| latency over ws, p50")).unwrap();
+    let cells: Vec<_> = latency.split('|').map(str::trim).collect();
+    let says = format!(
+        "takes {} times that of bare TCP, tokio-tungstenite's {} and sockudo-ws' {}.",
+        cells[2], cells[3], cells[6]
+    );
+    let prose = compares.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(prose.contains(&says), "the README does not say: {says}");
+
     for (name, kind) in [("| echo over ws, 64 B", "ws"), ("| echo over wss, 64 B", "wss")] {
         let row = rows.iter().find(|row| row.starts_with(name)).expect(name);
         for figure in row.trim_matches('|').split('|').skip(1) {
             let text = format!(">{} {kind}</text>", figure.trim());
             assert!(chart.contains(&text), "{name}: {figure} is not in docs/chart.svg");
         }
+    }
+}
+
+/// Each row of the table has the number of crates that cargo resolves for its features.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_program_compiles_as_many_crates_as_compare_says() {
+    let page = read("docs/COMPARE.md");
+    let (_, table) = page.split_once("| features | crates | which |\n").unwrap();
+    let rows: Vec<_> = table.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), 6);
+    for row in rows {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let mut features: Vec<_> = quoted(cells[1].split(':').next().unwrap()).collect();
+        if cells[1].starts_with("the default") {
+            features.extend(["client", "tokio"]);
+        }
+        let tree = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "--package=tickwire", "--edges=normal"])
+            .args(["--prefix=none", "--target=x86_64-unknown-linux-gnu", "--no-default-features"])
+            .arg(format!("--features={}", features.join(",")))
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        let tree = String::from_utf8(tree.stdout).unwrap();
+        // Two versions of a crate are two, and tickwire itself is not below it.
+        let crates: BTreeSet<Vec<_>> =
+            tree.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+        assert_eq!((crates.len() - 1).to_string(), cells[2], "{row}");
     }
 }
 
