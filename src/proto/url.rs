@@ -23,8 +23,9 @@ pub enum UrlError {
     /// The scheme is `http` or `https` instead of `ws` or `wss`.
     #[error("scheme of the URL is http or https: write ws:// or wss:// instead")]
     HttpScheme,
-    /// The scheme is neither `ws` nor `wss`.
-    #[error("scheme of the URL is neither ws nor wss")]
+    /// The scheme is neither `ws` nor `wss`. For a Unix socket, whose URL other programs begin with
+    /// `ws+unix`, write `ws`, and connect the socket in `Dial::connect_with`.
+    #[error("scheme of the URL is neither ws nor wss: a Unix socket is for Dial::connect_with")]
     UnknownScheme,
     /// The URL has no host.
     #[error("URL has no host")]

@@ -78,6 +78,7 @@ fn a_url_that_cannot_be_sent_as_it_is_is_refused() {
         ("://h", UnknownScheme),
         ("wsss://h", UnknownScheme),
         ("w://h", UnknownScheme),
+        ("ws+unix:///run/feed.sock:/ticks", UnknownScheme),
         ("ws:x://h", UnknownScheme),
         ("wss/user:p'86ss@E886/a/b?://u=1", UnknownScheme), // found by the fuzz target `url`
         ("ws://", EmptyHost),
@@ -157,6 +158,13 @@ fn a_url_that_cannot_be_sent_as_it_is_is_refused() {
 }
 
 // P200
+/// As Bun and npm `ws` have it.
+#[test]
+fn who_writes_ws_unix_learns_what_dials_a_unix_socket() {
+    let error = "ws+unix:///run/feed.sock:/ticks".parse::<Target>().unwrap_err().to_string();
+    assert!(error.contains("connect_with"), "{error}");
+}
+
 #[test]
 fn the_certificate_is_for_the_host_without_zone_and_trailing_dot() {
     for (url, name) in [

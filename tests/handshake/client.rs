@@ -377,6 +377,14 @@ fn what_does_not_begin_as_a_status_line_fails_at_its_first_wrong_byte() {
         let what = "a TLS record, where plain HTTP is spoken";
         assert_eq!(verdict(begin), malformed(what));
     }
+    // SETTINGS, empty and with a setting; then another frame, and less than a frame's type.
+    let what = "HTTP/2, where HTTP/1.1 is spoken";
+    for begin in [&b"\0\0\0\x04\0\0\0\0\0"[..], b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64"] {
+        assert_eq!(verdict(begin), malformed(what));
+    }
+    for begin in [&b"\0\0\x08\x07\0\0\0\0\0"[..], b"\0\0\x06"] {
+        assert_eq!(verdict(begin), malformed("first line"));
+    }
 }
 
 #[test]

@@ -324,10 +324,14 @@ impl StatusLine {
 
 pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
-    let what = match wire.first() {
+    if wire.iter().zip(STATUS_LINE).all(|(got, want)| got == want) {
+        return Ok(());
+    }
+    let what = match wire {
         // The first byte of a TLS record: 0x15 for an alert, 0x16 for a TLS handshake.
-        Some(0x15 | 0x16) => "a TLS record, where plain HTTP is spoken",
-        _ if wire.iter().zip(STATUS_LINE).all(|(got, want)| got == want) => return Ok(()),
+        [0x15 | 0x16, ..] => "a TLS record, where plain HTTP is spoken",
+        // A frame of less than 64 KiB, and its type: the first one is SETTINGS (RFC 9113 §3.4).
+        [0, _, _, 4, ..] => "HTTP/2, where HTTP/1.1 is spoken",
         _ => "first line",
     };
     Err(HandshakeError::Malformed { what })
