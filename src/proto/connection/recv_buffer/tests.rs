@@ -44,6 +44,19 @@ fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
     assert_eq!(traffic().1.len(), 1);
 }
 
+#[test]
+fn no_more_is_skipped_than_has_arrived() {
+    let mut buf = with(0, 0, 0, 5);
+    buf.skip(7);
+    holds(&buf, 5, 0, 0, 0);
+    let mut buf = with(0, 3, 0, 5);
+    buf.skip(7);
+    holds(&buf, 0, 3, 5, 0);
+    assert!(buf.spare_mut(LIMIT, 0).len() > 1);
+    buf.commit(1);
+    assert_eq!(buf.wire_len(), 1);
+}
+
 /// The byte at position `place` of the test stream.
 fn at(place: usize) -> u8 {
     (place % 251) as u8
