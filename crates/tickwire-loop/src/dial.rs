@@ -6,7 +6,7 @@ use crate::{
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use tickwire::{Config, handshake::client::Request, url::UrlError};
 
-/// How to connect to a server: the request, and the way to make the stream.
+/// How to connect to a server: the request, and the way to make the stream. Feature `client`.
 ///
 /// Another thread resolves the name. The attempts to connect to the name's addresses overlap, and
 /// the first attempt that succeeds wins (RFC 8305).

@@ -64,6 +64,7 @@ impl<T> Inner<T> {
         match &mut slot.stage {
             // In the stage `Turn`, the handler is deciding about the connection's request.
             Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
+            #[cfg(feature = "client")]
             Stage::Dialing(dialing) => dialing.given_up = true,
             // `OverQueued` ends soon anyway. In the remaining stages the connection is open, and
             // `Net::close` finds its sender.

@@ -1,5 +1,7 @@
 //! The state of a loop, and what several of its modules share: opening and ending a connection,
 //! writing, and counting queued bytes.
+#[cfg(feature = "client")]
+use crate::resolve::Resolver;
 use crate::settings::{Counts, Settings};
 use crate::stage::{Open, Stage};
 use crate::system::{System, Token, Waker};
@@ -12,7 +14,6 @@ use crate::{
     pool::Buffers,
     queues::Queues,
     receiving::Receiving,
-    resolve::Resolver,
     slots::{Origin, Slots},
     tape,
     timers::Timers,
@@ -32,6 +33,7 @@ pub(crate) struct Inner<T> {
     pub(crate) entrance: Entrance,
     pub(crate) deadlines: Deadlines,
     pub(crate) timers: Timers,
+    #[cfg(feature = "client")]
     pub(crate) resolver: Resolver,
     pub(crate) queues: Queues,
     pub(crate) current: Current,
@@ -60,6 +62,7 @@ impl<T> Inner<T> {
             receiving: Receiving::new(settings.max_received),
             settings,
             system,
+            #[cfg(feature = "client")]
             resolver: Resolver::new(waker.clone()),
             waker,
             slots: Slots::default(),

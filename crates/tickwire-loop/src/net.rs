@@ -1,8 +1,10 @@
 //! [`Net`]: the commands of a loop.
+#[cfg(feature = "client")]
+use crate::dial::Dial;
 use crate::event::{Event, SendError, Sent};
 use crate::{
-    dial::Dial, door::Door, handle::Handle, inner::Inner, settings::Counts, slots::drain_outbox,
-    stage::Stage, system::Waker, timers::Timer,
+    door::Door, handle::Handle, inner::Inner, settings::Counts, slots::drain_outbox, stage::Stage,
+    system::Waker, timers::Timer,
 };
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::{io, time::Duration};
@@ -86,7 +88,7 @@ impl<'n, T> Net<'n, T> {
         self.inner.entrance.doors.clear();
     }
 
-    /// Dials a server. [`Event::Open`](crate::Event::Open) reports success, or
+    /// Dials a server. Feature `client`. [`Event::Open`](crate::Event::Open) reports success, or
     /// [`Event::Closed`](crate::Event::Closed) reports failure. The event has the returned handle.
     ///
     /// # Errors
@@ -94,6 +96,8 @@ impl<'n, T> Net<'n, T> {
     /// If the target cannot be dialed at all: [`Error::NoTls`] for `wss` without the feature
     /// `rustls`, `OutOfMemory` if no slot is free, `ConnectionAborted` during a
     /// [shutdown](Self::shut_down). In all these cases `value` is dropped.
+    #[cfg(feature = "client")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
     pub fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
         self.inner.dial(dial, value)
     }

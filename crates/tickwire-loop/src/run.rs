@@ -137,6 +137,7 @@ impl<T> Loop<T> {
             self.busy = now;
         }
         if woken {
+            #[cfg(feature = "client")]
             while let Some(dial) = inner.resolver.answered() {
                 inner.make_ready(dial.at);
             }
@@ -360,6 +361,7 @@ impl<T> Inner<T> {
         let open = match mem::replace(&mut slot.stage, Stage::Turn) {
             Stage::Opening(opening) => self.open_up(handle, opening, handler)?,
             Stage::Accepted(open) => open,
+            #[cfg(feature = "client")]
             Stage::Dialing(dialing) => self.go_on_dialing(handle, dialing, handler)?,
             Stage::Rejected(rejected) => {
                 self.go_on_rejected(handle, rejected);

@@ -1,5 +1,6 @@
+#[cfg(feature = "client")]
+use crate::dial::Dial;
 use crate::{
-    dial::Dial,
     door::{Door, HealthChecks},
     receiving::Received,
     system::Stream,
@@ -12,6 +13,7 @@ use tickwire::{
         client, server,
     },
 };
+#[cfg(feature = "client")]
 use tickwire_dial::{Lookup, Race};
 
 /// And not dormant.
@@ -36,6 +38,7 @@ pub(crate) enum Stage {
     Free,
     /// The state is outside of the slot, for example in the turn of a connection that is not open.
     Turn,
+    #[cfg(feature = "client")]
     Dialing(Box<Dialing>),
     Opening(Box<Opening>),
     /// Open, after a deferred request was accepted, but `Event::Open` is not delivered yet.
@@ -129,6 +132,7 @@ pub(crate) struct Rejected {
     pub(crate) until: Time,
 }
 
+#[cfg(feature = "client")]
 pub(crate) struct Dialing {
     pub(crate) dial: Dial,
     pub(crate) began: Time,
@@ -141,12 +145,14 @@ pub(crate) struct Dialing {
     pub(crate) given_up: bool,
 }
 
+#[cfg(feature = "client")]
 pub(crate) enum Addresses {
     Sought(Lookup),
     /// Its times count from `Dialing::began`.
     Found(Race<io::Error>),
 }
 
+#[cfg(feature = "client")]
 impl Dialing {
     pub(crate) fn deadline(&self) -> Time {
         self.began + self.dial.config.handshake_timeout

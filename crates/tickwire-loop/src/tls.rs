@@ -22,6 +22,7 @@ impl Tls {
     }
 
     /// Without a `config`, the session trusts the platform's root certificates.
+    #[cfg(feature = "client")]
     pub(crate) fn client(
         config: Option<&Client>,
         request: &Request,
