@@ -3,17 +3,20 @@
 use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let docs = Path::new("../../docs");
+    let root = Path::new("../..");
     let out = env::var("OUT_DIR")?;
     let mut looping = String::from("const LOOPING: &[&str] = &[\n");
-    let recipes = fs::read_dir(docs.join("recipes"))?.map(|entry| Ok(entry?.path()));
+    let recipes = fs::read_dir(root.join("docs/recipes"))?.map(|entry| Ok(entry?.path()));
     let mut pages = recipes.collect::<Result<Vec<_>, std::io::Error>>()?;
-    pages.extend(["CHEATSHEET.md", "MIGRATING.md"].map(|page| docs.join(page)));
+    pages.extend(["docs/CHEATSHEET.md", "docs/MIGRATING.md"].map(|page| root.join(page)));
+    pages.push(root.join("crates/tickwire-axum/README.md"));
     pages.sort();
     for page in pages {
         println!("cargo::rerun-if-changed={}", page.display());
-        let name =
-            page.file_stem().ok_or("a page without a name")?.to_string_lossy().to_lowercase();
+        let is_axum = page.ends_with("tickwire-axum/README.md");
+        let named = if is_axum { Path::new("axum") } else { &page };
+        let name = named.file_stem().ok_or("a page without a name")?;
+        let name = name.to_string_lossy().to_lowercase();
         fs::create_dir_all(Path::new(&out).join(&name))?;
         for (block, code) in blocks(&fs::read_to_string(&page)?) {
             fs::write(Path::new(&out).join(&name).join(format!("{block}.rs")), &code)?;

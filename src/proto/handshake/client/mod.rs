@@ -153,7 +153,8 @@ impl Handshake {
     /// or all that is [kept](Refusal::body) of it has arrived, a chunk of the body is invalid, the
     /// stream has ended, or `handle_timeout` has ended the wait for the body (at most a second).
     /// [`response`](Self::response) returns status and headers as soon as the head is complete. An
-    /// error is final: drop the stream.
+    /// error is final: drop the stream, unless it is a refusal after which you [ask
+    /// again](crate::guide::recipes::feeds#log-in-by-digest).
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {
