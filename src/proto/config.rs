@@ -32,10 +32,11 @@ use core::time::Duration;
 /// necessary because later versions may add fields. A connection copies its settings
 /// when it begins, so later changes of the `Config` do not affect that connection.
 ///
-/// With the defaults, a hostile peer cannot fill memory. A deadline also ends each handshake,
-/// frame, write and closing that a hostile peer prolongs. [Limits](crate::guide::limits) has a
-/// table of all limits with their defaults. That page also says how late a deadline may be, and how
-/// much memory each kind of attack takes. A recipe has [limits for small
+/// With the defaults, a hostile peer cannot fill memory. (Over HTTP/2, the HTTP stack keeps [64 KiB
+/// for each stream](crate::guide::limits#http2) beside the connection.) A deadline also ends each
+/// handshake, frame, write and closing that a hostile peer prolongs. [Limits](crate::guide::limits)
+/// has a table of all limits with their defaults. That page also says how late a deadline may be,
+/// and how much memory each kind of attack takes. A recipe has [limits for small
 /// messages](crate::guide::recipes::servers#limits-for-small-messages).
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -55,6 +55,11 @@ pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<
     response
 }
 
+/// Of a WebSocket over HTTP/2 or HTTP/3, in bytes. hyper takes a write of any length as one piece,
+/// and up to four pieces a stream while the peer reads nothing. So this bounds what lies below us,
+/// where no limit of `Config` holds, and backpressure reaches the program.
+const LONGEST_WRITE: usize = 16 << 10;
+
 /// Extended CONNECT takes the place of Upgrade.
 fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3

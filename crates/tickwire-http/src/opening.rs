@@ -1,4 +1,4 @@
-use crate::{append, check_count, is_extended, push_header, push_line, put};
+use crate::{LONGEST_WRITE, append, check_count, is_extended, push_header, push_line, put};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use std::fmt;
 use tickwire::{
@@ -96,7 +96,11 @@ impl Opening {
         let head = head.map_err(|error| self.handshake.reading.fail(error))?;
         put(&mut self.handshake.reading, &head);
         let agreed = self.handshake.into_connection()?.negotiated().clone();
-        Ok(Connection::client(&self.config, agreed, self.entropy))
+        let mut connection = Connection::client(&self.config, agreed, self.entropy);
+        if self.extended.is_some() {
+            connection.sender_mut().limit_writes(LONGEST_WRITE);
+        }
+        Ok(connection)
     }
 
     /// Writes the head of a 101 of HTTP/1.1. For an extended CONNECT, adds the three headers that a

@@ -1,4 +1,4 @@
-use crate::{append, check_count, is_extended, push_header, push_line, put};
+use crate::{LONGEST_WRITE, append, check_count, is_extended, push_header, push_line, put};
 use bytes::Buf;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
@@ -181,7 +181,11 @@ impl Upgrade {
         // `agreed` counts the response among its written bytes, but the HTTP stack writes that: the
         // caller gets a new connection.
         let config = chosen.as_deref().unwrap_or(&self.config);
-        Ok((response, Connection::server(config, agreed.negotiated().clone())))
+        let mut connection = Connection::server(config, agreed.negotiated().clone());
+        if self.extended {
+            connection.sender_mut().limit_writes(LONGEST_WRITE);
+        }
+        Ok((response, connection))
     }
 }
 

@@ -59,8 +59,9 @@ pub async fn until_closed(serving: impl Future, stopping: watch::Sender<bool>) {
     }
 }
 
-/// Echoes all messages. Prints when a connection opens and ends, with its HTTP version.
-pub async fn echo<S>(mut ws: WebSocket<S>, version: &str, mut stop: Stop)
+/// Echoes all messages. Prints when a connection opens and ends, with its HTTP version. Returns
+/// whether the end was orderly.
+pub async fn echo<S>(mut ws: WebSocket<S>, version: &str, mut stop: Stop) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -75,13 +76,14 @@ where
         ended = echoing => ended,
         _ = stop.changed() => ws.close(CloseCode::GOING_AWAY).await,
     };
-    match ended {
+    match &ended {
         Ok(()) => {
             let (code, reason) = ws.closed().map_or((1006, ""), |end| (end.code, end.reason));
             println!("{version}: closed with {code} {reason:?}");
         }
         Err(error) => println!("{version}: {error}"),
     }
+    ended.is_ok()
 }
 
 /// A connection, in clear or over TLS.

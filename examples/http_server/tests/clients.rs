@@ -3,6 +3,8 @@
 
 #[path = "../../tests/examples/support_program.rs"]
 mod program;
+#[path = "../../../crates/tickwire-axum/tests/support/small_window.rs"]
+mod small_window;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{
@@ -175,6 +177,23 @@ async fn extended_connect_over_http_2() {
         })
         .await;
     }
+}
+
+// What the client does not read would stay in the server's stack until the client ends TCP.
+#[tokio::test]
+async fn over_http_2_hypers_server_resets_a_stream_that_fails_though_its_window_is_closed() {
+    bounded(async {
+        let (server, address) = start(SERVERS[0], &[]);
+        let (mut sending, mut body, _open) = small_window::open(address, "/echo", 0).await;
+        let header = [0x82, 0x80 | 126, 0xea, 0x60, 0, 0, 0, 0]; // 60,000 bytes, masked by zeros
+        sending.send_data([&header[..], &[7; 60_000]].concat().into(), true).unwrap();
+        let end = body.data().await.unwrap().unwrap_err();
+        assert_eq!(end.reason(), Some(h2::Reason::CANCEL), "{end}");
+        assert_eq!(server.line(), "HTTP/2.0: open");
+        let line = server.line();
+        assert!(line.starts_with("HTTP/2.0: stream ended"), "{line}");
+    })
+    .await;
 }
 
 // A deploy: axum's and hyper's own shutdowns wait for the request that never ends.

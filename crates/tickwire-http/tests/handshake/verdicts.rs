@@ -385,6 +385,30 @@ fn both_ends_agree() {
     }
 }
 
+/// The length of the first write of a long message.
+fn first_write(mut connection: Connection) -> usize {
+    use bytes::Buf;
+    connection.sender_mut().feed(&[7; 100_000]).map(drop).unwrap();
+    connection.sender_mut().outgoing().chunk().len()
+}
+
+#[test]
+fn from_http_2_on_writes_are_short_and_stay_so_in_a_connection_that_was_dormant() {
+    for (extended, written) in [(false, [100_010, 100_014]), (true, [16 << 10; 2])] {
+        for sleeps in [false, true] {
+            let (request, opening) = opening(extended);
+            let (mut response, server) =
+                check(&request).unwrap().accept(Accept::default().subprotocols(&["a"])).unwrap();
+            *response.version_mut() = request.version();
+            let ends = [server, opening.accept(&response).unwrap()].map(|end| match sleeps {
+                true => end.into_dormant().unwrap().into_connection(&Config::default()),
+                false => end,
+            });
+            assert_eq!(ends.map(first_write), written, "{extended} {sleeps}");
+        }
+    }
+}
+
 fn exchange(from: &mut Connection, to: &mut Connection) {
     use bytes::Buf;
     let mut outgoing = from.sender_mut().outgoing();

@@ -23,7 +23,9 @@ async fn on_echo(
     request: Request,
 ) -> Response {
     let version = format!("{:?}", request.version());
-    upgrade.protocols(["echo.v1"]).on_upgrade(|ws| async move { echo(ws, &version, stop).await })
+    upgrade.protocols(["echo.v1"]).on_upgrade(|ws| async move {
+        echo(ws, &version, stop).await;
+    })
 }
 
 #[tokio::main]

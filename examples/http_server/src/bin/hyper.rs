@@ -10,16 +10,37 @@ use http_server::{Listener, PAGE, Stop, Stream, echo, until_closed};
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
+    rt::Executor,
     service::service_fn,
 };
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto::Builder,
+use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{Arc, OnceLock},
 };
-use std::{convert::Infallible, pin::pin};
 use tickwire::{Config, handshake::server::Accept, tokio::WebSocket};
 use tickwire_http::{Upgrade, rejection};
-use tokio::{select, sync::watch};
+use tokio::{select, sync::watch, task::AbortHandle, task_local};
+
+task_local! {
+    /// In the task of a request of HTTP/2: the task that sends on the stream, once it is upgraded.
+    static SENDER: Arc<OnceLock<AbortHandle>>;
+}
+
+/// Runs hyper's tasks. hyper starts the task that sends on an upgraded stream while it polls the
+/// task of the request.
+#[derive(Clone)]
+struct Tasks;
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        match SENDER.try_with(Arc::clone) {
+            Ok(sender) => _ = sender.set(tokio::spawn(task).abort_handle()),
+            Err(_) => _ = tokio::spawn(SENDER.scope(Arc::default(), task)),
+        }
+    }
+}
 
 async fn answer(request: Request<Incoming>, stop: Stop) -> Response<Full<Bytes>> {
     let config = Config::server();
@@ -30,11 +51,16 @@ async fn answer(request: Request<Incoming>, stop: Stop) -> Response<Full<Bytes>>
         Ok(agreed) => agreed,
         Err(error) => return rejection(error, request.version()).map(Full::from),
     };
+    let sender = SENDER.try_with(Arc::clone).unwrap_or_default();
     tokio::spawn(async move {
         let version = format!("{:?}", request.version());
         if let Ok(stream) = hyper::upgrade::on(request).await {
             let ws = WebSocket::from_parts(TokioIo::new(stream), connection);
-            echo(ws, &version, stop).await;
+            let orderly = echo(ws, &version, stop).await;
+            // The task would keep the stream, and what the client did not read, until TCP ends.
+            if let Some(sender) = sender.get().filter(|_| !orderly) {
+                sender.abort(); // resets the stream
+            }
         }
     });
     response.map(|()| Full::default())
@@ -55,7 +81,7 @@ async fn route(
 }
 
 async fn serve(stream: Stream, mut stop: Stop) {
-    let mut server = Builder::new(TokioExecutor::new());
+    let mut server = Builder::new(Tasks);
     server.http2().enable_connect_protocol();
     let sockets = stop.clone();
     let service = service_fn(move |request| route(request, sockets.clone()));

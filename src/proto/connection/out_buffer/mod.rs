@@ -71,6 +71,8 @@ pub(crate) struct OutBuffer {
     /// Of a large buffer, in a row: see `LARGE`.
     small_uses: u8,
     pub(super) high_water: usize,
+    /// The most bytes that [`Outgoing`] shows to one write: see `Sender::limit_writes`. At least 1.
+    pub(super) longest_write: usize,
     pub(super) writes: Writes,
     pub(in crate::proto::connection) tape: Tape,
     pub(super) memory: &'static Memory,
@@ -116,7 +118,7 @@ impl Kind {
 impl OutBuffer {
     #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
-        Self { high_water, ..Self::default() }
+        Self { high_water, longest_write: usize::MAX, ..Self::default() }
     }
 
     /// Continues the positions of an earlier buffer, in which all of `fed` bytes were written.
@@ -358,17 +360,18 @@ impl OutBuffer {
 
     #[inline]
     fn advance(&mut self, n: usize) {
-        assert!(n <= self.len(), "advanced past the end");
         if n == 0 {
             return; // A stall goes on, because there is no progress.
         }
         self.wrote(n);
         if self.splices.is_empty() {
+            assert!(n <= self.end - self.sent, "advanced past the end");
             self.sent += n;
             if self.sent == self.end {
                 self.rewind();
             }
         } else {
+            assert!(n <= self.len(), "advanced past the end");
             self.advance_spliced(n);
         }
     }

@@ -11,11 +11,23 @@ pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
 impl Outgoing<'_> {
     /// All outgoing bytes in one slice, for a write that is not vectored. `None` if a payload is
-    /// spliced or a frame overtakes.
+    /// spliced, a frame overtakes, or one write may not have all bytes.
     #[inline]
     pub(crate) fn single(&self) -> Option<&[u8]> {
         let out = &*self.0;
-        out.splices.is_empty().then(|| out.between(out.sent, out.end))
+        let bytes = out.between(out.sent, out.end);
+        (out.splices.is_empty() && bytes.len() <= out.longest_write).then_some(bytes)
+    }
+
+    #[cold]
+    #[inline(never)] // keeps `chunk` short
+    fn first(&self) -> &[u8] {
+        let out = &*self.0;
+        let first = match out.splices.front() {
+            Some(splice) if splice.at == out.sent => out.content(splice),
+            front => out.between(out.sent, front.map_or(out.end, |s| s.at)),
+        };
+        first.get(..out.longest_write).unwrap_or(first)
     }
 }
 
@@ -27,15 +39,11 @@ impl Buf for Outgoing<'_> {
 
     #[inline]
     fn chunk(&self) -> &[u8] {
-        let out = &*self.0;
-        match out.splices.front() {
-            Some(splice) if splice.at == out.sent => out.content(splice),
-            front => out.between(out.sent, front.map_or(out.end, |s| s.at)),
-        }
+        self.single().unwrap_or_else(|| self.first())
     }
 
     /// Lists the bytes in the order in which `advance` removes them: the content up to each splice,
-    /// then this splice. The rest of the content comes last.
+    /// then this splice. The rest of the content comes last. Stops at `longest_write` bytes.
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
         let out = &*self.0;
@@ -43,8 +51,11 @@ impl Buf for Outgoing<'_> {
         let stops = out.splices.iter().map(|s| (s.at, out.content(s))).chain([tail]);
         let mut from = out.sent;
         let mut filled = 0;
+        let mut left = out.longest_write;
         for (at, spliced) in stops {
             for piece in [out.between(from, at), spliced] {
+                let piece = piece.get(..left).unwrap_or(piece);
+                left -= piece.len();
                 if piece.is_empty() {
                     continue;
                 }

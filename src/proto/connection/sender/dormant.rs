@@ -16,6 +16,7 @@ pub(in crate::proto::connection) struct DormantSender {
     trips: Option<Box<Trips>>,
     encoder: Encoder,
     writes: Writes,
+    longest_write: usize,
 }
 
 impl Sender {
@@ -44,6 +45,7 @@ impl Sender {
             trips: self.urgent.trips.take(),
             encoder: core::mem::replace(&mut self.encoder, Encoder::new(None)),
             writes: self.out.writes,
+            longest_write: self.out.longest_write,
         }
     }
 
@@ -57,11 +59,15 @@ impl Sender {
     /// Forgetting what `set_memory` and `set_flat` set, and the count `small_uses`, costs only
     /// time. `urgent.beat` is forgotten too: nobody reads it before the next `owe_beat`.
     pub(in crate::proto::connection) fn from_kept(kept: DormantSender, config: &Config) -> Self {
-        let DormantSender { fed, data_end, first_fed, trips, encoder, writes } = kept;
+        let DormantSender { fed, data_end, first_fed, trips, encoder, writes, longest_write } =
+            kept;
         let mut sender = Self::new(config, None);
         sender.encoder = encoder;
         sender.out.begin_at(fed);
         sender.out.writes = writes;
+        if longest_write < usize::MAX {
+            sender.limit_writes(longest_write);
+        }
         sender.ledger.begin_at(fed, data_end, first_fed);
         sender.urgent.trips = trips;
         sender

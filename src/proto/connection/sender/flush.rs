@@ -10,6 +10,15 @@ impl Sender {
         self.min_vectored = usize::MAX;
     }
 
+    /// Shows at most so many bytes to each write. For a stream that takes a write of any length as
+    /// one, though its peer reads nothing: HTTP/2 as hyper has it. Bytes that such a stream has
+    /// taken count as written, and no limit of ours holds for them.
+    #[doc(hidden)] // for `tickwire-http`
+    pub fn limit_writes(&mut self, bytes: usize) {
+        self.out.longest_write = bytes.max(1);
+        self.set_flat(); // no payload is offered to the stream beside the queue
+    }
+
     /// Tells the sender that the caller's times have another epoch from now on. A running deadline
     /// on writing starts again with its full time at the next `handle_timeout`. The time of an
     /// earlier `leave` counts as passed.

@@ -339,6 +339,21 @@ fn check(out: &mut OutBuffer, model: &Model) {
         let listed: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
         assert!(expected.starts_with(&listed) && (n == most || listed == expected));
     }
+    for most in [1, 3] {
+        out.longest_write = most;
+        let first = &expected[..expected.len().min(most)];
+        let next = Outgoing(out);
+        assert!(first.starts_with(next.chunk()) && next.chunk().is_empty() == first.is_empty());
+        assert!(next.single().is_none_or(|all| all == expected && all == first));
+        #[cfg(feature = "std")]
+        {
+            let mut slices = [std::io::IoSlice::new(&[]); 9];
+            let n = next.chunks_vectored(&mut slices);
+            let listed: Vec<u8> = slices[..n].iter().flat_map(|it| it.iter().copied()).collect();
+            assert_eq!(listed, first);
+        }
+    }
+    out.longest_write = usize::MAX;
 }
 
 /// Tries every list of up to `most` calls that begins with the calls in `calls`.
