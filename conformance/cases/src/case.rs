@@ -8,14 +8,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Role;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Place};
 use crate::probe::Peer;
 use crate::session::Env;
 use crate::vectors;
 
 /// The newest edition of the cases. A case of a later edition than a file of expectations names is
 /// a note to its owner, not a failure.
-pub const EDITION: u32 = 3;
+pub const EDITION: u32 = 4;
+
+/// No case: the row of a report that says that the server's process has died, and of no case alone.
+pub const PROCESS: &str = "PROCESS";
 
 /// The cases that were wrong and are gone. A file of expectations may still name them.
 pub const WITHDRAWN: [&str; 3] = ["HS-327", "HS-328", "HS-329"];
@@ -189,6 +192,9 @@ impl Case {
         if !self.tests(role) {
             return Some(format!("it does not test a {role}"));
         }
+        if self.is_of_two() && peer.connections == Some(1) {
+            return Some("the peer takes one connection at a time".to_owned());
+        }
         self.needs.iter().find_map(|need| peer.lacks(*need, role))
     }
 
@@ -196,11 +202,14 @@ impl Case {
     /// inflates, at most 64 MiB: cases that run beside each other should not add up to more.
     pub fn weight(&self, role: Role) -> u64 {
         let env = Env::new("localhost", "/", Peer::capable(), 0);
-        self.plan(role, &env).weight().min(64 << 20)
+        let weight = |place| plan::of(self, role, &env, place).weight();
+        let second = if self.is_of_two() { weight(Place::Second) } else { 0 };
+        weight(Place::First).saturating_add(second).min(64 << 20)
     }
 
-    pub(crate) fn plan(&self, role: Role, env: &Env) -> Plan {
-        plan::of(self, role, env)
+    /// Whether it has two connections: see [`Session::second`](crate::Session::second).
+    pub fn is_of_two(&self) -> bool {
+        matches!(&self.body, Body::Data(data) if data.is_of_two())
     }
 
     /// One page about the case: bytes, sentence, reasoning, and what is not judged.
@@ -246,7 +255,15 @@ impl Case {
     pub fn steps(&self, role: Role) -> String {
         let peer = Peer::capable();
         let env = Env::new("example.com", "/", peer, 0);
-        self.plan(role, &env).describe()
+        let steps = |place| plan::of(self, role, &env, place).describe();
+        match self.is_of_two() {
+            true => format!(
+                "{}  beside it, on a connection that opens at the first turn\n{}",
+                steps(Place::First),
+                steps(Place::Second)
+            ),
+            false => steps(Place::First),
+        }
     }
 }
 

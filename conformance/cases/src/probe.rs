@@ -6,6 +6,8 @@ use crate::Role;
 use crate::case::{Case, Need};
 use crate::judge::Kind;
 use crate::judge::deflate::Parameters;
+use crate::judge::http::Head;
+use crate::plan;
 use crate::session::{BEHIND, Env, Session, Verdict};
 
 /// What a peer can do.
@@ -27,6 +29,15 @@ pub struct Peer {
     /// The parameters of permessage-deflate: a server's answer to an offer of all, a client's
     /// offer.
     pub deflate: Option<Parameters>,
+    /// A server that agrees only with offers of `client_max_window_bits` (RFC 7692 7.1.2.2).
+    #[serde(default)]
+    pub wants_any_window: bool,
+    /// It ends each plain connection.
+    #[serde(default)]
+    pub leaves: bool,
+    /// How many connections it was seen to take at one time, if that was tried.
+    #[serde(default)]
+    pub connections: Option<usize>,
     /// The subprotocols that a client offers.
     pub subprotocols: Vec<String>,
     /// The longest message that came back, in bytes.
@@ -51,6 +62,9 @@ impl Peer {
                 client_max_window_bits: Some(None),
                 ..Parameters::default()
             }),
+            wants_any_window: false,
+            leaves: false,
+            connections: None,
             subprotocols: Vec::new(),
             largest: 16 << 20,
             key: None,
@@ -117,8 +131,7 @@ pub struct Probe {
 impl Probe {
     /// A probe of a `role` at this authority and request target.
     pub fn new(role: Role, host: &str, resource: &str, seed: u64) -> Probe {
-        let ids = ["PROBE-1", "PROBE-2", "PROBE-3", "PROBE-4", "PROBE-5", "PROBE-6"];
-        let left = ids.iter().rev().filter_map(|id| find_probe(id)).collect();
+        let left = plan::code::probes().iter().rev().collect();
         Probe { role, env: Env::new(host, resource, Peer::default(), seed), left }
     }
 
@@ -133,7 +146,9 @@ impl Probe {
     /// that doesn't answer the first is asked no more.
     pub fn next_session(&mut self) -> Option<Session> {
         while let Some(case) = self.left.pop() {
-            if case.tests(self.role) && case.needs.iter().all(|need| self.has(*need)) {
+            let is_agreed = case.id == "PROBE-3" && self.env.peer.deflate.is_some();
+            let fits = case.tests(self.role) && case.needs.iter().all(|need| self.has(*need));
+            if fits && !is_agreed {
                 return Some(Session::new(case, self.role, &self.env));
             }
         }
@@ -142,7 +157,7 @@ impl Probe {
 
     /// The first session again: whether the peer is still there.
     pub fn opening(&self) -> Session {
-        Session::new(&crate::plan::code::probes()[0], self.role, &self.env)
+        Session::new(&plan::code::probes()[0], self.role, &self.env)
     }
 
     fn has(&self, need: Need) -> bool {
@@ -183,8 +198,17 @@ impl Probe {
                     peer.subprotocols = seen.subprotocols.clone();
                 }
             }
-            "PROBE-2" => peer.deflate = seen.agreed,
-            "PROBE-6" => {
+            "PROBE-2" => {
+                peer.deflate = seen.agreed;
+                let answers = |head: &Head| head.all("Sec-WebSocket-Extensions").next().is_some();
+                peer.wants_any_window = !seen.head.as_ref().is_some_and(answers);
+                peer.leaves = seen.close.is_some() || seen.opened && seen.end.is_some();
+            }
+            "PROBE-3" => {
+                peer.deflate = seen.agreed;
+                peer.wants_any_window &= seen.agreed.is_some();
+            }
+            "PROBE-7" => {
                 peer.closes_with = seen.close.flatten();
                 let number = |message: &(Kind, Vec<u8>)| {
                     (0..PROBE_ORDER).find(|&number| message.1 == probe_order(number).as_bytes())
@@ -203,6 +227,11 @@ impl Probe {
                 peer.largest = peer.largest.max(sizes.max().unwrap_or(0));
             }
         }
+    }
+
+    /// Takes how many connections the peer was seen to take at one time.
+    pub fn learn_connections(&mut self, count: usize) {
+        self.env.peer.connections = Some(count);
     }
 
     /// What is known so far.
@@ -231,8 +260,4 @@ pub(crate) const PROBE_ORDER: usize = 16;
 
 pub(crate) fn probe_order(number: usize) -> String {
     format!("wsconform asks: in which order? {number}")
-}
-
-fn find_probe(id: &str) -> Option<&'static Case> {
-    crate::plan::code::probes().iter().find(|case| case.id == id)
 }

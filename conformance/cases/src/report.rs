@@ -104,6 +104,22 @@ impl Row {
         }
     }
 
+    /// The row that says that the process has died beside cases, and of none of them alone.
+    pub fn of_death(why: String, evidence: String) -> Row {
+        let section = "the process".to_owned();
+        Row {
+            case: case::PROCESS.to_owned(),
+            role: Role::Server,
+            title: "the process lives".to_owned(),
+            group: Group::Delivery,
+            level: Level::R,
+            section: section.clone(),
+            edition: 1,
+            verdict: Verdict::Fail { why, section, evidence },
+            remarks: Vec::new(),
+        }
+    }
+
     /// The verdict in a word, and why.
     fn words(&self) -> (&'static str, &str) {
         match &self.verdict {
@@ -273,6 +289,9 @@ impl Report {
             false => text.to_owned(),
         };
         let mut text = format!("{} ({})\n", self.target, self.role);
+        if self.peer.leaves {
+            text += "It ends each connection, also one on which there is nothing but a text and a Ping.\n";
+        }
         for group in Group::ALL {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.group == group).collect();
             if rows.is_empty() {

@@ -17,6 +17,9 @@
 //! text 'x' /says=5          announces another length
 //! text 'x' /cut=3           without the last three bytes
 //! raw ffff                  these bytes
+//! binary fresh=1000         bytes of which no eight in a row come twice, in no other case either
+//! text letters=1000         the same of letters, and wide=1000 of characters of three bytes each
+//! text letters=90 /every=40 in fragments of 40 bytes
 //! text noise=1500           letters that don't repeat, the same each time
 //! c2 history=512            512 bytes as literals
 //! c2 back=512               ten bytes, copied from 512 bytes back
@@ -24,11 +27,13 @@
 //! c2 runs=65537             the same in a tenth of the size
 //! c2 final=4097             the same in a tenth of the size, in a final block
 //! piece 1                   what follows goes out in pieces of one byte; 0 ends it
-//! drip 1                    pause one round trip between pieces
+//! drip 1                    pause one round trip before each piece
+//! turns 1                   a turn of the other connection behind each piece
 //! pause 2                   wait two round trips
 //! await pong 'p'            go on when the Pong is there
 //! await messages 2          go on when two messages are there
 //! shutdown                  end our half of the connection
+//! turn                      now the other connection of the case goes on
 //! ```
 
 use crate::Role;
@@ -47,6 +52,8 @@ pub(crate) enum Step {
     /// How many messages in all.
     AwaitMessages(usize),
     Shutdown,
+    /// The other connection of the case goes on.
+    Turn,
 }
 
 /// Masking keys that differ from frame to frame and are the same in each run.
@@ -78,13 +85,17 @@ pub(crate) struct Writer {
     pub(crate) sender: Role,
     pub(crate) keys: Keys,
     pub(crate) steps: Vec<Step>,
+    /// What the content of long messages is drawn from.
+    content: Keys,
     piece: usize,
     drip: u32,
+    turns: bool,
 }
 
 impl Writer {
     pub(crate) fn new(sender: Role, keys: Keys) -> Writer {
-        Writer { sender, keys, steps: Vec::new(), piece: 0, drip: 0 }
+        let content = Keys::new(keys.clone().number());
+        Writer { sender, keys, steps: Vec::new(), content, piece: 0, drip: 0, turns: false }
     }
 
     /// Adds bytes; neighbours are joined, so that they go out in one write.
@@ -95,6 +106,9 @@ impl Writer {
                     self.steps.push(Step::Pause(Wait::round_trips(self.drip)));
                 }
                 self.steps.push(Step::Send(piece.to_vec()));
+                if self.turns {
+                    self.steps.push(Step::Turn);
+                }
             }
             return;
         }
@@ -107,6 +121,45 @@ impl Writer {
     pub(crate) fn frame(&mut self, first: u8, payload: &[u8]) {
         let bytes = Frame::new(self.sender, first, payload, self.keys.key()).bytes();
         self.raw(bytes);
+    }
+
+    /// Bytes of which no eight in a row come twice.
+    pub(crate) fn fresh(&mut self, size: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(size + 8);
+        while bytes.len() < size {
+            bytes.extend(self.content.number().to_le_bytes());
+        }
+        bytes.truncate(size);
+        bytes
+    }
+
+    /// The same of letters.
+    pub(crate) fn letters(&mut self, size: usize) -> Vec<u8> {
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let letter = |byte: u8| LETTERS[usize::from(byte & 63)];
+        self.fresh(size).into_iter().map(letter).collect()
+    }
+
+    /// The same of so many characters of three bytes each.
+    fn wide(&mut self, count: usize) -> Vec<u8> {
+        let mut text = String::with_capacity(3 * count);
+        for two in self.fresh(2 * count).as_chunks::<2>().0 {
+            // CJK Unified Ideographs.
+            text.extend(char::from_u32(0x4e00 + u32::from(u16::from_le_bytes(*two)) % 20_000));
+        }
+        text.into_bytes()
+    }
+
+    fn content(&mut self, word: &str) -> Option<Vec<u8>> {
+        let (name, size) = word.split_once('=')?;
+        let size = size.parse().ok()?;
+        match name {
+            "fresh" => Some(self.fresh(size)),
+            "letters" => Some(self.letters(size)),
+            "wide" => Some(self.wide(size)),
+            _ => None,
+        }
     }
 
     pub(crate) fn step(&mut self, step: Step) {
@@ -133,8 +186,10 @@ impl Writer {
                 self.step(Step::Pause(wait));
             }
             "piece" => self.piece(number(words.next())? as usize),
+            "turns" => self.turns = number(words.next())? > 0,
             "drip" => self.drip = number(words.next())?,
             "shutdown" => self.step(Step::Shutdown),
+            "turn" => self.step(Step::Turn),
             "await" => match words.next() {
                 Some("pong") => {
                     let payload = words.map(payload).collect::<Option<Vec<_>>>().ok_or_else(bad)?;
@@ -175,13 +230,17 @@ impl Writer {
         };
         let mut frame = Frame::new(self.sender, first, [], self.keys.key());
         let mut cut = 0;
+        let mut every = usize::MAX;
         for word in words {
             let Some(flaw) = word.strip_prefix('/') else {
                 match word.parse::<u16>() {
                     Ok(code) if kind == "close" && frame.payload.is_empty() => {
                         frame.payload.extend(code.to_be_bytes());
                     }
-                    _ => frame.payload.extend(payload(word)?),
+                    _ => {
+                        let payload = self.content(word).or_else(|| payload(word))?;
+                        frame.payload.extend(payload);
+                    }
                 }
                 continue;
             };
@@ -198,12 +257,30 @@ impl Writer {
                 Some(("len", bytes)) => frame.extended = bytes.parse().ok(),
                 Some(("says", length)) => frame.says = length.parse().ok(),
                 Some(("cut", bytes)) => cut = bytes.parse().ok()?,
+                Some(("every", bytes)) => every = bytes.parse().ok()?,
                 _ => return None,
             }
+        }
+        if frame.payload.len() > every {
+            let payload = std::mem::take(&mut frame.payload);
+            return Some(self.fragments(first, payload.chunks(every)));
         }
         let mut bytes = frame.bytes();
         bytes.truncate(bytes.len().saturating_sub(cut));
         Some(bytes)
+    }
+
+    /// A message in fragments.
+    fn fragments(&mut self, first: u8, payloads: std::slice::Chunks<'_, u8>) -> Vec<u8> {
+        let last = payloads.len() - 1;
+        let mut bytes = Vec::new();
+        for (place, payload) in payloads.enumerate() {
+            let opcode = if place == 0 { first & 0x7f } else { 0 };
+            let fin = if place == last { first & 0x80 } else { 0 };
+            let frame = Frame::new(self.sender, opcode | fin, payload, self.keys.key());
+            bytes.extend(frame.bytes());
+        }
+        bytes
     }
 }
 

@@ -7,6 +7,7 @@
 //!         Pause(wait)    read for that long (`received`), then ask again
 //!         Receive(wait)  read once: `received`, `ended`, or after that time `timed_out`
 //!         Shutdown       end the writing half, then ask again
+//!         Turn           go on with the other session of the case, if it has two (`second`)
 //!         Done           `verdict` is final; drop the connection
 //!     }
 //! }
@@ -28,7 +29,7 @@ use crate::judge::deflate::{self, Parameters};
 use crate::judge::frame::{Frame, Header};
 use crate::judge::http::{self, Extension, Head};
 use crate::judge::{Event, Kind, Reader, Violation, accept};
-use crate::plan::{self, Expect, Plan};
+use crate::plan::{self, Expect, Place, Plan};
 use crate::probe::Peer;
 use crate::script::Step;
 
@@ -48,7 +49,8 @@ impl Wait {
     const LATE: Wait = Wait { round_trips: 10, floor: Duration::from_millis(100) };
 
     /// How long a peer is listened to that may speak by itself: a ticker often has one a second.
-    pub(crate) const MOMENT: Wait = Wait { round_trips: 10, floor: Duration::from_millis(1100) };
+    /// Of six such waits, between which Pings are answered.
+    pub(crate) const MOMENT: Wait = Wait { round_trips: 2, floor: Duration::from_millis(190) };
 
     /// A pause of this many round trips, and at least of as many milliseconds.
     pub fn round_trips(count: u32) -> Wait {
@@ -78,6 +80,9 @@ pub enum Action {
     Receive(Wait),
     /// End the writing half of the stream, then ask again.
     Shutdown,
+    /// Go on with the other session of the case ([`Session::second`]) if that is not over, then ask
+    /// again.
+    Turn,
     /// The verdict is there.
     Done,
 }
@@ -238,7 +243,15 @@ enum Phase {
 /// How a session ends.
 enum Outcome {
     Good,
-    Bad { why: String, section: String },
+    Bad {
+        why: String,
+        section: String,
+    },
+    /// What no good peer does, whatever the case is about.
+    Wrong {
+        why: String,
+        section: String,
+    },
     Note(String),
     Skip(String),
     Untested(String),
@@ -277,11 +290,52 @@ pub struct Session {
     /// The last frame announces more than comes of it.
     ends_inside: bool,
     marker: Vec<u8>,
+    /// How the stream that we send stands.
+    sending: Sending,
+    /// The peer's last Ping, which is to be answered.
+    asked: Option<Vec<u8>>,
+    is_of_another: bool,
+    /// The session of the case's other connection, once that is over.
+    second: Option<Box<Session>>,
     seen: Observed,
     verdict: Verdict,
     remarks: Vec<String>,
     sent: Record,
     received: Record,
+}
+
+/// Where the stream of frames that we send stands.
+#[derive(Clone, Debug, Default)]
+struct Sending {
+    /// Bytes of a header that isn't complete.
+    header: Vec<u8>,
+    /// What is left of the payload.
+    left: u64,
+    /// A Close or the end of our half is out.
+    is_over: bool,
+}
+
+impl Sending {
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            self.left -= skipped as u64;
+            bytes = &bytes[skipped..];
+            let [first, rest @ ..] = bytes else { return };
+            self.header.push(*first);
+            bytes = rest;
+            if let Some((header, _)) = Header::read(&self.header) {
+                self.is_over |= header.opcode == 8;
+                self.left = header.length;
+                self.header.clear();
+            }
+        }
+    }
+
+    /// Whether another frame can follow.
+    fn takes_a_frame(&self) -> bool {
+        self.header.is_empty() && self.left == 0 && !self.is_over
+    }
 }
 
 /// The start of what went one way, and how much it was.
@@ -339,8 +393,40 @@ const PIECE: usize = 64 << 10;
 impl Session {
     /// A session of `case` against a peer of this role.
     pub fn new(case: &'static Case, role: Role, env: &Env) -> Session {
-        let mut plan = case.plan(role, env);
-        let marker = plan.marker();
+        Session::of(case, role, env, Place::First)
+    }
+
+    /// The session of the case's second connection, if it has two. That connection opens at the
+    /// first [`Action::Turn`] of this one; then whoever comes to a `Turn`, or is over, lets the other
+    /// go on.
+    pub fn second(&self, env: &Env) -> Option<Session> {
+        let is_open = self.phase != Phase::Done && self.case.is_of_two();
+        is_open.then(|| Session::of(self.case, self.role, env, Place::Second))
+    }
+
+    /// Takes what the second session has shown: the case fails if either fails.
+    pub fn join(&mut self, second: Session) {
+        self.phase = Phase::Done;
+        if matches!(self.verdict, Verdict::Pass | Verdict::Waiting) {
+            self.verdict = second.verdict.clone();
+            if let Verdict::Fail { why, .. } | Verdict::Untested { why } | Verdict::Note { why } =
+                &mut self.verdict
+            {
+                *why = format!("on the second connection: {why}");
+            }
+        }
+        self.is_of_another |= second.is_of_another;
+        self.remarks.extend(second.remarks.iter().cloned());
+        self.second = Some(Box::new(second));
+        let evidence = self.evidence();
+        if let Verdict::Fail { evidence: before, .. } = &mut self.verdict {
+            *before = evidence;
+        }
+    }
+
+    fn of(case: &'static Case, role: Role, env: &Env, place: Place) -> Session {
+        let mut plan = plan::of(case, role, env, place);
+        let marker = plan.marker.clone();
         let events = plan.events();
         let behind = match case.rule.id.as_str() {
             "failed" => plan.behind_violation(),
@@ -369,6 +455,10 @@ impl Session {
             behind,
             ends_inside,
             marker,
+            sending: Sending::default(),
+            asked: None,
+            is_of_another: false,
+            second: None,
             seen: Observed::default(),
             verdict: Verdict::Waiting,
             remarks: Vec::new(),
@@ -427,6 +517,18 @@ impl Session {
         &self.verdict
     }
 
+    /// Whether the server has too much to do for another connection, as it says.
+    pub fn is_refused_for_now(&self) -> bool {
+        let status = self.seen.head.as_ref().and_then(Head::status).map(|(_, status)| status);
+        let is_refused = !self.seen.opened && matches!(status, Some(429 | 503));
+        is_refused || self.second.as_ref().is_some_and(|second| second.is_refused_for_now())
+    }
+
+    /// Whether it has failed by what only another connection has sent: that needs no second proof.
+    pub fn is_of_another(&self) -> bool {
+        self.is_of_another
+    }
+
     /// What else was seen and is no verdict, such as another close code.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
@@ -476,9 +578,14 @@ impl Session {
     pub fn next_action(&mut self) -> Action {
         loop {
             if let Some(action) = self.actions.pop_front() {
+                if action == Action::Shutdown {
+                    self.sending.is_over = true;
+                }
                 return action;
             }
+            self.answer_ping();
             match self.phase {
+                _ if !self.actions.is_empty() => {}
                 Phase::Late if matches!(self.plan.expect, Expect::NoClose(_)) => {
                     self.conclude(Outcome::Good);
                 }
@@ -577,8 +684,10 @@ impl Session {
         self.silence(false);
     }
 
+    /// Sends frames.
     fn send(&mut self, bytes: Vec<u8>) {
         self.sent.add(&bytes);
+        self.sending.take(&bytes);
         self.actions.push_back(Action::Send(bytes));
     }
 
@@ -586,6 +695,7 @@ impl Session {
     fn send_head(&mut self, head: &[u8]) {
         self.sent.add(head);
         self.sent.add(&self.plan.behind);
+        self.sending.take(&self.plan.behind);
         let mut bytes = plan::with_fields(head, &self.fields);
         bytes.extend(&self.plan.behind);
         let piece = match self.plan.head_piece {
@@ -597,6 +707,18 @@ impl Session {
                 self.actions.push_back(Action::Pause(Wait::round_trips(1)));
             }
             self.actions.push_back(Action::Send(bytes.to_vec()));
+        }
+    }
+
+    /// The last Ping needs an answer (RFC 6455 5.5.2, 5.5.3), once a frame can follow.
+    fn answer_ping(&mut self) {
+        let is_open = self.phase != Phase::Done && self.seen.opened && self.seen.close.is_none();
+        if is_open
+            && self.sending.takes_a_frame()
+            && let Some(payload) = self.asked.take()
+        {
+            let pong = self.frame(0x8a, &payload);
+            self.send(pong);
         }
     }
 
@@ -618,10 +740,15 @@ impl Session {
                 Step::Send(bytes) if bytes.is_empty() => None,
                 Step::Send(bytes) => {
                     self.sent.add(&bytes);
+                    self.sending.take(&bytes);
                     Some(Action::Send(bytes))
                 }
                 Step::Pause(wait) => Some(Action::Pause(wait)),
-                Step::Shutdown => Some(Action::Shutdown),
+                Step::Shutdown => {
+                    self.sending.is_over = true;
+                    Some(Action::Shutdown)
+                }
+                Step::Turn => Some(Action::Turn),
                 Step::AwaitPong(_) | Step::AwaitMessages(_) => None,
             },
             None => {
@@ -638,7 +765,7 @@ impl Session {
         if !self.peer.speaks {
             return Cow::Borrowed(messages.get(self.peer.greeting..).unwrap_or_default());
         }
-        let wanted: Vec<_> = self.expected.iter().map(|message| self.as_echo(message)).collect();
+        let wanted = self.wanted();
         let is_ours =
             |message: &&(Kind, Vec<u8>)| message.1 == self.marker || wanted.contains(message);
         Cow::Owned(messages.iter().filter(is_ours).cloned().collect())
@@ -661,6 +788,9 @@ impl Session {
                     self.actions.push_back(Action::Pause(Wait::LATE));
                     self.actions.push_back(Action::Shutdown);
                     self.phase = Phase::Inside;
+                } else if self.awaits_messages() {
+                    let text = self.frame(0x81, &marker);
+                    self.send(text);
                 }
             }
             Expect::Accept if self.expects_close.is_none() => {
@@ -675,7 +805,7 @@ impl Session {
                 }
             }
             // No Ping: a peer that leaves at one would seem to leave by itself.
-            Expect::Learn if self.case.id == "PROBE-7" => self.conclude(Outcome::Good),
+            Expect::Learn if self.case.id == "PROBE-8" => self.conclude(Outcome::Good),
             Expect::Learn if self.expects_close.is_none() => {
                 let text = self.frame(0x81, &marker);
                 self.send(ping);
@@ -695,8 +825,8 @@ impl Session {
             }
             Expect::Refuse(_) if pong => self.bad("the connection is open: a Ping is answered"),
             Expect::Swallow if pong => self.bad("a Ping inside of the payload is answered"),
-            Expect::Either if pong => {
-                self.conclude(Outcome::Note("the peer takes it and goes on".to_owned()));
+            Expect::Either if pong && (!self.awaits_messages() || self.marker_came()) => {
+                self.took_a_flood();
             }
             Expect::Accept if self.expects_close.is_some() => {}
             Expect::Accept => self.judge_accepted(pong),
@@ -710,6 +840,38 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// Whether messages have to come back of what is a choice otherwise.
+    fn awaits_messages(&self) -> bool {
+        let has_messages = !self.expected.is_empty() && !self.ends_inside;
+        self.plan.expect == Expect::Either && self.peer.echoes() && has_messages
+    }
+
+    fn marker_came(&self) -> bool {
+        self.seen.messages.iter().any(|message| message.1 == self.marker)
+    }
+
+    /// How much is taken is a choice. What comes back of it has to be that.
+    fn took_a_flood(&mut self) {
+        let echoed = self.echoed();
+        let came = echoed.iter().take_while(|message| message.1 != self.marker);
+        let got: Vec<_> = came.cloned().collect();
+        let wanted = self.wanted();
+        if self.awaits_messages() && got != wanted {
+            let why = difference(&got, &wanted);
+            match wanted.starts_with(&got) {
+                true => self.conclude(Outcome::Note(why)),
+                false => self.wrong(&why),
+            }
+            return;
+        }
+        self.conclude(Outcome::Note("the peer takes it and goes on".to_owned()));
+    }
+
+    /// What has to come back.
+    fn wanted(&self) -> Vec<(Kind, Vec<u8>)> {
+        self.expected.iter().map(|message| self.as_echo(message)).collect()
     }
 
     fn judge_accepted(&mut self, pong: bool) {
@@ -726,15 +888,17 @@ impl Session {
         let echoed = self.echoed();
         let marker = echoed.iter().position(|message| message.1 == self.marker);
         if echoes && let Some(place) = marker {
-            let wanted: Vec<_> =
-                self.expected.iter().map(|message| self.as_echo(message)).collect();
+            let wanted = self.wanted();
             let got = &echoed[..place];
             if got != wanted {
                 let why = difference(got, &wanted);
-                if wanted.starts_with(got) {
-                    self.not_taken(&why);
-                } else {
-                    self.bad(&why);
+                // A limit is a choice, and another message than the one that was sent is none.
+                let rule = self.case.rule.id.as_str();
+                let is_whole = matches!(rule, "deliver" | "fragments" | "frames.legal");
+                match wanted.starts_with(got) {
+                    true => self.not_taken(&why),
+                    false if is_whole => self.wrong(&why),
+                    false => self.bad(&why),
                 }
                 return;
             }
@@ -764,6 +928,18 @@ impl Session {
 
     fn read(&mut self, bytes: &[u8]) {
         for event in self.reader.read(bytes) {
+            if let Event::Message(_, data) | Event::Pong(data) = &event
+                && let Some(stranger) = self.of_another(data)
+            {
+                self.is_of_another = true;
+                let why = format!("what another connection has sent comes back: {stranger:?}");
+                let section = match &event {
+                    Event::Pong(_) => "RFC 6455 5.5.3",
+                    _ => "RFC 6455 6.2",
+                };
+                self.conclude(Outcome::Wrong { why, section: section.to_owned() });
+                return;
+            }
             match event {
                 Event::Message(kind, data) => self.message(kind, data),
                 Event::Pong(payload) => {
@@ -774,7 +950,10 @@ impl Session {
                     self.seen.pongs.push(payload);
                     self.takes_room(EVENT);
                 }
-                Event::Ping(_) => self.takes_room(EVENT),
+                Event::Ping(payload) => {
+                    self.asked = Some(payload);
+                    self.takes_room(EVENT);
+                }
                 Event::Close(code, _) => {
                     self.seen.close = Some(code);
                     self.behind_close();
@@ -789,6 +968,20 @@ impl Session {
         if self.seen.close.is_some() {
             self.behind_close();
         }
+    }
+
+    /// A marker of another connection, or what the probe has sent, if `data` holds any.
+    fn of_another(&self, data: &[u8]) -> Option<String> {
+        let is_start = |place: &usize| data[*place..].starts_with(plan::OURS);
+        let places = (0..data.len()).filter(|place| data[*place] == plan::OURS[0]);
+        places.filter(is_start).find_map(|place| {
+            let rest = &data[place..];
+            let marker = plan::marker_at(rest).filter(|marker| *marker != &self.marker[..])?;
+            let sent = self.pings.iter().chain(self.expected.iter().map(|message| &message.1));
+            let is_ours = sent.into_iter().any(|sent| holds(sent, marker));
+            let is_told = self.plan.expect == Expect::Learn || is_ours;
+            (!is_told).then(|| String::from_utf8_lossy(marker).into_owned())
+        })
     }
 
     /// After its Close an endpoint sends no data.
@@ -920,7 +1113,7 @@ impl Session {
     }
 
     fn close_answered(&mut self, code: Option<u16>) {
-        let wanted: Vec<_> = self.expected.iter().map(|message| self.as_echo(message)).collect();
+        let wanted = self.wanted();
         let got = self.echoed();
         if self.peer.echoes() && *got != wanted {
             if !wanted.starts_with(&got) {
@@ -959,6 +1152,10 @@ impl Session {
         };
         let open = self.phase != Phase::Head;
         let what = match (ended, open) {
+            // The record of an alert, of any version since SSL 3.0.
+            (_, false) if self.head.starts_with(&[0x15, 3]) => {
+                "an alert of TLS in place of an answer: try wss".to_owned()
+            }
             (true, _) => format!("{end} in place of an answer"),
             (false, true) => match self.stray_pong() {
                 Some(pong) => format!("the Pong {pong:?}, and no other answer"),
@@ -1026,8 +1223,8 @@ impl Session {
     fn not_taken(&mut self, why: &str) {
         let needed = self.case.needs.iter().map(|need| need.size());
         let sent = self.expected.iter().map(|message| message.1.len() as u64);
-        // The probe begins with 64 KiB.
-        let size = needed.chain(sent.filter(|&size| size > 64 << 10)).max().unwrap_or(0);
+        // The probe begins with 1 KiB.
+        let size = needed.chain(sent.filter(|&size| size > 1 << 10)).max().unwrap_or(0);
         let largest = self.peer.largest;
         if size > largest {
             let cause = format!("the longest message that came back has {largest} bytes");
@@ -1048,6 +1245,11 @@ impl Session {
         self.conclude(Outcome::Bad { why: why.to_owned(), section });
     }
 
+    fn wrong(&mut self, why: &str) {
+        let section = self.case.rule.section.clone();
+        self.conclude(Outcome::Wrong { why: why.to_owned(), section });
+    }
+
     fn conclude(&mut self, outcome: Outcome) {
         if self.phase == Phase::Done {
             return;
@@ -1058,6 +1260,9 @@ impl Session {
             Outcome::Skip(cause) => Verdict::Skip { cause },
             Outcome::Untested(why) => Verdict::Untested { why },
             Outcome::Bad { why, section } if self.can_fail() => {
+                Verdict::Fail { why, section, evidence: self.evidence() }
+            }
+            Outcome::Wrong { why, section } => {
                 Verdict::Fail { why, section, evidence: self.evidence() }
             }
             Outcome::Bad { why, section } => Verdict::Note { why: format!("{why} ({section})") },
@@ -1083,7 +1288,9 @@ impl Session {
     /// The heads and frames that went both ways, a line each, as far as the first 4 KiB tell them.
     pub fn in_words(&self) -> String {
         let [sent, received] = [&self.sent, &self.received].map(Record::in_words);
-        format!("sent\n{sent}received\n{received}")
+        let second = self.second.as_ref().map(|second| second.in_words());
+        let second = second.map(|words| format!("the second connection\n{words}"));
+        format!("sent\n{sent}received\n{received}{}", second.unwrap_or_default())
     }
 
     /// What a failure has for evidence: the same, and the bytes behind the heads.
@@ -1204,8 +1411,24 @@ impl Session {
         match self.case.group() {
             _ if self.may_be_refused() => self.conclude(Outcome::Note(why.to_owned())),
             Group::Handshake | Group::Http => self.bad(why),
+            _ if self.offers_more() => {
+                let head = Head::read(&self.plan.head).ok().flatten();
+                let offer = head
+                    .and_then(|(head, _)| head.one("Sec-WebSocket-Extensions").map(str::to_owned));
+                let why = format!("{why}: it is offered {:?}", offer.unwrap_or_default());
+                self.conclude(Outcome::Note(why));
+            }
             _ => self.conclude(Outcome::Untested(format!("no connection: {why}"))),
         }
+    }
+
+    /// Whether it offers a server other parameters of permessage-deflate than the probe has.
+    fn offers_more(&self) -> bool {
+        let plain = match self.peer.wants_any_window {
+            true => Parameters::WITH_ANY_WINDOW,
+            false => Parameters::default(),
+        };
+        self.role == Role::Server && self.plan.deflate.is_some_and(|offer| offer != plain)
     }
 
     /// The sentence is about the answer, or the body, and a server may refuse for reasons of its own.
@@ -1296,6 +1519,12 @@ impl Session {
     fn takes(&mut self, violations: Vec<Violation>) -> bool {
         let group = self.case.group();
         for violation in violations {
+            // No client can use that, and no MUST has the server as its subject: see D-494.
+            if violation.what.ends_with("client_max_window_bits without a value") {
+                let Violation { what, section, .. } = violation;
+                self.conclude(Outcome::Note(format!("{what} ({section})")));
+                return false;
+            }
             if matches!(group, Group::Handshake | Group::Http) || violation.section.contains("7692")
             {
                 let section = violation.section.to_owned();
@@ -1315,6 +1544,10 @@ impl Session {
         self.phase = Phase::Steps;
         self.read(rest);
     }
+}
+
+fn holds(data: &[u8], part: &[u8]) -> bool {
+    data.windows(part.len()).any(|window| window == part)
 }
 
 fn shown((kind, data): &(Kind, Vec<u8>)) -> String {
@@ -1369,7 +1602,7 @@ fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
         wrong("RFC 6455 4.2.2", "a 101 without Connection: Upgrade");
     }
     let Ok(Some((request, _))) = Head::read(request) else { return found };
-    let key = request.one("Sec-WebSocket-Key").unwrap_or(plan::KEY);
+    let key = request.one("Sec-WebSocket-Key").unwrap_or_default();
     if head.one("Sec-WebSocket-Accept") != Some(accept::accept(key).as_str()) {
         wrong("RFC 6455 4.2.2", "a 101 whose Sec-WebSocket-Accept is not that of the key");
     }

@@ -1,7 +1,8 @@
 //! What APPEALS.md says of answers that were first taken for failures.
 
+use wsconform_cases::judge::accept::accept;
 use wsconform_cases::judge::deflate::Parameters;
-use wsconform_cases::judge::http::extensions;
+use wsconform_cases::judge::http::{Head, extensions};
 use wsconform_cases::{Action, End, Env, Level, Peer, Role, Session, Verdict, find};
 
 fn session_of(id: &str) -> Session {
@@ -18,8 +19,9 @@ fn session(id: &str) -> Session {
 
 /// The verdict on a server that answers so.
 fn verdict(id: &str, response: &str) -> Verdict {
-    let mut session = session(id);
-    session.received(response.as_bytes());
+    let mut session = session_of(id);
+    let request = session.next_action();
+    session.received(for_its_key(&request, response).as_bytes());
     session.verdict().clone()
 }
 
@@ -187,12 +189,20 @@ fn an_unreadable_head_fails_where_the_head_is_judged() {
 const UPGRADE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
+/// The response with the accept value for the key of the request, in the place of that of UPGRADE.
+fn for_its_key(request: &Action, response: &str) -> String {
+    let Action::Send(request) = request else { panic!("{request:?}") };
+    let head = Head::read(request).ok().flatten();
+    let key = head.and_then(|(head, _)| head.one("Sec-WebSocket-Key").map(accept));
+    response.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &key.unwrap_or_default())
+}
+
 /// The verdict on a server that upgrades, sends these bytes, and ends the stream.
 fn verdict_behind(id: &str, bytes: &[u8]) -> Verdict {
     let env = Env::new("localhost", "/", Peer::capable(), 0);
     let mut session = Session::new(find(id).expect("a case"), Role::Server, &env);
-    session.next_action();
-    session.received(UPGRADE.as_bytes());
+    let request = session.next_action();
+    session.received(for_its_key(&request, UPGRADE).as_bytes());
     while let Action::Send(_) = session.next_action() {}
     session.received(bytes);
     session.ended(End::Fin);

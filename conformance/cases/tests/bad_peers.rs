@@ -5,7 +5,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use support::{CHANGES, Flaw, Model, drive, failures, find, probe, run, run_some};
-use wsconform_cases::{Case, Env, Group, Role, Session, Verdict, cases};
+use wsconform_cases::{Case, Env, Group, Level, Role, Session, Verdict, cases};
 
 /// The rules whose cases fail on a peer with this flaw.
 fn found(role: Role, flaw: Flaw) -> BTreeMap<String, usize> {
@@ -51,6 +51,7 @@ fn servers_with_a_wrong_handshake() {
             ("length-in-101", "http.101"),
             ("chunked-101", "http.101"),
             ("lists-nothing", "http.101"),
+            ("accept-constant", "hs.open"),
         ],
     );
 }
@@ -106,7 +107,7 @@ fn only_what_needs_history_is_skipped_without_takeover() {
     let history = "D-203 D-214 D-215 D-216 D-233 D-241 D-243 D-245 D-247 D-249 D-251 D-253 D-255 \
                    D-257 D-259 D-260 D-261 D-262 D-263 D-264 D-265 D-271 D-273 D-274 D-284";
     let windows_of_a_client = "D-246 D-248 D-250 D-252 D-254 D-256 D-258 D-272";
-    for (role, more) in [(Role::Server, ""), (Role::Client, windows_of_a_client)] {
+    for (role, more) in [(Role::Server, "D-497"), (Role::Client, windows_of_a_client)] {
         let env = Env::new("localhost", "/", probe(role, "no-takeover"), 1);
         let of_deflate = |case: &&Case| case.tests(role) && case.group() == Group::Deflate;
         let skipped = cases().iter().filter(of_deflate).filter(|case| {
@@ -175,6 +176,10 @@ fn servers_with_wrong_frames() {
             ("cuts-64k", "deliver"),
             ("long-lengths", "ping"),
             ("length-of-32-bits", "length.64"),
+            ("reverse-1k", "frames.legal"),
+            ("rotate-64k", "frames.legal"),
+            ("text-swap", "deliver"),
+            ("ping-33", "ping"),
         ],
     );
 }
@@ -185,6 +190,8 @@ fn servers_with_wrong_text_and_close() {
         Role::Server,
         &[
             ("any-utf8", "utf8.bad"),
+            ("tag-strip", "utf8.legal"),
+            ("close-reason-cut", "close.reply"),
             // It answers each Close in the same way.
             ("any-utf8+answers-1000", "utf8.bad"),
             ("any-utf8+speaks", "utf8.bad"),
@@ -243,6 +250,8 @@ fn clients() {
             ("any-mask", "mask"),
             ("own-mask", "ping"),
             ("one-mask", "mask.fresh"),
+            ("mask-zero-control", "mask.fresh"),
+            ("reverse-1k", "frames.legal"),
             ("any-opcode", "opcode"),
             ("any-rsv", "rsv"),
             ("no-pong", "hc.request"),
@@ -252,6 +261,37 @@ fn clients() {
             ("no-close-reply", "close.reply"),
         ],
     );
+}
+
+/// How many fragments a peer takes is its choice, and what comes of them is not.
+#[test]
+fn a_message_of_many_fragments_that_comes_back_in_pieces_fails() {
+    for role in [Role::Server, Role::Client] {
+        let env = Env::new("localhost", "/", probe(role, "frag-256"), 1);
+        for id in ["T-221", "T-102"] {
+            assert_eq!(find(id).level, Level::C);
+            let mut session = Session::new(find(id), role, &env);
+            drive(&mut session, &mut Model::new(role, "frag-256", 7), 1 << 20);
+            let Verdict::Fail { why, .. } = session.verdict() else {
+                panic!("{id} of a {role}: {:?}", session.verdict());
+            };
+            assert!(why.contains("message 0 comes back as"), "{why}");
+        }
+    }
+}
+
+/// An answer with a window takes nothing of what fits it.
+#[test]
+fn a_server_that_wants_any_window_gets_that_offer_in_each_case() {
+    let of_deflate = |case: &Case| case.group() == Group::Deflate;
+    let skipped = |flaw| {
+        let sessions = run_some(Role::Server, flaw, 1 << 20, of_deflate);
+        assert_eq!(failures(&sessions), Vec::<String>::new(), "{flaw}");
+        let skips = |session: &&Session| matches!(session.verdict(), Verdict::Skip { .. });
+        sessions.iter().filter(skips).count()
+    };
+    assert!(probe(Role::Server, "wants-any-window").wants_any_window);
+    assert_eq!(skipped("wants-any-window"), skipped("greets"));
 }
 
 /// A peer may do these things: what it gets is notes.

@@ -1,12 +1,13 @@
 //! The data of the cases is whole, and says what it has to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use wsconform_cases::case::{WITHDRAWN, rules};
+use wsconform_cases::judge::http::Head;
 use wsconform_cases::judge::inflate::Inflater;
 use wsconform_cases::judge::{Event, Reader};
 use wsconform_cases::vectors::hex;
-use wsconform_cases::{Group, Level, Role, cases};
+use wsconform_cases::{Action, Env, Group, Level, Peer, Role, Session, cases};
 
 #[test]
 fn numbers_are_unique_and_there_are_enough() {
@@ -95,6 +96,7 @@ fn expectations_fit_the_bytes() {
         for &role in &case.roles {
             let steps = case.steps(role);
             let is_whole = !steps.contains("bytes)") && !steps.contains("no connection opens");
+            let is_whole = is_whole && !steps.contains("  beside it");
             let is_whole = is_whole && !steps.contains("nothing behind it is answered");
             if !is_whole || !steps.contains("  send ") {
                 continue;
@@ -113,6 +115,84 @@ fn expectations_fit_the_bytes() {
             assert_eq!(fails, is_to_fail, "{} for a {role}\n{steps}", case.id);
         }
     }
+}
+
+/// The head and the frames that a session sends to a peer that never answers.
+fn sent(mut session: Session) -> (Vec<u8>, Vec<u8>) {
+    let Action::Send(head) = session.next_action() else { return (Vec::new(), Vec::new()) };
+    let request = Head::read(&head).ok().flatten();
+    let key = request.as_ref().and_then(|(request, _)| request.one("Sec-WebSocket-Key"));
+    let accept = key.map(wsconform_cases::judge::accept::accept).unwrap_or_default();
+    session.received(
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    let mut frames = Vec::new();
+    loop {
+        match session.next_action() {
+            Action::Send(bytes) => frames.extend(bytes),
+            Action::Receive(_) => session.timed_out(),
+            Action::Done => return (head, frames),
+            _ => {}
+        }
+    }
+}
+
+/// In what comes back of a long message each permutation shows, and whose it is. The vectors are
+/// what they are: F-006 is an example of the RFC.
+#[test]
+fn no_eight_bytes_of_long_messages_come_twice() {
+    let env = Env::new("localhost", "/", Peer { deflate: None, ..Peer::capable() }, 0);
+    let mut seen = HashMap::new();
+    let mut messages = 0;
+    let of_content = |case: &&wsconform_cases::Case| {
+        case.tests(Role::Server)
+            && case.group() != Group::Deflate
+            && !matches!(&*case.id, "F-006" | "T-223")
+    };
+    for case in cases().iter().filter(of_content) {
+        let session = Session::new(case, Role::Server, &env);
+        let second = session.second(&env);
+        for (connection, session) in [Some(session), second].into_iter().flatten().enumerate() {
+            // It waits for echoes that do not come.
+            let (_, frames) = sent(session);
+            for event in Reader::new(Role::Client).read(&frames) {
+                let Event::Message(_, data) = event else { continue };
+                if !(301..=100_000).contains(&data.len()) {
+                    continue;
+                }
+                messages += 1;
+                for window in data.windows(8) {
+                    let window = u64::from_be_bytes(window.try_into().expect("eight"));
+                    let before = seen.insert(window, (&case.id, connection));
+                    assert_eq!(before, None, "{window:x} of {} {connection}", case.id);
+                }
+            }
+        }
+    }
+    assert!(messages > 100, "{messages}");
+}
+
+/// A server that answers a key of its own, or that of another connection, is found.
+#[test]
+fn each_request_has_a_key_of_its_own() {
+    let mut keys = HashMap::new();
+    for seed in [0, 1] {
+        let env = Env::new("localhost", "/", Peer::capable(), seed);
+        for case in cases().iter().filter(|case| case.group() != Group::Handshake) {
+            for role in case.roles.iter().filter(|role| **role == Role::Server) {
+                let (head, _) = sent(Session::new(case, *role, &env));
+                let Ok(Some((head, _))) = Head::read(&head) else { continue };
+                let Some(key) = head.one("Sec-WebSocket-Key") else { continue };
+                let before = keys.insert(key.to_owned(), &case.id);
+                assert_eq!(before, None, "{} {key}", case.id);
+            }
+        }
+    }
+    assert!(keys.len() > 1000);
 }
 
 /// `numbers.txt` has the cases of edition 1 as they were published. A case may go, but its number

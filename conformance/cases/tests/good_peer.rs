@@ -41,7 +41,9 @@ fn pieces_mean_nothing_to_a_client() {
 }
 
 /// What good peers do beside the rest: each is drawn alone, and with the others.
-const ODDITIES: [&str; 14] = [
+const ODDITIES: [&str; 16] = [
+    "repeats-reasons",
+    "wants-any-window",
     "speaks",
     "answers-1000",
     "fails-empty",

@@ -1,10 +1,13 @@
-//! Drives one session over one connection, at the pace of its target.
+//! Drives the sessions of a case over their connections, at the pace of the target.
 
 use crate::{
     stream::{Input, Stream},
-    turns::Turn,
+    turns::{Turn, lock},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 use wsconform_cases::{Action, End, Session, Verdict};
 
 /// A peer that drips its answer ends its session after this time.
@@ -13,26 +16,55 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// A target is silent after five round trips, and at least this time.
 pub(crate) const SILENT: Duration = Duration::from_millis(20);
 
+/// What was measured counts for so long, and as long again.
+const RECENT: Duration = Duration::from_secs(60);
+
 /// How long the target takes to answer, by the bytes that a session has sent: a message of 16 MiB
-/// can take a second where a Ping takes a millisecond.
+/// can take a second where a Ping takes a millisecond. A busy machine is slow for some minutes.
 #[derive(Clone, Default)]
-pub(crate) struct Pace(Vec<(usize, Duration)>);
+pub(crate) struct Pace(Arc<Mutex<Vec<Measured>>>);
+
+/// The slowest answers to sessions that have sent less than `1 << bits` bytes, and at least half of
+/// that.
+struct Measured {
+    bits: u32,
+    since: Instant,
+    slowest: Duration,
+    before: Duration,
+}
 
 impl Pace {
-    /// Takes what a session of the probe has measured.
-    pub(crate) fn learn(&mut self, driven: &Driven) {
-        self.0.push((driven.sent, driven.slowest));
-        self.0.sort_unstable();
+    /// Takes what a session has measured in which the peer was to answer at once.
+    pub(crate) fn learn(&self, driven: &Driven) {
+        let now = Instant::now();
+        let bits = bits(driven.sent);
+        let mut all = lock(&self.0);
+        let at = all.partition_point(|measured| measured.bits < bits);
+        if all.get(at).is_none_or(|measured| measured.bits != bits) {
+            let slowest = Duration::ZERO;
+            all.insert(at, Measured { bits, since: now, slowest, before: slowest });
+        }
+        let measured = &mut all[at];
+        if now - measured.since > RECENT {
+            measured.since = now;
+            measured.before = std::mem::take(&mut measured.slowest);
+        }
+        measured.slowest = measured.slowest.max(driven.slowest);
     }
 
     /// Until something is known, that of a peer that has just started on a busy machine: it only
     /// bounds waits for an answer.
-    fn round_trip(&self, sent: usize) -> Duration {
-        let size = self.0.iter().map(|known| known.0).find(|&size| size >= sent);
-        let known = self.0.iter().filter(|known| size.is_none_or(|size| known.0 <= size));
-        let slowest = known.map(|known| known.1).max();
-        slowest.unwrap_or(Duration::from_millis(500)).max(Duration::from_millis(1))
+    pub(crate) fn round_trip(&self, sent: usize) -> Duration {
+        let all = lock(&self.0);
+        let known = all.iter().map(|measured| measured.bits).find(|known| *known >= bits(sent));
+        let fits = |measured: &&Measured| known.is_none_or(|known| measured.bits <= known);
+        let slowest = all.iter().filter(fits).map(|measured| measured.slowest.max(measured.before));
+        slowest.max().unwrap_or(Duration::from_millis(500)).max(Duration::from_millis(1))
     }
+}
+
+fn bits(sent: usize) -> u32 {
+    usize::BITS - sent.leading_zeros()
 }
 
 /// What a session has shown beside its verdict.
@@ -44,6 +76,8 @@ pub(crate) struct Driven {
     pub(crate) heard: Option<Instant>,
     /// The end of the stream, or no answer in time, has decided what became of the session.
     pub(crate) is_silent: bool,
+    /// It was ended for the time that it took.
+    pub(crate) is_endless: bool,
 }
 
 /// Drives one session to its end.
@@ -53,77 +87,143 @@ pub(crate) fn drive(
     pace: &Pace,
     turn: &mut Turn<'_>,
 ) -> Driven {
-    let over = Instant::now() + LONGEST;
-    let mut driven =
-        Driven { sent: 0, slowest: Duration::ZERO, wrote: None, heard: None, is_silent: false };
-    loop {
-        let round_trip = pace.round_trip(driven.sent);
-        match session.next_action() {
-            Action::Send(bytes) => {
-                driven.sent += bytes.len();
-                if stream.write(&bytes).is_ok() {
-                    driven.wrote = Some(Instant::now());
-                    continue;
-                }
-                // What the peer said before it ended the stream explains why.
-                while *session.verdict() == Verdict::Waiting
-                    && let Input::Bytes(bytes) = stream.read(Duration::from_millis(100))
-                {
-                    driven.take(session, Input::Bytes(bytes));
-                }
-                driven.take(session, Input::Ended(End::Reset));
+    let mut drive = Drive::new(pace);
+    while !drive.goes_on(session, stream, turn) {}
+    drive.driven
+}
+
+/// Drives the two sessions of a case by turns, and joins them. `connect` is for the second one.
+pub(crate) fn drive_two<C: AsMut<Stream>, E>(
+    session: &mut Session,
+    stream: &mut Stream,
+    mut second: Session,
+    connect: impl FnOnce() -> Result<C, E>,
+    pace: &Pace,
+    turn: &mut Turn<'_>,
+) -> Result<Driven, E> {
+    let mut drives = [Drive::new(pace), Drive::new(pace)];
+    let mut is_over = drives[0].goes_on(session, stream, turn);
+    let is_bad = |session: &Session| !matches!(session.verdict(), Verdict::Pass | Verdict::Waiting);
+    if !(is_over && is_bad(session)) {
+        let mut connection = connect()?;
+        loop {
+            let is_second_over = drives[1].goes_on(&mut second, connection.as_mut(), turn);
+            if is_second_over && (is_over || is_bad(&second)) {
+                break;
             }
-            Action::Pause(wait) => {
-                let until = Instant::now() + wait.duration(round_trip);
-                while *session.verdict() == Verdict::Waiting {
-                    let left = until.saturating_duration_since(Instant::now());
-                    let input = read(stream, left, round_trip, turn);
-                    if !driven.take(session, input) || left.is_zero() {
-                        break;
+            is_over = is_over || drives[0].goes_on(session, stream, turn);
+            if is_over && (is_second_over || is_bad(session)) {
+                break;
+            }
+        }
+        session.join(second);
+    }
+    let [mut driven, other] = drives.map(|drive| drive.driven);
+    driven.wrote = driven.wrote.max(other.wrote);
+    driven.is_silent |= other.is_silent;
+    Ok(driven)
+}
+
+/// One session on its way.
+struct Drive<'p> {
+    pace: &'p Pace,
+    until: Instant,
+    driven: Driven,
+}
+
+impl Drive<'_> {
+    fn new(pace: &Pace) -> Drive<'_> {
+        let driven = Driven {
+            sent: 0,
+            slowest: Duration::ZERO,
+            wrote: None,
+            heard: None,
+            is_silent: false,
+            is_endless: false,
+        };
+        Drive { pace, until: Instant::now() + LONGEST, driven }
+    }
+
+    /// Goes on until the other session has its turn, or this one is over. Returns whether it is.
+    fn goes_on(&mut self, session: &mut Session, stream: &mut Stream, turn: &mut Turn<'_>) -> bool {
+        let driven = &mut self.driven;
+        loop {
+            let round_trip = self.pace.round_trip(driven.sent);
+            match session.next_action() {
+                Action::Send(bytes) => {
+                    driven.sent += bytes.len();
+                    if stream.write(&bytes).is_ok() {
+                        driven.wrote = Some(Instant::now());
+                        continue;
+                    }
+                    // What the peer said before it ended the stream explains why.
+                    while *session.verdict() == Verdict::Waiting
+                        && let input @ Input::Bytes(_) = stream.read(Duration::from_millis(100))
+                    {
+                        driven.take(session, input, Instant::now());
+                    }
+                    driven.take(session, Input::Ended(End::Reset), Instant::now());
+                }
+                Action::Pause(wait) => {
+                    let until = Instant::now() + wait.duration(round_trip);
+                    while *session.verdict() == Verdict::Waiting {
+                        let left = until.saturating_duration_since(Instant::now());
+                        let (input, at) = read(stream, left, round_trip, turn);
+                        if !driven.take(session, input, at) || left.is_zero() {
+                            break;
+                        }
                     }
                 }
-            }
-            Action::Receive(wait) => {
-                let input = read(stream, wait.duration(round_trip), round_trip, turn);
-                if matches!(input, Input::Nothing) || Instant::now() > over {
-                    driven.is_silent = true;
-                    session.timed_out();
-                } else {
-                    driven.take(session, input);
+                Action::Receive(wait) => {
+                    let (input, at) = read(stream, wait.duration(round_trip), round_trip, turn);
+                    driven.is_endless = at > self.until;
+                    if matches!(input, Input::Nothing) || driven.is_endless {
+                        driven.is_silent = true;
+                        session.timed_out();
+                    } else {
+                        driven.take(session, input, at);
+                    }
                 }
-            }
-            Action::Shutdown => stream.shut_down(),
-            Action::Done => {
-                driven.is_silent &= session.observed().close.is_none();
-                return driven;
+                Action::Shutdown => stream.shut_down(),
+                Action::Turn => return false,
+                Action::Done => {
+                    driven.is_silent &= session.observed().close.is_none();
+                    return true;
+                }
             }
         }
     }
 }
 
-/// Waits at most `time` for bytes or the end, without the turn once the target is silent.
-fn read(stream: &mut Stream, time: Duration, round_trip: Duration, turn: &mut Turn<'_>) -> Input {
+/// Waits at most `time` for bytes or the end, without the turn once the target is silent. Says when
+/// they came.
+fn read(
+    stream: &mut Stream,
+    time: Duration,
+    round_trip: Duration,
+    turn: &mut Turn<'_>,
+) -> (Input, Instant) {
     let until = Instant::now() + time;
     let input = stream.read(time.min(SILENT.max(round_trip * 5)));
     if !matches!(input, Input::Nothing) {
-        return input;
+        return (input, Instant::now());
     }
     turn.give();
     let input = stream.read(until.saturating_duration_since(Instant::now()));
+    let at = Instant::now();
     turn.take();
-    input
+    (input, at)
 }
 
 impl Driven {
     /// Hands in what was read. Returns whether it was bytes.
-    fn take(&mut self, session: &mut Session, input: Input) -> bool {
+    fn take(&mut self, session: &mut Session, input: Input, at: Instant) -> bool {
         match input {
             Input::Bytes(bytes) => {
-                let now = Instant::now();
                 if let Some(wrote) = self.wrote.filter(|wrote| self.heard < Some(*wrote)) {
-                    self.slowest = self.slowest.max(now - wrote);
+                    self.slowest = self.slowest.max(at.saturating_duration_since(wrote));
                 }
-                self.heard = Some(now);
+                self.heard = Some(at);
                 session.received(&bytes);
                 true
             }

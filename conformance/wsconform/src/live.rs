@@ -43,15 +43,6 @@ impl Live {
         lock(&self.report).put(row);
     }
 
-    /// Takes back that a case has passed.
-    pub(crate) fn doubt(&self, case: &str, why: &str) {
-        let mut report = lock(&self.report);
-        let passes = |row: &&mut Row| row.case == case && row.verdict == Verdict::Pass;
-        for row in report.rows.iter_mut().filter(passes) {
-            row.verdict = Verdict::Unsteady { why: why.to_owned() };
-        }
-    }
-
     /// Takes back what was said of a case, until it has run again.
     pub(crate) fn void(&self, case: &str, why: &str) {
         let mut report = lock(&self.report);
@@ -99,7 +90,11 @@ impl Live {
         traces.doubtful.sort_by_key(|trace| std::cmp::Reverse(trace.wrote));
         let mut behind = Vec::new();
         for trace in &traces.doubtful {
-            for row in report.rows.iter_mut().filter(|row| row.case == trace.case) {
+            // What has failed each time did so of a target that was there.
+            let is_open = |row: &&mut Row| {
+                row.case == trace.case && !matches!(row.verdict, Verdict::Fail { .. })
+            };
+            for row in report.rows.iter_mut().filter(is_open) {
                 let why = "the run ended before the target had answered again".to_owned();
                 row.verdict = Verdict::Untested { why };
                 if names && !behind.contains(&row.case) {

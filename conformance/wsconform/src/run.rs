@@ -1,6 +1,8 @@
 //! Runs sessions: the probe first, then the cases beside each other, then alone those that got no
-//! answer, then each failure three times alone. Whoever talked with a server that has died does so
-//! again, with no other connection open: the one of which it dies three times more fails.
+//! answer, then with no other connection open those that got none, then each failure three times
+//! alone. Whoever talked with a server that has died does so again, with no other connection open:
+//! the one of which it dies three times more fails. A death of which there is no such case is a
+//! failure of its own, and so is what only another connection has sent.
 //!
 //! A session has a turn while it talks with the target, and gives it away while the target is silent.
 //! So many that wait cost no more time than one, and yet a failure is repeated while nobody else
@@ -13,7 +15,7 @@
 use crate::{
     Error,
     admission::{Admission, advice},
-    drive::{Pace, SILENT, drive},
+    drive::{Driven, Pace, SILENT, drive, drive_two},
     live::Live,
     options::Options,
     output::{Outputs, print, tell},
@@ -21,7 +23,7 @@ use crate::{
     signals::until_interrupt,
     stream::{Input, Stream},
     supervisor::Death,
-    turns::{Budget, Turns, lock},
+    turns::{Budget, Turn, Turns, lock},
 };
 use std::{
     cmp::Reverse,
@@ -35,15 +37,16 @@ use std::{
     time::{Duration, Instant},
 };
 use wsconform_cases::{
-    Case, Env, Peer, Probe, Role, Session, Verdict,
+    Action, Case, Env, Peer, Probe, Role, Session, Verdict, Wait,
     case::find,
+    judge::Frame,
     report::{Report, Row},
 };
 
 /// Somebody to test: one connection for each session.
 pub(crate) trait Target: Sync {
     /// What holds the connection; dropped when its session is over.
-    type Connection: AsMut<Stream>;
+    type Connection: AsMut<Stream> + Send;
 
     /// How many connections may be open at one time. Most of them wait for a silent target.
     const OPEN: usize;
@@ -84,8 +87,13 @@ const REPEATS: usize = 3;
 /// A process may die so long after the connection of which it does.
 const LATE: Duration = Duration::from_millis(250);
 
-/// How long a target that is in doubt is asked for an opening again and again.
-const DOUBT: Duration = Duration::from_secs(5);
+/// How long a target that is in doubt is asked for an opening again and again: so many round trips,
+/// and at least this time.
+const DOUBT: (u32, Duration) = (100, Duration::from_secs(5));
+
+/// How many connections are opened at one time, one number after the other, to see how many the
+/// target takes.
+const CROWDS: [usize; 4] = [2, 8, 32, 256];
 
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -124,8 +132,9 @@ fn run<T: Target>(
     let mut probe = Probe::new(target.role(), &place.host, &place.resource, options.seed)
         .with_fields(&place.admission.fields);
     let mut refusal = None;
-    let mut pace = Pace::default();
+    let pace = Pace::default();
     let alone = Turns::new(1);
+    tell(&format!("{name} is asked what it can do\n"));
     // A command that is the server is waited for where it is started.
     let wait = options.wait.filter(|_| options.command.is_empty());
     let until = Instant::now() + wait.unwrap_or_default();
@@ -137,6 +146,9 @@ fn run<T: Target>(
             }
         };
         let driven = drive(&mut session, connection.as_mut(), &pace, &mut alone.next());
+        if driven.is_endless {
+            return Err(format!("{name} takes more than a minute for its first answers").into());
+        }
         pace.learn(&driven);
         probe.learn(&session);
         refusal = session.observed().head.clone().filter(|_| !probe.peer().opens);
@@ -148,7 +160,7 @@ fn run<T: Target>(
         return Err(format!("{name} did not open a WebSocket: {fault}{advice}").into());
     }
     let progress = Progress::new(&name, chosen.len(), options);
-    let runner = Runner {
+    let mut runner = Runner {
         target,
         env: env(place, &probe, options),
         probe,
@@ -159,19 +171,31 @@ fn run<T: Target>(
         presence: Mutex::new(Presence::There),
         asking: Mutex::new(()),
         spans: Mutex::default(),
+        crowds: Mutex::default(),
         failing: Mutex::default(),
     };
-    // With one job, one connection: if the target goes away, it is known behind which case.
-    let open = if options.jobs == 1 { 1 } else { T::OPEN };
+    // With one job, one case: if the target goes away, it is known behind which.
+    let cases = if options.jobs == 1 { 1 } else { T::OPEN.min(chosen.len()) };
+    let has_two = chosen.iter().any(|case| case.is_of_two());
+    let connections = if has_two { 2 } else { 1 };
+    let taken = runner.takes(cases * connections, options.jobs);
+    if !T::STARTS {
+        runner.probe.learn_connections(taken);
+        runner.env = env(place, &runner.probe, options);
+        lock(&live.report).peer = runner.probe.peer().clone();
+    }
+    let runner = runner;
+    let open = (taken / connections).max(1);
     let beside = Turns::new(options.jobs);
     let mut left = chosen;
-    let mut turns = &beside;
-    let mut is_first = true;
+    let mut round = Round::Beside;
     while !left.is_empty() && runner.is_there() {
         let again = Mutex::new(Vec::new());
+        let turns = if round == Round::Beside { &beside } else { &runner.alone };
+        let open = if round == Round::Last { 1 } else { open };
         beside_each_other(&left, open, |case| {
             let ran = runner.run(case, turns);
-            if runner.is_done(case, &ran, is_first) {
+            if runner.is_done(case, &ran, round) {
                 if let Ok(Ran { session, .. }) = &ran
                     && options.hex
                 {
@@ -183,17 +207,20 @@ fn run<T: Target>(
             }
         });
         left = again.into_inner().unwrap_or_else(PoisonError::into_inner);
-        turns = &runner.alone;
-        is_first = false;
+        round = if round == Round::Beside { Round::Alone } else { Round::Last };
     }
     runner.ask_those_who_saw_a_death(open);
     let failing = std::mem::take(&mut *lock(&runner.failing));
     progress.repeats(failing.len());
-    beside_each_other(&failing, open, |row| {
-        if let Some(verdict) = runner.repeated(row) {
-            live.put(Row { verdict, ..row.clone() });
-        }
-    });
+    let unconnected = Mutex::new(Vec::new());
+    let repeat = |row: &Row, is_last: bool| match runner.repeated(row) {
+        Some(verdict) => live.put(Row { verdict, ..row.clone() }),
+        None if is_last => {}
+        None => lock(&unconnected).push(row.clone()),
+    };
+    beside_each_other(&failing, open, |row| repeat(row, false));
+    let unconnected = std::mem::take(&mut *lock(&unconnected));
+    beside_each_other(&unconnected, 1, |row| repeat(row, true));
     let end = runner.end();
     Progress::end();
     Ok(match end {
@@ -228,7 +255,7 @@ pub(crate) fn hex(session: &Session, place: &Place, options: &Options) {
 }
 
 /// A line on standard error, so that somebody who waits knows for what. On a terminal it counts.
-struct Progress {
+pub(crate) struct Progress {
     all: usize,
     done: AtomicUsize,
     counts: bool,
@@ -254,7 +281,7 @@ impl Progress {
         }
     }
 
-    fn end() {
+    pub(crate) fn end() {
         if io::stderr().is_terminal() {
             tell("\r\x1b[K");
         }
@@ -273,6 +300,17 @@ fn beside_each_other<I: Sync>(items: &[I], threads: usize, act: impl Fn(&I) + Sy
             });
         }
     });
+}
+
+/// Who else is there while a case runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// Others talk with the target too.
+    Beside,
+    /// Others have connections open, and say nothing.
+    Alone,
+    /// Nobody.
+    Last,
 }
 
 /// Whether the target is there.
@@ -316,6 +354,8 @@ struct Runner<'t, T> {
     asking: Mutex<()>,
     /// When each session has begun and ended.
     spans: Mutex<Vec<Span>>,
+    /// How many plain connections were opened at one time, and when.
+    crowds: Mutex<Vec<(usize, Instant)>>,
     /// What has failed beside others.
     failing: Mutex<Vec<Row>>,
 }
@@ -333,7 +373,7 @@ impl<T: Target> Runner<'_, T> {
         let mut turn = turns.next();
         drop(start);
         let (asked, mut connection) = ahead.unwrap_or_else(|| self.connect())?;
-        let driven = drive(&mut session, connection.as_mut(), &self.pace, &mut turn);
+        let driven = self.drive(&mut session, &mut connection, &mut turn)?;
         let over = Instant::now();
         turn.give();
         if held.bytes > SMALL {
@@ -352,7 +392,87 @@ impl<T: Target> Runner<'_, T> {
         if !is_answered {
             self.doubt(over);
         }
+        let seen = session.observed();
+        if seen.opened && seen.close.is_none() && *session.verdict() == Verdict::Pass {
+            self.pace.learn(&driven);
+        }
         Ok(Ran { session, is_answered })
+    }
+
+    fn drive(
+        &self,
+        session: &mut Session,
+        connection: &mut T::Connection,
+        turn: &mut Turn<'_>,
+    ) -> Result<Driven, Unconnected> {
+        let stream = connection.as_mut();
+        let Some(second) = session.second(&self.env) else {
+            return Ok(drive(session, stream, &self.pace, turn));
+        };
+        let connect = || self.connect().map(|(_, connection)| connection);
+        drive_two(session, stream, second, connect, &self.pace, turn)
+    }
+
+    /// How many connections the target takes at one time, of `most` that are of use.
+    fn takes(&self, most: usize, jobs: usize) -> usize {
+        let mut taken = 1;
+        if T::STARTS {
+            return most; // each has a process of its own
+        }
+        for count in CROWDS.map(|count| count.min(most).min(T::OPEN)) {
+            let deaths = self.target.deaths().len();
+            let began = Instant::now();
+            if count <= taken {
+                break;
+            }
+            lock(&self.crowds).push((count, began));
+            let is_taken = self.takes_a_crowd(count, jobs);
+            if !is_taken || self.target.deaths().len() > deaths {
+                self.dies_behind(deaths); // it may be on its way
+                break;
+            }
+            taken = count;
+        }
+        taken
+    }
+
+    /// Whether so many plain connections open, and stay so until all have.
+    fn takes_a_crowd(&self, count: usize, jobs: usize) -> bool {
+        let crowd = Mutex::new(Vec::new());
+        beside_each_other(&vec![(); count], jobs, |()| {
+            let Ok(mut connection) = self.target.connect() else { return };
+            let mut session = self.probe.opening();
+            while let Action::Send(head) = session.next_action() {
+                let _ = connection.as_mut().write(&head); // its answer is looked for
+            }
+            lock(&crowd).push((session, connection));
+        });
+        let mut crowd = crowd.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + Wait::ANSWER.duration(self.pace.round_trip(0));
+        for (session, connection) in &mut crowd {
+            while !session.observed().opened
+                && let left = until.saturating_duration_since(Instant::now())
+                && let Input::Bytes(bytes) = connection.as_mut().read(left)
+            {
+                session.received(&bytes);
+            }
+        }
+        let is_open = |session: &Session| session.observed().opened;
+        let opened = crowd.iter().filter(|(session, _)| is_open(session)).count();
+        let close = Frame::new(Role::Client, 0x88, 1000u16.to_be_bytes(), [7; 4]).bytes();
+        for (session, connection) in &mut crowd {
+            if is_open(session) {
+                let _ = connection.as_mut().write(&close); // it may be gone
+            }
+            connection.as_mut().shut_down();
+        }
+        let until = Instant::now() + SILENT * 10;
+        for (_, connection) in &mut crowd {
+            while let left = until.saturating_duration_since(Instant::now())
+                && let Input::Bytes(_) = connection.as_mut().read(left)
+            {}
+        }
+        opened == count
     }
 
     /// Whether the target leaves by itself, if that is what it has failed by.
@@ -424,7 +544,8 @@ impl<T: Target> Runner<'_, T> {
     fn is_there(&self) -> bool {
         let _alone = lock(&self.asking);
         let presence = || lock(&self.presence);
-        let until = Instant::now() + DOUBT;
+        let (round_trips, least) = DOUBT;
+        let until = Instant::now() + least.max(self.pace.round_trip(0) * round_trips);
         while matches!(*presence(), Presence::Doubted) {
             match self.open() {
                 Ok(()) => *presence() = Presence::There,
@@ -444,10 +565,13 @@ impl<T: Target> Runner<'_, T> {
 
     /// Takes down what became of a case. Returns whether that is all: who has got no answer beside
     /// others has another chance alone.
-    fn is_done(&self, case: &'static Case, ran: &Result<Ran, Unconnected>, is_first: bool) -> bool {
+    fn is_done(&self, case: &'static Case, ran: &Result<Ran, Unconnected>, round: Round) -> bool {
         match ran {
             Err(Unconnected::NotTried) => false,
-            Err(Unconnected::Failed(_)) if is_first => false,
+            Err(Unconnected::Failed(_)) if round != Round::Last => false,
+            Ok(Ran { session, .. }) if session.is_refused_for_now() && round != Round::Last => {
+                false
+            }
             Err(Unconnected::Failed(why)) => {
                 let mut row = Row::new(&Session::new(case, self.target.role(), &self.env));
                 row.verdict = Verdict::Untested { why: why.clone() };
@@ -456,8 +580,10 @@ impl<T: Target> Runner<'_, T> {
             }
             Ok(Ran { session, is_answered }) => {
                 let mut row = Row::new(session);
-                let is_done = *is_answered || !is_first;
-                if let Verdict::Fail { why, evidence, .. } = &row.verdict {
+                let is_done = *is_answered || round != Round::Beside;
+                if let Verdict::Fail { why, evidence, .. } = &row.verdict
+                    && !session.is_of_another()
+                {
                     let why = format!("failed once, and the run ended before it came again: {why}");
                     let evidence = evidence.clone();
                     if is_done {
@@ -478,6 +604,7 @@ impl<T: Target> Runner<'_, T> {
         let mut alone: BTreeSet<&str> = BTreeSet::new();
         let mut fatal: BTreeSet<&str> = BTreeSet::new();
         let mut known = 0;
+        let mut is_told = false;
         while self.dies_behind(known) {
             let mut again: BTreeMap<&str, &'static Case> = BTreeMap::new();
             for death in self.target.deaths().split_off(known) {
@@ -492,13 +619,8 @@ impl<T: Target> Runner<'_, T> {
                         is_found = true;
                     }
                 }
-                if !is_found {
-                    let why = format!(
-                        "the server died beside {} open cases, and of none of them alone ({})",
-                        saw.len(),
-                        death.in_words()
-                    );
-                    saw.iter().for_each(|case| self.live.doubt(&case.id, &why));
+                if !is_found && !std::mem::replace(&mut is_told, true) {
+                    self.live.put(Row::of_death(self.unexplained(&death, saw.len()), death.output));
                 }
                 again.extend(saw.into_iter().map(|case| (&*case.id, case)));
             }
@@ -515,8 +637,24 @@ impl<T: Target> Runner<'_, T> {
             let again: Vec<&'static Case> = again.into_values().collect();
             beside_each_other(&again, open, |case| {
                 let ran = self.run(case, &self.alone);
-                self.is_done(case, &ran, false);
+                self.is_done(case, &ran, Round::Last);
             });
+        }
+    }
+
+    fn unexplained(&self, death: &Death, cases: usize) -> String {
+        let how = death.in_words();
+        let crowds = lock(&self.crowds);
+        let crowd = crowds.iter().rfind(|(_, began)| *began < death.at);
+        match (cases, crowd) {
+            (0, Some((count, _))) => {
+                format!("the server died when {count} plain connections were opened ({how})")
+            }
+            _ => {
+                format!(
+                    "the server died beside {cases} open cases, and of none of them alone ({how})"
+                )
+            }
         }
     }
 
@@ -542,7 +680,7 @@ impl<T: Target> Runner<'_, T> {
             let before = self.target.deaths().len();
             let ran = self.run(case, &self.alone);
             let Some(death) = self.death_behind(before) else {
-                self.is_done(case, &ran, false);
+                self.is_done(case, &ran, Round::Last);
                 return false;
             };
             let Ok(Ran { session, .. }) = ran else { return false };
@@ -575,8 +713,8 @@ impl<T: Target> Runner<'_, T> {
         }
     }
 
-    /// The verdict on a case that has failed beside others; `None` if the target is gone. A run that
-    /// comes to nothing, since no connection opened, says nothing.
+    /// The verdict on a case that has failed beside others; `None` if too often no connection opened,
+    /// or the target is gone.
     fn repeated(&self, row: &Row) -> Option<Verdict> {
         let Verdict::Fail { why, .. } = &row.verdict else { return None };
         let case = find(&row.case)?;
@@ -587,6 +725,9 @@ impl<T: Target> Runner<'_, T> {
             }
             let began = Instant::now();
             let Ok(Ran { mut session, .. }) = self.run(case, &self.alone) else { continue };
+            if session.is_refused_for_now() {
+                continue;
+            }
             if failed + 1 == REPEATS {
                 self.control(&mut session, began.elapsed());
             }
@@ -606,7 +747,6 @@ impl<T: Target> Runner<'_, T> {
                 return Some(row.verdict.clone());
             }
         }
-        let why = format!("failed {} times, and often no connection opened: {why}", failed + 1);
-        Some(Verdict::Unsteady { why })
+        None
     }
 }

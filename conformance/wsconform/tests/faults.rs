@@ -66,6 +66,7 @@ fn drive(session: &mut Session, peer: &mut Peer) {
         match session.next_action() {
             Action::Send(bytes) => peer.read(&bytes),
             Action::Shutdown => peer.eof(),
+            Action::Turn => {} // the other connection is left out
             Action::Pause(_) => {
                 let output = std::mem::take(&mut peer.output);
                 session.received(&output);
@@ -90,7 +91,7 @@ fn drive(session: &mut Session, peer: &mut Peer) {
 fn probe(role: Role, fault: &str, quick: bool) -> Env {
     let mut probe = Probe::new(role, "localhost", "/", 7);
     while let Some(mut session) = probe.next_session() {
-        if quick && session.case().id.as_str() > "PROBE-2" {
+        if quick && session.case().id.as_str() > "PROBE-3" {
             break;
         }
         drive(&mut session, &mut peer(role, fault, "localhost", "/"));

@@ -22,6 +22,14 @@ pub struct Parameters {
 }
 
 impl Parameters {
+    /// The offer that takes whatever window the server wants us to have.
+    pub(crate) const WITH_ANY_WINDOW: Parameters = Parameters {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: None,
+        client_max_window_bits: Some(None),
+    };
+
     /// The parameters of an offer or, with `answer`, of a response.
     ///
     /// # Errors

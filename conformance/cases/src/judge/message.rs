@@ -311,7 +311,7 @@ fn control(opcode: u8, payload: Vec<u8>) -> Result<Event, Violation> {
     if !may_close_with(code) {
         let section = match code {
             1005 | 1006 | 1015 => "RFC 6455 7.4.1", // the three that no endpoint may set
-            _ => "RFC 6455 7.4",
+            _ => "RFC 6455 5.5.1",                  // "defined in Section 7.4"
         };
         return Err(Violation::new(section, 1002, format!("Close code {code}")));
     }

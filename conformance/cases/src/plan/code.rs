@@ -42,16 +42,22 @@ pub(crate) fn probes() -> &'static [Case] {
                 w.frame(0x89, b"probe");
                 Expect::Learn
             }),
+            // Offers of permessage-deflate.
             server(probe("PROBE-2", &[], |_| Expect::Learn)),
-            probe("PROBE-3", &[Need::Echo], |w| echo_of(w, 64 << 10)),
-            probe("PROBE-4", &[Need::Echo, Need::Message64K], |w| echo_of(w, 1 << 20)),
-            probe("PROBE-5", &[Need::Echo, Need::Message1M], |w| echo_of(w, 16 << 20)),
-            probe("PROBE-6", &[], |w| {
+            server(probe("PROBE-3", &[], |_| Expect::Learn)),
+            probe("PROBE-4", &[Need::Echo], |w| {
+                echo_of(w, &[1 << 10, 4 << 10, 16 << 10, 64 << 10])
+            }),
+            probe("PROBE-5", &[Need::Echo, Need::Message64K], |w| echo_of(w, &[1 << 20])),
+            probe("PROBE-6", &[Need::Echo, Need::Message1M], |w| echo_of(w, &[16 << 20])),
+            probe("PROBE-7", &[], |w| {
                 for (number, kind) in (0..PROBE_ORDER).zip([0x82, 0x81].into_iter().cycle()) {
                     w.frame(kind, probe_order(number).as_bytes());
                 }
                 w.step(Step::AwaitMessages(PROBE_ORDER));
-                w.step(Step::Pause(Wait::MOMENT));
+                for _ in 0..6 {
+                    w.step(Step::Pause(Wait::MOMENT));
+                }
                 w.frame(0x88, &BEHIND.to_be_bytes());
                 Expect::Learn
             }),
@@ -63,18 +69,62 @@ pub(crate) fn probes() -> &'static [Case] {
 pub(crate) fn control() -> &'static Case {
     static CONTROL: OnceLock<Case> = OnceLock::new();
     CONTROL.get_or_init(|| {
-        case("PROBE-7", "does the peer leave by itself?", "probe", &[], |_| Expect::Learn)
+        case("PROBE-8", "does the peer leave by itself?", "probe", &[], |_| Expect::Learn)
     })
 }
 
-fn echo_of(w: &mut Writer, size: usize) -> Expect {
-    w.frame(0x82, &pattern(size));
-    w.step(Step::AwaitMessages(1));
+fn echo_of(w: &mut Writer, sizes: &[usize]) -> Expect {
+    for (before, size) in sizes.iter().enumerate() {
+        let content = w.fresh(*size);
+        w.frame(0x82, &content);
+        w.step(Step::AwaitMessages(before + 1));
+    }
     Expect::Learn
 }
 
 pub(crate) fn cases() -> Vec<Case> {
+    let newer = |case| Case { edition: 4, ..case };
     vec![
+        newer(case("F-397", "forty Pings, one after the other", "ping", &[], |w| {
+            for number in 1..=40 {
+                let payload = format!("Ping {number} of 40").into_bytes();
+                w.frame(0x89, &payload);
+                w.step(Step::AwaitPong(payload));
+            }
+            Expect::Accept
+        })),
+        newer(case(
+            "T-240",
+            "150 messages, text and binary, one after the other",
+            "deliver",
+            &[Need::Echo],
+            |w| {
+                for number in 1..=75 {
+                    let content = [w.letters(50), w.fresh(200)];
+                    w.frame(0x81, &content[0]);
+                    w.step(Step::AwaitMessages(2 * number - 1));
+                    w.frame(0x82, &content[1]);
+                    w.step(Step::AwaitMessages(2 * number));
+                }
+                Expect::Accept
+            },
+        )),
+        newer(case(
+            "T-241",
+            "208 KiB in fragments of 16 KiB, with a Ping behind each",
+            "deliver",
+            &[Need::Echo, Need::Message1M],
+            |w| {
+                for number in 0u32..13 {
+                    let first = if number == 0 { 2 } else { 0 };
+                    let fin = if number == 12 { 0x80 } else { 0 };
+                    let content = w.fresh(16 << 10);
+                    w.frame(fin | first, &content);
+                    w.frame(0x89, &number.to_be_bytes());
+                }
+                Expect::Accept
+            },
+        )),
         case("T-001", "a thousand texts at once", "deliver", &[Need::Echo], |w| {
             for number in 0..1000 {
                 w.frame(0x81, format!("message {number}").as_bytes());
@@ -89,7 +139,8 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         case("T-003", "a message of each length from 0 to 300", "deliver", &[Need::Echo], |w| {
             for length in 0..=300 {
-                w.frame(0x82, &pattern(length));
+                let content = w.fresh(length);
+                w.frame(0x82, &content);
             }
             Expect::Accept
         }),
@@ -123,9 +174,10 @@ pub(crate) fn cases() -> Vec<Case> {
             Expect::Either
         }),
         case("T-102", "ten thousand fragments of one byte", "flood", &[], |w| {
+            let content = w.fresh(10_000);
             w.frame(0x02, b"x");
-            for _ in 0..10_000 {
-                w.frame(0x00, b"x");
+            for byte in content {
+                w.frame(0x00, &[byte]);
             }
             w.frame(0x80, b"y");
             Expect::Either

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::Role;
 use crate::case::{Body, Case, Level, Need};
+use crate::judge::accept;
 use crate::judge::deflate::{self, Parameters};
 use crate::judge::frame::{Header, mask};
 use crate::judge::http::Head;
@@ -20,8 +21,8 @@ use words::Words;
 pub(crate) mod code;
 mod words;
 
-/// The key of RFC 6455 1.3, which our requests have.
-pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// The key of RFC 6455 1.3: in the data it stands for the key of the case.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// Stands in a response for the accept value of the client's key.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -65,6 +66,10 @@ pub(crate) struct Data {
     /// Steps in the notation of `script`.
     #[serde(default)]
     send: Vec<String>,
+    /// The steps of a second connection, all of which has to be taken. It opens at the first `turn`
+    /// of the other one.
+    #[serde(default)]
+    beside: Vec<String>,
     /// `accept`, `fail 1002`, `either`, `refuse 400`, `lost`, `swallow`, `no-close 1005`.
     #[serde(default)]
     expect: String,
@@ -123,13 +128,22 @@ pub(crate) struct Plan {
     /// Whether the end of TCP is judged too.
     pub(crate) judge_tcp: bool,
     pub(crate) keys: Keys,
+    /// The payload of the Ping behind all of it, and of the text: no other connection sends it.
+    pub(crate) marker: Vec<u8>,
 }
 
 /// Builds the steps of a case that is code, and says what has to happen.
 pub(crate) type Build = fn(&mut Writer) -> Expect;
 
+impl Data {
+    /// Whether the case has two connections.
+    pub(crate) fn is_of_two(&self) -> bool {
+        !self.beside.is_empty()
+    }
+}
+
 impl Plan {
-    pub(crate) fn open(role: Role, env: &Env, keys: Keys) -> Plan {
+    fn open(role: Role, env: &Env, keys: Keys, marker: Vec<u8>) -> Plan {
         Plan {
             role,
             head: plain_head(role, env, None, &[], None),
@@ -143,6 +157,7 @@ impl Plan {
             expect: Expect::Accept,
             judge_tcp: false,
             keys,
+            marker,
         }
     }
 
@@ -241,15 +256,9 @@ impl Plan {
         headers
     }
 
-    /// The payload of the Ping behind all of it. The keys of the markers come after its number.
-    pub(crate) fn marker(&mut self) -> Vec<u8> {
-        format!("wsconform {:08x}", self.keys.number() as u32).into_bytes()
-    }
-
     /// What a session sends behind the steps to see that they have been read.
     fn marker_in_words(&self) -> Option<String> {
-        let mut plan = self.clone();
-        let marker = String::from_utf8(plan.marker()).unwrap_or_default();
+        let marker = String::from_utf8_lossy(&self.marker);
         let ping = format!("a Ping with {marker:?}");
         match self.expect {
             Expect::Accept
@@ -291,6 +300,7 @@ impl Plan {
                 }
                 Step::AwaitMessages(count) => writeln!(text, "  await    {count} messages in all"),
                 Step::Shutdown => writeln!(text, "  end      of our half of the stream"),
+                Step::Turn => writeln!(text, "  turn     of the other connection"),
             };
         }
         if let Some(marker) = self.marker_in_words() {
@@ -360,10 +370,40 @@ pub(crate) fn shortened(bytes: &[u8]) -> String {
     }
 }
 
-pub(crate) fn of(case: &Case, role: Role, env: &Env) -> Plan {
+/// Which of the connections of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    First,
+    Second,
+}
+
+/// What every marker begins with, and what the probe sends.
+pub(crate) const OURS: &[u8] = b"wsconform ";
+
+/// The whole marker that these bytes begin with, or the beginning of what the probe sends.
+pub(crate) fn marker_at(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(OURS)?;
+    let end = rest.iter().position(|byte| *byte == b' ')?;
     let number =
+        rest.get(end + 1..end + 9).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    match (&rest[..end], number) {
+        (b"asks:", _) => Some(&bytes[..OURS.len() + end]),
+        (id, Some(_)) if crate::case::find(str::from_utf8(id).ok()?).is_some() => {
+            Some(&bytes[..OURS.len() + end + 9])
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn of(case: &Case, role: Role, env: &Env, place: Place) -> Plan {
+    let mut number =
         case.id.bytes().fold(env.seed(), |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
-    let mut plan = Plan::open(role, env, Keys::new(number));
+    if place == Place::Second {
+        number = !number;
+    }
+    let mut drawn = Keys::new(number.rotate_left(32));
+    let marker = format!("wsconform {} {:08x}", case.id, drawn.number() as u32).into_bytes();
+    let mut plan = Plan::open(role, env, Keys::new(number), marker);
     match &case.body {
         Body::Frames(by_role) => {
             if let Some(vector) = by_role.get(&role) {
@@ -372,7 +412,7 @@ pub(crate) fn of(case: &Case, role: Role, env: &Env) -> Plan {
         }
         Body::Request(vector) => of_request(&mut plan, vector, env),
         Body::Response(vector) => of_response(&mut plan, vector),
-        Body::Data(data) => of_data(&mut plan, data, env),
+        Body::Data(data) => of_data(&mut plan, data, env, place),
         Body::Code(build) => {
             let mut writer = Writer::new(role.other(), plan.keys.clone());
             plan.expect = build(&mut writer);
@@ -382,10 +422,23 @@ pub(crate) fn of(case: &Case, role: Role, env: &Env) -> Plan {
     }
     if case.id.starts_with("PROBE") {
         plan.expect = Expect::Learn;
-        if case.id == "PROBE-2" {
-            let offer = "permessage-deflate; client_max_window_bits";
-            plan.head = plain_head(role, env, None, &[], Some(offer));
+        let offer = match case.id.as_str() {
+            "PROBE-2" => Some(Parameters::default()),
+            "PROBE-3" => Some(Parameters::WITH_ANY_WINDOW),
+            _ => None,
+        };
+        if let Some(offer) = offer {
+            plan.head = plain_head(role, env, None, &[], Some(&header(&offer)));
         }
+    }
+    if role == Role::Server {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&drawn.number().to_be_bytes());
+        bytes[8..].copy_from_slice(&drawn.number().to_be_bytes());
+        // A case of a wrong form of the key may have no padding, or half of it.
+        let start = KEY.trim_end_matches('=');
+        let key = accept::base64(&bytes);
+        plan.head = replaced(&plan.head, start, key.trim_end_matches('='));
     }
     plan.judge_tcp = case.rule.id == "close.tcp";
     if case.rule.id == "hs.version" {
@@ -522,10 +575,13 @@ fn finish_vector(plan: &mut Plan) {
     }
 }
 
-fn of_data(plan: &mut Plan, data: &Data, env: &Env) {
+fn of_data(plan: &mut Plan, data: &Data, env: &Env, place: Place) {
     let mut extension = None;
     if let Some(words) = &data.deflate {
-        let parameters = agreement(words, plan.role);
+        let mut parameters = agreement(words, plan.role);
+        if plan.role == Role::Server && env.peer.wants_any_window {
+            parameters.client_max_window_bits.get_or_insert(None);
+        }
         extension = Some(header(&parameters));
         plan.deflate = Some(parameters);
     }
@@ -538,7 +594,8 @@ fn of_data(plan: &mut Plan, data: &Data, env: &Env) {
     plan.head_piece = data.piece;
     plan.head_drips = data.drip;
     let mut writer = Writer::new(plan.role.other(), plan.keys.clone());
-    for line in &data.send {
+    let lines = if place == Place::First { &data.send } else { &data.beside };
+    for line in lines {
         if let Err(error) = writer.line(line) {
             panic!("case {}: {error}", data.id);
         }
@@ -546,7 +603,7 @@ fn of_data(plan: &mut Plan, data: &Data, env: &Env) {
     plan.steps = writer.steps;
     plan.keys = writer.keys;
     let mut words = data.expect.split(' ');
-    let kind = words.next().unwrap_or_default();
+    let kind = words.next().filter(|_| place == Place::First).unwrap_or_default();
     let numbers: Vec<u16> = words.filter_map(|word| word.parse().ok()).collect();
     plan.expect = match kind {
         "" | "accept" => Expect::Accept,
@@ -599,9 +656,14 @@ fn header(parameters: &Parameters) -> String {
 
 /// The response with another answer of permessage-deflate.
 pub(crate) fn with_answer(head: &[u8], wanted: &Parameters, answer: &Parameters) -> Vec<u8> {
-    let text: String = head.iter().map(|&byte| char::from(byte)).collect();
     let line = |parameters| format!("Sec-WebSocket-Extensions: {}\r\n", header(parameters));
-    text.replace(&line(wanted), &line(answer)).chars().map(|c| c as u8).collect()
+    replaced(head, &line(wanted), &line(answer))
+}
+
+/// The head, of which each byte is a character, with another text in the place of `from`.
+fn replaced(head: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let text: String = head.iter().map(|&byte| char::from(byte)).collect();
+    text.replace(from, to).chars().map(|c| c as u8).collect()
 }
 
 /// A correct request or response, changed by `lines`.

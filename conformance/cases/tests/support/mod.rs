@@ -25,6 +25,9 @@ pub const CHANGES: [(Flaw, &str, &str); 9] = [
     ("reads-escapes", "\\n", "\n"),
 ];
 
+/// The open message: opcode, compressed, payload so far.
+pub type Message = (u8, bool, Vec<u8>);
+
 /// An echo peer: bytes in, bytes out.
 pub struct Model {
     role: Role,
@@ -37,8 +40,7 @@ pub struct Model {
     pub ended: bool,
     open: bool,
     deflate: Option<(Inflater, bool)>,
-    /// The open message: opcode, compressed, payload so far.
-    message: Option<(u8, bool, Vec<u8>)>,
+    message: Option<Message>,
     key: u32,
     offered: String,
     /// A violation that is reported with the next Close.
@@ -51,6 +53,9 @@ pub struct Model {
     messages: usize,
     /// The last message sent, which a compressor that keeps its history refers to.
     sent: Vec<u8>,
+    /// How many Pings have come, and how many fragments of the open message.
+    pings: usize,
+    fragments: usize,
 }
 
 impl Model {
@@ -72,6 +77,8 @@ impl Model {
             later: Vec::new(),
             messages: 0,
             sent: Vec::new(),
+            pings: 0,
+            fragments: 0,
         };
         if model.is("no-takeover") {
             model.offered = "permessage-deflate; server_no_context_takeover; \
@@ -150,6 +157,13 @@ impl Model {
         self.at = 0;
     }
 
+    /// Exchanges the open message with that of another connection.
+    pub fn swap_message(&mut self, message: &mut Option<Message>) {
+        if self.open {
+            std::mem::swap(&mut self.message, message);
+        }
+    }
+
     /// How many bytes it holds, as one that makes room for what a frame announces. No peer makes room
     /// for more than 64 MiB.
     pub fn held(&self) -> u64 {
@@ -187,7 +201,10 @@ impl Model {
                 }
                 Role::Client => {}
             }
-            let text: String = self.input.iter().map(|&byte| char::from(byte)).collect();
+            // Frames may stand behind the head.
+            let end = self.input.windows(4).position(|four| four == b"\r\n\r\n");
+            let head = &self.input[..end.map_or(self.input.len(), |end| end + 4)];
+            let text: String = head.iter().map(|&byte| char::from(byte)).collect();
             // A NUL or a bare line end shows before the head is whole.
             if text.contains("\n\n") || text.contains("\n\r\n") && !text.contains("\r\n\r\n") {
                 return self.refuse(400);
@@ -297,7 +314,11 @@ impl Model {
         if self.is("unasked-extension") && extension.is_empty() {
             extension = deflate::NAME.to_owned();
         }
-        let proof = if self.is("wrong-accept") { accept("x") } else { accept(&key) };
+        let proof = match () {
+            () if self.is("wrong-accept") => accept("x"),
+            () if self.is("accept-constant") => accept("dGhlIHNhbXBsZSBub25jZQ=="),
+            () => accept(&key),
+        };
         let mut response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {proof}\r\n"
         );
@@ -332,6 +353,10 @@ impl Model {
             return None;
         }
         let asked = match Parameters::read(offer, false) {
+            // It bounds its memory (RFC 7692 7.1.2.2).
+            Ok(asked) if self.is("wants-any-window") && asked.client_max_window_bits.is_none() => {
+                return None;
+            }
             Ok(asked) => asked,
             Err(_) if self.is("any-offer") => Parameters::default(),
             Err(_) => return None,
@@ -529,6 +554,7 @@ impl Model {
         {
             message.1 = false;
         }
+        self.pings += 1;
         if self.is("leaves-at-ping") {
             return self.leave();
         }
@@ -540,7 +566,7 @@ impl Model {
         }
         if self.is("one-pong") {
             self.ping = Some(payload);
-        } else if !self.is("no-pong") {
+        } else if !(self.is("no-pong") || self.is("ping-33") && self.pings == 33) {
             self.frame(0x8a, &payload);
         }
         true
@@ -576,6 +602,12 @@ impl Model {
             let mut code = payload.get(..2).unwrap_or_default().to_vec();
             if self.is("answers-1000") {
                 code = 1000u16.to_be_bytes().to_vec();
+            }
+            if self.is("repeats-reasons") || self.is("close-reason-cut") {
+                code = payload.to_vec();
+            }
+            if self.is("close-reason-cut") {
+                code.truncate(102);
             }
             self.frame(0x88, &code);
         }
@@ -615,9 +647,21 @@ impl Model {
                 _ => {}
             }
         }
+        self.fragments = if opcode == 0 { self.fragments + 1 } else { 1 };
+        if self.is("frag-256") && self.fragments == 256 {
+            self.fragments = 0;
+            self.echo(kind, &std::mem::take(&mut data));
+        }
         if !fin {
             self.message = Some((kind, compressed, data));
             return true;
+        }
+        let is_one_frame = opcode != 0 && kind == 2;
+        match data.len() {
+            1024.. if is_one_frame && self.is("reverse-1k") => data.reverse(),
+            0x10000.. if is_one_frame && self.is("rotate-64k") => data.rotate_left(4096),
+            0x1001.. if kind == 1 && !compressed && self.is("text-swap") => data.rotate_left(2048),
+            _ => {}
         }
         if compressed {
             if self.is("no-takeover-kept") {
@@ -650,6 +694,11 @@ impl Model {
         }
         if kind == 2 && self.is("utf8-in-binary") && std::str::from_utf8(&data).is_err() {
             return self.fail(1007);
+        }
+        if self.is("tag-strip") && kind == 1 {
+            let tag = |c: &char| !('\u{e0000}'..='\u{e007f}').contains(c);
+            let text = String::from_utf8_lossy(&data);
+            data = text.chars().filter(tag).collect::<String>().into_bytes();
         }
         self.messages += 1;
         if self.is("leaves-after-3") && self.messages > 3 {
@@ -740,7 +789,10 @@ impl Model {
                 self.output.extend((length as u64).to_be_bytes());
             }
         }
-        if mask {
+        if mask && first & 8 != 0 && self.is("mask-zero-control") {
+            self.output.extend([0; 4]);
+            self.output.extend(payload);
+        } else if mask {
             let step = if self.is("one-mask") { 0 } else { 1_013_904_223 };
             self.key =
                 self.key.wrapping_mul(if step == 0 { 1 } else { 1_664_525 }).wrapping_add(step);
@@ -773,6 +825,24 @@ fn http_key_is_bad(key: &str) -> bool {
 
 /// Runs a session against a model, in memory; both ways in pieces of `piece` bytes.
 pub fn drive(session: &mut Session, model: &mut Model, piece: usize) {
+    while !goes_on(session, model, piece) {}
+}
+
+/// Runs the two sessions of a case by turns, each against a model.
+pub fn drive_two(
+    session: &mut Session,
+    mut second: Session,
+    models: &mut [Model; 2],
+    piece: usize,
+) {
+    let [first_model, second_model] = models;
+    goes_on(session, first_model, piece);
+    while !(goes_on(&mut second, second_model, piece) & goes_on(session, first_model, piece)) {}
+    session.join(second);
+}
+
+/// Goes on until the other session has its turn, or this one is over. Returns whether it is.
+fn goes_on(session: &mut Session, model: &mut Model, piece: usize) -> bool {
     for _ in 0..10_000_000 {
         let action = session.next_action();
         match action {
@@ -799,7 +869,8 @@ pub fn drive(session: &mut Session, model: &mut Model, piece: usize) {
                     session.received(bytes);
                 }
             }
-            Action::Done => return,
+            Action::Turn => return false,
+            Action::Done => return true,
         }
     }
     panic!("{} does not end", session.case().id);
@@ -846,7 +917,13 @@ pub fn run_some(
         .map(|(number, case)| {
             let mut session = Session::new(case, role, &env);
             let mut model = Model::new(role, flaw, 1000 + number as u32);
-            drive(&mut session, &mut model, piece);
+            match session.second(&env) {
+                Some(second) => {
+                    let mut models = [model, Model::new(role, flaw, 5000)];
+                    drive_two(&mut session, second, &mut models, piece);
+                }
+                None => drive(&mut session, &mut model, piece),
+            }
             assert_ne!(session.verdict(), &Verdict::Waiting, "{}", case.id);
             session
         })

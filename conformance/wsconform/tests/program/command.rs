@@ -4,15 +4,21 @@ use super::*;
 use std::collections::BTreeMap;
 
 /// Not a test: the command of the tests below. It dies of a request of HTTP/1.0, with
-/// `WSCONFORM_ANSWERS` a moment after its answer, or with `WSCONFORM_FRAGILE` of its sixth
-/// connection.
+/// `WSCONFORM_ANSWERS` a moment after its answer, with `WSCONFORM_FRAGILE` of its sixth connection,
+/// or with `WSCONFORM_CROWD` of so many that are open at one time.
 #[test]
 fn command_process() {
     let Ok(address) = std::env::var("WSCONFORM_AT") else { return };
     let [is_fragile, answers] =
         ["WSCONFORM_FRAGILE", "WSCONFORM_ANSWERS"].map(|name| std::env::var(name).is_ok());
+    let crowd = std::env::var("WSCONFORM_CROWD").map_or(u32::MAX, |crowd| crowd.parse().unwrap());
+    let open = Arc::new(AtomicU32::new(0));
     let listener = TcpListener::bind(address).unwrap();
     for (number, tcp) in listener.incoming().enumerate() {
+        let open = open.clone();
+        if open.fetch_add(1, Ordering::SeqCst) + 1 >= crowd {
+            std::process::exit(3);
+        }
         thread::spawn(move || {
             let mut tcp = tcp.unwrap();
             if asks(&tcp, "HTTP/1.0") || (is_fragile && number > 6) {
@@ -24,6 +30,7 @@ fn command_process() {
                 std::process::exit(3);
             }
             play(tcp, next_model(Role::Server, ""));
+            open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }

@@ -1,0 +1,206 @@
+//! Servers that are good as long as one connection is open, or that take few.
+
+use super::{
+    command::{free_address, of_command},
+    *,
+};
+use support::Message;
+
+/// What all connections of a server share.
+#[derive(Default)]
+struct Shared {
+    open: AtomicU32,
+    /// The open message of all connections.
+    message: Mutex<Option<Message>>,
+    /// What the last connection was to get.
+    output: Mutex<Vec<u8>>,
+}
+
+/// A server of which `act` spoils what comes of a read, as soon as a second connection is open.
+fn serve_together(act: fn(&Shared, &mut Model, &[u8])) -> String {
+    let shared = Arc::new(Shared::default());
+    serve_with(move |mut tcp| {
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        let mut model = next_model(Role::Server, "no-deflate");
+        let mut buffer = vec![0; 64 << 10];
+        while !model.ended
+            && let Ok(length @ 1..) = tcp.read(&mut buffer)
+        {
+            match shared.open.load(Ordering::SeqCst) {
+                1 => model.read(&buffer[..length]),
+                _ => act(&shared, &mut model, &buffer[..length]),
+            }
+            if tcp.write_all(&std::mem::take(&mut model.output)).is_err() {
+                break;
+            }
+        }
+        if shared.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+            *shared.message.lock().unwrap() = None;
+        }
+    })
+}
+
+/// The report of a run that fails.
+fn failed(name: &str, url: &str, arguments: &[&str]) -> Report {
+    let json = file(&format!("together-{name}.json"));
+    let output = program()
+        .args(["server", url, "--json", &json, "--except", "T-103"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    report_of(&json)
+}
+
+fn verdict<'r>(report: &'r Report, case: &str) -> &'r Verdict {
+    let row = report.rows.iter().find(|row| row.case == case);
+    &row.unwrap_or_else(|| panic!("no row of {case}")).verdict
+}
+
+fn fails(report: &Report, case: &str) -> bool {
+    matches!(verdict(report, case), Verdict::Fail { .. })
+}
+
+#[test]
+fn one_buffer_for_all_connections_fails() {
+    let url = serve_together(|shared, model, bytes| {
+        let mut message = shared.message.lock().unwrap();
+        model.swap_message(&mut message);
+        model.read(bytes);
+        model.swap_message(&mut message);
+    });
+    let report = failed("buffer", &url, &["--case", "T-23"]);
+    for case in ["T-230", "T-231"] {
+        assert!(fails(&report, case), "{case}: {:?}", verdict(&report, case));
+    }
+}
+
+/// Alone it does not come again, and needs not.
+#[test]
+fn what_another_connection_has_sent_fails_at_once() {
+    let url = serve_together(|shared, model, bytes| {
+        model.read(bytes);
+        // A marker's echo alone is given away.
+        if model.output.windows(10).any(|part| part == b"wsconform ") {
+            std::mem::swap(&mut *shared.output.lock().unwrap(), &mut model.output);
+        }
+    });
+    let report = failed("marker", &url, &["--case", "F-2", "--case", "U-2"]);
+    let is_of_another = |row: &&Row| match &row.verdict {
+        Verdict::Fail { why, .. } => why.starts_with("what another connection has sent"),
+        _ => false,
+    };
+    assert!(report.rows.iter().any(|row| is_of_another(&row)), "{:?}", report.rows);
+}
+
+#[test]
+fn what_a_connection_leaves_behind_fails_the_next() {
+    let left = Arc::new(Mutex::new(None));
+    let url = serve_with(move |mut tcp| {
+        let mut model = next_model(Role::Server, "");
+        let mut buffer = vec![0; 64 << 10];
+        let mut is_first = true;
+        while !model.ended
+            && let Ok(length @ 1..) = tcp.read(&mut buffer)
+        {
+            model.read(&buffer[..length]);
+            if tcp.write_all(&std::mem::take(&mut model.output)).is_err() {
+                break;
+            }
+            if std::mem::take(&mut is_first) {
+                model.swap_message(&mut left.lock().unwrap());
+            }
+        }
+        model.swap_message(&mut left.lock().unwrap());
+    });
+    let report = failed("left", &url, &["--case", "T-238"]);
+    assert!(fails(&report, "T-238"));
+}
+
+#[test]
+fn a_process_that_dies_beside_connections_fails() {
+    let address = free_address();
+    let json = file("crowd.json");
+    let output = of_command(
+        "server",
+        &address,
+        &["--case", "F-2", "--json", &json],
+        &["env", "WSCONFORM_CROWD=7"],
+    )
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let report = report_of(&json);
+    let Verdict::Fail { why, .. } = verdict(&report, "PROCESS") else { panic!("it lives") };
+    assert!(why.contains("when 8 plain connections were opened (exit status: 3"), "{why}");
+    let open = report.rows.iter().filter(|row| !matches!(row.verdict, Verdict::Pass));
+    assert!(open.count() < 10, "{}", text(&output));
+}
+
+/// It serves so many connections at one time. The others are refused, or wait in the queue.
+fn serve_few(most: u32, refuses: bool) -> String {
+    let open = AtomicU32::new(0);
+    serve_with(move |mut tcp| {
+        loop {
+            let others = open.fetch_add(1, Ordering::SeqCst);
+            if others < most {
+                play(tcp, next_model(Role::Server, ""));
+                open.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+            open.fetch_sub(1, Ordering::SeqCst);
+            if refuses {
+                let _ = tcp.read(&mut [0; 4096]);
+                let _ = tcp.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    })
+}
+
+#[test]
+fn a_server_that_takes_few_connections_is_tested_whole() {
+    for (most, refuses) in [(12, true), (3, true), (2, false), (1, false)] {
+        let json = file(&format!("few-{most}.json"));
+        let url = serve_few(most, refuses);
+        let cases = ["HS-0", "HS-1", "F-2", "T-23", "D-4"].map(|case| ["--case", case]);
+        let output = program()
+            .args(["server", &url, "--json", &json])
+            .args(cases.as_flattened())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{most}: {}", text(&output));
+        let busy = |row: &&Row| format!("{:?}", row.verdict).contains("503");
+        assert_eq!(report_of(&json).rows.iter().find(busy), None);
+    }
+}
+
+/// RFC 6455 5.5.2 has us answer its Pings.
+#[test]
+fn a_server_that_wants_pongs_gets_them() {
+    let pongs = Arc::new(AtomicU32::new(0));
+    let count = pongs.clone();
+    let url = serve_with(move |mut tcp| {
+        let mut model = next_model(Role::Server, "");
+        let mut buffer = vec![0; 64 << 10];
+        tcp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        while !model.ended {
+            match tcp.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => {
+                    count.fetch_add(u32::from(buffer[..2] == [0x8a, 0x85]), Ordering::SeqCst);
+                    model.read(&buffer[..length]);
+                }
+                Err(_) => model.output.extend(b"\x89\x05alive"),
+            }
+            if tcp.write_all(&std::mem::take(&mut model.output)).is_err() {
+                break;
+            }
+        }
+    });
+    let output = program().args(["server", &url, "--case", "F-20"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    // The probe listens for a second to whoever speaks by himself.
+    assert!(pongs.load(Ordering::SeqCst) > 3);
+}
