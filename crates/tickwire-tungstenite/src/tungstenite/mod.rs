@@ -1,6 +1,8 @@
 //! The API of the crate tungstenite: connections on streams that may block or not, without tokio.
 pub mod buffer;
 pub mod client;
+#[cfg(feature = "handshake")]
+mod connect;
 pub mod error;
 pub mod handshake;
 mod message;
@@ -13,7 +15,9 @@ pub(crate) mod uri;
 pub mod util;
 
 pub use bytes::Bytes;
-pub use client::{ClientRequestBuilder, client, connect};
+#[cfg(feature = "handshake")]
+pub use client::connect;
+pub use client::{ClientRequestBuilder, client};
 pub use error::{Error, Result};
 pub use handshake::{HandshakeError, client::ClientHandshake, server::ServerHandshake};
 pub use http;
