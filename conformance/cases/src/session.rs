@@ -382,7 +382,7 @@ const ENOUGH_BEHIND: usize = 64 << 10;
 const LONGEST_HEAD: usize = 1 << 20;
 
 /// What a peer may send, or make us hold, beside twice what is expected of it.
-const ROOM: usize = 8 << 20;
+const ROOM: usize = 1 << 20;
 
 /// What a message, a Ping or a Pong costs beside its bytes.
 const EVENT: usize = 64;

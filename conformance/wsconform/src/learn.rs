@@ -8,14 +8,14 @@ use crate::{
     Error, autobahn,
     options::Options,
     output::{print, tell},
-    run::{Place, Target},
+    run::{Place, Progress, Target},
     server,
     signals::until_interrupt,
     stream::Stream,
     tls,
 };
 use compare::{Difference, Table};
-use learner::{Answers, Learned, Learner, Stop, Word};
+use learner::{Learned, Learner, Stop, Word};
 use rustls::ServerConfig;
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,7 @@ pub(crate) fn server(url: &str, options: &Options) -> Result<bool, Error> {
         || learn(&server, name, &place, options.jobs, options),
         || {
             server.abandon();
-            Err("interrupted".into())
+            Err("interrupted: what was learned until now stands above, if there is any".into())
         },
     )?;
     learned.map_err(|error| place.admission.without(&error.to_string()).into())
@@ -55,7 +55,10 @@ pub(crate) fn client(address: &str, options: &Options) -> Result<bool, Error> {
     print(&format!("listening on {scheme}://{}\n", listener.local_addr()?))?;
     let client = Client { listener, tls, idle: options.idle };
     let name = options.name.as_deref().unwrap_or("client");
-    learn(&client, name, &Place::default(), 1, options)
+    until_interrupt(
+        || learn(&client, name, &Place::default(), 1, options),
+        || Err("interrupted: what was learned until now stands above, if there is any".into()),
+    )?
 }
 
 struct Client {
@@ -116,103 +119,182 @@ fn learn<T: Target>(
     jobs: usize,
     options: &Options,
 ) -> Result<bool, Error> {
+    let until = options.within.map(|within| Instant::now() + within);
     let opening = Opening { target, place, deflate: options.deflate };
-    let (agreed, round_trip) = opening.look()?;
-    let role = target.role();
-    let machine = Machine::new(role, agreed, |event| may_be_said(event, agreed));
-    let mut talks = Talks::new(opening, &machine, agreed, jobs, round_trip);
-    let began = Instant::now();
+    let look = opening.look()?;
+    let agreed = look.agreed;
+    let machine = Machine::new(target.role(), agreed, |event| may_be_said(event, agreed));
+    let mut talks = Talks::new(opening, &machine, &look, jobs, until);
     let telling = Table { machine: &machine, echoes: true }.telling();
     let mut learner = Learner::new(&mut talks, machine.events.len(), telling);
-    let result = learn_and_compare(&mut learner, &machine, options.states);
+    let mut told = Told {
+        name,
+        role: target.role(),
+        machine: &machine,
+        agreed,
+        options,
+        began: Instant::now(),
+        last: None,
+    };
+    let result = learn_and_compare(&mut learner, &mut told);
     if let Some(death) = target.deaths().pop() {
         let how = death.in_words();
         return Err(format!("the command has died, and is not learned ({how})").into());
     }
-    let conversations = learner.conversations;
-    let names = |word: &[usize]| {
-        let names: Vec<&str> = word.iter().map(|symbol| machine.events[*symbol].name).collect();
-        names.join(" | ")
-    };
-    let Found { learned, most, echoes, differences } = match result {
-        Ok(found) => found,
-        Err(Stop::Failed(error)) => return Err(error),
-        Err(Stop::Racing(word, [before, now])) => {
-            return Err(format!(
-                "it races, and is not learned: the last answer to {} is '{before}', and '{now}' \
-                 when that is said again",
-                names(&word)
-            )
-            .into());
+    let names = |word: &[usize]| names(&machine, word, " | ");
+    match (result, told.last) {
+        (Ok(holds), _) => Ok(holds),
+        (Err(Stop::Failed(_)), Some((_, holds))) if learner.target().is_late() => {
+            tell("no time is left: the machine is as above\n");
+            Ok(holds)
         }
-    };
-    let states = learned.access.len();
-    let seconds = began.elapsed().as_secs();
-    tell(&format!("{conversations} conversations in {seconds} s\n"));
-    let deflate = if agreed { ", with permessage-deflate" } else { "" };
-    let mut text = format!(
-        "{name}: {states} states, by {conversations} conversations of {} symbols{deflate}\n\
-         Complete if the {role} has at most {most} states, and if no answer depends on what a \
-         symbol stands for.\n",
-        machine.events.len()
-    );
-    write_states(&mut text, &learned, &machine);
-    if let Some(file) = &options.dot {
-        let dot = dot(name, &learned, &machine);
-        fs::write(file, dot).map_err(|error| format!("{file}: {error}"))?;
-    }
-    if !echoes {
-        text += "\nIt sends no text back, so messages are judged as if none had to come back.\n";
-    }
-    text += "\n";
-    if differences.is_empty() {
-        text += "It is the machine of the RFCs.\n";
-    }
-    for difference in &differences {
-        let _ = writeln!(
-            text,
-            "{:?} {}: {}\n    answer: {}; expected: {}",
-            difference.level,
-            difference.section,
-            names(&difference.trace),
-            difference.answer,
-            difference.expected
-        );
-        if !difference.also.is_empty() {
-            let also = difference.also.iter().map(|event| machine.events[*event].name);
-            let also = also.collect::<Vec<_>>().join("; ");
-            let _ = writeln!(text, "    so too, at the end of other words: {also}");
+        (Err(Stop::Failed(_)), None) if learner.target().is_late() => {
+            Err("no time is left, and the machine is not learned yet: see --within".into())
         }
+        (Err(Stop::Failed(error)), _) => Err(error),
+        (Err(Stop::Endless), _) => Err("it has more than a hundred states, and is not learned: \
+             its state depends on how much was said, or on when"
+            .into()),
+        (Err(Stop::Racing(word, [before, now])), _) => Err(format!(
+            "it races, and is not learned: the last answer to {} is '{before}', and '{now}' \
+             when that is said again",
+            names(&word)
+        )
+        .into()),
     }
-    print(&text)?;
-    let fails = |level| level == Level::R || (options.strict && level == Level::S);
-    Ok(!differences.iter().any(|difference| fails(difference.level)))
 }
 
-struct Found {
-    learned: Learned,
-    /// The most states that a target may have for this to be its machine.
-    most: usize,
-    echoes: bool,
-    differences: Vec<Difference>,
+fn names(machine: &Machine, word: &[usize], between: &str) -> String {
+    let names: Vec<&str> = word.iter().map(|symbol| machine.events[*symbol].name).collect();
+    names.join(between)
 }
 
-/// No difference is told that was not seen in a conversation.
-fn learn_and_compare<A: Answers>(
-    learner: &mut Learner<'_, A>,
-    machine: &Machine,
-    states: Option<usize>,
-) -> Result<Found, Stop> {
+/// What is told of a machine as soon as it is known.
+struct Told<'a> {
+    name: &'a str,
+    role: Role,
+    machine: &'a Machine,
+    agreed: bool,
+    options: &'a Options,
+    began: Instant,
+    /// How many states the machine had that was told last, and whether it keeps all that it must.
+    last: Option<(usize, bool)>,
+}
+
+/// A difference, and what is answered if there are no Pings between the symbols, if that is
+/// something else.
+struct Seen {
+    difference: Difference,
+    at_once: Option<String>,
+}
+
+/// Returns whether the target keeps all that it must. No difference is told that was not seen in a
+/// conversation.
+fn learn_and_compare<T: Target>(
+    learner: &mut Learner<'_, Talks<'_, T>>,
+    told: &mut Told<'_>,
+) -> Result<bool, Stop> {
+    let machine = told.machine;
     let text = machine.events.iter().position(|event| event.name == "text");
     let text = text.expect("the table has texts");
     loop {
-        let (learned, most) = learner.learn(states)?;
+        let learned = learner.close()?;
+        let states = learned.access.len();
         let echoes = learned.text(learned.at(0, text).0).starts_with("text");
         let differences = Table { machine, echoes }.differences(&learned);
         let traces: Vec<Word> = differences.iter().map(|found| found.trace.clone()).collect();
-        if learner.confirms(&learned, &traces)? {
-            return Ok(Found { learned, most, echoes, differences });
+        if !learner.confirms(&learned, &traces)? {
+            continue;
         }
+        let mut seen = Vec::new();
+        for difference in differences {
+            let is = learner.target().say_at_once(&difference.trace)?;
+            let by_steps = learned.all_answers(&difference.trace);
+            let at_once = is.filter(|is| *is != by_steps);
+            seen.push(Seen { difference, at_once });
+        }
+        let most = told.options.states.unwrap_or(states + 1);
+        let holds = told.tell(&learned, learner.conversations, &seen, echoes, most)?;
+        if most <= states {
+            return Ok(holds);
+        }
+        let (more, most) = learner.learn(Some(most))?;
+        if more.access.len() == states {
+            Progress::end();
+            let conversations = learner.conversations;
+            let role = told.role;
+            print(&format!(
+                "\nComplete if the {role} has at most {most} states, by {conversations} conversations.\n"
+            ))?;
+            return Ok(holds);
+        }
+    }
+}
+
+impl Told<'_> {
+    fn tell(
+        &mut self,
+        learned: &Learned,
+        conversations: usize,
+        seen: &[Seen],
+        echoes: bool,
+        most: usize,
+    ) -> Result<bool, Error> {
+        let Told { name, machine, options, .. } = *self;
+        Progress::end();
+        let states = learned.access.len();
+        let seconds = self.began.elapsed().as_secs();
+        tell(&format!("{conversations} conversations in {seconds} s\n"));
+        let deflate = if self.agreed { ", with permessage-deflate" } else { "" };
+        let role = self.role;
+        let next = match most > states {
+            true => format!(" Going on to {most}."),
+            false => String::new(),
+        };
+        let mut text = format!(
+            "{name}: {states} states, by {conversations} conversations of {} symbols{deflate}\n\
+             Complete if the {role} has at most {states} states, and if no answer depends on what a \
+             symbol stands for.{next}\n",
+            machine.events.len()
+        );
+        write_states(&mut text, learned, machine);
+        if let Some(file) = &options.dot {
+            let dot = dot(name, learned, machine);
+            fs::write(file, dot).map_err(|error| format!("{file}: {error}"))?;
+        }
+        if !echoes {
+            text +=
+                "\nIt sends no text back, so messages are judged as if none had to come back.\n";
+        }
+        text += "\n";
+        if seen.is_empty() {
+            text += "It is the machine of the RFCs.\n";
+        }
+        for Seen { difference, at_once } in seen {
+            let between = if at_once.is_some() { " | two Pings | " } else { " | " };
+            let _ = writeln!(
+                text,
+                "{:?} {}: {}\n    answer: {}; expected: {}",
+                difference.level,
+                difference.section,
+                names(machine, &difference.trace, between),
+                difference.answer,
+                difference.expected
+            );
+            if let Some(at_once) = at_once {
+                let _ = writeln!(text, "    without the Pings all that is answered: {at_once}");
+            }
+            if !difference.also.is_empty() {
+                let also = difference.also.iter().map(|event| machine.events[*event].name);
+                let also = also.collect::<Vec<_>>().join("; ");
+                let _ = writeln!(text, "    so too, at the end of other words: {also}");
+            }
+        }
+        print(&text)?;
+        let fails = |level| level == Level::R || (options.strict && level == Level::S);
+        let holds = !seen.iter().any(|seen| fails(seen.difference.level));
+        self.last = Some((states, holds));
+        Ok(holds)
     }
 }
 

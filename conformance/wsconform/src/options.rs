@@ -35,6 +35,7 @@ What is run:
 
 What is learned:
   --states N        complete for a target of so many states [one more than it is found to have]
+  --within SECONDS  what is learned by then
   --deflate         offer permessage-deflate, and learn what becomes of compressed messages too
   --dot FILE        the machine as a picture for Graphviz
 
@@ -114,6 +115,7 @@ pub(crate) struct Options {
     pub(crate) cert: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) states: Option<usize>,
+    pub(crate) within: Option<Duration>,
     pub(crate) deflate: bool,
     pub(crate) dot: Option<String>,
 }
@@ -203,7 +205,7 @@ impl Command {
 const CHOICE: &[&str] = &["case", "group", "except"];
 
 /// Options of what is learned.
-const LEARN: &[&str] = &["states", "deflate", "dot", "name", "strict"];
+const LEARN: &[&str] = &["states", "within", "deflate", "dot", "name", "strict"];
 
 /// Options for a server that does not let everybody in.
 const ADMISSION: &[&str] = &["header", "subprotocol", "origin"];
@@ -281,6 +283,9 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("insecure") => options.insecure = true,
             Long("cert") => options.cert = Some(parser.value()?.string()?),
             Long("states") => options.states = Some(number(&mut parser, "--states")?),
+            Long("within") => {
+                options.within = Some(Duration::from_secs(number(&mut parser, "--within")?));
+            }
             Long("deflate") => options.deflate = true,
             Long("dot") => options.dot = Some(parser.value()?.string()?),
             Long("key") => options.key = Some(parser.value()?.string()?),

@@ -288,16 +288,37 @@ impl Progress {
     }
 }
 
-/// Calls `act` for each item, in so many threads.
-fn beside_each_other<I: Sync>(items: &[I], threads: usize, act: impl Fn(&I) + Sync) {
+/// What a thread that runs sessions needs of its stack.
+const STACK: usize = 512 << 10;
+
+/// How many threads fit into the address space, if that is limited: the allocator may take 64 MiB of
+/// it for each, and its session needs some.
+fn most_threads() -> usize {
+    #[cfg(unix)]
+    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::As).current {
+        return usize::try_from(limit / (80 << 20)).unwrap_or(usize::MAX).max(1);
+    }
+    usize::MAX
+}
+
+/// Calls `act` for each item, in so many threads, or in fewer if the system has no more.
+pub(crate) fn beside_each_other<I: Sync>(items: &[I], threads: usize, act: impl Fn(&I) + Sync) {
     let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            act(item);
+        }
+    };
     thread::scope(|scope| {
-        for _ in 0..threads.min(items.len()) {
-            scope.spawn(|| {
-                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    act(item);
+        for number in 0..threads.min(items.len()).min(most_threads()) {
+            let builder = thread::Builder::new().stack_size(STACK);
+            if let Err(error) = builder.spawn_scoped(scope, work) {
+                tell(&format!("wsconform: no more than {number} threads: {error}\n"));
+                if number == 0 {
+                    work();
                 }
-            });
+                break;
+            }
         }
     });
 }

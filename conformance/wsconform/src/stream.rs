@@ -1,20 +1,17 @@
-//! A connection of a case: blocking writes, and reads with a time.
+//! A connection of a case: writes, and reads with a time.
 //!
-//! A thread of its own reads the socket ahead, so that a write never waits for a peer that waits for
-//! us to read. It stops where a peer that floods would take our memory. TLS is on the side of the
-//! caller, over the bytes that it has read.
+//! A write also reads what comes meanwhile, so that it never waits for a peer that waits for us to
+//! read; but no more than a peer that floods may take of our memory. TLS is over the bytes that were
+//! read.
 
 use rustls::{ClientConnection, ServerConnection};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
-    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 use wsconform_cases::End;
-
-use crate::turns::lock;
 
 /// A peer that takes nothing of a write for so long does not read: the connection ends.
 const WRITE: Duration = Duration::from_secs(20);
@@ -22,12 +19,12 @@ const WRITE: Duration = Duration::from_secs(20);
 /// It ends, too, if a peer that reads a little now and then has not taken all after this time.
 const LONGEST_WRITE: Duration = Duration::from_secs(60);
 
-/// How much is read ahead of the judge.
-const AHEAD: usize = 256 << 10;
-
 /// How much is read ahead during a write: the echo of the longest message comes back while that is
 /// still going out.
-const AHEAD_IN_WRITE: usize = 32 << 20;
+const AHEAD: usize = 32 << 20;
+
+/// How long to wait for a peer that neither takes nor sends anything.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// What a read has brought.
 pub(crate) enum Input {
@@ -38,85 +35,100 @@ pub(crate) enum Input {
 }
 
 pub(crate) struct Stream {
-    tcp: TcpStream,
-    received: Arc<Received>,
+    raw: Raw,
     tls: Option<rustls::Connection>,
     /// What was opened and not read yet. A session takes no more records above 16 KiB of it.
     plain: Vec<u8>,
     ended: Option<End>,
 }
 
-/// What the reading thread has for the caller.
-#[derive(Default)]
-struct Received {
-    pending: Mutex<Pending>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Pending {
-    bytes: Vec<u8>,
+/// The bytes below TLS.
+struct Raw {
+    tcp: TcpStream,
+    /// What came during a write.
+    ahead: Vec<u8>,
     end: Option<End>,
-    /// How much is read ahead.
-    most: usize,
-    /// Nobody reads any more.
-    is_closed: bool,
 }
 
-impl Received {
-    fn change(&self, change: impl FnOnce(&mut Pending)) {
-        change(&mut lock(&self.pending));
-        self.changed.notify_all();
-    }
-
-    /// Adds bytes once there is room. Returns whether there is somebody who reads.
-    fn add(&self, bytes: &[u8]) -> bool {
-        let is_full = |pending: &mut Pending| {
-            pending.bytes.len() + bytes.len() > pending.most && !pending.is_closed
-        };
-        let waited = self.changed.wait_while(lock(&self.pending), is_full);
-        let mut pending = waited.unwrap_or_else(PoisonError::into_inner);
-        pending.bytes.extend(bytes);
-        self.changed.notify_all();
-        !pending.is_closed
+impl Raw {
+    /// Takes what the system has. Returns whether there was anything.
+    fn pull(&mut self) -> bool {
+        let mut buffer = [0; 16 << 10];
+        if self.end.is_some() || self.ahead.len() > AHEAD {
+            return false;
+        }
+        match self.tcp.read(&mut buffer) {
+            Ok(0) => self.end = Some(End::Fin),
+            Ok(length) => self.ahead.extend(&buffer[..length]),
+            Err(error) if is_early(&error) => return false,
+            Err(_) => self.end = Some(End::Reset),
+        }
+        true
     }
 
     /// Waits at most `time` for bytes or the end.
-    fn take(&self, time: Duration) -> Input {
-        let is_empty = |pending: &mut Pending| pending.bytes.is_empty() && pending.end.is_none();
-        let waited = self.changed.wait_timeout_while(lock(&self.pending), time, is_empty);
-        let mut pending = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if pending.bytes.is_empty() {
-            return pending.end.map_or(Input::Nothing, Input::Ended);
+    fn take(&mut self, time: Duration) -> Input {
+        let until = Instant::now() + time;
+        loop {
+            if !self.ahead.is_empty() {
+                return Input::Bytes(std::mem::take(&mut self.ahead));
+            }
+            if let Some(end) = self.end {
+                return Input::Ended(end);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            // The system takes 0 for ever.
+            let left = left.max(Duration::from_millis(1));
+            if self.tcp.set_read_timeout(Some(left)).is_err() {
+                self.end = Some(End::Reset);
+            }
+            if !self.pull() && Instant::now() >= until {
+                return Input::Nothing;
+            }
         }
-        self.changed.notify_all();
-        Input::Bytes(std::mem::take(&mut pending.bytes))
     }
+
+    /// Writes all of the bytes, for at most so long, and reads what comes meanwhile.
+    fn write(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
+        self.tcp.set_nonblocking(true)?;
+        let mut stalls = Instant::now() + WRITE;
+        let written = loop {
+            if bytes.is_empty() {
+                break Ok(());
+            }
+            if Instant::now() >= until.min(stalls) {
+                break Err(io::ErrorKind::TimedOut.into());
+            }
+            match self.tcp.write(bytes) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    bytes = &bytes[length..];
+                    stalls = Instant::now() + WRITE;
+                }
+                Err(error) if is_early(&error) => {
+                    if !self.pull() {
+                        thread::sleep(LOOK);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.tcp.set_nonblocking(false)?;
+        written
+    }
+}
+
+/// Whether it may succeed later. A signal interrupts a call, as a stop of the process does.
+fn is_early(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
 impl Stream {
     pub(crate) fn new(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
-        tcp.set_write_timeout(Some(WRITE))?;
-        tcp.set_read_timeout(None)?;
-        let mut reading = tcp.try_clone()?;
-        let received = Arc::new(Received::default());
-        received.change(|pending| pending.most = AHEAD);
-        let shared = received.clone();
-        thread::spawn(move || {
-            let mut buffer = vec![0; 64 << 10];
-            let end = loop {
-                match reading.read(&mut buffer) {
-                    Ok(0) => break End::Fin,
-                    Ok(n) if shared.add(&buffer[..n]) => {}
-                    Ok(_) => return,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break End::Reset,
-                }
-            };
-            shared.change(|pending| pending.end = Some(end));
-        });
-        Ok(Stream { tcp, received, tls: None, plain: Vec::new(), ended: None })
+        let raw = Raw { tcp, ahead: Vec::new(), end: None };
+        Ok(Stream { raw, tls: None, plain: Vec::new(), ended: None })
     }
 
     /// TLS as a client, with the handshake done.
@@ -148,7 +160,7 @@ impl Stream {
             if self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking()) {
                 return Ok(());
             }
-            match self.received.take(until.saturating_duration_since(Instant::now())) {
+            match self.raw.take(until.saturating_duration_since(Instant::now())) {
                 Input::Bytes(bytes) => self.open(&bytes)?,
                 Input::Ended(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Input::Nothing => return Err(io::ErrorKind::TimedOut.into()),
@@ -158,15 +170,12 @@ impl Stream {
 
     /// Writes all of the bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.received.change(|pending| pending.most = AHEAD_IN_WRITE);
-        let written = self.write_until(bytes, Instant::now() + LONGEST_WRITE);
-        self.received.change(|pending| pending.most = AHEAD);
-        written
+        self.write_until(bytes, Instant::now() + LONGEST_WRITE)
     }
 
     fn write_until(&mut self, bytes: &[u8], until: Instant) -> io::Result<()> {
         if self.tls.is_none() {
-            return Until { to: &self.tcp, until }.write_all(bytes);
+            return self.raw.write(bytes, until);
         }
         // In pieces, because a session keeps no more than some records.
         for piece in bytes.chunks(16 << 10) {
@@ -189,7 +198,7 @@ impl Stream {
                 return Input::Bytes(plain);
             }
             let left = until.saturating_duration_since(Instant::now());
-            let end = match self.received.take(left) {
+            let end = match self.raw.take(left) {
                 Input::Bytes(bytes) if self.tls.is_none() => return Input::Bytes(bytes),
                 Input::Bytes(bytes) => match self.open(&bytes) {
                     Ok(()) if self.flush_tls(Instant::now() + LONGEST_WRITE).is_ok() => continue,
@@ -212,13 +221,12 @@ impl Stream {
             tls.send_close_notify();
         }
         let _ = self.flush_tls(Instant::now() + LONGEST_WRITE); // the peer may be gone
-        let _ = self.tcp.shutdown(Shutdown::Write);
+        let _ = self.raw.tcp.shutdown(Shutdown::Write);
     }
 
-    /// Ends both halves, and with them the reading thread.
+    /// Ends both halves.
     pub(crate) fn close(&mut self) {
-        let _ = self.tcp.shutdown(Shutdown::Both); // the peer may have done it
-        self.received.change(|pending| pending.is_closed = true);
+        let _ = self.raw.tcp.shutdown(Shutdown::Both); // the peer may have done it
     }
 
     fn open(&mut self, mut ciphertext: &[u8]) -> io::Result<()> {
@@ -241,33 +249,11 @@ impl Stream {
     fn flush_tls(&mut self, until: Instant) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while tls.wants_write() {
-            tls.write_tls(&mut Until { to: &self.tcp, until })?;
+            let mut records = Vec::new();
+            tls.write_tls(&mut records)?;
+            self.raw.write(&records, until)?;
         }
         Ok(())
-    }
-}
-
-/// Takes bytes until a time, though a signal interrupts it.
-struct Until<W> {
-    to: W,
-    until: Instant,
-}
-
-impl<W: Write> Write for Until<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            if Instant::now() >= self.until {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            match self.to.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                written => return written,
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }
 
@@ -294,27 +280,5 @@ mod tests {
         assert!(stream.write(b"text").is_ok());
         drop(stream);
         assert_eq!(reads.join().unwrap().unwrap(), 4);
-    }
-
-    /// As a stop of the process does to a write that has a timeout.
-    #[test]
-    fn a_write_that_is_interrupted_goes_on() {
-        struct Interrupted(bool);
-        impl Write for Interrupted {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0 ^= true;
-                match self.0 {
-                    true => Err(io::ErrorKind::Interrupted.into()),
-                    false => Ok(bytes.len()),
-                }
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let until = Instant::now() + LONGEST_WRITE;
-        let mut to = Until { to: Interrupted(false), until };
-        assert_eq!(to.write(b"text").unwrap(), 4); // by rustls, which does not try again
     }
 }

@@ -165,6 +165,19 @@ fn a_hostile_server_gets_a_verdict() {
     }
 }
 
+/// With as many connections as it likes, and less to say it with.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_limit_on_address_space_is_no_end() {
+    let json = file("limited.json");
+    let url = serve("any-mask");
+    let limited = "ulimit -v 524288; exec \"$0\" server \"$1\" --case F-0 --case F-2 --json \"$2\"";
+    let wsconform = env!("CARGO_BIN_EXE_wsconform");
+    let output = Command::new("sh").args(["-c", limited, wsconform, &url, &json]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(report_of(&json).rows.len() > 100);
+}
+
 /// It leaves a connection with as many plain texts, too.
 #[test]
 fn a_server_that_leaves_by_itself_is_untested() {

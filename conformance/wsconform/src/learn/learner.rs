@@ -17,9 +17,15 @@ pub(crate) const OVER: usize = 0;
 /// How many words are given to the target at one time.
 const AT_ONCE: usize = 256;
 
+/// A target with so many states has one for each length of a word, or so.
+const MOST_STATES: usize = 100;
+
 /// Answers each word by one text for each symbol, or by fewer if the last of them is the end.
 pub(crate) trait Answers {
     fn answer(&mut self, words: &[Word]) -> Result<Vec<Vec<String>>, Error>;
+
+    /// Takes how far it is: so many states, and how many of the next words were said.
+    fn tell(&mut self, _states: usize, _said: usize, _most: usize) {}
 }
 
 /// The machine that was learned. The first state is the one after the opening.
@@ -58,6 +64,14 @@ impl Learned {
             state = next;
         }
         answers
+    }
+
+    /// What is answered to all of a word, as one text.
+    pub(crate) fn all_answers(&self, word: &[usize]) -> String {
+        let answers = self.answers_to(0, word).into_iter().filter(|answer| *answer != OVER);
+        let mut texts: Vec<&str> = answers.map(|answer| self.text(answer)).collect();
+        texts.retain(|text| *text != "nothing");
+        if texts.is_empty() { "nothing".to_owned() } else { texts.join(", ") }
     }
 
     fn after(&self, mut state: usize, word: &[usize]) -> usize {
@@ -171,6 +185,8 @@ pub(crate) enum Stop {
     Failed(Error),
     /// This word has had two answers to its last symbol.
     Racing(Word, [String; 2]),
+    /// It has more states than can be meant.
+    Endless,
 }
 
 impl From<Error> for Stop {
@@ -190,6 +206,15 @@ impl<'a, A: Answers> Learner<'a, A> {
             suffixes,
             conversations: 0,
         }
+    }
+
+    /// Learns a machine that is the target's if that has no more states than the machine.
+    pub(crate) fn close(&mut self) -> Result<Learned, Stop> {
+        self.learn(Some(0)).map(|(learned, _)| learned)
+    }
+
+    pub(crate) fn target(&mut self) -> &mut A {
+        self.target
     }
 
     /// Learns a machine that is the target's if that has at most so many states; by itself, one more
@@ -238,8 +263,13 @@ impl<'a, A: Answers> Learner<'a, A> {
                 true
             }
         });
+        words.retain(|word| self.tree.known(word).is_none());
+        let most = words.len();
+        let before = self.conversations;
         let mut words = words.into_iter();
         loop {
+            let said = self.conversations - before;
+            self.target.tell(self.access.len(), said, most);
             let unknown = words.by_ref().filter(|word| self.tree.known(word).is_none());
             let some: Vec<Word> = unknown.take(AT_ONCE).collect();
             if some.is_empty() {
@@ -280,6 +310,9 @@ impl<'a, A: Answers> Learner<'a, A> {
                 };
                 suffixes.map(of).collect()
             };
+            if self.access.len() > MOST_STATES {
+                return Err(Stop::Endless);
+            }
             let mut rows: Vec<_> = self.access.iter().map(|access| row(self, access)).collect();
             let before = rows.len();
             known.clear();

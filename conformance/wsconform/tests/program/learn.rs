@@ -4,6 +4,7 @@ use super::{
     command::{free_address, is_free, of_command},
     *,
 };
+use wsconform_cases::judge::frame::Header;
 
 const RFC: &str = "It is the machine of the RFCs.";
 
@@ -181,4 +182,80 @@ fn what_cannot_be_learned_is_named() {
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("no client connects within 1 s"), "{}", text(&output));
+}
+
+/// It answers Pings, and sends texts without end behind the first that it gets.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_flood_ends_and_takes_no_memory() {
+    let url = serve_with(|mut tcp| {
+        let mut model = next_model(Role::Server, "");
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(length @ 1..) = tcp.read(&mut buffer) {
+            model.read(&buffer[..length]);
+            let is_text = model.output.windows(16).any(|part| part == b"wsconform learns");
+            let mut sent = tcp.write_all(&std::mem::take(&mut model.output));
+            while is_text && sent.is_ok() {
+                sent = tcp.write_all(&b"\x81\x04more".repeat(10_000));
+            }
+        }
+    });
+    let limited = "ulimit -v 524288; exec \"$0\" learn \"$1\"";
+    let wsconform = env!("CARGO_BIN_EXE_wsconform");
+    let output = Command::new("sh").args(["-c", limited, wsconform, &url]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("it sends without end"), "{}", text(&output));
+}
+
+/// A server with a task of its own for what it sends back.
+fn serve_late(pause: Duration) -> String {
+    serve_with(move |mut tcp| {
+        let mut model = next_model(Role::Server, "");
+        let mut buffer = vec![0; 64 << 10];
+        let mut writing = tcp.try_clone().unwrap();
+        let (queue, messages) = std::sync::mpsc::channel::<Vec<u8>>();
+        let writer = thread::spawn(move || {
+            for message in messages {
+                thread::sleep(pause);
+                if writing.write_all(&message).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut is_open = false;
+        while !model.ended
+            && let Ok(length @ 1..) = tcp.read(&mut buffer)
+        {
+            model.read(&buffer[..length]);
+            let output = std::mem::take(&mut model.output);
+            let mut rest = &output[..];
+            while is_open && let Some((header, start)) = Header::read(rest) {
+                let (frame, behind) = rest.split_at(start + header.length as usize);
+                rest = behind;
+                match header.opcode {
+                    9.. => tcp.write_all(frame).unwrap_or_default(),
+                    _ => queue.send(frame.to_vec()).unwrap_or_default(),
+                }
+            }
+            is_open = true;
+            let _ = tcp.write_all(rest); // the head
+        }
+        drop(queue);
+        let _ = writer.join();
+    })
+}
+
+#[test]
+fn an_echo_behind_the_pongs_is_waited_for() {
+    let url = serve_late(Duration::from_millis(3));
+    let output = learn_server(&url, &["--states", "0"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains(RFC), "{}", text(&output));
+}
+
+#[test]
+fn a_time_that_is_over_is_told() {
+    let output = learn_server(&serve(""), &["--within", "0"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("the machine is not learned yet"), "{}", text(&output));
 }
