@@ -30,14 +30,16 @@ pub(crate) struct Tried {
     pub(crate) verdict: Verdict,
 }
 
-/// Runs the cases that `chosen` lets pass, and that fit.
+/// Runs the cases of one connection that `chosen` lets pass, and that fit. Those of two, and all
+/// others over sockets: `checks/conformance/run`.
 pub(crate) fn tried(
     role: Role,
     env: &Env,
     chosen: impl Fn(&Case) -> bool,
     mut run: impl FnMut(Session) -> Session,
 ) -> Vec<Tried> {
-    let cases = cases().iter().filter(|case| case.tests(role) && chosen(case));
+    let fits = |case: &&Case| case.tests(role) && !case.is_of_two() && chosen(case);
+    let cases = cases().iter().filter(fits);
     let sessions = cases.map(|case| Session::new(case, role, env));
     sessions
         .map(|session| match session.verdict() {
@@ -111,7 +113,7 @@ impl Far {
             match session.next_action() {
                 Action::Done => return session,
                 Action::Receive(_) => session.timed_out(),
-                Action::Send(_) | Action::Pause(_) | Action::Shutdown => {}
+                Action::Send(_) | Action::Pause(_) | Action::Turn | Action::Shutdown => {}
             }
         }
     }
@@ -139,7 +141,7 @@ impl Far {
                     state.sent = bytes;
                     state.read = 0;
                 }
-                Action::Pause(_) => {}
+                Action::Pause(_) | Action::Turn => {}
                 Action::Receive(wait) => return Input::Nothing(wait.duration(ROUND_TRIP)),
                 Action::Shutdown | Action::Done => state.ended = true,
             }
