@@ -22,6 +22,7 @@ mod support {
     pub(crate) mod placed;
     pub(crate) mod polled;
     pub(crate) mod provider;
+    pub(crate) mod raw;
     pub(crate) mod tls;
     pub(crate) mod tries;
     pub(crate) mod wire;
