@@ -252,18 +252,28 @@ mod over_tls {
 }
 
 #[test]
-fn the_classic_echo_sends_everything_back() {
+fn the_classic_echo_sends_everything_back_and_closes_when_it_is_to_stop() {
     let program = Program::start("echo", &["127.0.0.1:0"]);
     let line = program.line();
     let url = line.strip_prefix("listening on ").expect(&line);
     wait(async {
+        let mut other = connect(url, &Config::default()).await.unwrap();
         let mut ws = connect(url, &Config::default()).await.unwrap();
         for message in [Message::Text("hello"), Message::Binary(&[7; 70_000]), Message::Text("")] {
             assert_eq!(round_trip(&mut ws, message).await.as_message(), message);
         }
         ws.close(CloseCode::NORMAL).await.unwrap();
         assert!(ws.closed().unwrap().clean);
+        if cfg!(unix) {
+            program.signal("-TERM");
+            assert_eq!(other.recv().await.unwrap(), None);
+            let end = other.closed().unwrap();
+            assert_eq!((end.code, end.clean), (1001, true));
+        }
     });
+    if cfg!(unix) {
+        assert_eq!(program.finish(), (0, vec![], vec![]));
+    }
 }
 
 #[test]
