@@ -142,7 +142,7 @@ impl Dial<'_> {
             || began.elapsed(),
             next,
             |socket| {
-                socket.set_tcp_nodelay(true)?;
+                let _ = socket.set_tcp_nodelay(true); // if this fails, small writes may leave later
                 self.prepare_socket(socket)
             },
         )

@@ -215,7 +215,7 @@ impl Dial<'_> {
     /// Options are set before `connect`, because some affect the first TCP segment.
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_nodelay(true)?;
+        let _ = socket.set_nodelay(true); // if this fails, small writes may leave later
         self.prepare_socket(&socket)?;
         let connected = socket.connect(address).await;
         connected.map_err(|error| Failure::Connect(error).into_error(address))

@@ -154,11 +154,12 @@ impl Door {
     /// hook also gets each socket that the program [adopts](crate::Net::adopt). Use it to set
     /// options, such as TCP_USER_TIMEOUT, through `socket2::SockRef::from(&socket)`. If you keep a
     /// duplicate of the descriptor, the connection may stay open after the loop has closed its own
-    /// descriptor. After the hook, the loop sets TCP_NODELAY. Set SO_RCVBUF on a listener for
-    /// [`Net::listen_on`](crate::Net::listen_on): the hook would set this option too late, because
-    /// both ends agree on the scale of TCP's window before the loop accepts the connection. On
-    /// Windows the hook gets a `BorrowedSocket`. If the hook returns an error, the loop closes the
-    /// connection, and counts it among [`handshakes_failed`](crate::Counts::handshakes_failed).
+    /// descriptor. After the hook, the loop sets TCP_NODELAY, and keeps the connection even if that
+    /// fails. Set SO_RCVBUF on a listener for [`Net::listen_on`](crate::Net::listen_on): the hook
+    /// would set this option too late, because both ends agree on the scale of TCP's window before
+    /// the loop accepts the connection. On Windows the hook gets a `BorrowedSocket`. If the hook
+    /// returns an error, the loop closes the connection, and counts it among
+    /// [`handshakes_failed`](crate::Counts::handshakes_failed).
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,

@@ -103,7 +103,7 @@ async fn connect(
     let stream = dial::tokio::connect(addresses).await?;
     // tickwire itself always sets TCP_NODELAY; here the caller decides, as in tokio-tungstenite.
     if disable_nagle {
-        stream.set_nodelay(true)?;
+        let _ = stream.set_nodelay(true); // if this fails, small writes may leave later
     }
     client(request, stream, config, tls).await
 }

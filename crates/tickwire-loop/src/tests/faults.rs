@@ -157,6 +157,18 @@ fn a_loop_that_cannot_be_made_is_an_error() {
 }
 
 #[test]
+fn a_connection_without_tcp_nodelay_is_kept() {
+    let mut server = server();
+    let before = made("nodelay");
+    for nth in [0, 1] {
+        plan("nodelay", nth, ErrorKind::InvalidInput); // of the dialed end, and of the accepted one
+    }
+    server.dial_itself("127.0.0.1");
+    server.until(|server| server.opened.len() == 2 || !server.ends.is_empty());
+    assert_eq!((server.opened.len(), made("nodelay")), (2, before + 2), "{:?}", server.ends);
+}
+
+#[test]
 fn a_kernel_that_refuses_any_call_of_io_uring_has_mio() {
     if over_io_uring().is_none() {
         return;

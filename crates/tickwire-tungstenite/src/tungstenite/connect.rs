@@ -92,8 +92,9 @@ fn connect_once(
     let connected = dial::connect((&*host_to_look_up(uri)?, port(uri)?).to_socket_addrs()?);
     // As in tungstenite, the operating system's error is lost: programs match `UnableToConnect`.
     let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
-    // tungstenite's `connect` always sets TCP_NODELAY too.
-    NoDelay::set_nodelay(&mut stream, true)?;
+    // tungstenite's `connect` always sets TCP_NODELAY too. If this fails, small writes may leave
+    // later.
+    let _ = NoDelay::set_nodelay(&mut stream, true);
     tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
         // The stream blocks, so only a timeout of the socket can interrupt the handshake, which is
