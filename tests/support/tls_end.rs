@@ -148,8 +148,8 @@ impl State {
     }
 
     /// Whether our application got to know what it should. A reset may overtake what the peer has
-    /// sent and we have not read. In front of it, of a fatal alert and of a bad record, our Close may
-    /// not be written.
+    /// sent and we have not read. Before we have written our Close, a reset, a fatal alert or a bad
+    /// record may keep us from it.
     fn is_right(self, end: End, fate: &Fate) -> bool {
         let Fate { messages, ended, code, clean } = fate;
         let breaks = matches!(end, End::Reset | End::Alert | End::BadRecord);

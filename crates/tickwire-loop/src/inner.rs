@@ -18,7 +18,11 @@ use crate::{
     tape,
     timers::Timers,
 };
-use std::{io, mem, sync::Arc};
+use std::{
+    io::{self, ErrorKind},
+    mem,
+    sync::Arc,
+};
 use tickwire::{Config, Connection, Sender, Time};
 
 /// A connection with unwritten bytes counts as having at least this many bytes queued: its buffer
@@ -53,6 +57,11 @@ pub(crate) struct Inner<T> {
 
 impl<T> Inner<T> {
     pub(crate) fn new(mut settings: Settings) -> io::Result<Self> {
+        if settings.max_connections == 0 || settings.max_per_address == 0 {
+            let why = "max_connections and max_per_address must be at least 1: \
+                       with 0, the loop would close each connection that it accepts";
+            return Err(io::Error::new(ErrorKind::InvalidInput, why));
+        }
         // With 0, no turn would read or deliver anything.
         settings.turn_messages = settings.turn_messages.max(1);
         settings.turn_bytes = settings.turn_bytes.max(1);

@@ -51,7 +51,9 @@ impl<T> Loop<T> {
     ///
     /// # Errors
     ///
-    /// If the operating system has no file descriptor left for the loop.
+    /// If the operating system has no file descriptor left for the loop. `InvalidInput`, if
+    /// [`max_connections`](Settings::max_connections) or
+    /// [`max_per_address`](Settings::max_per_address) is 0.
     pub fn new(settings: Settings) -> io::Result<Self> {
         let inner = Inner::new(settings)?;
         Ok(Self { inner, round: Vec::new(), busy: Time::ZERO })

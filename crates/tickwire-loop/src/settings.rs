@@ -32,15 +32,15 @@ pub struct Settings {
     pub waiting: Waiting,
 
     /// The most accepted connections that may exist at once, including those in their handshake;
-    /// default 65,536. A connection above this limit is closed before a byte is read. Dialed
-    /// connections do not count.
+    /// default 65,536, at least 1. A connection above this limit is closed before a byte is read.
+    /// Dialed connections do not count.
     ///
     /// This limit stops peers from using up all memory and all file descriptors.
     pub max_connections: usize,
 
-    /// The most accepted connections from one address that may exist at once; default 1,024. A
-    /// connection above this limit is closed at once, and its peer sees only a reset, or the end of
-    /// the stream. To answer with a status instead, count the connections of each
+    /// The most accepted connections from one address that may exist at once; default 1,024, at
+    /// least 1. A connection above this limit is closed at once, and its peer sees only a reset, or
+    /// the end of the stream. To answer with a status instead, count the connections of each
     /// [`peer_addr`](crate::Net::peer_addr) in the handler, and reject the request. A connection
     /// counts until the loop has noticed its end. IPv6 addresses with the same first 64 bits count
     /// as one address, because one customer usually has all of them.

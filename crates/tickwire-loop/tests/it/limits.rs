@@ -1,14 +1,14 @@
 //! Limits at the door, each with its counter.
 use crate::common::{REQUEST, Running, echo, head, listening, open};
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 use testkit::PATIENCE;
 use tickwire::{Config, Message};
-use tickwire_loop::{Counts, Door, Settings, Waiting};
+use tickwire_loop::{Counts, Door, Loop, Settings, Waiting};
 
 fn is_closed(mut stream: TcpStream) -> bool {
     stream.read_exact(&mut [0]).is_err()
@@ -181,10 +181,12 @@ fn a_connection_echoes_with_each_setting_at_its_smallest_over_ws() {
 }
 
 #[test]
-fn a_limit_of_no_connection_closes_each_and_counts_it() {
-    let connections = echo(Settings { max_connections: 0, ..least() }, Config::default());
-    let addresses = echo(Settings { max_per_address: 0, ..least() }, Config::default());
-    assert!(is_closed(connections.raw()) && is_closed(addresses.raw()));
-    assert_eq!(connections.counts().over_connections, 1);
-    assert_eq!(addresses.counts().over_per_address, 1);
+fn a_limit_of_no_connection_is_refused() {
+    for settings in [
+        Settings { max_connections: 0, ..settings() },
+        Settings { max_per_address: 0, ..settings() },
+    ] {
+        let refused = Loop::<()>::new(settings).map(drop).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    }
 }

@@ -33,8 +33,8 @@ pub fn settings(dice: &mut Dice<'_>, io_uring: bool) -> Settings {
     let few = |dice: &mut Dice<'_>, most| if dice.one_in(5) { dice.below(6) } else { most };
     Settings {
         waiting: if dice.one_in(4) { dice.pick(&spins) } else { Waiting::Sleep },
-        max_connections: few(dice, 65_536),
-        max_per_address: few(dice, 1024),
+        max_connections: few(dice, 65_536).max(1),
+        max_per_address: few(dice, 1024).max(1),
         max_handshakes: few(dice, 1024),
         max_queued: dice.pick(&[1 << 28, 1 << 28, 1 << 28, 1 << 17, 1 << 14, 0, usize::MAX]),
         max_received: dice.pick(&[1 << 28, 1 << 28, 1 << 16, 0, usize::MAX]),
