@@ -22,13 +22,13 @@ pub(crate) mod names {
 
 macro_rules! whole {
     () => {
-        /// The sending half, to read its state.
+        /// Returns the connection's sending side, to read its state, such as what is queued.
         #[inline]
         pub fn sender(&self) -> &Sender {
             self.0.core.conn.sender()
         }
 
-        /// The sending half, for all calls that need no I/O.
+        /// Returns the connection's sending side, for the calls that need no I/O, such as `feed`.
         #[inline]
         pub fn sender_mut(&mut self) -> &mut Sender {
             self.0.core.conn.sender_mut()

@@ -167,11 +167,11 @@ pub enum Certificate {
 /// The header Retry-After of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RetryAfter {
-    /// There is none.
+    /// The refusal has no Retry-After.
     None,
-    /// It is in seconds.
+    /// The Retry-After is a number of seconds.
     Seconds(u64),
-    /// It is a date, this many seconds after the response's Date.
+    /// The Retry-After is a date, this many seconds after the response's Date.
     Date(u64),
 }
 

@@ -99,7 +99,7 @@ enum Ours {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stream {
     Open,
-    /// The peer sends nothing more.
+    /// The input has ended, so the peer sends nothing more.
     Ended,
     /// We have shut the stream for writing.
     Shut,

@@ -13,7 +13,7 @@ pub enum Mode {
     Tls,
 }
 
-/// Streams over TCP.
+/// A stream over TCP, whose option TCP_NODELAY can be set through the layers on it.
 pub trait NoDelay {
     /// Sets whether small writes are sent at once (TCP_NODELAY).
     ///

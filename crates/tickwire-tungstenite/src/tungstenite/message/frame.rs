@@ -128,19 +128,19 @@ impl Frame {
         Self::from_payload(FrameHeader { is_final, opcode, ..Default::default() }, data.into())
     }
 
-    /// A Pong.
+    /// Makes a Pong frame, which answers a Ping with this data.
     #[inline]
     pub fn pong(data: impl Into<Bytes>) -> Self {
         Self::control(Control::Pong, data.into())
     }
 
-    /// A Ping.
+    /// Makes a Ping frame. The peer answers it with a Pong that has the same data.
     #[inline]
     pub fn ping(data: impl Into<Bytes>) -> Self {
         Self::control(Control::Ping, data.into())
     }
 
-    /// A Close.
+    /// Makes a Close frame. `None`: without a code and a reason.
     #[inline]
     pub fn close(body: Option<CloseFrame>) -> Self {
         let mut payload = BytesMut::new();

@@ -10,7 +10,7 @@ use tickwire::Text;
 pub struct Utf8Bytes(Text);
 
 impl Utf8Bytes {
-    /// Text that lives as long as the program.
+    /// Makes a text of a string that lives as long as the program, without a copy.
     #[inline]
     pub const fn from_static(text: &'static str) -> Self {
         Self(Text::from_static(text))
