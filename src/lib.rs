@@ -123,9 +123,9 @@
 //! | [`tickwire-axum`] | a server with axum |
 //! | [`tickwire-http`] | hyper and other HTTP stacks, HTTP/2 |
 //! | [`tickwire-tungstenite`] | programs that now use tungstenite or tokio-tungstenite |
-//! | `tickwire-feed`, in the repository alone | clients that follow a market data feed |
-//! | `tickwire-tap`, in the repository alone | recording the bytes of a connection, and replaying them |
-//! | `badday`, in the repository alone | testing your client against an exchange on a bad day |
+//! | `tickwire-feed`, in the repository: no such crate is on the registry | clients that follow a market data feed |
+//! | `tickwire-tap`, in the repository: no such crate is on the registry | recording the bytes of a connection, and replaying them |
+//! | `badday`, in the repository: no such crate is on the registry | testing your client against an exchange on a bad day |
 //!
 //! [`tickwire-parts`]: https://docs.rs/tickwire-parts/latest/tickwire_parts/index.html
 //! [`tickwire-loop`]: https://docs.rs/tickwire-loop/latest/tickwire_loop/index.html
@@ -195,8 +195,9 @@
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
 //!   in, what to subscribe to, and what to do about missed data. `Backoff` of the crate
-//!   `tickwire-parts` says whether to try again, and when. `Follower` of `tickwire-feed` says when
-//!   to dial and leave the servers of a feed (example `reconnect`).
+//!   `tickwire-parts` says whether to try again, and when. `Follower` of
+//!   [`tickwire-feed`](#beside-this-crate) says when to dial and leave the servers of a feed
+//!   (example `reconnect`).
 //! - **The number of connections.** This crate limits the cost of each connection, and your accept
 //!   loop must limit the number of connections. The example `bounded` has four limits: for the
 //!   handshakes in progress and for the number of peers, each in total and per address.

@@ -217,6 +217,88 @@ fn the_recipes_name_each_call_that_an_adapter_lacks() {
     }
 }
 
+/// The lines of each paragraph, joined; a row of a table is one.
+fn paragraphs(text: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    for line in text.lines().map(str::trim) {
+        let row = line.starts_with('|');
+        if row || line.is_empty() {
+            found.push(String::new());
+        }
+        let last = found.last_mut().unwrap();
+        last.push_str(line);
+        last.push(' ');
+        if row {
+            found.push(String::new());
+        }
+    }
+    found
+}
+
+/// Anybody could register it, and a reader would install that.
+#[test]
+fn who_names_a_crate_that_is_not_published_says_that_the_registry_has_none() {
+    let members = members();
+    let stays = members.iter().filter(|member| !is_published(member));
+    let names: Vec<_> = stays.map(|it| it.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    let goes_out = |path: &Path| match members.iter().find(|member| path.starts_with(member)) {
+        Some(member) => is_published(member),
+        None => {
+            let of_the_repository = ["docs/ARCHITECTURE.md", "docs/TESTING.md"];
+            let starts = |start: &str| path.starts_with(root().join(start));
+            ["README.md", "docs", "src"].into_iter().any(starts)
+                && !of_the_repository.into_iter().any(starts)
+        }
+    };
+    let mut found = 0;
+    for path in rust_files().into_iter().chain(pages()).filter(|path| goes_out(path)) {
+        let text = fs::read_to_string(&path).unwrap();
+        let doc = |line: &str| match line.trim().strip_prefix("//") {
+            Some(line) => line.strip_prefix(['!', '/']).unwrap_or_default().trim().to_owned(),
+            None => String::new(),
+        };
+        let text = match path.extension().unwrap() == "rs" {
+            true => text.lines().map(doc).collect::<Vec<_>>().join("\n"),
+            false => text,
+        };
+        for paragraph in paragraphs(&text) {
+            for name in &names {
+                let bare = paragraph.replace('_', "-").replace(&format!("crates/{name}/"), "");
+                // Not `tickwire_tape`.
+                let ends = |rest: &str| !rest.starts_with(char::is_alphanumeric);
+                let names_it = bare.split(name).skip(1).any(ends);
+                if names_it && !bare.contains("#beside-this-crate") {
+                    let says = bare.contains("no such crate is on the registry");
+                    assert!(says, "{}: {paragraph}", path.display());
+                    found += 1;
+                }
+            }
+        }
+    }
+    assert!(found > 10, "{found} places");
+}
+
+/// `.ci/release --bump` sets both.
+#[test]
+fn pages_depend_on_the_version_that_cargo_toml_has() {
+    let manifest = read("Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
+    let minor = format!("{}\"", version.rsplit_once('.').unwrap().0);
+    let mut found = 0;
+    for path in pages() {
+        let text = fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter(|line| line.contains("tickwire")) {
+            for value in line.split("= ").skip(1).filter(|value| value.starts_with('"')) {
+                let digit = value.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
+                assert!(!digit || value.starts_with(&minor), "{}: {line}", path.display());
+                found += usize::from(digit);
+            }
+        }
+    }
+    assert!(found > 10, "{found} places");
+}
+
 /// A folder that moves takes its commands along.
 #[test]
 fn every_path_in_a_command_is_there() {

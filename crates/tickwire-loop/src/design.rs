@@ -266,7 +266,8 @@
 //!
 //! If there is a delay, call `net.set_timer(net.now() + delay, 0)`, and `dial` again at
 //! `Event::Timer`. If there is no delay, stop. The example `reconnect` has a client on this loop
-//! that also logs in and subscribes again, with `Follower` of `tickwire-feed`.
+//! that also logs in and subscribes again, with `Follower` of `tickwire-feed` (in tickwire's
+//! repository: no such crate is on the registry).
 //!
 //! # Latency
 //!
