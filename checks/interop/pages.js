@@ -31,7 +31,7 @@ function believe(name, shown, most, by) {
 }
 
 async function checkClocks() {
-  const who = "market_feed, clocks: ", html = readFileSync(__dirname + "/../../examples/market_feed/page.html", "utf8");
+  const who = "market_feed, clocks: ", html = readFileSync(__dirname + "/../../examples/market_feed/src/page.html", "utf8");
   const Clocks = new Function(/^class Clocks [^]*?^}/m.exec(html)[0] + " return Clocks;")();
   let state = 1;
   const random = () => (state = (state * 48271) % 2147483647) / 2147483647, quick = () => .1 + random() * .3;

@@ -312,7 +312,7 @@ fn the_map_has_every_package_and_the_default_members() {
     let list = manifest.split("\ndefault-members = [").nth(1).unwrap().split(']').next().unwrap();
     let default: BTreeSet<_> = list.split('"').skip(1).step_by(2).collect();
     let mut meant = on(&["ground", "product"]);
-    meant.extend([".", "benches", "examples"]);
+    meant.extend([".", "benches", "examples", "examples/market_feed"]);
     meant.remove("src");
     assert_eq!(default, meant);
     for path in rows.iter().flat_map(|(_, paths)| paths) {

@@ -10,7 +10,6 @@ mod command_line;
 mod demonstrations;
 mod echo;
 mod listed;
-mod market_feed;
 mod reconnect;
 mod rooms;
 #[cfg(all(unix, feature = "rustls"))]

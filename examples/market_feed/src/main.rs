@@ -5,7 +5,7 @@
 //! WebSocket and over bare TCP. `--help` lists the other uses.
 //!
 //! ```text
-//! cargo run --release --all-features --example market_feed
+//! cargo run --release -p market_feed
 //! ```
 //!
 //! What to look at:

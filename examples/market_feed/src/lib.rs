@@ -1,10 +1,9 @@
 //! The parts that `market_feed` and `feed_handler` share: the messages on the wire, and the source
 //! of ticks. Also the exchange of `feed_handler`, which `extras/peers` uses too.
-#![cfg(feature = "tokio")]
 #![allow(missing_docs)] // only these programs use this library
 pub mod book;
 pub mod clock;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "lines")]
 pub mod lines;
 pub mod page;
 pub mod source;

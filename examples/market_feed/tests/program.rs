@@ -1,17 +1,24 @@
-//! Tests the example `market_feed` as its users run it.
-#![cfg(feature = "tokio")]
-use crate::support_program::{Program, http};
+//! Tests the program as its users run it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#[path = "../../tests/examples/support_program.rs"]
+mod support_program;
+
 use std::{error::Error, time::Duration};
+use support_program::{Program, http};
 use testkit::PATIENCE;
 use tickwire::{CloseCode, Config, handshake::client::Request, tokio::client};
 use tokio::{net::TcpSocket, time::sleep};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
+fn start(args: &[&str]) -> Program {
+    Program::start_at(env!("CARGO_BIN_EXE_market_feed").as_ref(), args)
+}
+
 /// Runs the program. Returns its exit code, its standard output and its standard error.
 fn run(args: &str) -> (i32, String, String) {
     let args: Vec<_> = args.split_whitespace().collect();
-    let (code, out, errors) = Program::start("market_feed", &args).finish();
+    let (code, out, errors) = start(&args).finish();
     let text = |lines: Vec<String>| lines.iter().map(|line| format!("{line}\n")).collect();
     (code, text(out), text(errors))
 }
@@ -43,7 +50,7 @@ fn every_tick_arrives_or_is_accounted_for() {
 /// A server, and its URL.
 fn server(args: &str) -> (Program, String) {
     let args = ["--listen", "127.0.0.1:0"].into_iter().chain(args.split_whitespace());
-    let program = Program::start("market_feed", &args.collect::<Vec<_>>());
+    let program = start(&args.collect::<Vec<_>>());
     let line = program.line();
     let url = line.strip_prefix("listening on ").expect(&line).to_owned();
     (program, url)
