@@ -85,9 +85,9 @@ impl Out {
     /// refuses bytes or has accepted all. A byte leaves the sender only when the stream accepts it,
     /// so a dropped future loses nothing.
     ///
-    /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs, except for a
+    /// `Pending`: the stream has the waker of `cx`, and the clock on writing runs, except for a
     /// refused flush once the sender is broken or has ended: callers check that before they wait
-    /// for the deadline.
+    /// for it.
     ///
     /// `Err`: `io_error` keeps a copy, unless it has an earlier error. The sender is then empty and
     /// closed, so later calls return `Ok`, and only [`is_broken`](Sender::is_broken) still shows
@@ -156,9 +156,9 @@ impl Out {
     /// sender's times are checked: at first only the sending side ends, then the reader is woken,
     /// finds a due deadline, and takes over the error.
     ///
-    /// `true`: there is an error, or a frame that `outgoing` has not yet placed, so the caller goes
-    /// round its loop once more. `frame_waits` decides, not `has_outgoing`, because bytes that the
-    /// stream has refused are no reason for another round. A needless `true` costs one.
+    /// `true`: there is an error, a frame that `outgoing` has not yet placed, or a Close that
+    /// nobody has offered to the stream, so the caller goes round its loop once more. Bytes that
+    /// the stream has refused are no reason for another round. A needless `true` costs one.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,
@@ -172,7 +172,7 @@ impl Out {
                 // on to the receiver. We can't be past the peer's Close here: that phase has no
                 // deadlines, and nobody would have called us.
                 Some(error) if inbound.receiver().failure().is_none() => {
-                    inbound.receiver_mut().cut_off(error);
+                    inbound.sending_ended(error, tx);
                     Err(error)
                 }
                 _ => inbound.handle_timeout(now, tx), // calls `cut_off` itself
@@ -181,7 +181,8 @@ impl Out {
         if let Err(error) = told {
             self.recv_error.get_or_insert(error);
         }
-        told.is_err() || tx.frame_waits()
+        let unoffered = tx.is_closed() && tx.has_outgoing() && !tx.is_stalled();
+        told.is_err() || tx.frame_waits() || unoffered
     }
 
     /// What a receiving call reports; `last` is the result of its last step. An error with a close

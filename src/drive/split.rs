@@ -91,7 +91,7 @@ impl<W> Sending<W> {
 /// Notes in `drop` what a call has changed on the sending side, even if the application's closure,
 /// stream or waker panics after the change.
 struct Change<'a, 'n, W> {
-    /// `Some` if the sender was closed before the change, with its deadline at that time.
+    /// `Some` if the sender was closed before the change, with the time of `leave` then.
     closed: Option<Option<Time>>,
     had_ended: bool,
     quiet: &'a AtomicBool,
@@ -112,7 +112,7 @@ impl<W> Drop for Change<'_, '_, W> {
         let Sending { tx, .. } = &*self.sending;
         self.quiet.store(tx.is_idle(), Relaxed);
         self.news.ended = self.sending.has_ended() && !self.had_ended;
-        self.news.closed = tx.is_closed() && self.closed != Some(tx.poll_timeout());
+        self.news.closed = tx.is_closed() && self.closed != Some(tx.leaves_by());
         let wakes = self.news.ended || self.news.closed;
         let woken = !self.news.wakers.is_parked(Side::Reader);
         tx.check(Note::Sent { wakes }, || woken);
@@ -180,7 +180,7 @@ impl<W> Shared<W> {
         // Declared before `change`, so it wakes the halves after the lock is released.
         let mut news = News { ended: false, closed: false, wakers: &self.wakers };
         let mut change = Change {
-            closed: sending.tx.is_closed().then(|| sending.tx.poll_timeout()),
+            closed: sending.tx.is_closed().then(|| sending.tx.leaves_by()),
             had_ended: sending.has_ended(),
             quiet: &self.quiet,
             news: &mut news,
@@ -487,7 +487,7 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// The deadline on writing runs, because the caller's last write was `Pending`, unless the
+    /// The clock on writing runs, because the caller's last write was `Pending`, unless the
     /// other half has since written the bytes or ended the connection. Ready: it runs no more, so
     /// `poll_flush` must go round its loop again. If it has passed, the sender is broken, and `out`
     /// has the error.

@@ -216,9 +216,12 @@ pub struct Config {
     /// that arrives byte by byte.
     pub handshake_timeout: Duration,
 
-    /// How long to wait for the peer's Close after our Close; default 5 s. After both Closes, this
-    /// end waits for the peer to end the stream: up to a second, or up to `close_timeout` if that
-    /// is shorter. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
+    /// How long to wait for the peer's Close once the stream has taken ours; default 5 s. Before,
+    /// what was fed and then our Close are written, for as long as the peer reads:
+    /// [`write_timeout`](Self::write_timeout) is the limit, with at most `close_timeout` as its
+    /// full time. After both Closes, this end waits for the peer to end the stream: up to a second,
+    /// or up to `close_timeout` if that is shorter. So with a peer that has read what was fed,
+    /// closing takes at most `close_timeout` + 1 s, with these exceptions:
     ///
     /// - If a peer goes on sending and does not answer our Close, it has perhaps not read all our
     ///   data. A sudden end of the stream could destroy this data. So this end shuts the stream for
@@ -227,8 +230,8 @@ pub struct Config {
     ///   `close_timeout`, and ends early after 16 MiB of input.
     /// - If the stream blocks writes, shutting it can take one more second. If a part of a Ping or
     ///   Pong behind our Close is still unwritten, writing the rest can also take one more second.
-    /// - If the peer's Close arrives before our Close is written, writing our Close can take one
-    ///   more `close_timeout`.
+    ///
+    /// To end in a given time, also with a peer that reads slowly, call `leave`.
     pub close_timeout: Duration,
 
     /// How long one frame may take from its first byte to its last; default 60 s. Each received
@@ -242,12 +245,15 @@ pub struct Config {
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.
     pub frame_timeout: Duration,
 
-    /// The longest time for which the stream may accept no byte while bytes wait to be written;
-    /// default 30 s. It counts from the last byte accepted, and a full socket accepts some more
-    /// once TCP has probed the peer's window. The timeout stops peers that never read. It also runs
-    /// while a stream that buffers (such as TLS, which holds up to 64 KiB, or `BufWriter`) refuses
-    /// to flush. An adapter cannot see bytes leave during a flush, so the whole flush must succeed
-    /// in this time.
+    /// How long the stream may refuse bytes; default 30 s. Ends peers that read nothing, or a byte
+    /// now and then.
+    ///
+    /// The time runs while the stream refuses to accept or to flush bytes. Each byte that the
+    /// stream takes gives back a 512th of a second, up to the full time. So a peer that takes
+    /// nothing ends after this time, or up to a quarter later, and one that takes 512 bytes a
+    /// second is waited for, at any length of the queue. If the program sleeps, at most a quarter
+    /// counts. [The page on limits](crate::guide::limits#peers-that-read-slowly) says what a peer's
+    /// kernel tells of its reading, and what closing changes.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers 431 to
@@ -323,8 +329,7 @@ impl Config {
     ///   a SYN after 1 s. A frozen server still accepts TCP connections, so only this timeout ends
     ///   an attempt to connect to it.
     /// - [`write_timeout`](Self::write_timeout): 5 s. If the server reads nothing for 5 s, an order
-    ///   in the queue is too old. If the server dies while TCP's send window is full, no Ping can
-    ///   be written. Then this timeout of 5 s ends the connection, not the heartbeat after 3.25 s.
+    ///   in the queue is too old.
     ///
     /// Set [`data_timeout`](Self::data_timeout) too if the feed is never quiet for long. The preset
     /// is too short for networks that pause for seconds, such as mobile networks.
@@ -355,22 +360,23 @@ impl Heartbeat {
     /// five times in each interval, so the Ping can be late by up to a fifth of `interval`. If a
     /// late check found the last byte, the Ping can be early by up to a twentieth, because the next
     /// checks keep their planned times. If nothing at all arrives within `timeout` after the Ping
-    /// was written, the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any
-    /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
+    /// was written, the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). If
+    /// the stream refuses the Ping, `timeout` counts from when the Ping was due, or from the last
+    /// byte that the stream took. Any byte received is a sign of life. Intervals below 5 ms count
+    /// as 5 ms.
     ///
     /// Over our own TLS streams, a byte of a record that is not whole yet is a sign of life too.
     /// Over another crate's TLS stream only decrypted bytes count. Then `timeout` has to be longer
     /// than a record of 16 KiB takes on the slowest line, because the Pong may wait behind such a
     /// record: 3 s at 5.4 KB/s.
     ///
-    /// If the Ping can be written, a receiving call finds a dead peer within `timeout` plus 1.25 ×
-    /// `interval` after the peer's last byte: the interval, a fifth for the checks, and a twentieth
-    /// for a late adapter. The twentieth is enough if `interval` is a second or more: tokio is late
-    /// by 1 ms, `blocking` by up to 30 ms. If the Ping cannot be written,
-    /// [`write_timeout`](Config::write_timeout) ends the connection. The heartbeat is checked only
-    /// while a call waits for the stream: see "Timers" in the documentation of the adapter's
-    /// module. The Pings also measure the [round-trip time](crate::Sender::rtt). With a timeout of
-    /// [`Duration::MAX`] the heartbeat sends Pings and never gives up.
+    /// A receiving call finds a dead peer within `timeout` plus 1.25 × `interval` after the peer's
+    /// last byte: the interval, a fifth for the checks, and a twentieth for a late adapter. The
+    /// twentieth is enough if `interval` is a second or more: tokio is late by 1 ms, `blocking` by
+    /// up to 30 ms. The heartbeat is checked only while a call waits for the stream: see "Timers"
+    /// in the documentation of the adapter's module. The Pings also measure the [round-trip
+    /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and
+    /// never gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }

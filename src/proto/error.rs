@@ -99,7 +99,8 @@ pub enum RecvError {
     /// answering. Over TLS, the stream may have ended with or without a close_notify.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
-    /// Nothing arrived within the heartbeat's timeout after a Ping was written.
+    /// Nothing arrived within the heartbeat's timeout after a Ping was written, or while the stream
+    /// refused it and took no byte.
     #[error("no sign of life from the peer within the heartbeat's timeout (heartbeat)")]
     PongTimeout,
     /// No message, and no byte of a message, arrived within
@@ -108,19 +109,19 @@ pub enum RecvError {
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
     /// Closing took longer than [`close_timeout`](crate::Config::close_timeout), or than the time
-    /// given to `leave`. Either our answer to the peer's Close was not written in time, or the
-    /// peer's Close did not arrive in time. (This end waits for the peer's Close after our Close,
-    /// and after a failed write.) [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether
-    /// the peer ended the stream afterwards.
+    /// given to `leave`. Either the stream refused our Close, or bytes before it, for too long, or
+    /// the peer's Close did not arrive in time. (This end waits for the peer's Close once ours was
+    /// written, and after a failed write.) [`Closed::unconfirmed`](crate::Closed::unconfirmed) says
+    /// whether the peer ended the stream afterwards.
     #[error("closing handshake not finished in time (close_timeout, or that of leave)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that
     /// [`frame_timeout`](crate::Config::frame_timeout) gives it.
     #[error("frame or message not complete within the frame timeout (frame_timeout)")]
     FrameTimeout,
-    /// Bytes waited to be sent, but for the time [`write_timeout`](crate::Config::write_timeout)
-    /// the stream neither accepted any of these bytes nor completed a flush.
-    #[error("no progress in writing within the write timeout (write_timeout)")]
+    /// Bytes waited to be sent, and the stream took none of them, or too few, in the time
+    /// [`write_timeout`](crate::Config::write_timeout).
+    #[error("too little progress in writing within the write timeout (write_timeout)")]
     WriteTimeout,
 }
 

@@ -7,6 +7,7 @@ mod everywhere;
 mod heartbeat;
 mod keep_alive;
 mod rtt;
+mod slow_readers;
 mod timers;
 
 use crate::support::wire::*;

@@ -63,7 +63,7 @@ pub enum Cause {
     PongTimeout,
     /// No data within [`data_timeout`](tickwire::Config::data_timeout).
     DataTimeout,
-    /// The peer took no bytes for [`write_timeout`](tickwire::Config::write_timeout).
+    /// The peer took too few bytes for [`write_timeout`](tickwire::Config::write_timeout).
     WriteTimeout,
     /// The server's certificate has expired, by the clock here.
     CertificateExpired,
@@ -443,7 +443,7 @@ impl fmt::Display for Cause {
             Self::HandshakeTimeout => "the server accepted TCP, and then was silent",
             Self::PongTimeout => "the server did not answer the heartbeat",
             Self::DataTimeout => "the server sent no data (data_timeout)",
-            Self::WriteTimeout => "the server took no bytes (write_timeout)",
+            Self::WriteTimeout => "the server took too few bytes (write_timeout)",
             Self::CertificateExpired => {
                 "the server's certificate has expired, or the clock is wrong"
             }

@@ -94,7 +94,7 @@
 //!   reading: so send state through the outbox, and what must arrive, such as the acknowledgement
 //!   of an order, by `net.sender(from)` and `feed`. (`feed_first` also overtakes all that has not
 //!   begun to leave.)
-//! - **A peer that accepts no bytes at all**: the connection ends after the `write_timeout` of its
+//! - **A peer that takes too few bytes**: the connection ends by the `write_timeout` of its
 //!   `Config`, over `wss` too.
 //! - **A peer that may be dead**: `Net::close` waits for the peer's Close, for up to
 //!   `close_timeout`. `Sender::leave` ends the connection at the time that you pass. To write only

@@ -365,7 +365,7 @@ impl<'n, T> Net<'n, T> {
     /// The heartbeat stops too. So while nothing is sent to a paused connection, no event tells
     /// that its peer is gone, even if the peer was killed. If a write fails, the connection ends
     /// after [`close_timeout`](tickwire::Config::close_timeout), with the error of the write. If
-    /// the peer accepts no bytes, [`write_timeout`](tickwire::Config::write_timeout) ends the
+    /// the peer takes too few bytes, [`write_timeout`](tickwire::Config::write_timeout) ends the
     /// connection. [`close`](Self::close) and [`shut_down`](Self::shut_down) do not resume reading:
     /// the answer to the Close stays unread, and `close_timeout` ends the connection with
     /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases, received messages

@@ -27,15 +27,17 @@
 //!
 //! A phase determines its ending (what to do with the stream), the ready state that a browser would
 //! show, and how long the phase may take. In the second table, `LINGER` stands for one second or
-//! [`close_timeout`](Config::close_timeout), whichever is shorter. `Leaving` and `Draining`
-//! together take at most `close_timeout`.
+//! [`close_timeout`](Config::close_timeout), whichever is shorter. `Closing` takes at most
+//! `close_timeout` from when our Close was taken, or cannot be; before that, and in `Answering`,
+//! the clock on writing (`stall.rs`) bounds how long our Close and what lies in front of it may
+//! wait. `Leaving` and `Draining` together take at most `close_timeout`.
 //!
 //! | phase      | ending   | ready state | at most       |
 //! |------------|----------|-------------|---------------|
 //! | Open       | Done     | Open        |               |
 //! | Closing    | Done     | Closing     | close_timeout |
 //! | Unanswered | Done     | Closing     |               |
-//! | Answering  | Flush    | Closing     | close_timeout |
+//! | Answering  | Flush    | Closing     |               |
 //! | Reporting  | Flush    | Closing     | LINGER        |
 //! | Trailing   | Flush    | Closing     | LINGER        |
 //! | Waiting    | Discard  | Closing     | LINGER        |
@@ -67,9 +69,10 @@ enum Theirs {
     /// limit, a lack of data, or because the application failed the connection. Our Close reports
     /// it, unless our Close was queued, or a write failed, before.
     Violated,
-    /// No Close came within `close_timeout` after ours was queued, but other bytes came. The peer
-    /// may still be reading data that we sent before our Close, and would lose it if we dropped the
-    /// stream with unread input: so the stream is shut for writing, and read until it ends.
+    /// No Close came within `close_timeout` after ours was taken, or ours was not taken in time,
+    /// but other bytes came. The peer may still be reading data that we sent before our Close, and
+    /// would lose it if we dropped the stream with unread input: so the stream is shut for writing,
+    /// and read until it ends.
     Overdue,
     /// No Close came: the stream ended, or a deadline has passed whose error has no close code, and
     /// `Overdue` does not apply.
@@ -254,19 +257,19 @@ impl Phase {
         }
     }
 
-    /// `Open` and `Over` have no limit, nor has `Unanswered`, which only the caller can end. While
-    /// messages may still be on their way, in either direction, it is `close_timeout`; otherwise at
-    /// most `LINGER`, because only a few bytes or the end of the stream are missing, or, in
-    /// `Reporting`, the connection has failed.
+    /// `Open`, `Answering` and `Over` have no limit of their own, nor has `Unanswered`, which only
+    /// the caller can end. While messages may still be on their way, in either direction, it is
+    /// `close_timeout`; otherwise at most `LINGER`, because only a few bytes or the end of the
+    /// stream are missing, or, in `Reporting`, the connection has failed.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
-            Self::Closing | Self::Answering | Self::Leaving | Self::Draining => Some(close_timeout),
+            Self::Closing | Self::Leaving | Self::Draining => Some(close_timeout),
             Self::Reporting
             | Self::Trailing
             | Self::Waiting
             | Self::Shutting
             | Self::Discarding => Some(close_timeout.min(LINGER)),
-            Self::Open | Self::Unanswered | Self::Over => None,
+            Self::Open | Self::Answering | Self::Unanswered | Self::Over => None,
         }
     }
 }

@@ -177,8 +177,7 @@ impl Inbound {
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let phase = self.phase(tx);
         let own = self.timers.poll(&self.rx, tx, phase);
-        // The deadline on writing and the time of `leave` have no effect once the connection is
-        // over.
+        // The clock on writing and the time of `leave` have no effect once the connection is over.
         let sending = tx.poll_timeout().filter(|_| phase != Phase::Over);
         Time::earliest(&[own, sending])
     }
@@ -194,7 +193,15 @@ impl Inbound {
             _ => rx.tape.note(Note::Looked { now, found: timers.found_at(rx).is_some() }),
         }
         told.inspect_err(|&error| rx.cut_off(error))?;
-        tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
+        tx.handle_timeout(now).inspect_err(|&error| self.sending_ended(error, tx))
+    }
+
+    /// A deadline of the sender has passed. A peer that does not take our Close, but sends, may
+    /// still read what it has: see `Theirs::Overdue`.
+    pub(crate) fn sending_ended(&mut self, error: RecvError, tx: &Sender) {
+        let Self { rx, timers, .. } = self;
+        timers.overdue |= error == RecvError::CloseTimeout && !tx.has_left() && rx.take_heard();
+        rx.cut_off(error);
     }
 
     #[inline]

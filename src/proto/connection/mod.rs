@@ -10,6 +10,7 @@ pub(crate) mod closing;
 pub(crate) mod counters;
 mod dormant;
 mod inbound;
+mod looks;
 mod next;
 #[cfg(any(fuzzing, tickwire_tape))]
 mod notes;
@@ -102,7 +103,7 @@ use core::time::Duration;
 /// - [`must_read`](Self::must_read) and [`Report::Unread`]: a kernel that reads by itself
 ///   (io_uring) does not say that a read blocked. So the loop asks how many bytes lie unread, and
 ///   only while a deadline on the peer's silence has passed.
-/// - [`Sender::set_unflushed`]: a TLS session holds ciphertext, for which the deadline on writing
+/// - [`Sender::set_unflushed`]: a TLS session holds ciphertext, for which the clock on writing
 ///   and [`high_water`](Config::high_water) hold too.
 ///
 /// Others are about memory, because the loop lends its own buffers to thousands of connections:
@@ -269,7 +270,7 @@ impl Connection {
     /// connection cannot wake each other, each wait of the receiving half must be shorter:
     /// otherwise a timeout that starts during such a wait is noticed late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
-        self.inbound.timers.close_timeout.min(self.tx.write_timeout)
+        self.tx.close_timeout.min(self.tx.write_timeout)
     }
 
     // Outputs.

@@ -118,7 +118,7 @@ pub const fn order(facts: Facts, allow: Allow) -> Todo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToSend {
     Write,
-    /// Wait until the stream accepts bytes, or for the deadline on writing.
+    /// Wait until the stream accepts bytes, or for the clock on writing.
     Wait,
     Done,
     /// Nothing more can be sent. The caller knows why.

@@ -23,8 +23,10 @@ pub enum Report {
     /// connection has received this number of bytes, it knows whether the peer was silent.
     Unread(usize),
     /// The stream refused the bytes of [`Sender::outgoing`](super::Sender::outgoing), or the
-    /// shutdown. Refused bytes start the deadline on writing, unless it runs already. It ends once
-    /// the stream accepts a byte.
+    /// shutdown. Refused bytes start the clock of [`write_timeout`](crate::Config::write_timeout),
+    /// which then makes [`poll_timeout`](Connection::poll_timeout) due four times in its full time.
+    /// Each time, write again before [`handle_timeout`](Connection::handle_timeout): a stream may
+    /// have room for a few bytes long before it says so.
     WriteBlocked,
     /// A write failed. The sender is closed, and its unwritten bytes are dropped;
     /// [`dropped`](super::Sender::dropped) counts those of messages. Receiving goes on, because

@@ -1,51 +1,75 @@
-//! The deadline on writing, while the stream refuses to accept or to flush bytes.
+//! The clock on writing, against a peer that reads nothing, or a little now and then.
+//!
+//! It runs while the stream refuses to accept or to flush bytes, from its full time down. Each byte
+//! that is taken gives a little time back, but never above the full time. So a peer that takes
+//! [`LEAST_RATE`] bytes a second is waited for, and one that takes a byte now and then is not.
+//! Nothing else is remembered: a queue that is never empty is no fault of a peer that reads.
+use super::looks::part;
 use crate::proto::time::Time;
 use core::time::Duration;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Stall {
-    #[default]
-    No,
-    /// The caller has not told the time since the first refusal.
-    Unarmed,
-    Until(Time),
+/// In bytes per second. Devices of 1 KB/s are served, also over TLS, which adds to each byte.
+const LEAST_RATE: u64 = 512;
+const NANOS_OF_BYTE: u64 = 1_000_000_000 / LEAST_RATE;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stall {
+    /// The stream has accepted no byte since it refused one, or a flush.
+    refused: bool,
+    /// When `left` was computed; `None` before the first refusal.
+    told: Option<Time>,
+    /// At most the full time, which the caller passes, because it changes.
+    left: Duration,
+    /// How many bytes were taken by then.
+    taken: u64,
+    /// What `taken` is once all bytes are taken that waited then. Until it is, some byte has waited
+    /// ever since.
+    owed: u64,
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self { refused: false, told: None, left: Duration::MAX, taken: 0, owed: 0 }
+    }
 }
 
 impl Stall {
-    /// A repeated refusal does not move the deadline.
     #[inline]
     pub(super) fn set(&mut self, refused: bool) {
-        match (refused, *self) {
-            (true, Self::No) => *self = Self::Unarmed,
-            (true, _) => {}
-            (false, _) => *self = Self::No,
-        }
+        self.refused = refused;
+    }
+
+    #[inline]
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// The full time again, because the caller's times have a new epoch.
     pub(super) fn restart(&mut self) {
-        if let Self::Until(_) = self {
-            *self = Self::Unarmed;
-        }
+        *self = Self { refused: self.refused, ..Self::default() };
     }
 
+    #[cfg(test)]
+    pub(super) fn left(&self) -> Duration {
+        self.left
+    }
+
+    /// While the clock runs: at once if it has never been told the time.
     #[inline]
-    pub(super) fn poll(self) -> Option<Time> {
-        match self {
-            Self::No => None,
-            Self::Unarmed => Some(Time::ZERO), // Due at once, so that the caller tells the time.
-            Self::Until(at) => Some(at),
-        }
+    pub(super) fn next(&self, full: Duration) -> Time {
+        self.told.map_or(Time::ZERO, |told| told + self.left.min(part(full)))
     }
 
-    pub(super) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
-        match *self {
-            Self::No => false,
-            Self::Unarmed => {
-                *self = Self::Until(now + timeout);
-                false
-            }
-            Self::Until(at) => now >= at,
-        }
+    /// While the clock runs. `waiting` bytes are not taken. `true` if no time is left.
+    pub(super) fn passed(&mut self, now: Time, full: Duration, taken: u64, waiting: u64) -> bool {
+        // Bytes that move into a TLS session become longer, so `taken` may be less than before.
+        let taken = taken.max(self.taken);
+        let given = Duration::from_nanos((taken - self.taken).saturating_mul(NANOS_OF_BYTE));
+        let before = self.told.replace(now).filter(|_| taken < self.owed);
+        let past = before.map_or(Duration::ZERO, |before| (now - before).min(part(full)));
+        self.left = self.left.min(full).saturating_add(given).saturating_sub(past).min(full);
+        self.taken = taken;
+        self.owed = taken.saturating_add(waiting);
+        before.is_some() && self.left.is_zero()
     }
 }

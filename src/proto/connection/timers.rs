@@ -1,5 +1,5 @@
 //! The deadlines of a connection: those of the phases of closing here, most others in `beat`,
-//! `completion`, `silence` and `idle`, that on writing in `stall.rs`.
+//! `completion`, `silence` and `idle`, the clock on writing in `stall.rs`.
 //!
 //! Receiving a message reads no clock and moves no timer, because either would cost more than the
 //! message itself. So `step` and `feed` need not be told the time: a timer that has no deadline yet
@@ -11,7 +11,6 @@ mod beat;
 mod completion;
 mod dormant;
 mod idle;
-mod looks;
 mod silence;
 mod verdict;
 
@@ -23,7 +22,6 @@ use crate::proto::{config::Config, error::RecvError, time::Time};
 use alloc::boxed::Box;
 use beat::Beat;
 use completion::Completion;
-use core::time::Duration;
 use idle::Idle;
 use silence::Silence;
 use verdict::{PassedDeadline, SOON};
@@ -35,7 +33,6 @@ const READS_BETWEEN_LOOKS: u32 = 64;
 /// Without that on writing, which `OutBuffer` keeps.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    pub(super) close_timeout: Duration,
     completion: Completion,
     beat: Option<Beat>,
     /// Boxed, because most connections have no deadline on data.
@@ -58,10 +55,18 @@ pub(super) struct Timers {
 #[derive(Debug)]
 struct End {
     phase: Phase,
-    until: Time,
+    /// `None` until the phase's time begins. Once it has, it does not begin again: otherwise each
+    /// Pong behind our Close would give a peer that sends Pings more time.
+    until: Option<Time>,
 }
 
 impl End {
+    /// The peer has to answer our Close once it can have that. Before, the clock on writing bounds
+    /// how long our Close, and everything in front of it, may wait.
+    fn begins(&self, tx: &Sender) -> bool {
+        self.phase != Phase::Closing || tx.close_taken()
+    }
+
     /// `Leaving` and `Draining` share one deadline.
     fn bounds(&self, phase: Phase) -> bool {
         self.phase == phase || (self.phase, phase) == (Phase::Leaving, Phase::Draining)
@@ -94,7 +99,6 @@ impl Timers {
     /// Without those that a dormant connection keeps: `beat`, `silence`, `idle`.
     fn bare(config: &Config) -> Self {
         Self {
-            close_timeout: config.close_timeout,
             completion: Completion::new(config.frame_timeout),
             looks_at: READS_BETWEEN_LOOKS,
             ..Self::default()
@@ -214,7 +218,8 @@ impl Timers {
         }
         let idle = self.idle.as_ref().map(|idle| idle.next()).filter(|_| phase == Phase::Open);
         let pong = tx.pong_waits().then_some(Time::ZERO);
-        let duties = Time::earliest(&[self.next_of_end(rx, phase), idle, self.next_of_pause(rx)]);
+        let duties =
+            Time::earliest(&[self.next_of_end(rx, tx, phase), idle, self.next_of_pause(rx)]);
         // Silence proves nothing during a pause, and has no effect once receiving has ended.
         if self.paused() || rx.ended() {
             return Time::earliest(&[duties, pong]);
@@ -229,12 +234,16 @@ impl Timers {
         Time::earliest(&[duties, verdict, pong])
     }
 
-    fn next_of_end(&self, rx: &Receiver, phase: Phase) -> Option<Time> {
-        phase.at_most(self.close_timeout)?;
+    fn next_of_end(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
+        phase.at_most(tx.close_timeout)?;
         // `step` still has to return the failure, which ends the phase without a deadline.
-        let ends = phase == Phase::Closing && rx.failure().is_some();
-        let armed = self.end.as_ref().filter(|end| end.bounds(phase));
-        (!ends).then(|| armed.map_or(Time::ZERO, |end| end.until))
+        if phase == Phase::Closing && rx.failure().is_some() {
+            return None;
+        }
+        let Some(end) = self.end.as_ref().filter(|end| end.bounds(phase)) else {
+            return Some(Time::ZERO);
+        };
+        end.until.or(end.begins(tx).then_some(Time::ZERO))
     }
 
     fn next_verdict(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
@@ -281,13 +290,17 @@ impl Timers {
         tx: &mut Sender,
         phase: Phase,
     ) -> Result<(), RecvError> {
-        let Some(bound) = phase.at_most(self.close_timeout) else { return Ok(()) };
+        let Some(bound) = phase.at_most(tx.close_timeout) else { return Ok(()) };
         let armed = self.end.take().filter(|end| end.bounds(phase));
         let end = self.end.insert(armed.unwrap_or_else(|| {
             rx.take_heard(); // the heartbeat, which needs this fact too, no longer runs
-            End { phase, until: now + bound }
+            End { phase, until: None }
         }));
-        if now < end.until {
+        if end.until.is_none() && end.begins(tx) {
+            rx.take_heard();
+            end.until = Some(now + bound);
+        }
+        if end.until.is_none_or(|until| now < until) {
             return Ok(());
         }
         match phase {
@@ -298,7 +311,7 @@ impl Timers {
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }
-            Phase::Closing | Phase::Answering => Err(self.expire(RecvError::CloseTimeout, tx)),
+            Phase::Closing => Err(self.expire(RecvError::CloseTimeout, tx)),
             Phase::Reporting => {
                 // Receiving has failed, so `rx.error()` is `Some`.
                 let error = rx.error().unwrap_or(RecvError::CloseTimeout);
@@ -412,6 +425,7 @@ mod tests {
         config::{Heartbeat, Negotiated},
         connection::{Connection, Report},
     };
+    use core::time::Duration;
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -453,9 +467,14 @@ mod tests {
         assert!(conn.sender_mut().feed("stuck").is_ok());
         conn.report(Report::WriteBlocked);
         assert_eq!(conn.handle_timeout(at(100)), Ok(()));
-        assert_eq!(conn.poll_timeout(), Some(at(120)));
+        assert_eq!(conn.poll_timeout(), Some(at(105)));
+        assert_eq!(conn.handle_timeout(at(105)), Ok(()));
         conn.restart_clock();
         assert_eq!(conn.handle_timeout(at(1)), Ok(()));
+        for now in [6, 11, 16] {
+            assert_eq!(conn.poll_timeout(), Some(at(now)));
+            assert_eq!(conn.handle_timeout(at(now)), Ok(()));
+        }
         assert_eq!(conn.poll_timeout(), Some(at(21)));
 
         let mut conn =

@@ -531,10 +531,10 @@ fn progress_in_writing_keeps_the_write_timeout_away() {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         io.with(|s| s.room = 1);
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
-        let sending = tokio::spawn(async move { writer.send(&[0; 100]).await });
+        let sending = tokio::spawn(async move { writer.send(&[0; 1_499_000]).await });
         for _ in 0..101 {
             sleep(Duration::from_secs(29)).await;
-            io.with(|s| s.room += 1);
+            io.with(|s| s.room += 29 * 512);
         }
         sending.await.unwrap().unwrap();
         io.with(|s| s.at_end = AtEnd::Eof);

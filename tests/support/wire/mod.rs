@@ -341,6 +341,17 @@ pub(crate) fn tell_time(conn: &mut Connection, now: Time) -> Result<(), RecvErro
     Ok(())
 }
 
+/// Tells the time whenever that is due, and then that it is `end`, as a caller that waits since
+/// `from`.
+pub(crate) fn wait(conn: &mut Connection, from: Time, end: Time) -> Result<(), RecvError> {
+    let mut now = from;
+    while let Some(due) = conn.poll_timeout().filter(|due| *due < end) {
+        now = now.max(due);
+        tell_time(conn, now)?;
+    }
+    tell_time(conn, end)
+}
+
 /// Puts bytes into the receive buffer, in one read if they fit; returns how many did.
 pub(crate) fn read_once(conn: &mut Connection, wire: &[u8]) -> usize {
     let spare = conn.receiver_mut().spare_mut();

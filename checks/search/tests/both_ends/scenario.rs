@@ -3,11 +3,13 @@ use crate::end::Op::{self, Abort, Close, Fail, First, Last, Message, Ping, Viola
 use std::time::Duration;
 use tickwire::{Config, Heartbeat};
 
-pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const FRAME_TIMEOUT: Duration = Duration::from_secs(7);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
-/// What a shutdown may take, and the discarding behind it.
-pub(crate) const BRIEF: Duration = Duration::from_secs(1);
+
+/// The clock on writing, up to a quarter more, for the few bytes here, which give little of it
+/// back; then the peer's Close, what it goes on sending, and the last phases.
+pub(crate) const CLOSING: Duration = Duration::from_millis(3_750 + 2 * 5_000 + 2 * 1_000);
 
 /// In what order an end does what it can do. The stream and the application take any time in all of
 /// them.

@@ -56,6 +56,8 @@ pub(crate) struct OutBuffer {
     spliced: usize,
     /// Those of `spliced` that overtake, and so were not queued in order.
     overtaking: usize,
+    /// How many bytes that overtook were written.
+    overtaken: u64,
     /// The overtaking control frames. Those that have a place share one splice. The caller appends
     /// new ones here, then calls `place_controls` or `append_controls`; until then `len` does not
     /// count them.
@@ -140,6 +142,12 @@ impl OutBuffer {
     #[inline]
     pub(super) fn written(&self) -> u64 {
         self.fed().wrapping_sub((self.len() - self.overtaking) as u64)
+    }
+
+    /// How many bytes the stream has accepted. Never decreases.
+    #[inline]
+    pub(super) fn accepted(&self) -> u64 {
+        self.written().wrapping_add(self.overtaken)
     }
 
     /// The caller fills them, then calls [`filled`](Self::filled).
@@ -337,11 +345,12 @@ impl OutBuffer {
         self.sent = 0;
         self.end = 0;
         self.origin = written;
-        self.stall = Stall::No;
+        self.stall.set(false);
     }
 
+    #[inline]
     pub(super) fn refused(&self) -> bool {
-        self.stall != Stall::No
+        self.stall.is_refused()
     }
 
     #[inline]
@@ -361,7 +370,7 @@ impl OutBuffer {
     #[inline]
     fn advance(&mut self, n: usize) {
         if n == 0 {
-            return; // A stall goes on, because there is no progress.
+            return; // A refusal goes on, because there is no progress.
         }
         self.wrote(n);
         if self.splices.is_empty() {
@@ -378,7 +387,7 @@ impl OutBuffer {
 
     #[inline(always)]
     fn wrote(&mut self, n: usize) {
-        self.stall = Stall::No;
+        self.stall.set(false);
         self.writes.add(n);
         self.tape.note(Note::Wrote);
     }
@@ -408,6 +417,7 @@ impl OutBuffer {
             self.spliced -= take;
             if !splice.kind.is_payload() {
                 self.overtaking -= take;
+                self.overtaken += take as u64;
             }
             n -= take;
             if take == left {

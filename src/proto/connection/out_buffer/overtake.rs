@@ -1,6 +1,6 @@
 //! Finds where frames begin, and places overtaking frames in front of others. It parses our own
 //! headers, so that feeding need not record any places.
-use super::{Kind, OutBuffer, Splice, Stall};
+use super::{Kind, OutBuffer, Splice};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 
@@ -136,9 +136,9 @@ impl OutBuffer {
             self.controls_sent = 0;
         }
         if self.len() == 0 {
-            // What the stream refused is dropped. If `stall` stayed, `Sender::close_written` would
-            // return `false`.
-            self.stall = Stall::No;
+            // What the stream refused is dropped. If the refusal stayed, `Sender::close_written`
+            // would return `false`.
+            self.stall.set(false);
             self.rewind();
         }
     }

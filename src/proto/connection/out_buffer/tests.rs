@@ -228,23 +228,6 @@ fn a_longer_buffer_may_be_lent_and_an_empty_one_be_had_back() {
 }
 
 #[test]
-fn a_flush_that_is_refused_is_stalled_until_it_is_not() {
-    use super::Stall;
-    use crate::proto::time::Time;
-    let mut out = buffer();
-    out.stall.set(false);
-    assert!(!out.refused());
-    out.stall.set(true); // a flush was refused; there is nothing to write
-    assert_eq!(out.stall, Stall::Unarmed);
-    let at = Stall::Until(Time::ZERO);
-    out.stall = at;
-    out.stall.set(true);
-    assert_eq!(out.stall, at, "it goes on");
-    out.stall.set(false);
-    assert!(!out.refused());
-}
-
-#[test]
 fn control_frames_behind_all_else_are_dropped_and_count_no_more() {
     let mut out = buffer();
     out.append(&frame(200, 1));

@@ -12,13 +12,14 @@ use crate::proto::{
     trace,
 };
 use alloc::boxed::Box;
+use core::time::Duration;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Leaves {
     #[default]
     No,
     By(Time),
-    /// The time has passed, or the deadline on writing passed before.
+    /// The time has passed, or the clock on writing ran out before.
     Left,
 }
 
@@ -177,7 +178,7 @@ impl Sender {
     }
 
     /// Makes our Close the last frame, and records in `close_gone` whether it has left, which
-    /// decides the phase of closing, and whether a passed deadline on writing is an error.
+    /// decides the phase of closing, and whether a clock on writing that ran out is an error.
     ///
     /// If our Close was queued already, Pings and Pongs behind it are dropped: those that wait in
     /// `urgent`; if it has left, also all that have not begun to leave; otherwise also those in the
@@ -198,7 +199,7 @@ impl Sender {
                 // If the stream has not accepted all of our Close, the frames behind it are in the
                 // last splice. If it has, but has not flushed it, frames behind it may also be in
                 // `bytes`, or in a begun splice: these are still written, and the peer ignores
-                // them. `truncate_controls` would drop them too, but also end the stall, and
+                // them. `truncate_controls` would drop them too, but also forget the refusal, and
                 // `close_written` would be true before our Close is flushed.
                 //
                 // The ledger is not told, because the frames dropped here were not queued in order.
@@ -265,34 +266,69 @@ impl Sender {
 
     #[inline]
     pub(crate) fn is_stalled(&self) -> bool {
-        self.out.stall.poll().is_some()
+        self.out.refused()
     }
 
     pub(crate) fn has_left(&self) -> bool {
         self.leaves == Leaves::Left
     }
 
-    // The time of `leave`, and the deadline on writing, by which the stream must accept or flush
-    // bytes.
+    /// Our Close was taken, and with it everything before it, or it cannot be, because a write
+    /// failed.
+    pub(in crate::proto::connection) fn close_taken(&self) -> bool {
+        self.is_broken() || self.ledger.close_left(&self.out)
+    }
 
-    #[inline]
-    pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        match self.leaves {
-            Leaves::By(by) => Some(self.out.stall.poll().map_or(by, |at| at.min(by))),
-            _ => self.out.stall.poll(),
+    // The time of `leave`, and the clock on writing.
+
+    /// Our Close was queued, or no frame may follow it: the peer's came, or receiving has failed.
+    fn is_closing(&self) -> bool {
+        self.is_closed() || self.urgent.close_is_last
+    }
+
+    /// The full time of the clock on writing.
+    fn full_time(&self) -> Duration {
+        match self.is_closing() {
+            true => self.write_timeout.min(self.close_timeout),
+            false => self.write_timeout,
         }
     }
 
-    /// The first check after a refused write or flush only starts the deadline on writing. If that
-    /// or the time of `leave` has passed, this half is closed, and `poll_timeout` returns `None`,
-    /// so the loop of `poll_stall` in `drive` ends. The result may be `Ok` even then.
+    /// Once it closes, the clock runs even if the caller reports no refusal. But a Close of `fail`
+    /// overtakes once the stream is known to refuse bytes, and until then `LINGER` bounds it.
+    fn clock_runs(&self) -> bool {
+        self.out.refused()
+            || self.is_closing() && self.urgent.close.is_none() && self.has_outgoing()
+    }
+
+    pub(crate) fn leaves_by(&self) -> Option<Time> {
+        match self.leaves {
+            Leaves::By(by) => Some(by),
+            Leaves::No | Leaves::Left => None,
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let stalled = self.clock_runs().then(|| self.out.stall.next(self.full_time()));
+        Time::earliest(&[stalled, self.leaves_by()])
+    }
+
+    /// The first check after the first refused write or flush only starts the clock on writing. If
+    /// that or the time of `leave` has run out, this half is closed, and `poll_timeout` returns
+    /// `None`, so the loop of `poll_stall` in `drive` ends. The result may be `Ok` even then.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        let stalled = self.out.stall.handle(now, self.write_timeout);
-        let left = matches!(self.leaves, Leaves::By(by) if now >= by);
+        let waiting = self.out.len() + self.held_back();
+        let stalled = self.clock_runs()
+            && self.out.stall.passed(now, self.full_time(), self.taken(), waiting as u64);
+        let bound = match self.is_closed() && self.close_timeout <= self.write_timeout {
+            true => RecvError::CloseTimeout,
+            false => RecvError::WriteTimeout,
+        };
+        let left = self.leaves_by().is_some_and(|by| now >= by);
         if !stalled && !left {
             return Ok(());
         }
-        // `By` must not stay, even if only the deadline on writing has passed: `poll_timeout` must
+        // `By` must not stay, even if only the clock on writing has run out: `poll_timeout` must
         // return `None` from now on.
         if self.leaves != Leaves::No {
             self.leaves = Leaves::Left;
@@ -305,11 +341,11 @@ impl Sender {
         match left {
             _ if self.urgent.close_is_last && self.close_gone() => Ok(()),
             true => Err(RecvError::CloseTimeout),
-            false => Err(RecvError::WriteTimeout),
+            false => Err(bound),
         }
     }
 
-    /// Without bytes to write, the stream has refused a shutdown, for which the deadline on writing
+    /// Without bytes to write, the stream has refused a shutdown, for which the clock on writing
     /// must not run.
     pub(crate) fn write_blocked(&mut self) {
         if self.out.len() > 0 {

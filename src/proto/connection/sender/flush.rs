@@ -1,6 +1,6 @@
 //! What the sending half is told of its stream and its clock. Bytes that a stream, such as TLS, has
 //! accepted and holds back until a flush are *unflushed*.
-use super::{Leaves, Sender};
+use super::Sender;
 use crate::proto::tape::{Facts, Note};
 
 impl Sender {
@@ -19,9 +19,9 @@ impl Sender {
         self.set_flat(); // no payload is offered to the stream beside the queue
     }
 
-    /// Tells the sender that the caller's times have another epoch from now on. A running deadline
-    /// on writing starts again with its full time at the next `handle_timeout`. The time of an
-    /// earlier `leave` counts as passed.
+    /// Tells the sender that the caller's times have another epoch from now on. The clock on
+    /// writing starts again with its full time at the next `handle_timeout`. The time of an earlier
+    /// `leave` counts as passed.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.leaves.restart();
@@ -33,22 +33,18 @@ impl Sender {
     /// Reports the number of bytes that the stream accepted and still holds; 0 if it has sent all
     /// of them. Over a stream that may hold bytes, such as a TLS session, call this after each
     /// attempt to write. Over a stream that never holds bytes, do not call this: a report of 0
-    /// would stop the deadline that a refused write has started.
+    /// would stop the clock that a refused write has started.
     ///
     /// The bytes that the stream holds count as [buffered](Self::buffered_amount), not as
-    /// [written](Self::is_written). They start the deadline on writing, as a [refused
-    /// write](crate::Report::WriteBlocked) does. If the number is smaller than before, the
-    /// stream has made progress, so the deadline starts again with its full time. Once the
-    /// connection has ended or a write has failed, the call starts no deadline.
+    /// [written](Self::is_written). They start the clock of
+    /// [`write_timeout`](crate::Config::write_timeout), as a [refused
+    /// write](crate::Report::WriteBlocked) does, and each byte by which they become fewer counts as
+    /// taken. Once the connection has ended or a write has failed, the call starts no clock.
     #[inline]
     pub fn set_unflushed(&mut self, bytes: usize) {
-        // `held_back` still returns the earlier number.
-        if bytes < self.held_back() {
-            self.out.stall.set(false);
-        }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first.len());
-        // Not `bytes > 0`: after `set_ended` or a failed write, where `held_back` is 0, no deadline
-        // on writing may start.
+        // Not `bytes > 0`: after `set_ended` or a failed write, where `held_back` is 0, the clock
+        // on writing may not start.
         self.out.stall.set(self.held_back() > 0);
         if bytes > 0 {
             self.note(Note::Refused);
@@ -62,16 +58,12 @@ impl Sender {
 
     #[inline(always)]
     pub(crate) fn check(&self, note: Note, woken: impl FnOnce() -> bool) {
-        let has_left = || match self.leaves {
-            Leaves::By(by) => Some(by),
-            _ => None,
-        };
         self.out.tape.check(note, || Facts {
             whole: true,
             has_outgoing: self.has_outgoing(),
             unflushed: self.held_back() > 0,
             deadline: self.poll_timeout(),
-            sending_deadline: has_left(),
+            sending_deadline: self.leaves_by(),
             woken: woken(),
             ..Facts::default()
         });

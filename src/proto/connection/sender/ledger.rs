@@ -163,8 +163,13 @@ impl Ledger {
     /// still be unwritten. Not by `held_back`, which returns 0 once `ended` is set, even if bytes
     /// are unflushed.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
-        self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
+        self.close_gone = self.close_left(out);
         self.close_gone
+    }
+
+    /// As `note_close`, which makes it stay.
+    pub(super) fn close_left(&self, out: &OutBuffer) -> bool {
+        self.close_gone || out.written() >= self.close_end && self.unflushed == 0
     }
 
     /// `end` is `out.fed()`, now or just before control frames were queued.

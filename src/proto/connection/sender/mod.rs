@@ -65,6 +65,7 @@ pub struct Sender {
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,
+    pub(super) close_timeout: Duration,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
     state: State,
@@ -133,6 +134,7 @@ impl Sender {
             cork_limit: config.cork_limit.min(high_water),
             min_vectored: config.min_vectored,
             write_timeout: config.write_timeout,
+            close_timeout: config.close_timeout,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
             state: State::Open,
@@ -240,6 +242,12 @@ impl Sender {
     /// timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);
+    }
+
+    /// How many bytes have left, for whatever lies below the stream's own buffers. May go back a
+    /// little over TLS, where bytes become longer.
+    pub(super) fn taken(&self) -> u64 {
+        self.out.accepted().saturating_sub(self.held_back() as u64)
     }
 
     pub(super) fn beat_written(&self) -> bool {

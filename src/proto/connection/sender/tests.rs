@@ -133,8 +133,8 @@ fn what_a_stream_took_is_written_once_it_is_flushed() {
     assert!(fed.is_ok_and(|at| tx.is_written(at)));
 }
 
-/// After a refused flush, the deadline on writing runs whether or not the stream accepted all
-/// bytes. A second refusal does not move the deadline.
+/// After a refused flush, the clock on writing runs whether or not the stream accepted all bytes. A
+/// second refusal does not wind it up.
 #[test]
 fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     let timeout = Config::default().write_timeout;
@@ -143,32 +143,34 @@ fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
         let tx = &mut conn.tx;
         assert!(tx.feed("order").is_ok());
         tx.outgoing().advance(7 - left);
-        for now in [1, 2, 3] {
+        let mut now = Time::new(Duration::from_secs(1));
+        for quarter in 0..4 {
             tx.write_blocked();
             tx.set_unflushed(7 - left);
-            let now = Time::new(Duration::from_secs(now));
-            assert!(tx.handle_timeout(now).is_ok());
-            assert_eq!(tx.poll_timeout(), Some(Time::new(Duration::from_secs(1)) + timeout));
+            assert!(tx.handle_timeout(now).is_ok(), "{quarter}");
+            assert_eq!(tx.poll_timeout(), Some(now + timeout / 4));
+            now = now + timeout / 4;
         }
         tx.set_unflushed(0);
         assert_eq!(tx.poll_timeout(), None);
     }
 }
 
-/// A TLS session holds bytes, and sends them in several parts. Each part is progress. Once a write
-/// has failed, no deadline runs.
+/// A TLS session holds bytes, which are longer than those that it got, and sends them in several
+/// parts. Each byte is progress. Once a write has failed, no deadline runs.
 #[test]
-fn fewer_unflushed_bytes_begin_the_deadline_anew() {
+fn each_byte_that_is_no_longer_unflushed_gives_time_back() {
     let at = |n| Time::new(Duration::from_secs(n));
-    let timeout = Config::default().write_timeout;
-    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let config = Config { write_timeout: Duration::from_secs(4), ..Config::default() };
+    let mut conn = Connection::server(&config, Negotiated::default());
     let tx = &mut conn.tx;
-    assert!(tx.feed("order").is_ok());
-    tx.outgoing().advance(7);
-    for (bytes, now, since) in [(7, 1, 1), (7, 2, 1), (9, 3, 1), (8, 4, 4), (8, 5, 4)] {
+    assert!(tx.feed([0; 2044]).is_ok()); // with the header 2048 bytes: four seconds
+    tx.outgoing().advance(2048);
+    for (bytes, now, left) in [(2070, 1, 4), (2070, 2, 3), (1536, 3, 3), (1536, 4, 2), (512, 5, 3)]
+    {
         tx.set_unflushed(bytes);
         assert!(tx.handle_timeout(at(now)).is_ok());
-        assert_eq!(tx.poll_timeout(), Some(at(since) + timeout));
+        assert_eq!(tx.out.stall.left().as_secs(), left, "{now}");
         assert_eq!(tx.buffered_amount(), bytes);
     }
     tx.set_unflushed(usize::MAX);

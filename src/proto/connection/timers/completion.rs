@@ -1,7 +1,10 @@
 //! The deadlines on an incomplete frame and message, against a peer that holds a connection open by
 //! sending a byte now and then.
-use super::{Receiver, looks::SHORTEST};
-use crate::proto::{connection::Unfinished, time::Time};
+use super::Receiver;
+use crate::proto::{
+    connection::{Unfinished, looks::part},
+    time::Time,
+};
 use core::time::Duration;
 
 /// The rate of the slowest line that is given enough time, in bytes per second. Each received byte
@@ -10,11 +13,6 @@ const LEAST_RATE: u64 = 16 << 10;
 
 /// Times `frame_timeout` for a message, because its sender may wait between frames.
 const SEVERAL: u32 = 10;
-
-/// How often a caller tells the time within `frame_timeout`, at least. A caller that is late has
-/// slept, and full buffers may have kept the peer from sending: so the time since the last call
-/// counts as at most a quarter of `frame_timeout`.
-const TIMES_TOLD: u32 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Completion {
@@ -60,7 +58,7 @@ impl Completion {
         // With `part`, because `passed` counts at most this time between two calls.
         let known = self.told.filter(|_| (self.frame.of, self.message.of) == (frame, message));
         let left = [&self.frame, &self.message].map(|it| it.of.map_or(Duration::MAX, |_| it.left));
-        Some(known.map_or(Time::ZERO, |told| told + left[0].min(left[1]).min(self.part())))
+        Some(known.map_or(Time::ZERO, |told| told + left[0].min(left[1]).min(part(self.timeout))))
     }
 
     pub(super) fn passed(&mut self, now: Time, rx: &Receiver) -> bool {
@@ -68,7 +66,7 @@ impl Completion {
             self.told = None;
             return false;
         };
-        let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(self.part()));
+        let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(part(self.timeout)));
         self.told = Some(now);
         // All bytes after the start of an incomplete frame belong to it, but only payloads of data
         // frames to a message: Pings between its frames do not extend its time.
@@ -77,11 +75,6 @@ impl Completion {
         // `of_frame` last, because both must be updated at each call, and `||` may skip its second
         // operand.
         self.message.passed(message, whole, past, rx.data_mark()) || of_frame
-    }
-
-    /// Up to this, the time between two calls of `passed` counts.
-    fn part(&self) -> Duration {
-        (self.timeout / TIMES_TOLD).max(SHORTEST)
     }
 }
 

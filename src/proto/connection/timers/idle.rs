@@ -1,10 +1,14 @@
 //! The idle message, sent after an interval without any other, for servers that count only messages
 //! as a sign of life, not Pings.
-use super::{
-    Sender,
-    looks::{LOOKS, SHORTEST},
+use super::Sender;
+use crate::proto::{
+    connection::{
+        Position,
+        looks::{LOOKS, SHORTEST},
+    },
+    message::OwnedMessage,
+    time::Time,
 };
-use crate::proto::{connection::Position, message::OwnedMessage, time::Time};
 use core::time::Duration;
 
 #[derive(Debug)]

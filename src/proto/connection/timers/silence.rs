@@ -1,6 +1,6 @@
 //! The deadline on data, for a peer that sends control frames but no more data.
-use super::{Receiver, looks::SHORTEST};
-use crate::proto::time::Time;
+use super::Receiver;
+use crate::proto::{connection::looks::SHORTEST, time::Time};
 use core::time::Duration;
 
 #[derive(Debug)]

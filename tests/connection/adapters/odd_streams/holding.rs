@@ -175,17 +175,17 @@ async fn a_reader_that_makes_room_wakes_the_writer_flushed_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_begins_the_write_timeout_anew() {
+async fn what_a_flush_takes_gives_time_back() {
     let config = Config { write_timeout: Duration::from_secs(10), ..Config::default() };
     whole_and_split!(config, |io, tx| {
         io.state().flushes = false;
         let began = Instant::now();
-        let _ = tx.feed("a").unwrap();
+        let _ = tx.feed("a".repeat(10 * 512)).unwrap();
         assert!(timeout(Duration::from_secs(5), tx.flush()).await.is_err());
         let _ = tx.feed("b").unwrap();
         assert!(timeout(Duration::from_secs(4), tx.flush()).await.is_err());
         io.flushes_and_takes_no_more().wake();
         assert!(tx.flush().await.is_err());
-        assert_eq!(began.elapsed().as_secs(), 19);
+        assert!((19..=21).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     });
 }

@@ -9,6 +9,16 @@ use core::time::Duration;
 /// up to a fifth.
 pub(super) const LOOKS: u32 = 5;
 
-/// For the deadline on data and the interval of the idle message, and for `Completion::part`: with
-/// less, the looks would leave no time for other work.
+/// For the deadline on data and the interval of the idle message, and for [`part`]: with less, the
+/// looks would leave no time for other work.
 pub(super) const SHORTEST: Duration = Duration::from_millis(5);
+
+/// How often a caller tells the time within a timeout that bounds progress, at least.
+const TIMES_TOLD: u32 = 4;
+
+/// The most that counts of the time between two calls, for a timeout that bounds the progress of
+/// bytes. A caller that is late has slept: full buffers may have kept the peer from sending, and
+/// nobody offered the stream our bytes.
+pub(super) fn part(timeout: Duration) -> Duration {
+    (timeout / TIMES_TOLD).max(SHORTEST)
+}
