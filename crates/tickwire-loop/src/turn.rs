@@ -293,7 +293,12 @@ impl<'i, T> Turn<'i, T> {
         if todo == Todo::Clock {
             until = conn.poll_timeout();
             if until.is_some_and(|at| at <= clock.now) {
-                wire.tell_time(system, conn, clock.now);
+                if wire.ask(system) {
+                    slot.pump(system, conn, clock.now);
+                }
+                if let Some(wire) = &mut slot.wire {
+                    wire.tell_time(system, conn, clock.now);
+                }
                 return After::Again; // first `deliver` the error, if a deadline has passed
             }
             todo = if facts.reads_next(allow) { Todo::Read } else { Todo::Wait };

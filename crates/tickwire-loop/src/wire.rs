@@ -391,6 +391,14 @@ impl Wire {
         again
     }
 
+    /// Before a deadline is judged: the next write asks the stream itself, although no `Note` has
+    /// said that it has room. `false` if it has not refused anything, or cannot be asked.
+    pub(crate) fn ask(&mut self, system: &mut System) -> bool {
+        let asks = !self.writable && self.broken.is_none() && system.can_ask(&self.stream);
+        self.writable |= asks;
+        asks
+    }
+
     pub(crate) fn tell(&self, conn: &mut Connection) {
         match self.broken {
             Some(_) => conn.report(Report::WriteFailed), // the peer may still say why

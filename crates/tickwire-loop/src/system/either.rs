@@ -44,6 +44,7 @@ macro_rules! forward {
 forward! {
     unread(&Stream) -> u32, 0;
     accepts_again(&Stream) -> bool, false;
+    can_ask(&Stream) -> bool, false;
     read(&mut Stream, to: &mut [u8])
         -> io::Result<(usize, bool)>, Err(ErrorKind::NotConnected.into());
     receive(&mut Stream, to: &mut Receiver, most: usize)

@@ -196,6 +196,11 @@ impl Uring {
         self.writable(stream.0).is_ok()
     }
 
+    /// Always `false`: the kernel has the bytes of the last write, and sends them when it can.
+    pub(crate) fn can_ask(&mut self, _: &Stream) -> bool {
+        false
+    }
+
     fn work_off(&mut self) {
         // Taken out, because `completed` borrows all of `self`.
         let mut batch = mem::take(&mut self.batch);
