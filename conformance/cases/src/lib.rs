@@ -11,7 +11,7 @@
 //! | [`probe`] | what is learnt of a peer before the cases run |
 //! | [`judge`] | the reader of what a peer sends |
 //! | [`protocol`] | the table of an open connection, its machine, and the words that hold an end to it |
-//! | [`report`] | results: JSON, TAP, terminal, HTML |
+//! | [`report`] | results: JSON, JUnit, terminal, HTML |
 //! | [`expect`] | the file of known failures |
 //! | [`vectors`] | the vectors as JSON, for the tests of an implementation |
 

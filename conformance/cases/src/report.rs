@@ -10,9 +10,6 @@ use crate::expect::{Expectations, Standing};
 use crate::probe::Peer;
 use crate::session::{Session, Verdict};
 
-/// The first line of a document of the Test Anything Protocol.
-pub const TAP_VERSION: &str = "TAP version 14\n";
-
 /// The results of one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -80,6 +77,9 @@ pub struct Row {
     pub section: String,
     /// Its edition.
     pub edition: u32,
+    /// How long it took, in milliseconds, with all that it waited for.
+    #[serde(default)]
+    pub millis: u64,
     /// What the case says of the peer.
     pub verdict: Verdict,
     /// What else was seen.
@@ -99,6 +99,7 @@ impl Row {
             level: session.level(),
             section: case.rule.section.clone(),
             edition: case.edition,
+            millis: 0,
             verdict: session.verdict().clone(),
             remarks: session.remarks().to_vec(),
         }
@@ -115,6 +116,7 @@ impl Row {
             level: Level::R,
             section: section.clone(),
             edition: 1,
+            millis: 0,
             verdict: Verdict::Fail { why, section, evidence },
             remarks: Vec::new(),
         }
@@ -190,40 +192,6 @@ impl Report {
         })
     }
 
-    /// The report in the Test Anything Protocol, version 14. A known failure is a TODO, a note is
-    /// `ok` with a comment.
-    pub fn to_tap(&self, expect: &Expectations) -> String {
-        let mut tap = format!("{TAP_VERSION}1..{}\n", self.rows.len());
-        for (index, (row, outcome)) in self.outcomes(expect).enumerate() {
-            let (ok, directive) = match outcome {
-                Outcome::Passed => ("ok", String::new()),
-                Outcome::Failed => ("not ok", String::new()),
-                Outcome::Known => ("not ok", " # TODO known failure".to_owned()),
-                Outcome::Skipped(why) => ("ok", format!(" # SKIP {why}")),
-            };
-            let number = index + 1;
-            let title = row.title.replace('#', "\\#");
-            let _ = writeln!(tap, "{ok} {number} - {} {title}{directive}", row.case);
-            if let Verdict::Fail { why, section, evidence } = &row.verdict {
-                let json = |text: &str| serde_json::to_string(text).unwrap_or_default();
-                let _ = writeln!(
-                    tap,
-                    "  ---\n  why: {}\n  section: {}\n  evidence: {}\n  ...",
-                    json(why),
-                    json(section),
-                    json(evidence)
-                );
-            }
-            if let (word @ ("note" | "unsteady"), why) = row.words() {
-                let _ = writeln!(tap, "# {word} {}: {why}", row.case);
-            }
-        }
-        if let Some(stop) = &self.stopped {
-            let _ = writeln!(tap, "Bail out! {stop}");
-        }
-        tap
-    }
-
     /// The report as JUnit's XML, as CI servers read it. A known failure is skipped there, and the
     /// early end of a run is a case in error.
     pub fn to_junit(&self, expect: &Expectations) -> String {
@@ -260,7 +228,9 @@ impl Report {
             let [class, name] = [class, name].map(|it| escaped(&it));
             let _ = writeln!(
                 cases,
-                "<testcase classname=\"{class}\" name=\"{name}\">{inner}</testcase>"
+                "<testcase classname=\"{class}\" name=\"{name}\" time=\"{}.{:03}\">{inner}</testcase>",
+                row.millis / 1000,
+                row.millis % 1000
             );
         }
         if let Some(stop) = &self.stopped {

@@ -125,19 +125,6 @@ fn many_cases_behind_which_a_run_stops_are_counted() {
 }
 
 #[test]
-fn tap_has_a_line_for_each_case() {
-    let report = report("it");
-    let known = &report.rows[0].case;
-    let file = Expectations::parse(&format!("edition 1\nfail {known} server")).expect("a file");
-    let tap = report.to_tap(&file);
-    assert!(tap.starts_with(&format!("TAP version 14\n1..{}\n", report.rows.len())));
-    let lines = |start: &str| tap.lines().filter(|line| line.starts_with(start)).count();
-    assert_eq!(lines("ok ") + lines("not ok "), report.rows.len());
-    assert!(tap.contains(&format!("not ok 1 - {known} ")) && tap.contains("# TODO known failure"));
-    assert!(tap.contains("  section: \"RFC 6455 8.1\""));
-}
-
-#[test]
 fn the_terminal_has_failures_and_causes() {
     let report = report("it");
     let text = report.to_terminal(&Expectations::default(), false);

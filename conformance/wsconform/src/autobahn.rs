@@ -33,7 +33,7 @@ use std::{
 use wsconform_cases::{
     Case, Env, Group, Probe, Role, Session, Verdict,
     judge::{accept::accept, frame::Frame, http::Head},
-    report::{Report, Stop},
+    report::{Report, Row, Stop},
 };
 
 /// How many numbers the probe has. It may use fewer: the others end at once, in good order.
@@ -104,12 +104,7 @@ pub(crate) fn serve(
         traffic: Mutex::default(),
     };
     let scheme = if tls.is_some() { "wss" } else { "ws" };
-    let listening = format!("listening on {scheme}://{}\n", listener.local_addr()?);
-    if options.tap {
-        tell(&listening); // a document of TAP begins with its version
-    } else {
-        print(&listening)?;
-    }
+    print(&format!("listening on {scheme}://{}\n", listener.local_addr()?))?;
     let done = AtomicBool::new(false);
     let (done_with, rounds) = mpsc::channel();
     let local = listener.local_addr()?;
@@ -338,6 +333,7 @@ impl Suite<'_> {
             let agent = self.agent(&mut agents, name);
             (self.env(&agent.probe), agent.pace.clone())
         };
+        let began = Instant::now();
         let mut session = Session::new(case, Role::Client, &env);
         let mut is_silent = false;
         if *session.verdict() == Verdict::Waiting {
@@ -348,11 +344,13 @@ impl Suite<'_> {
             say(stream, head, ""); // a case that is skipped
         }
         if self.options.hex {
-            run::hex(&session, &Place::default(), self.options);
+            run::hex(&session, &Place::default());
         }
         let mut agents = self.agents();
         if let Some(agent) = agents.get_mut(name).filter(|agent| agent.open > 0) {
-            agent.report.add(&session);
+            let mut row = Row::new(&session);
+            row.millis = began.elapsed().as_millis() as u64;
+            agent.report.put(row);
             agent.silent.extend(is_silent.then_some(&*case.id));
         }
     }

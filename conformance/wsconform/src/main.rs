@@ -73,9 +73,10 @@ fn list(options: &Options) -> String {
         let roles: Vec<String> = case.roles.iter().map(ToString::to_string).collect();
         let _ = writeln!(
             lines,
-            "{} {:?} {} {}: {}",
+            "{} {:?} edition {} {} {}: {}",
             case.id,
             case.level,
+            case.edition,
             roles.join("+"),
             case.rule.section,
             case.title

@@ -24,6 +24,7 @@ Usage:
 What is run:
   --case CASE       only this case; may be repeated, and may be the start of numbers, such as F-
   --group GROUP     only handshake, http, frames, close, utf8, deflate or delivery; may be repeated
+  --section START   only of sections that begin so, such as 'RFC 6455 5.5'; may be repeated
   --except CASE     not this case, such as one that ends the server; may be repeated
   --no-echo         do not expect the peer to send messages back
   --handshake       with --listen: handshake cases too
@@ -49,8 +50,7 @@ What comes out:
   --json FILE       the report
   --html FILE       the report as a page
   --junit FILE      the report for CI servers
-  --tap             TAP on standard output, in place of the text
-  --hex             the bytes of each case that was run, and what they say; with --tap as comments
+  --hex             the bytes of each case that was run, and what they say
   --expect FILE     known failures, and the edition of the cases that they are of
   --write-expect FILE   makes this file of the failures; it may be that of --expect
   --strict          a peer that takes what no peer may send (level S) fails
@@ -89,6 +89,7 @@ pub(crate) struct Options {
     cases: Vec<String>,
     except: Vec<String>,
     groups: Vec<String>,
+    sections: Vec<String>,
     pub(crate) no_echo: bool,
     pub(crate) handshake: bool,
     pub(crate) keep: bool,
@@ -104,7 +105,6 @@ pub(crate) struct Options {
     pub(crate) json: Option<String>,
     pub(crate) html: Option<String>,
     pub(crate) junit: Option<String>,
-    pub(crate) tap: bool,
     pub(crate) hex: bool,
     pub(crate) strict: bool,
     pub(crate) expect: Option<String>,
@@ -121,14 +121,17 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether `--case`, `--except` and `--group` let this case run.
+    /// Whether `--case`, `--group`, `--section` and `--except` let this case run.
     pub(crate) fn chooses(&self, case: &Case) -> bool {
         let by_number =
             self.cases.is_empty() || self.cases.iter().any(|start| case.id.starts_with(start));
         let by_group = self.groups.is_empty()
             || self.groups.iter().any(|name| *name == group_name(case.group()));
+        let section = &case.rule.section;
+        let by_section =
+            self.sections.is_empty() || self.sections.iter().any(|start| begins(section, start));
         let is_excepted = self.except.iter().any(|start| case.id.starts_with(start));
-        by_number && by_group && !is_excepted
+        by_number && by_group && by_section && !is_excepted
     }
 
     /// The cases that are to run on this role: at least one.
@@ -153,17 +156,24 @@ impl Options {
                 return Err(format!("no case begins with {start}: see --list").into());
             }
         }
+        for start in &self.sections {
+            if !cases().iter().any(|case| begins(&case.rule.section, start)) {
+                return Err(format!("no case is of section {start}: see --list").into());
+            }
+        }
         if self.idle.is_zero() {
             return Err("--idle 0: it takes at least 1".into());
         }
         if !(1..=64).contains(&self.jobs) {
             return Err(format!("--jobs {}: it takes 1 to 64", self.jobs).into());
         }
-        if self.tap && self.keep {
-            return Err("--tap is one document, and --keep makes many reports".into());
-        }
         Ok(())
     }
+}
+
+/// Whether a section is the other, or a part of it: 5.5 has 5.5.1, and not 5.55.
+fn begins(section: &str, start: &str) -> bool {
+    section.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn group_name(group: Group) -> String {
@@ -202,7 +212,7 @@ impl Command {
 }
 
 /// Options of which cases are meant.
-const CHOICE: &[&str] = &["case", "group", "except"];
+const CHOICE: &[&str] = &["case", "group", "section", "except"];
 
 /// Options of what is learned.
 const LEARN: &[&str] = &["states", "within", "deflate", "dot", "name", "strict"];
@@ -218,7 +228,6 @@ const RUN: &[&str] = &[
     "json",
     "html",
     "junit",
-    "tap",
     "hex",
     "expect",
     "write-expect",
@@ -258,6 +267,7 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
                 }
                 options.groups.push(name);
             }
+            Long("section") => options.sections.push(parser.value()?.string()?),
             Long("no-echo") => options.no_echo = true,
             Long("handshake") => options.handshake = true,
             Long("keep") => options.keep = true,
@@ -273,7 +283,6 @@ pub(crate) fn read() -> Result<(Command, Options), Error> {
             Long("json") => options.json = Some(parser.value()?.string()?),
             Long("html") => options.html = Some(parser.value()?.string()?),
             Long("junit") => options.junit = Some(parser.value()?.string()?),
-            Long("tap") => options.tap = true,
             Long("hex") => options.hex = true,
             Long("strict") => options.strict = true,
             Long("write-expect") => options.write_expect = Some(parser.value()?.string()?),

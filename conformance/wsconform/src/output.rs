@@ -31,9 +31,6 @@ impl<'o> Outputs<'o> {
             }
             None => Expectations::default(),
         };
-        if options.tap {
-            print(report::TAP_VERSION)?; // comments of --hex come behind it
-        }
         Ok(Outputs { options, expect })
     }
 
@@ -53,11 +50,7 @@ impl<'o> Outputs<'o> {
                 faults.push(format!("{file}: {error}"));
             }
         }
-        if self.options.tap {
-            print(report.to_tap(&self.expect).trim_start_matches(report::TAP_VERSION))?;
-        } else {
-            print(&report.to_terminal(&self.expect, io::stdout().is_terminal()))?;
-        }
+        print(&report.to_terminal(&self.expect, io::stdout().is_terminal()))?;
         faults.extend(report.stopped.iter().map(|stop| stop.why.clone()));
         let open = self.expect.open(report);
         let holds = self.expect.holds(report);

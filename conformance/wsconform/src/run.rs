@@ -199,7 +199,7 @@ fn run<T: Target>(
                 if let Ok(Ran { session, .. }) = &ran
                     && options.hex
                 {
-                    hex(session, place, options);
+                    hex(session, place);
                 }
                 progress.step();
             } else {
@@ -240,15 +240,14 @@ pub(crate) fn env(place: &Place, probe: &Probe, options: &Options) -> Env {
     env.with_fields(&place.admission.fields).strict(options.strict)
 }
 
-/// Prints what went both ways: in TAP as comments.
-pub(crate) fn hex(session: &Session, place: &Place, options: &Options) {
-    let start = if options.tap { "# " } else { "" };
+/// Prints what went both ways.
+pub(crate) fn hex(session: &Session, place: &Place) {
     let id = &session.case().id;
     let sent = session.sent_hex();
     let received = session.received_hex();
-    let mut lines = format!("{start}{id} sent     {sent}\n{start}{id} received {received}\n");
+    let mut lines = format!("{id} sent     {sent}\n{id} received {received}\n");
     for line in session.in_words().lines() {
-        lines += &format!("{start}  {line}\n");
+        lines += &format!("  {line}\n");
     }
     // Standard output that takes no more is an error of the report behind it.
     let _ = print(&place.admission.without(&lines));
@@ -346,6 +345,7 @@ enum Presence {
 struct Ran {
     session: Session,
     is_answered: bool,
+    took: Duration,
 }
 
 /// Why there was no session.
@@ -386,7 +386,7 @@ impl<T: Target> Runner<'_, T> {
         let role = self.target.role();
         let mut session = Session::new(case, role, &self.env);
         if *session.verdict() != Verdict::Waiting {
-            return Ok(Ran { session, is_answered: true });
+            return Ok(Ran { session, is_answered: true, took: Duration::ZERO });
         }
         let held = self.budget.take(case.weight(role));
         let start = T::STARTS.then(|| turns.start());
@@ -417,7 +417,7 @@ impl<T: Target> Runner<'_, T> {
         if seen.opened && seen.close.is_none() && *session.verdict() == Verdict::Pass {
             self.pace.learn(&driven);
         }
-        Ok(Ran { session, is_answered })
+        Ok(Ran { session, is_answered, took: over - asked })
     }
 
     fn drive(
@@ -599,8 +599,9 @@ impl<T: Target> Runner<'_, T> {
                 self.live.put(row);
                 true
             }
-            Ok(Ran { session, is_answered }) => {
+            Ok(Ran { session, is_answered, took }) => {
                 let mut row = Row::new(session);
+                row.millis = took.as_millis() as u64;
                 let is_done = *is_answered || round != Round::Beside;
                 if let Verdict::Fail { why, evidence, .. } = &row.verdict
                     && !session.is_of_another()

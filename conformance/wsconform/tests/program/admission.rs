@@ -103,23 +103,20 @@ fn what_a_server_wants_to_see_opens_it_and_a_refusal_names_the_option() {
 fn no_report_has_what_opened_the_server() {
     let url = serve_members("http-1.0", &[lacks_subprotocol, lacks_password, lacks_origin]);
     let files = ["json", "html"].map(|end| file(&format!("secret.{end}")));
-    for tap in [&[][..], &["--tap"]] {
-        let output = program()
-            .args(["server", &with_credentials(&url), "--hex", "--case", "HS-01", "--case", "F-20"])
-            .args(["--subprotocol", "secret.v1", "--subprotocol", "secret.v2", "--origin", ORIGIN])
-            .args(["--header", "Cookie: session=my5ession; theme=dark"])
-            .args(["--json", &files[0], "--html", &files[1]])
-            .args(tap)
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-        let told = files.each_ref().map(|file| std::fs::read_to_string(file).unwrap());
-        assert!(told[0].contains("\"fail\"") && told[0].contains("received"), "{}", told[0]);
-        for told in told.into_iter().chain([text(&output)]) {
-            for secret in ["secret.v2", ORIGIN, "YWRhOnBhOnNzIHc=", "pa:ss", "my5ession", "ada"] {
-                let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-                assert!(!told.contains(secret) && !told.contains(&hex), "{secret}: {told}");
-            }
+    let output = program()
+        .args(["server", &with_credentials(&url), "--hex", "--case", "HS-01", "--case", "F-20"])
+        .args(["--subprotocol", "secret.v1", "--subprotocol", "secret.v2", "--origin", ORIGIN])
+        .args(["--header", "Cookie: session=my5ession; theme=dark"])
+        .args(["--json", &files[0], "--html", &files[1]])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let told = files.each_ref().map(|file| std::fs::read_to_string(file).unwrap());
+    assert!(told[0].contains("\"fail\"") && told[0].contains("received"), "{}", told[0]);
+    for told in told.into_iter().chain([text(&output)]) {
+        for secret in ["secret.v2", ORIGIN, "YWRhOnBhOnNzIHc=", "pa:ss", "my5ession", "ada"] {
+            let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            assert!(!told.contains(secret) && !told.contains(&hex), "{secret}: {told}");
         }
     }
 }
