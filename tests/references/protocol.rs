@@ -9,11 +9,12 @@ use crate::support::wire::connection;
 use bytes::Buf;
 use table::{
     Chunk, End, Held, Seen,
-    calls::{closed, frame, heard, recv_error, send, send_error},
-    is_of_halves,
+    calls::{closed, frame, heard, piece, recv_error, send, send_error},
+    is_of_a_whole, is_of_halves,
+    returns::{Profile, Receives, Sends, Value, by},
 };
-use testkit::{Rng, sampled};
-use tickwire::{Config, Connection, Next, Report, Time};
+use testkit::Rng;
+use tickwire::{Config, Connection, Ending, Next, ReadyState, Report, Step, Time};
 use wsconform_cases::{
     Role,
     protocol::{Call, Event},
@@ -39,7 +40,7 @@ enum Pieces {
     Random,
 }
 
-/// Driven by what `next` says.
+/// Driven by what `next` says, or by `step` or `step_chunk` and `ending`.
 struct Core {
     conn: Connection,
     pieces: Pieces,
@@ -50,23 +51,143 @@ struct Core {
     end: Option<bool>,
     refuses: bool,
     over: bool,
-    /// The end has said why receiving is over.
-    told: bool,
+}
+
+/// What there is to read.
+enum Input<'a> {
+    Some(&'a [u8]),
+    None,
+    End { reset: bool },
 }
 
 impl Core {
     fn new(conn: Connection, pieces: Pieces, seed: u64) -> Self {
         let rng = Rng::new(seed);
-        Self {
-            conn,
-            pieces,
-            rng,
-            input: Vec::new(),
-            read: 0,
-            end: None,
-            refuses: false,
-            over: false,
-            told: false,
+        let (input, read, end) = (Vec::new(), 0, None);
+        Self { conn, pieces, rng, input, read, end, refuses: false, over: false }
+    }
+
+    /// Reads once, and tells the connection; whether there was anything.
+    fn read(&mut self) -> bool {
+        let left = &self.input[self.read..];
+        let input = match (left, self.end) {
+            ([], None) => Input::None,
+            ([], Some(reset)) => Input::End { reset },
+            _ => Input::Some(left),
+        };
+        match input {
+            Input::None => self.conn.report(Report::ReadBlocked),
+            Input::End { reset: false } => self.conn.receiver_mut().end_of_stream(),
+            Input::End { reset: true } => self.conn.report(Report::ReadFailed),
+            Input::Some(left) => {
+                let most = match self.pieces {
+                    Pieces::Whole => left.len(),
+                    Pieces::Bytes if self.read > 512 && left.len() > 512 => left.len() - 512,
+                    Pieces::Bytes => 1,
+                    Pieces::Random => 1 + self.rng.below(left.len()),
+                };
+                let rx = self.conn.receiver_mut();
+                let spare = rx.spare_mut();
+                let n = most.min(spare.len());
+                spare[..n].copy_from_slice(&left[..n]);
+                rx.commit(n);
+                self.read += n;
+            }
+        }
+        !matches!(input, Input::None)
+    }
+
+    fn asked(&mut self, seen: &mut Seen) {
+        loop {
+            match self.conn.next(Time::ZERO) {
+                Next::Event(event, _) => seen.values.push(Value::Got(heard(event))),
+                Next::Write(_) if self.refuses => {
+                    self.refuses = false;
+                    self.conn.report(Report::WriteFailed);
+                }
+                Next::Write(mut out) => {
+                    seen.wire.extend_from_slice(out.chunk());
+                    let n = out.chunk().len();
+                    out.advance(n);
+                }
+                Next::Read(_) => _ = self.read(),
+                Next::ShutDown => {
+                    seen.fin = true;
+                    self.conn.report(Report::ShutDown);
+                }
+                Next::Wait(wait) if wait.until.is_some_and(|at| at <= Time::ZERO) => {}
+                Next::Wait(_) => break,
+                Next::Over(error) => {
+                    self.ends(error.map_or(Ok(()), Err), seen);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn ends(&mut self, result: Result<(), tickwire::RecvError>, seen: &mut Seen) {
+        if !self.over {
+            seen.values.push(Value::Over(result.map_err(recv_error)));
+            seen.dropped = true;
+            self.over = true;
+        }
+    }
+
+    /// By the fine calls.
+    fn stepped(&mut self, chunks: bool, seen: &mut Seen) {
+        loop {
+            let step = if chunks { self.conn.step_chunk() } else { self.conn.step() };
+            let rx = self.conn.receiver();
+            match step {
+                Ok(Step::Message) if chunks => seen.values.extend(rx.chunk().map(piece)),
+                Ok(Step::Ping | Step::Pong | Step::Close) if chunks => {}
+                Ok(Step::Message | Step::Ping | Step::Pong | Step::Close) => {
+                    seen.values.extend(rx.event().map(|event| Value::Got(heard(event))));
+                }
+                Ok(Step::NeedInput) => {
+                    self.write(seen);
+                    if !self.read() {
+                        return;
+                    }
+                }
+                Ok(Step::Closed) => return self.leave(Ok(()), seen),
+                Err(error) => return self.leave(Err(error), seen),
+            }
+        }
+    }
+
+    fn write(&mut self, seen: &mut Seen) {
+        while self.conn.sender().has_outgoing() {
+            if self.refuses {
+                self.refuses = false;
+                return self.conn.report(Report::WriteFailed);
+            }
+            let mut out = self.conn.sender_mut().outgoing();
+            seen.wire.extend_from_slice(out.chunk());
+            let n = out.chunk().len();
+            out.advance(n);
+        }
+    }
+
+    fn leave(&mut self, result: Result<(), tickwire::RecvError>, seen: &mut Seen) {
+        loop {
+            match self.conn.ending() {
+                Ending::Flush => self.write(seen),
+                Ending::ShutDown => {
+                    seen.fin = true;
+                    self.conn.report(Report::ShutDown);
+                }
+                Ending::Discard => {
+                    if !self.read() {
+                        return;
+                    }
+                }
+                Ending::Done if self.conn.ready_state() == ReadyState::Closed => {
+                    return self.ends(result, seen);
+                }
+                Ending::Done if self.conn.sender().has_outgoing() => self.write(seen),
+                Ending::Done => return, // the application has to answer
+            }
         }
     }
 }
@@ -82,71 +203,43 @@ impl End for Core {
         self.end = Some(reset);
     }
 
-    fn calls(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), &'static str> {
+    fn calls(
+        &mut self,
+        event: &Event,
+        call: &Call,
+        chunk: Chunk,
+        profile: Profile,
+    ) -> Result<(), &'static str> {
         let result = match event.kind {
             "fail" => self.conn.fail(frame(call).unwrap()),
-            _ => send(self.conn.sender_mut(), Time::ZERO, event, call, chunk),
+            _ => send(self.conn.sender_mut(), Time::ZERO, event, call, chunk, profile.sends),
         };
         self.refuses = event.kind == "write fails" && result.is_ok();
         result.map_err(send_error)
     }
 
-    fn settle(&mut self, seen: &mut Seen) {
-        loop {
-            match self.conn.next(Time::ZERO) {
-                Next::Event(event, _) => seen.delivered.push(heard(event)),
-                Next::Write(_) if self.refuses => {
-                    self.refuses = false;
-                    self.conn.report(Report::WriteFailed);
-                }
-                Next::Write(mut out) => {
-                    seen.wire.extend_from_slice(out.chunk());
-                    let n = out.chunk().len();
-                    out.advance(n);
-                }
-                Next::Read(rx) => {
-                    let left = &self.input[self.read..];
-                    if left.is_empty() {
-                        match self.end {
-                            None => self.conn.report(Report::ReadBlocked),
-                            Some(false) => rx.end_of_stream(),
-                            Some(true) => self.conn.report(Report::ReadFailed),
-                        }
-                        continue;
-                    }
-                    let spare = rx.spare_mut();
-                    let most = match self.pieces {
-                        Pieces::Whole => left.len(),
-                        Pieces::Bytes if self.read > 512 && left.len() > 512 => left.len() - 512,
-                        Pieces::Bytes => 1,
-                        Pieces::Random => 1 + self.rng.below(left.len()),
-                    };
-                    let n = most.min(spare.len());
-                    spare[..n].copy_from_slice(&left[..n]);
-                    rx.commit(n);
-                    self.read += n;
-                }
-                Next::ShutDown => {
-                    seen.fin = true;
-                    self.conn.report(Report::ShutDown);
-                }
-                Next::Wait(wait) if wait.until.is_some_and(|at| at <= Time::ZERO) => {}
-                Next::Wait(_) => break,
-                Next::Over(_) => {
-                    seen.dropped = !self.over;
-                    self.over = true;
-                    break;
-                }
+    fn settle(&mut self, profile: Profile, seen: &mut Seen) {
+        match profile.receives {
+            Receives::Step | Receives::Chunk => {
+                self.stepped(profile.receives == Receives::Chunk, seen);
             }
+            _ => self.asked(seen),
         }
-        let end = self.conn.closed();
-        seen.closed = end.as_ref().map(closed);
-        if !self.told {
-            seen.error = end.and_then(|end| end.error).map(recv_error);
-            self.told = end.is_some();
-        }
+        seen.closed = self.conn.closed().as_ref().map(closed);
     }
 }
+
+/// The core's own calls: by what it says to do, or by the fine calls.
+const CORE: [Profile; 8] = [
+    by(Receives::Event, Sends::Sender),
+    by(Receives::Step, Sends::Sender),
+    by(Receives::Chunk, Sends::Sender),
+    by(Receives::Event, Sends::Ready),
+    by(Receives::Step, Sends::Prepared),
+    by(Receives::Chunk, Sends::Ready),
+    by(Receives::Event, Sends::Prepared),
+    by(Receives::Step, Sends::Ready),
+];
 
 /// Ends that agreed on permessage-deflate, or not. Only the peer's messages refer to earlier ones.
 #[cfg(feature = "deflate")]
@@ -175,46 +268,44 @@ fn made(role: Role, agreed: bool) -> Connection {
 
 const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &[false] };
 
-fn core(pieces: Pieces, joined: bool) {
+/// Word n in one of these ways, in turn.
+fn core(ways: &[(Pieces, bool)], may: fn(&Event) -> bool, config: &Config) {
     for role in ROLES {
         for &agreed in AGREED {
-            let words = sampled(None, Some(1_000));
-            let held = Held { words, joined, ..Held::new("core", (role, agreed), inflate) };
-            held.hold(|| Core::new(made(role, agreed), pieces, 1));
+            for (carrier, &(pieces, joined)) in ways.iter().enumerate() {
+                let held = Held::new("core", CORE, (role, agreed), inflate);
+                let cut = !matches!(pieces, Pieces::Whole);
+                let held = Held {
+                    may,
+                    joined,
+                    cut,
+                    carrier,
+                    members: true,
+                    turns: (carrier, ways.len()),
+                    ..held
+                };
+                held.hold(|| Core::new(made_with(role, agreed, config.clone()), pieces, 1));
+            }
         }
     }
 }
 
 #[test]
 fn the_core_is_the_table_in_one_piece() {
-    core(Pieces::Whole, false);
+    core(&[(Pieces::Whole, false)], is_of_a_whole, &Config::default());
 }
 
 #[test]
-fn the_core_is_the_table_with_frames_that_come_together() {
-    core(Pieces::Whole, true);
-}
-
-#[test]
-fn the_core_is_the_table_byte_by_byte() {
-    core(Pieces::Bytes, false);
-}
-
-#[test]
-fn the_core_is_the_table_cut_at_random() {
-    core(Pieces::Random, true);
+fn the_core_is_the_table_however_the_wire_is_cut() {
+    let ways = [(Pieces::Whole, true), (Pieces::Bytes, false), (Pieces::Random, true)];
+    core(&ways, is_of_a_whole, &Config::default());
 }
 
 #[test]
 fn the_core_is_the_table_where_the_application_answers_a_close() {
-    for role in ROLES {
-        for &agreed in AGREED {
-            let may = |event: &Event| event.kind != "Close" && !is_of_halves(event);
-            let held = Held { may, joined: true, ..Held::new("core", (role, agreed), inflate) };
-            let config = Config { auto_close: false, ..Config::default() };
-            held.hold(|| Core::new(made_with(role, agreed, config.clone()), Pieces::Random, 1));
-        }
-    }
+    let may = |event: &Event| event.kind != "Close" && !is_of_halves(event);
+    let config = Config { auto_close: false, ..Config::default() };
+    core(&[(Pieces::Random, true)], may, &config);
 }
 
 #[cfg(feature = "deflate")]

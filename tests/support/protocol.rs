@@ -1,5 +1,6 @@
 //! An end of this repository, held to the table of `conformance/cases/data/protocol.txt`: each word
-//! of the W-method is said to a new end, and each answer is compared whole.
+//! of the W-method is said to a new end, and each answer is compared whole: what the application's
+//! calls return, what is written, and what the end says of itself.
 //!
 //! Part of the test binaries of several packages, so it uses nothing of `support`.
 #![allow(dead_code)] // each uses a part
@@ -9,7 +10,15 @@ pub(crate) mod calls;
 pub(crate) mod heads;
 #[path = "protocol/pipe.rs"]
 pub(crate) mod pipe;
+#[path = "protocol/returns.rs"]
+pub(crate) mod returns;
+#[path = "protocol/shown.rs"]
+mod shown;
+#[path = "protocol/words.rs"]
+mod words;
 
+use returns::{Driven, PROFILES, Profile, Value, called, received};
+use shown::{hex, shown};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -19,26 +28,33 @@ use std::{
     time::{Duration, Instant},
 };
 use testkit::{
-    PATIENCE, Rng,
+    PATIENCE,
     frames::{frame_len, read_frame},
     sampled,
 };
+use words::Words;
 use wsconform_cases::{
     Role,
     protocol::{Answer, Call, Delivered, Event, Machine, Member, Move, Sent, State, Suite},
 };
 
-/// An end, and the stream that the table's peer holds.
+/// An end, whoever drives it, and the stream that the table's peer holds.
 pub(crate) trait End {
     /// These bytes of the peer arrive.
     fn arrives(&mut self, bytes: &[u8]);
     /// The peer's stream ends; if it is a reset, by an error.
     fn ends(&mut self, reset: bool);
-    /// The application makes this call. `chunk`: the kind of the message that a chunk
-    /// belongs to.
-    fn calls(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), &'static str>;
+    /// The application makes this call, as `profile` has it. `chunk`: the kind of the message that a
+    /// chunk belongs to.
+    fn calls(
+        &mut self,
+        event: &Event,
+        call: &Call,
+        chunk: Chunk,
+        profile: Profile,
+    ) -> Result<(), &'static str>;
     /// Does all that there is to do, until the end waits.
-    fn settle(&mut self, seen: &mut Seen);
+    fn settle(&mut self, profile: Profile, seen: &mut Seen);
 }
 
 /// What a chunk is of its message.
@@ -52,20 +68,21 @@ pub(crate) struct Chunk {
 /// What an end did since the last look.
 #[derive(Default)]
 pub(crate) struct Seen {
-    pub(crate) delivered: Vec<Got>,
+    /// What its receiving calls returned.
+    pub(crate) values: Vec<Value>,
     /// What it wrote.
     pub(crate) wire: Vec<u8>,
     /// It ended its side of the stream.
     pub(crate) fin: bool,
     /// It dropped the stream.
     pub(crate) dropped: bool,
-    /// With which error receiving ended.
-    pub(crate) error: Option<&'static str>,
     /// How it ended, once it has.
     pub(crate) closed: Option<Closed>,
+    /// What the application's call returned.
+    pub(crate) returned: Option<Result<(), &'static str>>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     Message { text: bool, payload: Vec<u8> },
     Ping(Vec<u8>),
@@ -73,14 +90,27 @@ pub(crate) enum Got {
     Close(Vec<u8>),
 }
 
-/// RFC 6455 §7.1.4 and §7.1.5, and what an end says beyond.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// RFC 6455 §7.1.4 to §7.1.6, and what an end says beyond.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Closed {
     pub(crate) code: u16,
+    pub(crate) reason: String,
     pub(crate) sent_code: u16,
     pub(crate) clean: bool,
+    /// With which error receiving ended.
+    pub(crate) error: Option<&'static str>,
+    pub(crate) unconfirmed: bool,
     /// The kind of the message that the peer's Close cut: it is text.
     pub(crate) cut: Option<bool>,
+}
+
+/// What an end says of how it ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    All,
+    /// Nothing of a stream that failed while messages could come.
+    UnlessItFailed,
+    Nothing,
 }
 
 /// Inflates a whole message.
@@ -117,68 +147,94 @@ pub(crate) struct Held<'a> {
     pub(crate) may: fn(&Event) -> bool,
     /// What it does otherwise than the table, where the RFC leaves it the choice.
     pub(crate) alter: fn(State, &Event, &mut Answer),
-    /// How many further states the words reach: `PROTOCOL_K` in the environment, or 1.
+    /// How its application uses it: word n by one of these, in turn.
+    pub(crate) profiles: [Profile; PROFILES],
+    /// Where the turn begins, so that not all ends meet a word by the same profile.
+    pub(crate) carrier: usize,
+    /// The first word, and how many further on the next one is: several ends share the words.
+    pub(crate) turns: (usize, usize),
+    pub(crate) driven: Driven,
+    /// How many further states the words reach: `PROTOCOL_K` in the environment, or 1 if all tests
+    /// are said, or 0.
     pub(crate) k: usize,
-    /// So many words are said, or all.
+    /// Each member of each event is said in each state, and not only each event.
+    pub(crate) members: bool,
+    /// About so many words are said, or all.
     pub(crate) words: Option<usize>,
     /// The clock is real: so a second may pass between two events, and end what waits for a FIN.
     pub(crate) real_time: bool,
     /// What an end does shows after a while, and a dropped stream as its end alone.
     pub(crate) sockets: bool,
-    /// It may say nothing of how it ended.
-    pub(crate) terse: bool,
+    /// What it says of how it ended.
+    pub(crate) says: Says,
     /// Arrivals that follow each other come at once.
     pub(crate) joined: bool,
+    /// A frame may come in several reads.
+    pub(crate) cut: bool,
     pub(crate) inflate: Inflate,
 }
 
 impl<'a> Held<'a> {
     /// A whole end that does all as the table has it, and shows it at once.
-    pub(crate) fn new(name: &'a str, (role, agreed): (Role, bool), inflate: Inflate) -> Self {
+    pub(crate) fn new(
+        name: &'a str,
+        profiles: [Profile; PROFILES],
+        (role, agreed): (Role, bool),
+        inflate: Inflate,
+    ) -> Self {
+        let k = std::env::var("PROTOCOL_K").map(|k| k.parse().unwrap());
         Self {
             name,
             role,
             agreed,
             may: is_of_a_whole,
             alter: |_, _, _| {},
-            k: std::env::var("PROTOCOL_K").map_or(1, |k| k.parse().unwrap()),
-            words: sampled(None, Some(500)),
+            profiles,
+            carrier: 0,
+            turns: (0, 1),
+            driven: Driven::Core,
+            k: k.unwrap_or(sampled(1, 0)),
+            members: false,
+            words: None,
             real_time: false,
             sockets: false,
-            terse: false,
+            says: Says::All,
             joined: false,
+            cut: false,
             inflate,
         }
     }
 
     /// The machine and its words, which are made once.
-    fn made(&self) -> &'static (Machine, Suite) {
-        type Made = BTreeMap<(Role, bool, [usize; 2]), &'static (Machine, Suite)>;
-        static MADE: Mutex<Made> = Mutex::new(BTreeMap::new());
+    fn made(&self) -> &'static Made {
+        type Known = BTreeMap<(Role, bool, [usize; 2]), &'static Made>;
+        static MADE: Mutex<Known> = Mutex::new(BTreeMap::new());
         let mut made = MADE.lock().unwrap();
         let hooks = [self.may as usize, self.alter as usize];
         made.entry((self.role, self.agreed, hooks)).or_insert_with(|| {
             let mut machine = Machine::new(self.role, self.agreed, self.may);
             machine.alter(self.alter);
             let suite = Suite::new(&machine);
-            Box::leak(Box::new((machine, suite)))
+            let words = Words::new(&machine, &suite);
+            Box::leak(Box::new(Made { machine, suite, words }))
         })
     }
 
     /// Says the words, in a thread for each processor, to ends that `make` makes.
     #[track_caller]
     pub(crate) fn hold<E: End>(&self, make: impl Fn() -> E + Sync) {
-        let (machine, suite) = self.made();
+        let made = self.made();
+        let machine = &made.machine;
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let saying: Vec<_> = (0..threads).map(|_| Mutex::new(Saying::default())).collect();
-        let (said, wrong) = thread::scope(|scope| {
+        let told = thread::scope(|scope| {
             let (ends, ended) = mpsc::channel::<()>();
             let talks = saying.iter().enumerate().map(|(thread, saying)| {
                 let talk = Talk::new(self, machine, saying);
                 let (make, ends) = (&make, ends.clone());
                 scope.spawn(move || {
                     let _ends = ends;
-                    talk.all(suite, (thread, threads), make)
+                    talk.all(made, (thread, threads), make)
                 })
             });
             let talks: Vec<_> = talks.collect();
@@ -190,22 +246,52 @@ impl<'a> Held<'a> {
                     saying.lock().unwrap().end_if_it_hangs(self, machine);
                 }
             }
-            let (mut said, mut wrong) = (0, BTreeMap::new());
-            for talk in talks {
-                let part = talk.join().unwrap();
-                said += part.0;
-                wrong.extend(part.1);
-            }
-            (said, wrong)
+            let mut told = Told::default();
+            talks.into_iter().for_each(|talk| told.add(talk.join().unwrap()));
+            told
         });
-        let wrong: Vec<_> = wrong.into_values().collect();
+        let wrong: Vec<_> = told.wrong.into_values().take(MOST).collect();
         assert!(wrong.is_empty(), "not as the table has it:\n{}", wrong.join("\n"));
         let (states, events) = (machine.states.len(), machine.events.len());
         let Self { name, role, agreed, k, .. } = self;
+        let Told { said, again, .. } = told;
         println!(
-            "{name}, {role}, deflate {agreed}: {states} states, {events} events, k = {k}: {said} words"
+            "{name}, {role}, deflate {agreed}: {states} states, {events} events, k = {k}: {said} words, {again} of them again"
         );
         assert!(said > states, "{name}: {said} words");
+        if self.words.is_none() && self.turns.1 == 1 {
+            let missed: Vec<_> =
+                told.rules.iter().filter(|(_, profiles)| **profiles != u8::MAX).collect();
+            assert!(missed.is_empty(), "{name}: rules not said by each profile: {missed:?}");
+        }
+    }
+}
+
+struct Made {
+    machine: Machine,
+    suite: Suite,
+    words: Words,
+}
+
+/// What came of all words.
+#[derive(Default)]
+struct Told {
+    said: usize,
+    /// Said again, because the clock stood still.
+    again: usize,
+    wrong: BTreeMap<(usize, usize), String>,
+    /// By which profiles each rule was said.
+    rules: BTreeMap<usize, u8>,
+}
+
+impl Told {
+    fn add(&mut self, other: Self) {
+        self.said += other.said;
+        self.again += other.again;
+        self.wrong.extend(other.wrong);
+        other.rules.into_iter().for_each(|(rule, profiles)| {
+            *self.rules.entry(rule).or_default() |= profiles;
+        });
     }
 }
 
@@ -213,7 +299,7 @@ impl<'a> Held<'a> {
 struct Saying {
     since: Instant,
     /// Up to what it waits for.
-    word: Vec<usize>,
+    word: Vec<(usize, usize)>,
     state: usize,
 }
 
@@ -237,9 +323,9 @@ impl Saying {
 }
 
 /// What was said to an end, and in which state it was before the last.
-fn said(held: &Held<'_>, machine: &Machine, word: &[usize], state: usize) -> String {
+fn said(held: &Held<'_>, machine: &Machine, word: &[(usize, usize)], state: usize) -> String {
     let Held { name, role, agreed, .. } = held;
-    let names: Vec<_> = word.iter().map(|event| machine.events[*event].name).collect();
+    let names: Vec<_> = word.iter().map(|(event, _)| machine.events[*event].name).collect();
     let (said, state) = (names.join(" | "), machine.states[state]);
     format!("{name}, {role}, deflate {agreed}\n  said: {said}\n  in: {state}")
 }
@@ -250,25 +336,56 @@ struct Talk<'a> {
     saying: &'a Mutex<Saying>,
     /// The bytes of each member of each event.
     bytes: Vec<Vec<Vec<u8>>>,
+    profile: Profile,
     seen: Seen,
     sent: Vec<(u8, Vec<u8>)>,
     so_far: SoFar,
+    /// What the receiving calls had to return last.
+    values: Vec<Value>,
+    /// The rules of the right answers.
+    rules: Vec<usize>,
 }
 
 /// What a conversation has brought so far, as the table has it.
 #[derive(Clone, Default)]
-struct SoFar {
+pub(crate) struct SoFar {
     /// Of the peer's message.
     content: Vec<u8>,
     text: bool,
+    compressed: bool,
+    /// So many bytes of it were handed out in chunks.
+    handed: Option<usize>,
+    /// The rest of it is not handed out.
+    skips: bool,
     /// Of our message in chunks, and its compressed fragments.
     ours: Vec<u8>,
     deflated: Option<Vec<u8>>,
     /// No receiving half is left, which would know of the end.
     unread: bool,
-    peer_close: Option<u16>,
-    our_close: Option<u16>,
+    /// The body of the peer's Close, and of ours.
+    peer_close: Option<Vec<u8>>,
+    our_close: Option<Vec<u8>>,
+    /// With which error receiving ended.
+    error: Option<&'static str>,
     cut: Option<bool>,
+    /// A `close` waits, or a `leave`.
+    waits: Option<bool>,
+    /// The stream has refused a write, and no call has returned that.
+    refused: Option<&'static str>,
+    /// Receiving ended by a reset.
+    failed: bool,
+    is_client: bool,
+    /// A receiving call has returned the end.
+    told: bool,
+    /// So many bytes came behind the peer's Close.
+    behind: usize,
+}
+
+/// How far the values were compared: so many whole, and so many bytes of the next, a chunk.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    value: usize,
+    byte: usize,
 }
 
 impl<'a> Talk<'a> {
@@ -283,51 +400,105 @@ impl<'a> Talk<'a> {
             machine,
             saying,
             bytes: bytes.collect(),
+            profile: held.profiles[0],
             seen: Seen::default(),
             sent: Vec::new(),
             so_far: SoFar::default(),
+            values: Vec::new(),
+            rules: Vec::new(),
         }
     }
 
     fn all<E: End>(
         mut self,
-        suite: &Suite,
+        made: &Made,
         (thread, threads): (usize, usize),
         make: &impl Fn() -> E,
-    ) -> (usize, BTreeMap<(usize, usize), String>) {
-        let held = self.held;
-        let members = self.machine.events.iter().map(|event| event.members.len());
-        let most = members.max().unwrap_or_default();
-        let (mut said, mut wrong) = (0, BTreeMap::new());
-        let mut say = |word: &[usize]| {
-            // The members take turns: in a long word there is one of each, in a short one all.
-            let turns = if word.len() <= 3 { most } else { 1 };
-            for turn in 0..turns {
-                let tries = if held.real_time { 3 } else { 1 }; // of which one has to go well
-                let went = (0..tries).try_fold(None, |_, _| {
-                    self.begin(&[], 0);
-                    self.say(word, said + turn, &mut make()).err().map(Some)
-                });
-                if let Some((at, why)) = went.flatten().filter(|_| wrong.len() < MOST) {
-                    wrong.entry(at).or_insert(why);
-                }
-            }
-            said += 1;
-        };
-        match held.words {
-            None => suite.run(held.k, (thread, threads), say),
-            Some(words) => {
-                let mut rng = Rng::new(thread as u64);
-                for _ in 0..words / threads {
-                    say(&suite.some(held.k, |n| rng.below(n)));
-                }
+    ) -> Told {
+        let mut told = Told::default();
+        if self.held.k > 0 {
+            self.each_of(made, (thread, threads), make, &mut told);
+            return told;
+        }
+        let words = &made.words;
+        let len = words.len(self.held.members);
+        // An odd step meets all profiles.
+        let (first, turns) = self.held.turns;
+        let step = self.held.words.map_or(turns, |most| (len / most) | 1);
+        let mut word = Vec::new();
+        for at in (first + thread * step..len).step_by(threads * step) {
+            let (events, number) = words.get(at);
+            word.clear();
+            word.extend(events);
+            self.word(&word, number, make, &mut told);
+            if self.enough(&told) {
+                break;
             }
         }
-        (said, wrong)
+        told
+    }
+
+    /// Says all words of k; each member in a short one, in a long one the members take turns.
+    fn each_of<E: End>(
+        &mut self,
+        made: &Made,
+        part: (usize, usize),
+        make: &impl Fn() -> E,
+        told: &mut Told,
+    ) {
+        let members = self.machine.events.iter().map(|event| event.members.len());
+        let most = members.max().unwrap_or_default();
+        let mut number = part.0;
+        let mut word = Vec::new();
+        made.suite.run(self.held.k, part, |events| {
+            for turn in 0..if events.len() <= 3 { most } else { 1 } {
+                word.clear();
+                word.extend(events.iter().enumerate().map(|(at, event)| {
+                    (*event, (number + turn + at) % self.machine.events[*event].members.len())
+                }));
+                if !self.enough(told) {
+                    self.word(&word, number + turn, make, told);
+                }
+            }
+            number += 1;
+        });
+    }
+
+    fn enough(&self, told: &Told) -> bool {
+        // Over sockets each wrong word takes long to be known as one.
+        told.wrong.len() >= if self.held.sockets { 1 } else { MOST }
+    }
+
+    /// Says a word to a new end, and again if the clock stood still.
+    fn word<E: End>(
+        &mut self,
+        word: &[(usize, usize)],
+        number: usize,
+        make: &impl Fn() -> E,
+        told: &mut Told,
+    ) {
+        self.profile = self.held.profiles[(number + self.held.carrier) % PROFILES];
+        told.said += 1;
+        for last in [false, false, true] {
+            self.begin(&[], 0);
+            self.rules.clear();
+            let began = Instant::now();
+            let Err((at, why, took)) = self.say(word, began, &mut make()) else { break };
+            let stood_still = self.held.real_time && took > Duration::from_millis(500);
+            if last || !stood_still {
+                told.wrong.entry(at).or_insert(why);
+                break;
+            }
+            told.again += 1;
+        }
+        let profile = (number + self.held.carrier) % PROFILES;
+        for rule in &self.rules {
+            *told.rules.entry(*rule).or_default() |= 1 << profile;
+        }
     }
 
     /// What comes now may hang.
-    fn begin(&self, word: &[usize], state: usize) {
+    fn begin(&self, word: &[(usize, usize)], state: usize) {
         let mut saying = self.saying.lock().unwrap();
         saying.since = Instant::now();
         saying.word.clear();
@@ -335,37 +506,39 @@ impl<'a> Talk<'a> {
         saying.state = state;
     }
 
-    /// Says a word. The error is what went wrong first, and at which state and event.
+    /// Says a word. The error is what went wrong first, at which state and event, and how long all
+    /// before that has taken.
     fn say<E: End>(
         &mut self,
-        word: &[usize],
-        turn: usize,
+        word: &[(usize, usize)],
+        began: Instant,
         end: &mut E,
-    ) -> Result<(), ((usize, usize), String)> {
+    ) -> Result<(), ((usize, usize), String, Duration)> {
         let machine = self.machine;
-        self.so_far = SoFar::default();
+        let is_client = self.held.role == Role::Client;
+        self.so_far = SoFar { is_client, ..SoFar::default() };
         let (mut state, mut expected) = (0, 0);
-        let mut group = Vec::new();
-        for (at, event) in word.iter().enumerate() {
-            let member = (turn + at) % machine.events[*event].members.len();
-            group.push((*event, member));
+        let mut from = 0;
+        for (at, (event, member)) in word.iter().enumerate() {
             let arrives = |event: usize| machine.events[event].arrives();
-            let answers = &machine.at(expected, *event).answers[member];
+            let answers = &machine.at(expected, *event).answers[*member];
             expected = answers[answers.len() - 1].next;
             // Which of two right answers it was shows at once, or not.
             let one = answers.iter().all(|answer| answer.next == expected);
             let goes_on = one && arrives(*event) && !ends(machine.events[*event]);
-            let on = goes_on && word.get(at + 1).is_some_and(|next| arrives(*next));
+            let on = goes_on && word.get(at + 1).is_some_and(|(next, _)| arrives(*next));
             if !(self.held.joined && on) {
                 self.begin(&word[..=at], state);
-                match self.step(state, &group, end) {
+                let took = began.elapsed();
+                let group = &word[from..=at];
+                match self.step(state, group, end) {
                     Ok(next) => (state, expected) = (next, next),
                     Err((state, why)) => {
-                        let why = self.report(&word[..=at], turn, (state, &group), &why);
-                        return Err(((state, *event), why));
+                        let why = self.report(&word[..=at], (state, group), &why);
+                        return Err(((state, *event), why, took));
                     }
                 }
-                group.clear();
+                from = at + 1;
             }
         }
         Ok(())
@@ -379,13 +552,12 @@ impl<'a> Talk<'a> {
         end: &mut E,
     ) -> Result<usize, (usize, String)> {
         let machine = self.machine;
-        self.seen.delivered.clear();
+        self.seen.values.clear();
         self.seen.wire.clear();
         self.seen.fin = false;
         self.seen.dropped = false;
-        self.seen.error = None;
         self.seen.closed = None;
-        let mut returned = Ok(());
+        self.seen.returned = None;
         let mut at_once = Vec::new();
         let state = machine.states[at];
         for (event, member) in group {
@@ -401,13 +573,14 @@ impl<'a> Talk<'a> {
                     first: event.kind == "chunk..",
                     last: event.kind == "chunk ..last",
                 };
-                returned = end.calls(event, call, chunk);
+                self.seen.returned = Some(end.calls(event, call, chunk, self.profile));
                 continue;
             }
             if state.receiving == "over" {
                 continue; // there is no stream
             }
             at_once.extend_from_slice(bytes);
+            self.so_far.behind += if state.receiving == "waits" { bytes.len() } else { 0 };
             if ends(event) {
                 if !at_once.is_empty() {
                     end.arrives(&at_once);
@@ -420,18 +593,13 @@ impl<'a> Talk<'a> {
             end.arrives(&at_once);
         }
         let before = self.held.sockets.then(|| (Instant::now(), self.so_far.clone()));
+        let rules = self.rules.len();
         loop {
-            end.settle(&mut self.seen);
-            let error = self.seen.error;
-            let dropped = self.seen.dropped;
-            if let Err(error) = returned {
-                self.seen.error.get_or_insert(error);
-            }
+            end.settle(self.profile, &mut self.seen);
             match (self.compare(at, group), &before) {
                 (Err(_), Some((began, before))) if began.elapsed() < PATIENCE / 30 => {
                     self.so_far.clone_from(before);
-                    self.seen.error = error;
-                    self.seen.dropped = dropped;
+                    self.rules.truncate(rules);
                 }
                 (result, _) => return result,
             }
@@ -446,11 +614,12 @@ impl<'a> Talk<'a> {
     ) -> Result<usize, (usize, String)> {
         let machine = self.machine;
         self.read().map_err(|why| (at, why))?;
-        let (mut delivered, mut sent, mut drops) = (0, 0, false);
+        let (mut values, mut sent, mut drops) = (Cursor::default(), 0, false);
         let (mut from, mut last) = (at, &[][..]);
         for (event, member) in group {
             let step = machine.at(at, *event);
-            self.follow(step, *member, machine.events[*event].kind, machine.states[at].receiving);
+            let event = machine.events[*event];
+            self.follow(step, *member, event, machine.states[at].receiving);
             let answers = &step.answers[*member];
             (from, last) = (at, answers);
             // Behind our Close a Pong may still be queued when a frame of the same read ends the
@@ -458,24 +627,41 @@ impl<'a> Talk<'a> {
             let hurried = group.len() > 1
                 && machine.states[at].sending == "closed"
                 && self.seen.closed.is_some();
-            let right = answers
-                .iter()
-                .find_map(|answer| Some((answer, self.is(answer, delivered, sent, hurried)?)));
-            let (answer, n) = right.ok_or_else(|| (at, format!("expected {answers:?}")))?;
-            delivered += usize::from(answer.delivers.is_some());
+            let right = answers.iter().find_map(|answer| {
+                if answers.len() == 1 {
+                    let n = self.is((at, event, *member), answer, (values, sent), hurried);
+                    return Some((answer, n?));
+                }
+                let so_far = self.so_far.clone();
+                let n = self.is((at, event, *member), answer, (values, sent), hurried);
+                if n.is_none() {
+                    self.so_far = so_far;
+                }
+                Some((answer, n?))
+            });
+            let Some((answer, (got, n))) = right else {
+                return Err((at, self.expected(answers)));
+            };
+            values = got;
             sent += n;
             drops |= answer.drops;
             at = answer.next;
-            self.note(answer);
+            self.rules.push(answer.rule);
         }
         let seen = &self.seen;
         let fin = usize::from(seen.fin && !drops);
-        let more = delivered < seen.delivered.len() || sent < self.sent.len() + fin;
-        if more || seen.error.is_some() || seen.dropped {
-            return Err((from, format!("expected no more than {last:?}")));
+        let more = values.value < seen.values.len() || sent < self.sent.len() + fin;
+        if more || (seen.dropped && !drops) {
+            return Err((from, format!("no more than that: {}", self.expected(last))));
         }
         self.check_end(at).map_err(|why| (at, why))?;
         Ok(at)
+    }
+
+    fn expected(&self, answers: &[Answer]) -> String {
+        let told: Vec<_> = answers.iter().map(|answer| shown(self.machine, answer)).collect();
+        let values: Vec<_> = self.values.iter().map(ToString::to_string).collect();
+        format!("expected: {} ({})", told.join("; or "), values.join(", "))
     }
 
     /// Reads what was written.
@@ -497,9 +683,13 @@ impl<'a> Talk<'a> {
     }
 
     /// What a right answer brings to a message of the peer.
-    fn follow(&mut self, step: &Move, member: usize, kind: &str, receiving: &str) {
+    fn follow(&mut self, step: &Move, member: usize, event: &Event, receiving: &str) {
+        let kind = event.kind;
         if step.begins {
+            self.so_far.compressed = event.deflated && self.held.agreed;
             self.so_far.content.clear();
+            self.so_far.handed = None;
+            self.so_far.skips = false;
             self.so_far.text = kind.starts_with("text");
         }
         self.so_far.content.extend_from_slice(&step.adds[member]);
@@ -509,23 +699,18 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Whether this is the answer: then, how many frames it has sent, the FIN too.
+    /// Whether this is the answer: then, how far the values have been compared, and how many frames
+    /// it has sent, the FIN too.
     fn is(
         &mut self,
+        (at, event, member): (usize, &Event, usize),
         answer: &Answer,
-        delivered: usize,
-        from: usize,
+        (values, from): (Cursor, usize),
         hurried: bool,
-    ) -> Option<usize> {
-        let delivers = match (&answer.delivers, self.seen.delivered.get(delivered)) {
-            (None, _) => true,
-            (Some(Delivered::Message { text }), Some(Got::Message { text: of_text, payload })) => {
-                text == of_text && *payload == self.so_far.content
-            }
-            (Some(Delivered::Ping(expected)), Some(Got::Ping(payload)))
-            | (Some(Delivered::Pong(expected)), Some(Got::Pong(payload)))
-            | (Some(Delivered::Close(expected)), Some(Got::Close(payload))) => expected == payload,
-            _ => false,
+    ) -> Option<(Cursor, usize)> {
+        let reason = match &event.members[member] {
+            Member::Call(call) => &call.payload[..],
+            _ => &[],
         };
         let mut sent = from;
         for expected in &answer.sends {
@@ -533,20 +718,12 @@ impl<'a> Talk<'a> {
                 Some((first, payload)) => match expected {
                     Sent::Data(b0, data) => {
                         let frame = (*first, &payload[..]);
-                        is_data(
-                            self.held,
-                            &mut self.so_far.ours,
-                            &mut self.so_far.deflated,
-                            (*b0, data),
-                            frame,
-                        )
+                        let SoFar { ours, deflated, .. } = &mut self.so_far;
+                        is_data(self.held, ours, deflated, (*b0, data), frame)
                     }
                     Sent::Ping(expected) => *first == 0x89 && payload == expected,
                     Sent::Pong(expected) => *first == 0x8a && payload == expected,
-                    Sent::Close(None) => *first == 0x88 && payload.is_empty(),
-                    Sent::Close(Some(code)) => {
-                        *first == 0x88 && payload.get(..2) == Some(&code.to_be_bytes())
-                    }
+                    Sent::Close(code) => *first == 0x88 && *payload == body(*code, reason),
                     Sent::Fin => false,
                 },
                 None => *expected == Sent::Fin && self.seen.fin && sent == self.sent.len(),
@@ -556,28 +733,92 @@ impl<'a> Talk<'a> {
                 (false, Sent::Pong(_)) if hurried => {}
                 (false, _) => return None,
             }
-        }
-        let right = delivers
-            && (answer.error.is_none() || answer.error == self.seen.error)
-            && (!answer.drops || self.seen.dropped || self.held.sockets);
-        right.then_some(sent - from)
-    }
-
-    /// Takes a right answer's error and end, and keeps what the end has to say of both Closes.
-    fn note(&mut self, answer: &Answer) {
-        if answer.error.is_some() {
-            self.seen.error = None;
-        }
-        if answer.drops {
-            self.seen.dropped = false;
+            if let Sent::Close(code) = expected {
+                self.so_far.our_close = Some(body(*code, reason));
+            }
         }
         if let Some(Delivered::Close(body)) = &answer.delivers {
-            let code = body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-            self.so_far.peer_close = Some(code);
+            self.so_far.peer_close = Some(body.clone());
         }
-        for sent in &answer.sends {
-            if let Sent::Close(code) = sent {
-                self.so_far.our_close = Some(code.unwrap_or(1005));
+        let mut got = values;
+        if let Some(error) =
+            answer.error.filter(|error| event.arrives() || *error == "failed by us")
+        {
+            self.so_far.error = Some(error);
+            self.so_far.failed = event.kind == "reset";
+            if self.seen.closed.as_ref().is_some_and(|closed| closed.error != Some(error)) {
+                return None; // another of the right answers
+            }
+        }
+        let fails = answer.error.is_some_and(|error| ["bad UTF-8", "bad DEFLATE"].contains(&error));
+        if (self.held.cut && fails) || self.so_far.compressed {
+            got = self.in_parts(got);
+        }
+        let states = (self.machine.states[at], self.machine.states[answer.next]);
+        if self.seen.returned.is_some_and(|returned| {
+            let driven = self.held.driven;
+            returned != called(self.profile, driven, event, states, answer, &self.so_far)
+        }) {
+            return None;
+        }
+        let driven = self.held.driven;
+        self.values = received(self.profile, driven, event, states, answer, &mut self.so_far);
+        for value in &self.values {
+            got = self.got(got, value)?;
+        }
+        let drops = !answer.drops || self.seen.dropped || self.held.sockets;
+        drops.then_some((got, sent - from))
+    }
+
+    /// Where the values go on behind some chunks of the message. Whoever reads a part of a frame may
+    /// hand that out, before the rest breaks a rule; and an inflater may hold back how much it wants
+    /// until the message ends.
+    fn in_parts(&mut self, mut at: Cursor) -> Cursor {
+        let SoFar { content, handed, .. } = &mut self.so_far;
+        while let Some(Value::Chunk { first, data, last: false, .. }) =
+            self.seen.values.get(at.value)
+            && *first == handed.is_none()
+            && content[handed.unwrap_or_default()..].starts_with(&data[at.byte..])
+            && !data.is_empty()
+        {
+            *handed = Some(handed.unwrap_or_default() + data.len() - at.byte);
+            at = Cursor { value: at.value + 1, byte: 0 };
+        }
+        at
+    }
+
+    /// Where the values go on behind this one, if it comes next.
+    fn got(&self, at: Cursor, expected: &Value) -> Option<Cursor> {
+        let next = Cursor { value: at.value + 1, byte: 0 };
+        let Value::Chunk { text, first, data, last } = expected else {
+            return (at.byte == 0 && self.seen.values.get(at.value) == Some(expected))
+                .then_some(next);
+        };
+        let mut at = at;
+        let mut left = &data[..];
+        let mut begins = *first;
+        // However it was cut.
+        loop {
+            let Some(Value::Chunk { text: of_text, first, data, last: ends }) =
+                self.seen.values.get(at.value)
+            else {
+                return None;
+            };
+            let there = &data[at.byte..];
+            let n = there.len().min(left.len());
+            if of_text != text || (at.byte == 0 && *first != begins) || there[..n] != left[..n] {
+                return None;
+            }
+            left = &left[n..];
+            begins = false;
+            if n < there.len() {
+                return (!last).then_some(Cursor { value: at.value, byte: at.byte + n });
+            }
+            at = Cursor { value: at.value + 1, byte: 0 };
+            match (left.is_empty(), *ends) {
+                (true, ends) if ends == *last => return Some(at),
+                (true, false) | (false, false) => {}
+                _ => return None,
             }
         }
     }
@@ -585,41 +826,67 @@ impl<'a> Talk<'a> {
     /// What an end says of itself, once receiving is over.
     fn check_end(&self, next: usize) -> Result<(), String> {
         let over = ENDED.contains(&self.machine.states[next].receiving);
+        let SoFar { peer_close, our_close, error, cut, .. } = &self.so_far;
+        let code =
+            |body: &Vec<u8>| body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+        let reason = peer_close.as_ref().and_then(|body| body.get(2..)).unwrap_or_default();
         let expected = (over && !self.so_far.unread).then(|| Closed {
-            code: self.so_far.peer_close.unwrap_or(1006),
-            sent_code: self.so_far.our_close.unwrap_or(1006),
-            clean: self.so_far.peer_close.is_some() && self.so_far.our_close.is_some(),
-            cut: self.so_far.cut.filter(|_| self.so_far.peer_close.is_some()),
+            code: peer_close.as_ref().map_or(1006, code),
+            reason: String::from_utf8_lossy(reason).into_owned(),
+            sent_code: our_close.as_ref().map_or(1006, code),
+            clean: peer_close.is_some() && our_close.is_some(),
+            error: *error,
+            unconfirmed: false,
+            cut: cut.filter(|_| peer_close.is_some()),
         });
-        let closed = self.seen.closed;
-        if closed.is_none() && self.held.terse {
-            return Ok(());
-        }
-        (closed == expected).then_some(()).ok_or_else(|| format!("expected {expected:?}"))
+        let expected = match self.held.says {
+            Says::All => expected,
+            Says::UnlessItFailed => expected.filter(|_| !self.so_far.failed),
+            Says::Nothing => None,
+        };
+        (self.seen.closed == expected)
+            .then_some(())
+            .ok_or_else(|| format!("expected: {expected:?}"))
     }
 
     fn report(
         &self,
-        word: &[usize],
-        turn: usize,
+        word: &[(usize, usize)],
         (state, group): (usize, &[(usize, usize)]),
         why: &str,
     ) -> String {
         let machine = self.machine;
         let mut text = said(self.held, machine, word, state);
-        let _ = write!(text, "\n  turn: {turn}");
+        let Profile { receives, sends, waits } = self.profile;
+        let _ =
+            write!(text, "\n  by: {receives:?}, {sends:?}{}", if waits { ", waiting" } else { "" });
         for (event, member) in group {
-            let event = machine.events[*event];
-            let _ = write!(text, "\n  at: {}, {:?}", event.name, event.members[*member]);
+            let bytes = match &machine.events[*event].members[*member] {
+                Member::Call(call) => &call.payload,
+                _ => &self.bytes[*event][*member],
+            };
+            let _ = write!(text, "\n  at: {}, {}", machine.events[*event].name, hex(bytes));
         }
-        let Seen { delivered, fin, dropped, error, closed, .. } = &self.seen;
-        let sent = &self.sent;
+        let Seen { values, fin, dropped, closed, returned, .. } = &self.seen;
+        let sent: Vec<_> = self
+            .sent
+            .iter()
+            .map(|(first, payload)| format!("{first:02X} {}", hex(payload)))
+            .collect();
+        let values: Vec<_> = values.iter().map(ToString::to_string).collect();
         let _ = write!(
             text,
-            "\n  {why}\n  got: delivered {delivered:02x?}, sent {sent:02x?}, FIN {fin}, dropped {dropped}, error {error:?}, {closed:?}"
+            "\n  {why}\n  got: {returned:?}; {}; sent {}; FIN {fin}, dropped {dropped}, {closed:?}",
+            values.join(", "),
+            sent.join(", ")
         );
         text
     }
+}
+
+/// The body of a Close of ours.
+fn body(code: Option<u16>, reason: &[u8]) -> Vec<u8> {
+    code.map_or_else(Vec::new, |code| [&code.to_be_bytes(), reason].concat())
 }
 
 /// Nothing follows it.
@@ -628,7 +895,7 @@ fn ends(event: &Event) -> bool {
 }
 
 /// Whether this is the data frame expected. A message in chunks may be compressed: then its content
-/// is compared at its end.
+/// is compared at its end, which must not be there on the wire (RFC 7692 §7.2.1).
 fn is_data(
     held: &Held<'_>,
     ours: &mut Vec<u8>,
@@ -645,5 +912,6 @@ fn is_data(
     ours.extend_from_slice(data);
     fragments.extend_from_slice(payload);
     let rsv1 = if begins { 0x40 } else { 0 };
-    first == b0 | rsv1 && (b0 & 0x80 == 0 || (held.inflate)(fragments) == *ours)
+    let tail = fragments.ends_with(&[0, 0, 0xff, 0xff]);
+    first == b0 | rsv1 && (b0 & 0x80 == 0 || (!tail && (held.inflate)(fragments) == *ours))
 }

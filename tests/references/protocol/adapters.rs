@@ -1,33 +1,41 @@
 //! The adapters over a stream in memory, whole and split.
 use super::table::{
-    Got,
-    calls::{self, closed, frame, heard, recv_error, send_error},
-    pipe::Pipe,
+    calls::{self, borrowed, closed, error, frame, heard, message, piece, whole},
+    is_answered,
+    pipe::{Flow, Pipe},
+    returns::{Driven, Profile, Receives, Sends, Value, by, waiting},
 };
-use super::{AGREED, Chunk, End, Held, ROLES, Seen, inflate, made, table::is_answered};
+use super::{AGREED, Chunk, End, Held, ROLES, Seen, inflate, made};
 use std::{
     io::{self, IoSlice, Read, Write},
     time::Duration,
 };
+use testkit::sampled;
 use tickwire::{Connection, Error, SendError, Sender, Time};
 use wsconform_cases::protocol::{Call, Event};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The adapters have a `leave` of their own, which knows the time.
-fn send(tx: &mut Sender, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
-    calls::send(tx, Time::ZERO, event, call, chunk)
-}
+/// What a call returned. None: it waits.
+type Returned<T> = Option<Result<T, Error>>;
 
-/// The calls of an adapter that differ in how they wait.
+/// The calls of an adapter.
 pub(super) trait Adapter {
-    /// It is in two halves.
-    const SPLIT: bool = false;
-    /// None: it waits.
-    fn next(&mut self) -> Option<Result<Option<Got>, Error>>;
-    fn leave(&mut self, call: &Call) -> Option<Result<(), Error>>;
+    const DRIVEN: Driven;
+    fn next(&mut self, by: Receives) -> Returned<Option<Value>>;
+    /// The calls of the `Sender`, and what makes them leave.
+    fn with_sender(
+        &mut self,
+        call: impl FnOnce(&mut Sender) -> Result<(), SendError>,
+    ) -> Returned<()>;
+    fn send(&mut self, call: &Call, by: Sends) -> Returned<()>;
+    /// A Ping, Pong or Close by the `Sink` of `Events`.
+    fn sink(&mut self, _: &Event, _: &Call) -> Returned<()> {
+        unreachable!("it has no sink")
+    }
+    fn close(&mut self, call: &Call) -> Returned<()>;
+    fn leave(&mut self, call: &Call) -> Returned<()>;
     fn fail(&mut self, call: &Call) -> Result<(), SendError>;
-    fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError>;
     fn closed(&self) -> Option<tickwire::Closed<'_>>;
     /// Drops one of its halves.
     fn drop_half(&mut self, _: &Event) {
@@ -39,14 +47,61 @@ pub(super) trait Adapter {
 pub(super) struct Piped<A> {
     adapter: A,
     pipe: Pipe,
+    /// The application goes on with this call, a `close` or `leave`.
+    waits: Option<(bool, Call)>,
+    /// The sink has refused what the `Sender` then took.
+    sink_refused: bool,
     over: bool,
-    told: bool,
 }
 
 impl<A> Piped<A> {
-    pub(super) fn new(make: impl FnOnce(Pipe) -> A) -> Self {
-        let pipe = Pipe::default();
-        Self { adapter: make(pipe.clone()), pipe, over: false, told: false }
+    pub(super) fn new(flow: Flow, make: impl FnOnce(Pipe) -> A) -> Self {
+        let pipe = Pipe::new(flow);
+        Self { adapter: make(pipe.clone()), pipe, waits: None, sink_refused: false, over: false }
+    }
+}
+
+impl<A: Adapter> Piped<A> {
+    fn call(&mut self, event: &Event, call: &Call, chunk: Chunk, profile: Profile) -> Returned<()> {
+        let sends = profile.sends;
+        let closes = ["close", "close 1010", "close too long"].contains(&event.kind);
+        let of_sender = matches!(sends, Sends::Sender) || event.name == "abort";
+        match event.kind {
+            "drop sending" | "drop receiving" => {
+                self.adapter.drop_half(event);
+                Some(Ok(()))
+            }
+            "fail" => Some(self.adapter.fail(call).map_err(Error::from)),
+            "leave" => self.wait(true, call, profile),
+            "send" if !of_sender => self.adapter.send(call, sends),
+            "send Ping" | "send Pong" | "control too long" | "write fails"
+                if sends == Sends::Events =>
+            {
+                let sunk = self.adapter.sink(event, call);
+                if !matches!(sunk, Some(Err(Error::Send(SendError::Closed)))) {
+                    return sunk;
+                }
+                // Behind our Close only the `Sender` takes control frames.
+                let sent = self.adapter.with_sender(|tx| {
+                    calls::send(tx, Time::ZERO, event, call, chunk, Sends::Sender)
+                });
+                self.sink_refused = matches!(sent, Some(Ok(())));
+                sent
+            }
+            _ if closes && !of_sender && sends == Sends::Events => self.adapter.sink(event, call),
+            _ if closes && !of_sender => self.wait(false, call, profile),
+            _ => self
+                .adapter
+                .with_sender(|tx| calls::send(tx, Time::ZERO, event, call, chunk, sends)),
+        }
+    }
+
+    fn wait(&mut self, leaves: bool, call: &Call, profile: Profile) -> Returned<()> {
+        let returned = if leaves { self.adapter.leave(call) } else { self.adapter.close(call) };
+        if returned.is_none() && profile.waits {
+            self.waits = Some((leaves, call.clone()));
+        }
+        returned
     }
 }
 
@@ -59,33 +114,41 @@ impl<A: Adapter> End for Piped<A> {
         self.pipe.lock().end = Some(reset);
     }
 
-    fn calls(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), &'static str> {
+    fn calls(
+        &mut self,
+        event: &Event,
+        call: &Call,
+        chunk: Chunk,
+        profile: Profile,
+    ) -> Result<(), &'static str> {
+        self.waits = None;
         let fails = event.kind == "write fails" && self.adapter.closed().is_none();
         self.pipe.lock().refuses |= fails;
-        let result = match event.kind {
-            "drop sending" | "drop receiving" => {
-                self.adapter.drop_half(event);
-                Ok(())
-            }
-            "fail" => self.adapter.fail(call),
-            "leave" => match self.adapter.leave(call) {
-                Some(Err(Error::Send(error))) => Err(error),
-                _ => Ok(()),
-            },
-            _ => self.adapter.send(event, call, chunk),
-        };
-        if fails && result.is_err() {
+        let result = self.call(event, call, chunk, profile).unwrap_or(Ok(()));
+        if fails && matches!(result, Err(Error::Send(_))) {
             self.pipe.lock().refuses = false; // nothing was to be written
         }
-        result.map_err(send_error)
+        result.map_err(|failed| error(&failed))
     }
 
-    fn settle(&mut self, seen: &mut Seen) {
-        while !self.over {
-            match self.adapter.next() {
+    fn settle(&mut self, profile: Profile, seen: &mut Seen) {
+        if std::mem::take(&mut self.sink_refused) {
+            seen.values.push(Value::Returned(Err("closed")));
+        }
+        while let Some((leaves, call)) = &self.waits {
+            let returned =
+                if *leaves { self.adapter.leave(call) } else { self.adapter.close(call) };
+            let Some(returned) = returned else { break };
+            seen.values.push(Value::Returned(returned.map_err(|failed| error(&failed))));
+            self.waits = None;
+        }
+        while !self.over && self.waits.is_none() {
+            match self.adapter.next(profile.receives) {
                 None => break,
-                Some(Ok(Some(event))) => seen.delivered.push(event),
-                Some(Ok(None) | Err(_)) => {
+                Some(Ok(Some(value))) => seen.values.push(value),
+                Some(end) => {
+                    let end = end.map(drop).map_err(|failed| error(&failed));
+                    seen.values.push(Value::Over(end));
                     self.over = true;
                     seen.dropped = true;
                 }
@@ -98,22 +161,29 @@ impl<A: Adapter> End for Piped<A> {
         let mut state = self.pipe.lock();
         seen.wire.append(&mut state.wire);
         seen.fin = std::mem::take(&mut state.shut);
-        let end = self.adapter.closed();
-        seen.closed = end.as_ref().map(closed);
-        if !self.told {
-            seen.error = end.and_then(|end| end.error).map(recv_error);
-            self.told = end.is_some();
-        }
+        seen.closed = self.adapter.closed().as_ref().map(closed);
     }
 }
 
 /// Holds an adapter in both roles.
-fn hold<A: Adapter>(name: &str, real_time: bool, make: impl Fn(Pipe, Connection) -> A + Sync) {
+fn hold<A: Adapter>(
+    (name, carrier): (&str, usize),
+    profiles: [Profile; 8],
+    real_time: bool,
+    words: Option<usize>,
+    make: impl Fn(Pipe, Connection) -> A + Sync,
+) {
     for role in ROLES {
         for &agreed in AGREED {
-            let held = Held { real_time, ..Held::new(name, (role, agreed), inflate) };
-            let held = if A::SPLIT { Held { may: is_answered, ..held } } else { held };
-            held.hold(|| Piped::new(|pipe| make(pipe, made(role, agreed))));
+            let held = Held::new(name, profiles, (role, agreed), inflate);
+            let held = Held { real_time, carrier, words, driven: A::DRIVEN, ..held };
+            let held = if A::DRIVEN == Driven::Halves {
+                // The three adapters share the words of `cargo test`.
+                Held { may: is_answered, turns: (carrier / 2, sampled(1, 3)), ..held }
+            } else {
+                held
+            };
+            held.hold(|| Piped::new(Flow::default(), |pipe| make(pipe, made(role, agreed))));
         }
     }
 }
@@ -121,43 +191,96 @@ fn hold<A: Adapter>(name: &str, real_time: bool, make: impl Fn(Pipe, Connection)
 /// A half is None once it is dropped. Then its calls cannot be made: the table has them refused.
 type Halves<R, W> = (Option<R>, Option<W>);
 
-fn halves<R, W>((reader, writer): (R, W)) -> Halves<R, W> {
-    (Some(reader), Some(writer))
+/// What a receiving call that has a name returns. `$waits` makes None of a call that has to wait,
+/// `$others` makes the calls of a task.
+macro_rules! receive {
+    ($from:expr, $by:expr, $waits:ident, $others:expr) => {
+        match $by {
+            Receives::Recv => $waits($from.recv()).map(|got| got.map(|it| it.map(whole))),
+            Receives::Owned => {
+                $waits($from.recv_owned()).map(|got| got.map(|it| it.map(|it| whole((&it).into()))))
+            }
+            Receives::ToReply => $waits($from.recv_to_reply())
+                .map(|got| got.map(|it| it.map(|received| whole(received.message)))),
+            Receives::Chunk => $waits($from.recv_chunk()).map(|got| got.map(|it| it.map(piece))),
+            Receives::Event => $waits($from.recv_event())
+                .map(|got| got.map(|it| it.map(|event| Value::Got(heard(event))))),
+            by => $others(by),
+        }
+    };
 }
 
-/// The calls of the halves. `$waits` makes None of a call that has to wait.
-macro_rules! halves {
-    ($Reader:ty, $Writer:ty, $waits:ident) => {
-        impl Adapter for Halves<$Reader, $Writer> {
-            const SPLIT: bool = true;
+/// What sends a message. `$others` has the sinks of a task.
+macro_rules! deliver {
+    ($to:expr, $call:expr, $by:expr, $waits:ident, $others:expr) => {
+        match $by {
+            Sends::Send | Sends::Prepared => $waits($to.send(message($call, $by))),
+            Sends::Feed | Sends::Ready => {
+                let ready = if $by == Sends::Ready { $waits($to.ready()) } else { Some(Ok(())) };
+                match ready {
+                    Some(Ok(())) => match $to.feed(message($call, $by)) {
+                        Ok(_) => $waits($to.flush()),
+                        Err(refused) => Some(Err(refused.into())),
+                    },
+                    other => other,
+                }
+            }
+            by => $others(by),
+        }
+    };
+}
 
-            fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
+/// The calls of the halves.
+macro_rules! halves {
+    ($Reader:ty, $Writer:ty, $waits:ident, $read:expr, $write:expr, $sink:expr) => {
+        impl Adapter for Halves<$Reader, $Writer> {
+            const DRIVEN: Driven = Driven::Halves;
+
+            fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
                 let reader = self.0.as_mut()?;
-                $waits(reader.recv_event()).map(|result| result.map(|event| event.map(heard)))
+                receive!(reader.inner(), by, $waits, |by| $read(reader, by))
             }
 
-            fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
+            fn with_sender(
+                &mut self,
+                call: impl FnOnce(&mut Sender) -> Result<(), SendError>,
+            ) -> Returned<()> {
+                let Some(writer) = &mut self.1 else { return Some(Err(SendError::Closed.into())) };
+                let sent = writer.inner().with_sender(call);
+                let _ = $waits(writer.inner().flush()); // `send` and `sink` look at what it returns
+                Some(sent.map_err(Error::from))
+            }
+
+            fn send(&mut self, call: &Call, by: Sends) -> Returned<()> {
+                let Some(writer) = &mut self.1 else { return Some(Err(SendError::Closed.into())) };
+                deliver!(writer.inner(), call, by, $waits, |_| $write(writer, call, by))
+            }
+
+            fn sink(&mut self, event: &Event, call: &Call) -> Returned<()> {
+                let Some(writer) = &mut self.1 else { return Some(Err(SendError::Closed.into())) };
+                $sink(writer, event, call)
+            }
+
+            fn close(&mut self, call: &Call) -> Returned<()> {
+                let Some(writer) = &mut self.1 else { return Some(Err(SendError::Closed.into())) };
+                $waits(writer.inner().close(frame(call)))
+            }
+
+            fn leave(&mut self, call: &Call) -> Returned<()> {
                 match self {
-                    (_, Some(writer)) => $waits(writer.leave(frame(call), HOUR)),
-                    (Some(reader), None) => $waits(reader.leave(frame(call), HOUR)),
-                    (None, None) => None,
+                    (_, Some(writer)) => $waits(writer.inner().leave(frame(call), HOUR)),
+                    (Some(reader), None) => $waits(reader.inner().leave(frame(call), HOUR)),
+                    (None, None) => Some(Ok(())),
                 }
             }
 
             fn fail(&mut self, call: &Call) -> Result<(), SendError> {
                 let reader = self.0.as_mut().ok_or(SendError::Closed)?;
-                reader.fail(frame(call).unwrap())
-            }
-
-            fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
-                let writer = self.1.as_mut().ok_or(SendError::Closed)?;
-                let sent = writer.with_sender(|tx| send(tx, event, call, chunk));
-                let _ = $waits(writer.flush()); // the reader says more of a stream that is over
-                sent
+                reader.inner().fail(frame(call).unwrap())
             }
 
             fn closed(&self) -> Option<tickwire::Closed<'_>> {
-                self.0.as_ref()?.closed()
+                self.0.as_ref()?.seen().closed()
             }
 
             fn drop_half(&mut self, event: &Event) {
@@ -168,6 +291,57 @@ macro_rules! halves {
             }
         }
     };
+}
+
+/// The calls of a whole one.
+macro_rules! whole {
+    ($Whole:ty, $waits:ident, $read:expr, $write:expr, $sink:expr) => {
+        impl Adapter for $Whole {
+            const DRIVEN: Driven = Driven::Whole;
+
+            fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
+                receive!(self.inner(), by, $waits, |by| $read(self, by))
+            }
+
+            fn with_sender(
+                &mut self,
+                call: impl FnOnce(&mut Sender) -> Result<(), SendError>,
+            ) -> Returned<()> {
+                Some(call(self.inner().sender_mut()).map_err(Error::from))
+            }
+
+            fn send(&mut self, call: &Call, by: Sends) -> Returned<()> {
+                deliver!(self.inner(), call, by, $waits, |_| $write(self, call, by))
+            }
+
+            fn sink(&mut self, event: &Event, call: &Call) -> Returned<()> {
+                $sink(self, event, call)
+            }
+
+            fn close(&mut self, call: &Call) -> Returned<()> {
+                $waits(self.inner().close(frame(call)))
+            }
+
+            fn leave(&mut self, call: &Call) -> Returned<()> {
+                $waits(self.inner().leave(frame(call), HOUR))
+            }
+
+            fn fail(&mut self, call: &Call) -> Result<(), SendError> {
+                self.inner().fail(frame(call).unwrap())
+            }
+
+            fn closed(&self) -> Option<tickwire::Closed<'_>> {
+                self.seen().closed()
+            }
+        }
+    };
+}
+
+/// What an adapter is inside of what the test needs of it.
+trait Inner {
+    type Adapter;
+    fn inner(&mut self) -> &mut Self::Adapter;
+    fn seen(&self) -> &Self::Adapter;
 }
 
 mod on_threads {
@@ -186,7 +360,7 @@ mod on_threads {
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+            Pipe::flush(self)
         }
     }
 
@@ -224,56 +398,77 @@ mod on_threads {
         (!matches!(result, Err(Error::WouldBlock))).then_some(result)
     }
 
-    impl Adapter for WebSocket<Pipe> {
-        fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
-            unless_it_waits(self.recv_event().map(|event| event.map(heard)))
-        }
+    /// No call of a thread is that of a task.
+    macro_rules! plain {
+        ($($Type:ty)*) => {
+            $(impl Inner for $Type {
+                type Adapter = Self;
 
-        fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
-            unless_it_waits(WebSocket::leave(self, frame(call), HOUR))
-        }
+                fn inner(&mut self) -> &mut Self {
+                    self
+                }
 
-        fn fail(&mut self, call: &Call) -> Result<(), SendError> {
-            WebSocket::fail(self, frame(call).unwrap())
-        }
+                fn seen(&self) -> &Self {
+                    self
+                }
+            })*
+        };
+    }
+    plain!(WebSocket<Pipe> Reader<Pipe> Writer<Pipe>);
 
-        fn send(&mut self, event: &Event, call: &Call, chunk: Chunk) -> Result<(), SendError> {
-            send(self.sender_mut(), event, call, chunk)
-        }
-
-        fn closed(&self) -> Option<tickwire::Closed<'_>> {
-            WebSocket::closed(self)
-        }
+    fn no<A, B, C>(_: A, _: B, _: C) -> Returned<()> {
+        unreachable!("no thread has this call")
     }
 
-    halves!(Reader<Pipe>, Writer<Pipe>, unless_it_waits);
+    fn none<A>(_: A, _: Receives) -> Returned<Option<Value>> {
+        unreachable!("no thread has this call")
+    }
+
+    whole!(WebSocket<Pipe>, unless_it_waits, none, no, no);
+    halves!(Reader<Pipe>, Writer<Pipe>, unless_it_waits, none, no, no);
+
+    const PROFILES: [Profile; 8] = [
+        by(Receives::Recv, Sends::Send),
+        waiting(Receives::Event, Sends::Sender),
+        by(Receives::Owned, Sends::Feed),
+        waiting(Receives::ToReply, Sends::Prepared),
+        waiting(Receives::Chunk, Sends::Send),
+        by(Receives::Recv, Sends::Ready),
+        waiting(Receives::Event, Sends::Feed),
+        by(Receives::Owned, Sends::Sender),
+    ];
 
     #[test]
     fn blocking_is_the_table() {
-        hold("blocking", true, WebSocket::from_parts);
+        hold(("blocking", 0), PROFILES, true, None, WebSocket::from_parts);
     }
 
     #[test]
     fn blocking_in_halves_is_the_table() {
-        hold("blocking, split", true, |pipe, conn| {
-            halves(WebSocket::from_parts(pipe, conn).into_split().unwrap())
+        hold(("blocking, split", 1), PROFILES, true, None, |pipe, conn| {
+            let (reader, writer) = WebSocket::from_parts(pipe, conn).into_split().unwrap();
+            (Some(reader), Some(writer))
         });
     }
 }
 
-#[cfg(feature = "tokio")]
+// Two of the profiles are the streams and sinks of `futures`.
+#[cfg(all(feature = "tokio", feature = "futures"))]
 mod in_tasks {
     use super::*;
     use crate::support::polled::{Polled, polled};
+    use futures_core::Stream;
+    use futures_sink::Sink;
     use std::{
-        pin::pin,
+        future::poll_fn,
+        pin::{Pin, pin},
         sync::LazyLock,
         task::{Context, Poll, Waker},
     };
+    use tickwire::{Events, OwnedCloseFrame, OwnedEvent, OwnedMessage};
     use tokio::{io::ReadBuf, runtime::Runtime};
 
     polled!(tokio: Pipe);
-    #[cfg(feature = "futures")]
     polled!(futures: Pipe);
     impl Polled for Pipe {
         fn poll_read(&mut self, _: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -285,6 +480,10 @@ mod in_tasks {
 
         fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
             Poll::Ready(Pipe::write(self, bytes))
+        }
+
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Pipe::flush(self))
         }
 
         fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -308,36 +507,113 @@ mod in_tasks {
         }
     }
 
-    macro_rules! adapter {
-        ($whole:ty) => {
-            impl Adapter for $whole {
-                fn next(&mut self) -> Option<Result<Option<Got>, Error>> {
-                    once(async { self.recv_event().await.map(|event| event.map(heard)) })
-                }
+    impl<S> Inner for Events<S> {
+        type Adapter = S;
 
-                fn leave(&mut self, call: &Call) -> Option<Result<(), Error>> {
-                    once(<$whole>::leave(self, frame(call), HOUR))
-                }
+        fn inner(&mut self) -> &mut S {
+            &mut self.0
+        }
 
-                fn fail(&mut self, call: &Call) -> Result<(), SendError> {
-                    <$whole>::fail(self, frame(call).unwrap())
-                }
+        fn seen(&self) -> &S {
+            &self.0
+        }
+    }
 
-                fn send(
-                    &mut self,
-                    event: &Event,
-                    call: &Call,
-                    chunk: Chunk,
-                ) -> Result<(), SendError> {
-                    send(self.sender_mut(), event, call, chunk)
-                }
+    /// A poll of one of the streams.
+    fn polled<T>(
+        poll: Poll<Option<Result<T, Error>>>,
+        value: fn(&T) -> Value,
+    ) -> Returned<Option<Value>> {
+        match poll {
+            Poll::Pending => None,
+            Poll::Ready(None) => Some(Ok(None)),
+            Poll::Ready(Some(item)) => Some(item.map(|item| Some(value(&item)))),
+        }
+    }
 
-                fn closed(&self) -> Option<tickwire::Closed<'_>> {
-                    <$whole>::closed(self)
+    /// `poll_recv`, and the streams.
+    macro_rules! read {
+        ($Type:ty) => {
+            |from: &mut Events<$Type>, by: Receives| {
+                let _inside = RUNTIME.enter();
+                let cx = &mut Context::from_waker(Waker::noop());
+                match by {
+                    Receives::Poll => match from.0.poll_recv(cx) {
+                        Poll::Pending => None,
+                        Poll::Ready(got) => Some(got.map(|message| message.map(whole))),
+                    },
+                    Receives::Stream => {
+                        polled(Pin::new(&mut from.0).poll_next(cx), |it| whole(it.into()))
+                    }
+                    _ => polled(Pin::new(from).poll_next(cx), |it| Value::Got(heard(it.into()))),
                 }
             }
         };
     }
+
+    /// An item through a sink.
+    fn sunk<T>(mut sink: impl Sink<T, Error = Error> + Unpin, item: T) -> Returned<()> {
+        once(async move {
+            poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx)).await?;
+            Pin::new(&mut sink).start_send(item)?;
+            poll_fn(|cx| Pin::new(&mut sink).poll_flush(cx)).await
+        })
+    }
+
+    fn owned(call: &Call) -> OwnedMessage {
+        borrowed(call).into_owned()
+    }
+
+    fn control(event: &Event, call: &Call) -> OwnedEvent {
+        let payload = call.payload.clone().into();
+        match event.kind {
+            "send Pong" => OwnedEvent::Pong(payload),
+            "send Ping" | "control too long" | "write fails" => OwnedEvent::Ping(payload),
+            _ => OwnedEvent::Close(frame(call).map(OwnedCloseFrame::from)),
+        }
+    }
+
+    macro_rules! whole_of_task {
+        ($Whole:ty) => {
+            whole!(
+                Events<$Whole>,
+                once,
+                read!($Whole),
+                |to: &mut Events<_>, call: &Call, by| match by {
+                    Sends::Sink => sunk(&mut to.0, owned(call)),
+                    _ => sunk(to, OwnedEvent::Message(owned(call))),
+                },
+                |to: &mut Events<_>, event: &Event, call: &Call| sunk(to, control(event, call))
+            );
+        };
+    }
+
+    macro_rules! halves_of_task {
+        ($Reader:ty, $Writer:ty) => {
+            halves!(
+                Events<$Reader>,
+                Events<$Writer>,
+                once,
+                read!($Reader),
+                |to: &mut Events<_>, call: &Call, by| match by {
+                    Sends::Sink => sunk(&mut to.0, owned(call)),
+                    _ => sunk(to, OwnedEvent::Message(owned(call))),
+                },
+                |to: &mut Events<_>, event: &Event, call: &Call| sunk(to, control(event, call))
+            );
+        };
+    }
+
+    const PROFILES: [Profile; 8] = [
+        by(Receives::Recv, Sends::Send),
+        waiting(Receives::Event, Sends::Sender),
+        by(Receives::Owned, Sends::Feed),
+        waiting(Receives::ToReply, Sends::Prepared),
+        waiting(Receives::Chunk, Sends::Send),
+        by(Receives::Stream, Sends::Sink),
+        waiting(Receives::Events, Sends::Events),
+        by(Receives::Poll, Sends::Ready),
+    ];
 
     #[cfg(feature = "in-place")]
     mod over_tls;
@@ -346,24 +622,26 @@ mod in_tasks {
         use super::*;
         use tickwire::tokio::{Reader, WebSocket, Writer};
 
-        adapter!(WebSocket<Pipe>);
-        halves!(Reader<Pipe, Pipe>, Writer<Pipe>, once);
+        whole_of_task!(WebSocket<Pipe>);
+        halves_of_task!(Reader<Pipe, Pipe>, Writer<Pipe>);
 
         #[test]
         fn tokio_is_the_table() {
-            hold("tokio", false, WebSocket::from_parts);
+            hold(("tokio", 2), PROFILES, false, None, |pipe, conn| {
+                Events(WebSocket::from_parts(pipe, conn))
+            });
         }
 
         #[test]
         fn tokio_in_halves_is_the_table() {
-            hold("tokio, split", false, |pipe, conn| {
+            hold(("tokio, split", 3), PROFILES, false, None, |pipe, conn| {
                 let ws = WebSocket::from_parts(pipe, conn);
-                halves(ws.into_split_with(|pipe| (pipe.clone(), pipe)))
+                let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
+                (Some(Events(reader)), Some(Events(writer)))
             });
         }
     }
 
-    #[cfg(feature = "futures")]
     mod on_futures_io {
         use super::*;
         use std::time::Instant;
@@ -385,8 +663,8 @@ mod in_tasks {
             }
         }
 
-        adapter!(WebSocket<Pipe, Clock>);
-        halves!(Reader<Pipe, Pipe, Clock>, Writer<Pipe, Clock>, once);
+        whole_of_task!(WebSocket<Pipe, Clock>);
+        halves_of_task!(Reader<Pipe, Pipe, Clock>, Writer<Pipe, Clock>);
 
         fn joined(pipe: Pipe, conn: Connection) -> WebSocket<Pipe, Clock> {
             WebSocket::from_parts(pipe, Clock(Instant::now()), conn)
@@ -394,13 +672,15 @@ mod in_tasks {
 
         #[test]
         fn futures_io_is_the_table() {
-            hold("futures-io", false, joined);
+            hold(("futures-io", 4), PROFILES, false, None, |pipe, conn| Events(joined(pipe, conn)));
         }
 
         #[test]
         fn futures_io_in_halves_is_the_table() {
-            hold("futures-io, split", false, |pipe, conn| {
-                halves(joined(pipe, conn).into_split_with(|pipe| (pipe.clone(), pipe)))
+            hold(("futures-io, split", 5), PROFILES, false, None, |pipe, conn| {
+                let ws = joined(pipe, conn);
+                let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
+                (Some(Events(reader)), Some(Events(writer)))
             });
         }
     }

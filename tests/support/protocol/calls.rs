@@ -1,9 +1,12 @@
 //! The calls of tickwire's own types, and what they give, in the words of the table.
-use super::{Chunk, Closed, Got};
-use std::time::Duration;
+use super::{
+    Chunk, Closed, Got,
+    returns::{Sends, Value},
+};
+use std::{io::ErrorKind, time::Duration};
 use tickwire::{
-    CloseCode, CloseFrame, DataKind, Event as Heard, Message, ProtocolError, RecvError, SendError,
-    Sender, Time,
+    CloseCode, CloseFrame, DataKind, Event as Heard, Message, Outbound, Prepared, ProtocolError,
+    RecvError, SendError, Sender, Time,
 };
 use wsconform_cases::protocol::{Call, Event};
 
@@ -44,6 +47,25 @@ pub(crate) fn send_error(error: SendError) -> &'static str {
     }
 }
 
+/// What an adapter's call failed with.
+pub(crate) fn error(error: &tickwire::Error) -> &'static str {
+    match error {
+        tickwire::Error::Recv(error) => recv_error(*error),
+        tickwire::Error::Send(error) => send_error(*error),
+        tickwire::Error::Io(error) => match error.kind() {
+            ErrorKind::ConnectionReset => "reset",
+            ErrorKind::BrokenPipe => "refused write",
+            _ => "another error of the stream",
+        },
+        _ => "another error",
+    }
+}
+
+/// A message that was received.
+pub(crate) fn whole(message: Message<'_>) -> Value {
+    Value::Got(heard(Heard::Message(message)))
+}
+
 pub(crate) fn heard(event: Heard<'_>) -> Got {
     match event {
         Heard::Message(Message::Text(text)) => Got::Message { text: true, payload: text.into() },
@@ -61,8 +83,11 @@ pub(crate) fn heard(event: Heard<'_>) -> Got {
 pub(crate) fn closed(end: &tickwire::Closed<'_>) -> Closed {
     Closed {
         code: end.code,
+        reason: end.reason.to_owned(),
         sent_code: end.sent_code,
         clean: end.clean,
+        error: end.error.map(recv_error),
+        unconfirmed: end.unconfirmed,
         cut: end.cut.map(|kind| kind == DataKind::Text),
     }
 }
@@ -72,6 +97,29 @@ pub(crate) fn frame(call: &Call) -> Option<CloseFrame<'_>> {
     Some(CloseFrame::with_reason(code, str::from_utf8(&call.payload).unwrap()))
 }
 
+/// A chunk that was received.
+pub(crate) fn piece(chunk: tickwire::Chunk<'_>) -> Value {
+    let tickwire::Chunk { kind, first, data, last } = chunk;
+    Value::Chunk { text: kind == DataKind::Text, first, data: data.into(), last }
+}
+
+/// The message that a call sends, as the application has it.
+pub(crate) fn message(call: &Call, sends: Sends) -> Outbound<'_> {
+    let message = borrowed(call);
+    match sends {
+        Sends::Prepared => Prepared::new(message).into(),
+        Sends::Ready => message.into_owned().into(),
+        _ => message.into(),
+    }
+}
+
+pub(crate) fn borrowed(call: &Call) -> Message<'_> {
+    match call.text {
+        true => Message::Text(str::from_utf8(&call.payload).unwrap()),
+        false => Message::Binary(&call.payload),
+    }
+}
+
 /// The calls that the sending half has.
 pub(crate) fn send(
     tx: &mut Sender,
@@ -79,12 +127,12 @@ pub(crate) fn send(
     event: &Event,
     call: &Call,
     chunk: Chunk,
+    sends: Sends,
 ) -> Result<(), SendError> {
     let data = &call.payload[..];
     match event.kind {
         _ if event.name == "abort" => tx.abort(frame(call)),
-        "send" if call.text => tx.feed(str::from_utf8(data).unwrap()).map(drop),
-        "send" => tx.feed(data).map(drop),
+        "send" => tx.feed(message(call, sends)).map(drop),
         "send Ping" | "control too long" | "write fails" => tx.ping(data),
         "send Pong" => tx.pong(data),
         "close" | "close 1010" | "close too long" => tx.close(frame(call)),

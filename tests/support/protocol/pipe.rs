@@ -4,6 +4,22 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+/// How a stream takes and gives bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flow {
+    /// At most so many of them in one read, and in one write.
+    pub(crate) read: usize,
+    pub(crate) write: usize,
+    /// It holds what it took until it is flushed, as TLS and buffered streams do.
+    pub(crate) holds: bool,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { read: usize::MAX, write: usize::MAX, holds: false }
+    }
+}
+
 /// A stream in memory. All handles are the same stream.
 #[derive(Clone, Default)]
 pub(crate) struct Pipe(Arc<Mutex<State>>);
@@ -18,9 +34,15 @@ pub(crate) struct State {
     pub(crate) wire: Vec<u8>,
     pub(crate) shut: bool,
     pub(crate) refuses: bool,
+    flow: Flow,
+    held: Vec<u8>,
 }
 
 impl Pipe {
+    pub(crate) fn new(flow: Flow) -> Self {
+        Self(Arc::new(Mutex::new(State { flow, ..State::default() })))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -40,7 +62,7 @@ impl Pipe {
                 false => Ok(0),
             });
         }
-        let n = left.len().min(to.len());
+        let n = left.len().min(to.len()).min(state.flow.read);
         to[..n].copy_from_slice(&left[..n]);
         state.read += n;
         Some(Ok(n))
@@ -51,8 +73,20 @@ impl Pipe {
         if state.refuses {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        state.wire.extend_from_slice(bytes);
-        Ok(bytes.len())
+        let n = bytes.len().min(state.flow.write);
+        let State { flow, held, wire, .. } = &mut *state;
+        if flow.holds { held } else { wire }.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.refuses && !state.held.is_empty() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let State { held, wire, .. } = &mut *state;
+        wire.append(held);
+        Ok(())
     }
 
     pub(crate) fn shut(&self) {

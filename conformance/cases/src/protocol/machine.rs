@@ -59,6 +59,8 @@ pub struct Answer {
     pub section: &'static str,
     /// The number of the next state.
     pub next: usize,
+    /// The number of its row in `[rules]`.
+    pub rule: usize,
 }
 
 /// What the application gets.
@@ -203,9 +205,9 @@ impl End {
             let facts = self.facts(event, member);
             let rows = self.rows(event, member, &facts);
             assert!(!rows.is_empty(), "no rule for {} in {}", event.name, self.state);
-            let answers = rows.iter().map(|row| {
+            let answers = rows.iter().map(|(rule, row)| {
                 let (next, answer) = self.answer(row, member, &facts);
-                Answer { next: number(next), ..answer }
+                Answer { next: number(next), rule: *rule, ..answer }
             });
             made.answers.push(answers.collect());
             made.adds.push(facts.adds);
@@ -278,14 +280,14 @@ impl End {
         Facts { no_utf8, inside, text, ..Facts::default() }
     }
 
-    /// The rows that count.
-    fn rows(&self, event: &Event, member: &Member, facts: &Facts) -> Vec<&'static Row> {
+    /// The rows that count, with their numbers.
+    fn rows(&self, event: &Event, member: &Member, facts: &Facts) -> Vec<(usize, &'static Row)> {
         let shape = match member {
             Member::Frame(frame) if event.kind.starts_with("broken") => frame.shape(),
             _ => None,
         };
         let is_in = |names: &[&str], name: &str| names.is_empty() || names.contains(&name);
-        let fits = |rule: &&Rule| {
+        let fits = |(_, rule): &(usize, &Rule)| {
             let named = rule.events.contains(&event.kind)
                 || (rule.rank == "1" && shape.is_some_and(|shape| rule.events.contains(&shape)));
             let holds = |condition: &&str| match *condition {
@@ -302,9 +304,10 @@ impl End {
                 && is_in(&rule.sending, self.state.sending)
                 && rule.conditions.iter().all(holds)
         };
-        let rules: Vec<&Rule> = self.table.rules.iter().filter(fits).collect();
-        let lowest = rules.iter().map(|rule| rule.rank).min();
-        rules.into_iter().filter(|rule| Some(rule.rank) == lowest).map(|rule| &rule.row).collect()
+        let rules: Vec<_> = self.table.rules.iter().enumerate().filter(fits).collect();
+        let lowest = rules.iter().map(|(_, rule)| rule.rank).min();
+        let count = rules.into_iter().filter(|(_, rule)| Some(rule.rank) == lowest);
+        count.map(|(number, rule)| (number, &rule.row)).collect()
     }
 
     fn answer(&self, row: &'static Row, member: &Member, facts: &Facts) -> (State, Answer) {
@@ -372,7 +375,7 @@ impl End {
             next.sending = "closed";
         }
         let error = Some(error).filter(|error| !error.is_empty());
-        (next, Answer { delivers, sends, error, drops, level, section, next: 0 })
+        (next, Answer { delivers, sends, error, drops, level, section, next: 0, rule: 0 })
     }
 
     /// The state of this section in the midst of a message.

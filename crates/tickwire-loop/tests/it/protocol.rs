@@ -14,13 +14,15 @@ use std::{
     time::Duration,
 };
 use table::{
-    Chunk, Closed, End, Held, Seen,
-    calls::{closed, heard, recv_error, send, send_error},
+    Chunk, Closed, End, Held, Says, Seen,
+    calls::{closed, error, frame, heard, message, recv_error, send, send_error},
     heads::{request, response},
     is_of_a_whole,
+    returns::{Driven, Profile, Receives, Sends, Value, by},
 };
+use testkit::sampled;
 use tickwire::{Config, Event as Heard, handshake::server::Accept};
-use tickwire_loop::{Dial, Door, Event, Handle, Loop, Settings};
+use tickwire_loop::{Dial, Door, Event, Handle, Loop, SendError, Settings};
 use wsconform_cases::{
     Role,
     protocol::{Call, Event as Said},
@@ -51,7 +53,6 @@ struct Looped {
     /// None once the peer has reset it.
     peer: Option<TcpStream>,
     fin: bool,
-    told: bool,
     closed: Option<Closed>,
 }
 
@@ -120,7 +121,7 @@ impl Thread {
             }
         };
         peer.set_nodelay(true).unwrap();
-        Looped { handle, peer: Some(peer), fin: false, told: false, closed: None }
+        Looped { handle, peer: Some(peer), fin: false, closed: None }
     }
 }
 
@@ -146,50 +147,71 @@ impl End for Looped {
         }
     }
 
-    fn calls(&mut self, event: &Said, call: &Call, chunk: Chunk) -> Result<(), &'static str> {
+    fn calls(
+        &mut self,
+        event: &Said,
+        call: &Call,
+        chunk: Chunk,
+        profile: Profile,
+    ) -> Result<(), &'static str> {
+        let Profile { sends, .. } = profile;
         THREAD.with_borrow_mut(|thread| {
             let mut net = thread.net.net();
             let now = net.now();
+            match event.kind {
+                "send" if sends != Sends::Sender => {
+                    return net.send(self.handle, message(call, sends)).map_err(
+                        |error| match error {
+                            SendError::Refused(error) => send_error(error),
+                            SendError::NotOpen => "closed",
+                            _ => "another error",
+                        },
+                    );
+                }
+                // What it leaves out of a frame that cannot be sent has a test of its own.
+                "close" if sends != Sends::Sender && event.name != "abort" => {
+                    net.close(self.handle, frame(call));
+                    return Ok(());
+                }
+                _ => {}
+            }
             match net.sender(self.handle) {
-                Some(tx) => send(tx, now, event, call, chunk).map_err(send_error),
+                Some(tx) => send(tx, now, event, call, chunk, sends).map_err(send_error),
                 None if event.kind == "leave" => Ok(()),
                 None => Err("closed"),
             }
         })
     }
 
-    fn settle(&mut self, seen: &mut Seen) {
+    fn settle(&mut self, _: Profile, seen: &mut Seen) {
         THREAD.with_borrow_mut(|thread| {
-            let mut over = None;
             let turn = thread.net.turn(Duration::ZERO, |_, event| match event {
                 Event::Message { from, message, .. } if from == self.handle => {
-                    seen.delivered.push(heard(Heard::Message(message)));
+                    seen.values.push(Value::Got(heard(Heard::Message(message))));
                 }
                 Event::Control { from, event, .. } if from == self.handle => {
-                    seen.delivered.push(heard(event));
+                    seen.values.push(Value::Got(heard(event)));
                 }
-                Event::Closed { handle, end, .. } if handle == self.handle => match end {
-                    tickwire_loop::End::Closed(end) => over = Some((closed(&end), end.error)),
-                    // A reset: the loop says no more of it, but that its code is 1006.
-                    tickwire_loop::End::Failed(tickwire::Error::Io(_)) if !self.told => {
-                        self.told = true;
-                        seen.error = Some("end of stream");
-                    }
-                    _ => {}
-                },
+                Event::Closed { handle, end, .. } if handle == self.handle => {
+                    let over = match &end {
+                        tickwire_loop::End::Closed(end) => {
+                            self.closed = Some(closed(end));
+                            end.error.map_or(Ok(()), |error| Err(recv_error(error)))
+                        }
+                        tickwire_loop::End::Failed(failed) => Err(error(failed)),
+                        _ => Err("another end"),
+                    };
+                    seen.values.push(Value::Over(over));
+                    seen.dropped = true;
+                }
                 _ => {}
             });
             turn.unwrap();
             let mut net = thread.net.net();
-            let end = net.connection(self.handle).and_then(|conn| conn.closed());
-            if let Some((end, error)) = over.or(end.map(|end| (closed(&end), end.error))) {
-                self.closed = Some(end);
-                if !self.told {
-                    self.told = true;
-                    seen.error = error.map(recv_error);
-                }
+            if let Some(end) = net.connection(self.handle).and_then(|conn| conn.closed()) {
+                self.closed = Some(closed(&end));
             }
-            seen.closed = self.closed;
+            seen.closed.clone_from(&self.closed);
         });
         let Some(peer) = &mut self.peer else { return };
         let mut buf = [0; 4096];
@@ -226,16 +248,31 @@ fn inflate(fragments: &[u8]) -> Vec<u8> {
     inflating::Stream::default().message(fragments).unwrap()
 }
 
+/// Its own calls, and those of the `Sender` that it lends.
+const PROFILES: [Profile; 8] = [
+    by(Receives::Event, Sends::Send),
+    by(Receives::Event, Sends::Sender),
+    by(Receives::Event, Sends::Prepared),
+    by(Receives::Event, Sends::Ready),
+    by(Receives::Event, Sends::Send),
+    by(Receives::Event, Sends::Sender),
+    by(Receives::Event, Sends::Prepared),
+    by(Receives::Event, Sends::Ready),
+];
+
 #[test]
 fn the_loop_is_the_table() {
     for role in [Role::Server, Role::Client] {
         for agreed in [false, true] {
             let held = Held {
                 may,
+                driven: Driven::Loop,
+                carrier: 7,
+                words: sampled(None, Some(500)),
                 real_time: true,
                 sockets: true,
-                terse: true, // of a stream that failed
-                ..Held::new("loop", (role, agreed), inflate)
+                says: Says::UnlessItFailed,
+                ..Held::new("loop", PROFILES, (role, agreed), inflate)
             };
             held.hold(|| THREAD.with_borrow_mut(|thread| thread.open(role, agreed)));
         }

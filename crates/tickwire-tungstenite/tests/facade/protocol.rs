@@ -13,7 +13,11 @@ use std::{
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
-use table::{Chunk, End, Got, Held, Seen, calls, heads, is_of_a_whole, pipe::Pipe};
+use table::{
+    Chunk, End, Got, Held, Says, Seen, calls, heads, is_of_a_whole,
+    pipe::Pipe,
+    returns::{BEHIND_CLOSE, Driven, Profile, Receives, Sends, Value, by},
+};
 use tickwire_tungstenite::{
     WebSocketStream, accept_async_with_config, client_async_with_config,
     tungstenite::{
@@ -31,9 +35,6 @@ use wsconform_cases::{
 
 const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &[false] };
 
-/// A client has heard enough behind the peer's Close.
-const BEHIND_CLOSE: usize = 64 << 10;
-
 impl Read for Pipe {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         Pipe::read(self, to).unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
@@ -46,7 +47,7 @@ impl Write for Pipe {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Pipe::flush(self)
     }
 }
 
@@ -73,7 +74,7 @@ impl AsyncWrite for Pipe {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(Pipe::flush(&self))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -86,7 +87,7 @@ trait Socket {
     fn open(pipe: Pipe, role: Role, agreed: bool) -> Self;
     /// None: it waits.
     fn next(&mut self) -> Option<Result<Message, Error>>;
-    fn send(&mut self, message: Message) -> Result<(), Error>;
+    fn send(&mut self, message: Message, by: Sends) -> Result<(), Error>;
     fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error>;
 }
 
@@ -133,8 +134,11 @@ impl Socket for WebSocket<Pipe> {
         }
     }
 
-    fn send(&mut self, message: Message) -> Result<(), Error> {
-        WebSocket::send(self, message)
+    fn send(&mut self, message: Message, by: Sends) -> Result<(), Error> {
+        match by {
+            Sends::Send => WebSocket::send(self, message),
+            _ => self.write(message).and_then(|()| self.flush()),
+        }
     }
 
     fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
@@ -166,8 +170,15 @@ impl Socket for WebSocketStream<Pipe> {
         once(StreamExt::next(self)).map(|next| next.unwrap_or(Err(Error::ConnectionClosed)))
     }
 
-    fn send(&mut self, message: Message) -> Result<(), Error> {
-        once(SinkExt::send(self, message)).unwrap()
+    fn send(&mut self, message: Message, by: Sends) -> Result<(), Error> {
+        match by {
+            Sends::Send => once(SinkExt::send(self, message)).unwrap(),
+            _ => once(async {
+                self.feed(message).await?;
+                SinkExt::flush(self).await
+            })
+            .unwrap(),
+        }
     }
 
     fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
@@ -196,7 +207,8 @@ fn read_error(error: Error) -> Option<&'static str> {
         },
         Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref()) {
             Some(error) => calls::recv_error(tickwire::RecvError::Protocol(*error)),
-            None => "end of stream",
+            None if error.kind() == io::ErrorKind::ConnectionReset => "reset",
+            None => "another error of the stream",
         },
         _ => "another error",
     })
@@ -241,8 +253,6 @@ struct Program<S> {
     socket: S,
     pipe: Pipe,
     role: Role,
-    /// Nothing can be sent any more.
-    closed: bool,
     /// The peer's Close has come, and so many bytes behind it.
     behind: Option<usize>,
     /// It has read an error, has ended its side of the stream, has dropped it.
@@ -256,16 +266,7 @@ impl<S: Socket> Program<S> {
         let pipe = Pipe::default();
         let socket = S::open(pipe.clone(), role, agreed);
         pipe.lock().wire.clear();
-        Self {
-            socket,
-            pipe,
-            role,
-            closed: false,
-            behind: None,
-            over: false,
-            fin: false,
-            dropped: false,
-        }
+        Self { socket, pipe, role, behind: None, over: false, fin: false, dropped: false }
     }
 }
 
@@ -283,35 +284,35 @@ impl<S: Socket> End for Program<S> {
         pipe.refuses |= reset;
     }
 
-    fn calls(&mut self, event: &Event, call: &Call, _: Chunk) -> Result<(), &'static str> {
+    fn calls(
+        &mut self,
+        event: &Event,
+        call: &Call,
+        _: Chunk,
+        Profile { sends: by, .. }: Profile,
+    ) -> Result<(), &'static str> {
         let payload = call.payload.clone();
         let result = match event.kind {
-            "send" if call.text => self.socket.send(Message::text(text(payload))),
-            "send" => self.socket.send(Message::binary(payload)),
-            "send Ping" | "control too long" => self.socket.send(Message::Ping(payload.into())),
-            "send Pong" => self.socket.send(Message::Pong(payload.into())),
+            "send" if call.text => self.socket.send(Message::text(text(payload)), by),
+            "send" => self.socket.send(Message::binary(payload), by),
+            "send Ping" | "control too long" => self.socket.send(Message::Ping(payload.into()), by),
+            "send Pong" => self.socket.send(Message::Pong(payload.into()), by),
             _ => {
-                let frame = call
-                    .code
-                    .map(|code| CloseFrame { code: code.into(), reason: text(payload).into() });
-                let result = self.socket.close(frame);
-                if self.closed {
-                    return Err("closed"); // another call of `close` only flushes
-                }
-                self.closed = result.is_ok();
-                result
+                let code =
+                    |code| CloseFrame { code: u16::into(code), reason: text(payload).into() };
+                self.socket.close(call.code.map(code))
             }
         };
         result.map_err(send_error)
     }
 
-    fn settle(&mut self, seen: &mut Seen) {
+    fn settle(&mut self, _: Profile, seen: &mut Seen) {
         while !self.over {
             let got = match self.socket.next() {
                 None => break,
                 Some(Err(error)) => {
                     self.over = true;
-                    seen.error = read_error(error);
+                    seen.values.push(Value::Over(read_error(error).map_or(Ok(()), Err)));
                     break;
                 }
                 Some(Ok(message)) => match message {
@@ -330,13 +331,12 @@ impl<S: Socket> End for Program<S> {
                     Message::Frame(_) => panic!("never received"),
                 },
             };
-            seen.delivered.push(got);
+            seen.values.push(Value::Got(got));
         }
-        self.closed |= self.over || self.behind.is_some();
         let mut pipe = self.pipe.lock();
         seen.wire.append(&mut pipe.wire);
-        // A client that has heard enough does not wait for the server's FIN. The table has no
-        // limits on a sum.
+        // A client that has heard enough need not wait for the server's FIN. The table has no limits
+        // on a sum, so its program does wait.
         let enough = self.role == Role::Client && self.behind > Some(BEHIND_CLOSE);
         if self.over && !self.fin && (pipe.end.is_some() || !enough) {
             self.fin = true;
@@ -363,10 +363,18 @@ fn inflate(_: &[u8]) -> Vec<u8> {
     unreachable!("nothing was agreed")
 }
 
-fn hold<S: Socket>(name: &str) {
+/// `send`; or `write`, or the sink's `feed`, and then `flush`.
+const PROFILES: [Profile; 8] = {
+    let send = by(Receives::Event, Sends::Send);
+    let feed = by(Receives::Event, Sends::Feed);
+    [send, feed, send, feed, send, feed, send, feed]
+};
+
+fn hold<S: Socket>(name: &str, carrier: usize, driven: Driven) {
     for role in [Role::Server, Role::Client] {
         for &agreed in AGREED {
-            let held = Held { may, alter, terse: true, ..Held::new(name, (role, agreed), inflate) };
+            let held = Held::new(name, PROFILES, (role, agreed), inflate);
+            let held = Held { may, alter, driven, carrier, says: Says::Nothing, ..held };
             held.hold(|| Program::<S>::new(role, agreed));
         }
     }
@@ -374,10 +382,10 @@ fn hold<S: Socket>(name: &str) {
 
 #[test]
 fn tungstenite_s_api_is_the_table() {
-    hold::<WebSocket<Pipe>>("facade");
+    hold::<WebSocket<Pipe>>("facade", 0, Driven::Facade);
 }
 
 #[test]
 fn tokio_tungstenite_s_api_is_the_table() {
-    hold::<WebSocketStream<Pipe>>("facade in tasks");
+    hold::<WebSocketStream<Pipe>>("facade in tasks", 1, Driven::FacadeTask);
 }

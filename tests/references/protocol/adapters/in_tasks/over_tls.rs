@@ -2,6 +2,7 @@
 use super::*;
 use crate::support::{placed::Placed, provider, tls::Authority};
 use std::sync::{Arc, Mutex};
+use testkit::sampled;
 use tickwire::{
     Role,
     tls::rustls::{
@@ -115,7 +116,7 @@ impl ActiveKeyExchange for Known {
     }
 }
 
-adapter!(WebSocket<TlsStream<Sealed>>);
+whole_of_task!(WebSocket<TlsStream<Sealed>>);
 
 fn holds(name: &str, in_place: bool) {
     let authority = Authority::new();
@@ -126,7 +127,7 @@ fn holds(name: &str, in_place: bool) {
     let theirs = (Arc::new(server.clone()), Arc::new(client.clone()));
     let server = server.placed();
     let client = client.placed();
-    hold(name, false, |pipe, conn| {
+    hold((name, 6), PROFILES, false, sampled(None, Some(300)), |pipe, conn| {
         let localhost = ServerName::try_from("localhost").unwrap();
         let far = |mut tls: rustls::Connection| {
             tls.set_buffer_limit(None);
@@ -144,7 +145,7 @@ fn holds(name: &str, in_place: bool) {
         };
         once(stream.handshake()).unwrap().unwrap();
         assert_eq!(stream.session().in_place(), in_place);
-        WebSocket::from_parts(stream, conn)
+        Events(WebSocket::from_parts(stream, conn))
     });
 }
 
