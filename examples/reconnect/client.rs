@@ -64,6 +64,7 @@ impl Client {
             addresses: requests.len(),
             pace: Pace::new(20, Duration::from_secs(1)).at_once(10),
             login: true,
+            refused_logins: Some(1),
             probe_after: Some(Duration::from_millis(500)),
             answer_within: Duration::from_secs(2),
             ..Settings::new(String::len)

@@ -1,8 +1,11 @@
-//! Limits the attempts to connect from one IP address.
-use crate::Pace;
+//! Limits the attempts to connect from one IP address, and those with one key.
+use crate::{
+    Ended, Pace,
+    row::{self, Row},
+};
 use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
-use tickwire::Time;
+use tickwire::{Retry, Time, handshake::HandshakeError};
 
 /// Longer than any server may let an attempt take: a scout whose end was not told by then has lost
 /// its follower.
@@ -13,6 +16,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A server that bans for longer and longer counts in whole seconds, and by its own clock.
 const MORE: Duration = Duration::from_secs(2);
+
+/// How long the gate is shut at the first refusal without a Retry-After, by the status 429 and 418.
+const FIRST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+
+/// So many other refusals in a row, of all attempts, may mean this address too.
+const MANY: u32 = 20;
 
 /// Limits the attempts to connect from one IP address, over all connections, to what an exchange
 /// allows: several limits at once, if it has several. No attempt is allowed while the server wants
@@ -31,15 +40,16 @@ const MORE: Duration = Duration::from_secs(2);
 /// let mut now = Time::ZERO; // from your own clock
 ///
 /// assert_eq!(attempts.take(now), Ok(())); // dial now
+/// let taken = now;
 /// // The server refuses: an `Error::Refused(refusal)` has this `status` and `retry_after()`.
-/// let again = attempts.refused(429, Some(60 * second), now).unwrap();
+/// let again = attempts.refused(429, Some(60 * second), taken, now).unwrap();
 /// assert_eq!(again, now + 68 * second); // a tenth and 2 s more
 /// assert_eq!(attempts.take(now), Err(again)); // for every other connection too
 ///
 /// now = again;
 /// assert_eq!(attempts.take(now), Ok(())); // one connection goes first
 /// assert!(attempts.take(now).is_err()); // the others wait for it
-/// attempts.opened();
+/// attempts.opened(now);
 /// assert_eq!(attempts.take(now), Ok(()));
 /// ```
 #[derive(Debug)]
@@ -48,21 +58,38 @@ pub struct Attempts {
     limits: Vec<Log>,
     max_retry_after: Duration,
     gate: Gate,
+    /// Refusals by other statuses, since a handshake was accepted.
+    others: Row,
+    keys: Vec<Shared>,
     snapshots: Option<Pace>,
     /// No snapshot before this time.
     snapshots_from: Time,
 }
 
+/// It is shut while `refusals` is not zero.
 #[derive(Clone, Copy, Debug)]
-enum Gate {
-    Open,
-    Away {
-        until: Time,
-    },
-    /// One attempt has begun after that time, and the others wait for its end.
-    Scout {
-        since: Time,
-    },
+struct Gate {
+    /// In a row, of attempts that began after the one before was told.
+    refusals: u32,
+    shut: Time,
+    until: Time,
+    /// One attempt has begun after `until`, and the others wait for its end.
+    scout: Option<Time>,
+}
+
+impl Gate {
+    const OPEN: Self = Self { refusals: 0, shut: Time::ZERO, until: Time::ZERO, scout: None };
+}
+
+/// A key that several lines share: see [`Attempts::key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(usize);
+
+#[derive(Clone, Copy, Debug)]
+struct Shared {
+    row: Row,
+    /// While the key is refused, one attempt at a time may try it.
+    trying: Option<Time>,
 }
 
 impl Attempts {
@@ -74,7 +101,9 @@ impl Attempts {
         Self {
             limits: Vec::new(),
             max_retry_after: Duration::from_secs(3 * 24 * 60 * 60),
-            gate: Gate::Open,
+            gate: Gate::OPEN,
+            others: Row::NONE,
+            keys: Vec::new(),
             snapshots: None,
             snapshots_from: Time::ZERO,
         }
@@ -89,7 +118,7 @@ impl Attempts {
     }
 
     /// The longest Retry-After that is obeyed: 3 days unless set, the longest ban of Binance. A
-    /// longer one counts as this time, and a `Follower` raises an alarm.
+    /// longer one counts as this time.
     #[must_use]
     pub const fn max_retry_after(mut self, longest: Duration) -> Self {
         self.max_retry_after = longest;
@@ -110,12 +139,12 @@ impl Attempts {
     ///
     /// Do not dial now. The error is the time at which to ask again.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
-        let is_scout = match self.gate {
-            Gate::Open => false,
-            Gate::Away { until } if now < until => return Err(until),
-            Gate::Scout { since } if now < since + SCOUT => return Err(now + LOOK_AGAIN),
-            Gate::Away { .. } | Gate::Scout { .. } => true,
-        };
+        if now < self.gate.until {
+            return Err(self.gate.until);
+        }
+        if is_under_way(self.gate.scout, now) {
+            return Err(now + LOOK_AGAIN);
+        }
         let due = self.limits.iter().map(Log::due).max().unwrap_or(Time::ZERO);
         if now < due {
             return Err(due);
@@ -123,9 +152,7 @@ impl Attempts {
         for limit in &mut self.limits {
             limit.note(now);
         }
-        if is_scout {
-            self.gate = Gate::Scout { since: now };
-        }
+        self.gate.scout = (self.gate.refusals > 0).then_some(now);
         Ok(())
     }
 
@@ -137,55 +164,121 @@ impl Attempts {
         }
     }
 
-    /// Says that an attempt has succeeded: the server wants the address again.
-    pub const fn opened(&mut self) {
-        if let Gate::Scout { .. } = self.gate {
-            self.gate = Gate::Open;
+    /// Says that the attempt that was taken at `taken` has succeeded: the server wants the address
+    /// again. It proves nothing against a refusal that came after `taken`.
+    pub fn opened(&mut self, taken: Time) {
+        self.others.settle(taken);
+        if self.gate.shut < taken {
+            self.gate = Gate::OPEN;
         }
     }
 
-    /// Says that an attempt has failed, other than by a refusal: if the others wait for it, the
-    /// next of them may dial.
-    pub const fn failed(&mut self) {
-        if let Gate::Scout { since } = self.gate {
-            self.gate = Gate::Away { until: since };
-        }
+    /// Says that the attempt that was taken at `taken` has failed, other than by a refusal: if the
+    /// others wait for it, the next of them may dial.
+    pub fn failed(&mut self, taken: Time) {
+        self.gate.scout.take_if(|scout| *scout == taken);
     }
 
-    /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
-    /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
-    /// is allowed before the returned time. It is Retry-After, or the longest window of the limits
-    /// if the server sent none, but at most [`max_retry_after`](Self::max_retry_after); and a tenth
-    /// and 2 s more, because a server may ban for longer whoever asks a second too early. If an
-    /// earlier refusal has set a later time, that time stays. From the returned time on, one
-    /// connection dials, and the others wait until it has opened or failed, because 16 that ask at
-    /// once may be banned anew.
+    /// Says that the server has refused the handshake of an attempt that was taken at `taken`. The
+    /// status 429 (too many requests) concerns the whole address. So does 418 (banned) at some
+    /// exchanges. After either status, no attempt is allowed before the returned time, and from
+    /// then on one attempt at a time, until a handshake is accepted, because 16 that ask at once
+    /// may be banned anew:
     ///
-    /// Returns `None` for any other status, because that status concerns only the one connection:
-    /// see `Backoff::after_refusal`.
+    /// | the refusal has | the next attempt comes after |
+    /// |---|---|
+    /// | a Retry-After | that, at most [`max_retry_after`](Self::max_retry_after); and a tenth and 2 s more, because a server may ban for longer whoever asks a second too early |
+    /// | none, and 429 | 1, 2, 4 s .. up to the longest window of the limits, as often as it was refused in a row |
+    /// | none, and 418 | 2, 4 min .. up to the same, or 2 min |
+    ///
+    /// An earlier time shortens no later one. A refusal without a Retry-After counts for nothing if
+    /// an attempt that was refused before was told after `taken`: they were on the way together.
+    ///
+    /// Any other status concerns only the one connection, and the result is `None`. But from 20 of
+    /// them in a row on, among all attempts, the address may be banned by this status: then one
+    /// attempt at a time is allowed, after 1, 2, 4, 8 and 10 s, and after five minutes each minute.
     pub fn refused(
         &mut self,
         status: u16,
         retry_after: Option<Duration>,
+        taken: Time,
         now: Time,
     ) -> Option<Time> {
-        if !matches!(status, 418 | 429) {
-            self.failed();
-            return None;
-        }
-        let longest = self.limits.iter().map(|limit| limit.window).max().unwrap_or_default();
-        let away = self.away(retry_after.unwrap_or(longest));
-        let until = match self.gate {
-            Gate::Away { until } => until.max(now + away),
-            Gate::Open | Gate::Scout { .. } => now + away,
+        self.failed(taken);
+        let first = match status {
+            429 => FIRST.0,
+            418 => FIRST.1,
+            401 => return None, // the key's
+            _ => {
+                let refused = HandshakeError::Refused { status };
+                if refused.retry() != Retry::BackOff {
+                    self.note_other((&refused).into(), taken, now);
+                }
+                return None;
+            }
         };
-        self.gate = Gate::Away { until };
-        Some(until)
+        let longest = self.limits.iter().map(|limit| limit.window).max().unwrap_or_default();
+        match retry_after {
+            Some(asked) => self.shut_for(self.away(asked), now),
+            None => {
+                let ends = self.gate.refusals.saturating_add(1);
+                self.shut(row::doubled(first, ends).min(longest.max(first)), taken, now);
+            }
+        }
+        Some(self.gate.until)
     }
 
-    /// Then a person should know.
-    pub(crate) fn is_above_cap(&self, retry_after: Option<Duration>) -> bool {
-        retry_after.is_some_and(|asked| asked > self.max_retry_after)
+    fn note_other(&mut self, ended: Ended, taken: Time, now: Time) {
+        self.others.note(ended, Duration::ZERO, now);
+        if let Some(more @ 1..) = self.others.ends.checked_sub(MANY) {
+            self.shut(row::slow(more, self.others.age()), taken, now);
+        }
+    }
+
+    fn shut(&mut self, pace: Duration, taken: Time, now: Time) {
+        let is_together = self.gate.refusals > 0 && taken <= self.gate.shut;
+        if !is_together {
+            self.shut_for(pace, now);
+        }
+    }
+
+    fn shut_for(&mut self, pace: Duration, now: Time) {
+        self.gate.refusals = self.gate.refusals.saturating_add(1);
+        self.gate.shut = now;
+        self.gate.until = self.gate.until.max(now + pace);
+    }
+
+    /// A key that several lines share, of this follower or of others: a
+    /// [line](crate::Follower::add_line_with_key) with it waits also for what the others were told
+    /// of it. While it is refused, one of them tries it at a time.
+    pub fn key(&mut self) -> Key {
+        self.keys.push(Shared { row: Row::NONE, trying: None });
+        Key(self.keys.len() - 1)
+    }
+
+    /// `None` if the key is of other `Attempts`.
+    pub(crate) fn key_mut(&mut self, key: Key) -> Option<&mut Row> {
+        Some(&mut self.keys.get_mut(key.0)?.row)
+    }
+
+    pub(crate) fn take_with(&mut self, key: Option<Key>, now: Time) -> Result<(), Time> {
+        let shared = key.and_then(|Key(at)| self.keys.get(at));
+        let is_refused = shared.is_some_and(|shared| shared.row.ends > 0);
+        if shared.is_some_and(|shared| is_refused && is_under_way(shared.trying, now)) {
+            return Err(now + LOOK_AGAIN);
+        }
+        self.take(now)?;
+        if let Some(shared) = key.and_then(|Key(at)| self.keys.get_mut(at)) {
+            shared.trying = is_refused.then_some(now);
+        }
+        Ok(())
+    }
+
+    /// An attempt with this key is over: it has succeeded or failed.
+    pub(crate) fn tried(&mut self, key: Option<Key>, taken: Time) {
+        if let Some(shared) = key.and_then(|Key(at)| self.keys.get_mut(at)) {
+            shared.trying.take_if(|trying| *trying == taken);
+        }
     }
 
     /// The host of the snapshots wants this address to stay away: no follower asks for a snapshot
@@ -206,6 +299,10 @@ impl Attempts {
         }
         self.snapshots.as_mut().map_or(Ok(()), |pace| pace.take(now))
     }
+}
+
+fn is_under_way(attempt: Option<Time>, now: Time) -> bool {
+    attempt.is_some_and(|since| now < since + SCOUT)
 }
 
 /// The times of the last `most` attempts. No stretch shorter than `window` has more.

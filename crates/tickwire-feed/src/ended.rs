@@ -117,8 +117,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What to do after it. The [life](crate::Follower#what-it-promises) of a connection and the
-    /// other addresses have a say too.
+    /// What to do after it, as far as it says itself: see [`Ended::retry`].
     pub const fn retry(self) -> Retry {
         match self {
             Self::CertificateRefused | Self::OwnCertificateRefused | Self::Settings => Retry::Stop,
@@ -165,13 +164,11 @@ impl Cause {
         )
     }
 
-    /// How long to wait at least before another attempt. `None` if that would not help.
-    pub(crate) fn retry_delay(self) -> Option<Duration> {
-        let asked = match self {
+    pub(crate) fn retry_after(self) -> Duration {
+        match self {
             Self::Proxy { retry_after, .. } | Self::NoToken { retry_after, .. } => retry_after,
             _ => Duration::ZERO,
-        };
-        (self.retry() == Retry::BackOff).then_some(asked)
+        }
     }
 
     /// The follower has found it, and the connection may still be open.
@@ -193,10 +190,6 @@ impl Cause {
             _ => None,
         }
     }
-
-    pub(crate) const fn is_lapsed_certificate(self) -> bool {
-        matches!(self, Self::CertificateExpired | Self::CertificateNotYetValid)
-    }
 }
 
 impl Ended {
@@ -207,7 +200,9 @@ impl Ended {
         Self::Closed { code, reason: text }
     }
 
-    /// What to do after it, for a connection that has not lived long.
+    /// What to do after it, as far as the end itself says. A [`Follower`](crate::Follower) also
+    /// looks at what else has ended, and [stops](crate::Follower#dials) only when the program says
+    /// so.
     pub fn retry(self) -> Retry {
         match self {
             // 1006 (no Close) and 1005 (a Close without a code) are no reason to give up.
@@ -307,7 +302,9 @@ impl From<&tickwire::Error> for Ended {
             Error::Url(_) | Error::Header(_) | Error::NoTls => Self::Failed(Cause::Settings),
             #[cfg(feature = "rustls")]
             Error::Tls(error) => Self::Failed(of_tls(error)),
-            error => error.retry().into(),
+            // What comes from outside stops no line.
+            error if error.retry() == Retry::BackOff => Retry::BackOff.into(),
+            _ => Retry::Alarm.into(),
         }
     }
 }
@@ -364,6 +361,8 @@ pub struct Text {
 impl Text {
     const MOST: usize = 80;
 
+    pub(crate) const EMPTY: Self = Self { bytes: [0; Self::MOST], length: 0 };
+
     fn as_str(&self) -> &str {
         str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
     }
@@ -371,7 +370,7 @@ impl Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Self { bytes: [0; Self::MOST], length: 0 }
+        Self::EMPTY
     }
 }
 

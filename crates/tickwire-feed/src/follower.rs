@@ -9,10 +9,10 @@
 //!
 //! | module | decides |
 //! |---|---|
-//! | this one | what a call changes; `note_end`: what an end means for its line and its address; `next_dial`: when and where a line dials |
-//! | `address` | whether an address may be dialed, and what else a fault concerns |
+//! | this one | what a call changes |
+//! | `dial` | when and where a line dials, from facts |
 //! | `poll` | what is done next |
-//! | `run` | a line: why it dials, and how fast |
+//! | `run` | a line: why it dials |
 //! | `open` | a connection: which questions are due or unanswered (`Ask`), and whether it is silent |
 //! | `followed` | a subscription on all connections: its arbiter, and what follows a gap or a restart |
 //!
@@ -24,7 +24,7 @@
 //! that gives `poll` something to do moves `wake` to now or earlier, sets `retires`, or adds to
 //! `unpolled` or `left`. A method that gives `poll` something to do at a later time moves `wake` to
 //! this time or earlier.
-mod address;
+mod dial;
 mod followed;
 mod open;
 mod poll;
@@ -33,16 +33,16 @@ mod run;
 #[cfg(doc)]
 use crate::{Action, Recovery, Say};
 use crate::{
-    Arbiter, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Limits, Line, Numbers, Pace,
-    State, Subscription, Topic, Verdict,
+    Arbiter, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Key, Limits, Line, Numbers,
+    Pace, State, Subscription, Topic, Verdict, row::Row,
 };
-use address::{Address, Scope};
-use alloc::{collections::VecDeque, vec, vec::Vec};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::{fmt, ops::Range, time::Duration};
+use dial::{Dials, Life, Next};
 use followed::{Followed, Waiting};
 use open::{Counting, Open};
-use run::{Away, Purpose, Run};
-use tickwire::{CloseCode, Retry, Time};
+use run::{Dialing, Run};
+use tickwire::{CloseCode, Time};
 use tickwire_parts::Backoff;
 
 /// The program's doubts count once in this time.
@@ -83,6 +83,10 @@ pub struct Settings<T> {
     /// bound for all subscriptions of the follower together: above it, messages of the
     /// subscription that keeps the most bytes go.
     pub limits: Limits,
+    /// Stop after so many refused logins in a row: `None` unless set, and then a refused key is
+    /// tried [ever more rarely](Follower#dials). Set it if the exchange revokes a key, or locks an
+    /// account, after some. [`Follower::new_key`] and [`Follower::go_on`] start anew.
+    pub refused_logins: Option<u32>,
     /// The bytes that a kept message holds on the heap, for example `String::len`.
     pub size: fn(&T) -> usize,
 }
@@ -99,6 +103,7 @@ impl<T> Settings<T> {
             answer_within: Duration::from_secs(3),
             snapshot_within: Duration::from_secs(10),
             limits: Limits::default(),
+            refused_logins: None,
             size,
         }
     }
@@ -220,48 +225,60 @@ impl<T> Settings<T> {
 /// [`Action::Dial`] comes only after a successful [`Attempts::take`]. A line dials one connection
 /// at a time. An attempt that [reached no server](Cause::reached_no_server) is given back.
 ///
-/// | after an end | the line dials again |
+/// **When.** A connection has *settled* once it has served for `Backoff::settled_after` (60 s), not
+/// counting the time before its login was accepted. After one kind of end at the only address,
+/// again and again, the line waits so long, in seconds, with the delays of `Backoff::trading`:
+///
+/// | after this kind of end | the next dial comes after |
 /// |---|---|
-/// | [`Ended::retry`] is `BackOff` | after the next delay of its `Backoff` |
-/// | it is `Alarm` | after the delay of `Backoff::rarely` |
-/// | it is `Stop` | only after [`go_on`](Self::go_on) |
-/// | 429, or 418 with a Retry-After | no line dials for [that time](Attempts::refused), then one line tries before the others; a Retry-After above its cap is an alarm |
-/// | a final code, such as 1000 or 1008 | as `Alarm`, if the login was not accepted, and at the third in a row of connections that have not settled: `Backoff::after_close` has the rule |
-/// | [`Cause::Protocol`] of a connection that has settled | after the next delay, as after a Close |
-/// | a server's certificate that has expired or is not valid yet | an alarm, after 1 to 2 minutes, 2 to 4, up to 15; at once after [`clock_was_set`](Self::clock_was_set) |
+/// | the connection had settled | 0-0.1, 0-0.1, 0-0.1, 0-0.1, 0-0.1, 0-0.1, then 0-0.1 |
+/// | it had not settled, whatever the end; an attempt failed in a way that may pass: nothing listens, no way, a time-out, a cut, 5xx, no token | 0-0.1, 0.1-0.2, 0.2-0.4, 0.4-0.8, 0.8-1.6, 1.6-3.2, then 2.5-5 |
+/// | an attempt failed in a way that people mend: 403, 404, 200, 302, 501, the server's certificate, a wrong answer to the handshake, 407, the system | 1-1.2, 2-2.4, 4-4.8, 8-9.6, 10-12, 10-12, then 60-72 |
+/// | the key was refused: 401, Close 3000, our certificate; a final code, or `Wrong(Alarm)`, before the login was accepted | 0-0.1, 60-72, 120-144, 240-288, 480-576, 900-1080, then 900-1080 |
+/// | 429 without a Retry-After | 1, 2, 4, 8, 16, 32, then 300 |
+/// | 418 without a Retry-After | 120, 240, 300, 300, 300, 300, then 300 |
+/// | Close 1012 | 5-30, 5-30, 5-30, 5-30, 5-30, 5-30, then 5-30 |
+/// | a 5xx, or no token, with a Retry-After of 20 s | 20-22, 20-22, 20-22, 20-22, 20-22, 20-22, then 20-22 |
+/// | 429 or 418 with a Retry-After of 20 s | 24, 24, 24, 24, 24, 24, then 24 |
 ///
-/// A connection that lasted a minute is redialled at once. The delays start anew after a connection
-/// that served for `Backoff::settled_after` (60 s), not counting the time before its login was
-/// accepted: it has *settled*. Then the first delay (0 to 0.1 s with `Backoff::trading`) follows
-/// any close code but 3000.
+/// The second row has the line's own delays. The third stays at 10 to 12 s for five minutes. For the
+/// fourth, the exchange sees at most four tries in five minutes and 100 a day, for each key: a line
+/// has its own, unless it [shares](Self::add_line_with_key) one, and then the tries of all lines and
+/// followers count. After 429 and 418, one attempt of all followers goes first:
+/// [`Attempts::refused`]. The longest wait is that of the limits' longest window, here 300 s.
 ///
-/// **Where, and whether.** What the table says of `Alarm`, `Stop`, Retry-After, 1012 and 1013
-/// concerns one address, for all lines, if there are other addresses; [`faults`](Self::faults) has
-/// its alarm. That is over early once a connection has settled that began to serve after it, and
-/// ends, falls silent or gets a successor: the line is not to wait beside an address that may be
-/// well again. Some faults concern more:
+/// Ends in a row count for what they concern, whatever their kind: the third and the fourth row
+/// count for the address, the machine or the key. A row ends with a settled life that was admitted
+/// after its last end. If several things want the line to wait, the latest time counts; a later end
+/// shortens no wait.
 ///
-/// | fault | concerns |
+/// | an end | concerns |
 /// |---|---|
-/// | 401, Close 3000, `Incoming::Wrong(Retry::Stop)`, our certificate is refused | the key: it is tried at one other address, and then all have stopped |
-/// | 403 at two addresses, before the first one's alarm is over | perhaps this machine's address: the line has the alarm |
-/// | an alarm at each address, before a connection settles | the line, which has the alarm |
-/// | no way to the address, settings, the system, the proxy, no token, a doubt, [`Cause::Other`], 407, 418 | this machine: the line waits, has the alarm or stops, and no address is marked |
+/// | of the fourth row | the key |
+/// | 407, 418, 429, the system, settings, [`Cause::Other`] | this machine: the line waits at all addresses |
+/// | of a settled connection, but for silence, 1012, 1013 and [`Wrong`](Incoming::Wrong) | nothing but the line |
+/// | any other | the address |
 ///
-/// **How fast.** The delays are the line's, whatever the addresses do. But after a fault each other
-/// address is free, once until a connection settles: it is dialed at once. So a fault of one
-/// address costs no delay. The Retry-After of a proxy holds back no free dial either, and is over
-/// early as an alarm is. A connection that ends before it has settled is a fault; one that has
-/// settled is a fault only if it was [silent](Cause::is_silence) or ended with 1012 or 1013.
+/// **Where.** Line *n* has the address *n* as its own. What concerns an address leaves the others
+/// free: each of them is dialed once without the line's delay until a connection settles. So beside
+/// an address that serves, a line has no connection for at most twice the first delay. Of the
+/// addresses that may be dialed at the same time it takes its own, then another one at which nothing
+/// has ended since a connection settled there, then the one that was dialed longest ago. At a
+/// planned change, and after [`renew`](Self::renew), its own comes first in any case. No line dials
+/// an address that another line uses while there is one that nobody uses. If two addresses have no
+/// token, or no tunnel, and a Retry-After, the others wait too: they may have asked the same host.
 ///
-/// **Which address.** Line *n* has the address *n* as its own. After an end that was no fault it
-/// dials the same address again. After a fault it takes, of those that may be dialed, its own if
-/// that is free, then the next one that is free, then the one that was dialed first. It does not
-/// dial an address that another line uses while a free one exists. While another line is well,
-/// which means that its connection is answered and not silent, a line without a connection, or with
-/// a silent one, keeps to its own address, and waits for that, unless that has stopped. Away from
-/// its own address, it tries a successor there after 10 minutes, and every 10 minutes, if no other
-/// line is there.
+/// **Who is told.** Two ends in a row, one of which is not `Retry::BackOff`, are an
+/// [alarm](State::Alarm) until a connection has settled; [`faults`](Self::faults) has those of each
+/// address.
+///
+/// **What stops.** What is read from the wire stops no line for ever. The program's own word does,
+/// until [`go_on`](Self::go_on) or [`new_key`](Self::new_key): `Wrong(Stop)` and other ends that it
+/// makes of `Retry::Stop`, [`Cause::Settings`], `Backoff::max_attempts`, and
+/// [`Settings::refused_logins`].
+///
+/// **How many.** With `Backoff::trading`, at most 126 dials in any five minutes and one more for
+/// each further address. Set [`Attempts`] below what the exchange allows.
 ///
 /// ## Silence
 ///
@@ -340,7 +357,7 @@ impl<T> Settings<T> {
 pub struct Follower<T> {
     set: Settings<T>,
     runs: Vec<Run>,
-    addresses: Vec<Address>,
+    dials: Dials,
     subscriptions: Vec<Option<Followed<T>>>,
     kept: usize,
     next_id: u64,
@@ -369,18 +386,18 @@ pub struct Follower<T> {
 
 impl<T> Follower<T> {
     /// The largest number of lines that a follower can have.
-    pub const MOST_LINES: usize = 16;
+    pub const MOST_LINES: usize = 4;
 
     /// The largest number of subscriptions that a follower can have.
     pub const MOST_SUBSCRIPTIONS: usize = 4096;
 
     /// A follower without lines and subscriptions.
     pub fn new(settings: Settings<T>) -> Self {
-        let addresses = vec![Address::Open; settings.addresses.max(1)];
+        let dials = Dials::new(settings.addresses, settings.refused_logins);
         Self {
             set: settings,
             runs: Vec::new(),
-            addresses,
+            dials,
             subscriptions: Vec::new(),
             kept: 0,
             next_id: 0,
@@ -411,9 +428,25 @@ impl<T> Follower<T> {
     ///
     /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) lines already.
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
+        self.add(None, backoff, life, lead);
+    }
+
+    /// As [`add_line`](Self::add_line), for a line that shares its [key](Attempts::key) with
+    /// others. Otherwise each line counts as having a key of its own.
+    pub fn add_line_with_key(
+        &mut self,
+        key: Key,
+        backoff: Backoff,
+        life: Duration,
+        lead: Duration,
+    ) {
+        self.add(Some(key), backoff, life, lead);
+    }
+
+    fn add(&mut self, key: Option<Key>, backoff: Backoff, life: Duration, lead: Duration) {
         if self.runs.len() < Self::MOST_LINES {
-            let home = self.runs.len();
-            self.runs.push(Run::new(backoff, life.saturating_sub(lead), home));
+            self.runs.push(Run::new(life.saturating_sub(lead)));
+            self.dials.add_line(backoff, key);
             self.wake.by(Time::ZERO);
         }
     }
@@ -553,7 +586,7 @@ impl<T> Follower<T> {
             return Some(Topic::Refused);
         }
         if currents.clone().next().is_some() && currents.all(is_silent) {
-            return Some(match followed.is_mute(&self.addresses) {
+            return Some(match followed.is_mute(&self.dials.addresses) {
                 true => Topic::Mute,
                 false => Topic::Silent,
             });
@@ -578,45 +611,81 @@ impl<T> Follower<T> {
 
     /// What each line is doing, in the order of [`add_line`](Self::add_line).
     pub fn states(&self) -> impl Iterator<Item = State> {
-        (0..self.runs.len()).map(|at| {
-            let next = self.next_dial(at, Time::ZERO);
-            let address = next.map(|next| &self.addresses[next.address]);
-            self.runs[at].state(address, self.stopped(at))
-        })
+        (0..self.runs.len()).map(|at| self.state(at))
     }
 
-    /// The fault of each address for which a [person](State::Alarm) should be told, if it has one:
-    /// a line that is well at another address does not show it. It lasts until a connection to the
-    /// address opens, or an attempt there fails otherwise. The fault of an address that has stopped
-    /// lasts until [`go_on`](Self::go_on), that of a certificate's time until
-    /// [`clock_was_set`](Self::clock_was_set) at the latest.
-    pub fn faults(&self) -> impl Iterator<Item = Option<Ended>> {
-        self.addresses.iter().map(Address::fault)
-    }
-
-    /// Dials again with every line that has [stopped](State::Stopped), and starts the line's
-    /// `Backoff` anew. Asks again for each subscription that the exchange has
-    /// [refused](Incoming::Refused). Call this when a person has decided to go on.
-    pub fn go_on(&mut self, now: Time) {
-        for at in 0..self.runs.len() {
-            if self.stopped(at).is_some() {
-                self.runs[at].go_on(now);
+    fn state(&self, at: usize) -> State {
+        let run = &self.runs[at];
+        if let Some(after) = self.dials.stopped(at) {
+            return State::Stopped { after };
+        }
+        let after = self.dials.after(at);
+        let current = run.current();
+        // With a connection, an alarm is of what has ended since that was opened.
+        let failed = self.dials.failed(at);
+        let is_tried = current.is_none_or(|current| failed > Some(current.opened));
+        let dialing = run.dialing.as_ref().map(|dialing| dialing.address);
+        if let (None, Some(address)) = (current, dialing) {
+            return State::Dialing { address, after };
+        }
+        if let Some(next) = self.next_dial(at, Time::ZERO).filter(|_| is_tried) {
+            let until = run.held.unwrap_or(next.from).max(next.from);
+            if let Some(after) = self.dials.alarm(at, next.address) {
+                return State::Alarm { until, after };
             }
-            self.runs[at].open.iter_mut().for_each(Open::ask_refused);
+            if current.is_none() {
+                return match run.held {
+                    Some(until) => State::Held { until, after },
+                    None => State::Waiting { until, after: self.dials.waits_for(at, next) },
+                };
+            }
         }
-        let stopped = self.addresses.iter_mut().filter(|address| address.is_stopped());
-        stopped.for_each(Address::clear);
+        let Some(current) = current else { return State::Waiting { until: Time::ZERO, after } };
+        if let Some(silent) = current.silent {
+            return State::Silent { cause: silent.cause };
+        }
+        match current.missing() {
+            _ if !current.is_logged_in() => State::LoggingIn,
+            missing @ 1.. => State::Subscribing { missing },
+            0 if current.is_asking() => State::Probing,
+            0 if run.successor().is_some() || dialing.is_some() => State::Replacing,
+            0 => State::Following,
+        }
+    }
+
+    /// The end because of which a [person](State::Alarm) should look at an address, for each
+    /// address that has one: a line that is well at another address does not show it. It lasts
+    /// until a connection to the address has settled.
+    pub fn faults(&self) -> impl Iterator<Item = Option<Ended>> {
+        self.dials.addresses.iter().map(Row::alarm)
+    }
+
+    /// Says that a person has decided to go on: what has ended before is of another time. Each line
+    /// that has [stopped](State::Stopped), or waits, dials again, but not before the time that a
+    /// server has asked for. Asks again for each subscription that the exchange has
+    /// [refused](Incoming::Refused).
+    pub fn go_on(&mut self, now: Time) {
+        self.dials.go_on();
+        for run in &mut self.runs {
+            run.open.iter_mut().for_each(Open::ask_refused);
+        }
         self.wake.by(now);
     }
 
-    /// Says that the clock of this machine was set, so that a certificate may be valid now: a line
-    /// that waits because of a certificate's time dials at once.
-    pub fn clock_was_set(&mut self, now: Time) {
-        for run in &mut self.runs {
-            run.note_clock(now);
-        }
-        self.addresses.iter_mut().for_each(Address::note_clock);
+    /// Says that this line's next attempt has a new key, so that the refusals of the old one, or
+    /// the program's own [stop](Incoming::Wrong), are over.
+    pub fn new_key(&mut self, line: usize, now: Time) {
+        self.dials.new_key(line);
         self.wake.by(now);
+    }
+
+    /// Opens a successor of this line's connection as soon as the line may dial, as for a planned
+    /// change. The line's own address is first: so a line that is elsewhere comes back to it.
+    pub fn renew(&mut self, line: usize, now: Time) {
+        if let Some(run) = self.runs.get_mut(line) {
+            run.renew(now);
+            self.wake.by(now);
+        }
     }
 
     /// Says that the program has doubts about its connections, because the machine was suspended or
@@ -638,15 +707,11 @@ impl<T> Follower<T> {
     /// Says that a [dialed](Action::Dial) connection is open: its handshake has succeeded.
     pub fn opened(&mut self, connection: ConnectionId, now: Time, attempts: &mut Attempts) {
         let Some(at) = self.runs.iter().position(|run| run.dials(connection)) else { return };
-        attempts.opened();
         self.wake.by(now);
         let run = &mut self.runs[at];
-        if let Some(dialing) = &run.dialing {
-            // It ends an alarm, but not a stop: only `go_on` does.
-            let address = &mut self.addresses[dialing.address];
-            if !address.is_stopped() {
-                address.clear();
-            }
+        if let Some(Dialing { since, .. }) = run.dialing {
+            attempts.opened(since);
+            self.dials.note_tried(at, since, attempts);
         }
         let Some(dialing) = run.opened(connection) else {
             // The silent connection has spoken meanwhile.
@@ -655,7 +720,7 @@ impl<T> Follower<T> {
         };
         let pace = self.set.pace.anew();
         let mut open = Open::new(connection, dialing.address, pace, self.set.login, now);
-        open.is_for_silence = Run::is_for_silence(&dialing);
+        open.is_for_silence = dialing.is_for_silence;
         for (at, followed) in self.subscriptions.iter().enumerate() {
             if let Some(followed) = followed {
                 open.subscribe(at, followed.watch);
@@ -679,23 +744,24 @@ impl<T> Follower<T> {
         let is_known = |run: &Run| run.dials(connection) || run.position(connection).is_some();
         let Some(at) = self.runs.iter().position(is_known) else { return };
         let dialing = self.runs[at].dialing.as_ref();
-        let taken = dialing.filter(|dialing| dialing.connection == connection);
-        let mut away = None;
+        let dialing = dialing.filter(|dialing| dialing.connection == connection);
+        let taken = dialing.map(|dialing| dialing.since);
+        if let Some(taken) = taken {
+            self.dials.note_tried(at, taken, attempts);
+        }
         match (ended, taken) {
             (Ended::Refused { status, retry_after, .. }, _) => {
-                let is_above_cap = attempts.is_above_cap(retry_after);
-                let until = attempts.refused(status, retry_after, now);
-                away = until.map(|until| Away { until, is_above_cap });
+                attempts.refused(status, retry_after, taken.unwrap_or(now), now);
             }
-            (_, Some(dialing)) => {
-                attempts.failed();
+            (_, Some(taken)) => {
+                attempts.failed(taken);
                 if ended.cause().is_some_and(Cause::reached_no_server) {
-                    attempts.give_back(dialing.since);
+                    attempts.give_back(taken);
                 }
             }
             (_, None) => {}
         }
-        self.finish(at, connection, ended, away, now);
+        self.finish(at, connection, ended, now);
     }
 
     /// Says that bytes of a message that is not whole yet have come over this connection: they are
@@ -770,7 +836,9 @@ impl<T> Follower<T> {
             }
             Incoming::LoggedIn => self.wake.by(now),
             Incoming::Ending => {
-                self.runs[from.line].note_ending(from.nth, &mut self.addresses, now);
+                if self.runs[from.line].note_ending(from.nth, now) {
+                    self.dials.note_ending(from.line, now);
+                }
                 self.wake.by(now);
             }
             Incoming::Wrong(retry) => {
@@ -986,223 +1054,51 @@ impl<T> Follower<T> {
 
     fn give_up(&mut self, at: usize, connection: ConnectionId, cause: Cause, now: Time) {
         self.left.push_back((connection, CloseCode::GOING_AWAY));
-        self.finish(at, connection, cause.into(), None, now);
+        self.finish(at, connection, cause.into(), now);
     }
 
-    fn finish(
-        &mut self,
-        at: usize,
-        connection: ConnectionId,
-        ended: Ended,
-        away: Option<Away>,
-        now: Time,
-    ) {
+    fn finish(&mut self, at: usize, connection: ConnectionId, ended: Ended, now: Time) {
         self.wake.by(now);
+        self.settle(at, now);
         let run = &mut self.runs[at];
-        let dialed = run.dialing.take_if(|dialing| dialing.connection == connection);
-        let open = run.remove(connection);
-        if let Some(dialing) = dialed {
-            if run.stay_away(&dialing, ended, now) {
-                self.addresses[dialing.address].note_tried(now);
-            } else {
-                self.note_end(at, dialing.address, ended, None, away, now);
+        if let Some(dialing) = run.dialing.take_if(|dialing| dialing.connection == connection) {
+            self.dials.note_end(at, dialing.address, ended, Life::Attempt, now);
+        } else if let Some(open) = run.remove(connection) {
+            run.note_end();
+            match ended.cause().filter(|cause| cause.is_found_here()) {
+                Some(cause) => self.dials.note_silence(at, open.address, cause, now),
+                None => {
+                    let life = open.life(self.dials.settled_after(at), now);
+                    self.dials.note_end(at, open.address, ended, life, now);
+                }
             }
-        } else if let Some(open) = open {
-            // Its own server takes the line, and does not keep it.
-            let home = run.home(self.addresses.len());
-            let is_away = |current: &Open| current.silent.is_none() && current.address != home;
-            if open.address == home && run.current().is_some_and(is_away) {
-                run.postpone_home(now);
-            }
-            // A silent successor has not served, so where else the line has tried still counts.
-            let lived = match ended.cause().is_some_and(Cause::is_silence) {
-                true => Duration::ZERO,
-                false => open.lived(now),
-            };
-            self.note_end(at, open.address, ended, Some(lived), away, now);
             self.close_lines(open, now);
         }
     }
 
-    /// What an end, or a silence, means for its line and for the address. `lived` is how long the
-    /// connection served; `None` for an attempt.
-    fn note_end(
-        &mut self,
-        at: usize,
-        address: usize,
-        ended: Ended,
-        lived: Option<Duration>,
-        away: Option<Away>,
-        now: Time,
-    ) {
-        if lived.is_none() {
-            self.addresses[address].note_tried(now);
+    /// Takes note once if the line's connection has settled. A successor has not, because it may be
+    /// left for its older one. Otherwise when it will have.
+    fn settle(&mut self, at: usize, now: Time) -> Option<Time> {
+        let settled_after = self.dials.settled_after(at);
+        let current = self.runs[at].current_mut()?;
+        let admitted =
+            current.admitted.filter(|_| current.silent.is_none() && !current.is_settled)?;
+        if now < admitted + settled_after {
+            return Some(admitted + settled_after);
         }
-        let run = &mut self.runs[at];
-        let lived = lived.unwrap_or_default();
-        let has_settled = run.has_settled(lived);
-        run.note_life(lived, &mut self.addresses, now);
-        run.note_end(ended);
-        // An exchange ends its day by a Close, and its network cuts: no fault of the server.
-        let moves_on = match ended {
-            Ended::Closed { code: 1012 | 1013, .. } => true,
-            // Neither is a fault of an address.
-            Ended::Failed(Cause::Doubted | Cause::NoToken { .. }) => false,
-            Ended::Failed(cause) => cause.is_silence() || !has_settled,
-            Ended::Closed { .. } | Ended::Refused { .. } => !has_settled,
-        };
-        if moves_on {
-            run.note_tried(address);
-        }
-        // Not an end of the server's: the dials for silence have a pace of their own.
-        if ended.cause().is_some_and(Cause::is_found_here) {
-            return;
-        }
-        let backoff = &mut run.backoff;
-        let scope = Scope::of(ended);
-        if ended.retry() == Retry::Stop {
-            return match scope {
-                Scope::Machine => run.stop(ended, now),
-                Scope::Account => self.stop_account(address, ended),
-                Scope::Address => self.addresses[address].mark(Address::Stopped { after: ended }),
-            };
-        }
-        if let Some(Away { until, is_above_cap }) = away {
-            let delay = backoff.next();
-            return match is_above_cap {
-                true => run.alarm(delay.map(|_| until), ended, now),
-                false => run.wait_until(delay.map(|delay| until + delay), ended, now),
-            };
-        }
-        // What the line itself waits, without what the server asks for.
-        let pace = backoff.clone().next();
-        let delay = match ended {
-            Ended::Closed { code, .. } => backoff.after_close(code, lived),
-            Ended::Refused { status, retry_after, .. } => {
-                backoff.after_refusal(status, retry_after)
-            }
-            // One bad frame of a settled connection is as its Close.
-            Ended::Failed(Cause::Protocol(_)) if has_settled => backoff.next(),
-            Ended::Failed(cause) => backoff.after_error(cause.retry_delay()),
-        };
-        if let Some(delay) = delay {
-            let asks = pace.is_some_and(|pace| delay > pace);
-            if asks && scope == Scope::Address {
-                self.addresses[address].mark(Address::Waits { from: now + delay, after: ended });
-                run.wait_until(pace.map(|pace| now + pace), ended, now);
-            } else {
-                run.wait_until(Some(now + delay), ended, now);
-            }
-            return;
-        }
-        let is_lapsed = ended.cause().is_some_and(Cause::is_lapsed_certificate);
-        let rarely = |backoff: &mut Backoff| match is_lapsed {
-            true => backoff.after_lapsed_certificate(),
-            false => backoff.rarely(),
-        };
-        // The same refusal at two addresses may be of this machine's address.
-        let is_forbidden = |ended| matches!(ended, Ended::Refused { status: 403, .. });
-        let mut others = self.addresses.iter().enumerate().filter(|(other, _)| *other != address);
-        let is_alike = is_forbidden(ended)
-            && others
-                .clone()
-                .any(|(_, other)| other.holds(now) && other.fault().is_some_and(is_forbidden));
-        // The fault of an address that may be dialed again, and was not since, proves nothing now.
-        let has_other = others.any(|(other, record)| {
-            record.fault().is_none() || !record.holds(now) && !run.tried.contains(&other)
-        });
-        if scope == Scope::Address && has_other && !is_alike {
-            if let Some(delay) = rarely(&mut backoff.clone()) {
-                let alarm = Address::Alarm { since: now, from: now + delay, after: ended };
-                self.addresses[address].mark(alarm);
-            }
-            let counted = backoff.next();
-            run.wait_until(counted.map(|delay| now + delay), ended, now);
-        } else {
-            let from = rarely(backoff).map(|delay| now + delay);
-            run.alarm(from, ended, now);
-            if let Some(from) = from
-                && scope == Scope::Address
-            {
-                self.addresses[address].mark(Address::Alarm { since: now, from, after: ended });
-            }
-        }
+        current.is_settled = true;
+        self.dials.note_settled(at, current.address, admitted);
+        None
     }
 
-    /// A wrong key at each address would be as many wrong logins: one other address is tried.
-    fn stop_account(&mut self, address: usize, ended: Ended) {
-        let stopped = Address::Stopped { after: ended };
-        let is_account = |address: &Address| match address {
-            Address::Stopped { after } => Scope::of(*after) == Scope::Account,
-            _ => false,
-        };
-        let mut others = self.addresses.iter().enumerate().filter(|(other, _)| *other != address);
-        if others.any(|(_, other)| is_account(other)) {
-            self.addresses.iter_mut().for_each(|address| address.mark(stopped));
-        }
-        self.addresses[address].mark(stopped);
-    }
-
-    /// Where and when the line dials next, if nothing else happens; `None` if it needs nothing or
-    /// has to stop. Of the addresses that may be dialed by `now`, the one that the line prefers.
+    /// Where and when the line dials next, if it needs a dial and has not stopped.
     fn next_dial(&self, at: usize, now: Time) -> Option<Next> {
         let run = &self.runs[at];
-        let home = run.home(self.addresses.len());
-        let needs = run.needs(self.addresses.len()).into_iter().flatten();
-        let nexts = needs.filter_map(|(purpose, due)| {
-            let (from, address) = match purpose {
-                Purpose::Home => (self.dialed_from(at, home, purpose)?, home),
-                Purpose::Need | Purpose::Silence => self.place(at, purpose, now)?,
-            };
-            Some(Next { from: from.max(due), address, purpose })
-        });
-        nexts.min_by_key(|next| next.from.max(now))
-    }
-
-    fn dialed_from(&self, at: usize, address: usize, purpose: Purpose) -> Option<Time> {
-        let paced = self.runs[at].paced(address, purpose)?;
-        Some(self.addresses[address].from()?.max(paced))
-    }
-
-    fn place(&self, at: usize, purpose: Purpose, now: Time) -> Option<(Time, usize)> {
-        let run = &self.runs[at];
-        let count = self.addresses.len();
-        let home = run.home(count);
+        let need = run.need()?;
         // Two lines to one server would fall silent together.
-        let is_unused =
-            |address: usize| !self.is_used(at, address) && !self.addresses[address].is_stopped();
-        let has_unused = (0..count).any(is_unused);
-        let is_well = |(other, run): (usize, &Run)| other != at && run.is_well();
-        // With company the line waits for its own address, so that both don't end up at one.
-        let is_serving = run.current().is_some_and(|current| current.silent.is_none());
-        let keeps_home =
-            !is_serving && is_unused(home) && self.runs.iter().enumerate().any(is_well);
-        let may_be = (0..count).filter(|&address| match keeps_home {
-            true => address == home,
-            false => !has_unused || is_unused(address),
-        });
-        let dialed =
-            may_be.filter_map(|address| Some((self.dialed_from(at, address, purpose)?, address)));
-        dialed.min_by_key(|&(from, address)| {
-            let moves =
-                !is_serving || run.current().is_none_or(|current| current.address != address);
-            (from.max(now), moves, run.rank(address, count))
-        })
-    }
-
-    /// The fault because of which the line dials no more.
-    fn stopped(&self, at: usize) -> Option<Ended> {
-        let run = &self.runs[at];
-        if let Some(after) = run.stopped() {
-            return Some(after);
-        }
-        match self.place(at, Purpose::Need, Time::ZERO) {
-            Some(_) => None,
-            None => {
-                let own = self.addresses[run.home(self.addresses.len())].fault();
-                own.or_else(|| self.addresses.iter().find_map(Address::fault))
-            }
-        }
+        let has_unused = (0..self.dials.addresses.len()).any(|address| !self.is_used(at, address));
+        let may_dial = |address: usize| !has_unused || !self.is_used(at, address);
+        self.dials.next(at, need, may_dial, now)
     }
 
     fn is_used(&self, at: usize, address: usize) -> bool {
@@ -1251,13 +1147,6 @@ impl Wake {
 struct Place {
     line: usize,
     nth: usize,
-}
-
-/// The next dial of a line.
-struct Next {
-    from: Time,
-    address: usize,
-    purpose: Purpose,
 }
 
 /// Shows what the lines do.

@@ -22,7 +22,7 @@
 #![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 extern crate alloc;
 
-#[cfg(feature = "std")]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod arbiter;
@@ -31,12 +31,13 @@ mod ended;
 mod event;
 mod follower;
 mod pace;
+mod row;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod told;
 
 pub use arbiter::Arbiter;
-pub use attempts::Attempts;
+pub use attempts::{Attempts, Key};
 pub use ended::{Cause, Ended, Text};
 pub use event::{Event, Gap, Limits, Line, Numbers, Verdict, Why};
 pub use follower::{Follower, Settings};

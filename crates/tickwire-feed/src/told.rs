@@ -24,8 +24,7 @@ pub enum Action<T> {
         line: usize,
         /// The address's index, below [`Settings::addresses`].
         address: usize,
-        /// The end of the line's last attempt or connection. After a refused login (the status 401,
-        /// or [`Incoming::Wrong`]), fetch a new token first.
+        /// The end of the line's last attempt or connection.
         after: Option<Ended>,
     },
     /// Send this message now, over this open connection. The message keeps to the pace only if you
@@ -166,9 +165,11 @@ pub enum Incoming {
     /// `serverShutdown`. The follower dials a successor after the line's next delay. Once for each
     /// connection: the exchange may repeat itself.
     Ending,
-    /// This peer is of no use. It refuses the login (pass [`Retry::Stop`]), or it sends something
-    /// other than the feed (pass [`Retry::Alarm`]). The follower leaves the connection, and ignores
-    /// everything that still arrives over it.
+    /// This peer is of no use, and the follower leaves the connection, and ignores everything that
+    /// still arrives over it. Pass [`Retry::Alarm`] if it refuses the login, or sends something
+    /// other than the feed; [`Retry::Stop`] if the line is to dial no more until
+    /// [`Follower::go_on`]; [`Retry::BackOff`] if another connection will do, for example because
+    /// the login has expired.
     Wrong(Retry),
 }
 
@@ -285,15 +286,14 @@ pub enum State {
         /// The line's own last end. `None` before the first attempt.
         after: Option<Ended>,
     },
-    /// [Tell a person](Retry::Alarm): the fault may not pass by itself. The line waits before it
-    /// dials. It may still have a connection whose successor could not be opened. A fault of one
-    /// address, while another one serves, is in [`Follower::faults`].
+    /// [Tell a person](Retry::Alarm): two ends in a row, of the address, the key or this machine,
+    /// one of which may not pass by itself. The line waits before it dials. It may still have a
+    /// connection whose successor could not be opened. A fault of one address, while another one
+    /// serves, is in [`Follower::faults`].
     Alarm {
-        /// When the alarm is over: a minute or more after the connection or attempt has ended. If
-        /// it is of one address, the line may dial earlier: another one if no line serves, and the
-        /// same one if the alarm is [over early](Follower#dials).
+        /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it.
         until: Time,
-        /// The end that caused this alarm.
+        /// The last end of the row.
         after: Ended,
     },
     /// The line dials, and has no open connection.
@@ -323,9 +323,9 @@ pub enum State {
     Following,
     /// All is well, and a successor of the connection is dialed or open.
     Replacing,
-    /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] is called,
-    /// because it or each address has stopped. If the line still has a connection, the follower
-    /// keeps this connection until it ends.
+    /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] or
+    /// [`Follower::new_key`] is called, because the program [has said so](Follower#dials). If the
+    /// line still has a connection, the follower keeps this connection until it ends.
     Stopped {
         /// The end that stopped the line.
         after: Ended,

@@ -299,33 +299,42 @@ impl Backoff {
         Some(self.between((most / 2).max(first), most))
     }
 
-    fn ceiling(&self) -> Duration {
-        if self.attempts == 0 {
-            return self.first_delay.min(self.max_delay);
+    /// The delay number `n`, from 0 on, at this [draw](Self::draw): the least at 0, the longest at
+    /// `u64::MAX`. `None` from [`max_attempts`](Self::max_attempts) on. For a program that counts
+    /// its attempts itself; the iterator draws and counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tickwire_parts::Backoff;
+    ///
+    /// let backoff = Backoff::seeded(1).trading();
+    /// assert_eq!(backoff.delay(1, 0), Some(Duration::from_millis(100)));
+    /// assert_eq!(backoff.delay(6, 0), Some(Duration::from_millis(2500)));
+    /// ```
+    pub fn delay(&self, n: u32, draw: u64) -> Option<Duration> {
+        if self.max_attempts.is_some_and(|max| n >= max) {
+            return None;
         }
-        match 1_u32.checked_shl(self.attempts) {
-            Some(doubled) => {
-                self.first_delay.max(LEAST_STEP).saturating_mul(doubled).min(self.max_delay)
-            }
-            None => self.max_delay,
+        if n == 0 {
+            return Some(between(Duration::ZERO, self.first_delay.min(self.max_delay), draw));
         }
+        let doubled = 1_u32.checked_shl(n).unwrap_or(u32::MAX);
+        let first = self.first_delay.max(LEAST_STEP);
+        let ceiling = first.saturating_mul(doubled).min(self.max_delay);
+        Some(between(ceiling / 2, ceiling, draw))
     }
 
-    /// Uniformly distributed.
-    fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        let span = most.saturating_sub(least).as_nanos();
-        let span = u64::try_from(span).unwrap_or(u64::MAX); // 584 years
-        let part = (u128::from(span) * u128::from(self.draw())) >> 64;
-        least + Duration::from_nanos(part as u64)
-    }
-
-    /// SplitMix64 defines the constants.
-    fn draw(&mut self) -> u64 {
+    /// The next random number, which protects no secret: SplitMix64.
+    pub fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        between(least, most, self.draw())
     }
 }
 
@@ -334,12 +343,17 @@ impl Iterator for Backoff {
 
     /// The next delay, or `None` after [`max_attempts`](Backoff::max_attempts) delays.
     fn next(&mut self) -> Option<Duration> {
-        if self.max_attempts.is_some_and(|max| self.attempts >= max) {
-            return None;
-        }
-        let ceiling = self.ceiling();
-        let least = if self.attempts == 0 { Duration::ZERO } else { ceiling / 2 };
+        let draw = self.draw();
+        let delay = self.delay(self.attempts, draw)?;
         self.attempts = self.attempts.saturating_add(1);
-        Some(self.between(least, ceiling))
+        Some(delay)
     }
+}
+
+/// Uniformly distributed, as the draw is.
+fn between(least: Duration, most: Duration, draw: u64) -> Duration {
+    let span = most.saturating_sub(least).as_nanos();
+    let span = u64::try_from(span).unwrap_or(u64::MAX); // 584 years
+    let part = (u128::from(span) * u128::from(draw)) >> 64;
+    least + Duration::from_nanos(part as u64)
 }

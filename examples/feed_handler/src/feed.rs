@@ -9,7 +9,7 @@ use market_feed::{
     wire::{Payload, Snapshot, Tick},
 };
 use tickwire::{Retry, Time};
-use tickwire_feed::{Asked, ConnectionId, Follower, Incoming, State, Verdict};
+use tickwire_feed::{Asked, ConnectionId, Follower, Incoming, Verdict};
 use tickwire_loop::{Dial, Handle};
 
 /// The ages of ticks, in nanoseconds, from their encoding at the exchange until they are in the
@@ -87,9 +87,9 @@ impl Feed {
         }
     }
 
-    /// Whether a line will not be dialed again, because dialing would do harm.
-    pub fn has_given_up(&self, line: usize) -> bool {
-        self.follower.states().nth(line).is_some_and(|state| matches!(state, State::Stopped { .. }))
+    /// Whether a person should look at the address of a line.
+    pub fn has_fault(&self, line: usize) -> bool {
+        self.follower.faults().nth(line).flatten().is_some()
     }
 
     pub(crate) fn handle(&self, id: ConnectionId) -> Option<Handle> {

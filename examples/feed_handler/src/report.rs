@@ -7,7 +7,7 @@ const SHOWN: usize = 20;
 
 /// The report of a run.
 pub struct Report {
-    /// Feeds that lost ticks, or whose book is wrong or not the exchange's, and lines given up.
+    /// Feeds that lost ticks, or whose book is wrong or not the exchange's, and lines at fault.
     pub failed: Vec<String>,
     /// How many connections were opened, including connections that were dialed again.
     pub opened: u64,
@@ -35,10 +35,9 @@ impl Report {
             }
         }
         for feed in handler.feeds() {
-            for (at, line) in feed.lines.iter().enumerate().filter(|(at, _)| feed.has_given_up(*at))
-            {
+            for (at, line) in feed.lines.iter().enumerate().filter(|(at, _)| feed.has_fault(*at)) {
                 let why = line.ended.as_deref().unwrap_or_default();
-                failed.push(format!("feed {}: line {at} was given up: {why}", feed.number));
+                failed.push(format!("feed {}: line {at} has a fault: {why}", feed.number));
             }
         }
         let sum = |of: fn(&Tally) -> u64| handler.feeds().iter().map(|feed| of(&feed.tally)).sum();

@@ -159,7 +159,7 @@ fn are_replaced(uring: bool, life: Duration) -> bool {
 }
 
 #[test]
-fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
+fn a_feed_whose_certificate_is_wrong_is_told_and_the_others_go_on() {
     let _alone = alone();
     let exchange = Exchange::start(plan(3, 600)).expect("a port");
     let stranger = Exchange::start(plan(2, 600)).expect("a port");
@@ -168,7 +168,7 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
     let mut handler = Handler::new(&followed, None, false, tls).expect("URLs");
     follow(&mut handler, |handler| {
         handler.feeds()[..3].iter().all(|feed| feed.tally.delivered > 300)
-            && handler.feeds()[3..].iter().all(|feed| (0..2).all(|line| feed.has_given_up(line)))
+            && handler.feeds()[3..].iter().all(|feed| (0..2).all(|line| feed.has_fault(line)))
     });
     level(&mut handler, &exchange, 3);
     assert!(handler.feeds()[..3].iter().all(|feed| exchange.is_same(feed)));
@@ -177,7 +177,7 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
         assert!(ended.contains("certificate"), "{ended}");
         assert_eq!(line.opened, 0);
     }
-    // Each of two feeds fails four times: no tick, a wrong book, and two lines given up.
+    // Each of two feeds fails four times: no tick, a wrong book, and two lines at fault.
     let report = Report::new(&handler, &exchange);
     assert_eq!(report.failed.len(), 2 * 4, "{report}");
 }

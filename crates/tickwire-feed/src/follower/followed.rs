@@ -1,7 +1,7 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
-use super::address::Address;
 use crate::{
     Arbiter, ConnectionId, Event, Limits, Line, Recovery, Subscription, Verdict, attempts::Log,
+    row::Row,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -128,7 +128,7 @@ impl<T> Followed<T> {
     }
 
     /// Whether it is mute, and was not told so since it was served.
-    pub(super) fn is_untold(&self, addresses: &[Address]) -> bool {
+    pub(super) fn is_untold(&self, addresses: &[Row]) -> bool {
         !self.has_told_mute && self.is_mute(addresses)
     }
 
@@ -136,11 +136,11 @@ impl<T> Followed<T> {
         self.has_told_mute = true;
     }
 
-    /// Then the fault is its own, wherever a line may dial.
-    pub(super) fn is_mute(&self, addresses: &[Address]) -> bool {
+    /// Then the fault is its own, at each address at which there is no other one.
+    pub(super) fn is_mute(&self, addresses: &[Row]) -> bool {
         let mut addresses = addresses.iter().enumerate();
         self.is_mute_again
-            && addresses.all(|(at, address)| address.is_stopped() || self.mute.contains(&at))
+            && addresses.all(|(at, row)| row.alarm().is_some() || self.mute.contains(&at))
     }
 
     /// A snapshot that was asked for over this connection does not come any more.

@@ -1,6 +1,6 @@
 //! An open connection: what was said over it, which answers are still due, and whether it is
 //! silent.
-use super::Follower;
+use super::{Follower, dial::Life};
 use crate::{
     Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Numbers, Pace, Say, Subscription,
 };
@@ -286,7 +286,7 @@ pub(super) struct Open {
     /// When bytes of a message that is not whole yet were last read.
     alive: Time,
     /// When the login was accepted or, without one, the connection was opened.
-    admitted: Option<Time>,
+    pub(super) admitted: Option<Time>,
     heard: Time,
     login: Ask,
     probe: Ask,
@@ -303,6 +303,7 @@ pub(super) struct Open {
     pub(super) is_for_silence: bool,
     /// The exchange has said that it will end this connection.
     pub(super) is_ending: bool,
+    pub(super) is_settled: bool,
 }
 
 impl Open {
@@ -333,6 +334,7 @@ impl Open {
             silent: None,
             is_for_silence: false,
             is_ending: false,
+            is_settled: false,
         }
     }
 
@@ -348,17 +350,14 @@ impl Open {
         self.admitted.is_some()
     }
 
-    /// Zero before the login is accepted.
-    pub(super) fn lived(&self, now: Time) -> Duration {
-        self.admitted.map_or(Duration::ZERO, |since| now - since)
-    }
-
-    /// Admitted, answered in all, and not silent.
-    pub(super) fn is_well(&self) -> bool {
-        let is_answered = |seat: &Seat| {
-            seat.answered.is_some() || seat.is_refused || seat.watch.ask_after.is_none()
-        };
-        self.is_logged_in() && self.silent.is_none() && self.seats.iter().flatten().all(is_answered)
+    pub(super) fn life(&self, settled_after: Duration, now: Time) -> Life {
+        match self.admitted {
+            None => Life::Attempt,
+            Some(admitted) if self.silent.is_some() || now - admitted < settled_after => {
+                Life::Short
+            }
+            Some(_) => Life::Settled,
+        }
     }
 
     pub(super) fn subscribe(&mut self, subscription: usize, watch: Subscription) {

@@ -1,8 +1,8 @@
 use super::{
-    Follower, Next, Wake,
+    Follower, Wake,
+    dial::Why,
     followed::Followed,
     open::{Open, Timeouts},
-    run::Purpose,
 };
 use crate::{Action, Attempts, Cause, ConnectionId, Event, Say, Topic};
 use core::{mem, time::Duration};
@@ -105,25 +105,27 @@ impl<T> Follower<T> {
             grace: self.grace,
         };
         for at in 0..self.runs.len() {
-            if let Some(over) = self.runs[at].end_alarm(now) {
-                self.wake.by(over);
+            if let Some(settles) = self.settle(at, now) {
+                self.wake.by(settles);
             }
+        }
+        self.dials.look(attempts);
+        for at in 0..self.runs.len() {
             self.runs[at].held = None;
-            self.look_home(at, now);
             if let Some(next) = self.next_dial(at, now) {
                 if now < next.from {
                     self.wake.by(next.from);
-                } else if let Err(again) = attempts.take(now) {
+                } else if let Err(again) = self.dials.take(at, next.address, attempts, now) {
                     self.wake.by(again);
                     self.runs[at].held = Some(again);
                 } else {
-                    return Some(self.dial(at, &next, now));
+                    return Some(self.dial(at, next.address, now));
                 }
             }
             let run = &mut self.runs[at];
             let is_mute = |at: usize| {
                 let followed = self.subscriptions.get(at).and_then(Option::as_ref);
-                followed.is_some_and(|followed| followed.is_mute(&self.addresses))
+                followed.is_some_and(|followed| followed.is_mute(&self.dials.addresses))
             };
             // Where one is missing that may be served elsewhere, a successor has its time for that.
             let seeks = match &run.open[..] {
@@ -165,7 +167,8 @@ impl<T> Follower<T> {
         }
         for at in 0..self.subscriptions.len() {
             let Some(followed) = &self.subscriptions[at] else { continue };
-            let tells = followed.is_untold(&self.addresses) && self.topic(at) == Some(Topic::Mute);
+            let tells =
+                followed.is_untold(&self.dials.addresses) && self.topic(at) == Some(Topic::Mute);
             let Some(followed) = &mut self.subscriptions[at] else { continue };
             if tells {
                 followed.note_told();
@@ -198,27 +201,13 @@ impl<T> Follower<T> {
         None
     }
 
-    /// A line stays where it is while another is at its own address.
-    fn look_home(&mut self, at: usize, now: Time) {
-        let next = self.next_dial(at, now);
-        let goes_home = next.is_some_and(|next| next.from <= now && next.purpose == Purpose::Home);
-        if goes_home && self.is_used(at, self.runs[at].home(self.addresses.len())) {
-            self.runs[at].postpone_home(now);
-        }
-    }
-
-    fn dial(&mut self, at: usize, next: &Next, now: Time) -> Action<T> {
+    fn dial(&mut self, at: usize, address: usize, now: Time) -> Action<T> {
         let connection = ConnectionId(self.next_id);
         self.next_id += 1;
         let run = &mut self.runs[at];
-        // It may be left for its successor, and then it never ends. The life of a silent one was
-        // noted when it fell silent.
-        let current = run.current().filter(|current| current.silent.is_none());
-        if let Some(lived) = current.map(|current| current.lived(now)) {
-            run.note_life(lived, &mut self.addresses, now);
-        }
-        run.dial(connection, next.address, next.purpose, now);
-        Action::Dial { connection, line: at, address: next.address, after: run.last() }
+        let is_for_silence = run.need().is_some_and(|need| need.why == Why::Silence);
+        run.dial(connection, address, is_for_silence, now);
+        Action::Dial { connection, line: at, address, after: self.dials.after(at) }
     }
 
     /// A successor is due, unless there is one.
@@ -241,12 +230,12 @@ impl<T> Follower<T> {
                 followed.note_over(current.id);
             }
         }
-        let lived = current.lived(now);
         let address = current.address;
         let opened = current.opened;
         self.note_mute(at, address, opened, cause, now);
         if !has_successor {
-            self.note_end(at, address, cause.into(), Some(lived), None, now);
+            self.dials.note_silence(at, address, cause, now);
+            self.runs[at].note_end();
         }
     }
 
@@ -254,7 +243,7 @@ impl<T> Follower<T> {
         let is_first = match cause.subscription().map(|at| &mut self.subscriptions[at]) {
             Some(Some(followed)) => followed.note_silence(address, opened, now),
             Some(None) => false,
-            None => self.runs[at].has_settled_since_silence(),
+            None => self.runs[at].has_settled_since_silence(self.dials.settled_after(at)),
         };
         if is_first {
             self.runs[at].note_first_silence();

@@ -17,6 +17,7 @@ mod watchdog;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The exchange does what it does once in this time.
 const TICK: Duration = Duration::from_millis(50);

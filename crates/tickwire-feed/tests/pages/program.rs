@@ -1,6 +1,6 @@
 //! A program that follows the exchange as the pages of `Follower` say, and judges each action by
 //! them.
-use crate::day::{Count, Day, Fault, Kind, MINUTE, SECOND, refused};
+use crate::day::{Count, Day, Fault, Kind, MINUTE, SECOND};
 use crate::exchange::{Datum, Exchange, Input, LATENCY, Numbered};
 use std::{collections::VecDeque, time::Duration};
 use tickwire::{Retry, Time};
@@ -101,7 +101,6 @@ struct Failed {
     at: Duration,
     /// The longest that an alarm lasts.
     until: Duration,
-    stopped: bool,
 }
 
 #[derive(Debug, Default)]
@@ -275,7 +274,7 @@ impl Program {
                 return self.see_dark();
             }
             Input::Ended(ended) => {
-                self.note_failed(n, ended);
+                self.note_failed(n);
                 self.forget(n);
                 self.note(format!("{id:?} {ended:?}"));
                 if let Ended::Refused { status: 429, retry_after: Some(after), .. } = ended {
@@ -294,7 +293,7 @@ impl Program {
             Input::Refused(of) => Incoming::Refused(self.asked(of)),
             Input::Ending => Incoming::Ending,
             Input::Wrong(retry) => {
-                self.note_failed(n, Ended::Failed(Cause::Wrong(retry)));
+                self.note_failed(n);
                 self.note(format!("{id:?} wrong: {retry:?}"));
                 self.connections[n].left = true;
                 if retry == Retry::Stop {
@@ -309,15 +308,12 @@ impl Program {
         self.check(verdict.is_none(), || format!("{verdict:?} about no data"));
     }
 
-    fn note_failed(&mut self, n: usize, ended: Ended) {
+    fn note_failed(&mut self, n: usize) {
         let Connection { line, address, .. } = self.connections[n];
         self.lines[line].ended_at = address;
-        let lapsed = ended == Ended::Failed(Cause::CertificateExpired);
-        let alarm = if lapsed { 15 * MINUTE } else { 75 * SECOND };
         let failed = &mut self.failed[address];
         failed.at = self.now;
-        failed.until = self.now + alarm + SECOND;
-        failed.stopped |= ended.retry() == Retry::Stop;
+        failed.until = self.now + 73 * SECOND;
     }
 
     fn asked(&self, of: Result<u64, usize>) -> Asked {
@@ -356,7 +352,6 @@ impl Program {
             Input::Doubt => self.follower.doubt(now),
             Input::GoOn => {
                 self.lines.iter_mut().for_each(|line| *line = Line::default());
-                self.failed.iter_mut().for_each(|failed| failed.stopped = false);
                 self.follower.go_on(now);
             }
             other => unreachable!("{other:?} over no connection"),
@@ -829,13 +824,13 @@ impl Program {
         }
     }
 
-    /// Whether an alarm or a stop of an address that is well may hold: not if a connection that has
+    /// Whether an alarm of an address that is well may hold: not if a connection that has
     /// settled was opened after it.
     fn has_alarm(&self) -> bool {
         let settled = self.now >= self.gone + SETTLED;
         let holds = |(address, failed): (usize, &Failed)| {
             let lasts = self.now < failed.until && !(settled && failed.at <= self.gone);
-            !self.exchange.is_broken(address) && (failed.stopped || lasts)
+            !self.exchange.is_broken(address) && lasts
         };
         self.failed.iter().enumerate().any(holds)
     }
@@ -878,14 +873,8 @@ impl Program {
             let open = own().filter(|of| of.opened.is_some()).count();
             let dialed = own().find(|of| of.opened.is_none()).map(|of| of.address);
             let fits = match state {
-                State::Stopped { after } => {
-                    // A key is tried at one other address.
-                    let key = [refused(401, None), Ended::Failed(Cause::Wrong(Retry::Stop))];
-                    let addresses = self.failed.len();
-                    let most = if key.contains(&after) { addresses.min(2) } else { addresses };
-                    let stopped = self.failed.iter().filter(|failed| failed.stopped).count();
-                    stopped >= most
-                }
+                // As the program has said.
+                State::Stopped { after } => after == Ended::Failed(Cause::Wrong(Retry::Stop)),
                 State::Alarm { until, .. } => dialed.is_none() && until.since_epoch() > self.now,
                 State::Waiting { until, .. } => {
                     open == 0 && dialed.is_none() && until.since_epoch() > self.now
@@ -969,8 +958,6 @@ impl Program {
             format!("41 dials in five minutes from {many:?}")
         });
         if day.kind.ignores() {
-            // At another than its own address, a line tries its own every ten minutes.
-            let home = if day.addresses.len() > 1 { 6 * day.lines } else { 0 };
             let first = self.for_silence.first().copied().unwrap_or_default();
             let in_hour = |hour: u32| {
                 let from = first + hour * 60 * MINUTE;
@@ -980,7 +967,7 @@ impl Program {
                     .count()
             };
             let (hour, next) = (in_hour(0), in_hour(1));
-            let few = hour <= 16 * day.lines + home && next <= 8 * day.lines + home;
+            let few = hour <= 16 * day.lines && next <= 8 * day.lines;
             self.check(few, || format!("{hour} dials for silence in an hour, then {next}"));
         }
         if day.kind == Kind::Quiet && day.life.is_none() {

@@ -108,10 +108,21 @@ impl Exchange for Desk {
 
 /// A feed with one line for each server, and this many subscriptions.
 fn feed(desk: Desk, lines: u64, subscriptions: usize, recovery: Recovery) -> Feed<Desk> {
+    feed_with(desk, lines, subscriptions, recovery, None)
+}
+
+fn feed_with(
+    desk: Desk,
+    lines: u64,
+    subscriptions: usize,
+    recovery: Recovery,
+    refused_logins: Option<u32>,
+) -> Feed<Desk> {
     let mut follower = Follower::new(Settings {
         addresses: desk.urls.len(),
         probe_after: desk.probe_after,
         answer_within: Duration::from_millis(500),
+        refused_logins,
         ..Settings::new(|_| 0)
     });
     for seed in 1..=lines {
@@ -573,7 +584,7 @@ async fn there_is_no_event_once_every_line_has_stopped() {
     bounded(async {
         let mut server = Server::bind().await;
         let desk = Desk { urls: vec![server.url()], ..Desk::default() };
-        let mut feed = feed(desk, 1, 1, Recovery::Resume);
+        let mut feed = feed_with(desk, 1, 1, Recovery::Resume, Some(1));
         let serving = tokio::spawn(async move {
             server.refuse(401).await;
             server

@@ -88,13 +88,13 @@ const CASES: &[Case] = &[
         dial(day);
     }),
     ("nobody dials until told", |day| {
-        hear(day, Got::Refused(418, None));
+        hear(day, Got::LoginRefused);
         day.0.now += HOUR;
         dial(day);
     }),
-    ("after an alarm a line waits 60 s", |day| {
+    ("what people mend is left alone for a second", |day| {
         hear(day, Got::Refused(403, None));
-        day.0.now += 59 * SECOND;
+        day.0.now += SECOND - 1;
         dial(day);
     }),
     ("a line has few connections", |day| (0..2).for_each(|_| dial(day))),

@@ -72,27 +72,21 @@ struct Talk {
 struct Line {
     /// It may not dial until somebody says go on, and why.
     stopped: Option<String>,
-    /// It waits for a minute from here on.
-    alarm: Option<Ms>,
     /// Where its last connection or attempt was, and whether that had a fault.
     last_host: Option<(usize, bool)>,
     /// It was last shown as silent, and so may have turned already.
     silent: bool,
-    /// Final codes in a row of connections that did not settle.
-    finals: u32,
 }
 
 /// What is known of a host.
 #[derive(Clone, Default)]
 struct Host {
-    /// Nobody dials it for a minute from here on.
+    /// What it last did has to be mended by people: nobody dials it for a second from here on.
     alarm: Option<Ms>,
     /// It wants to be left alone until then, by its Retry-After or its close code.
     waits: Ms,
-    /// Nobody dials it until somebody says go on, and why.
-    stopped: Option<String>,
-    /// The key was refused.
-    refuses_key: bool,
+    /// Something has failed, and no connection to it has lived for a minute since.
+    is_bad: bool,
 }
 
 #[derive(Default)]
@@ -103,6 +97,10 @@ pub(crate) struct Oracle {
     talks: Vec<Talk>,
     lines: Vec<Line>,
     hosts: Vec<Host>,
+    /// Ends that people have to mend.
+    graves: u32,
+    /// When a 429 or 418 came last.
+    shut: Ms,
     dials: Vec<Ms>,
     /// A bit for each stream that the client wants, and when that changed.
     wanted: u64,
@@ -150,29 +148,21 @@ impl Oracle {
         let count = self.dials.iter().rev().take_while(|&&at| now - at < window).count();
         self.holds("no attempt exceeds the rate", count <= most, at);
         self.holds("a Retry-After is kept", world.clock() >= self.away, at);
-        let finals = self.lines[line].finals;
-        let new = Line { finals, ..Line::default() };
-        let Line { stopped, alarm, last_host, .. } = std::mem::replace(&mut self.lines[line], new);
+        let new = Line::default();
+        let Line { stopped, last_host, .. } = std::mem::replace(&mut self.lines[line], new);
         self.hosts.resize_with(world.plan.hosts, Host::default);
-        let stopped = stopped.or_else(|| self.hosts[host].stopped.clone());
         self.holds("nobody dials until told", stopped.is_none(), || {
             format!("{stopped:?} {}", at())
         });
-        let alarm = alarm.max(self.hosts[host].alarm);
-        let waited = alarm.is_none_or(|since| now - since >= 60 * SECOND);
-        self.holds("after an alarm a line waits 60 s", waited, at);
-        // An address with an alarm is dialed after a minute or more.
-        let may_be = |host: &Host| {
-            host.stopped.is_none()
-                && host.waits < now
-                && host.alarm.is_none_or(|since| now - since >= 900 * SECOND)
-        };
+        let waited = self.hosts[host].alarm.is_none_or(|since| now - since >= SECOND);
+        self.holds("what people mend is left alone for a second", waited, at);
+        // After a fault, a host that may be dialed and has done nothing wrong comes first.
+        let is_well = |host: &Host| host.alarm.is_none() && host.waits < now && !host.is_bad;
         let mut others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
-        let has_other = others.any(|(_, host)| may_be(host));
+        let has_other = others.any(|(_, host)| is_well(host));
         let turned = match last_host {
             Some((last, true)) => last != host || !has_other,
-            Some((last, false)) => last == host || !may_be(&self.hosts[last]),
-            None => true,
+            Some((_, false)) | None => true,
         };
         let turned = turned || !alone;
         self.holds("a line turns to the next address", turned, at);
@@ -204,10 +194,7 @@ impl Oracle {
     }
 
     pub(crate) fn go_on(&mut self) {
-        for host in &mut self.hosts {
-            host.stopped = None;
-            host.refuses_key = false;
-        }
+        self.hosts.iter_mut().for_each(|host| host.alarm = None);
         self.lines.iter_mut().for_each(|line| line.last_host = None);
         for line in self.lines.iter_mut().filter(|line| line.stopped.is_some()) {
             *line = Line::default();
@@ -237,10 +224,20 @@ impl Oracle {
         let (talk, lines) = (&mut self.talks[id], &mut self.lines);
         match got {
             Got::Refused(429 | 418, after) => {
-                let asked = asked(after, self.rules.window);
-                self.away = self.away.max(clock + asked + asked / 10 + 2 * SECOND);
+                let asked = match (got, after) {
+                    (_, Some(_)) => asked(after, 0) * 11 / 10 + 2 * SECOND,
+                    (Got::Refused(418, _), None) => 2 * MINUTE,
+                    (_, None) => SECOND,
+                };
+                // One that was on the way when another one was refused counts for nothing.
+                let is_first = after.is_some() || world.connections[id].dialed >= self.shut;
+                if is_first {
+                    self.away = self.away.max(clock + asked);
+                    self.shut = now;
+                }
+                self.waits = self.waits.max(clock + self.rules.window.max(2 * MINUTE));
             }
-            Got::Refused(408 | 500.., after) => {
+            Got::Refused(_, after) => {
                 let asked = asked(after, 0);
                 self.waits = self.waits.max(clock + asked + asked / 10);
             }
@@ -283,41 +280,33 @@ impl Oracle {
                 hosts[host].waits = now + asked + asked / 10 + MINUTE;
             }
             Got::Closed(1012 | 1013) => hosts[host].waits = now + MINUTE,
-            Got::Refused(407, _) | Got::Refused(418, None) => lines[talk.line].stopped = why(),
-            Got::BadCertificate => hosts[host].stopped = why(),
-            Got::Refused(401, _) | Got::LoginRefused => {
-                hosts[host].stopped = why();
-                hosts[host].refuses_key = true;
-                if hosts.iter().filter(|host| host.refuses_key).count() > 1 {
-                    hosts.iter_mut().for_each(|host| host.stopped = why());
-                }
+            // As the program says.
+            Got::LoginRefused => lines[talk.line].stopped = why(),
+            Got::Refused(401, _) => self.waits = self.waits.max(clock + 18 * MINUTE),
+            Got::Refused(403 | 404, _) | Got::BadCertificate | Got::Garbage => {
+                hosts[host].alarm = Some(now);
             }
-            Got::Refused(403 | 404, _) | Got::Garbage => hosts[host].alarm = Some(now),
-            Got::Refused(418 | 429, Some(after))
-                if after.saturating_mul(1000) > self.rules.retry_after =>
-            {
-                lines[talk.line].alarm = Some(now);
-            }
-            Got::Closed(1000 | 1002 | 1008) => {
-                let lived = talk.admitted.map_or(0, |since| clock - since);
-                let line = &mut lines[talk.line];
-                line.finals = if lived < MINUTE { line.finals + 1 } else { 0 };
-                if lived == 0 || line.finals >= 3 {
-                    hosts[host].alarm = Some(now);
-                }
+            // The answer to a login.
+            Got::Closed(1000 | 1002 | 1008) if talk.admitted.is_none() => {
+                self.waits = self.waits.max(clock + 18 * MINUTE);
             }
             _ => {}
         }
-        let is_final = matches!(got, Got::Closed(1000 | 1002 | 1008));
+        self.graves += u32::from(matches!(
+            got,
+            Got::Refused(401 | 403 | 404 | 407 | 418, _)
+                | Got::BadCertificate
+                | Got::Garbage
+                | Got::LoginRefused
+                | Got::Closed(1000 | 1002 | 1008)
+        ));
         let lived = talk.admitted.map_or(0, |since| clock - since);
-        if got.is_end() && !is_final || lived >= MINUTE {
-            lines[talk.line].finals = 0;
-        }
         if got.is_end() {
             let at = || format!("{got:?} of {id} at {now} ms");
             self.holds("a connection is replaced before it is cut", !self.rules.calm, at);
             let is_silence = matches!(got, Got::PongTimeout | Got::Closed(1012 | 1013));
             let is_attempt = world.connections[id].open.is_none();
+            self.hosts[host].is_bad = is_silence || is_attempt || lived < MINUTE;
             self.drops(world, id, is_silence || is_attempt || lived < MINUTE);
         }
     }
@@ -440,7 +429,9 @@ impl Oracle {
         }
         self.busy = self.busy.max(world.when(self.away.max(self.waits)));
         let idle = world.awake(self.busy) > self.rules.idle;
-        self.holds("it dials again soon", !idle, || format!("{now} ms; {:?}", world.last));
+        self.holds("it dials again soon", !idle, || {
+            format!("{now} ms; {states:?}; {:?}", world.last)
+        });
         for at in 0..self.held.len() {
             let id = self.held[at];
             let connection = &world.connections[id];
@@ -485,17 +476,11 @@ impl Oracle {
         let oldest = held.iter().copied().find(|id| world.connections[*id].open.is_some());
         let ready = oldest.is_some_and(|id| self.is_ready(world, id));
         let logged_in = oldest.is_some_and(|id| self.talks[id].logged_in);
-        let Line { stopped, alarm, .. } = &self.lines[line];
-        let alarm = alarm.or_else(|| self.hosts.iter().find_map(|host| host.alarm));
-        let mut hosts = self.hosts.iter();
-        let stopped =
-            stopped.is_some() || hosts.len() > 0 && hosts.all(|host| host.stopped.is_some());
-        // With company a line waits for its own address, and takes none where another line is.
-        let own = self.hosts.iter().any(|host| host.stopped.is_some()) && self.lines.len() > 1;
+        let stopped = self.lines[line].stopped.is_some();
         let true_ = match state {
-            State::Stopped { .. } => stopped || own,
+            State::Stopped { .. } => stopped,
             _ if stopped => false,
-            State::Alarm { .. } => alarm.is_some(),
+            State::Alarm { .. } => self.graves > 0,
             State::Held { .. } | State::Waiting { .. } => held.is_empty(),
             State::Silent { .. } => oldest.is_some(),
             State::Dialing { .. } => held.len() == 1 && oldest.is_none(),
@@ -509,7 +494,7 @@ impl Oracle {
             String::new() // asked for too often to be written each time
         } else {
             format!(
-                "{state:?} at {} ms: line {line}, {held:?}, {stopped:?}, alarm {alarm:?}; {:?}",
+                "{state:?} at {} ms: line {line}, {held:?}, {stopped:?}; {:?}",
                 world.now, world.last
             )
         };

@@ -353,7 +353,7 @@ fn an_unwanted_scout_holds_nobody_up() {
     let line0 = desk.open[0];
     let line1 = desk.open[1];
     let time = tickwire::Time::new(desk.now);
-    desk.attempts.refused(429, Some(20 * SECOND), time);
+    desk.attempts.refused(429, Some(20 * SECOND), time, time);
     desk.end(line1, Cause::Cut);
     // Line 0 falls silent, so it wants a successor.
     desk.pass(24 * SECOND - 100 * MS);
@@ -476,7 +476,7 @@ fn calls_in_any_order_do_no_harm() {
                 12 => drop(follower.topic(of)),
                 6 => follower.doubt(time),
                 7 => follower.go_on(time),
-                8 => follower.clock_was_set(time),
+                8 => follower.new_key(rng.below(2), time),
                 9 => now += rng.below(3_000) * MS,
                 _ => {}
             }

@@ -148,7 +148,7 @@ impl World {
             return now + SECOND;
         }
         self.attempts
-            .refused(status, retry_after, now)
+            .refused(status, retry_after, now, now)
             .or_else(|| client.backoff.after_refusal(status, retry_after).map(|delay| now + delay))
             .unwrap()
     }

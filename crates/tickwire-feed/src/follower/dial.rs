@@ -1,0 +1,474 @@
+//! When and where a line dials: a function of facts. An end adds to the facts of what it
+//! [concerns](Concern), and a settled life ends their [`Row`]. No alarm, and no stop but the
+//! program's own, is kept: they are what one says of the facts.
+//!
+//! | facts of | say |
+//! |---|---|
+//! | the line | no dial before its own delay is over, but to an address that it has not tried in this incident |
+//! | an address | no dial there before its pace, and what was asked for, are over |
+//! | the key | no dial before its pace is over |
+//! | the machine | the same; and [`Attempts`] has its budget and its gate |
+//!
+//! The latest of these is when an address may be dialed, and the earliest address is dialed: of
+//! several the own, then a free one, then the one that was dialed longest ago.
+use crate::{
+    Cause, Ended,
+    attempts::{Attempts, Key},
+    row::{self, Row, spread},
+};
+use alloc::{vec, vec::Vec};
+use core::time::Duration;
+use tickwire::{Retry, Time};
+use tickwire_parts::Backoff;
+
+#[cfg(test)]
+mod tests;
+
+/// The close code 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
+const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It was not opened, or its login was not accepted.
+    Attempt,
+    Short,
+    Settled,
+}
+
+/// What an end says something about. The line itself waits for its own delay in any case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Concern {
+    /// An exchange ends its day by a Close, and its network cuts.
+    LineAlone,
+    Address,
+    /// Or whatever else all addresses have in common.
+    Machine,
+    Key,
+}
+
+/// Why a line dials.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) due: Time,
+    pub(crate) why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It has no connection.
+    None,
+    /// Its connection will end.
+    Planned,
+    /// Its connection is silent. These dials have a pace of their own.
+    Silence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    pub(crate) from: Time,
+    pub(crate) address: usize,
+}
+
+struct Line {
+    own: usize,
+    backoff: Backoff,
+    /// In a row, since a life has settled.
+    ends: u32,
+    last: Time,
+    after: Option<Ended>,
+    from: Time,
+    /// For each address whether it was dialed, or had a fault, in this incident: the highest was
+    /// the last.
+    tried: Vec<Option<u32>>,
+    tries: u32,
+    address: usize,
+    /// What the program has said, or the end of its last attempt.
+    stopped: Option<Ended>,
+    /// A copy, if it is shared.
+    key: Row,
+    shared: Option<Key>,
+    news: News,
+    /// The key was refused to this line, since a life of the line has settled.
+    is_refused: bool,
+}
+
+impl Line {
+    fn is_in_trouble(&self) -> bool {
+        self.tried.iter().any(Option::is_some)
+    }
+
+    fn note_tried(&mut self, address: usize) {
+        self.tries = self.tries.saturating_add(1);
+        self.tried[address] = Some(self.tries);
+    }
+}
+
+/// What the line has found out about its key since [`Dials::look`].
+#[derive(Clone, Copy, Default)]
+struct News {
+    is_new: bool,
+    refused: Option<Refusal>,
+    settled: Option<Time>,
+}
+
+#[derive(Clone, Copy)]
+struct Refusal {
+    ended: Ended,
+    asked: Duration,
+    delay: Duration,
+    draw: u64,
+    at: Time,
+}
+
+pub(crate) struct Dials {
+    lines: Vec<Line>,
+    pub(crate) addresses: Vec<Row>,
+    machine: Row,
+    refused_logins: Option<u32>,
+}
+
+impl Dials {
+    pub(crate) fn new(addresses: usize, refused_logins: Option<u32>) -> Self {
+        Self {
+            lines: Vec::new(),
+            addresses: vec![Row::NONE; addresses.max(1)],
+            machine: Row::NONE,
+            refused_logins,
+        }
+    }
+
+    pub(crate) fn add_line(&mut self, backoff: Backoff, shared: Option<Key>) {
+        let own = self.lines.len() % self.addresses.len();
+        self.lines.push(Line {
+            own,
+            backoff,
+            ends: 0,
+            last: Time::ZERO,
+            after: None,
+            from: Time::ZERO,
+            tried: vec![None; self.addresses.len()],
+            tries: 0,
+            address: own,
+            stopped: None,
+            key: Row::NONE,
+            shared,
+            news: News::default(),
+            is_refused: false,
+        });
+    }
+
+    pub(crate) fn settled_after(&self, at: usize) -> Duration {
+        self.lines[at].backoff.settled_after
+    }
+
+    /// The end before the next attempt.
+    pub(crate) fn after(&self, at: usize) -> Option<Ended> {
+        self.lines[at].after
+    }
+
+    /// The last end in a row that no settled life has ended.
+    pub(crate) fn failed(&self, at: usize) -> Option<Time> {
+        let line = &self.lines[at];
+        (line.ends > 0).then_some(line.last)
+    }
+
+    /// What this follower, and others, have found out about the keys.
+    pub(crate) fn look(&mut self, attempts: &mut Attempts) {
+        for line in &mut self.lines {
+            let News { is_new, refused, settled } = core::mem::take(&mut line.news);
+            let shared = line.shared.and_then(|key| attempts.key_mut(key));
+            let is_shared = shared.is_some();
+            let row = shared.unwrap_or(&mut line.key);
+            if is_new {
+                row.forget();
+            }
+            if let Some(Refusal { ended, asked, delay, draw, at }) = refused {
+                row.note(ended, asked, at);
+                let pace = row::of_key(row.ends);
+                row.wait(delay.max(pace + spread(pace / 5, draw)), at);
+                line.is_refused = true;
+            }
+            if let Some(admitted) = settled {
+                match line.is_refused || !is_shared {
+                    true => row.settle(admitted),
+                    false => row.vouch(admitted),
+                }
+                line.is_refused = false;
+            }
+            line.key = *row;
+        }
+    }
+
+    /// Whether the attempts, and the key, allow this dial now.
+    pub(crate) fn take(
+        &mut self,
+        at: usize,
+        address: usize,
+        attempts: &mut Attempts,
+        now: Time,
+    ) -> Result<(), Time> {
+        let line = &mut self.lines[at];
+        attempts.take_with(line.shared, now)?;
+        line.address = address;
+        if line.is_in_trouble() {
+            line.note_tried(address);
+        }
+        Ok(())
+    }
+
+    /// An attempt of the line is over, whether it has succeeded or not.
+    pub(crate) fn note_tried(&self, at: usize, taken: Time, attempts: &mut Attempts) {
+        attempts.tried(self.lines[at].shared, taken);
+    }
+
+    pub(crate) fn note_end(
+        &mut self,
+        at: usize,
+        address: usize,
+        ended: Ended,
+        life: Life,
+        now: Time,
+    ) {
+        let draw = self.lines[at].backoff.draw();
+        self.note_end_with(at, address, ended, life, draw, now);
+    }
+
+    fn note_end_with(
+        &mut self,
+        at: usize,
+        address: usize,
+        ended: Ended,
+        life: Life,
+        draw: u64,
+        now: Time,
+    ) {
+        let line = &mut self.lines[at];
+        let delay = line.backoff.delay(line.ends, draw);
+        line.ends = line.ends.saturating_add(1);
+        line.last = now;
+        line.after = Some(ended);
+        if delay.is_none() || is_word(ended) {
+            line.stopped = Some(ended);
+        }
+        let delay = delay.unwrap_or_default();
+        line.from = line.from.max(now + delay);
+        let concern = concern(ended, life);
+        if concern == Concern::LineAlone {
+            return;
+        }
+        line.note_tried(address);
+        let asked = asked(ended, &line.backoff, draw);
+        let row = match concern {
+            Concern::Key => {
+                // A clean address comes before one that refuses the key.
+                self.addresses[address].note(ended, Duration::ZERO, now);
+                let delay = line.backoff.delay(0, draw).unwrap_or_default();
+                line.news.refused = Some(Refusal { ended, asked, delay, draw, at: now });
+                return;
+            }
+            Concern::Machine => &mut self.machine,
+            Concern::Address | Concern::LineAlone => &mut self.addresses[address],
+        };
+        row.note(ended, asked, now);
+        if is_slow(ended, life) {
+            let pace = row::slow(row.ends, row.age());
+            row.wait(pace + spread(pace / 5, draw), now);
+        }
+    }
+
+    /// The connection at this address is silent, and still open.
+    pub(crate) fn note_silence(&mut self, at: usize, address: usize, cause: Cause, now: Time) {
+        let line = &mut self.lines[at];
+        line.after = Some(cause.into());
+        if cause == Cause::Doubted {
+            return; // no fault of the address
+        }
+        line.note_tried(address);
+        if cause.subscription().is_none() {
+            self.addresses[address].note(cause.into(), Duration::ZERO, now);
+        }
+    }
+
+    /// The exchange will end the line's connection: its successor waits for the next delay.
+    pub(crate) fn note_ending(&mut self, at: usize, now: Time) {
+        let line = &mut self.lines[at];
+        let draw = line.backoff.draw();
+        line.from = line.from.max(now + line.backoff.delay(line.ends, draw).unwrap_or_default());
+        line.ends = line.ends.saturating_add(1);
+        line.last = now;
+    }
+
+    /// A connection that was admitted then has settled.
+    pub(crate) fn note_settled(&mut self, at: usize, address: usize, admitted: Time) {
+        self.addresses[address].settle(admitted);
+        self.machine.settle(admitted);
+        let line = &mut self.lines[at];
+        line.news.settled = Some(admitted);
+        if line.last <= admitted {
+            line.ends = 0;
+            line.tried.fill(None);
+        }
+    }
+
+    pub(crate) fn go_on(&mut self) {
+        self.addresses.iter_mut().for_each(Row::forget);
+        self.machine.forget();
+        for at in 0..self.lines.len() {
+            self.new_key(at);
+            let line = &mut self.lines[at];
+            line.ends = 0;
+            line.from = Time::ZERO;
+            line.tried.fill(None);
+        }
+    }
+
+    pub(crate) fn new_key(&mut self, at: usize) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        line.stopped = None;
+        line.key.forget();
+        line.news = News { is_new: true, ..News::default() };
+    }
+
+    /// What has stopped the line, until the program says that it goes on.
+    pub(crate) fn stopped(&self, at: usize) -> Option<Ended> {
+        let line = &self.lines[at];
+        let is_limit = self.refused_logins.is_some_and(|most| line.key.ends >= most.max(1));
+        line.stopped.or(line.key.after.filter(|_| is_limit))
+    }
+
+    /// Where the line dials next, of the addresses that it may dial, and from when on. `None` if it
+    /// has stopped.
+    pub(crate) fn next(
+        &self,
+        at: usize,
+        need: Need,
+        may_dial: impl Fn(usize) -> bool,
+        now: Time,
+    ) -> Option<Next> {
+        if self.stopped(at).is_some() {
+            return None;
+        }
+        let addresses = (0..self.addresses.len()).filter(|&address| may_dial(address));
+        let nexts = addresses.map(|address| Next { from: self.from(at, address, need), address });
+        nexts.min_by_key(|next| (next.from.max(now), self.rank(at, next.address, need.why)))
+    }
+
+    fn from(&self, at: usize, address: usize, need: Need) -> Time {
+        let line = &self.lines[at];
+        let is_free = line.tried[address].is_none() && line.is_in_trouble();
+        let own = match need.why {
+            Why::None | Why::Planned if !is_free => line.from,
+            _ => Time::ZERO,
+        };
+        let rows = [&self.addresses[address], &line.key, &self.machine];
+        let from = rows.into_iter().map(Row::from).fold(need.due.max(own), Time::max);
+        from.max(self.beside(address))
+    }
+
+    /// Who was asked for a token, or for a tunnel, wants to be left alone: it is perhaps the same
+    /// for each address, so one other is tried and no more.
+    fn beside(&self, address: usize) -> Time {
+        let is_asked = |row: &Row| {
+            let cause = row.after.and_then(Ended::cause);
+            matches!(cause, Some(Cause::NoToken { .. } | Cause::Proxy { .. }))
+        };
+        let others = self.addresses.iter().enumerate().filter(|(at, _)| *at != address);
+        let asked = others.filter(|(_, row)| is_asked(row)).map(|(_, row)| row.asked);
+        let latest = asked.fold([Time::ZERO; 2], |[first, second], asked| match asked > first {
+            true => [asked, first],
+            false => [first, second.max(asked)],
+        });
+        latest[1]
+    }
+
+    /// The lowest first, of those that may be dialed at the same time.
+    fn rank(&self, at: usize, address: usize, why: Why) -> (u8, u32, usize) {
+        let line = &self.lines[at];
+        let count = self.addresses.len();
+        let behind = (address + count - line.address) % count;
+        let is_own = address == line.own;
+        let tried = line.tried[address];
+        // Nobody waits for a planned successor, so the own address has its turn.
+        let is_planned = why == Why::Planned && tried.is_none_or(|nth| nth < line.tries);
+        match tried {
+            _ if is_own && is_planned => (0, 0, 0),
+            None if self.addresses[address].ends == 0 => (1, u32::from(!is_own), behind),
+            tried => (2, tried.unwrap_or(0), behind),
+        }
+    }
+
+    /// What a person should know of a dial there.
+    pub(crate) fn alarm(&self, at: usize, address: usize) -> Option<Ended> {
+        let rows = [&self.lines[at].key, &self.addresses[address], &self.machine];
+        rows.into_iter().find_map(Row::alarm)
+    }
+
+    /// The end because of which a dial there waits until then.
+    pub(crate) fn waits_for(&self, at: usize, next: Next) -> Option<Ended> {
+        let line = &self.lines[at];
+        let rows = [&self.addresses[next.address], &line.key, &self.machine];
+        let held = rows.into_iter().find(|row| row.from() == next.from && row.after.is_some());
+        held.filter(|_| line.from < next.from).map_or(line.after, |row| row.after)
+    }
+}
+
+/// The program says so itself. What is read from the wire stops no line.
+fn is_word(ended: Ended) -> bool {
+    let word = match ended {
+        Ended::Failed(Cause::Wrong(retry) | Cause::Other(retry) | Cause::NoToken { retry, .. }) => {
+            retry
+        }
+        Ended::Failed(Cause::Settings) => Retry::Stop,
+        _ => return false,
+    };
+    word == Retry::Stop
+}
+
+fn concern(ended: Ended, life: Life) -> Concern {
+    match ended {
+        Ended::Closed { code: 3000, .. }
+        | Ended::Refused { status: 401, .. }
+        | Ended::Failed(Cause::OwnCertificateRefused) => Concern::Key,
+        // The answer to the login.
+        Ended::Closed { .. } | Ended::Failed(Cause::Wrong(_))
+            if life == Life::Attempt && ended.retry() != Retry::BackOff =>
+        {
+            Concern::Key
+        }
+        Ended::Closed { code: 1012 | 1013, .. }
+        | Ended::Failed(Cause::Wrong(Retry::Alarm | Retry::Stop)) => Concern::Address,
+        Ended::Failed(cause) if cause.is_silence() => Concern::Address,
+        _ if life == Life::Settled => Concern::LineAlone,
+        Ended::Refused { status: 407 | 418 | 429, .. }
+        | Ended::Failed(Cause::System | Cause::Settings | Cause::Other(_)) => Concern::Machine,
+        Ended::Closed { .. } | Ended::Refused { .. } | Ended::Failed(_) => Concern::Address,
+    }
+}
+
+/// Another attempt would most likely end in the same way, until people have done something.
+fn is_slow(ended: Ended, life: Life) -> bool {
+    let is_wrong = matches!(ended, Ended::Failed(Cause::Wrong(_)));
+    // The gate has its own pace.
+    let has_gate = matches!(ended, Ended::Refused { status: 418 | 429, .. });
+    (life == Life::Attempt || is_wrong) && !has_gate && ended.retry() != Retry::BackOff
+}
+
+/// For how long the server, or who was asked instead, wants to be left alone. Of a 429, `Attempts`
+/// takes care.
+fn asked(ended: Ended, backoff: &Backoff, draw: u64) -> Duration {
+    let asked = match ended {
+        Ended::Closed { code: 1012, .. } if backoff.max_delay >= RESTART.0 => {
+            return RESTART.0 + spread(RESTART.1 - RESTART.0, draw);
+        }
+        // Also a restart, by a server of one's own.
+        Ended::Closed { code: 1012 | 1013, .. } => {
+            return backoff.max_delay / 2 + spread(backoff.max_delay / 2, draw);
+        }
+        Ended::Refused { status: 418 | 429, .. } | Ended::Closed { .. } => return Duration::ZERO,
+        Ended::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+        Ended::Failed(cause) => cause.retry_after(),
+    };
+    let asked = asked.min(backoff.max_retry_after);
+    asked.saturating_add(spread(asked / 10, draw))
+}
