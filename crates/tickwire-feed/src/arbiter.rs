@@ -277,6 +277,14 @@ impl<T> Arbiter<T> {
         self.kept.front().is_none_or(|kept| kept.first <= next)
     }
 
+    /// Whether a snapshot that nobody has asked for is of use: the feed waits for one, or has not
+    /// passed it; or the numbers began anew behind an open line.
+    pub(crate) fn takes_pushed(&self, next: u64) -> bool {
+        self.state != State::Synced
+            || next >= self.next
+            || self.lowest.is_some_and(|lowest| next <= lowest)
+    }
+
     pub(crate) fn is_fed(&self) -> bool {
         self.ends().any(|end| end != 0)
     }

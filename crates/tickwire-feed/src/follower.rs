@@ -300,18 +300,20 @@ impl<T> Settings<T> {
 /// goes. A successor that is silent itself, by any row of the table, is left. A keepalive of a
 /// subscription is as data, in all of this section.
 ///
-/// **How fast.** The dials for silence have a delay of their own, and don't touch that of the
-/// line's `Backoff`. The first comes at once; while the silence lasts, the next ones come 1, 2, 4
-/// .. s after the last, up to 15 min: at most 16 in the first hour and 8 in each later one, for
-/// whatever is silent. The delays start anew when a subscription falls silent that has brought
-/// data, or was not silent before; and when a connection falls silent as a whole, `settled_after`
-/// or more after the last of these dials.
+/// **How fast.** The dials for silence have a pace of their own, for each line: the pace of silence,
+/// which does not touch the line's delays. The first comes at once; while the silence lasts, the
+/// next ones come 1, 2, 4 .. s after the last, up to 15 min: at most 16 in the first hour and 8 in
+/// each later one, for whatever is silent. The pace starts anew when a subscription falls silent,
+/// and the line's connection has served all of them since the last of these dials, but for those
+/// that are refused or mute; and when a connection falls silent as a whole, `settled_after` or more
+/// after the last of these dials.
 ///
 /// **Whose fault.** While a subscription is silent, the others are watched as before. If, since it
 /// last brought data, it was silent at each address that may be dialed, and also on a connection
 /// that was opened after the first of these silences, it is at fault itself: [`Action::Mute`] tells
 /// it once, and [`Topic::Mute`] says so. It is dialed for as before, because nothing else would
-/// find that it is well again.
+/// find that it is well again. What is refused on a successor that was opened for it is at fault
+/// itself too: the successor goes, and [`Topic::Refused`] says so.
 ///
 /// A message that takes longer than these times is life, if you say so: [`alive`](Self::alive).
 ///
@@ -844,8 +846,16 @@ impl<T> Follower<T> {
             Incoming::Wrong(retry) => {
                 self.give_up(from.line, connection, Cause::Wrong(retry), now);
             }
-            Incoming::Answer(_) | Incoming::Refused(_) | Incoming::Counted(_) | Incoming::Other => {
+            Incoming::Refused(_) => {
+                let run = &mut self.runs[from.line];
+                if let [current, successor] = &mut run.open[..]
+                    && current.note_refused(successor, now)
+                    && let Some(successor) = run.note_spoken()
+                {
+                    self.leave_unneeded(successor, now);
+                }
             }
+            Incoming::Answer(_) | Incoming::Counted(_) | Incoming::Other => {}
         }
         None
     }

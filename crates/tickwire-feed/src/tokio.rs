@@ -137,7 +137,7 @@ pub struct Heard<'a, Data, Snapshot> {
     now: Time,
     follower: &'a mut Follower<Data>,
     events: &'a mut VecDeque<Event<Data, Snapshot>>,
-    pushed: &'a mut VecDeque<(usize, u64, Snapshot)>,
+    pushed: &'a mut VecDeque<Pushed<Snapshot>>,
     replies: &'a mut Vec<OwnedMessage>,
     /// Whether the message meant something.
     told: bool,
@@ -169,11 +169,22 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
     /// The message is a snapshot that the exchange sends over the connection. `next` is the first
     /// number that it does not contain. It counts as the answer to the subscription, and as its
     /// data if the numbers are counted [by the connection](crate::Count): then it is left out if
-    /// another connection's data are used.
+    /// another connection's data are used. It is also left out if the book is right and further
+    /// on, as when it was longer on its way than an update.
     pub fn snapshot(&mut self, subscription: usize, next: u64, snapshot: Snapshot) {
+        self.push(Pushed { subscription, next, snapshot, begins_anew: false });
+    }
+
+    /// As [`snapshot`](Self::snapshot), where the exchange says that the book begins anew with this
+    /// one, whatever its number.
+    pub fn snapshot_anew(&mut self, subscription: usize, next: u64, snapshot: Snapshot) {
+        self.push(Pushed { subscription, next, snapshot, begins_anew: true });
+    }
+
+    fn push(&mut self, pushed: Pushed<Snapshot>) {
         self.told = true;
-        if self.follower.pushed(self.from, subscription, next, self.now) {
-            self.pushed.push_back((subscription, next, snapshot));
+        if self.follower.pushed(self.from, pushed.subscription, pushed.next, self.now) {
+            self.pushed.push_back(pushed);
         }
     }
 
@@ -196,6 +207,14 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
     pub fn from(&self) -> ConnectionId {
         self.from
     }
+}
+
+/// A snapshot that has come over a connection.
+struct Pushed<Snapshot> {
+    subscription: usize,
+    next: u64,
+    snapshot: Snapshot,
+    begins_anew: bool,
 }
 
 /// A snapshot that is being fetched.
@@ -251,7 +270,7 @@ pub struct Feed<E: Exchange> {
     leaves: Vec<Task<()>>,
     events: VecDeque<Event<E::Data, E::Snapshot>>,
     /// Snapshots that came over a connection, and what came before them is not delivered yet.
-    pushed: VecDeque<(usize, u64, E::Snapshot)>,
+    pushed: VecDeque<Pushed<E::Snapshot>>,
     replies: Vec<OwnedMessage>,
     /// The lines' states as they were told last.
     states: Vec<Option<State>>,
@@ -377,9 +396,13 @@ impl<E: Exchange> Feed<E> {
             if new.fold(false, |any, is_new| any | is_new) {
                 continue;
             }
-            if let Some((subscription, next, snapshot)) = self.pushed.pop_front() {
-                self.follower.resync(subscription, next, now());
-                self.events.push_back(Event::Snapshot { subscription, snapshot });
+            if let Some(pushed) = self.pushed.pop_front() {
+                let Pushed { subscription, next, snapshot, begins_anew } = pushed;
+                let arbiter = self.follower.arbiter(subscription);
+                if begins_anew || arbiter.is_some_and(|arbiter| arbiter.takes_pushed(next)) {
+                    self.follower.resync(subscription, next, now());
+                    self.events.push_back(Event::Snapshot { subscription, snapshot });
+                }
                 continue;
             }
             if self.tell_states() || !may_read {
@@ -525,7 +548,7 @@ impl<E: Exchange> Feed<E> {
             Action::Mute { subscription } => self.events.push_back(Event::Mute { subscription }),
             Action::Snapshot { subscription, id } => {
                 // One that has come counts as this one.
-                if self.pushed.iter().all(|(of, ..)| *of != subscription) {
+                if self.pushed.iter().all(|pushed| pushed.subscription != subscription) {
                     self.ask(subscription, id);
                 }
             }

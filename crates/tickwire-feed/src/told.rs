@@ -124,13 +124,14 @@ pub enum Incoming {
     /// those whose last question this was, and for those whose question before this was and that
     /// the exchange has not accepted on this connection yet.
     Answer(Asked),
-    /// The exchange has refused a subscription, or one message. What it had accepted on this
-    /// connection before was asked again, and "already subscribed" is an answer like any other.
-    /// Otherwise the subscription is not asked for again on this connection before
-    /// [`Follower::go_on`], and its lack of data makes nothing silent. But if the refusal is of a
-    /// message with several subscriptions, and does not say which of them it means, each of them is
-    /// asked for again, in a message of its own. A refusal of a question that was repeated
-    /// meanwhile does nothing.
+    /// The exchange has refused a subscription, or one message. "Already subscribed" is an
+    /// [`Answer`](Self::Answer): it says that the exchange serves it.
+    ///
+    /// A lack of data of what is refused makes nothing silent. What this connection had served
+    /// before is asked for again, at the [pace of silence](Follower#silence), and anything else not
+    /// before [`Follower::go_on`]. But if the refusal is of a message with several subscriptions,
+    /// and does not say which of them it means, each of them is asked for again, in a message of
+    /// its own. A refusal of a question that was repeated meanwhile does nothing.
     ///
     /// [`Follower::unsubscribe`] forgets what you do not want any more.
     Refused(Asked),

@@ -109,15 +109,13 @@ impl<T> Followed<T> {
         self.unnumbered = Some(from);
     }
 
-    /// Returns whether it was not silent before.
-    pub(super) fn note_silence(&mut self, address: usize, opened: Time, now: Time) -> bool {
+    pub(super) fn note_silence(&mut self, address: usize, opened: Time, now: Time) {
         let is_first = self.mute_since.is_none();
         let since = *self.mute_since.get_or_insert(now);
         self.is_mute_again |= !is_first && opened >= since;
         if !self.mute.contains(&address) {
             self.mute.push(address);
         }
-        is_first
     }
 
     pub(super) fn note_served(&mut self) {

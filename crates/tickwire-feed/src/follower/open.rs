@@ -1,6 +1,6 @@
 //! An open connection: what was said over it, which answers are still due, and whether it is
 //! silent.
-use super::{Follower, dial::Life};
+use super::{Follower, dial::Life, run::silence_delay};
 use crate::{
     Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Numbers, Pace, Say, Subscription,
 };
@@ -120,6 +120,8 @@ pub(super) struct Seat {
     served: Option<Time>,
     answered: Option<Time>,
     is_refused: bool,
+    /// In a row.
+    refusals: u32,
     /// Why the connection is silent in this subscription.
     silent: Option<Silent>,
     /// A message with others was refused, so this one needs a message of its own.
@@ -142,6 +144,7 @@ impl Seat {
             served: None,
             answered: None,
             is_refused: false,
+            refusals: 0,
             silent: None,
             is_alone: false,
             line: None,
@@ -173,8 +176,11 @@ impl Seat {
 
     fn answer(&mut self, now: Time) {
         self.ask = Ask::No;
-        self.is_refused = false;
         self.heard = now;
+        // Otherwise only data ends a refusal: an answer may mean that it was asked for before.
+        if self.watch.leave_after.is_none() {
+            self.end_refusal();
+        }
         self.answered.get_or_insert(now);
     }
 
@@ -185,16 +191,31 @@ impl Seat {
             Asked::Question(id) if id == sent.question => false,
             Asked::Question(_) => return,
         };
-        if self.answered.is_some() {
-            return self.answer(now);
-        }
         if is_named || !sent.is_shared {
-            self.is_refused = true;
+            self.note_refused(now);
             self.ask = Ask::No;
         } else {
             self.is_alone = true;
             self.ask = Ask::New;
         }
+    }
+
+    fn serve(&mut self, is_numbered: bool, now: Time) {
+        self.answer(now);
+        self.end_refusal();
+        self.served = Some(now);
+        self.is_numbered |= is_numbered;
+    }
+
+    fn end_refusal(&mut self) {
+        self.is_refused = false;
+        self.refusals = 0;
+    }
+
+    fn note_refused(&mut self, now: Time) {
+        self.is_refused = true;
+        self.refusals = self.refusals.saturating_add(1);
+        self.heard = now;
     }
 
     pub(super) const fn is_silent(&self) -> bool {
@@ -215,6 +236,10 @@ impl Seat {
     /// Before the first answer or data, `heard` has no meaning.
     fn asks_at(&self) -> Time {
         match self.watch.ask_after {
+            // What was accepted before may be so again.
+            Some(_) if self.is_refused && self.answered.is_some() => {
+                self.heard + silence_delay(self.refusals)
+            }
             Some(after) if self.answered.is_some() => self.heard + after,
             _ => NEVER,
         }
@@ -222,9 +247,9 @@ impl Seat {
 
     /// Then the lack of data proves that the subscription is dead.
     fn gives_up_at(&self) -> Time {
-        let sent = self.sent.filter(|_| self.watch.ask_after.is_none() && !self.is_refused);
+        let sent = self.sent.filter(|_| self.watch.ask_after.is_none());
         let since = self.served.or(self.answered).or(sent.map(|sent| sent.first));
-        let dead = self.watch.leave_after.zip(since);
+        let dead = self.watch.leave_after.zip(since).filter(|_| !self.is_refused);
         dead.map_or(NEVER, |(after, since)| since + after)
     }
 
@@ -466,18 +491,14 @@ impl Open {
                 // and is no answer.
                 let seat = self.seat_mut(subscription);
                 if let Some(seat) = seat.filter(|seat| seat.sent.is_some()) {
-                    seat.answer(now);
+                    seat.serve(numbers.is_some(), now);
                     seat.data = Some(now);
-                    seat.served = Some(now);
-                    seat.is_numbered |= numbers.is_some();
                 }
             }
             Incoming::Keepalive { subscription, last } => {
                 let seat = self.seat_mut(subscription);
                 if let Some(seat) = seat.filter(|seat| seat.sent.is_some()) {
-                    seat.answer(now);
-                    seat.served = Some(now);
-                    seat.is_numbered |= last.is_some();
+                    seat.serve(last.is_some(), now);
                 }
             }
             Incoming::LoggedIn
@@ -486,6 +507,11 @@ impl Open {
             | Incoming::Ending
             | Incoming::Wrong(_) => {}
         }
+        self.speaks()
+    }
+
+    /// Whether this connection was silent until now.
+    fn speaks(&mut self) -> bool {
         let speaks = self.silent.is_some_and(|silent| self.has_spoken(silent));
         if speaks {
             // Another subscription may still be silent.
@@ -554,9 +580,42 @@ impl Open {
                 self.seat(at).is_none_or(|seat| !seat.ask.is_asked())
             }
             Cause::ProbeUnanswered => !self.probe.is_asked(),
-            Cause::NoData(at) => self.seat(at).is_none_or(|seat| seat.served > Some(since)),
+            Cause::NoData(at) => {
+                self.seat(at).is_none_or(|seat| seat.is_refused || seat.served > Some(since))
+            }
             _ => true, // any message will do
         }
+    }
+
+    /// What is refused on its successor too is at fault itself, and not this connection. `true` if
+    /// that was all why it was silent.
+    pub(super) fn note_refused(&mut self, successor: &Self, now: Time) -> bool {
+        for (seat, new) in self.seats.iter_mut().zip(&successor.seats) {
+            if let (Some(seat), Some(new)) = (seat, new)
+                && seat.is_silent()
+                && new.is_refused
+            {
+                seat.ask = Ask::No;
+                seat.note_refused(now);
+            }
+        }
+        self.speaks()
+    }
+
+    /// Whether it has brought since then all that the watchdog asks for, but of what is refused or
+    /// mute.
+    pub(super) fn has_served(&self, since: Option<Time>, is_mute: impl Fn(usize) -> bool) -> bool {
+        let mut seats = self.seats.iter().enumerate();
+        seats.all(|(at, seat)| {
+            seat.as_ref().is_none_or(|seat| match seat.watch {
+                _ if seat.is_refused || is_mute(at) => true,
+                Subscription { leave_after: Some(_), .. } => seat.served > since,
+                Subscription { ask_after: Some(_), .. } => {
+                    seat.answered.is_some() && Some(seat.heard) > since
+                }
+                _ => true,
+            })
+        })
     }
 
     /// This message of its successor shows that nobody needs this silent connection: the successor

@@ -240,13 +240,25 @@ impl<T> Follower<T> {
     }
 
     fn note_mute(&mut self, at: usize, address: usize, opened: Time, cause: Cause, now: Time) {
-        let is_first = match cause.subscription().map(|at| &mut self.subscriptions[at]) {
-            Some(Some(followed)) => followed.note_silence(address, opened, now),
-            Some(None) => false,
-            None => self.runs[at].has_settled_since_silence(self.dials.settled_after(at)),
+        let Some(subscription) = cause.subscription() else {
+            if self.runs[at].has_settled_since_silence(self.dials.settled_after(at)) {
+                self.runs[at].note_first_silence();
+            }
+            return;
         };
-        if is_first {
+        // The pace of silence belongs to the line: what another one brings says nothing of it.
+        let is_mute = |at: usize| {
+            let followed = self.subscriptions.get(at).and_then(Option::as_ref);
+            followed.is_some_and(|followed| followed.is_mute(&self.dials.addresses))
+        };
+        let current = self.runs[at].current().filter(|current| current.opened == opened);
+        if current
+            .is_some_and(|current| current.has_served(self.runs[at].last_for_silence, is_mute))
+        {
             self.runs[at].note_first_silence();
+        }
+        if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
+            followed.note_silence(address, opened, now);
         }
     }
 

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
 
-/// How long after the last dial for silence the next one comes.
-fn silence_delay(dials: u32) -> Duration {
+/// The pace of silence: how long after so many dials the next one comes.
+pub(super) fn silence_delay(dials: u32) -> Duration {
     let seconds = 1_u64.checked_shl(dials.saturating_sub(1)).unwrap_or(u64::MAX);
     Duration::from_secs(seconds).min(Duration::from_secs(15 * 60))
 }
@@ -23,7 +23,7 @@ pub(super) struct Run {
     renew_after: Duration,
     pub(super) dialing: Option<Dialing>,
     /// The last dial for a silent connection, and how many there were since all was served.
-    last_for_silence: Option<Time>,
+    pub(super) last_for_silence: Option<Time>,
     for_silence: u32,
     /// The attempts of this machine's address allow no dial before this time, although one is due.
     pub(super) held: Option<Time>,

@@ -42,6 +42,8 @@ enum Topic {
     Mute,
     /// Not even answered.
     Dead,
+    /// Its subscription is refused, and it brings nothing.
+    Refused,
 }
 
 type OfTopic = dyn Fn(usize, &Link, Time) -> Topic;
@@ -247,10 +249,17 @@ impl World {
         let link = self.links.iter_mut().find(|link| link.id == id).unwrap();
         let Say::Subscribe { id: question, subscriptions } = say else { return };
         let mut is_answered = true;
+        let mut is_refused = false;
         for topic in subscriptions {
             link.since[topic].get_or_insert(self.now);
             let does = (self.topic)(topic, link, self.now);
             is_answered &= does != Topic::Dead;
+            is_refused |= does == Topic::Refused;
+        }
+        if is_refused {
+            let refused = Incoming::Refused(Asked::Question(question));
+            self.follower.heard(id, refused, self.now, || unreachable!("no data"));
+            return;
         }
         if is_answered {
             let answer = Incoming::Answer(Asked::Question(question));

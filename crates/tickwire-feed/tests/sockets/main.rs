@@ -88,6 +88,7 @@ impl Exchange for Desk {
                     self.verdicts.push(verdict);
                 }
                 "snapshot" => heard.snapshot(number(1) as usize, number(2) + 1, number(2)),
+                "anew" => heard.snapshot_anew(number(1) as usize, number(2) + 1, number(2)),
                 "welcome" => heard.is(Incoming::LoggedIn),
                 "challenge" => heard.reply(format!("answer {}", words[1])),
                 _ => heard.is(Incoming::Other),
@@ -421,6 +422,37 @@ async fn a_snapshot_may_come_over_the_connection() {
         }
         let snapshot = Event::Snapshot { subscription: 0, snapshot: 5 };
         assert_eq!(events, [snapshot, data(0, 6), data(0, 7)]);
+        drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+/// It was longer on its way than an update, and nobody has asked for it. But the exchange may say
+/// that the book begins anew with it.
+#[tokio::test]
+async fn a_pushed_snapshot_that_is_older_than_a_right_book_is_left_out() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Snapshot);
+        let serving = tokio::spawn(async move {
+            let mut peer = server.accept().await;
+            assert_eq!(peer.recv().await.as_deref(), Some("subscribe 0"));
+            peer.send("snapshot 0 5;data 0 6;data 0 7;data 0 8;data 0 9").await;
+            peer.send("snapshot 0 7;data 0 10").await;
+            peer.send("anew 0 8").await;
+            peer
+        });
+        let snapshot = |snapshot| Event::Snapshot { subscription: 0, snapshot };
+        let mut events = Vec::new();
+        while events.last() != Some(&snapshot(8)) {
+            events.push(next(&mut feed).await);
+        }
+        let first = [Event::Restart { subscription: 0 }, snapshot(5)];
+        let then = [data(0, 6), data(0, 7), data(0, 8), data(0, 9), data(0, 10)];
+        assert_eq!(events[..2], first, "{events:?}");
+        assert_eq!(events[2..7], then, "{events:?}");
+        assert_eq!(events[7..], [snapshot(8)]);
         drop(serving.await.unwrap());
     })
     .await;

@@ -279,3 +279,69 @@ fn a_subscription_is_not_mute_before_a_new_connection_is_silent_too() {
     assert!(world.dials.len() > 2, "both were silent");
     assert_eq!(world.mutes, []);
 }
+
+/// A symbol is delisted while it is followed, and listed again: asked for, it is refused, on its
+/// connection or on a new one.
+#[test]
+fn a_topic_that_is_refused_on_a_successor_is_at_fault_itself() {
+    for (lines, on_new, leave_after) in [
+        (1, true, Some(30 * SECOND)),
+        (1, false, Some(30 * SECOND)),
+        (1, false, None),
+        (2, true, Some(30 * SECOND)),
+    ] {
+        let watch = Subscription { leave_after, ..trades() };
+        let mut world = World::new(settings(), lines, &[watch, watch, watch]);
+        let (dies, back) = (Time::ZERO + MINUTE, Time::ZERO + 2 * HOUR);
+        world.topic = Box::new(move |topic, link, now| match (topic, now > dies && now < back) {
+            (0, true) if link.opened < dies && on_new => super::Topic::Mute,
+            (0, true) => super::Topic::Refused,
+            _ => super::Topic::Serves,
+        });
+        world.run(2 * HOUR - MINUTE);
+        assert_eq!(world.links.len() as u64, lines, "one connection for a line");
+        assert!(world.dials.len() as u64 <= 3 * lines, "{:?}", world.dials);
+        let topic = world.follower.topic(0);
+        let what = format!("{lines} {on_new} {leave_after:?}: {:?}", world.dials);
+        assert_eq!(topic, Some(tickwire_feed::Topic::Refused), "{what}");
+        assert_eq!(world.state(0), State::Following);
+        for other in [1, 2] {
+            assert_eq!(world.dark(other, Time::ZERO + SECOND), world.interval);
+        }
+        // It is asked for again, at most each 15 minutes.
+        world.run(20 * MINUTE);
+        assert_eq!(world.follower.topic(0), Some(tickwire_feed::Topic::InOrder));
+        assert!(world.dark(0, back) <= SECOND);
+    }
+}
+
+/// One of two lines is answered and gets no data. The other one brings it.
+#[test]
+fn a_line_that_gets_no_data_takes_few_dials_though_another_one_does() {
+    let set = Settings { addresses: 2, ..settings() };
+    let mut world = World::new(set, 2, &[trades(), trades()]);
+    world.topic = Box::new(|_, link, _| match link.address {
+        0 => super::Topic::Mute,
+        _ => super::Topic::Serves,
+    });
+    world.run(3 * HOUR);
+    assert!(dials(&world, Duration::ZERO, HOUR) <= 16, "{:?}", world.dials.len());
+    assert!(dials(&world, 2 * HOUR, 3 * HOUR) <= 8);
+    assert_eq!(world.dark(0, Time::ZERO + SECOND), world.interval);
+}
+
+/// Others on each connection: that is no pace of their own for each of them.
+#[test]
+fn two_topics_dead_on_each_new_connection_take_few_dials() {
+    let mut world = World::new(settings(), 1, &[trades(); 20]);
+    world.topic = Box::new(|topic, link, _| {
+        let nth = (link.opened - Time::ZERO).as_secs() as usize;
+        match topic == nth % 20 || topic == (nth / 20 + 7) % 20 {
+            true => super::Topic::Mute,
+            false => super::Topic::Serves,
+        }
+    });
+    world.run(3 * HOUR);
+    assert!(dials(&world, Duration::ZERO, HOUR) <= 16, "{:?}", world.dials.len());
+    assert!(dials(&world, 2 * HOUR, 3 * HOUR) <= 8);
+}
