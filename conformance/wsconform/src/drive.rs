@@ -24,14 +24,19 @@ const RECENT: Duration = Duration::from_secs(60);
 #[derive(Clone, Default)]
 pub(crate) struct Pace(Arc<Mutex<Vec<Measured>>>);
 
-/// The slowest answers to sessions that have sent less than `1 << bits` bytes, and at least half of
-/// that.
+/// The answers to sessions that have sent less than `1 << bits` bytes, and at least half of that.
 struct Measured {
     bits: u32,
+    /// The mean, in which the last ones count most.
+    usual: Duration,
     since: Instant,
     slowest: Duration,
     before: Duration,
 }
+
+/// A server that does one thing at a time is slow beside a message of 16 MiB. So the slowest answer
+/// counts for less than the usual one: 20 round trips are at least twice as long as that took.
+const SLOWEST: u32 = 8;
 
 impl Pace {
     /// Takes what a session has measured in which the peer was to answer at once.
@@ -41,8 +46,9 @@ impl Pace {
         let mut all = lock(&self.0);
         let at = all.partition_point(|measured| measured.bits < bits);
         if all.get(at).is_none_or(|measured| measured.bits != bits) {
+            let usual = driven.slowest;
             let slowest = Duration::ZERO;
-            all.insert(at, Measured { bits, since: now, slowest, before: slowest });
+            all.insert(at, Measured { bits, usual, since: now, slowest, before: slowest });
         }
         let measured = &mut all[at];
         if now - measured.since > RECENT {
@@ -50,6 +56,7 @@ impl Pace {
             measured.before = std::mem::take(&mut measured.slowest);
         }
         measured.slowest = measured.slowest.max(driven.slowest);
+        measured.usual = (measured.usual * 7 + driven.slowest) / 8;
     }
 
     /// Until something is known, that of a peer that has just started on a busy machine: it only
@@ -58,8 +65,11 @@ impl Pace {
         let all = lock(&self.0);
         let known = all.iter().map(|measured| measured.bits).find(|known| *known >= bits(sent));
         let fits = |measured: &&Measured| known.is_none_or(|known| measured.bits <= known);
-        let slowest = all.iter().filter(fits).map(|measured| measured.slowest.max(measured.before));
-        slowest.max().unwrap_or(Duration::from_millis(500)).max(Duration::from_millis(1))
+        let round_trip = |measured: &Measured| {
+            measured.usual.max(measured.slowest.max(measured.before) / SLOWEST)
+        };
+        let longest = all.iter().filter(fits).map(round_trip).max();
+        longest.unwrap_or(Duration::from_millis(500)).max(Duration::from_millis(1))
     }
 }
 

@@ -473,6 +473,7 @@ impl<T: Target> Runner<'_, T> {
         for (session, connection) in &mut crowd {
             while !session.observed().opened
                 && let left = until.saturating_duration_since(Instant::now())
+                && !left.is_zero()
                 && let Input::Bytes(bytes) = connection.as_mut().read(left)
             {
                 session.received(&bytes);
@@ -490,6 +491,7 @@ impl<T: Target> Runner<'_, T> {
         let until = Instant::now() + SILENT * 10;
         for (_, connection) in &mut crowd {
             while let left = until.saturating_duration_since(Instant::now())
+                && !left.is_zero()
                 && let Input::Bytes(_) = connection.as_mut().read(left)
             {}
         }

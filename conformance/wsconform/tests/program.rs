@@ -156,7 +156,7 @@ fn a_hostile_server_gets_a_verdict() {
         (OPEN, b"\x01\x00\x80\x00", 1),
     ] {
         let url = serve_for_ever(start, again, Duration::ZERO);
-        let limited = "ulimit -v 524288; exec \"$0\" server \"$1\" --case C-001 --jobs 1";
+        let limited = "ulimit -v 524288; exec \"$0\" server \"$1\" --case C-00";
         let wsconform = env!("CARGO_BIN_EXE_wsconform");
         let output = Command::new("sh").args(["-c", limited, wsconform, &url]).output().unwrap();
         let text = text(&output);

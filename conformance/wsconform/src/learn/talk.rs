@@ -96,6 +96,7 @@ impl<T: Target> Opening<'_, T> {
         while !is_early
             && late.is_none()
             && let left = SILENT.max(round_trip * 20).saturating_sub(began.elapsed())
+            && !left.is_zero()
             && let Input::Bytes(bytes) = open.connection.as_mut().read(left)
         {
             let is_there = open.reader.read(&bytes).iter().any(is_echo);
