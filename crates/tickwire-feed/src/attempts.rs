@@ -61,7 +61,7 @@ pub struct Attempts {
     /// Refusals by other statuses, since a handshake was accepted.
     others: Row,
     keys: Vec<Shared>,
-    snapshots: Option<Pace>,
+    snapshots: Pace,
     /// No snapshot before this time.
     snapshots_from: Time,
 }
@@ -104,7 +104,7 @@ impl Attempts {
             gate: Gate::OPEN,
             others: Row::NONE,
             keys: Vec::new(),
-            snapshots: None,
+            snapshots: Pace::new(1, Duration::from_secs(1)),
             snapshots_from: Time::ZERO,
         }
         .and(most, window)
@@ -126,10 +126,11 @@ impl Attempts {
     }
 
     /// Limits the snapshots that all followers of the address ask for, by
-    /// [`Action::Snapshot`](crate::Action::Snapshot). Unlimited unless set.
+    /// [`Action::Snapshot`](crate::Action::Snapshot): one a second unless set. Set what the exchange
+    /// allows: Binance 6,000 of weight a minute, and a snapshot of 1,000 levels costs 50.
     #[must_use]
     pub fn snapshots(mut self, pace: Pace) -> Self {
-        self.snapshots = Some(pace);
+        self.snapshots = pace;
         self
     }
 
@@ -297,7 +298,7 @@ impl Attempts {
         if now < self.snapshots_from {
             return Err(self.snapshots_from);
         }
-        self.snapshots.as_mut().map_or(Ok(()), |pace| pace.take(now))
+        self.snapshots.take(now)
     }
 }
 

@@ -165,6 +165,8 @@ impl<T> Follower<T> {
                 self.retires = true;
             }
         }
+        // Who has waited longest goes first: in the order of the indices the last ones might never.
+        let mut asks = None;
         for at in 0..self.subscriptions.len() {
             let Some(followed) = &self.subscriptions[at] else { continue };
             let tells =
@@ -180,17 +182,13 @@ impl<T> Follower<T> {
                     false => self.wake.by(overdue),
                 }
             }
-            if let Some(again) = followed.asks_at() {
-                let taken = if now < again { Err(again) } else { attempts.take_snapshot(now) };
-                match taken {
-                    Ok(()) => {
-                        let id = self.next_snapshot;
-                        self.next_snapshot += 1;
-                        followed.note_asked(id, now);
-                        return Some(Action::Snapshot { subscription: at, id });
-                    }
-                    Err(again) => self.wake.by(again),
+            match followed.asks_at() {
+                Some(again) if again <= now => {
+                    let since = followed.waits().map_or(now, |waiting| waiting.since);
+                    asks = asks.into_iter().chain([(since, at)]).min();
                 }
+                Some(again) => self.wake.by(again),
+                None => {}
             }
             match followed.arbiter.poll_timeout() {
                 Some(again) if again <= now => self.poll_again(at),
@@ -198,7 +196,15 @@ impl<T> Follower<T> {
                 None => {}
             }
         }
-        None
+        let (_, at) = asks?;
+        if let Err(again) = attempts.take_snapshot(now) {
+            self.wake.by(again);
+            return None;
+        }
+        let id = self.next_snapshot;
+        self.next_snapshot += 1;
+        self.subscriptions[at].as_mut()?.note_asked(id, now);
+        Some(Action::Snapshot { subscription: at, id })
     }
 
     fn dial(&mut self, at: usize, address: usize, now: Time) -> Action<T> {

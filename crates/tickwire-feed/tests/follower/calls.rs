@@ -183,7 +183,9 @@ fn a_late_answer_counts_for_those_who_wait_and_clears_no_newer_question() {
     // Which of them does it mean?
     desk.hear(id, Incoming::Refused(Asked::Question(ids(&again)[0])));
     assert_eq!(said(&desk.all()), [vec![0], vec![1]]);
-    (0..2).for_each(|at| drop(desk.hear(id, Incoming::Answer(Asked::Subscription(at)))));
+    for at in 0..2 {
+        desk.hear(id, Incoming::Answer(Asked::Subscription(at)));
+    }
     assert_eq!(desk.state(), State::Following);
     desk.now = desk.now + 4 * SECOND;
     assert_eq!(desk.all(), []);

@@ -12,8 +12,8 @@ use std::{
 use testkit::Rng;
 use tickwire::{RecvError, Time};
 use tickwire_feed::{
-    Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Say, Settings, Subscription,
-    Verdict,
+    Action, Attempts, Cause, ConnectionId, Ended, Follower, Incoming, Pace, Say, Settings,
+    Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -132,7 +132,9 @@ impl World {
             queue: BinaryHeap::new(),
             count: 0,
             clients,
-            attempts: Attempts::new(250, 300 * second).and(20, second),
+            attempts: Attempts::new(250, 300 * second)
+                .and(20, second)
+                .snapshots(Pace::new(1000, second).at_once(500)),
             event: row.event,
             happens: ready + row.life,
             frozen: false,

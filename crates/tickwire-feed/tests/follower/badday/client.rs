@@ -15,8 +15,8 @@ use tickwire::{
     Config, Error, ProtocolError, RecvError, Time, handshake::HandshakeError, tls::rustls,
 };
 use tickwire_feed::{
-    Action, Asked, Attempts, ConnectionId, Count, Ended, Follower, Incoming, Recovery, Settings,
-    Subscription, Verdict,
+    Action, Asked, Attempts, ConnectionId, Count, Ended, Follower, Incoming, Pace, Recovery,
+    Settings, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -130,7 +130,9 @@ impl Client {
             shape: day.shape,
             symbols: day.symbols,
             follower,
-            attempts: Attempts::new(250, 300 * SECOND).and(20, SECOND),
+            attempts: Attempts::new(250, 300 * SECOND)
+                .and(20, SECOND)
+                .snapshots(Pace::new(100, 60 * SECOND).at_once(30)),
             now: Duration::ZERO,
             wait: Duration::ZERO,
             later: BTreeMap::new(),

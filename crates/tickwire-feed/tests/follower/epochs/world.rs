@@ -14,8 +14,8 @@ use std::{
 use testkit::Rng;
 use tickwire::{Retry, Time};
 use tickwire_feed::{
-    Action, Asked, Attempts, Cause, ConnectionId, Count, Ended, Follower, Incoming, Recovery, Say,
-    Settings, State, Subscription, Verdict,
+    Action, Asked, Attempts, Cause, ConnectionId, Count, Ended, Follower, Incoming, Pace, Recovery,
+    Say, Settings, State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -184,7 +184,9 @@ impl World {
         let mut world = Self {
             exchange: Exchange::new(&plan, &mut rng),
             follower,
-            attempts: Attempts::new(most, window).and(at_once, SECOND),
+            attempts: Attempts::new(most, window)
+                .and(at_once, SECOND)
+                .snapshots(Pace::new(1000, SECOND).at_once(500)),
             now: Duration::ZERO,
             events: BTreeMap::new(),
             order: 0,

@@ -121,9 +121,9 @@ fn a_retry_after_holds_back_all_snapshots() {
     world.follower.heard(id, data, world.now, || (id, 1));
     world.run(24 * SECOND - TICK);
     assert_eq!(requests(&world), [0]);
-    world.run(TICK);
-    assert_eq!(world.snapshots.len(), 3);
-    assert_eq!(world.snapshots[2].0, Time::ZERO + 25 * SECOND);
+    world.run(SECOND + TICK);
+    let at: Vec<_> = world.snapshots[1..].iter().map(|(at, ..)| *at - Time::ZERO).collect();
+    assert_eq!(at, [25 * SECOND, 26 * SECOND], "one a second");
 }
 
 #[test]
@@ -210,4 +210,25 @@ fn a_subscription_is_refused_or_silent_if_it_is_so_on_each_line() {
     };
     refuse(&mut world, 1);
     assert_eq!(world.follower.topic(1), Some(Topic::InOrder));
+}
+
+/// Without a pace, 40 requests in 10 ms get the address banned. In the order of the indices, the
+/// last books would wait for as long as the first ones have gaps.
+#[test]
+fn many_books_ask_one_a_second_and_each_in_its_turn() {
+    let mut world = World::new(settings(), 1, &[book(); 40]);
+    world.interval = SECOND / 2;
+    for _ in 0..80 {
+        world.run(SECOND);
+        // The first books get theirs, and lose numbers at once.
+        for (_, topic, id) in std::mem::take(&mut world.snapshots) {
+            world.books[topic].restarts += 1000;
+            assert!(world.follower.snapshot(topic, id, 1_000_000, world.now));
+            world.follower.distrust(topic, world.now);
+            world.poll();
+        }
+    }
+    let asked: Vec<_> = world.books.iter().map(|book| book.restarts / 1000).collect();
+    assert!(asked.iter().all(|asked| (1..=3).contains(asked)), "{asked:?}");
+    assert!(asked.iter().sum::<usize>() <= 81, "{asked:?}");
 }
