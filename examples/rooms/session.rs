@@ -65,7 +65,10 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
                     let _ = outbox.push(now(), message); // too slow: the next feed closes
                     continue;
                 }
-                Err(_) => return ws.close(CloseCode::TRY_AGAIN_LATER).await,
+                Err(_) => {
+                    ws.sender_mut().abort(CloseCode::TRY_AGAIN_LATER)?; // not behind what waits
+                    return ws.close(CloseCode::TRY_AGAIN_LATER).await;
+                }
             },
         };
         let _ = outbox.push(now(), Prepared::new(&*answer));

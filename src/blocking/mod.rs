@@ -214,10 +214,9 @@ macro_rules! receiving {
         /// [`close_timeout`](crate::Config::close_timeout) for its answer.
         ///
         /// Our Close goes out at once. Fed messages that have not begun to leave are dropped, as by
-        /// [`Sender::abort`](crate::Sender::abort), unless a Close was queued before: that one
-        /// keeps its place, and nothing is dropped. The closing handshake goes on as usual, and
-        /// input is discarded. When it has ended, or `within` has passed, drop the connection
-        /// together with the stream.
+        /// [`Sender::abort`](crate::Sender::abort), also after `close`: that Close keeps its code,
+        /// and moves forward. The closing handshake goes on as usual, and input is discarded. When
+        /// it has ended, or `within` has passed, drop the connection together with the stream.
         ///
         /// | afterwards | |
         /// |---|---|

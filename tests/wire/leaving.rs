@@ -81,6 +81,82 @@ fn our_close_goes_ahead_of_what_has_not_begun() {
     }
 }
 
+/// As at the bound of a deploy: `close` has been waiting for a peer that reads slowly.
+#[test]
+fn a_close_that_waits_moves_ahead_of_what_has_not_begun() {
+    let body = close_body(1012, "restart");
+    let ways: Vec<_> = product([false, true], [false, true]).collect();
+    for ((role, begun), (answers, urgent)) in
+        product(product(ROLES, [0, 1, 30]).collect::<Vec<_>>(), ways)
+    {
+        let case = format!("{role:?} {answers} {begun} {urgent}");
+        let mut conn = connection(role, &patient());
+        let messages = [vec![1; 20], vec![2; 20_000], vec![3; 20]];
+        let fed = messages.map(|message| conn.sender_mut().feed(message).unwrap());
+        let total = conn.sender().buffered_amount();
+        let mut wire = take(&mut conn, begun);
+        let first = urgent.then(|| conn.sender_mut().feed_first("first").unwrap());
+        match answers {
+            true => _ = receive(&mut conn, &frame_to(role, CLOSE, &body)),
+            false => {
+                conn.sender_mut()
+                    .close(CloseFrame::with_reason(CloseCode::SERVICE_RESTART, "restart"))
+                    .unwrap();
+                conn.sender_mut().ping(b"?").unwrap();
+            }
+        }
+        conn.report(Report::WriteBlocked);
+        for _ in 0..2 {
+            conn.sender_mut().leave(CloseCode::GOING_AWAY, at(1)).unwrap();
+        }
+        wire.extend(drain(&mut conn));
+
+        let frames = sent(&wire);
+        // A message of which a byte has left is written to its end.
+        let lens = [20, 20_000, 20].map(|n: usize| n + header(n, role));
+        let starts = [0, lens[0], lens[0] + lens[1]];
+        let left = starts.iter().filter(|&&start| start < begun).count();
+        let data = frames.iter().filter(|(b0, _)| *b0 == BINARY).count();
+        assert_eq!(data, left, "{case}");
+        for (at, position) in fed.into_iter().enumerate() {
+            assert_eq!(conn.sender().is_written(position), at < left, "{case}");
+        }
+        assert!(first.is_none_or(|first| !conn.sender().is_written(first)), "{case}");
+        let expected = match answers {
+            true => 1012_u16.to_be_bytes().to_vec(),
+            false => body.clone(),
+        };
+        let closes: Vec<_> = frames.iter().filter(|(b0, _)| *b0 == CLOSE).collect();
+        assert_eq!(closes, [&(CLOSE, expected)], "{case}");
+        let kept: usize = lens[..left].iter().sum();
+        let first = if urgent { 5 + header(5, role) } else { 0 };
+        assert_eq!(conn.sender().dropped(), (total - kept + first) as u64, "{case}");
+        assert_eq!(conn.sender().buffered_amount(), 0, "{case}");
+        if !answers {
+            receive(&mut conn, &frame_to(role, CLOSE, &body));
+        }
+        assert!(conn.closed().unwrap().clean, "{case}");
+    }
+}
+
+fn header(payload: usize, role: Role) -> usize {
+    let long = if payload < 126 { 2 } else { 4 };
+    long + if role == Role::Client { 4 } else { 0 }
+}
+
+/// Writes so many bytes, and returns them.
+fn take(conn: &mut Connection, n: usize) -> Vec<u8> {
+    let mut wire = Vec::new();
+    while wire.len() < n {
+        let mut out = conn.sender_mut().outgoing();
+        let chunk = bytes::Buf::chunk(&out);
+        let len = chunk.len().min(n - wire.len());
+        wire.extend(&chunk[..len]);
+        bytes::Buf::advance(&mut out, len);
+    }
+    wire
+}
+
 /// Queues our Close, unless `leave` has.
 fn close(conn: &mut Connection) {
     let _ = conn.sender_mut().close(None);

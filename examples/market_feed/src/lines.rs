@@ -288,7 +288,10 @@ impl Session<'_> {
                         tick = self.ticks.as_mut().filter(|_| fed < TOGETHER).and_then(Ticks::due);
                     }
                     if fed == 0 || self.ws.sender().buffered_amount() > BACKLOG {
-                        return self.end(CloseCode::TRY_AGAIN_LATER, "too slow").await;
+                        let frame =
+                            CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
+                        self.ws.sender_mut().abort(frame)?; // not behind what waits
+                        return Ok(self.ws.close(frame).await?);
                     }
                 }
             }

@@ -181,6 +181,11 @@ impl OutBuffer {
         true
     }
 
+    /// The last bytes of the content.
+    pub(super) fn last(&self, len: usize) -> &[u8] {
+        self.between(self.end.saturating_sub(len), self.end)
+    }
+
     pub(super) fn built(&self, lies: Range<usize>) -> &[u8] {
         self.bytes.get(self.end..).and_then(|room| room.get(lies)).unwrap_or_default()
     }

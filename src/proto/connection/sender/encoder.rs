@@ -62,6 +62,10 @@ impl Encoder {
         self.count(b0, payload.len());
     }
 
+    pub(super) fn control_header(&self) -> usize {
+        2 + if self.masks() { 4 } else { 0 }
+    }
+
     /// `payload` has at most 125 bytes.
     pub(super) fn control(&mut self, opcode: OpCode, payload: &[u8], put: impl FnOnce(&[u8])) {
         let key = self.key();

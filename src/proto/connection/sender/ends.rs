@@ -87,18 +87,41 @@ impl Sender {
     /// by then, or our Close has not left, the connection fails with
     /// [`CloseTimeout`](RecvError::CloseTimeout).
     ///
-    /// If a Close was queued before, it stays where it is, and this call only sets the time. If you
-    /// call this several times, the earliest time counts. If the connection later moves to another
-    /// adapter, it ends at once, because `by` means nothing to that adapter's clock.
+    /// If a Close was queued before and has not begun to leave, it moves forward in the same way,
+    /// with the code that it has. If you call this several times, the earliest time counts. If the
+    /// connection later moves to another adapter, it ends at once, because `by` means nothing to
+    /// that adapter's clock.
     ///
     /// # Errors
     ///
     /// [`ReasonTooLong`](SendError::ReasonTooLong) and [`BadCloseCode`](SendError::BadCloseCode),
     /// as for [`close`](Self::close). On an error nothing has changed.
     pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, by: Time) -> Result<(), SendError> {
-        begun(self.abort(frame))?; // A Close queued before is no error.
+        match self.is_closed() {
+            true => self.hasten_close(),
+            false => begun(self.abort(frame))?,
+        }
         self.leaves.set(by);
         Ok(())
+    }
+
+    /// Our Close, which was queued before, overtakes as that of [`abort`](Self::abort) does.
+    fn hasten_close(&mut self) {
+        if let Some(close) = &mut self.urgent.close {
+            close.1 = true;
+            return self.place_waiting();
+        }
+        let payload = self.close.as_deref().map_or(0, |close| 2 + close.reason.len());
+        let Self { out, encoder, ledger, urgent, .. } = self;
+        let len = encoder.control_header() + payload;
+        if !ledger.ended && ledger.close_waits(len, out) {
+            // It is the last in order: what may be behind it is spliced in.
+            let close = out.last(len).to_vec();
+            let mut tail = Tail { out, encoder, ledger };
+            if urgent.cut(len, &mut tail) {
+                tail.append_again(&close);
+            }
+        }
     }
 
     /// `Closed` if this half is closed already, even if the frame is invalid: `fail` relies on

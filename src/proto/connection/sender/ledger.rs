@@ -167,6 +167,11 @@ impl Ledger {
         self.close_gone
     }
 
+    /// Our Close has its place, with `len` bytes, and no byte of it was written.
+    pub(super) fn close_waits(&self, len: usize, out: &OutBuffer) -> bool {
+        self.close_end != u64::MAX && out.written() + len as u64 <= self.close_end
+    }
+
     /// As `note_close`, which makes it stay.
     pub(super) fn close_left(&self, out: &OutBuffer) -> bool {
         self.close_gone || out.written() >= self.close_end && self.unflushed == 0

@@ -315,13 +315,9 @@ impl Sender {
     /// browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
-        // Only for speed: `Urgent::len` would return 0 if no frame waits. A control frame's header
-        // has 2 bytes, and at a client 4 more for the masking key.
-        let urgent = if self.frame_waits() {
-            self.urgent.len(2 + if self.encoder.masks() { 4 } else { 0 })
-        } else {
-            0
-        };
+        // Only for speed: `Urgent::len` would return 0 if no frame waits.
+        let urgent =
+            if self.frame_waits() { self.urgent.len(self.encoder.control_header()) } else { 0 };
         // The caller may report any number to `set_unflushed`.
         (self.out.len() + urgent).saturating_add(self.ledger.held_back())
     }

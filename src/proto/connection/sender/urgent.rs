@@ -67,10 +67,21 @@ impl Tail<'_> {
         let Self { out, encoder, .. } = self;
         let start = out.fed();
         encoder.control(opcode, payload, |frame| out.append(frame));
+        self.appended(opcode, start);
+    }
+
+    fn appended(&mut self, opcode: OpCode, start: u64) {
         self.ledger.controls_queued(start, self.out);
         if opcode == OpCode::Close {
             self.ledger.close_end = self.out.fed();
         }
+    }
+
+    /// A Close that `Urgent::cut` has dropped, as it was encoded and counted then.
+    pub(super) fn append_again(&mut self, close: &[u8]) {
+        let start = self.out.fed();
+        self.out.append(close);
+        self.appended(OpCode::Close, start);
     }
 }
 
@@ -164,7 +175,8 @@ impl Urgent {
         // A Close that overtakes comes first, because it drops the messages, also those in `first`.
         // Waiting control frames go behind it, or are dropped if nothing may follow.
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
-            self.cut(&close.0, to);
+            self.cut(0, to);
+            to.append(OpCode::Close, close.0.payload());
         }
         // Wait until the last batch of control frames is written. `MAX_PONGS` bounds only the Pongs
         // that wait here, so if we placed more at every write, a flood of Pings would grow the
@@ -187,10 +199,12 @@ impl Urgent {
         }
     }
 
-    /// Behind the frame under way, inside which the peer could not parse it, and the control frames
-    /// that have a place. Drops all data frames that have not begun to leave. `close_now` has told
-    /// the ledger where the data ended.
-    fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
+    /// For a Close that goes behind the frame under way, inside which the peer could not parse it,
+    /// and the control frames that have a place: drops all data frames that have not begun to
+    /// leave, and with them a Close of `queued` bytes that lies behind them. `close_now`, or that
+    /// Close, has told the ledger where the data ended. If `true`, the caller must append the Close
+    /// at once; otherwise there were no such frames, and the queued one keeps its place.
+    pub(super) fn cut(&mut self, queued: usize, to: &mut Tail<'_>) -> bool {
         // `false` only for an abort before the peer's Close came, behind which Pings and Pongs may
         // follow.
         if self.close_is_last {
@@ -201,11 +215,15 @@ impl Urgent {
         let dropped = to.out.truncate();
         first -= to.out.first_len();
         to.ledger.first_dropped(first);
+        let in_order = dropped - first;
+        if queued > 0 && in_order == 0 {
+            return false;
+        }
         // Before `append`, which adds the Close to `out.fed()`: it gets the positions of the
         // dropped bytes.
-        to.ledger.in_order_dropped(dropped - first, to.out.fed());
+        to.ledger.in_order_dropped(in_order - queued, to.out.fed());
         self.drop_first(to.ledger);
-        to.append(OpCode::Close, body.payload());
+        true
     }
 
     /// Gives the waiting control frames their place; at least one must wait. They go behind the
