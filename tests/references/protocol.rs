@@ -218,6 +218,10 @@ impl End for Core {
         result.map_err(send_error)
     }
 
+    fn is_cut(&self) -> bool {
+        !matches!(self.pieces, Pieces::Whole)
+    }
+
     fn settle(&mut self, profile: Profile, seen: &mut Seen) {
         match profile.receives {
             Receives::Step | Receives::Chunk => {
@@ -274,17 +278,15 @@ fn core(ways: &[(Pieces, bool)], may: fn(&Event) -> bool, config: &Config) {
         for &agreed in AGREED {
             for (carrier, &(pieces, joined)) in ways.iter().enumerate() {
                 let held = Held::new("core", CORE, (role, agreed), inflate);
-                let cut = !matches!(pieces, Pieces::Whole);
                 let held = Held {
                     may,
                     joined,
-                    cut,
                     carrier,
                     members: true,
                     turns: (carrier, ways.len()),
                     ..held
                 };
-                held.hold(|| Core::new(made_with(role, agreed, config.clone()), pieces, 1));
+                held.hold(|_| Core::new(made_with(role, agreed, config.clone()), pieces, 1));
             }
         }
     }

@@ -53,6 +53,10 @@ pub(crate) trait End {
         chunk: Chunk,
         profile: Profile,
     ) -> Result<(), &'static str>;
+    /// A frame may come in several reads.
+    fn is_cut(&self) -> bool {
+        false
+    }
     /// Does all that there is to do, until the end waits.
     fn settle(&mut self, profile: Profile, seen: &mut Seen);
 }
@@ -169,8 +173,6 @@ pub(crate) struct Held<'a> {
     pub(crate) says: Says,
     /// Arrivals that follow each other come at once.
     pub(crate) joined: bool,
-    /// A frame may come in several reads.
-    pub(crate) cut: bool,
     pub(crate) inflate: Inflate,
 }
 
@@ -200,7 +202,6 @@ impl<'a> Held<'a> {
             sockets: false,
             says: Says::All,
             joined: false,
-            cut: false,
             inflate,
         }
     }
@@ -220,9 +221,10 @@ impl<'a> Held<'a> {
         })
     }
 
-    /// Says the words, in a thread for each processor, to ends that `make` makes.
+    /// Says the words, in a thread for each processor, to ends that `make` makes for the number of a
+    /// word.
     #[track_caller]
-    pub(crate) fn hold<E: End>(&self, make: impl Fn() -> E + Sync) {
+    pub(crate) fn hold<E: End>(&self, make: impl Fn(usize) -> E + Sync) {
         let made = self.made();
         let machine = &made.machine;
         let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -337,6 +339,7 @@ struct Talk<'a> {
     /// The bytes of each member of each event.
     bytes: Vec<Vec<Vec<u8>>>,
     profile: Profile,
+    cut: bool,
     seen: Seen,
     sent: Vec<(u8, Vec<u8>)>,
     so_far: SoFar,
@@ -401,6 +404,7 @@ impl<'a> Talk<'a> {
             saying,
             bytes: bytes.collect(),
             profile: held.profiles[0],
+            cut: false,
             seen: Seen::default(),
             sent: Vec::new(),
             so_far: SoFar::default(),
@@ -413,7 +417,7 @@ impl<'a> Talk<'a> {
         mut self,
         made: &Made,
         (thread, threads): (usize, usize),
-        make: &impl Fn() -> E,
+        make: &impl Fn(usize) -> E,
     ) -> Told {
         let mut told = Told::default();
         if self.held.k > 0 {
@@ -443,7 +447,7 @@ impl<'a> Talk<'a> {
         &mut self,
         made: &Made,
         part: (usize, usize),
-        make: &impl Fn() -> E,
+        make: &impl Fn(usize) -> E,
         told: &mut Told,
     ) {
         let members = self.machine.events.iter().map(|event| event.members.len());
@@ -474,7 +478,7 @@ impl<'a> Talk<'a> {
         &mut self,
         word: &[(usize, usize)],
         number: usize,
-        make: &impl Fn() -> E,
+        make: &impl Fn(usize) -> E,
         told: &mut Told,
     ) {
         self.profile = self.held.profiles[(number + self.held.carrier) % PROFILES];
@@ -483,7 +487,7 @@ impl<'a> Talk<'a> {
             self.begin(&[], 0);
             self.rules.clear();
             let began = Instant::now();
-            let Err((at, why, took)) = self.say(word, began, &mut make()) else { break };
+            let Err((at, why, took)) = self.say(word, began, &mut make(number)) else { break };
             let stood_still = self.held.real_time && took > Duration::from_millis(500);
             if last || !stood_still {
                 told.wrong.entry(at).or_insert(why);
@@ -516,6 +520,7 @@ impl<'a> Talk<'a> {
     ) -> Result<(), ((usize, usize), String, Duration)> {
         let machine = self.machine;
         let is_client = self.held.role == Role::Client;
+        self.cut = end.is_cut();
         self.so_far = SoFar { is_client, ..SoFar::default() };
         let (mut state, mut expected) = (0, 0);
         let mut from = 0;
@@ -751,7 +756,7 @@ impl<'a> Talk<'a> {
             }
         }
         let fails = answer.error.is_some_and(|error| ["bad UTF-8", "bad DEFLATE"].contains(&error));
-        if (self.held.cut && fails) || self.so_far.compressed {
+        if (self.cut && fails) || self.so_far.compressed {
             got = self.in_parts(got);
         }
         let states = (self.machine.states[at], self.machine.states[answer.next]);

@@ -3,7 +3,7 @@ use super::table::{
     calls::{self, borrowed, closed, error, frame, heard, message, piece, whole},
     is_answered,
     pipe::{Flow, Pipe},
-    returns::{Driven, Profile, Receives, Sends, Value, by, waiting},
+    returns::{Driven, PROFILES, Profile, Receives, Sends, Value, by, waiting},
 };
 use super::{AGREED, Chunk, End, Held, ROLES, Seen, inflate, made};
 use std::{
@@ -131,6 +131,10 @@ impl<A: Adapter> End for Piped<A> {
         result.map_err(|failed| error(&failed))
     }
 
+    fn is_cut(&self) -> bool {
+        self.pipe.lock().is_cut()
+    }
+
     fn settle(&mut self, profile: Profile, seen: &mut Seen) {
         if std::mem::take(&mut self.sink_refused) {
             seen.values.push(Value::Returned(Err("closed")));
@@ -165,12 +169,14 @@ impl<A: Adapter> End for Piped<A> {
     }
 }
 
+const FLOWS: [Flow; 4] = [Flow::Whole, Flow::Reads, Flow::Writes, Flow::Holds];
+
 /// Holds an adapter in both roles.
 fn hold<A: Adapter>(
     (name, carrier): (&str, usize),
     profiles: [Profile; 8],
     real_time: bool,
-    words: Option<usize>,
+    (words, flows): (Option<usize>, &[Flow]),
     make: impl Fn(Pipe, Connection) -> A + Sync,
 ) {
     for role in ROLES {
@@ -183,7 +189,9 @@ fn hold<A: Adapter>(
             } else {
                 held
             };
-            held.hold(|| Piped::new(Flow::default(), |pipe| make(pipe, made(role, agreed))));
+            // Each profile meets each of them.
+            let flow = |number| flows[number / PROFILES % flows.len()];
+            held.hold(|number| Piped::new(flow(number), |pipe| make(pipe, made(role, agreed))));
         }
     }
 }
@@ -427,7 +435,7 @@ mod on_threads {
     whole!(WebSocket<Pipe>, unless_it_waits, none, no, no);
     halves!(Reader<Pipe>, Writer<Pipe>, unless_it_waits, none, no, no);
 
-    const PROFILES: [Profile; 8] = [
+    const USES: [Profile; PROFILES] = [
         by(Receives::Recv, Sends::Send),
         waiting(Receives::Event, Sends::Sender),
         by(Receives::Owned, Sends::Feed),
@@ -440,12 +448,12 @@ mod on_threads {
 
     #[test]
     fn blocking_is_the_table() {
-        hold(("blocking", 0), PROFILES, true, None, WebSocket::from_parts);
+        hold(("blocking", 0), USES, true, (None, &FLOWS), WebSocket::from_parts);
     }
 
     #[test]
     fn blocking_in_halves_is_the_table() {
-        hold(("blocking, split", 1), PROFILES, true, None, |pipe, conn| {
+        hold(("blocking, split", 1), USES, true, (None, &FLOWS), |pipe, conn| {
             let (reader, writer) = WebSocket::from_parts(pipe, conn).into_split().unwrap();
             (Some(reader), Some(writer))
         });
@@ -604,7 +612,7 @@ mod in_tasks {
         };
     }
 
-    const PROFILES: [Profile; 8] = [
+    const USES: [Profile; PROFILES] = [
         by(Receives::Recv, Sends::Send),
         waiting(Receives::Event, Sends::Sender),
         by(Receives::Owned, Sends::Feed),
@@ -627,14 +635,14 @@ mod in_tasks {
 
         #[test]
         fn tokio_is_the_table() {
-            hold(("tokio", 2), PROFILES, false, None, |pipe, conn| {
+            hold(("tokio", 2), USES, false, (None, &FLOWS), |pipe, conn| {
                 Events(WebSocket::from_parts(pipe, conn))
             });
         }
 
         #[test]
         fn tokio_in_halves_is_the_table() {
-            hold(("tokio, split", 3), PROFILES, false, None, |pipe, conn| {
+            hold(("tokio, split", 3), USES, false, (None, &FLOWS), |pipe, conn| {
                 let ws = WebSocket::from_parts(pipe, conn);
                 let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
                 (Some(Events(reader)), Some(Events(writer)))
@@ -672,12 +680,14 @@ mod in_tasks {
 
         #[test]
         fn futures_io_is_the_table() {
-            hold(("futures-io", 4), PROFILES, false, None, |pipe, conn| Events(joined(pipe, conn)));
+            hold(("futures-io", 4), USES, false, (None, &FLOWS), |pipe, conn| {
+                Events(joined(pipe, conn))
+            });
         }
 
         #[test]
         fn futures_io_in_halves_is_the_table() {
-            hold(("futures-io, split", 5), PROFILES, false, None, |pipe, conn| {
+            hold(("futures-io, split", 5), USES, false, (None, &FLOWS), |pipe, conn| {
                 let ws = joined(pipe, conn);
                 let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
                 (Some(Events(reader)), Some(Events(writer)))

@@ -5,19 +5,20 @@ use std::{
 };
 
 /// How a stream takes and gives bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Flow {
-    /// At most so many of them in one read, and in one write.
-    pub(crate) read: usize,
-    pub(crate) write: usize,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Flow {
+    #[default]
+    Whole,
+    /// A few bytes a read, and a few a write.
+    Reads,
+    Writes,
     /// It holds what it took until it is flushed, as TLS and buffered streams do.
-    pub(crate) holds: bool,
+    Holds,
 }
 
-impl Default for Flow {
-    fn default() -> Self {
-        Self { read: usize::MAX, write: usize::MAX, holds: false }
-    }
+/// How many of so many bytes a stream moves that moves a few; the middle of a long frame at once.
+fn few(len: usize) -> usize {
+    if len > 1024 { len - 512 } else { len.min(3) }
 }
 
 /// A stream in memory. All handles are the same stream.
@@ -36,6 +37,12 @@ pub(crate) struct State {
     pub(crate) refuses: bool,
     flow: Flow,
     held: Vec<u8>,
+}
+
+impl State {
+    pub(crate) fn is_cut(&self) -> bool {
+        self.flow == Flow::Reads
+    }
 }
 
 impl Pipe {
@@ -62,7 +69,8 @@ impl Pipe {
                 false => Ok(0),
             });
         }
-        let n = left.len().min(to.len()).min(state.flow.read);
+        let most = if state.flow == Flow::Reads { few(left.len()) } else { left.len() };
+        let n = most.min(to.len());
         to[..n].copy_from_slice(&left[..n]);
         state.read += n;
         Some(Ok(n))
@@ -73,9 +81,9 @@ impl Pipe {
         if state.refuses {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let n = bytes.len().min(state.flow.write);
+        let n = if state.flow == Flow::Writes { few(bytes.len()) } else { bytes.len() };
         let State { flow, held, wire, .. } = &mut *state;
-        if flow.holds { held } else { wire }.extend_from_slice(&bytes[..n]);
+        if *flow == Flow::Holds { held } else { wire }.extend_from_slice(&bytes[..n]);
         Ok(n)
     }
 

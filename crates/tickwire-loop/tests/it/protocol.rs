@@ -274,7 +274,7 @@ fn the_loop_is_the_table() {
                 says: Says::UnlessItFailed,
                 ..Held::new("loop", PROFILES, (role, agreed), inflate)
             };
-            held.hold(|| THREAD.with_borrow_mut(|thread| thread.open(role, agreed)));
+            held.hold(|_| THREAD.with_borrow_mut(|thread| thread.open(role, agreed)));
         }
     }
 }

@@ -375,7 +375,7 @@ fn hold<S: Socket>(name: &str, carrier: usize, driven: Driven) {
         for &agreed in AGREED {
             let held = Held::new(name, PROFILES, (role, agreed), inflate);
             let held = Held { may, alter, driven, carrier, says: Says::Nothing, ..held };
-            held.hold(|| Program::<S>::new(role, agreed));
+            held.hold(|_| Program::<S>::new(role, agreed));
         }
     }
 }
