@@ -1,16 +1,18 @@
 //! `docs/RULES.md` lists the requirements of RFC 6455 and RFC 7692 (P001 ..) and the known attacks
-//! (A01 ..), `docs/TLS-AUDIT.md` the rules of TLS (T01 ..). Each rule has a test, or names what of
-//! the table of the protocol it is, or says why there is no test; and every number that is used
-//! anywhere is on a list.
+//! (A01 ..), `docs/TLS-AUDIT.md` the rules of TLS (T01 ..). Each rule has a test, or names the cells
+//! of the table of the protocol that it is, or says why there is no test; and every number that is
+//! used anywhere is on a list.
 //!
 //! A line of tags above a test says what it is for: `// P083, A36`.
-use crate::security::{quoted, read, root, sources};
+use crate::{
+    cells,
+    security::{quoted, read, root, sources},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
 };
-use wsconform_cases::protocol;
 
 #[derive(Debug)]
 struct Checklist {
@@ -25,8 +27,8 @@ enum Proof {
     Tagged,
     /// A file of `tests` in which a test has the number.
     In(String),
-    /// States, groups of states and events of the table of the protocol. No test has the number.
-    Table(Vec<String>),
+    /// Claims of cells of the table of the protocol, and a file as in `In` for what no cell says.
+    Table(String, Option<String>),
     /// No test under `tests` has the number, and this says why.
     Elsewhere(String),
 }
@@ -37,16 +39,25 @@ fn rules(page: &str, letter: char, digits: usize) -> Checklist {
     let rules = rows.filter_map(|row| {
         let number = empty.number(row.split_once(' ')?.0)?;
         let proof = row.rsplit_once(" | ")?.1;
-        let file = proof.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
-        let file = file.filter(|file| file.starts_with("tests/") && !file.contains('`'));
-        let proof = match (file, proof.strip_prefix("table: ")) {
-            (Some(file), _) => Proof::In(file.to_owned()),
-            (None, Some(names)) => Proof::Table(quoted(names).map(str::to_owned).collect()),
+        let proof = match (file(proof), proof.strip_prefix("table: ")) {
+            (Some(file), _) => Proof::In(file),
+            (None, Some(all)) => {
+                match all.rsplit_once(" and ").map(|(all, rest)| (all, file(rest))) {
+                    Some((claims, Some(file))) => Proof::Table(claims.to_owned(), Some(file)),
+                    _ => Proof::Table(all.to_owned(), None),
+                }
+            }
             (None, None) => Proof::Elsewhere(proof.to_owned()),
         };
         Some((number, proof))
     });
     Checklist { rules: rules.collect(), ..empty }
+}
+
+/// A cell that is the name of one file of tests.
+fn file(cell: &str) -> Option<String> {
+    let file = cell.strip_prefix('`')?.strip_suffix('`')?;
+    (file.starts_with("tests/") && !file.contains('`')).then(|| file.to_owned())
 }
 
 fn requirements() -> Checklist {
@@ -99,33 +110,21 @@ impl Checklist {
                 (Proof::Elsewhere(_), [test, ..]) => {
                     faults.push(format!("{written} has a test, {}, and a reason", test.name));
                 }
-                (Proof::Table(_), [test, ..]) => {
-                    faults.push(format!("{written} has a test, {}, beside the table", test.name));
-                }
-                (Proof::Table(names), []) => {
-                    let unknown = names.iter().filter(|name| !is_in_the_table(name));
-                    faults.extend(unknown.map(|name| format!("{written}: no {name} in the table")));
-                    if names.is_empty() {
-                        faults.push(format!("{written} names nothing of the table"));
-                    }
-                }
                 (Proof::Tagged | Proof::In(_), []) => faults.push(format!("{written} has no test")),
-                (Proof::In(file), tests) if tests.iter().all(|test| test.file != *file) => {
+                (Proof::In(file) | Proof::Table(_, Some(file)), tests)
+                    if tests.iter().all(|test| test.file != *file) =>
+                {
                     faults.push(format!("{written} has no test in {file}"));
                 }
                 _ => {}
             }
+            if let Proof::Table(claims, _) = proof {
+                let wrong = cells::faults(claims).into_iter();
+                faults.extend(wrong.map(|fault| format!("{written}: {fault}")));
+            }
         }
         faults
     }
-}
-
-/// A state, a group of states or of events, or an event.
-fn is_in_the_table(name: &str) -> bool {
-    let table = protocol::table();
-    let sections = ["receiving", "sending", "groups"];
-    let mut rows = sections.into_iter().flat_map(|section| table.rows(section));
-    table.event(name).is_some() || rows.any(|row| row[0] == name)
 }
 
 #[derive(Debug)]
@@ -215,7 +214,7 @@ fn all_tests(of: impl Fn(&Path) -> bool) -> Vec<Test> {
 /// The requirements that tests have, or that are of the table of the protocol.
 pub(crate) fn tested_requirements() -> BTreeSet<u16> {
     let list = requirements();
-    let in_the_table = list.rules.iter().filter(|(_, proof)| matches!(proof, Proof::Table(_)));
+    let in_the_table = list.rules.iter().filter(|(_, proof)| matches!(proof, Proof::Table(..)));
     let in_the_table: BTreeSet<u16> = in_the_table.map(|(number, _)| *number).collect();
     &tested(&list, &all_tests(|_| true)) | &in_the_table
 }
@@ -224,9 +223,33 @@ pub(crate) fn all_attacks() -> BTreeSet<u16> {
     attacks().rules.into_keys().collect()
 }
 
-/// The attacks that tests have which count the heap.
-pub(crate) fn attacks_tested_over_sockets() -> BTreeSet<u16> {
-    tested(&attacks(), &all_tests(|path| path.ends_with("over_sockets.rs")))
+/// The attacks on the heap that have a test over sockets, which counts it.
+pub(crate) fn attacks_on_the_heap_over_sockets() -> BTreeSet<u16> {
+    let on_the_heap = bounds().into_iter().filter(|(_, bounds)| bounds.contains("heap"));
+    let on_the_heap: BTreeSet<u16> = on_the_heap.map(|(number, _)| number).collect();
+    &tested(&attacks(), &all_tests(|path| path.ends_with("over_sockets.rs"))) & &on_the_heap
+}
+
+/// What each attack must not use up, of heap, time and threads: the cell beside the proof.
+fn bounds() -> BTreeMap<u16, String> {
+    let page = read("docs/RULES.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let cells = rows.filter_map(|row| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let number = attacks().number(cells[0])?;
+        Some((number, cells[cells.len() - 2].to_owned()))
+    });
+    cells.collect()
+}
+
+/// The claims of all rows.
+pub(crate) fn claims_of_the_table() -> Vec<String> {
+    let proofs = [requirements(), attacks()].into_iter().flat_map(|list| list.rules.into_values());
+    let claims = proofs.filter_map(|proof| match proof {
+        Proof::Table(claims, _) => Some(claims),
+        _ => None,
+    });
+    claims.flat_map(|row| row.split("; ").map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 fn tested(list: &Checklist, tests: &[Test]) -> BTreeSet<u16> {
@@ -241,17 +264,26 @@ fn every_number_of_a_checklist_has_a_test_or_a_reason() {
     }
 }
 
-/// A twin in memory has no heap that is counted, and no stream that is cut.
+/// A twin in memory has no heap that is counted, no time that passes, and no threads. What an attack
+/// must not use up is a cell of its row; of the others, which have a dash there, no socket is asked.
 #[test]
-fn every_attack_is_made_over_a_socket() {
-    let files = ["over_sockets.rs", "tls/cut_off.rs"];
-    let tests = all_tests(|path| files.iter().any(|file| path.ends_with(file)));
-    assert_eq!(attacks().faults(&tests), [""; 0]);
+fn what_an_attack_must_not_use_up_is_measured_over_a_socket() {
+    let tests = all_tests(|path| path.ends_with("over_sockets.rs"));
+    let over_sockets = tested(&attacks(), &tests);
+    let rules = attacks().rules;
+    let bounds = bounds();
+    assert_eq!(Vec::from_iter(bounds.keys()), Vec::from_iter(rules.keys()));
+    for (number, bounds) in bounds {
+        let known = bounds.split(", ").all(|it| ["heap", "time", "threads"].contains(&it));
+        assert!(known || bounds == "–", "A{number:02} bounds {bounds}");
+        let elsewhere = matches!(rules[&number], Proof::Elsewhere(_));
+        assert!(!known || elsewhere || over_sockets.contains(&number), "A{number:02}: {bounds}");
+    }
 }
 
 #[test]
 fn the_lists_have_no_gap() {
-    let lists = [(requirements(), 231), (attacks(), 106), (tls(), 27)];
+    let lists = [(requirements(), 238), (attacks(), 106), (tls(), 27)];
     for (list, last) in lists {
         let numbers = Vec::from_iter(list.rules.keys().copied());
         assert_eq!(numbers, Vec::from_iter(1..=last), "{}", list.letter);
@@ -372,11 +404,29 @@ fn nothing_that_is_wrong_with_a_checklist_passes() {
     assert_eq!(faults(good, [here, "hard", here]), ["A02: \"hard\" says little"]);
     assert_eq!(faults(good, [here, why, why]), ["A03 has a test, b, and a reason"]);
     assert_eq!(faults(good, ["`tests/g.rs`", why, here]), ["A01 has no test in tests/g.rs"]);
-    assert_eq!(faults(good, [here, "table: `between`, `Ping`, `dropped`", here]), [""; 0]);
-    assert_eq!(faults(good, [here, "table: `Pang`", here]), ["A02: no Pang in the table"]);
-    assert_eq!(faults(good, [here, "table: Ping", here]), ["A02 names nothing of the table"]);
-    let beside = ["A01 has a test, a, beside the table"];
-    assert_eq!(faults(good, ["table: `Ping`", why, here]), beside);
+    assert_eq!(faults(good, [here, "table: `between`, `Ping` → `Pong back`", here]), [""; 0]);
+    assert_eq!(faults(good, ["table: `between`, `Ping` → `Pong back`", why, here]), [""; 0]);
+    let wrong = |claim: &str| {
+        let [fault] = &faults(good, [here, &format!("table: {claim}"), here])[..] else {
+            panic!("{claim} holds");
+        };
+        fault.strip_prefix(&format!("A02: {claim}")).unwrap().to_owned()
+    };
+    assert_eq!(wrong("`between`, `Ping`"), " has no answer");
+    assert_eq!(wrong("`between`, `Pang` → `Pong back`"), ": no event Pang in the table");
+    assert_eq!(wrong("`betwixt`, `Ping` → `Pong back`"), ": no such cell in the table");
+    assert_eq!(wrong("between, Ping → `Pong back`"), ": no such cell in the table");
+    assert_eq!(wrong("`between`, `Ping` if `tall` → `Pong back`"), ": no end is tall");
+    assert_eq!(
+        wrong("`between`, `Ping`, `Pong` → `Pong back`"),
+        r#": the table has {"Pong back", "the Pong"}"#
+    );
+    assert_eq!(wrong("`between`, `Ping` → `Pong back` or `·`"), r#": the table has {"Pong back"}"#);
+    let there = "table: `between`, `Ping` → `Pong back` and `tests/g.rs`";
+    assert_eq!(faults(good, [there, why, here]), ["A01 has no test in tests/g.rs"]);
+    let there = "table: `between`, `Ping` → `Pong back` and `tests/f.rs`";
+    assert_eq!(faults(good, [there, why, here]), [""; 0]);
+    assert_eq!(faults(good, [here, there, here]), ["A02 has no test in tests/f.rs"]);
     let more = [good, "// A02, A09\n#[test]\nfn c() {}\n"].concat();
     assert_eq!(faults(&more, [here, here, here]), ["c: no number A09"]);
 }

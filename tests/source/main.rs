@@ -7,6 +7,8 @@ mod architecture;
 #[path = "../support/bounds.rs"]
 mod bounds;
 #[cfg(feature = "blocking")]
+mod cells;
+#[cfg(feature = "blocking")]
 mod checklists;
 #[cfg(feature = "blocking")]
 mod documents;

@@ -1,5 +1,5 @@
 //! The bounds on memory that docs/LIMITS.md states are those that tests hold against attacks.
-use crate::{bounds::*, checklists::attacks_tested_over_sockets};
+use crate::{bounds::*, checklists::attacks_on_the_heap_over_sockets};
 
 /// The rows of the table in docs/LIMITS.md: what is attacked, what the bound is there, and the number
 /// of the tests that hold against it.
@@ -31,7 +31,7 @@ fn the_bounds_on_memory_in_the_documents_are_those_that_are_tested() {
     // The other sections have tables of their own.
     let (_, page) = page.split_once("\n## What a peer can make a connection keep\n").unwrap();
     let page = page.split("\n## ").next().unwrap();
-    let tested = attacks_tested_over_sockets();
+    let tested = attacks_on_the_heap_over_sockets();
     let rows = page.lines().filter(|line| line.starts_with("| "));
     assert_eq!(rows.count(), ROWS.len() + 1, "each row is looked at, and one is the head");
     for (attack, bound, number) in ROWS {

@@ -122,6 +122,7 @@ fn a_conversation_is_told_without_its_secrets() {
     });
 }
 
+// P236
 #[test]
 fn refusals_and_violations_are_told_once() {
     let (lines, _guard) = listening();

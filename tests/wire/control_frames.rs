@@ -78,7 +78,7 @@ fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
     ]
 }
 
-// P031, P042, P211
+// P042, P211
 #[test]
 fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
     let config = Config { min_vectored: 32, ..Config::default() };

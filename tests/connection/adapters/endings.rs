@@ -72,6 +72,7 @@ fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
     }
 }
 
+// P233
 fn this_end_closes_and_gets_the_answer<E: End>() {
     for role in ROLES {
         let far = move |peer: &mut Peer| {

@@ -261,6 +261,7 @@ async fn ready_and_flush_survive_being_dropped_at_every_poll() {
     }
 }
 
+// P234
 #[tokio::test(start_paused = true)]
 async fn close_survives_being_dropped_at_every_poll() {
     for (server, step) in cases() {

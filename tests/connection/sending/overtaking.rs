@@ -37,7 +37,6 @@ fn messages() -> Vec<Seen> {
     vec![text("one"), binary("two"), binary([3; 60]), binary("four")]
 }
 
-// P030
 #[test]
 fn feed_first_goes_in_at_the_first_message_boundary_at_every_write_offset() {
     // Never between fragments; several keep their order; a ping passes them all.

@@ -1,0 +1,225 @@
+//! A row of `docs/RULES.md` that says `table:` claims cells of the table of the protocol. A claim is
+//! a state, events, and the answer: `` `in a message`, `Ping` → `Pong back` ``. It is held to
+//! the machine that `conformance/cases/data/protocol.txt` makes, in each state of a group, for each
+//! member of an event, and for each end that the words behind `if` describe.
+use crate::security::quoted;
+use std::{collections::BTreeSet, sync::OnceLock};
+use wsconform_cases::{
+    Role,
+    protocol::{Answer, Delivered, Event, Machine, Member, Sent, State, table},
+};
+
+/// A machine, and the end whose machine it is.
+struct Of {
+    role: Role,
+    agreed: bool,
+    machine: Machine,
+}
+
+fn machines() -> &'static [Of] {
+    static MADE: OnceLock<Vec<Of>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let ends = [Role::Server, Role::Client].map(|role| [(role, false), (role, true)]);
+        let made = ends.into_iter().flatten().map(|(role, agreed)| Of {
+            role,
+            agreed,
+            machine: Machine::new(role, agreed, |_| true),
+        });
+        made.collect()
+    })
+}
+
+/// What is wrong with the claims of a row, which have semicolons between them.
+pub(crate) fn faults(claims: &str) -> Vec<String> {
+    claims.split("; ").flat_map(|claim| faults_in(claim, machines())).collect()
+}
+
+fn faults_in(claim: &str, machines: &[Of]) -> Option<String> {
+    let Some((cells, answer)) = claim.split_once(" → ") else {
+        return Some(format!("{claim} has no answer"));
+    };
+    let (cells, condition) = match cells.split_once(" if ") {
+        Some((cells, condition)) => (cells, quoted(condition).next()),
+        None => (cells, None),
+    };
+    let mut names = quoted(cells);
+    let state = names.next().unwrap_or_default();
+    let events: Vec<&str> = names.collect();
+    let said: BTreeSet<String> = quoted(answer).map(str::to_owned).collect();
+    let mut found = BTreeSet::new();
+    for Of { role, agreed, machine } in machines {
+        let this = match condition {
+            None => true,
+            Some("server") => *role == Role::Server,
+            Some("client") => *role == Role::Client,
+            Some("agreed") => *agreed,
+            Some("not agreed") => !agreed,
+            Some(condition) => return Some(format!("{claim}: no end is {condition}")),
+        };
+        if !this {
+            continue;
+        }
+        let meant = machine.events.iter().enumerate();
+        let meant = meant.filter(|(_, event)| events.iter().any(|name| is_meant(event, name)));
+        let meant: Vec<_> = meant.collect();
+        for at in states(machine, state) {
+            for (number, event) in &meant {
+                let answers = machine.at(at, *number).answers.iter().zip(&event.members);
+                found.extend(answers.flat_map(|(answers, member)| {
+                    answers.iter().map(|answer| shown(*role, machine, at, member, answer))
+                }));
+            }
+        }
+    }
+    let unknown = events.iter().find(|name| !table().events.iter().any(|it| is_meant(it, name)));
+    match unknown {
+        Some(name) => Some(format!("{claim}: no event {name} in the table")),
+        None if found.is_empty() => Some(format!("{claim}: no such cell in the table")),
+        None if found != said => Some(format!("{claim}: the table has {found:?}")),
+        None => None,
+    }
+}
+
+/// A name, or the names that a group stands for.
+fn expanded(name: &str) -> Vec<&str> {
+    match table().rows("groups").iter().find(|row| row[0] == name) {
+        Some(row) => row[1].split(", ").flat_map(expanded).collect(),
+        None => vec![name],
+    }
+}
+
+/// Of an event, its own name comes before those of kinds.
+fn is_meant(event: &Event, name: &str) -> bool {
+    if table().event(name).is_some() {
+        return event.name == name;
+    }
+    let of = |kind: &str| {
+        event.kind.strip_prefix(kind).is_some_and(|it| it.is_empty() || kind == "broken")
+    };
+    expanded(name).into_iter().any(of)
+}
+
+/// A state of receiving is one in which everything may be sent, if there is such a one; a state of
+/// sending is one between two messages.
+fn states(machine: &Machine, name: &str) -> Vec<usize> {
+    let all = || machine.states.iter().enumerate();
+    let numbers = |of: &dyn Fn(&State) -> bool| -> Vec<usize> {
+        all().filter(|(_, state)| of(state)).map(|(number, _)| number).collect()
+    };
+    if let Some((receiving, sending)) = name.split_once(" / ") {
+        let (receiving, sending) = (expanded(receiving), expanded(sending));
+        return numbers(&|state| {
+            receiving.contains(&state.receiving) && sending.contains(&state.sending)
+        });
+    }
+    let each = expanded(name).into_iter().flat_map(|name| {
+        let idle = numbers(&|state| {
+            [(name, "open"), ("between", name)].contains(&(state.receiving, state.sending))
+        });
+        if idle.is_empty() { numbers(&|state| state.receiving == name) } else { idle }
+    });
+    each.collect()
+}
+
+/// All that an answer is: what the application gets, what the peer gets, what becomes of the stream,
+/// and the next state, where it is another. The words of docs/RULES.md stand for the usual ways.
+fn shown(role: Role, machine: &Machine, at: usize, member: &Member, answer: &Answer) -> String {
+    let Answer { delivers, sends, error, drops, next, .. } = answer;
+    let (before, next) = (machine.states[at], machine.states[*next]);
+    let stays = |next: &State| before.sending == next.sending;
+    let closed = State {
+        receiving: if role == Role::Server { "ended" } else { "waits" },
+        sending: "closed",
+    };
+    let ended = State { receiving: "ended", ..closed };
+    match (delivers, &sends[..], error) {
+        (None, [Sent::Close(Some(code)), Sent::Fin], Some(_)) if next == ended && !drops => {
+            return format!("Close {code}");
+        }
+        (Some(Delivered::Close(body)), [Sent::Close(code), rest @ ..], None)
+            if next == closed
+                && !drops
+                && *code == body.first_chunk().map(|code| u16::from_be_bytes(*code))
+                && rest == (if role == Role::Server { &[Sent::Fin][..] } else { &[] }) =>
+        {
+            return "Close back".into();
+        }
+        (Some(Delivered::Ping(ping)), [Sent::Pong(pong)], None)
+            if next == before && !drops && ping == pong =>
+        {
+            return "Pong back".into();
+        }
+        (Some(Delivered::Message { .. }), [], None)
+            if next.receiving == "between" && stays(&next) && !drops =>
+        {
+            return "delivered".into();
+        }
+        (None, [], None) if next == before && !drops => return "·".into(),
+        _ => {}
+    }
+    let mut words: Vec<String> = Vec::new();
+    words.extend(delivers.as_ref().map(|delivers| match delivers {
+        Delivered::Message { .. } => "the message".into(),
+        Delivered::Ping(_) => "the Ping".into(),
+        Delivered::Pong(_) => "the Pong".into(),
+        Delivered::Close(_) => "the Close".into(),
+    }));
+    words.extend(sends.iter().map(|sent| match (sent, member) {
+        (Sent::Data(0x80, _), _) => "the last fragment".into(),
+        (Sent::Data(0x81.., _), _) => "message".into(),
+        (Sent::Data(0, _), _) => "fragment".into(),
+        (Sent::Data(..), _) => "first fragment".into(),
+        (Sent::Ping(_), _) => "Ping".into(),
+        (Sent::Pong(_), _) => "Pong".into(),
+        (Sent::Close(code), Member::Call(call)) if *code == call.code => "our Close".into(),
+        (Sent::Close(code), _) => format!("Close {code:?}"),
+        (Sent::Fin, _) => "FIN".into(),
+    }));
+    words.extend(error.map(|error| format!("error: {error}")));
+    words.extend(drops.then(|| "dropped".to_owned()));
+    for (before, next) in [(before.receiving, next.receiving), (before.sending, next.sending)] {
+        words.extend((before != next).then(|| next.to_owned()));
+    }
+    words.join(", ")
+}
+
+/// Whatever of an answer is changed, each claim of the page fails that speaks of the cell.
+#[test]
+fn a_row_fails_if_its_cell_is_flipped() {
+    type Flip = fn(usize, &mut Answer);
+    let flips: [Flip; 5] = [
+        |_, answer| {
+            if answer.sends.pop().is_none() {
+                answer.sends.push(Sent::Ping(b"flipped".to_vec()));
+            }
+        },
+        |_, answer| {
+            if answer.delivers.take().is_none() {
+                answer.delivers = Some(Delivered::Message { text: true });
+            }
+        },
+        |_, answer| {
+            if answer.error.take().is_none() {
+                answer.error = Some("flipped");
+            }
+        },
+        |_, answer| answer.drops ^= true,
+        |states, answer| answer.next = (answer.next + 1) % states,
+    ];
+    let claims = crate::checklists::claims_of_the_table();
+    assert!(claims.len() > 60, "{claims:?}");
+    let wrong: Vec<String> = claims.iter().flat_map(|claim| faults(claim)).collect();
+    assert_eq!(wrong, [""; 0]);
+    for (number, flip) in flips.into_iter().enumerate() {
+        let flipped = machines().iter().map(|Of { role, agreed, machine }| {
+            let mut machine = machine.clone();
+            let states = machine.states.len();
+            machine.alter(|_, _, answer| flip(states, answer));
+            Of { role: *role, agreed: *agreed, machine }
+        });
+        let flipped: Vec<_> = flipped.collect();
+        for claim in &claims {
+            assert!(faults_in(claim, &flipped).is_some(), "{claim} holds behind flip {number}");
+        }
+    }
+}
