@@ -319,7 +319,7 @@ fn a_header_is_refused_at_the_first_byte_that_leaves_no_legal_one() {
     go_on(&mut Vec::new());
 }
 
-// P005, P006, P038
+// P005, P006, P017, P038
 #[test]
 fn a_frame_is_refused_at_the_first_byte_that_leaves_no_legal_one_here() {
     let deflated = if cfg!(feature = "deflate") { &[false, true][..] } else { &[false] };
