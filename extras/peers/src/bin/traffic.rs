@@ -3,15 +3,16 @@
 //! frames, or reads what comes. What counts is the measured end's processor time; beside it stand
 //! its reads or writes, and with the feature `copies` the bytes that it copies in memory.
 //!
-//! `--only=receive,send,shared,behind`; `--roles=client,server`, `--carriers=ws,wss`, and
-//! `--sizes=16384` choose among the others.
+//! `--only=receive,send,shared,behind,turns`, the last only if named; `--roles=client,server`,
+//! `--carriers=ws,wss`, and `--sizes=16384` choose among the others.
 
 use tickwire_peers::peers::{Peer, raw::Raw};
 use tickwire_peers::proc::{self, CLIENT_CORE, SERVER_CORE};
 use tickwire_peers::table::{Goal, TOKIO, Table};
 use tickwire_peers::traffic::load::{Behind, Row};
+use tickwire_peers::traffic::turns::{self, turns};
 use tickwire_peers::traffic::{self, NAMES, Role, Task, Way};
-use tickwire_peers::{chosen, copies, option, wanted};
+use tickwire_peers::{asked, chosen, copies, option, rotated, wanted};
 
 const SIZES: [(&str, usize); 5] = [
     ("1 KiB", 1 << 10),
@@ -47,6 +48,9 @@ fn main() {
     }
     if wanted("behind") && !copies::COUNTS {
         behind(rounds);
+    }
+    if asked("turns") {
+        in_turns(rounds);
     }
 }
 
@@ -141,4 +145,23 @@ fn behind(rounds: usize) {
         table.print(traffic::FIXED);
         table.print_ratios(traffic::FIXED);
     }
+}
+
+/// A frame of 64 KiB a write, written and received in turn on one thread.
+fn in_turns(rounds: usize) {
+    let title = "64 KiB, server, written and received in turn";
+    let mut table = Table::new(title);
+    let names = chosen(turns::NAMES);
+    for round in 0..rounds {
+        for name in rotated(&names, round) {
+            let turn = turns(name, 64 << 10);
+            table.add(name, "receiving, ns", turn.received);
+            table.add(name, "the write before, ns", turn.written);
+            table.add(name, "both, ns", turn.received + turn.written);
+            table.add(name, "reads", turn.reads);
+            table.add(name, "acknowledgements while receiving", turn.acknowledged);
+        }
+    }
+    table.print("");
+    table.print_ratios(TOKIO);
 }

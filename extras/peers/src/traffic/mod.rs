@@ -6,6 +6,7 @@
 
 pub mod counted;
 pub mod load;
+pub mod turns;
 
 use crate::placed::placed;
 use std::hint::black_box;
