@@ -325,6 +325,11 @@ impl Log {
         self.taken.front().filter(|_| full).map_or(Time::ZERO, |first| *first + self.window)
     }
 
+    /// None was in the last window.
+    pub(crate) fn is_empty(&self, now: Time) -> bool {
+        self.taken.back().is_none_or(|last| *last + self.window <= now)
+    }
+
     pub(crate) fn note(&mut self, now: Time) {
         if self.taken.len() == self.most {
             self.taken.pop_front();

@@ -778,10 +778,10 @@ impl<T> Follower<T> {
 
     /// Says that the program has sent a message by itself over this connection, such as an order:
     /// the [`pace`](Settings::pace) counts it, and what the follower wants to send waits for it.
-    pub fn sent(&mut self, connection: ConnectionId, now: Time) {
-        if let Some(open) = self.find_mut(connection) {
-            open.pace.note(now);
-        }
+    /// One message in each window stays the follower's. `false` if the program has sent more than
+    /// the others: then the exchange may count too many.
+    pub fn sent(&mut self, connection: ConnectionId, now: Time) -> bool {
+        self.find_mut(connection).is_none_or(|open| open.note_sent(now))
     }
 
     /// Says that a message has come. `own` makes the copy to keep, and is called only if the

@@ -3,6 +3,7 @@
 //! A pace with bursts of `b` and a `step` between two messages allows up to `b + l / step` in any
 //! stretch of the length `l`. An exchange limits a window to a count, `most`, so the window has
 //! `most - b + 1` steps: a stretch that is shorter has one step less, and so `most` messages.
+use crate::attempts::Log;
 use core::{fmt, time::Duration};
 use tickwire::Time;
 
@@ -53,6 +54,16 @@ impl Pace {
     /// The same pace with nothing used yet.
     pub(crate) fn anew(&self) -> Self {
         Self::build(self.most, self.window, self.at_once)
+    }
+
+    /// One message of this pace, which stays for the follower.
+    pub(crate) fn one(&self) -> Self {
+        Self::build(1, self.window, 1)
+    }
+
+    /// What is left for the program.
+    pub(crate) fn rest(&self) -> Log {
+        Log::new((self.most - 1).max(1), self.window)
     }
 
     fn build(most: u32, window: Duration, at_once: u32) -> Self {

@@ -122,6 +122,12 @@ pub enum Event<Data, Snapshot> {
         /// The subscription's index.
         subscription: usize,
     },
+    /// Your program sends more over this connection than the [pace](crate::Settings::pace) leaves
+    /// beside the follower's own messages.
+    AbovePace {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// A line has another state.
     State {
         /// The line's index.
@@ -320,8 +326,8 @@ impl<E: Exchange> Feed<E> {
             return false;
         };
         let is_taken = open.feed(message);
-        if is_taken {
-            self.follower.sent(connection, now());
+        if is_taken && !self.follower.sent(connection, now()) {
+            self.events.push_back(Event::AbovePace { connection });
         }
         is_taken
     }

@@ -1,6 +1,7 @@
 //! An open connection: what was said over it, which answers are still due, and whether it is
 //! silent.
 use super::{Follower, dial::Life, run::silence_delay};
+use crate::attempts::Log;
 use crate::{
     Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Numbers, Pace, Say, Subscription,
 };
@@ -315,7 +316,10 @@ pub(super) struct Open {
     heard: Time,
     login: Ask,
     probe: Ask,
-    pub(super) pace: Pace,
+    pace: Pace,
+    /// The one place in each window that is the follower's, and what the program sends.
+    own: Pace,
+    rest: Log,
     /// When the pace allows the next message; `NEVER` if none waits.
     paced: Time,
     /// Each lies at its subscription's index; `None` if there is none of this index.
@@ -339,6 +343,8 @@ impl Open {
         has_login: bool,
         now: Time,
     ) -> Self {
+        let mut own = pace.one();
+        own.note(now); // it waits for what the program may have sent
         // Never repeated, because wrong logins may lock an account.
         let login = if has_login { Ask::Due { since: now } } else { Ask::No };
         Self {
@@ -351,6 +357,8 @@ impl Open {
             heard: now,
             login,
             probe: Ask::No,
+            own,
+            rest: pace.rest(),
             pace,
             paced: NEVER,
             seats: Vec::new(),
@@ -399,7 +407,12 @@ impl Open {
         let due = self.oldest_question()?;
         // Only now is it certain that a message waits, and `take` counts one, so it must not be
         // called earlier.
-        if let Err(again) = self.pace.take(now) {
+        // While the program sends too, one message of each window is the follower's.
+        let taken = match self.rest.is_empty(now) {
+            true => self.pace.take(now).inspect(|()| self.own.note(now)),
+            false => self.own.take(now).inspect(|()| self.pace.note(now)),
+        };
+        if let Err(again) = taken {
             self.paced = again;
             return None;
         }
@@ -559,6 +572,14 @@ impl Open {
         let first = seat.counted.max(since).min(numbers.first);
         seat.counted = numbers.last.saturating_add(1);
         Numbers { first, last: numbers.last }
+    }
+
+    /// The program has sent a message. `false` if it has sent more than the pace leaves it.
+    pub(super) fn note_sent(&mut self, now: Time) -> bool {
+        self.pace.note(now);
+        let is_within = self.rest.due() <= now;
+        self.rest.note(now);
+        is_within
     }
 
     /// Some bytes of a message have come.

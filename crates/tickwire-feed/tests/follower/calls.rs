@@ -726,3 +726,45 @@ fn what_was_not_asked_for_has_no_verdict() {
     }
     assert_eq!(desk.data(id, 9999, 1), None);
 }
+
+/// Whatever the program sends, the follower subscribes and asks. A program that sends too much is
+/// told.
+#[test]
+fn one_message_of_each_window_is_the_followers() {
+    for (step, is_within) in [(420, true), (400, true), (310, false), (290, false), (100, false)] {
+        let mut desk = Desk::set(&[trades(); 3], |set| {
+            set.pace = Pace::new(4, Duration::from_millis(1200));
+            set.probe_after = Some(20 * SECOND);
+        })
+        .line(Duration::MAX, Duration::ZERO);
+        let id = desk.open();
+        let mut own = vec![];
+        let mut followers = vec![];
+        let mut all = true;
+        let until = desk.now + 60 * SECOND;
+        while desk.now < until {
+            own.push(desk.now);
+            all &= desk.follower.sent(id, desk.now);
+            for _ in 0..step / 10 {
+                let said =
+                    desk.all().iter().filter(|act| matches!(act, Action::Send { .. })).count();
+                followers.extend([desk.now].repeat(said));
+                if said > 0 {
+                    (0..3).for_each(|at| {
+                        desk.hear(id, Incoming::Answer(Asked::Subscription(at)));
+                    });
+                }
+                desk.now = desk.now + Duration::from_millis(10);
+            }
+        }
+        assert_eq!(all, is_within, "each {step} ms");
+        assert!(followers.len() >= 3 + 5, "each {step} ms: {}", followers.len());
+        let mut times = [own, followers].concat();
+        times.sort();
+        let most = times.iter().map(|from| {
+            let within = |at: &&Time| **at >= *from && **at - *from < Duration::from_millis(1200);
+            times.iter().filter(within).count()
+        });
+        assert!(!is_within || most.max() <= Some(4), "each {step} ms");
+    }
+}
