@@ -126,8 +126,8 @@ impl Attempts {
     }
 
     /// Limits the snapshots that all followers of the address ask for, by
-    /// [`Action::Snapshot`](crate::Action::Snapshot): one a second unless set. Set what the exchange
-    /// allows: Binance 6,000 of weight a minute, and a snapshot of 1,000 levels costs 50.
+    /// [`Action::Snapshot`](crate::Action::Snapshot): one a second unless set. Set what the
+    /// exchange allows: Binance 6,000 of weight a minute, and a snapshot of 1,000 levels costs 50.
     #[must_use]
     pub fn snapshots(mut self, pace: Pace) -> Self {
         self.snapshots = pace;

@@ -241,10 +241,10 @@ impl<T> Settings<T> {
 /// | a 5xx, or no token, with a Retry-After of 20 s | 20-22, 20-22, 20-22, 20-22, 20-22, 20-22, then 20-22 |
 /// | 429 or 418 with a Retry-After of 20 s | 24, 24, 24, 24, 24, 24, then 24 |
 ///
-/// The second row has the line's own delays. The third stays at 10 to 12 s for five minutes. For the
-/// fourth, the exchange sees at most four tries in five minutes and 100 a day, for each key: a line
-/// has its own, unless it [shares](Self::add_line_with_key) one, and then the tries of all lines and
-/// followers count. After 429 and 418, one attempt of all followers goes first:
+/// The second row has the line's own delays. The third stays at 10 to 12 s for five minutes. For
+/// the fourth, the exchange sees at most four tries in five minutes and 100 a day, for each key: a
+/// line has its own, unless it [shares](Self::add_line_with_key) one, and then the tries of all
+/// lines and followers count. After 429 and 418, one attempt of all followers goes first:
 /// [`Attempts::refused`]. The longest wait is that of the limits' longest window, here 300 s.
 ///
 /// Ends in a row count for what they concern, whatever their kind: the third and the fourth row
@@ -262,11 +262,12 @@ impl<T> Settings<T> {
 /// **Where.** Line *n* has the address *n* as its own. What concerns an address leaves the others
 /// free: each of them is dialed once without the line's delay until a connection settles. So beside
 /// an address that serves, a line has no connection for at most twice the first delay. Of the
-/// addresses that may be dialed at the same time it takes its own, then another one at which nothing
-/// has ended since a connection settled there, then the one that was dialed longest ago. At a
-/// planned change, and after [`renew`](Self::renew), its own comes first in any case. No line dials
-/// an address that another line uses while there is one that nobody uses. If two addresses have no
-/// token, or no tunnel, and a Retry-After, the others wait too: they may have asked the same host.
+/// addresses that may be dialed at the same time it takes its own, then another one at which
+/// nothing has ended since a connection settled there, then the one that was dialed longest ago. At
+/// a planned change, and after [`renew`](Self::renew), its own comes first in any case. No line
+/// dials an address that another line uses while there is one that nobody uses. If two addresses
+/// have no token, or no tunnel, and a Retry-After, the others wait too: they may have asked the
+/// same host.
 ///
 /// **Who is told.** Two ends in a row, one of which is not `Retry::BackOff`, are an
 /// [alarm](State::Alarm) until a connection has settled; [`faults`](Self::faults) has those of each
@@ -300,13 +301,13 @@ impl<T> Settings<T> {
 /// goes. A successor that is silent itself, by any row of the table, is left. A keepalive of a
 /// subscription is as data, in all of this section.
 ///
-/// **How fast.** The dials for silence have a pace of their own, for each line: the pace of silence,
-/// which does not touch the line's delays. The first comes at once; while the silence lasts, the
-/// next ones come 1, 2, 4 .. s after the last, up to 15 min: at most 16 in the first hour and 8 in
-/// each later one, for whatever is silent. The pace starts anew when a subscription falls silent,
-/// and the line's connection has served all of them since the last of these dials, but for those
-/// that are refused or mute; and when a connection falls silent as a whole, `settled_after` or more
-/// after the last of these dials.
+/// **How fast.** The dials for silence have a pace of their own, for each line: the pace of
+/// silence, which does not touch the line's delays. The first comes at once; while the silence
+/// lasts, the next ones come 1, 2, 4 .. s after the last, up to 15 min: at most 16 in the first
+/// hour and 8 in each later one, for whatever is silent. The pace starts anew when a subscription
+/// falls silent, and the line's connection has served all of them since the last of these dials,
+/// but for those that are refused or mute; and when a connection falls silent as a whole,
+/// `settled_after` or more after the last of these dials.
 ///
 /// **Whose fault.** While a subscription is silent, the others are watched as before. If, since it
 /// last brought data, it was silent at each address that may be dialed, and also on a connection

@@ -103,6 +103,11 @@ pub(crate) fn of_key(ends: u32) -> Duration {
     }
 }
 
+/// The pace of silence: how long after so many dials, or refusals, the next one comes.
+pub(crate) fn of_silence(times: u32) -> Duration {
+    doubled(SECOND, times).min(15 * MINUTE)
+}
+
 /// `first` at the first end, and twice as long at each later one.
 pub(crate) fn doubled(first: Duration, ends: u32) -> Duration {
     let factor = 1_u32.checked_shl(ends.saturating_sub(1)).unwrap_or(u32::MAX);

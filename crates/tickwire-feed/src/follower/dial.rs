@@ -333,8 +333,10 @@ impl Dials {
     /// What has stopped the line, until the program says that it goes on.
     pub(crate) fn stopped(&self, at: usize) -> Option<Ended> {
         let line = &self.lines[at];
-        let is_limit = self.refused_logins.is_some_and(|most| line.key.ends >= most.max(1));
-        line.stopped.or(line.key.after.filter(|_| is_limit))
+        let news = line.news.refused.map(|refused| refused.ended);
+        let ends = line.key.ends + u32::from(news.is_some());
+        let is_limit = self.refused_logins.is_some_and(|most| ends >= most.max(1));
+        line.stopped.or(news.or(line.key.after).filter(|_| is_limit))
     }
 
     /// Where the line dials next, of the addresses that it may dial, and from when on. `None` if it

@@ -1,9 +1,9 @@
 //! An open connection: what was said over it, which answers are still due, and whether it is
 //! silent.
-use super::{Follower, dial::Life, run::silence_delay};
-use crate::attempts::Log;
+use super::{Follower, dial::Life};
 use crate::{
     Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Numbers, Pace, Say, Subscription,
+    attempts::Log, row,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -239,7 +239,7 @@ impl Seat {
         match self.watch.ask_after {
             // What was accepted before may be so again.
             Some(_) if self.is_refused && self.answered.is_some() => {
-                self.heard + silence_delay(self.refusals)
+                self.heard + row::of_silence(self.refusals)
             }
             Some(after) if self.answered.is_some() => self.heard + after,
             _ => NEVER,

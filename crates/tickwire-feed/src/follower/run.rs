@@ -4,16 +4,10 @@ use super::{
     dial::{Need, Why},
     open::Open,
 };
-use crate::ConnectionId;
+use crate::{ConnectionId, row};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
-
-/// The pace of silence: how long after so many dials the next one comes.
-pub(super) fn silence_delay(dials: u32) -> Duration {
-    let seconds = 1_u64.checked_shl(dials.saturating_sub(1)).unwrap_or(u64::MAX);
-    Duration::from_secs(seconds).min(Duration::from_secs(15 * 60))
-}
 
 pub(super) struct Run {
     /// The connection, and its successor if there is one: both for a short time, so that no message
@@ -111,7 +105,7 @@ impl Run {
         let Some(silent) = current.silent else {
             return Some(Need { due: current.renew_at, why: Why::Planned });
         };
-        let again = self.last_for_silence.map(|last| last + silence_delay(self.for_silence));
+        let again = self.last_for_silence.map(|last| last + row::of_silence(self.for_silence));
         Some(Need { due: again.unwrap_or(silent.since).max(silent.since), why: Why::Silence })
     }
 

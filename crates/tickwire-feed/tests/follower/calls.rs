@@ -501,6 +501,7 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
     let (new, other) = desk.dialed();
     assert_eq!((desk.state(), other), (State::Replacing, 1));
     desk.end(new, stop);
+    assert_eq!(desk.state(), State::Stopped { after: stop }, "before the next poll");
     assert_eq!(desk.all(), []);
     assert_eq!(desk.state(), State::Stopped { after: stop });
     assert_eq!(desk.data(old, 0, 7), Some(Verdict::Kept)); // followed to its end

@@ -366,7 +366,8 @@ fn row(kind: Kind) -> String {
 const PAGE: &[(&str, &[&str])] = &[
     ("the connection had settled", &["settled 1001", "settled bad frame", "settled silence"]),
     (
-        "it had not settled, whatever the end; an attempt failed in a way that may pass: nothing listens, no way, a time-out, a cut, 5xx, no token",
+        "it had not settled, whatever the end; an attempt failed in a way that may pass: nothing \
+         listens, no way, a time-out, a cut, 5xx, no token",
         &[
             "nothing listens",
             "TCP in time",
@@ -381,7 +382,8 @@ const PAGE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "an attempt failed in a way that people mend: 403, 404, 200, 302, 501, the server's certificate, a wrong answer to the handshake, 407, the system",
+        "an attempt failed in a way that people mend: 403, 404, 200, 302, 501, the server's \
+         certificate, a wrong answer to the handshake, 407, the system",
         &[
             "403",
             "404",
@@ -396,7 +398,8 @@ const PAGE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "the key was refused: 401, Close 3000, our certificate; a final code, or `Wrong(Alarm)`, before the login was accepted",
+        "the key was refused: 401, Close 3000, our certificate; a final code, or `Wrong(Alarm)`, \
+         before the login was accepted",
         &["401", "login", "ours refused"],
     ),
     ("429 without a Retry-After", &["429"]),
