@@ -1,9 +1,10 @@
 //! The clock on writing, against a peer that reads nothing, or a little now and then.
 //!
 //! It runs while the stream refuses to accept or to flush bytes, from its full time down. Each byte
-//! that is taken gives a little time back, but never above the full time. So a peer that takes
-//! [`LEAST_RATE`] bytes a second is waited for, and one that takes a byte now and then is not.
-//! Nothing else is remembered: a queue that is never empty is no fault of a peer that reads.
+//! that is taken gives a little time back, and so does the time in which nothing waited, but never
+//! above the full time. So a peer that takes [`LEAST_RATE`] bytes a second is waited for, and one
+//! that takes a byte now and then is not. Nothing else is remembered: a queue that is never empty is
+//! no fault of a peer that reads.
 use super::looks::part;
 use crate::proto::time::Time;
 use core::time::Duration;
@@ -62,14 +63,18 @@ impl Stall {
 
     /// While the clock runs. `waiting` bytes are not taken. `true` if no time is left.
     pub(super) fn passed(&mut self, now: Time, full: Duration, taken: u64, waiting: u64) -> bool {
-        // Bytes that move into a TLS session become longer, so `taken` may be less than before.
+        // Bytes that were accepted count until the stream reports that it holds them.
         let taken = taken.max(self.taken);
         let given = Duration::from_nanos((taken - self.taken).saturating_mul(NANOS_OF_BYTE));
-        let before = self.told.replace(now).filter(|_| taken < self.owed);
-        let past = before.map_or(Duration::ZERO, |before| (now - before).min(part(full)));
-        self.left = self.left.min(full).saturating_add(given).saturating_sub(past).min(full);
+        let left = self.left.min(full).saturating_add(given);
+        let passed = self.told.replace(now).map_or(Duration::ZERO, |told| now - told);
+        let waited = taken < self.owed;
+        self.left = match waited {
+            true => left.saturating_sub(passed.min(part(full))),
+            false => left.saturating_add(passed).min(full),
+        };
         self.taken = taken;
         self.owed = taken.saturating_add(waiting);
-        before.is_some() && self.left.is_zero()
+        waited && self.left.is_zero()
     }
 }

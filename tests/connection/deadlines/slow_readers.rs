@@ -218,6 +218,83 @@ fn a_device_of_1_kb_per_second_is_served_over_tls() {
     }
 }
 
+/// Short messages in records of their own, 25 bytes for 3, leave no debt that later bytes have to
+/// pay.
+#[test]
+fn what_a_record_adds_to_short_messages_is_not_held_against_the_peer() {
+    for role in ROLES {
+        let mut conn = connection(role, &Config::default());
+        let mut session = 0;
+        let now = at(0);
+        for _ in 0..2000 {
+            conn.sender_mut().feed("t").unwrap();
+            drain(&mut conn);
+            session += 25;
+            conn.sender_mut().set_unflushed(session);
+        }
+        tell_time(&mut conn, now).unwrap();
+        for second in 1..=session as u64 / 512 {
+            session = session.saturating_sub(512);
+            conn.sender_mut().set_unflushed(session);
+            let now = at(second);
+            if conn.poll_timeout().is_some_and(|due| due <= now) {
+                tell_time(&mut conn, now).unwrap();
+            }
+        }
+        conn.sender_mut().set_unflushed(0);
+        assert!(!conn.sender().has_outgoing());
+    }
+}
+
+/// Earlier waits that ended well count no more once nothing has waited for so long.
+#[test]
+fn the_clock_is_full_again_after_a_quiet_time() {
+    let mut run = Driven::new(Role::Server, &Config::default(), Line::new(4096, 0, SECOND));
+    for _ in 0..3 {
+        feed(&mut run, 6000);
+        assert_eq!(run.run(run.now + 8 * SECOND, |_| ()), None);
+        run.line.held = 0;
+        assert_eq!(run.run(run.now + SECOND, |_| ()), None);
+        run.line.held = 0;
+    }
+    run.now += HOUR;
+    feed(&mut run, 6000);
+    let refused = run.now;
+    assert_eq!(run.run(2 * HOUR, |_| ()), Some(RecvError::WriteTimeout));
+    assert!(run.now - refused >= SECOND * T as u32, "{:?}", run.now - refused);
+}
+
+/// Our Close is taken after 4.5 s; then a Pong behind it is refused for good.
+#[test]
+fn a_pong_behind_our_close_takes_none_of_the_time_for_the_peers() {
+    for write_timeout in [SECOND, 30 * SECOND] {
+        let mut conn = server(&Config { write_timeout, ..Config::default() });
+        conn.sender_mut().close(None).unwrap();
+        let mut now = Duration::ZERO;
+        let mut failed = None;
+        let ends = (0..10_000).any(|tick| {
+            now = tick * 10 * MS;
+            let left = conn.sender_mut().outgoing().remaining();
+            if tick == 450.min(write_timeout.as_millis() as u32 / 20) {
+                drain(&mut conn);
+            } else if left > 0 {
+                conn.report(Report::WriteBlocked);
+            }
+            if tick == 460 {
+                receive(&mut conn, &frame_to(Role::Server, PING, "?"));
+            }
+            while failed.is_none() && conn.poll_timeout().is_some_and(|due| due <= Time::new(now)) {
+                failed = tell_time(&mut conn, Time::new(now)).err();
+            }
+            failed.is_some()
+        });
+        assert!(ends);
+        let taken = (4500 * MS).min(write_timeout / 2);
+        assert_eq!(failed, Some(RecvError::CloseTimeout), "{write_timeout:?}");
+        assert!(now >= taken + 5 * SECOND && now <= taken + 5 * SECOND + 20 * MS, "{now:?}");
+    }
+}
+
 /// What was fed before the Close is delivered to a peer that reads, whoever closes.
 #[test]
 fn a_close_does_not_hurry_a_peer_that_reads() {

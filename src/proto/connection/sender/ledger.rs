@@ -56,6 +56,11 @@ pub(super) struct Ledger {
     pub(super) close_gone: bool,
     /// Bytes that the stream accepted but may still buffer, as TLS does.
     unflushed: usize,
+    /// How many bytes the stream had accepted at its last report.
+    reported: u64,
+    /// While it holds bytes: how many have left it. Bytes that become longer in a record leave no
+    /// debt: each report counts by how much less is held than was, with what was accepted since.
+    let_go: u64,
     /// How far each sequence (in order, first) had been written when the stream last flushed
     /// everything. What ends before counts as written, even if the stream later refuses to flush.
     flushed: (u64, u64),
@@ -76,6 +81,8 @@ impl Default for Ledger {
             dropped: 0,
             close_gone: false,
             unflushed: 0,
+            reported: 0,
+            let_go: 0,
             flushed: (0, 0),
             ended: false,
         }
@@ -219,11 +226,26 @@ impl Ledger {
 
     #[inline]
     pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, first_waiting: usize) {
+        if bytes > 0 {
+            self.count(bytes as u64, out);
+        }
         self.unflushed = bytes;
+        self.reported = out.accepted();
         if bytes == 0 {
             // `unflushed` is 0 now, so `gone` does not return the old `flushed`.
             self.flushed = self.gone(out, first_waiting);
         }
+    }
+
+    fn count(&mut self, held: u64, out: &OutBuffer) {
+        let before = if self.unflushed == 0 { self.reported } else { self.let_go };
+        let more = out.accepted().wrapping_sub(self.reported);
+        self.let_go = before + (self.unflushed as u64 + more).saturating_sub(held);
+    }
+
+    /// How many bytes have left, for whatever lies below the stream's own buffers.
+    pub(super) fn taken(&self, out: &OutBuffer) -> u64 {
+        if self.held_back() > 0 { self.let_go } else { out.accepted() }
     }
 
     #[inline]

@@ -66,6 +66,8 @@ pub struct Sender {
     min_vectored: usize,
     pub(super) write_timeout: Duration,
     pub(super) close_timeout: Duration,
+    /// See `close_taken`: stays, though a Pong behind our Close may wait.
+    close_was_taken: bool,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
     state: State,
@@ -135,6 +137,7 @@ impl Sender {
             min_vectored: config.min_vectored,
             write_timeout: config.write_timeout,
             close_timeout: config.close_timeout,
+            close_was_taken: false,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
             state: State::Open,
@@ -244,10 +247,8 @@ impl Sender {
         self.urgent.owe_beat(now);
     }
 
-    /// How many bytes have left, for whatever lies below the stream's own buffers. May go back a
-    /// little over TLS, where bytes become longer.
     pub(super) fn taken(&self) -> u64 {
-        self.out.accepted().saturating_sub(self.held_back() as u64)
+        self.ledger.taken(&self.out)
     }
 
     pub(super) fn beat_written(&self) -> bool {

@@ -127,7 +127,6 @@ impl Beat {
             State::Listening { silent, .. } => listen(silent + 1),
             State::Pinging { .. } if tx.beat_written() => pinged(now + heartbeat.timeout),
             State::Pinging { look, .. } if now < look => return false,
-            // Over TLS, `taken` may go back a little, which is no progress.
             State::Pinging { taken, .. }
                 if !tx.is_stalled() || taken.is_none_or(|taken| tx.taken() > taken) =>
             {
