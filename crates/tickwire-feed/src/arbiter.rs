@@ -279,6 +279,7 @@ impl<T> Arbiter<T> {
 
     /// Whether a snapshot that nobody has asked for is of use: the feed waits for one, or has not
     /// passed it; or the numbers began anew behind an open line.
+    #[cfg(feature = "tokio")]
     pub(crate) fn takes_pushed(&self, next: u64) -> bool {
         self.state != State::Synced
             || next >= self.next

@@ -240,7 +240,8 @@ impl Ledger {
     fn count(&mut self, held: u64, out: &OutBuffer) {
         let before = if self.unflushed == 0 { self.reported } else { self.let_go };
         let more = out.accepted().wrapping_sub(self.reported);
-        self.let_go = before + (self.unflushed as u64 + more).saturating_sub(held);
+        let fewer = (self.unflushed as u64).saturating_add(more).saturating_sub(held);
+        self.let_go = before.saturating_add(fewer);
     }
 
     /// How many bytes have left, for whatever lies below the stream's own buffers.

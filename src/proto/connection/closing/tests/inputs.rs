@@ -105,11 +105,15 @@ impl End {
         self
     }
 
-    /// The time passes, behind a look that starts what is to be timed.
+    /// The time passes, behind a look that starts what is to be timed. It is told when it is due,
+    /// because of a longer pause the clock on writing counts a part.
     fn waits(mut self, time: Duration) -> Self {
+        let end = self.1 + time;
         let _ = self.0.handle_timeout(self.1);
-        self.1 = self.1 + time;
-        let _ = self.0.handle_timeout(self.1);
+        while self.1 < end {
+            self.1 = self.0.poll_timeout().map_or(end, |due| due.max(self.1).min(end));
+            let _ = self.0.handle_timeout(self.1);
+        }
         let _ = self.0.step();
         self
     }
