@@ -2,6 +2,7 @@
 
 #[cfg(feature = "blocking")]
 mod adapters;
+mod suite;
 #[path = "../support/protocol.rs"]
 mod table;
 

@@ -14,6 +14,8 @@ pub(crate) mod pipe;
 pub(crate) mod returns;
 #[path = "protocol/shown.rs"]
 mod shown;
+#[path = "protocol/suite.rs"]
+pub(crate) mod suite;
 #[path = "protocol/words.rs"]
 mod words;
 
@@ -27,6 +29,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use suite::Suite;
 use testkit::{
     PATIENCE,
     frames::{frame_len, read_frame},
@@ -35,7 +38,7 @@ use testkit::{
 use words::Words;
 use wsconform_cases::{
     Role,
-    protocol::{Answer, Call, Delivered, Event, Machine, Member, Move, Sent, State, Suite},
+    protocol::{Answer, Call, Delivered, Event, Machine, Member, Move, Sent, State},
 };
 
 /// An end, whoever drives it, and the stream that the table's peer holds.

@@ -10,7 +10,7 @@
 //! | [`session`] | one connection of one case |
 //! | [`probe`] | what is learnt of a peer before the cases run |
 //! | [`judge`] | the reader of what a peer sends |
-//! | [`protocol`] | the table of an open connection, its machine, and the words that hold an end to it |
+//! | [`protocol`] | the table of an open connection, and the machine of one end |
 //! | [`report`] | results: JSON, JUnit, terminal, HTML |
 //! | [`expect`] | the file of known failures |
 //! | [`vectors`] | the vectors as JSON, for the tests of an implementation |

@@ -2,19 +2,16 @@
 //! that follows from it.
 //!
 //! [`table`] is the file as it stands, for those who print it. [`Machine`] has, for one role, with
-//! or without permessage-deflate, every state, every event and what has to happen. [`Suite`] makes
-//! of a machine the words after which no implementation with a few more states can be another one.
+//! or without permessage-deflate, every state, every event and what has to happen.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::Role;
 
 mod machine;
-mod suite;
 
 pub use machine::{Answer, Delivered, Machine, Move, Sent, State};
-pub use suite::Suite;
 
 /// A row of the file: its cells, without the blanks around them.
 pub type Row = Vec<&'static str>;
@@ -309,23 +306,4 @@ fn call(text: &'static str) -> Member {
     }
     words.for_each(|word| push(&mut call.payload, word));
     Member::Call(call)
-}
-
-/// The shortest way from the first state to each, by `next` of a state and an event.
-fn shortest(states: usize, events: usize, next: impl Fn(usize, usize) -> usize) -> Vec<Vec<usize>> {
-    let mut ways: Vec<Option<Vec<usize>>> = vec![None; states];
-    ways[0] = Some(Vec::new());
-    let mut queue = VecDeque::from([0]);
-    while let Some(state) = queue.pop_front() {
-        for event in 0..events {
-            let there = next(state, event);
-            if ways[there].is_none() {
-                let mut way = ways[state].clone().unwrap_or_default();
-                way.push(event);
-                ways[there] = Some(way);
-                queue.push_back(there);
-            }
-        }
-    }
-    ways.into_iter().map(|way| way.expect("each state is reached")).collect()
 }

@@ -1,7 +1,7 @@
 //! The words that `cargo test` says to each end: all of k = 0, the same in each run. They say each
 //! rule by each of the profiles; further words say each member of each event in each state.
-use super::returns::PROFILES;
-use wsconform_cases::protocol::{Machine, Suite};
+use super::{returns::PROFILES, suite::Suite};
+use wsconform_cases::protocol::Machine;
 
 /// Events with their members.
 pub(crate) struct Words {

@@ -28,7 +28,8 @@ pub struct Machine {
     pub states: Vec<State>,
     /// What may happen in each.
     pub events: Vec<&'static Event>,
-    pub(super) moves: Vec<Move>,
+    /// For each state in turn, what each event does in it.
+    pub moves: Vec<Move>,
 }
 
 /// What an event does in a state.
@@ -110,14 +111,14 @@ impl Move {
     }
 
     /// Whether both have the same answers.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub fn is_like(&self, other: &Self) -> bool {
         self.answers.iter().zip(&other.answers).all(|(here, there)| {
             here.len() == there.len() && here.iter().zip(there).all(|(a, b)| a.equals(b))
         })
     }
 
     /// Whether no answer is right to both, whichever member it is.
-    pub(super) fn differs(&self, other: &Self) -> bool {
+    pub fn differs(&self, other: &Self) -> bool {
         self.answers
             .iter()
             .zip(&other.answers)

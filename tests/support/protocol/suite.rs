@@ -2,11 +2,11 @@
 //! words of the state it ends in: an implementation with at most `k` states more than the machine
 //! answers all words of `k` as the machine does only if it is the machine.
 
-use super::{Machine, shortest};
+use std::collections::VecDeque;
+use wsconform_cases::protocol::Machine;
 
 /// The words that tell whether an implementation is the machine.
-#[derive(Debug)]
-pub struct Suite {
+pub(crate) struct Suite {
     events: usize,
     next: Vec<usize>,
     cover: Vec<Vec<usize>>,
@@ -18,7 +18,7 @@ impl Suite {
     /// # Panics
     ///
     /// If the machine has two states that no word tells apart.
-    pub fn new(machine: &Machine) -> Self {
+    pub(crate) fn new(machine: &Machine) -> Self {
         let apart = Apart::new(machine);
         let (states, events) = (apart.states, apart.events);
         let pairs = |here: usize, from: usize| (from..states).map(move |there| (here, there));
@@ -45,7 +45,12 @@ impl Suite {
     }
 
     /// Calls `run` with each word of `k`, the `part`th of so many `parts`.
-    pub fn run(&self, k: usize, (part, parts): (usize, usize), mut run: impl FnMut(&[usize])) {
+    pub(crate) fn run(
+        &self,
+        k: usize,
+        (part, parts): (usize, usize),
+        mut run: impl FnMut(&[usize]),
+    ) {
         let mut word = Vec::new();
         let mut number = 0;
         for (state, way) in self.cover.iter().enumerate() {
@@ -72,7 +77,7 @@ impl Suite {
     }
 
     /// One of the longest words of `k`, by numbers that `below` chooses below its argument.
-    pub fn some(&self, k: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
+    pub(crate) fn some(&self, k: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
         let state = below(self.cover.len());
         let mut word = self.cover[state].clone();
         let digits: Vec<_> = (0..=k).map(|_| below(self.events)).collect();
@@ -191,68 +196,21 @@ impl Apart {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::Move;
-    use super::*;
-    use crate::Role;
-
-    fn lead(made: &mut Move, to: usize) {
-        made.answers.iter_mut().flatten().for_each(|answer| answer.next = to);
-    }
-
-    /// The machine with a further state that only looks like the first, until `secret` happens
-    /// there.
-    fn with_another_state(machine: &Machine, from: usize, event: usize, secret: usize) -> Machine {
-        let mut other = machine.clone();
-        let (states, events) = (machine.states.len(), machine.events.len());
-        let next = machine.at(from, event).next();
-        let mut copied: Vec<_> = (0..events).map(|event| machine.at(next, event).clone()).collect();
-        let astray = (copied[secret].next() + 1) % states;
-        lead(&mut copied[secret], astray);
-        other.states.push(machine.states[next]);
-        other.moves.extend(copied);
-        lead(&mut other.moves[from * events + event], states);
-        other
-    }
-
-    fn finds(machine: &Machine, other: &Machine, k: usize) -> bool {
-        let mut found = false;
-        Suite::new(machine).run(k, (0, 1), |word| {
-            let (mut here, mut there) = (0, 0);
-            found |= word.iter().any(|event| {
-                let (a, b) = (machine.at(here, *event), other.at(there, *event));
-                here = a.next();
-                there = b.next();
-                a.differs(b)
-            });
-        });
-        found
-    }
-
-    #[test]
-    fn an_end_that_goes_astray_once_is_found_with_a_state_more_for_each_k() {
-        let few = ["text..", "..more, E2", "..more, 86", "..last", "Ping", "Close", "close", "FIN"];
-        let machine = Machine::new(Role::Server, false, |event| few.contains(&event.name));
-        let (states, events) = (machine.states.len(), machine.events.len());
-        assert!(states > 8 && events == few.len(), "{states} states, {events} events");
-        let mut behind = 0;
-        for (from, event) in
-            (0..states).flat_map(|from| (0..events).map(move |event| (from, event)))
-        {
-            for to in 0..states {
-                let mut other = machine.clone();
-                if machine.at(from, event).next() != to {
-                    lead(&mut other.moves[from * events + event], to);
-                    assert!(finds(&machine, &other, 0), "{from} -{event}-> {to}");
-                }
-            }
-            for secret in 0..events {
-                let other = with_another_state(&machine, from, event, secret);
-                assert!(finds(&machine, &other, 1), "{from} -{event}-> {secret}");
-                behind += usize::from(!finds(&machine, &other, 0));
+/// The shortest way from the first state to each, by `next` of a state and an event.
+fn shortest(states: usize, events: usize, next: impl Fn(usize, usize) -> usize) -> Vec<Vec<usize>> {
+    let mut ways: Vec<Option<Vec<usize>>> = vec![None; states];
+    ways[0] = Some(Vec::new());
+    let mut queue = VecDeque::from([0]);
+    while let Some(state) = queue.pop_front() {
+        for event in 0..events {
+            let there = next(state, event);
+            if ways[there].is_none() {
+                let mut way = ways[state].clone().unwrap_or_default();
+                way.push(event);
+                ways[there] = Some(way);
+                queue.push_back(there);
             }
         }
-        assert!(behind > 0, "one state more was never out of reach");
     }
+    ways.into_iter().map(|way| way.expect("each state is reached")).collect()
 }
