@@ -10,9 +10,10 @@
 use crate::{
     Error,
     drive::{Pace, drive},
+    listener::Listener,
     live::not_run,
     options::Options,
-    output::{Outputs, print, tell},
+    output::{Outputs, tell},
     run::{self, Place},
     signals::Interrupts,
     stream::{Input, Stream},
@@ -21,7 +22,6 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::TcpListener,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -93,8 +93,7 @@ pub(crate) fn serve(
     if cases.is_empty() {
         return Err("only cases of the handshake were chosen: they need --handshake".into());
     }
-    let tls = tls::server(options)?;
-    let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    let listener = Listener::new(address, tls::server(options)?)?;
     let interrupts = Interrupts::new()?;
     let suite = Suite {
         options,
@@ -103,26 +102,21 @@ pub(crate) fn serve(
         ended: Condvar::new(),
         traffic: Mutex::default(),
     };
-    let scheme = if tls.is_some() { "wss" } else { "ws" };
-    print(&format!("listening on {scheme}://{}\n", listener.local_addr()?))?;
+    listener.announce()?;
     let done = AtomicBool::new(false);
     let (done_with, rounds) = mpsc::channel();
-    let local = listener.local_addr()?;
     thread::scope(|scope| {
         scope.spawn(|| {
-            for tcp in listener.incoming() {
+            loop {
+                let patience = || match done.load(Ordering::Acquire) {
+                    true => Err("a report was made".into()),
+                    false => Ok(()),
+                };
+                let stream = listener.accept(patience);
                 if done.load(Ordering::Acquire) {
                     return;
                 }
-                let stream = tcp.map_err(Error::from).and_then(|tcp| {
-                    let stream = Stream::new(tcp)?;
-                    Ok(match &tls {
-                        Some(config) => {
-                            stream.with_server_tls(tls::server_session(config)?, HEAD)?
-                        }
-                        None => stream,
-                    })
-                });
+                let stream = stream.and_then(|stream| listener.secured(stream, HEAD));
                 let Ok(mut stream) = stream else { continue }; // a client that is gone already
                 let done_with = done_with.clone();
                 let suite = &suite;
@@ -161,7 +155,6 @@ pub(crate) fn serve(
             last = Some(holds);
         };
         done.store(true, Ordering::Release);
-        let _ = std::net::TcpStream::connect(local); // so that the thread looks at `done`
         holds
     })
 }

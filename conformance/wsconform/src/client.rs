@@ -2,6 +2,7 @@
 
 use crate::{
     Error,
+    listener::Listener,
     options::Options,
     output::Outputs,
     process::Process,
@@ -12,8 +13,6 @@ use crate::{
 };
 use rustls::ServerConfig;
 use std::{
-    io,
-    net::TcpListener,
     process::Stdio,
     sync::{Arc, Mutex, Weak},
     thread,
@@ -52,7 +51,7 @@ pub(crate) struct Run {
     stream: Stream,
     command: Arc<Process>,
     // Nobody else gets the port while the command runs: it may connect again.
-    _listener: TcpListener,
+    _listener: Listener,
 }
 
 impl Target for Client<'_> {
@@ -67,9 +66,9 @@ impl Target for Client<'_> {
     }
 
     fn connect(&self) -> Result<Run, Error> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        let url = format!("{scheme}://localhost:{}/", listener.local_addr()?.port());
+        let listener = Listener::new("127.0.0.1:0", self.tls.clone())?;
+        let port = listener.address()?.port();
+        let url = format!("{}://localhost:{port}/", listener.scheme());
         let words: Vec<String> =
             self.words.iter().map(|word| word.replace("{url}", &url)).collect();
         let command = Arc::new(Process::start(&words, || Ok(Stdio::null()))?);
@@ -77,7 +76,7 @@ impl Target for Client<'_> {
         started.retain(|command| command.strong_count() > 0);
         started.push(Arc::downgrade(&command));
         drop(started);
-        match self.accept(&listener, &command) {
+        match Self::accept(&listener, &command) {
             Ok(stream) => Ok(Run { stream, command, _listener: listener }),
             Err(error) => Err(format!("{}: {error}", words[0]).into()),
         }
@@ -89,34 +88,19 @@ impl Target for Client<'_> {
 }
 
 impl Client<'_> {
-    fn accept(&self, listener: &TcpListener, command: &Process) -> Result<Stream, Error> {
-        listener.set_nonblocking(true)?;
+    fn accept(listener: &Listener, command: &Process) -> Result<Stream, Error> {
         let until = Instant::now() + START;
-        loop {
-            match listener.accept() {
-                Ok((tcp, _)) => {
-                    tcp.set_nonblocking(false)?;
-                    let stream = Stream::new(tcp)?;
-                    return match &self.tls {
-                        Some(config) => {
-                            Ok(stream.with_server_tls(tls::server_session(config)?, START)?)
-                        }
-                        None => Ok(stream),
-                    };
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
-            }
+        let stream = listener.accept(|| {
             if let Some(status) = command.ended()? {
                 return Err(format!("the command ended ({status}) and did not connect").into());
             }
             if Instant::now() > until {
-                return Err(
-                    format!("the command did not connect within {} s", START.as_secs()).into()
-                );
+                let start = START.as_secs();
+                return Err(format!("the command did not connect within {start} s").into());
             }
-            thread::sleep(Duration::from_millis(2));
-        }
+            Ok(())
+        })?;
+        listener.secured(stream, START)
     }
 }
 

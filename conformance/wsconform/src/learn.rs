@@ -6,6 +6,7 @@ mod talk;
 
 use crate::{
     Error, autobahn,
+    listener::Listener,
     options::Options,
     output::{print, tell},
     run::{Place, Progress, Target},
@@ -16,14 +17,10 @@ use crate::{
 };
 use compare::{Difference, Table};
 use learner::{Learned, Learner, Stop, Word};
-use rustls::ServerConfig;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs, io,
-    net::TcpListener,
-    sync::Arc,
-    thread,
+    fs,
     time::{Duration, Instant},
 };
 use talk::{Opening, Talks};
@@ -48,12 +45,9 @@ pub(crate) fn server(url: &str, options: &Options) -> Result<bool, Error> {
 
 /// Learns a client that connects again and again.
 pub(crate) fn client(address: &str, options: &Options) -> Result<bool, Error> {
-    let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
-    listener.set_nonblocking(true)?;
-    let tls = tls::server(options)?;
-    let scheme = if tls.is_some() { "wss" } else { "ws" };
-    print(&format!("listening on {scheme}://{}\n", listener.local_addr()?))?;
-    let client = Client { listener, tls, idle: options.idle };
+    let listener = Listener::new(address, tls::server(options)?)?;
+    listener.announce()?;
+    let client = Client { listener, idle: options.idle };
     let name = options.name.as_deref().unwrap_or("client");
     until_interrupt(
         || learn(&client, name, &Place::default(), 1, options),
@@ -62,8 +56,7 @@ pub(crate) fn client(address: &str, options: &Options) -> Result<bool, Error> {
 }
 
 struct Client {
-    listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    listener: Listener,
     idle: Duration,
 }
 
@@ -79,25 +72,15 @@ impl Target for Client {
 
     fn connect(&self) -> Result<Stream, Error> {
         let until = Instant::now() + self.idle;
+        let patience = || match Instant::now() > until {
+            true => Err(format!("no client connects within {} s", self.idle.as_secs()).into()),
+            false => Ok(()),
+        };
         loop {
-            match self.listener.accept() {
-                Ok((tcp, _)) => {
-                    tcp.set_nonblocking(false)?;
-                    let stream = Stream::new(tcp)?;
-                    let Some(config) = &self.tls else { return Ok(stream) };
-                    let session = tls::server_session(config)?;
-                    if let Ok(stream) = stream.with_server_tls(session, autobahn::HEAD) {
-                        return Ok(stream);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
+            let stream = self.listener.accept(patience)?;
+            if let Ok(stream) = self.listener.secured(stream, autobahn::HEAD) {
+                return Ok(stream);
             }
-            if Instant::now() > until {
-                let idle = self.idle.as_secs();
-                return Err(format!("no client connects within {idle} s").into());
-            }
-            thread::sleep(Duration::from_millis(1));
         }
     }
 }

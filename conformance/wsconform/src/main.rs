@@ -6,6 +6,7 @@ mod autobahn;
 mod client;
 mod drive;
 mod learn;
+mod listener;
 mod live;
 mod options;
 mod output;

@@ -143,7 +143,7 @@ impl Server {
         match &self.tls {
             Some(config) => {
                 let session = tls::client_session(config, &self.host)?;
-                stream.with_client_tls(session, SHAKE).map_err(|error| {
+                stream.with_tls(session, SHAKE).map_err(|error| {
                     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
                     let is_distrust = matches!(cause, Some(rustls::Error::InvalidCertificate(_)));
                     let advice = if is_distrust { "; see --ca and --insecure" } else { "" };

@@ -4,7 +4,6 @@
 //! read; but no more than a peer that floods may take of our memory. TLS is over the bytes that were
 //! read.
 
-use rustls::{ClientConnection, ServerConnection};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
@@ -131,21 +130,10 @@ impl Stream {
         Ok(Stream { raw, tls: None, plain: Vec::new(), ended: None })
     }
 
-    /// TLS as a client, with the handshake done.
-    pub(crate) fn with_client_tls(
+    /// TLS, with the handshake done.
+    pub(crate) fn with_tls(
         mut self,
-        session: ClientConnection,
-        within: Duration,
-    ) -> io::Result<Self> {
-        self.tls = Some(session.into());
-        self.shake(within)?;
-        Ok(self)
-    }
-
-    /// TLS as a server, with the handshake done.
-    pub(crate) fn with_server_tls(
-        mut self,
-        session: ServerConnection,
+        session: impl Into<rustls::Connection>,
         within: Duration,
     ) -> io::Result<Self> {
         self.tls = Some(session.into());
