@@ -33,6 +33,7 @@ impl Exchange for Application {
 
     fn connect(
         &mut self,
+        _: usize,
         address: usize,
         _: Option<Ended>,
     ) -> impl Future<Output = Result<WebSocket<MaybeTls>, Ended>> + Send + 'static {

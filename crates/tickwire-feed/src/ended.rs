@@ -3,6 +3,8 @@ use core::{
     str,
     time::Duration,
 };
+#[cfg(feature = "rustls")]
+use tickwire::tls::{BadCertificate, TlsError};
 use tickwire::{
     CloseCode, Closed, RecvError, Retry,
     handshake::{HandshakeError, client::Refusal},
@@ -13,6 +15,7 @@ use tickwire::{
 /// | the program has | it passes |
 /// |---|---|
 /// | a `tickwire::Error` | `Ended::from(&error)` (feature `std`), which knows the errors that mean that the server is silent, not gone |
+/// | a `tickwire::tls::TlsError` of a configuration | `Ended::from(&error)` (feature `rustls`) |
 /// | [`Closed`](tickwire::Closed), after the peer's Close | `Ended::from(closed)` |
 /// | a connection of another crate | [`closed`](Self::closed) after a Close; otherwise the [`Cause`] |
 /// | no token, so it has not dialed | [`Cause::NoToken`] |
@@ -301,7 +304,7 @@ impl From<&tickwire::Error> for Ended {
             }),
             Error::Url(_) | Error::Header(_) | Error::NoTls => Self::Failed(Cause::Settings),
             #[cfg(feature = "rustls")]
-            Error::Tls(error) => Self::Failed(of_tls(error)),
+            Error::Tls(error) => error.into(),
             // What comes from outside stops no line.
             error if error.retry() == Retry::BackOff => Retry::BackOff.into(),
             _ => Retry::Alarm.into(),
@@ -312,6 +315,27 @@ impl From<&tickwire::Error> for Ended {
 #[cfg(feature = "std")]
 impl From<tickwire::Error> for Ended {
     fn from(error: tickwire::Error) -> Self {
+        (&error).into()
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl From<&TlsError> for Ended {
+    fn from(error: &TlsError) -> Self {
+        Self::Failed(match error.certificate() {
+            Some(BadCertificate::Expired) => Cause::CertificateExpired,
+            Some(BadCertificate::NotYetValid) => Cause::CertificateNotYetValid,
+            Some(_) => Cause::CertificateRefused,
+            None if error.is_about_certificate() => Cause::OwnCertificateRefused,
+            None if error.is_retryable() => Cause::Tls(Retry::BackOff),
+            None => Cause::Tls(Retry::Alarm),
+        })
+    }
+}
+
+#[cfg(feature = "rustls")]
+impl From<TlsError> for Ended {
+    fn from(error: TlsError) -> Self {
         (&error).into()
     }
 }
@@ -335,19 +359,6 @@ fn of_io(error: &std::io::Error) -> Cause {
             Cause::System
         }
         _ => Cause::Network,
-    }
-}
-
-#[cfg(feature = "rustls")]
-fn of_tls(error: &tickwire::tls::TlsError) -> Cause {
-    use tickwire::tls::BadCertificate;
-    match error.certificate() {
-        Some(BadCertificate::Expired) => Cause::CertificateExpired,
-        Some(BadCertificate::NotYetValid) => Cause::CertificateNotYetValid,
-        Some(_) => Cause::CertificateRefused,
-        None if error.is_about_certificate() => Cause::OwnCertificateRefused,
-        None if error.is_retryable() => Cause::Tls(Retry::BackOff),
-        None => Cause::Tls(Retry::Alarm),
     }
 }
 

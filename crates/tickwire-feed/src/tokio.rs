@@ -44,8 +44,8 @@ pub trait Exchange {
     /// A snapshot; `()` if there is none.
     type Snapshot;
 
-    /// Opens a connection to this address, an index below
-    /// [`Settings::addresses`](crate::Settings::addresses). The future is polled by
+    /// Opens a connection of this line, in the order of [`Follower::add_line`], to this address, an
+    /// index below [`Settings::addresses`](crate::Settings::addresses). The future is polled by
     /// [`Feed::next`], and nothing waits for it: other connections go on while it fetches a token.
     /// `after` is the end of the line's last attempt or connection. Without a token, the attempt
     /// ends with [`Cause::NoToken`](crate::Cause::NoToken).
@@ -55,6 +55,7 @@ pub trait Exchange {
     /// [`Config::trading`](tickwire::Config::trading) does, and a time-out for a token.
     fn connect(
         &mut self,
+        line: usize,
         address: usize,
         after: Option<Ended>,
     ) -> impl Future<Output = Result<WebSocket<MaybeTls>, Ended>> + Send + 'static;
@@ -523,8 +524,8 @@ impl<E: Exchange> Feed<E> {
 
     fn act(&mut self, action: Action<E::Data>) {
         match action {
-            Action::Dial { connection, address, after, .. } => {
-                let dial = self.exchange.connect(address, after);
+            Action::Dial { connection, line, address, after } => {
+                let dial = self.exchange.connect(line, address, after);
                 self.dials.push((connection, Box::pin(dial)));
             }
             Action::Send { connection, say } => {

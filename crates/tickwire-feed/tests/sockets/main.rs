@@ -33,6 +33,8 @@ type Snapshot = Pin<Box<dyn Future<Output = Result<(u64, u64), Option<Duration>>
 #[derive(Default)]
 struct Desk {
     urls: Vec<String>,
+    /// The line and the address of each attempt.
+    dialed: Vec<(usize, usize)>,
     /// What each attempt has to wait for, in turn.
     tokens: VecDeque<oneshot::Receiver<()>>,
     snapshots: VecDeque<Snapshot>,
@@ -50,10 +52,12 @@ impl Exchange for Desk {
 
     fn connect(
         &mut self,
+        line: usize,
         address: usize,
         _: Option<Ended>,
     ) -> impl Future<Output = Result<WebSocket<MaybeTls>, Ended>> + Send + 'static {
         let request = Request::new(&self.urls[address]).unwrap();
+        self.dialed.push((line, address));
         let token = self.tokens.pop_front();
         async move {
             if let Some(token) = token {
@@ -227,6 +231,26 @@ async fn a_line_that_fetches_a_token_holds_up_no_other() {
         });
         assert_eq!(next(&mut feed).await, data(0, 4));
         drop((serving.await.unwrap(), other.await.unwrap()));
+    })
+    .await;
+}
+
+/// So each line may have a key of its own.
+#[tokio::test]
+async fn an_attempt_is_told_its_line() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+        let mut feed = feed(desk, 2, 1, Recovery::Resume);
+        let serving = tokio::spawn(async move {
+            let peers = [server.accept().await, server.accept().await];
+            let [mut peer, _other] = peers;
+            peer.send("data 0 1").await;
+            (peer, _other)
+        });
+        assert_eq!(next(&mut feed).await, data(0, 1));
+        assert_eq!(feed.exchange().dialed, [(0, 0), (1, 0)]);
+        drop(serving.await.unwrap());
     })
     .await;
 }

@@ -2,7 +2,10 @@
 use super::desk::{Desk, MS, SECOND, settings};
 use crate::refusal::refusal;
 use std::time::Duration;
-use tickwire::{CloseCode, Error, Retry, tls::rustls};
+use tickwire::{
+    CloseCode, Error, Retry,
+    tls::{TlsError, rustls},
+};
 use tickwire_feed::{Cause, Ended, Incoming, Recovery, Settings, State, Subscription};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -250,7 +253,12 @@ fn a_proxys_refusal_is_obeyed_by_its_line_alone() {
 }
 
 fn tls(error: rustls::Error) -> Ended {
-    Error::Tls(error.into()).into()
+    let ended = Ended::from(Error::Tls(error.clone().into()));
+    // What makes a configuration returns it alone.
+    let error = TlsError::from(error);
+    assert_eq!(Ended::from(&error), ended);
+    assert_eq!(Ended::from(error), ended);
+    ended
 }
 
 #[test]
