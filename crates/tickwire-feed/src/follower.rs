@@ -1038,6 +1038,12 @@ impl<T> Follower<T> {
         is_taken
     }
 
+    /// The snapshot request of this subscription that was sent over this connection.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn asked_of(&self, connection: ConnectionId, subscription: usize) -> Option<u64> {
+        self.subscriptions.get(subscription)?.as_ref()?.asked_over(connection)
+    }
+
     /// The connection whose data of this subscription are used, if only one's are.
     #[cfg(feature = "tokio")]
     pub(crate) fn taken(&self, subscription: usize) -> Option<ConnectionId> {

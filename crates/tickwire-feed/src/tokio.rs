@@ -75,8 +75,8 @@ pub trait Exchange {
     /// and the older one still counts if it fits.
     ///
     /// Where the exchange sends its snapshots over the connection, push to `ask` what asks for one,
-    /// return [`pending`], and call [`Heard::snapshot`] when it comes. By default, `ask` stays
-    /// empty, and the future is pending.
+    /// return [`pending`], and call [`Heard::snapshot`] when it comes, or [`Heard::no_snapshot`]
+    /// when it is refused. By default, `ask` stays empty, and the future is pending.
     fn snapshot(
         &mut self,
         subscription: usize,
@@ -143,6 +143,7 @@ pub struct Heard<'a, Data, Snapshot> {
     from: ConnectionId,
     now: Time,
     follower: &'a mut Follower<Data>,
+    attempts: &'a Mutex<Attempts>,
     events: &'a mut VecDeque<Event<Data, Snapshot>>,
     pushed: &'a mut VecDeque<Pushed<Snapshot>>,
     replies: &'a mut Vec<OwnedMessage>,
@@ -186,6 +187,19 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
     /// one, whatever its number.
     pub fn snapshot_anew(&mut self, subscription: usize, next: u64, snapshot: Snapshot) {
         self.push(Pushed { subscription, next, snapshot, begins_anew: true });
+    }
+
+    /// The message refuses the snapshot that was asked for over this connection: see
+    /// [`Follower::no_snapshot`]. If another one was asked for since, elsewhere, only the
+    /// Retry-After counts.
+    pub fn no_snapshot(&mut self, subscription: usize, retry_after: Option<Duration>) {
+        self.is(Incoming::Other);
+        let attempts = &mut lock(self.attempts);
+        if let Some(id) = self.follower.asked_of(self.from, subscription) {
+            self.follower.no_snapshot(subscription, id, retry_after, self.now, attempts);
+        } else if let Some(retry_after) = retry_after {
+            attempts.refuse_snapshots(retry_after, self.now);
+        }
     }
 
     fn push(&mut self, pushed: Pushed<Snapshot>) {
@@ -493,6 +507,7 @@ impl<E: Exchange> Feed<E> {
                         from: open.id,
                         now: now(),
                         follower: &mut self.follower,
+                        attempts: &self.attempts,
                         events: &mut self.events,
                         pushed: &mut self.pushed,
                         replies: &mut self.replies,

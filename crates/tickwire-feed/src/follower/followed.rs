@@ -145,9 +145,7 @@ impl<T> Followed<T> {
     pub(super) fn note_end(&mut self, connection: ConnectionId, now: Time) {
         self.note_over(connection);
         self.unnumbered.take_if(|from| *from == connection);
-        if let Snapshot::Asked { over: Some(over), .. } = self.snapshot
-            && over == connection
-        {
+        if self.asked_over(connection).is_some() {
             self.need(now);
         }
     }
@@ -260,6 +258,14 @@ impl<T> Followed<T> {
     pub(super) fn note_over_socket(&mut self, connection: ConnectionId) {
         if let Snapshot::Asked { over, .. } = &mut self.snapshot {
             *over = Some(connection);
+        }
+    }
+
+    /// The request that was sent over this connection.
+    pub(super) fn asked_over(&self, connection: ConnectionId) -> Option<u64> {
+        match self.snapshot {
+            Snapshot::Asked { id, over, .. } if over == Some(connection) => Some(id),
+            _ => None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! `Feed` over loopback sockets, against a server that a test scripts.
 //!
-//! A message of the server is a list: `data SUBSCRIPTION NUMBER`, `snapshot SUBSCRIPTION NUMBER` or
-//! `challenge TEXT`, which wants `answer TEXT`, separated by semicolons.
+//! A message of the server is a list: `data SUBSCRIPTION NUMBER`, `snapshot SUBSCRIPTION NUMBER`,
+//! `refused SUBSCRIPTION`, which is about a snapshot, or `challenge TEXT`, which wants
+//! `answer TEXT`, separated by semicolons.
 #![allow(clippy::unwrap_used, clippy::panic)]
 mod server;
 
@@ -93,6 +94,7 @@ impl Exchange for Desk {
                 }
                 "snapshot" => heard.snapshot(number(1) as usize, number(2) + 1, number(2)),
                 "anew" => heard.snapshot_anew(number(1) as usize, number(2) + 1, number(2)),
+                "refused" => heard.no_snapshot(number(1) as usize, None),
                 "welcome" => heard.is(Incoming::LoggedIn),
                 "challenge" => heard.reply(format!("answer {}", words[1])),
                 _ => heard.is(Incoming::Other),
@@ -630,6 +632,38 @@ async fn a_snapshot_may_be_asked_for_over_the_connection() {
         for expected in [Event::Restart { subscription: 0 }, snapshot, data(0, 2)] {
             assert_eq!(next(&mut feed).await, expected);
         }
+        drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+/// It does not wait for the time that an answer may take, which is an hour.
+#[tokio::test]
+async fn a_snapshot_that_is_refused_over_the_connection_is_asked_for_again() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], asks: Some("again"), ..Desk::default() };
+        let hour = Duration::from_secs(3600);
+        let settings = Settings { snapshot_within: hour, ..Settings::new(|_| 0) };
+        let mut follower = Follower::new(settings);
+        follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
+        follower.subscribe(Subscription::default()).unwrap();
+        let attempts = Attempts::new(250, Duration::from_secs(300));
+        let mut feed = Feed::new(desk, follower, Arc::new(Mutex::new(attempts)));
+        let serving = tokio::spawn(async move {
+            let mut peer = server.accept().await;
+            peer.send("data 0 1;data 0 2").await;
+            while peer.recv().await.unwrap() != "again" {}
+            peer.send("refused 0").await;
+            while peer.recv().await.unwrap() != "again" {}
+            peer.send("snapshot 0 1").await;
+            peer
+        });
+        let snapshot = Event::Snapshot { subscription: 0, snapshot: 1 };
+        for expected in [Event::Restart { subscription: 0 }, snapshot, data(0, 2)] {
+            assert_eq!(next(&mut feed).await, expected);
+        }
+        assert_eq!(feed.exchange().asked, 2);
         drop(serving.await.unwrap());
     })
     .await;
