@@ -51,7 +51,7 @@ const OUTAGES: &[Outage] = &[
     },
     Outage {
         happens: |desk| ends(desk, error(tickwire::RecvError::WriteTimeout.into())),
-        words: &["took no bytes"],
+        words: &["took too few bytes"],
     },
     Outage {
         happens: |desk| {
