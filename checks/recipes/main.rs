@@ -96,8 +96,8 @@ fn ends(wrong: Wrong, ended: Result<(), Error>) {
 
 mod one_thread {
     use super::{
-        ALL, Closes, Config, Deaf, Gone, Peer, Request, Tested, Wrong, bounded, client, ends,
-        tcp_pair,
+        ALL, Closes, Config, Deaf, Duration, Gone, Peer, Request, Tested, Wrong, bounded, client,
+        ends, tcp_pair,
     };
     recipe!("feeds/one-thread-that-sends-orders-and-receives-answers");
 
@@ -114,8 +114,7 @@ mod one_thread {
         let mut heard = 0;
         let ended = run(&mut ws, &orders, &mut sent, |_| heard += 1);
         ends(wrong, ended);
-        // The reset of a peer that is gone may take its message along.
-        assert!(heard == 1 || floods || wrong == Gone, "{wrong:?}: {heard}");
+        assert!(heard == 1 || floods, "{wrong:?}: {heard}");
         assert_eq!(orders.try_iter().count(), 1000 - sent.len(), "{wrong:?}");
         let written = sent.iter().filter(|order| ws.sender().is_written(**order)).count();
         assert!(written >= if wrong == Deaf { 1 } else { 50 }, "{wrong:?}: {written}");
@@ -129,6 +128,54 @@ mod one_thread {
         for (wrong, floods) in ALL.map(|wrong| (wrong, false)).into_iter().chain([(Deaf, true)]) {
             bounded(move || loses_no_order(wrong, floods));
         }
+    }
+
+    #[test]
+    fn hears_all_that_a_peer_said_before_its_reset() {
+        bounded(|| {
+            let (near, far) = tcp_pair();
+            let mut ws = WebSocket::from_parts(near, client(Gone));
+            let peer = std::thread::spawn(|| Peer { code: 1008, ..Peer::server(far) }.resets(1000));
+            let (order, orders) = std::sync::mpsc::channel();
+            (0..1000).for_each(|_| order.send("buy".to_string()).unwrap());
+            let mut peer = Some(peer);
+            let mut heard = 0;
+            let ended = run(&mut ws, &orders, &mut Vec::new(), |_| {
+                heard += 1;
+                // Each later write fails.
+                if let Some(peer) = peer.take() {
+                    peer.join().unwrap();
+                }
+            });
+            let code = ws.closed().map(|end| end.code);
+            assert_eq!((ended.is_ok(), heard, code), (true, 1000, Some(1008)), "{ended:?}");
+        });
+    }
+
+    /// They come while nobody can order any more, and the last of them with the peer's Close.
+    #[test]
+    fn hears_the_answers_to_the_last_orders() {
+        bounded(|| {
+            let (near, far) = tcp_pair();
+            let server = std::thread::spawn(move || {
+                let mut ws = WebSocket::from_parts(far, super::server(Closes));
+                let mut answers = 0;
+                while let Ok(Some(_)) = ws.recv() {
+                    std::thread::sleep(Duration::from_millis(1));
+                    ws.feed("filled").unwrap();
+                    answers += 1;
+                }
+                let _ = ws.flush();
+                answers
+            });
+            let mut ws = WebSocket::from_parts(near, client(Closes));
+            let (order, orders) = std::sync::mpsc::channel();
+            (0..100).for_each(|_| order.send("buy".to_string()).unwrap());
+            drop(order);
+            let mut heard = 0;
+            run(&mut ws, &orders, &mut Vec::new(), |_| heard += 1).unwrap();
+            assert_eq!((heard, server.join().unwrap()), (100, 100));
+        });
     }
 
     #[test]
@@ -392,7 +439,7 @@ mod two_tasks {
 }
 
 mod topics {
-    use super::{Gone, Peer, each, ends, server, socket};
+    use super::{Peer, each, ends, server, socket};
     use tickwire_parts::Overflow;
     recipe!("servers/topics-for-each-client");
 
@@ -415,13 +462,13 @@ mod topics {
             let mut heeded = 0;
             let now = || Time::new(epoch.elapsed());
             ends(wrong, session(ws, &me, now, |_| heeded += 1).await);
-            assert!(heeded == 1 || wrong == Gone, "{wrong:?}: {heeded}");
+            assert_eq!(heeded, 1, "{wrong:?}");
         });
     }
 }
 
 mod many_on_one_thread {
-    use super::{ALL, Peer, Tested, bounded, ends, server, tcp_pair};
+    use super::{ALL, Gone, Peer, Tested, bounded, ends, server, tcp_pair};
     recipe!("servers/many-connections-on-one-thread");
 
     #[test]
@@ -445,6 +492,25 @@ mod many_on_one_thread {
                 ends(wrong, ended);
             });
         }
+    }
+
+    #[test]
+    fn miss_no_input_that_came_before_a_reset() {
+        bounded(|| {
+            let (near, far) = tcp_pair();
+            near.set_nonblocking(true).unwrap();
+            let ws = WebSocket::from_parts(near, server(Gone));
+            let mut player = Player { ws, snapshots: Outbox::new(Overflow::Conflate) };
+            let peer = std::thread::spawn(|| Peer { code: 1008, ..Peer::client(far) }.resets(1000));
+            let epoch = std::time::Instant::now();
+            let snapshot = Prepared::new("snapshot");
+            let mut tick = || tick(&mut player, Time::new(epoch.elapsed()), &snapshot);
+            assert!(tick().unwrap()); // the peer goes once it has this snapshot
+            peer.join().unwrap();
+            while tick().unwrap() {}
+            assert_eq!(player.ws.connection().receiver().counters().messages, 1000);
+            assert_eq!(player.ws.closed().map(|end| end.code), Some(1008));
+        });
     }
 
     #[test]
@@ -515,7 +581,8 @@ mod passing_over {
 }
 
 mod relaying {
-    use super::{Closes, Peer, each, ends, socket, tcp_pair};
+    use super::{Closes, Peer, bounded, each, ends, socket, tcp_pair};
+    use std::io::Write;
     use tickwire::{Connection, Negotiated};
     recipe!("servers/relay-control-frames");
 
@@ -550,6 +617,43 @@ mod relaying {
             drop((from_client, to_client, from_server, to_server));
             let code = behind.join().unwrap();
             assert_eq!(code, Some(if wrong == Closes { 1012 } else { 1006 }), "{wrong:?}");
+        });
+    }
+
+    /// Nothing can be sent to the server any more before anything of it is received.
+    #[test]
+    fn has_what_a_server_said_before_its_reset() {
+        bounded(|| {
+            let (near, far) = tcp_pair();
+            let (to_server, far_server) = tcp_pair();
+            near.set_nonblocking(true).unwrap();
+            to_server.set_nonblocking(true).unwrap();
+            (&to_server).write_all(b"x").unwrap(); // so `to_server` knows nothing of it
+            Peer { code: 1008, ..Peer::server(far_server) }.resets(1000);
+            let asking = std::thread::spawn(move || {
+                let mut ws = tickwire::blocking::WebSocket::from_parts(far, super::client(Closes));
+                ws.send("order").unwrap();
+                let mut heard = 0;
+                while let Ok(Some(_)) = ws.recv() {
+                    heard += 1;
+                }
+                (heard, ws.closed().map(|end| end.code))
+            });
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let server = Connection::server(&config(), Negotiated::default());
+                let entropy = tickwire::SystemEntropy::new().unwrap();
+                let client = Connection::client(&config(), Negotiated::default(), entropy);
+                let halves =
+                    |io, conn| socket(io, conn).into_split_with(tokio::net::TcpStream::into_split);
+                let (mut from_client, mut to_client) = halves(near, server);
+                let (mut from_server, mut to_server) = halves(to_server, client);
+                from_client.get_ref().readable().await.unwrap();
+                let there = relay(&mut from_client, &mut to_server);
+                let back = relay(&mut from_server, &mut to_client);
+                tokio::try_join!(there, back).unwrap();
+            });
+            assert_eq!(asking.join().unwrap(), (1000, Some(1008)));
         });
     }
 }

@@ -92,6 +92,15 @@ impl Peer {
         })
     }
 
+    /// Sends `messages` texts and its Close once a byte has come, and leaves this byte unread: so
+    /// its end of TCP is a reset. Returns when that is done.
+    pub fn resets(mut self, messages: usize) {
+        self.io.peek(&mut [0]).unwrap();
+        let mut last_words = frame(TEXT, self.key, b"hello").repeat(messages);
+        last_words.extend(frame(CLOSE, self.key, &close_body(self.code, "")));
+        self.io.write_all(&last_words).unwrap();
+    }
+
     fn reads(&mut self, wire: &mut Vec<u8>) -> bool {
         let mut piece = vec![0; 64 << 10];
         let n = self.io.read(&mut piece).unwrap_or(0);
