@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::Role;
-use crate::case::{EDITION, PROCESS, WITHDRAWN};
+use crate::list::{EDITION, PROCESS, WITHDRAWN, find};
 use crate::report::{Report, Row};
 use crate::session::Verdict;
 
@@ -97,7 +97,7 @@ impl Expectations {
                     if WITHDRAWN.contains(&id) {
                         continue;
                     }
-                    let is_case = crate::case::find(id).is_some_and(|case| case.tests(role));
+                    let is_case = find(id).is_some_and(|case| case.tests(role));
                     if !is_case && id != PROCESS {
                         return Err(error(format!("no case {id} for a {role}")));
                     }

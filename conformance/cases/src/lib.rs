@@ -6,29 +6,42 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`case`] | the cases, their levels, and what `--explain` prints |
+//! | [`case`] | what a case is: its rule, its level, and what `--explain` prints of it |
+//! | [`list`] | all cases |
+//! | [`peer`] | what a peer can do, and where it is |
 //! | [`session`] | one connection of one case |
 //! | [`probe`] | what is learnt of a peer before the cases run |
 //! | [`judge`] | the reader of what a peer sends |
 //! | [`protocol`] | the table of an open connection, and the machine of one end |
-//! | [`report`] | results: JSON, JUnit, terminal, HTML |
+//! | [`report`] | results, and their JSON |
+//! | [`render`] | results as JUnit, for a terminal, and as HTML |
 //! | [`expect`] | the file of known failures |
 //! | [`vectors`] | the vectors as JSON, for the tests of an implementation |
 
 pub mod case;
+mod code;
 pub mod expect;
+mod explain;
 pub mod judge;
+pub mod list;
+mod marker;
+pub mod peer;
 mod plan;
 pub mod probe;
 pub mod protocol;
+pub mod render;
 pub mod report;
 mod script;
 pub mod session;
 pub mod vectors;
+mod wait;
 
-pub use case::{Case, Group, Level, Need, Rule, cases, find};
-pub use probe::{Peer, Probe};
-pub use session::{Action, End, Env, Session, Verdict, Wait};
+pub use case::{Case, Group, Level, Rule};
+pub use list::{cases, find};
+pub use peer::{Env, Need, Peer};
+pub use probe::Probe;
+pub use session::{Action, End, Session, Verdict};
+pub use wait::Wait;
 
 /// One of the two ends of a connection.
 #[derive(

@@ -39,8 +39,8 @@
 use crate::Role;
 use crate::judge::deflate::{self, Blocks, Token};
 use crate::judge::frame::Frame;
-use crate::session::Wait;
 use crate::vectors::hex;
+use crate::wait::Wait;
 use std::sync::LazyLock;
 
 /// One step of a case.
@@ -55,6 +55,30 @@ pub(crate) enum Step {
     /// The other connection of the case goes on.
     Turn,
 }
+
+/// What has to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// All that is sent is legal.
+    Accept,
+    /// The last thing sent is a violation; the codes that fit, the best first.
+    Fail(Vec<u16>),
+    /// Whatever happens is noted.
+    Either,
+    /// What is announced never comes: a message or a Pong is wrong, all else is a choice.
+    Swallow,
+    /// What is sent is a Close with this code; one with the same code must not come back.
+    NoClose(u16),
+    /// Our half of the stream ends inside a frame or message.
+    Lost,
+    /// The opening handshake is refused; the statuses that fit.
+    Refuse(Vec<u16>),
+    /// The session stops when the answers are there: for the probe.
+    Learn,
+}
+
+/// Builds the steps of a case that is code, and says what has to happen.
+pub(crate) type Build = fn(&mut Writer) -> Expect;
 
 /// Masking keys that differ from frame to frame and are the same in each run.
 #[derive(Clone, Debug)]

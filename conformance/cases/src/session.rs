@@ -18,56 +18,22 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Role;
 use crate::case::{Case, Group, Level};
+use crate::code;
 use crate::judge::deflate::{self, Parameters};
 use crate::judge::frame::{Frame, Header};
 use crate::judge::http::{self, Extension, Head};
 use crate::judge::{Event, Kind, Reader, Violation, accept};
-use crate::plan::{self, Expect, Place, Plan};
-use crate::probe::Peer;
-use crate::script::Step;
-
-/// A time to wait, in round trips to the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
-    round_trips: u32,
-    floor: Duration,
-}
-
-impl Wait {
-    /// How long an answer is waited for: 20 round trips, and at least three seconds. Only a peer
-    /// that does not answer costs that time.
-    pub const ANSWER: Wait = Wait { round_trips: 20, floor: Duration::from_secs(3) };
-
-    /// How long a peer that has answered the Ping behind a violation may take to see the violation.
-    const LATE: Wait = Wait { round_trips: 10, floor: Duration::from_millis(100) };
-
-    /// How long a peer is listened to that may speak by itself: a ticker often has one a second.
-    /// Of six such waits, between which Pings are answered.
-    pub(crate) const MOMENT: Wait = Wait { round_trips: 2, floor: Duration::from_millis(190) };
-
-    /// A pause of this many round trips, and at least of as many milliseconds.
-    pub fn round_trips(count: u32) -> Wait {
-        Wait { round_trips: count, floor: Duration::from_millis(count.into()) }
-    }
-
-    /// The time, for a round trip that was measured.
-    pub fn duration(self, round_trip: Duration) -> Duration {
-        round_trip.saturating_mul(self.round_trips).max(self.floor)
-    }
-}
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} round trips, at least {} ms", self.round_trips, self.floor.as_millis())
-    }
-}
+use crate::marker::{OURS, marker_at};
+use crate::peer::{BEHIND, Env, Peer};
+use crate::plan::{self, Place, Plan};
+use crate::script::{Expect, Step};
+use crate::wait::Wait;
 
 /// What a program does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,65 +101,6 @@ pub enum Verdict {
     },
     /// The session isn't over.
     Waiting,
-}
-
-/// Where the peer is, and what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Env {
-    host: String,
-    resource: String,
-    pub(crate) peer: Peer,
-    pub(crate) fields: Vec<(String, String)>,
-    is_strict: bool,
-    seed: u64,
-}
-
-impl Env {
-    /// `host` is the value of Host (`localhost:9001`), `resource` the request target (`/`); both
-    /// are unused for a tested client. The masking keys depend on `seed` and the case alone.
-    pub fn new(host: &str, resource: &str, peer: Peer, seed: u64) -> Env {
-        Env {
-            host: host.to_owned(),
-            resource: resource.to_owned(),
-            peer,
-            fields: Vec::new(),
-            is_strict: false,
-            seed,
-        }
-    }
-
-    /// With `true`, cases of level S fail too, where a peer takes what no peer may send.
-    #[must_use]
-    pub fn strict(mut self, is_strict: bool) -> Env {
-        self.is_strict = is_strict;
-        self
-    }
-
-    /// Sends these fields in each request to a tested server, behind those of the case and unless
-    /// the case has one of that name: for a server that wants a token or a subprotocol. They are
-    /// secrets, so what a session shows has been sent is without them.
-    #[must_use]
-    pub fn with_fields(mut self, fields: &[(String, String)]) -> Env {
-        self.fields = fields.to_vec();
-        self
-    }
-
-    /// What is known of the peer.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(crate) fn resource(&self) -> &str {
-        &self.resource
-    }
-
-    pub(crate) fn seed(&self) -> u64 {
-        self.seed
-    }
 }
 
 /// What a session has seen of a peer.
@@ -368,9 +275,6 @@ impl Record {
         text
     }
 }
-
-/// The code of a Close behind a violation: nobody fails a connection with it.
-pub(crate) const BEHIND: u16 = 4321;
 
 /// The Ping behind an answer that a client need not take.
 const TAKEN: &[u8] = b"do you take these parameters?";
@@ -550,14 +454,13 @@ impl Session {
         if !self.has_left || !matches!(self.verdict, Verdict::Fail { .. }) {
             return None;
         }
-        let mut control = Session::new(plan::code::control(), self.role, env);
+        let mut control = Session::new(code::control(), self.role, env);
         // The markers too.
         for _ in 0..self.events + 2 {
             let text = control.frame(0x81, b"wsconform asks: do you stay?");
             control.steps.push_back(Step::Send(text));
         }
-        let floor = lasted + Wait::LATE.floor;
-        control.steps.push_back(Step::Pause(Wait { floor, ..Wait::LATE }));
+        control.steps.push_back(Step::Pause(Wait::LATE.longer(lasted)));
         Some(control)
     }
 
@@ -972,11 +875,11 @@ impl Session {
 
     /// A marker of another connection, or what the probe has sent, if `data` holds any.
     fn of_another(&self, data: &[u8]) -> Option<String> {
-        let is_start = |place: &usize| data[*place..].starts_with(plan::OURS);
-        let places = (0..data.len()).filter(|place| data[*place] == plan::OURS[0]);
+        let is_start = |place: &usize| data[*place..].starts_with(OURS);
+        let places = (0..data.len()).filter(|place| data[*place] == OURS[0]);
         places.filter(is_start).find_map(|place| {
             let rest = &data[place..];
-            let marker = plan::marker_at(rest).filter(|marker| *marker != &self.marker[..])?;
+            let marker = marker_at(rest).filter(|marker| *marker != &self.marker[..])?;
             let sent = self.pings.iter().chain(self.expected.iter().map(|message| &message.1));
             let is_ours = sent.into_iter().any(|sent| holds(sent, marker));
             let is_told = self.plan.expect == Expect::Learn || is_ours;

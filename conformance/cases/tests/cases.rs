@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wsconform_cases::case::{WITHDRAWN, rules};
+use wsconform_cases::case::rules;
 use wsconform_cases::judge::http::Head;
 use wsconform_cases::judge::inflate::Inflater;
 use wsconform_cases::judge::{Event, Reader};
+use wsconform_cases::list::WITHDRAWN;
 use wsconform_cases::vectors::hex;
 use wsconform_cases::{Action, Env, Group, Level, Peer, Role, Session, cases};
 

@@ -3,9 +3,10 @@
 mod support;
 
 use support::run_some;
-use wsconform_cases::case::EDITION;
 use wsconform_cases::expect::{Expectations, Standing};
-use wsconform_cases::report::{Report, Stop, to_html};
+use wsconform_cases::list::EDITION;
+use wsconform_cases::render::to_html;
+use wsconform_cases::report::{Report, Stop};
 use wsconform_cases::{Case, Group, Role, Verdict, find};
 
 fn is_wanted(case: &Case) -> bool {

@@ -22,10 +22,7 @@ mod turns;
 use options::{Command, Options};
 use output::{Outputs, print, tell};
 use std::{fmt::Write as _, fs};
-use wsconform_cases::{
-    case,
-    report::{self, Report},
-};
+use wsconform_cases::{cases, find, render::to_html, report::Report};
 
 /// What the program could not do, in a sentence for the person at the terminal.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -52,8 +49,7 @@ fn act(command: Command, options: &Options) -> Result<bool, Error> {
         Command::Version => print(&format!("wsconform {}\n", env!("CARGO_PKG_VERSION")))?,
         Command::List => print(&list(options))?,
         Command::Explain(id) => {
-            let found =
-                case::find(&id).ok_or_else(|| format!("there is no case {id}: see --list"))?;
+            let found = find(&id).ok_or_else(|| format!("there is no case {id}: see --list"))?;
             print(&found.explain())?;
         }
         Command::Html(files) => print(&html(&files)?)?,
@@ -70,7 +66,7 @@ fn act(command: Command, options: &Options) -> Result<bool, Error> {
 
 fn list(options: &Options) -> String {
     let mut lines = String::new();
-    for case in case::cases().iter().filter(|case| options.chooses(case)) {
+    for case in cases().iter().filter(|case| options.chooses(case)) {
         let roles: Vec<String> = case.roles.iter().map(ToString::to_string).collect();
         let _ = writeln!(
             lines,
@@ -93,5 +89,5 @@ fn html(files: &[String]) -> Result<String, Error> {
         let report = Report::from_json(&text);
         reports.push(report.map_err(|error| format!("{file} is no report: {error}"))?);
     }
-    Ok(report::to_html(&reports))
+    Ok(to_html(&reports))
 }

@@ -3,7 +3,7 @@
 use crate::Error;
 use lexopt::prelude::*;
 use std::{env, ffi::OsString, str::FromStr, time::Duration};
-use wsconform_cases::{Case, Group, Role, case::cases};
+use wsconform_cases::{Case, Group, Role, cases};
 
 pub(crate) const HELP: &str = "\
 Tests a WebSocket server or client against RFC 6455 and RFC 7692.

@@ -7,10 +7,7 @@ use std::{
     path::Path,
     slice,
 };
-use wsconform_cases::{
-    expect::Expectations,
-    report::{self, Report},
-};
+use wsconform_cases::{expect::Expectations, render::to_html, report::Report};
 
 /// The outputs that were asked for, checked before a run that they would otherwise waste.
 pub(crate) struct Outputs<'o> {
@@ -40,7 +37,7 @@ impl<'o> Outputs<'o> {
         let mut faults = Vec::new();
         for (file, text) in [
             (&self.options.json, report.to_json()),
-            (&self.options.html, report::to_html(slice::from_ref(report))),
+            (&self.options.html, to_html(slice::from_ref(report))),
             (&self.options.junit, report.to_junit(&self.expect)),
             (&self.options.write_expect, self.expect.renewed(report)),
         ] {

@@ -37,8 +37,7 @@ use std::{
     time::{Duration, Instant},
 };
 use wsconform_cases::{
-    Action, Case, Env, Peer, Probe, Role, Session, Verdict, Wait,
-    case::find,
+    Action, Case, Env, Peer, Probe, Role, Session, Verdict, Wait, find,
     judge::Frame,
     report::{Report, Row},
 };

@@ -17,7 +17,7 @@ use std::{
     process::Command,
     thread,
 };
-use wsconform_cases::{Action, Case, End, Env, Probe, Role, Session, Verdict, case::cases, find};
+use wsconform_cases::{Action, Case, End, Env, Probe, Role, Session, Verdict, cases, find};
 
 const TABLE: &str = include_str!("../../FAULTS.md");
 

@@ -3,106 +3,26 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Role;
-use crate::case::{Body, Case, Level, Need};
+use crate::case::{Body, Case, Data};
 use crate::judge::accept;
 use crate::judge::deflate::{self, Parameters};
 use crate::judge::frame::{Header, mask};
 use crate::judge::http::Head;
 use crate::judge::{Event, Kind, Reader};
-use crate::script::{Keys, Step, Writer};
-use crate::session::Env;
+use crate::peer::{Env, Peer};
+use crate::script::{Expect, Keys, Step, Writer};
 use crate::vectors::{head, hex, joined};
 use words::Words;
 
-pub(crate) mod code;
 mod words;
 
 /// The key of RFC 6455 1.3: in the data it stands for the key of the case.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// Stands in a response for the accept value of the client's key.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-
-/// A case in our own notation, as the file has it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Data {
-    pub(crate) id: String,
-    pub(crate) title: String,
-    pub(crate) rule: String,
-    #[serde(default = "both")]
-    pub(crate) roles: Vec<Role>,
-    #[serde(default = "first_edition")]
-    pub(crate) edition: u32,
-    pub(crate) level: Option<Level>,
-    #[serde(default)]
-    pub(crate) note: String,
-    #[serde(default)]
-    pub(crate) needs: Vec<Need>,
-    /// permessage-deflate with these words: `ours=9`, `theirs=9`, `ours-alone`, `theirs-alone`,
-    /// where `alone` is no context takeover and `ours` is what the suite sends.
-    deflate: Option<String>,
-    /// Header lines in place of, or in addition to, those of a plain request or response. A line
-    /// with a name alone (`Host:`) takes the plain one away.
-    #[serde(default)]
-    head: Vec<String>,
-    /// How many short header lines stand before the others.
-    #[serde(default)]
-    fields: usize,
-    /// Another first line.
-    start: Option<String>,
-    /// The body behind the head.
-    #[serde(default)]
-    body: String,
-    /// The head goes out in pieces of so many bytes.
-    #[serde(default)]
-    piece: usize,
-    /// With a round trip between the pieces.
-    #[serde(default)]
-    drip: bool,
-    /// Steps in the notation of `script`.
-    #[serde(default)]
-    send: Vec<String>,
-    /// The steps of a second connection, all of which has to be taken. It opens at the first `turn`
-    /// of the other one.
-    #[serde(default)]
-    beside: Vec<String>,
-    /// `accept`, `fail 1002`, `either`, `refuse 400`, `lost`, `swallow`, `no-close 1005`.
-    #[serde(default)]
-    expect: String,
-}
-
-fn both() -> Vec<Role> {
-    vec![Role::Server, Role::Client]
-}
-
-fn first_edition() -> u32 {
-    1
-}
-
-/// What has to happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Expect {
-    /// All that is sent is legal.
-    Accept,
-    /// The last thing sent is a violation; the codes that fit, the best first.
-    Fail(Vec<u16>),
-    /// Whatever happens is noted.
-    Either,
-    /// What is announced never comes: a message or a Pong is wrong, all else is a choice.
-    Swallow,
-    /// What is sent is a Close with this code; one with the same code must not come back.
-    NoClose(u16),
-    /// Our half of the stream ends inside a frame or message.
-    Lost,
-    /// The opening handshake is refused; the statuses that fit.
-    Refuse(Vec<u16>),
-    /// The session stops when the answers are there: for the probe.
-    Learn,
-}
 
 /// What a session does.
 #[derive(Clone, Debug)]
@@ -130,16 +50,6 @@ pub(crate) struct Plan {
     pub(crate) keys: Keys,
     /// The payload of the Ping behind all of it, and of the text: no other connection sends it.
     pub(crate) marker: Vec<u8>,
-}
-
-/// Builds the steps of a case that is code, and says what has to happen.
-pub(crate) type Build = fn(&mut Writer) -> Expect;
-
-impl Data {
-    /// Whether the case has two connections.
-    pub(crate) fn is_of_two(&self) -> bool {
-        !self.beside.is_empty()
-    }
 }
 
 impl Plan {
@@ -377,21 +287,14 @@ pub(crate) enum Place {
     Second,
 }
 
-/// What every marker begins with, and what the probe sends.
-pub(crate) const OURS: &[u8] = b"wsconform ";
-
-/// The whole marker that these bytes begin with, or the beginning of what the probe sends.
-pub(crate) fn marker_at(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.strip_prefix(OURS)?;
-    let end = rest.iter().position(|byte| *byte == b' ')?;
-    let number =
-        rest.get(end + 1..end + 9).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-    match (&rest[..end], number) {
-        (b"asks:", _) => Some(&bytes[..OURS.len() + end]),
-        (id, Some(_)) if crate::case::find(str::from_utf8(id).ok()?).is_some() => {
-            Some(&bytes[..OURS.len() + end + 9])
-        }
-        _ => None,
+impl Case {
+    /// How many bytes the case makes a peer hold at one time, by what it announces or what
+    /// inflates, at most 64 MiB: cases that run beside each other should not add up to more.
+    pub fn weight(&self, role: Role) -> u64 {
+        let env = Env::new("localhost", "/", Peer::capable(), 0);
+        let weight = |place| of(self, role, &env, place).weight();
+        let second = if self.is_of_two() { weight(Place::Second) } else { 0 };
+        weight(Place::First).saturating_add(second).min(64 << 20)
     }
 }
 

@@ -3,8 +3,7 @@
 use super::learner::{Learned, OVER, Word};
 use std::collections::{BTreeSet, VecDeque};
 use wsconform_cases::{
-    Level,
-    case::cases,
+    Level, cases,
     protocol::{Answer, Event, Machine},
 };
 

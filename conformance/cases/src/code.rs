@@ -2,12 +2,21 @@
 
 use std::sync::OnceLock;
 
-use super::{Build, Expect};
 use crate::Role;
-use crate::case::{Body, Case, Need, rule};
-use crate::probe::{PROBE_BINARY, PROBE_ORDER, PROBE_TEXT, probe_order};
-use crate::script::{Step, Writer, pattern};
-use crate::session::{BEHIND, Wait};
+use crate::case::{Body, Case, rule};
+use crate::peer::{BEHIND, Need};
+use crate::script::{Build, Expect, Step, Writer, pattern};
+use crate::wait::Wait;
+
+pub(crate) const PROBE_TEXT: &[u8] = b"wsconform asks: do you echo a text?";
+pub(crate) const PROBE_BINARY: &[u8] = b"wsconform asks: do you echo binary? \xff";
+
+/// How many messages are looked at for their order.
+pub(crate) const PROBE_ORDER: usize = 16;
+
+pub(crate) fn probe_order(number: usize) -> String {
+    format!("wsconform asks: in which order? {number}")
+}
 
 fn case(id: &str, title: &str, of: &str, needs: &[Need], build: Build) -> Case {
     let rule = rule(of);
