@@ -6,7 +6,7 @@ use tickwire::{
     tokio::{MaybeTls, WebSocket},
 };
 use tickwire_feed::{
-    Ended, Incoming, Say,
+    Ended, Incoming, Say, State,
     tokio::{Event, Exchange, Feed, Heard},
 };
 
@@ -14,14 +14,20 @@ use tickwire_feed::{
 pub(crate) async fn run(client: Client) {
     let Client { follower, attempts, application } = client;
     let mut feed = Feed::new(application, follower, Arc::new(Mutex::new(attempts)));
-    while let Some(event) = feed.next().await {
+    loop {
+        let event = feed.next().await;
         let now = feed.now();
         let application = feed.exchange();
         match event {
             Event::Data { data, .. } => application.deliver(&data, now),
             Event::Gap { gap, .. } => application.show_gap(gap, now),
             Event::Restart { .. } => application.show_restart(now),
-            Event::State { state, .. } => application.show_state(state, now),
+            Event::State { state, .. } => {
+                application.show_state(state, now);
+                if let State::Stopped { .. } = state {
+                    return;
+                }
+            }
             _ => {}
         }
     }

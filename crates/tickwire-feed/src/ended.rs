@@ -412,6 +412,8 @@ impl fmt::Debug for Text {
     }
 }
 
+impl core::error::Error for Ended {}
+
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

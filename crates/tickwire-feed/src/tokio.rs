@@ -322,13 +322,13 @@ impl<E: Exchange> Feed<E> {
     }
 
     /// Waits for the next event. All that the feed does, it does in this call: it dials, reads,
-    /// sends and leaves. `None` once every line has [stopped](State::Stopped) and no connection is
-    /// open, until [`Follower::go_on`].
+    /// sends and leaves. A line that stops is an event too: its [state](State::Stopped). Once all
+    /// have stopped, nothing more happens until [`Follower::go_on`], and this waits.
     ///
     /// # Cancel safety
     ///
     /// To drop the future loses nothing: no event, no message and no attempt.
-    pub async fn next(&mut self) -> Option<Event<E::Data, E::Snapshot>> {
+    pub async fn next(&mut self) -> Event<E::Data, E::Snapshot> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
@@ -397,10 +397,10 @@ impl<E: Exchange> Feed<E> {
         &mut self.follower
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event<E::Data, E::Snapshot>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Event<E::Data, E::Snapshot>> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                return Poll::Ready(Some(event));
+                return Poll::Ready(event);
             }
             // What has arrived is read before the follower may take something for lost.
             let may_read = self.read < AT_ONCE;
@@ -428,11 +428,6 @@ impl<E: Exchange> Feed<E> {
             }
             if self.tell_states() || !may_read {
                 continue;
-            }
-            let mut states = self.follower.states();
-            let is_over = states.all(|state| matches!(state, State::Stopped { .. }));
-            if is_over && self.dials.is_empty() && self.open.is_empty() && self.leaves.is_empty() {
-                return Poll::Ready(None);
             }
             let until = (*START + until.since_epoch()).into();
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
