@@ -251,6 +251,13 @@ fn too_many_requests() -> Day {
                 "BitMEX/api-connectors#275",
             ),
             event(Duration::ZERO, Fault::Cut, 120, "GuntharDeNiro/BTCT#427"),
+            event(
+                QUIET,
+                refuse(429, RetryAfter::None, 3 * SECOND),
+                0,
+                "bitfinexcom/bitfinex-api-node#344",
+            ),
+            event(Duration::ZERO, Fault::Cut, 120, "bitfinexcom/bitfinex-api-node#344"),
             event(QUIET, refuse(503, RetryAfter::None, 20 * SECOND), 0, "bybit-exchange/pybit#56"),
             event(Duration::ZERO, Fault::Cut, 120, "bybit-exchange/pybit#56"),
         ],
