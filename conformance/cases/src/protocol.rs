@@ -124,7 +124,8 @@ impl Frame {
         bytes
     }
 
-    /// The kind of data frame that its first byte makes it.
+    /// The kind that its first byte makes it: one of the data frames, or a control frame that says
+    /// that more follows.
     fn shape(&self) -> Option<&'static str> {
         Some(match (self.first & 0x0f, self.first & 0x80 != 0) {
             (0, false) => "..more",
@@ -133,6 +134,7 @@ impl Frame {
             (1, true) => "text",
             (2, false) => "binary..",
             (2, true) => "binary",
+            (8.., false) => "broken bad control frame",
             _ => return None,
         })
     }
