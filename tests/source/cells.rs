@@ -122,8 +122,14 @@ fn states(machine: &Machine, name: &str) -> Vec<usize> {
 }
 
 /// All that an answer is: what the application gets, what the peer gets, what becomes of the stream,
-/// and the next state, where it is another. The words of docs/RULES.md stand for the usual ways.
-fn shown(role: Role, machine: &Machine, at: usize, member: &Member, answer: &Answer) -> String {
+/// and the next state, where it is another. docs/PROTOCOL.md says which words stand for the usual ways.
+pub(crate) fn shown(
+    role: Role,
+    machine: &Machine,
+    at: usize,
+    member: &Member,
+    answer: &Answer,
+) -> String {
     let Answer { delivers, sends, error, drops, next, .. } = answer;
     let (before, next) = (machine.states[at], machine.states[*next]);
     let stays = |next: &State| before.sending == next.sending;
@@ -133,7 +139,9 @@ fn shown(role: Role, machine: &Machine, at: usize, member: &Member, answer: &Ans
     };
     let ended = State { receiving: "ended", ..closed };
     match (delivers, &sends[..], error) {
-        (None, [Sent::Close(Some(code)), Sent::Fin], Some(_)) if next == ended && !drops => {
+        (None, [Sent::Close(Some(code)), Sent::Fin], Some(_))
+            if matches!(member, Member::Frame(_)) && next == ended && !drops =>
+        {
             return format!("Close {code}");
         }
         (Some(Delivered::Close(body)), [Sent::Close(code), rest @ ..], None)

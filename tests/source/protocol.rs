@@ -1,6 +1,9 @@
 //! `docs/PROTOCOL.md` and its picture are what `conformance/cases/data/protocol.txt` makes them. After
 //! a change of the table, `PROTOCOL=write cargo test --test source protocol` writes both.
-use crate::security::{read, root};
+use crate::{
+    cells::shown,
+    security::{read, root},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -63,54 +66,115 @@ fn sent(sent: &Sent) -> String {
     }
 }
 
-/// What an event does in a state, in few words.
-fn cell(machine: &Machine, state: usize, number: usize) -> String {
-    let event = machine.events[number];
-    let mut ways: Vec<String> = Vec::new();
-    for answer in &machine.at(state, number).answers[0] {
-        let mut words = Vec::new();
-        if matches!(answer.delivers, Some(Delivered::Message { .. })) {
-            words.push("delivered".to_owned());
-        }
-        let back = event.kind == "Close";
-        words.extend(answer.sends.iter().filter(|one| **one != Sent::Fin).map(|one| match one {
-            Sent::Close(_) if back => "Close back".to_owned(),
-            _ => sent(one),
-        }));
-        if words.is_empty() {
-            words.extend(answer.error.map(|error| format!("error: {error}")));
-        }
-        let (before, next) = (machine.states[state], machine.states[answer.next]);
-        let (from, to) = if event.arrives() || next.receiving != before.receiving {
-            (before.receiving, next.receiving)
-        } else {
-            (before.sending, next.sending)
-        };
-        let bare = |name: &'static str| name.strip_prefix("deflated ").unwrap_or(name);
-        let (from, to) = (bare(from), bare(to));
-        if from != to && to != "between" && words.iter().all(|word| !word.starts_with("Close")) {
-            words.push(to.to_owned());
-        }
-        ways.push(if words.is_empty() { "·".to_owned() } else { words.join(", ") });
+/// A state, in the machine of one end.
+#[derive(Clone, Copy)]
+struct Column<'a> {
+    name: &'a str,
+    role: Role,
+    machine: &'a Machine,
+    state: usize,
+}
+
+impl<'a> Column<'a> {
+    fn at(self, name: &'a str, receiving: &str, sending: &str) -> Self {
+        Self { name, state: find(self.machine, receiving, sending), ..self }
     }
-    ways.dedup();
-    ways.join(" or ")
+
+    /// Each state of receiving in which something is read, in a compressed message or not.
+    fn listening(self, deflated: bool) -> Vec<Self> {
+        let names = table().rows("receiving").iter().map(|row| row[0]);
+        let chosen =
+            names.filter(|name| !DEAF.contains(name) && name.starts_with("deflated") == deflated);
+        chosen.map(|name| self.at(name, name, "open")).collect()
+    }
+}
+
+/// What an event does in a state. Members that are answered in another way have their first byte.
+fn cell(column: Column<'_>, number: usize) -> String {
+    let Column { role, machine, state, .. } = column;
+    let mut ways: Vec<(String, BTreeSet<String>)> = Vec::new();
+    for (member, answers) in
+        machine.events[number].members.iter().zip(&machine.at(state, number).answers)
+    {
+        let each = answers.iter().map(|answer| shown(role, machine, state, member, answer));
+        let mut each = Vec::from_iter(each);
+        each.dedup();
+        let way = each.join(" or ");
+        let first = match member {
+            Member::Frame(frame) => format!("{:02X}", frame.first),
+            Member::Nothing | Member::Call(_) => String::new(),
+        };
+        match ways.iter_mut().find(|(before, _)| *before == way) {
+            Some((_, firsts)) => firsts.insert(first),
+            None => {
+                ways.push((way, BTreeSet::from([first])));
+                true
+            }
+        };
+    }
+    if let [(way, _)] = &ways[..] {
+        return way.clone();
+    }
+    assert!(machine.events[number].arrives(), "the page has no words for what differs in a call");
+    let ways = ways
+        .into_iter()
+        .map(|(way, firsts)| format!("{}: {way}", Vec::from_iter(firsts).join(", ")));
+    Vec::from_iter(ways).join("; ")
 }
 
 /// The events, and what each does in each of these states; those that do the same in one row.
-fn matrix(machine: &Machine, states: &[(&str, usize)], chosen: impl Fn(&Event) -> bool) -> String {
+fn matrix(columns: &[Column<'_>], chosen: impl Fn(&Event) -> bool) -> String {
     let mut rows: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
-    for (number, event) in machine.events.iter().enumerate().filter(|(_, event)| chosen(event)) {
-        let cells = states.iter().map(|(_, state)| cell(machine, *state, number)).collect();
+    let events = columns[0].machine.events.iter().enumerate();
+    for (number, event) in events.filter(|(_, event)| chosen(event)) {
+        let cells = columns.iter().map(|column| cell(*column, number)).collect();
+        let name = match is_frame(event) && columns[0].name == DEAF[0] {
+            true => "any frame",
+            false => event.name,
+        };
         match rows.iter_mut().find(|(before, _)| *before == cells) {
-            Some((_, names)) => names.push(event.name),
-            None => rows.push((cells, vec![event.name])),
+            Some((_, names)) if names.contains(&name) => {}
+            Some((_, names)) => names.push(name),
+            None => rows.push((cells, vec![name])),
         }
     }
-    let heads: Vec<_> = states.iter().map(|(name, _)| *name).collect();
+    let heads: Vec<_> = columns.iter().map(|column| column.name).collect();
     let mut text = format!("| | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
     for (cells, names) in rows {
         let _ = writeln!(text, "| {} | {} |", names.join("; "), cells.join(" | "));
+    }
+    text
+}
+
+fn is_frame(event: &Event) -> bool {
+    event.arrives() && !["FIN", "half FIN", "reset"].contains(&event.kind)
+}
+
+/// The states of the characters of a text, by the next byte.
+fn characters() -> String {
+    const CLASSES: [&str; 13] = [
+        "",
+        "00-7F",
+        "80-8F",
+        "90-9F",
+        "A0-BF",
+        "C2-DF",
+        "E0",
+        "E1-EC, EE, EF",
+        "ED",
+        "F0",
+        "F1-F3",
+        "F4",
+        "C0, C1, F5-FF",
+    ];
+    let mut text = format!("| {} |\n|{}\n", CLASSES.join(" | "), "---|".repeat(CLASSES.len()));
+    for row in table().rows("characters") {
+        let cells = row.iter().map(|cell| match *cell {
+            "-" => "no UTF-8".to_owned(),
+            next if next.starts_with('-') => format!("text{next}"),
+            next => next.to_owned(),
+        });
+        let _ = writeln!(text, "| {} |", Vec::from_iter(cells).join(" | "));
     }
     text
 }
@@ -183,19 +247,31 @@ fn example(event: &Event) -> String {
 }
 
 fn page() -> String {
-    let plain = Machine::new(Role::Server, false, |_| true);
-    let agreed = Machine::new(Role::Server, true, |_| true);
-    let receiving = |machine: &Machine, deflated: bool| -> Vec<(&'static str, usize)> {
-        let rows = table().rows("receiving").iter().map(|row| row[0]);
-        let chosen =
-            rows.filter(|name| !DEAF.contains(name) && name.starts_with("deflated") == deflated);
-        chosen.map(|name| (name, find(machine, name, "open"))).collect()
+    let [plain, agreed] = [false, true].map(|agreed| Machine::new(Role::Server, agreed, |_| true));
+    let client = Machine::new(Role::Client, false, |_| true);
+    let plain = Column { name: "", role: Role::Server, machine: &plain, state: 0 };
+    let agreed = Column { machine: &agreed, ..plain };
+    let client = Column { role: Role::Client, machine: &client, ..plain };
+    let begins = [
+        agreed.at("between", "between", "open"),
+        plain.at("between, not agreed", "between", "open"),
+        agreed.at("in a message", "text", "open"),
+    ];
+    let deaf = DEAF.map(|name| {
+        let of = if ["waits", "unanswered reset"].contains(&name) { client } else { plain };
+        let over = ["ended", "waits", "over"].contains(&name);
+        of.at(name, name, if over { "closed" } else { "open" })
+    });
+    let is_as_in_the_calls = |this: &Event| {
+        deaf.iter().all(|column| {
+            let over = column.machine.states[column.state].sending == "closed";
+            let like = plain.at("", "between", if over { "let go broken" } else { "open" });
+            let number = event(column.machine, this.name);
+            cell(*column, number) == cell(like, number)
+        })
     };
-    let sending: Vec<_> = table()
-        .rows("sending")
-        .iter()
-        .map(|row| (row[0], find(&plain, "between", row[0])))
-        .collect();
+    let sending = table().rows("sending").iter().map(|row| row[0]);
+    let sending: Vec<_> = sending.map(|name| plain.at(name, "between", name)).collect();
     let mut events =
         "| event | kind | the first of its members, from a server |\n|---|---|---|\n".to_owned();
     for event in table().events.iter().filter(|event| event.arrives()) {
@@ -245,29 +321,85 @@ What becomes of the stream when receiving is over:
 {ends}
 ## What arrives
 
-In each state of receiving, while we may send everything. `Close 1002` means: receiving fails, this
-Close and the end of our stream are sent, and the next state is `ended / closed`. `Close back`
-means: the peer's Close is delivered and answered by the same code, sending is `closed`, and the
-table above says what becomes of the stream. `·` means that nothing happens, and the state stays. In
-`closed` the answers are the same, but no Close is sent a second
-time; in `broken` nothing is sent. `let go` answers as `open` does, `let go closed` as `closed`, and
-`let go broken` as `broken`. In the last seven states of receiving nobody listens.
+Whatever makes us send a Close moves sending to `closed`, or from `let go` to `let go closed`: the
+peer's Close, an error of the peer, or a call of ours. From then on we send no data and no second
+Close (5.5.1); Pings are still answered, and may be sent, until receiving is over (5.5.2).
+
+What an event does in each state of receiving, while we may send everything. In `closed` our Close
+is left out, and all else is the same; in `broken` nothing is sent, and the table above has what
+becomes of the stream. `let go` answers as `open` does, `let go closed` as `closed`, and `let go
+broken` as `broken`. [The events](#the-events) are below, with their bytes. A cell has all that
+happens, and at its end the next state of receiving, of sending, or of both, where it is another:
+
+- `·`: nothing happens, and the state stays;
+- `delivered`: the application gets the message, and we are in `between`;
+- `Pong back`: the application gets the Ping, and the peer a Pong with the same payload;
+- `Close 1002`: receiving fails. We send this Close and FIN, and are in `ended / closed`. The error
+  has its name in [the rules](#the-rules);
+- `Close back`: the application gets the Close, and the peer one with the same code, or without one.
+  Then we are in `closed`; a server also sends FIN and is in `ended`, and a client is in `waits`;
+- `FIN`: we end our side of the stream; `dropped`: we drop all of it;
+- `or`: each of the two is a right answer; `80:` before an answer: to a frame with this first byte.
+
+The close code of the connection is that of the peer's Close, 1005 if that has none, and 1006 if
+none came (7.1.5).
 
 {arrives}
-In a compressed message, where both ends have agreed on permessage-deflate. All other events do what
-they do above:
+A compressed message begins with a frame that has RSV1 set, once both ends have agreed on
+permessage-deflate:
+
+{begins}
+In a compressed message. All other events do what they do above, and what begins a message is `Close
+1002` here too:
 
 {deflated}
+Where nobody listens, as a server, and in `waits` and `unanswered reset` as a client. Sending is
+`closed` in the first three of these states; there, the calls that are not in this table do what the
+next one has for `let go broken`. In the others sending is `open`, and they do what it has for that:
+
+{deaf}
 ## What the application calls
 
-In each state of sending, while a message may arrive. The result of a call is in the cell, as is the
-next state. Where the halves of a connection are two values, either may be dropped: the sending one,
-which leads to the states `let go`, or the receiving one, which leads to `not read`. A call that
-only a dropped half has cannot be made; it is `closed` here. The stream is dropped with the second
-half.
+In each state of sending, while a message may arrive; `our Close` has the code of the call. A call
+that returns an error sends nothing, but for `fail`, which ends the connection. Where the halves of
+a connection are two values, either may be dropped: the sending one, which leads to the states `let
+go`, or the receiving one, which leads to `not read`. A call that only a dropped half has cannot be
+made; it is `closed` here. The stream is dropped with the second half.
 
 {calls}
 ## The events
+
+A frame (5.2) begins with two bytes. The first is the sum of FIN (80), RSV1 (40), RSV2 (20), RSV3
+(10) and the opcode. The second is the sum of 80, if the payload is masked, and of its length, if
+that is at most 125; 126 stands for a length in the next two bytes, 127 for one in the next eight,
+the high byte first. Then come the four bytes of the key, if there is one, and the payload, of which
+each byte is XORed with one of the key, in turn (5.3). Clients mask, servers do not.
+
+| opcode | with FIN | without FIN | with RSV1 |
+|---|---|---|---|
+| 0 | ..last | ..more | RSV1 not on a first frame |
+| 1 | text | text.. | deflated text, deflated text.. |
+| 2 | binary | binary.. | deflated binary, deflated binary.. |
+| 3 to 7 | reserved data opcode | reserved data opcode | |
+| 8 | Close | control frame, not final | RSV1 not on a first frame |
+| 9 | Ping | control frame, not final | RSV1 not on a first frame |
+| A | Pong | control frame, not final | RSV1 not on a first frame |
+| B to F | reserved control opcode | reserved control opcode | |
+
+With RSV2 or RSV3 it is the event of that name. If a frame breaks two rules, either may be named,
+but one about its header comes before one about its payload. `Close, ours to answer` is each Close
+to an end that leaves the answer to the application.
+
+A text is followed byte by byte (3629 4): each row is a state, each column has the next byte, and a
+text begins in the first row. In the name of an event, a byte stands for all of its column. A frame
+with other bytes, a first one too, leads where they lead one after another; if they are no UTF-8, or
+the message ends in another state than `text`, that is `Close 1007`:
+
+{characters}
+In a compressed message these are the bytes to which it inflates, with 00 00 FF FF put behind its
+last frame (7692 7.2.2). The fragments below are whole blocks of DEFLATE. One that ends inside a
+block is as right: it counts for the bytes that have inflated so far, and only the last frame has to
+complete the data.
 
 A name with `..` behind it begins a message of several frames, and one with `..` before it goes on
 with it; bytes in a name are the end of its payload. The bytes are those of a server, which are not
@@ -276,10 +408,12 @@ masked; a client's are the same, masked.
 {events}
 ## The rules
 
-All above follows from these rows. Of the rows that fit, those of the lowest rank count; each of
-them is a right answer. Whoever has sent a Close is in `closed`, or in `let go closed`, without a
-word of the row; `closed`, `failed` and `cut` as the next state of receiving are resolved by the
-table of what becomes of the stream. These names stand for several states or kinds:
+All above follows from these rows. The level is the word of the RFC for this answer of this end;
+`open` says that it has none, as where it forbids a sender something without a word on the receiver.
+Of the rows that fit, those of the lowest rank count; each of them is a right answer. Whoever has
+sent a Close is in `closed`, or in `let go closed`, without a word of the row; `closed`, `failed`
+and `cut` as the next state of receiving are resolved by the table of what becomes of the stream.
+These names stand for several states or kinds:
 
 {groups}
 {rules}",
@@ -287,9 +421,12 @@ table of what becomes of the stream. These names stand for several states or kin
         states = rows("receiving", &["state", "the end is here when", "section"]),
         senders = rows("sending", &["state", "when", "data", "Ping, Pong", "Close", "section"]),
         ends = rows("ends", &["receiving", "sending", "role", "we do", "then", "why", "section"]),
-        arrives = matrix(&plain, &receiving(&plain, false), is_data),
-        deflated = matrix(&agreed, &receiving(&agreed, true), goes_on),
-        calls = matrix(&plain, &sending, |event| !event.arrives()),
+        arrives = matrix(&plain.listening(false), is_data),
+        deflated = matrix(&agreed.listening(true), goes_on),
+        calls = matrix(&sending, |event| !event.arrives()),
+        begins = matrix(&begins, |event| event.name.starts_with("deflated")),
+        deaf = matrix(&deaf, |event| event.arrives() || !is_as_in_the_calls(event)),
+        characters = characters(),
         groups = rows("groups", &["name", "stands for"]),
         rules = rows(
             "rules",
