@@ -7,7 +7,7 @@ use std::{
     path::Path,
     slice,
 };
-use wsconform_cases::{expect::Expectations, render::to_html, report::Report};
+use wsconform_cases::{Need, Verdict, expect::Expectations, render::to_html, report::Report};
 
 /// The outputs that were asked for, checked before a run that they would otherwise waste.
 pub(crate) struct Outputs<'o> {
@@ -57,6 +57,20 @@ impl<'o> Outputs<'o> {
                 _ => "--jobs 1 may help, and --except CASE leaves one out",
             };
             faults.push(format!("{open} cases are untested or unsteady: {advice}"));
+        }
+        if !self.options.no_echo
+            && let Some(cause) = report.peer.lacks(Need::Echo, report.role)
+        {
+            let cases = report
+                .rows
+                .iter()
+                .filter(|row| row.verdict == Verdict::Skip { cause: cause.clone() })
+                .count();
+            if holds && cases > 0 {
+                faults.push(format!(
+                    "{cases} cases need an echo: {cause}; --no-echo leaves them out"
+                ));
+            }
         }
         match faults.is_empty() {
             true => Ok(holds),

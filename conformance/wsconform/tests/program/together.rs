@@ -137,6 +137,24 @@ fn a_process_that_dies_beside_connections_fails() {
     assert!(open.count() < 10, "{}", text(&output));
 }
 
+/// Nothing was compared there, which is no result, unless somebody says that it need not echo.
+#[test]
+fn an_echo_in_another_order_or_none_is_no_result() {
+    for flaw in ["binary-later", "no-echo"] {
+        let url = serve(flaw);
+        for (arguments, code) in [
+            (&["--case", "F-205", "--case", "F-211"][..], 2),
+            (&["--case", "F-205"], 0),
+            (&["--case", "F-205", "--case", "F-211", "--no-echo"], 0),
+        ] {
+            let output = program().args(["server", &url]).args(arguments).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{flaw}: {}", text(&output));
+            let names_it = String::from_utf8_lossy(&output.stderr).contains("--no-echo");
+            assert_eq!(names_it, code == 2, "{flaw}: {}", text(&output));
+        }
+    }
+}
+
 /// It serves so many connections at one time. The others are refused, or wait in the queue.
 fn serve_few(most: u32, refuses: bool) -> String {
     let open = AtomicU32::new(0);
