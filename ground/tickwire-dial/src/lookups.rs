@@ -39,8 +39,9 @@ const KEPT: Duration = Duration::from_secs(60);
 ///
 /// - All dials of a name share its lookup. The lookup goes on when a dial ends, because nothing can
 ///   end the resolver's call. So a name that needs 15 s is found although each dial waits for 3 s.
-/// - An answer goes to all dials that wait for it. If there is none, the next dial within 60 s gets
-///   it, and no other. There is no cache: each later dial asks anew. A failure is not kept at all.
+/// - An answer goes to all dials that wait for it. If there is none, it waits for up to 60 s, for
+///   the dials that come before one of them has taken it. There is no cache: each later dial asks
+///   anew. A failure is not kept at all.
 /// - A dial that comes 1 s or more after its name was last asked for starts a second lookup beside
 ///   the first, if less than 32 threads are in use. The first answer counts; a failure counts if it
 ///   is that of the last lookup.
@@ -151,8 +152,8 @@ impl fmt::Debug for Lookups {
 }
 
 impl Shared {
-    /// Under this lock, no code of others runs, which could lock it too: no resolver, and no waker,
-    /// whose drop may drop a task and so a `Lookup`.
+    /// Under this lock no resolver runs, and no waker, whose drop may drop a task and so a
+    /// `Lookup`. Only a resolver's error may be dropped here.
     fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -227,7 +228,10 @@ impl Shared {
             names.threads -= 1;
         }
         drop(names);
-        woken.into_values().for_each(Waker::wake);
+        for waker in woken.into_values() {
+            // A waker that panics ends neither this thread nor the others' wait.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
         next
     }
 }

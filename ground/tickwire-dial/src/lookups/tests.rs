@@ -317,3 +317,22 @@ fn a_waker_that_owns_a_lookup_may_be_dropped_by_one() {
         assert_eq!(bench.held(), (1, 1));
     });
 }
+
+#[test]
+fn a_waker_that_panics_keeps_no_other_dial_waiting() {
+    struct Bad;
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            panic!("as a test wants");
+        }
+    }
+    let bench = bench();
+    let mut bad = bench.look_up("feed.test");
+    let good = bench.look_up("feed.test");
+    let waker = Waker::from(Arc::new(Bad));
+    assert!(Pin::new(&mut bad).poll(&mut Context::from_waker(&waker)).is_pending());
+    let waits = thread::spawn(move || good.wait(PATIENCE));
+    bench.asked.next().answer(Ok(vec![address(1)]));
+    assert_eq!(waits.join().unwrap().unwrap().len(), 1);
+    bench.until((1, 0)); // the thread has gone as it should
+}
