@@ -127,7 +127,7 @@ impl Clients<'_> {
                         net.send(place.handle, "subscribe")?;
                     }
                 }
-                Action::Leave { connection, code } => {
+                Action::Leave { connection, code, .. } => {
                     if let Some(place) = client.open.remove(&connection) {
                         net.remove(place.handle);
                         let way = if code == CloseCode::NORMAL { "replaced" } else { "silent" };

@@ -34,7 +34,7 @@ pub(crate) fn run(client: &mut Client) {
                     let _ = writer.send(client.application.message(say));
                 }
             }
-            Action::Leave { connection, code } => {
+            Action::Leave { connection, code, .. } => {
                 if let Some(mut writer) = open.remove(&connection) {
                     let _ = writer.leave(code, Duration::ZERO);
                 }

@@ -42,7 +42,7 @@ use dial::{Dials, Life, Next};
 use followed::{Followed, Waiting};
 use open::{Counting, Open};
 use run::{Dialing, Run};
-use tickwire::{CloseCode, Time};
+use tickwire::Time;
 use tickwire_parts::Backoff;
 
 /// The program's doubts count once in this time.
@@ -121,7 +121,7 @@ impl<T> Settings<T> {
 /// use std::time::Duration;
 /// use tickwire::{CloseCode, RecvError, Time};
 /// use tickwire_feed::{
-///     Action, Asked, Attempts, Follower, Incoming, Recovery, Say, Settings, State, Subscription,
+///     Action, Asked, Attempts, Cause, Follower, Incoming, Recovery, Say, Settings, State, Subscription,
 ///     Verdict,
 /// };
 /// use tickwire_parts::Backoff;
@@ -172,7 +172,8 @@ impl<T> Settings<T> {
 /// let trade = Incoming::Data { subscription: trades, numbers: Some(8.into()) };
 /// let verdict = follower.heard(second, trade, now, || "trade 8".to_string());
 /// assert_eq!(verdict, Some(Verdict::Next));
-/// let leave = Action::Leave { connection: first, code: CloseCode::GOING_AWAY };
+/// let why = Some(Cause::SubscriptionUnanswered(trades));
+/// let leave = Action::Leave { connection: first, code: CloseCode::GOING_AWAY, why };
 /// assert_eq!(follower.poll(now, &mut attempts), leave);
 /// ```
 ///
@@ -367,7 +368,7 @@ pub struct Follower<T> {
     /// How many messages have asked for subscriptions.
     asked: u64,
     next_snapshot: u64,
-    left: VecDeque<(ConnectionId, CloseCode)>,
+    left: VecDeque<(ConnectionId, Option<Cause>)>,
     /// Of connections that are over, in the arbiters of these subscriptions. `poll` closes them
     /// once it has reported what was due before.
     closing: Vec<(usize, Line)>,
@@ -718,7 +719,7 @@ impl<T> Follower<T> {
         }
         let Some(dialing) = run.opened(connection) else {
             // The silent connection has spoken meanwhile.
-            self.left.push_back((connection, CloseCode::NORMAL));
+            self.left.push_back((connection, None));
             return;
         };
         let pace = self.set.pace.anew();
@@ -882,7 +883,7 @@ impl<T> Follower<T> {
             self.retires = true;
             if from.nth == 1 && current.is_outdone_by(successor, incoming) {
                 let outdone = self.runs[from.line].open.remove(0);
-                self.left.push_back((outdone.id, CloseCode::GOING_AWAY));
+                self.left.push_back((outdone.id, outdone.silent.map(|silent| silent.cause)));
                 self.close_lines(outdone, now);
                 self.wake.by(now);
             }
@@ -1070,7 +1071,7 @@ impl<T> Follower<T> {
     }
 
     fn give_up(&mut self, at: usize, connection: ConnectionId, cause: Cause, now: Time) {
-        self.left.push_back((connection, CloseCode::GOING_AWAY));
+        self.left.push_back((connection, Some(cause)));
         self.finish(at, connection, cause.into(), now);
     }
 
@@ -1124,7 +1125,7 @@ impl<T> Follower<T> {
     }
 
     fn leave_unneeded(&mut self, open: Open, now: Time) {
-        self.left.push_back((open.id, CloseCode::NORMAL));
+        self.left.push_back((open.id, None));
         self.close_lines(open, now);
     }
 

@@ -129,6 +129,27 @@ pub enum Event<Data, Snapshot> {
         /// The connection.
         connection: ConnectionId,
     },
+    /// A connection is open: the first of its line, or a successor.
+    Opened {
+        /// The connection.
+        connection: ConnectionId,
+        /// Its line.
+        line: usize,
+        /// The index of the address that it leads to.
+        address: usize,
+    },
+    /// A connection is over, and nothing more is read from it; or an attempt has failed, and there
+    /// was no `Opened`. What you have kept for it may go, in [`Feed::exchange`] too.
+    Ended {
+        /// The connection.
+        connection: ConnectionId,
+        /// Its line.
+        line: usize,
+        /// The index of its address.
+        address: usize,
+        /// Why. `None` if all was well, and another one has its place.
+        why: Option<Ended>,
+    },
     /// A line has another state.
     State {
         /// The line's index.
@@ -245,8 +266,28 @@ struct Fetch<Snapshot> {
     task: Task<Result<(u64, Snapshot), Option<Duration>>>,
 }
 
-struct Open {
+/// Which connection of which line, and where to.
+#[derive(Clone, Copy)]
+struct Place {
     id: ConnectionId,
+    line: usize,
+    address: usize,
+}
+
+impl Place {
+    const fn opened<Data, Snapshot>(self) -> Event<Data, Snapshot> {
+        let Self { id: connection, line, address } = self;
+        Event::Opened { connection, line, address }
+    }
+
+    const fn ended<Data, Snapshot>(self, why: Option<Ended>) -> Event<Data, Snapshot> {
+        let Self { id: connection, line, address } = self;
+        Event::Ended { connection, line, address, why }
+    }
+}
+
+struct Open {
+    place: Place,
     socket: Socket,
     unflushed: bool,
     /// The follower has not been asked yet what it says first. Until then nothing is read: a
@@ -270,7 +311,7 @@ impl Open {
         for (nth, message) in messages.drain(..).enumerate() {
             self.feed(message); // receiving tells why
             if nth >= counted {
-                follower.sent(self.id, now());
+                follower.sent(self.place.id, now());
             }
         }
     }
@@ -285,7 +326,7 @@ pub struct Feed<E: Exchange> {
     exchange: E,
     follower: Follower<E::Data>,
     attempts: Arc<Mutex<Attempts>>,
-    dials: Vec<(ConnectionId, Task<Result<Socket, Ended>>)>,
+    dials: Vec<(Place, Task<Result<Socket, Ended>>)>,
     open: Vec<Open>,
     snapshots: Vec<Fetch<E::Snapshot>>,
     leaves: Vec<Task<()>>,
@@ -337,7 +378,7 @@ impl<E: Exchange> Feed<E> {
     /// if the connection takes it no more, because it has ended, or is closing, or its queue is
     /// full.
     pub fn send(&mut self, connection: ConnectionId, message: impl Into<OwnedMessage>) -> bool {
-        let Some(open) = self.open.iter_mut().find(|open| open.id == connection) else {
+        let Some(open) = self.open.iter_mut().find(|open| open.place.id == connection) else {
             return false;
         };
         let is_taken = open.feed(message);
@@ -349,7 +390,7 @@ impl<E: Exchange> Feed<E> {
 
     /// The open connections, the oldest first.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        self.open.iter().map(|open| open.id)
+        self.open.iter().map(|open| open.place.id)
     }
 
     /// Ends the feed: sends a Close with the code 1000 on each connection, and waits for the peers'
@@ -442,8 +483,8 @@ impl<E: Exchange> Feed<E> {
     fn poll_tasks(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         let mut at = 0;
-        while let Some((id, dial)) = self.dials.get_mut(at) {
-            let (id, Poll::Ready(opened)) = (*id, dial.as_mut().poll(cx)) else {
+        while let Some((place, dial)) = self.dials.get_mut(at) {
+            let (place, Poll::Ready(opened)) = (*place, dial.as_mut().poll(cx)) else {
                 at += 1;
                 continue;
             };
@@ -452,10 +493,14 @@ impl<E: Exchange> Feed<E> {
             let attempts = &mut lock(&self.attempts);
             match opened {
                 Ok(socket) => {
-                    self.open.push(Open { id, socket, unflushed: false, is_new: true });
-                    self.follower.opened(id, now(), attempts);
+                    self.open.push(Open { place, socket, unflushed: false, is_new: true });
+                    self.events.push_back(place.opened());
+                    self.follower.opened(place.id, now(), attempts);
                 }
-                Err(ended) => self.follower.ended(id, ended, now(), attempts),
+                Err(ended) => {
+                    self.events.push_back(place.ended(Some(ended)));
+                    self.follower.ended(place.id, ended, now(), attempts);
+                }
             }
         }
         let mut at = 0;
@@ -499,7 +544,7 @@ impl<E: Exchange> Feed<E> {
                 Poll::Pending => continue,
                 Poll::Ready(Ok(Some(message))) => {
                     let mut heard = Heard {
-                        from: open.id,
+                        from: open.place.id,
                         now: now(),
                         follower: &mut self.follower,
                         attempts: &self.attempts,
@@ -525,8 +570,9 @@ impl<E: Exchange> Feed<E> {
             moved = true;
             if let Some(ended) = ended {
                 at -= 1;
-                let id = self.open.remove(at).id;
-                self.follower.ended(id, ended, now(), &mut lock(&self.attempts));
+                let place = self.open.remove(at).place;
+                self.events.push_back(place.ended(Some(ended)));
+                self.follower.ended(place.id, ended, now(), &mut lock(&self.attempts));
             }
         }
         moved
@@ -536,18 +582,20 @@ impl<E: Exchange> Feed<E> {
         match action {
             Action::Dial { connection, line, address, after } => {
                 let dial = self.exchange.connect(line, address, after);
-                self.dials.push((connection, Box::pin(dial)));
+                let place = Place { id: connection, line, address };
+                self.dials.push((place, Box::pin(dial)));
             }
             Action::Send { connection, say } => {
                 self.exchange.write(say, &mut self.replies);
-                if let Some(open) = self.open.iter_mut().find(|open| open.id == connection) {
+                if let Some(open) = self.open.iter_mut().find(|open| open.place.id == connection) {
                     open.feed_all(&mut self.replies, 1, &mut self.follower);
                 }
                 self.replies.clear();
             }
-            Action::Leave { connection, code } => {
-                if let Some(at) = self.open.iter().position(|open| open.id == connection) {
-                    let mut socket = self.open.remove(at).socket;
+            Action::Leave { connection, code, why } => {
+                if let Some(at) = self.open.iter().position(|open| open.place.id == connection) {
+                    let Open { place, mut socket, .. } = self.open.remove(at);
+                    self.events.push_back(place.ended(why.map(Ended::from)));
                     self.leaves.push(Box::pin(async move {
                         let _ = socket.leave(code, Duration::ZERO).await;
                     }));
@@ -583,12 +631,12 @@ impl<E: Exchange> Feed<E> {
         self.snapshots.push(Fetch { subscription, id, task });
         // Another connection's numbers may be of another count; the youngest one stays.
         let used = self.follower.taken(subscription);
-        let used = used.and_then(|used| self.open.iter().position(|open| open.id == used));
+        let used = used.and_then(|used| self.open.iter().position(|open| open.place.id == used));
         let at = used.or(self.open.len().checked_sub(1));
         if !self.replies.is_empty()
             && let Some(open) = at.and_then(|at| self.open.get_mut(at))
         {
-            self.follower.asked_over(subscription, id, open.id, now());
+            self.follower.asked_over(subscription, id, open.place.id, now());
             open.feed_all(&mut self.replies, 0, &mut self.follower);
         }
         self.replies.clear();

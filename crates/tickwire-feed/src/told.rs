@@ -44,6 +44,8 @@ pub enum Action<T> {
         /// The code for the Close: 1000 if nobody needs the connection any more, because another
         /// one has its place; 1001 if it was silent or of [no use](Incoming::Wrong).
         code: CloseCode,
+        /// What was wrong with it, with the code 1001.
+        why: Option<Cause>,
     },
     /// Use this message now: the arbiter had kept it, and now it is the next message.
     Message {

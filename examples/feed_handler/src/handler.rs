@@ -207,7 +207,7 @@ impl State {
                     }
                 }
             }
-            Action::Leave { connection, code } => {
+            Action::Leave { connection, code, .. } => {
                 if let Some(handle) = feed.handle(connection) {
                     feed.forget(connection);
                     if let Some(Seat { line, .. }) = net.value(handle) {

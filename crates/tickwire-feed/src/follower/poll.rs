@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Action, Attempts, Cause, ConnectionId, Event, Say, Topic};
 use core::{mem, time::Duration};
-use tickwire::Time;
+use tickwire::{CloseCode, Time};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -27,8 +27,12 @@ impl<T> Follower<T> {
                     self.retire(at, now);
                 }
             }
-            if let Some((connection, code)) = self.left.pop_front() {
-                return Action::Leave { connection, code };
+            if let Some((connection, why)) = self.left.pop_front() {
+                let code = match why {
+                    Some(_) => CloseCode::GOING_AWAY,
+                    None => CloseCode::NORMAL,
+                };
+                return Action::Leave { connection, code, why };
             }
             if let Some(action) = self.poll_arbiters(now) {
                 return action;

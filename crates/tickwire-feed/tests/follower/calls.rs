@@ -361,7 +361,14 @@ fn subscriptions_wait_for_the_login_which_is_said_once() {
     desk.hear(id, Incoming::LoggedIn);
     assert_eq!(said(&desk.all()), [vec![0]]);
     desk.hear(id, Incoming::Wrong(Retry::Stop));
-    assert_eq!(desk.all(), [Action::Leave { connection: id, code: CloseCode::GOING_AWAY }]);
+    assert_eq!(
+        desk.all(),
+        [Action::Leave {
+            connection: id,
+            code: CloseCode::GOING_AWAY,
+            why: Some(Cause::Wrong(Retry::Stop))
+        }]
+    );
     assert_eq!(desk.state(), State::Stopped { after: Ended::Failed(Cause::Wrong(Retry::Stop)) });
     desk.now = desk.now + 24 * 3600 * SECOND;
     assert_eq!(desk.all(), []);
@@ -466,7 +473,7 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
     desk.hear(new, Incoming::Answer(Asked::Subscription(0)));
     let answered = desk.now;
     assert_eq!(desk.state(), State::Replacing);
-    assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL });
+    assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL, why: None });
     assert!(desk.now - answered >= 3 * SECOND);
     assert_eq!(desk.data(new, 0, 8), Some(Verdict::Next));
 }
@@ -479,7 +486,7 @@ fn a_successor_that_takes_over_by_time_has_its_own_successor_in_time() {
     let new = desk.next_subscribed();
     desk.now = desk.now + SECOND / 10;
     desk.hear(new, Incoming::Answer(Asked::Subscription(0)));
-    assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL });
+    assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL, why: None });
     desk.dialed();
     assert_eq!(desk.now, Time::ZERO + 14 * SECOND);
 }

@@ -193,7 +193,7 @@ impl Program {
                 Action::Send { connection, say } => {
                     self.says(connection, say);
                 }
-                Action::Leave { connection, code } => {
+                Action::Leave { connection, code, .. } => {
                     let id = self.id(connection);
                     self.oracle.leaves(&self.world, id, code.get() == 1000);
                     self.world.leave(id);

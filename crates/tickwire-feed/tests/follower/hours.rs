@@ -225,7 +225,7 @@ impl World {
                     self.follower.opened(connection, self.now, &mut self.attempts);
                 }
                 Action::Send { connection, say } => self.send(connection, say),
-                Action::Leave { connection, code } => {
+                Action::Leave { connection, code, .. } => {
                     self.links.retain(|link| link.id != connection);
                     self.left.push((self.now, connection, code));
                 }

@@ -92,7 +92,7 @@ impl Desk {
                     }
                 }
                 Action::Send { .. } => self.said += 1,
-                Action::Leave { connection, code } => {
+                Action::Leave { connection, code, .. } => {
                     self.open.retain(|(open, ..)| *open != connection);
                     self.left.push((connection, code));
                 }

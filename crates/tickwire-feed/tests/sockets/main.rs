@@ -142,11 +142,11 @@ fn feed_with(
     Feed::new(desk, follower, Arc::new(Mutex::new(attempts)))
 }
 
-/// The next event that is no state.
+/// The next event of a subscription.
 async fn next(feed: &mut Feed<Desk>) -> Event<u64, u64> {
     loop {
         match feed.next().await {
-            Event::State { .. } => {}
+            Event::State { .. } | Event::Opened { .. } | Event::Ended { .. } => {}
             event => return event,
         }
     }
@@ -189,7 +189,8 @@ async fn next_may_be_dropped_at_each_poll() {
             let polled = poll_fn(|cx| Poll::Ready(pin!(feed.next()).poll(cx))).await;
             match polled {
                 Poll::Ready(Event::Data { data, .. }) => numbers.push(data),
-                Poll::Ready(Event::State { .. } | Event::Restart { .. }) => {}
+                Poll::Ready(Event::State { .. } | Event::Opened { .. } | Event::Restart { .. }) => {
+                }
                 Poll::Ready(other) => panic!("{other:?}"),
                 Poll::Pending => sleep(Duration::from_millis(1)).await,
             }
@@ -277,6 +278,7 @@ async fn a_dead_peer_is_replaced_and_left() {
         loop {
             match feed.next().await {
                 Event::State { state, .. } => silent |= matches!(state, State::Silent { .. }),
+                Event::Opened { .. } => {}
                 event => {
                     assert_eq!(event, data(0, 2));
                     break;
@@ -291,6 +293,57 @@ async fn a_dead_peer_is_replaced_and_left() {
             () = read => {}
             event = next(&mut feed) => panic!("{event:?}"),
         }
+    })
+    .await;
+}
+
+/// For a desk's log, and for what it keeps for each connection.
+#[tokio::test]
+async fn what_opens_and_what_ends_are_events_and_say_why() {
+    bounded(async {
+        let (mut one, mut two) = (Server::bind().await, Server::bind().await);
+        let probe_after = Some(Duration::from_millis(200));
+        let desk = Desk { urls: vec![one.url(), two.url()], probe_after, ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Resume);
+        let (cut, cuts) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            one.refuse(503).await;
+            let silent = two.accept().await;
+            let mut successor = one.accept().await;
+            successor.send("data 0 1").await;
+            cuts.await.unwrap();
+            drop(successor);
+            silent
+        });
+        let mut cut = Some(cut);
+        let mut open = Vec::new();
+        let mut seen = Vec::new();
+        while seen.len() < 5 {
+            match feed.next().await {
+                Event::Opened { connection, line: 0, address } => {
+                    open.push(connection);
+                    seen.push((address, None));
+                }
+                Event::Ended { connection, line: 0, address, why } => {
+                    let was_open = open.contains(&connection);
+                    open.retain(|open| *open != connection);
+                    seen.push((address, why));
+                    if was_open && let Some(cut) = cut.take() {
+                        cut.send(()).unwrap();
+                    }
+                }
+                Event::State { .. } | Event::Data { .. } => {}
+                event => panic!("{event:?}"),
+            }
+        }
+        assert_eq!(open, []);
+        let Some(Ended::Refused { status: 503, .. }) = seen[0].1 else { panic!("{seen:?}") };
+        assert_eq!(seen[0].0, 0);
+        let failed = |cause| Some(Ended::Failed(cause));
+        let then =
+            [(1, None), (0, None), (1, failed(Cause::ProbeUnanswered)), (0, failed(Cause::Cut))];
+        assert_eq!(seen[1..], then);
+        drop(serving.await.unwrap());
     })
     .await;
 }
@@ -410,7 +463,7 @@ async fn a_snapshot_that_fails_is_asked_for_again_and_data_wait_for_it() {
             let step = async {
                 loop {
                     match feed.next().await {
-                        Event::State { .. } => {}
+                        Event::State { .. } | Event::Opened { .. } => {}
                         event => panic!("{event:?}"),
                     }
                 }

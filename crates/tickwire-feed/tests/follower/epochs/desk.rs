@@ -94,7 +94,7 @@ impl Desk {
                     }
                 }
                 Action::Send { connection, say } => self.said.push((connection, say)),
-                Action::Leave { connection, code } => {
+                Action::Leave { connection, code, .. } => {
                     self.open.retain(|open| *open != connection);
                     self.left.push((connection, code));
                 }

@@ -495,7 +495,7 @@ impl World {
                     self.dial(connection, line, address);
                 }
                 Action::Send { connection, say } => self.send(connection, say),
-                Action::Leave { connection, code } => {
+                Action::Leave { connection, code, .. } => {
                     self.log(|| format!("leave {connection:?} with {code:?}"));
                     let before = self.open.len();
                     self.open.retain(|open| open.id != connection);
