@@ -478,6 +478,30 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
     assert_eq!(desk.data(new, 0, 8), Some(Verdict::Next));
 }
 
+/// What it kept counts no more against the bound of all subscriptions together.
+#[test]
+fn a_subscription_that_is_forgotten_gives_its_room_back() {
+    let mut desk = Desk::set(&[trades(), trades()], |set| {
+        set.size = |_| 1_000;
+        set.limits.most_bytes = 8_000;
+    })
+    .line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    for subscription in 0..2 {
+        assert_eq!(desk.data(id, subscription, 1), Some(Verdict::Next));
+        // Number 2 is missing: what follows waits, and there is room for one subscription's.
+        for number in 3..=8 {
+            assert_eq!(desk.data(id, subscription, number), Some(Verdict::Kept));
+        }
+        if subscription == 0 {
+            desk.follower.unsubscribe(0);
+        }
+    }
+    let kept = (3..=8).map(|message| Action::Message { subscription: 1, message });
+    // Behind the gap.
+    assert_eq!(desk.all()[1..], Vec::from_iter(kept));
+}
+
 #[test]
 fn a_successor_that_takes_over_by_time_has_its_own_successor_in_time() {
     let mut desk = Desk::new(&[Subscription::default()]).line(57 * SECOND, 50 * SECOND);
