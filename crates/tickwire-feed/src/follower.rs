@@ -121,8 +121,8 @@ impl<T> Settings<T> {
 /// use std::time::Duration;
 /// use tickwire::{CloseCode, RecvError, Time};
 /// use tickwire_feed::{
-///     Action, Asked, Attempts, Cause, Follower, Incoming, Recovery, Say, Settings, State, Subscription,
-///     Verdict,
+///     Action, Asked, Attempts, Cause, Follower, Incoming, Recovery, Say, Settings, State,
+///     Subscription, Verdict,
 /// };
 /// use tickwire_parts::Backoff;
 ///
