@@ -1,7 +1,7 @@
-//! Whether the last read got bytes below TLS that brought no input yet. Without the feature
-//! `rustls` there is nothing below.
+//! Whether the last read got bytes below TLS that brought no input yet, and how many bytes TLS
+//! holds after a refused flush. Without the feature `rustls` there is nothing below.
 #[cfg(feature = "rustls")]
-pub(super) use tickwire_tls::stream::{forget, heard};
+pub(super) use tickwire_tls::stream::{forget, heard, held};
 
 #[cfg(not(feature = "rustls"))]
 #[inline(always)]
@@ -11,4 +11,10 @@ pub(super) fn forget() {}
 #[inline(always)]
 pub(super) fn heard() -> bool {
     false
+}
+
+#[cfg(not(feature = "rustls"))]
+#[inline(always)]
+pub(super) fn held() -> Option<usize> {
+    None
 }

@@ -1,3 +1,4 @@
+use super::below;
 use crate::proto::{
     connection::{Blocked, Outgoing},
     time::Time,
@@ -170,16 +171,27 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// On success, `unflushed` is 0. Until then, the caller flushes again.
+/// On success, `unflushed` is 0. Until then, the caller flushes again, and `unflushed` is what a
+/// TLS stream of ours still holds, at least 1, because a stream below it may hold the rest. Any
+/// other stream does not tell, so its bytes count until all are flushed.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,
     unflushed: &mut usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
-    match ready!(io.poll_flush(cx)) {
-        Ok(()) => *unflushed = 0,
-        Err(error) => return failed(error, cx),
+    below::forget();
+    match io.poll_flush(cx) {
+        Poll::Ready(Ok(())) => {
+            *unflushed = 0;
+            Poll::Ready(Ok(()))
+        }
+        Poll::Ready(Err(error)) => failed(error, cx),
+        Poll::Pending => {
+            if let Some(held) = below::held() {
+                *unflushed = held.max(1);
+            }
+            Poll::Pending
+        }
     }
-    Poll::Ready(Ok(()))
 }

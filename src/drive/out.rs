@@ -20,9 +20,9 @@ use std::{
 /// Inline in a whole connection; the halves of a split one share it, under their lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// Accepted by the stream and not flushed. Between calls, the sender's
-    /// [`held_back`](Sender::held_back) is the same, until the sender has ended or is broken: then
-    /// that is 0.
+    /// Accepted by the stream and not flushed; [`flush`] says how TLS counts. Between calls, the
+    /// sender's [`held_back`](Sender::held_back) is the same, until the sender has ended or is
+    /// broken: then that is 0.
     pub(super) unflushed: usize,
     /// The first. Errors while input is discarded, and of a shutdown, are not kept, because the
     /// connection's result is decided by then.

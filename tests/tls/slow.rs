@@ -2,9 +2,13 @@
 //! whoever waits to write is woken, whatever a reader beside it does.
 use super::support::{
     polled::{Polled, polled},
-    tls::Authority,
+    tls::{Authority, product},
+    wire::connection,
 };
-use crate::support::placed::placed;
+use crate::{
+    pipe::Pipe,
+    support::{placed::placed, talk::WithSender},
+};
 use ::tokio::{
     io::{
         AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf,
@@ -19,12 +23,13 @@ use std::{
     future::pending,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 use testkit::tasks::bounded;
 use tickwire::{
-    CloseCode, Config, Dial, Error, Heartbeat, Message, RecvError,
+    CloseCode, Config, Dial, Error, Heartbeat, Message, RecvError, Role, blocking,
     handshake::{client::Request, server::Accept},
     tokio::{Incoming, TlsStream, WebSocket, accept, client as shake},
 };
@@ -314,25 +319,42 @@ async fn carry(
 
 type Ws = WebSocket<Session>;
 
-/// A server with this configuration, and its client, over a line that `act` may slow down from the
-/// client to the server. Returns the server's last result.
-async fn over_a_line<T>(config: &Config, act: impl AsyncFnOnce(Ws, Ws, &Cell<Line>) -> T) -> T {
+/// Both ends of a line that `act` may slow down from the client, whose end is the second, to the
+/// server.
+async fn on_a_line<T>(act: impl AsyncFnOnce(DuplexStream, DuplexStream, &Cell<Line>) -> T) -> T {
     let (near, far) = (duplex(1 << 16), duplex(1 << 16));
-    let (server, client) = sessions(near.0, far.0);
     let line = Cell::new(Line::Fast);
     let (relay, fast) = ((split(near.1), split(far.1)), Cell::new(Line::Fast));
     let to_server = carry(relay.1.0, relay.0.1, &line);
     let to_client = carry(relay.0.0, relay.1.1, &fast);
-    let request = Request::new("wss://localhost/").unwrap();
-    let conversation = async {
-        let unlimited = Config::default();
-        let opened = both(accept(server, config), shake(client, &request, &unlimited)).await;
-        act(opened.0.unwrap(), opened.1.unwrap(), &line).await
-    };
     ::tokio::select! {
-        done = conversation => done,
+        done = act(near.0, far.0, &line) => done,
         _ = async { ::tokio::join!(to_server, to_client) } => panic!("the line has broken"),
     }
+}
+
+/// A server with this configuration, and its client.
+async fn opened<S>(
+    (server, client): (TlsStream<S>, TlsStream<S>),
+    config: &Config,
+) -> (WebSocket<TlsStream<S>>, WebSocket<TlsStream<S>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let request = Request::new("wss://localhost/").unwrap();
+    let unlimited = Config::default();
+    let opened = both(accept(server, config), shake(client, &request, &unlimited)).await;
+    (opened.0.unwrap(), opened.1.unwrap())
+}
+
+/// A server with this configuration, and its client, over such a line. Returns the server's last
+/// result.
+async fn over_a_line<T>(config: &Config, act: impl AsyncFnOnce(Ws, Ws, &Cell<Line>) -> T) -> T {
+    on_a_line(async |near, far, line| {
+        let (server, client) = opened(sessions(near, far), config).await;
+        act(server, client, line).await
+    })
+    .await
 }
 
 fn second() -> Duration {
@@ -427,4 +449,131 @@ async fn a_record_that_drips_shows_that_a_closing_peer_goes_on_sending() {
         (Ok(()), Some(RecvError::CloseTimeout), false) => {}
         other => panic!("{other:?}"),
     }
+}
+
+/// A client sends much to a server behind this line, for at most five minutes. Returns how the flush
+/// ended, and when.
+async fn sends_much<S>(
+    tls: (TlsStream<S>, TlsStream<S>),
+    line: &Cell<Line>,
+    slow: Line,
+    halves: bool,
+) -> Option<(Error, Duration)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // Only the client's clock on writing runs: the server's message takes longer than its time.
+    let patient = Config { frame_timeout: 1000 * second(), ..Config::default() };
+    let (mut server, mut client) = opened(tls, &patient).await;
+    line.set(slow);
+    let began = Instant::now();
+    let _ = client.feed(vec![7; 500_000]).unwrap();
+    let flushing = async {
+        if halves {
+            let (mut reader, mut writer) = client.into_split();
+            // As in each program, somebody reads.
+            let (flushed, _) = ::tokio::join!(writer.flush(), reader.recv_owned());
+            flushed
+        } else {
+            client.flush().await
+        }
+    };
+    let ended = async {
+        ::tokio::select! {
+            flushed = flushing => flushed,
+            got = server.recv() => panic!("{got:?}"),
+        }
+    };
+    let ended = timeout(300 * second(), ended).await.ok()?;
+    Some((ended.unwrap_err(), began.elapsed()))
+}
+
+/// What lies in TLS takes 80 s to leave, more than twice `write_timeout`.
+#[::tokio::test(start_paused = true)]
+async fn each_byte_of_ciphertext_that_leaves_is_progress() {
+    // Whole, and in halves over TLS in TLS.
+    let ways = [(false, false), (true, true)];
+    for (slow, (halves, deep)) in product([Line::Slow, Line::Dead], ways) {
+        let ended = on_a_line(async |near, far, line| {
+            let tls = sessions(near, far);
+            match deep {
+                false => sends_much(tls, line, slow, halves).await,
+                true => sends_much(sessions(tls.0, tls.1), line, slow, halves).await,
+            }
+        })
+        .await;
+        match ended {
+            None => assert!(slow == Line::Slow),
+            Some((error, took)) => {
+                assert!(slow == Line::Dead, "{error} after {took:?}, {halves} {deep}");
+                assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error}");
+                assert!((30.0..37.6).contains(&took.as_secs_f64()), "{took:?}, {halves} {deep}");
+            }
+        }
+    }
+}
+
+/// Takes so many bytes, then refuses more.
+struct Drips(Pipe, Rc<Cell<usize>>);
+
+impl io::Read for Drips {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(&mut self.0, buf)
+    }
+}
+
+impl io::Write for Drips {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.1.get().min(buf.len()) {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            n => {
+                self.1.set(self.1.get() - n);
+                io::Write::write(&mut self.0, &buf[..n])
+            }
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        io::Write::flush(&mut self.0)
+    }
+}
+
+impl blocking::Stream for Drips {
+    crate::support::tries::tries!();
+    crate::support::tries::cannot_wait!();
+}
+
+#[test]
+fn of_a_thread_each_byte_of_ciphertext_that_leaves_is_known() {
+    let ca = Authority::new();
+    let localhost: tickwire::url::Target = "wss://localhost/".parse().unwrap();
+    let (pipe, room) = (Pipe::default(), Rc::new(Cell::new(usize::MAX)));
+    let drips = Drips(pipe.clone(), room.clone());
+    let mut tls = blocking::TlsStream::client(drips, &localhost, placed(ca.client())).unwrap();
+    let mut peer = tickwire::tls::Session::server(placed(ca.server())).unwrap();
+    while tls.handshake().is_err() {
+        let bytes = pipe.taken();
+        peer.spare_mut()[..bytes.len()].copy_from_slice(&bytes);
+        peer.commit(bytes.len());
+        assert_eq!(peer.read(&mut [0; 1]).unwrap(), None);
+        let answer = peer.outgoing().to_vec();
+        pipe.put(&answer);
+        peer.advance(answer.len());
+    }
+    let conn = connection(Role::Client, &Config::default());
+    let mut ws = blocking::WebSocket::from_parts(tls, conn);
+    room.set(0);
+    let _ = ws.feed(vec![7; 50_000]).unwrap();
+    assert!(matches!(ws.flush(), Err(Error::WouldBlock)));
+    // With the frame's header, and what TLS adds to four records.
+    let mut held = ws.buffered_amount();
+    assert!((50_008 + 4 * 17..50_200).contains(&held), "{held}");
+    for n in [1, 1000, 49_000] {
+        room.set(n);
+        assert!(matches!(ws.flush(), Err(Error::WouldBlock)));
+        held -= n;
+        assert_eq!(ws.buffered_amount(), held);
+    }
+    room.set(usize::MAX);
+    ws.flush().unwrap();
+    assert_eq!(ws.buffered_amount(), 0);
 }

@@ -13,6 +13,7 @@
 #![doc(test(attr(allow(unused), deny(unreachable_patterns, unused_must_use))))]
 
 mod agreed;
+mod beside;
 mod buffer;
 mod buffered;
 mod config;
@@ -21,7 +22,6 @@ mod facts;
 #[cfg(feature = "in-place")]
 mod fault;
 mod guard;
-mod heard;
 mod incoming;
 #[cfg(feature = "in-place")]
 mod kernel;

@@ -9,10 +9,10 @@
 //! wait for the writing thread. Otherwise both might wait for ever: the writing thread until the
 //! peer reads, and the peer until the reader reads. The writing thread sends the reader's
 //! ciphertext too, because it stops only when nothing is outgoing.
-use crate::{Session, heard};
+use crate::{Session, beside};
 pub use crate::{
+    beside::{forget, heard, held},
     buffer::Buffer,
-    heard::{forget, heard},
 };
 use std::{
     io::{self, IoSlice},
@@ -84,7 +84,7 @@ pub fn read(on: &mut impl Carrier, to: &mut [u8]) -> Poll<io::Result<usize>> {
                 Poll::Ready(read) => barren += read?,
                 Poll::Pending => {
                     if barren > 0 {
-                        heard::leave();
+                        beside::leave_heard();
                     }
                     return Poll::Pending;
                 }
@@ -155,17 +155,24 @@ pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usi
 }
 
 /// Writes and flushes everything. Flushes the stream below even if nothing was written here,
-/// because that stream may hold bytes that somebody else wrote.
+/// because that stream may hold bytes that somebody else wrote. `Pending`: as for [`send`], and
+/// [`held`] says how much is left.
 pub fn flush(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     // `with` once only, because under the adapter `blocking` each call takes the lock.
     let due = on.with(|tls| {
         tls.dirty = true;
         tls.check().map(|()| (!tls.is_outgoing()).then(|| tls.take_dirty()))
     })?;
-    match due {
+    let done = match due {
         Some(due) => flush_below(on, due),
         None => send(on),
+    };
+    if done.is_pending()
+        && let Some(bytes) = on.with(|tls| tls.held())
+    {
+        beside::leave_held(bytes);
     }
+    done
 }
 
 /// Sends a close_notify, and flushes everything. The caller then shuts the stream below.
@@ -255,6 +262,11 @@ impl Tls {
     /// Whether some ciphertext is still unwritten or unflushed.
     pub fn has_output(&self) -> bool {
         self.is_outgoing() || self.dirty
+    }
+
+    /// In bytes. `None` while another thread has taken them to write.
+    fn held(&self) -> Option<usize> {
+        (!self.writing).then(|| self.session.out.len())
     }
 
     #[inline]
