@@ -212,5 +212,5 @@ fn shortest(states: usize, events: usize, next: impl Fn(usize, usize) -> usize) 
             }
         }
     }
-    ways.into_iter().map(|way| way.expect("each state is reached")).collect()
+    ways.into_iter().map(|way| way.unwrap()).collect()
 }
