@@ -14,11 +14,13 @@ pub(super) const LOOKS: u32 = 5;
 pub(super) const SHORTEST: Duration = Duration::from_millis(5);
 
 /// How often a caller tells the time within a timeout that bounds progress, at least.
-const TIMES_TOLD: u32 = 4;
+const TIMES_TOLD: u128 = 4;
 
 /// The most that counts of the time between two calls, for a timeout that bounds the progress of
 /// bytes. A caller that is late has slept: full buffers may have kept the peer from sending, and
 /// nobody offered the stream our bytes.
 pub(super) fn part(timeout: Duration) -> Duration {
-    (timeout / TIMES_TOLD).max(SHORTEST)
+    // Not `Duration / u32`, which the compiler does not see to be free of panics.
+    let nanos = u64::try_from(timeout.as_nanos() / TIMES_TOLD).unwrap_or(u64::MAX);
+    Duration::from_nanos(nanos).max(SHORTEST)
 }

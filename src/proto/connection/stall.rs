@@ -19,8 +19,8 @@ pub(crate) struct Stall {
     refused: bool,
     /// When `left` was computed; `None` before the first refusal.
     told: Option<Time>,
-    /// At most the full time, which the caller passes, because it changes.
-    left: Duration,
+    /// In nanoseconds, at most the full time, which the caller passes, because it changes.
+    left: u64,
     /// How many bytes were taken by then.
     taken: u64,
     /// What `taken` is once all bytes are taken that waited then. Until it is, some byte has waited
@@ -30,7 +30,7 @@ pub(crate) struct Stall {
 
 impl Default for Stall {
     fn default() -> Self {
-        Self { refused: false, told: None, left: Duration::MAX, taken: 0, owed: 0 }
+        Self { refused: false, told: None, left: u64::MAX, taken: 0, owed: 0 }
     }
 }
 
@@ -52,29 +52,34 @@ impl Stall {
 
     #[cfg(test)]
     pub(super) fn left(&self) -> Duration {
-        self.left
+        Duration::from_nanos(self.left)
     }
 
     /// While the clock runs: at once if it has never been told the time.
     #[inline]
     pub(super) fn next(&self, full: Duration) -> Time {
-        self.told.map_or(Time::ZERO, |told| told + self.left.min(part(full)))
+        self.told.map_or(Time::ZERO, |told| told + Duration::from_nanos(self.left).min(part(full)))
     }
 
     /// While the clock runs. `waiting` bytes are not taken. `true` if no time is left.
     pub(super) fn passed(&mut self, now: Time, full: Duration, taken: u64, waiting: u64) -> bool {
         // Bytes that were accepted count until the stream reports that it holds them.
         let taken = taken.max(self.taken);
-        let given = Duration::from_nanos((taken - self.taken).saturating_mul(NANOS_OF_BYTE));
-        let left = self.left.min(full).saturating_add(given);
+        let given = (taken - self.taken).saturating_mul(NANOS_OF_BYTE);
+        let left = self.left.min(nanos(full)).saturating_add(given);
         let passed = self.told.replace(now).map_or(Duration::ZERO, |told| now - told);
         let waited = taken < self.owed;
         self.left = match waited {
-            true => left.saturating_sub(passed.min(part(full))),
-            false => left.saturating_add(passed).min(full),
+            true => left.saturating_sub(nanos(passed.min(part(full)))).min(nanos(full)),
+            false => left.saturating_add(nanos(passed)).min(nanos(full)),
         };
         self.taken = taken;
         self.owed = taken.saturating_add(waiting);
-        waited && self.left.is_zero()
+        waited && self.left == 0
     }
+}
+
+/// Of more than 584 years, as many as fit.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -377,15 +377,14 @@ impl OutBuffer {
         if n == 0 {
             return; // A refusal goes on, because there is no progress.
         }
+        assert!(n <= self.len(), "advanced past the end");
         self.wrote(n);
         if self.splices.is_empty() {
-            assert!(n <= self.end - self.sent, "advanced past the end");
             self.sent += n;
             if self.sent == self.end {
                 self.rewind();
             }
         } else {
-            assert!(n <= self.len(), "advanced past the end");
             self.advance_spliced(n);
         }
     }
