@@ -309,15 +309,11 @@ impl Sender {
         self.is_closed() || self.urgent.close_is_last
     }
 
-    /// The full time of the clock on writing. Behind our Close only Pongs wait, and they leave the
-    /// peer all of `close_timeout` for its own.
+    /// The full time of the clock on writing.
     fn full_time(&self) -> Duration {
-        if self.close_was_taken {
-            self.close_timeout
-        } else if self.is_closing() {
-            self.write_timeout.min(self.close_timeout)
-        } else {
-            self.write_timeout
+        match self.is_closing() {
+            true => self.write_timeout.min(self.close_timeout),
+            false => self.write_timeout,
         }
     }
 
@@ -344,10 +340,6 @@ impl Sender {
     /// that or the time of `leave` has run out, this half is closed, and `poll_timeout` returns
     /// `None`, so the loop of `poll_stall` in `drive` ends. The result may be `Ok` even then.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        if !self.close_was_taken && self.close_taken() {
-            self.close_was_taken = true;
-            self.out.stall.restart();
-        }
         let waiting = self.out.len() + self.held_back();
         let stalled = self.clock_runs()
             && self.out.stall.passed(now, self.full_time(), self.taken(), waiting as u64);

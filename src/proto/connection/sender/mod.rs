@@ -66,8 +66,6 @@ pub struct Sender {
     min_vectored: usize,
     pub(super) write_timeout: Duration,
     pub(super) close_timeout: Duration,
-    /// See `close_taken`: stays, though a Pong behind our Close may wait.
-    close_was_taken: bool,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
     state: State,
@@ -137,7 +135,6 @@ impl Sender {
             min_vectored: config.min_vectored,
             write_timeout: config.write_timeout,
             close_timeout: config.close_timeout,
-            close_was_taken: false,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
             state: State::Open,
