@@ -1,8 +1,7 @@
 //! The clock on writing, against a peer that reads nothing, or a little now and then.
 //!
 //! It runs while the stream refuses to accept or to flush bytes, from its full time down. Each byte
-//! that is taken gives a little time back, and so does the time in which nothing waited, but never
-//! above the full time. So a peer that takes [`LEAST_RATE`] bytes a second is waited for, and one
+//! that is taken gives a little time back, but never above the full time. So a peer that takes [`LEAST_RATE`] bytes a second is waited for, and one
 //! that takes a byte now and then is not. Nothing else is remembered: a queue that is never empty
 //! is no fault of a peer that reads.
 use super::looks::part;
@@ -71,7 +70,7 @@ impl Stall {
         let waited = taken < self.owed;
         self.left = match waited {
             true => left.saturating_sub(nanos(passed.min(part(full)))).min(nanos(full)),
-            false => left.saturating_add(nanos(passed)).min(nanos(full)),
+            false => left.min(nanos(full)),
         };
         self.taken = taken;
         self.owed = taken.saturating_add(waiting);

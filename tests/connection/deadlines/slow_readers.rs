@@ -246,24 +246,6 @@ fn what_a_record_adds_to_short_messages_is_not_held_against_the_peer() {
     }
 }
 
-/// Earlier waits that ended well count no more once nothing has waited for so long.
-#[test]
-fn the_clock_is_full_again_after_a_quiet_time() {
-    let mut run = Driven::new(Role::Server, &Config::default(), Line::new(4096, 0, SECOND));
-    for _ in 0..3 {
-        feed(&mut run, 6000);
-        assert_eq!(run.run(run.now + 8 * SECOND, |_| ()), None);
-        run.line.held = 0;
-        assert_eq!(run.run(run.now + SECOND, |_| ()), None);
-        run.line.held = 0;
-    }
-    run.now += HOUR;
-    feed(&mut run, 6000);
-    let refused = run.now;
-    assert_eq!(run.run(2 * HOUR, |_| ()), Some(RecvError::WriteTimeout));
-    assert!(run.now - refused >= SECOND * T as u32, "{:?}", run.now - refused);
-}
-
 /// What was fed before the Close is delivered to a peer that reads, whoever closes.
 #[test]
 fn a_close_does_not_hurry_a_peer_that_reads() {
