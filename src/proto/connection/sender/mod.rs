@@ -90,6 +90,7 @@ impl fmt::Debug for Sender {
             .field("close_code", &self.close.as_ref().map(|close| close.code))
             .field("buffered", &self.buffered_amount())
             .field("dropped", &self.dropped())
+            .field("stall", &self.out.stall)
             .finish_non_exhaustive()
     }
 }
