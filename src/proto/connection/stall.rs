@@ -1,9 +1,9 @@
 //! The clock on writing, against a peer that reads nothing, or a little now and then.
 //!
 //! It runs while the stream refuses to accept or to flush bytes, from its full time down. Each byte
-//! that is taken gives a little time back, but never above the full time. So a peer that takes [`LEAST_RATE`] bytes a second is waited for, and one
-//! that takes a byte now and then is not. Nothing else is remembered: a queue that is never empty
-//! is no fault of a peer that reads.
+//! that is taken gives a little time back, but never above the full time. So a peer that takes
+//! [`LEAST_RATE`] bytes a second is waited for, and one that takes a byte now and then is not.
+//! Nothing else is remembered: a queue that is never empty is no fault of a peer that reads.
 use super::looks::part;
 use crate::proto::time::Time;
 use core::time::Duration;
