@@ -1,24 +1,18 @@
 //! A name server that says the IPv4 address of a name at once, and of its IPv6 addresses nothing in
 //! time: a dial that waits for less than the system's resolver fails, and a later one connects. In
 //! namespaces of network and mounts of their own, over both adapters that dial.
-use std::{env, io::ErrorKind, net::TcpListener, thread, time::Duration};
-use testkit::namespaces::{ends_in_time, run_apart, serve_names};
+use std::{io::ErrorKind, net::TcpListener, thread, time::Duration};
+use testkit::namespaces::with_names;
 use tickwire::{Config, Dial, Error, blocking, handshake::client::Request};
 
 const TEST: &str = "names::a_name_whose_ipv6_answer_is_lost_connects_after_some_dials";
-const INSIDE: &str = "TICKWIRE_NAMES";
 
 #[test]
 fn a_name_whose_ipv6_answer_is_lost_connects_after_some_dials() {
-    if env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    run_apart(TEST, &["--net", "--mount"], |command| _ = command.env(INSIDE, ""));
+    with_names(TEST, inside);
 }
 
 fn inside() {
-    ends_in_time();
-    serve_names();
     let listener = TcpListener::bind("192.0.2.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {

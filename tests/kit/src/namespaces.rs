@@ -106,12 +106,24 @@ pub fn forbid() -> [(&'static str, &'static str); 3] {
     ]
 }
 
+/// Runs `inside` where [`serve_names`] answers, in namespaces of network and mounts of its own:
+/// `test`, which calls this, runs once more for it.
+pub fn with_names(test: &str, inside: impl FnOnce()) {
+    const INSIDE: &str = "TICKWIRE_NAMES";
+    if env::var_os(INSIDE).is_some() {
+        ends_in_time();
+        serve_names();
+        return inside();
+    }
+    run_apart(test, &["--net", "--mount"], |command| _ = command.env(INSIDE, ""));
+}
+
 /// Gives the namespaces of network and mounts a name server, which the system's resolver asks from
 /// now on. It says of each name at once that its IPv4 address is 192.0.2.1, where a server may
 /// listen. Of IPv6 addresses it says, by the name's first label: `at-once`, that there is none;
 /// `late`, the same after 300 ms; `servfail`, that it has failed; and of `never` nothing. Who waits
 /// for an answer waits for a second.
-pub fn serve_names() {
+fn serve_names() {
     run("ip link set lo up");
     run("ip addr add 192.0.2.1/24 dev lo");
     let bound = UdpSocket::bind("127.0.0.1:53");

@@ -2,28 +2,19 @@
 //! mounts of their own: a dial that waits for less than the system's resolver fails, and a later
 //! one connects.
 use crate::common::chosen;
-use std::{env, net::TcpListener, thread, time::Duration};
-use testkit::{
-    PATIENCE,
-    namespaces::{ends_in_time, run_apart, serve_names},
-};
+use std::{net::TcpListener, thread, time::Duration};
+use testkit::{PATIENCE, namespaces::with_names};
 use tickwire::{Config, blocking};
 use tickwire_loop::{Dial, End, Event, Loop, Settings};
 
 const TEST: &str = "names::a_name_whose_ipv6_answer_is_lost_connects_after_some_dials";
-const INSIDE: &str = "TICKWIRE_NAMES";
 
 #[test]
 fn a_name_whose_ipv6_answer_is_lost_connects_after_some_dials() {
-    if env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    run_apart(TEST, &["--net", "--mount"], |command| _ = command.env(INSIDE, ""));
+    with_names(TEST, inside);
 }
 
 fn inside() {
-    ends_in_time();
-    serve_names();
     let listener = TcpListener::bind("192.0.2.1:0").unwrap();
     let url = format!("ws://never.loop.test:{}/", listener.local_addr().unwrap().port());
     thread::spawn(move || {

@@ -2,30 +2,23 @@
 //! mounts of their own: a program that waits for less than the system's resolver, and tries again,
 //! connects.
 use std::{
-    env,
     io::{Read, Write},
     net::TcpListener,
     thread,
     time::Duration,
 };
-use testkit::namespaces::{ends_in_time, run_apart, serve_names};
+use testkit::namespaces::with_names;
 use tickwire_tungstenite::{connect_async, tungstenite::Error};
 use tokio::{runtime::Builder, time::timeout};
 
 const TEST: &str = "names::a_name_whose_ipv6_answer_is_lost_connects_after_some_tries";
-const INSIDE: &str = "TICKWIRE_NAMES";
 
 #[test]
 fn a_name_whose_ipv6_answer_is_lost_connects_after_some_tries() {
-    if env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    run_apart(TEST, &["--net", "--mount"], |command| _ = command.env(INSIDE, ""));
+    with_names(TEST, inside);
 }
 
 fn inside() {
-    ends_in_time();
-    serve_names();
     let listener = TcpListener::bind("192.0.2.1:0").unwrap();
     let url = format!("ws://never.facade.test:{}/", listener.local_addr().unwrap().port());
     thread::spawn(move || {
