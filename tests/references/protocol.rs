@@ -12,7 +12,7 @@ use table::{
     Chunk, End, Held, Seen,
     calls::{closed, frame, heard, piece, recv_error, send, send_error},
     is_of_a_whole, is_of_halves,
-    returns::{Profile, Receives, Sends, Value, by},
+    returns::{Form, Profile, Receives, Sends, Value, by},
 };
 use testkit::Rng;
 use tickwire::{Config, Connection, Ending, Next, ReadyState, Report, Step, Time};
@@ -213,7 +213,10 @@ impl End for Core {
     ) -> Result<(), &'static str> {
         let result = match event.kind {
             "fail" => self.conn.fail(frame(call).unwrap()),
-            _ => send(self.conn.sender_mut(), Time::ZERO, event, call, chunk, profile.sends),
+            _ => {
+                let Sends::Sender(form) = profile.sends else { unreachable!("it has no others") };
+                send(self.conn.sender_mut(), Time::ZERO, event, call, chunk, form)
+            }
         };
         self.refuses = event.kind == "write fails" && result.is_ok();
         result.map_err(send_error)
@@ -236,14 +239,14 @@ impl End for Core {
 
 /// The core's own calls: by what it says to do, or by the fine calls.
 const CORE: [Profile; 8] = [
-    by(Receives::Event, Sends::Sender),
-    by(Receives::Step, Sends::Sender),
-    by(Receives::Chunk, Sends::Sender),
-    by(Receives::Event, Sends::Ready),
-    by(Receives::Step, Sends::Prepared),
-    by(Receives::Chunk, Sends::Ready),
-    by(Receives::Event, Sends::Prepared),
-    by(Receives::Step, Sends::Ready),
+    by(Receives::Event, Sends::Sender(Form::Borrowed)),
+    by(Receives::Step, Sends::Sender(Form::Borrowed)),
+    by(Receives::Chunk, Sends::Sender(Form::Borrowed)),
+    by(Receives::Event, Sends::Sender(Form::Owned)),
+    by(Receives::Step, Sends::Sender(Form::Prepared)),
+    by(Receives::Chunk, Sends::Sender(Form::Owned)),
+    by(Receives::Event, Sends::Sender(Form::Prepared)),
+    by(Receives::Step, Sends::Sender(Form::Owned)),
 ];
 
 /// Ends that agreed on permessage-deflate, or not. Only the peer's messages refer to earlier ones.
@@ -281,9 +284,10 @@ fn core(ways: &[(Pieces, bool)], may: fn(&Event) -> bool, config: &Config) {
                 let held = Held::new("core", CORE, (role, agreed), inflate);
                 let held = Held {
                     may,
+                    rows: if joined { &["core", "joined"] } else { &["core"] },
                     joined,
                     carrier,
-                    members: true,
+                    members: |_| true,
                     turns: (carrier, ways.len()),
                     ..held
                 };
@@ -300,7 +304,7 @@ fn the_core_is_the_table_in_one_piece() {
 
 #[test]
 fn the_core_is_the_table_however_the_wire_is_cut() {
-    let ways = [(Pieces::Whole, true), (Pieces::Bytes, false), (Pieces::Random, true)];
+    let ways = [(Pieces::Whole, true), (Pieces::Bytes, false), (Pieces::Random, false)];
     core(&ways, is_of_a_whole, &Config::default());
 }
 
@@ -308,7 +312,7 @@ fn the_core_is_the_table_however_the_wire_is_cut() {
 fn the_core_is_the_table_where_the_application_answers_a_close() {
     let may = |event: &Event| event.kind != "Close" && !is_of_halves(event);
     let config = Config { auto_close: false, ..Config::default() };
-    core(&[(Pieces::Random, true)], may, &config);
+    core(&[(Pieces::Whole, true), (Pieces::Random, false)], may, &config);
 }
 
 #[cfg(feature = "deflate")]

@@ -6,6 +6,8 @@
 #![allow(dead_code)] // each uses a part
 #[path = "protocol/calls.rs"]
 pub(crate) mod calls;
+#[path = "protocol/carriers.rs"]
+mod carriers;
 #[path = "protocol/heads.rs"]
 pub(crate) mod heads;
 #[path = "protocol/pipe.rs"]
@@ -19,9 +21,11 @@ pub(crate) mod suite;
 #[path = "protocol/words.rs"]
 mod words;
 
-use returns::{Driven, PROFILES, Profile, Value, called, received};
+use carriers::Carrier;
+use returns::{PROFILES, Profile, Said, Value, called, received};
 use shown::{hex, shown};
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fmt::Write as _,
     io::{self, Write as _},
@@ -111,15 +115,6 @@ pub(crate) struct Closed {
     pub(crate) cut: Option<bool>,
 }
 
-/// What an end says of how it ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Says {
-    All,
-    /// Nothing of a stream that failed while messages could come.
-    UnlessItFailed,
-    Nothing,
-}
-
 /// Inflates a whole message.
 pub(crate) type Inflate = fn(&[u8]) -> Vec<u8>;
 
@@ -152,28 +147,24 @@ pub(crate) struct Held<'a> {
     pub(crate) agreed: bool,
     /// Which events there are.
     pub(crate) may: fn(&Event) -> bool,
-    /// What it does otherwise than the table, where the RFC leaves it the choice.
-    pub(crate) alter: fn(State, &Event, &mut Answer),
+    /// By which names `carriers.txt` has what it does otherwise.
+    pub(crate) rows: &'a [&'static str],
     /// How its application uses it: word n by one of these, in turn.
     pub(crate) profiles: [Profile; PROFILES],
     /// Where the turn begins, so that not all ends meet a word by the same profile.
     pub(crate) carrier: usize,
-    /// The first word, and how many further on the next one is: several ends share the words.
+    /// The words that say each rule by each profile, and of the others which one of so many:
+    /// several ends share the words, or few are said.
     pub(crate) turns: (usize, usize),
-    pub(crate) driven: Driven,
     /// How many further states the words reach: `PROTOCOL_K` in the environment, or 1 if all tests
     /// are said, or 0.
     pub(crate) k: usize,
-    /// Each member of each event is said in each state, and not only each event.
-    pub(crate) members: bool,
-    /// About so many words are said, or all.
-    pub(crate) words: Option<usize>,
+    /// In which states each member of each event is said, and not only each event.
+    pub(crate) members: fn(State) -> bool,
     /// The clock is real: so a second may pass between two events, and end what waits for a FIN.
     pub(crate) real_time: bool,
-    /// What an end does shows after a while, and a dropped stream as its end alone.
+    /// What an end does shows after a while.
     pub(crate) sockets: bool,
-    /// What it says of how it ended.
-    pub(crate) says: Says,
     /// Arrivals that follow each other come at once.
     pub(crate) joined: bool,
     pub(crate) inflate: Inflate,
@@ -193,17 +184,14 @@ impl<'a> Held<'a> {
             role,
             agreed,
             may: is_of_a_whole,
-            alter: |_, _, _| {},
+            rows: &[],
             profiles,
             carrier: 0,
             turns: (0, 1),
-            driven: Driven::Core,
             k: k.unwrap_or(sampled(1, 0)),
-            members: false,
-            words: None,
+            members: |_| false,
             real_time: false,
             sockets: false,
-            says: Says::All,
             joined: false,
             inflate,
         }
@@ -211,13 +199,11 @@ impl<'a> Held<'a> {
 
     /// The machine and its words, which are made once.
     fn made(&self) -> &'static Made {
-        type Known = BTreeMap<(Role, bool, [usize; 2]), &'static Made>;
+        type Known = BTreeMap<(Role, bool, usize), &'static Made>;
         static MADE: Mutex<Known> = Mutex::new(BTreeMap::new());
         let mut made = MADE.lock().unwrap();
-        let hooks = [self.may as usize, self.alter as usize];
-        made.entry((self.role, self.agreed, hooks)).or_insert_with(|| {
-            let mut machine = Machine::new(self.role, self.agreed, self.may);
-            machine.alter(self.alter);
+        made.entry((self.role, self.agreed, self.may as usize)).or_insert_with(|| {
+            let machine = Machine::new(self.role, self.agreed, self.may);
             let suite = Suite::new(&machine);
             let words = Words::new(&machine, &suite);
             Box::leak(Box::new(Made { machine, suite, words }))
@@ -230,12 +216,13 @@ impl<'a> Held<'a> {
     pub(crate) fn hold<E: End>(&self, make: impl Fn(usize) -> E + Sync) {
         let made = self.made();
         let machine = &made.machine;
+        let carrier = Carrier::new(self.rows, machine);
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let saying: Vec<_> = (0..threads).map(|_| Mutex::new(Saying::default())).collect();
         let told = thread::scope(|scope| {
             let (ends, ended) = mpsc::channel::<()>();
             let talks = saying.iter().enumerate().map(|(thread, saying)| {
-                let talk = Talk::new(self, machine, saying);
+                let talk = Talk::new(self, machine, &carrier, saying);
                 let (make, ends) = (&make, ends.clone());
                 scope.spawn(move || {
                     let _ends = ends;
@@ -258,17 +245,21 @@ impl<'a> Held<'a> {
         let wrong: Vec<_> = told.wrong.into_values().take(MOST).collect();
         assert!(wrong.is_empty(), "not as the table has it:\n{}", wrong.join("\n"));
         let (states, events) = (machine.states.len(), machine.events.len());
-        let Self { name, role, agreed, k, .. } = self;
-        let Told { said, again, .. } = told;
+        let Self { name, role, agreed, k, .. } = *self;
+        let Told { said, again, needed, .. } = told;
         println!(
             "{name}, {role}, deflate {agreed}: {states} states, {events} events, k = {k}: {said} words, {again} of them again"
         );
         assert!(said > states, "{name}: {said} words");
-        if self.words.is_none() && self.turns.1 == 1 {
-            let missed: Vec<_> =
-                told.rules.iter().filter(|(_, profiles)| **profiles != u8::MAX).collect();
-            assert!(missed.is_empty(), "{name}: rules not said by each profile: {missed:?}");
-        }
+        let missed: Vec<_> =
+            told.rules.iter().filter(|(_, profiles)| **profiles != u8::MAX).collect();
+        assert!(missed.is_empty(), "{name}: rules not said by each profile: {missed:?}");
+        let idle = carrier.idle(needed, role == Role::Client);
+        assert!(
+            idle.is_empty(),
+            "{name}: rows without which all is the same:\n{}",
+            idle.join("\n")
+        );
     }
 }
 
@@ -287,6 +278,8 @@ struct Told {
     wrong: BTreeMap<(usize, usize), String>,
     /// By which profiles each rule was said.
     rules: BTreeMap<usize, u8>,
+    /// Which rows of the end's have made a difference.
+    needed: u32,
 }
 
 impl Told {
@@ -294,6 +287,7 @@ impl Told {
         self.said += other.said;
         self.again += other.again;
         self.wrong.extend(other.wrong);
+        self.needed |= other.needed;
         other.rules.into_iter().for_each(|(rule, profiles)| {
             *self.rules.entry(rule).or_default() |= profiles;
         });
@@ -338,6 +332,7 @@ fn said(held: &Held<'_>, machine: &Machine, word: &[(usize, usize)], state: usiz
 struct Talk<'a> {
     held: &'a Held<'a>,
     machine: &'a Machine,
+    carrier: &'a Carrier,
     saying: &'a Mutex<Saying>,
     /// The bytes of each member of each event.
     bytes: Vec<Vec<Vec<u8>>>,
@@ -348,8 +343,9 @@ struct Talk<'a> {
     so_far: SoFar,
     /// What the receiving calls had to return last.
     values: Vec<Value>,
-    /// The rules of the right answers.
+    /// The rules of the right answers, and the rows.
     rules: Vec<usize>,
+    needed: u32,
 }
 
 /// What a conversation has brought so far, as the table has it.
@@ -366,8 +362,9 @@ pub(crate) struct SoFar {
     /// Of our message in chunks, and its compressed fragments.
     ours: Vec<u8>,
     deflated: Option<Vec<u8>>,
-    /// No receiving half is left, which would know of the end.
+    /// No receiving half is left, which would know of the end; no sending half.
     unread: bool,
+    unsent: bool,
     /// The body of the peer's Close, and of ours.
     peer_close: Option<Vec<u8>>,
     our_close: Option<Vec<u8>>,
@@ -378,8 +375,8 @@ pub(crate) struct SoFar {
     waits: Option<bool>,
     /// The stream has refused a write, and no call has returned that.
     refused: Option<&'static str>,
-    /// Receiving ended by a reset.
-    failed: bool,
+    /// It does not say how it ended, by this row.
+    silent: Option<u32>,
     is_client: bool,
     /// A receiving call has returned the end.
     told: bool,
@@ -395,7 +392,12 @@ struct Cursor {
 }
 
 impl<'a> Talk<'a> {
-    fn new(held: &'a Held<'a>, machine: &'a Machine, saying: &'a Mutex<Saying>) -> Self {
+    fn new(
+        held: &'a Held<'a>,
+        machine: &'a Machine,
+        carrier: &'a Carrier,
+        saying: &'a Mutex<Saying>,
+    ) -> Self {
         let bytes_of = |member: &Member| match member {
             Member::Frame(frame) => frame.bytes(held.role.other()),
             _ => Vec::new(),
@@ -404,6 +406,7 @@ impl<'a> Talk<'a> {
         Self {
             held,
             machine,
+            carrier,
             saying,
             bytes: bytes.collect(),
             profile: held.profiles[0],
@@ -413,6 +416,7 @@ impl<'a> Talk<'a> {
             so_far: SoFar::default(),
             values: Vec::new(),
             rules: Vec::new(),
+            needed: 0,
         }
     }
 
@@ -425,15 +429,14 @@ impl<'a> Talk<'a> {
         let mut told = Told::default();
         if self.held.k > 0 {
             self.each_of(made, (thread, threads), make, &mut told);
+            told.needed = self.needed;
             return told;
         }
         let words = &made.words;
-        let len = words.len(self.held.members);
-        // An odd step meets all profiles.
-        let (first, turns) = self.held.turns;
-        let step = self.held.words.map_or(turns, |most| (len / most) | 1);
         let mut word = Vec::new();
-        for at in (first + thread * step..len).step_by(threads * step) {
+        let members = |state: usize| (self.held.members)(self.machine.states[state]);
+        let chosen = words.chosen(self.held.turns, members);
+        for at in chosen.skip(thread).step_by(threads) {
             let (events, number) = words.get(at);
             word.clear();
             word.extend(events);
@@ -442,6 +445,7 @@ impl<'a> Talk<'a> {
                 break;
             }
         }
+        told.needed = self.needed;
         told
     }
 
@@ -626,35 +630,27 @@ impl<'a> Talk<'a> {
         self.read().map_err(|why| (at, why))?;
         let (mut values, mut sent, mut drops) = (Cursor::default(), 0, false);
         let (mut from, mut last) = (at, &[][..]);
-        for (event, member) in group {
-            let step = machine.at(at, *event);
-            let event = machine.events[*event];
+        let over = self.is_over_by_a_frame(at, group);
+        for (this, member) in group {
+            let step = machine.at(at, *this);
+            let event = machine.events[*this];
             self.follow(step, *member, event, machine.states[at].receiving);
             let answers = &step.answers[*member];
             (from, last) = (at, answers);
-            // Behind our Close a Pong may still be queued when a frame of the same read ends the
-            // connection. Then nothing more is sent (§5.5.1, §7.1.7).
-            let hurried = group.len() > 1
-                && machine.states[at].sending == "closed"
-                && self.seen.closed.is_some();
             let right = answers.iter().find_map(|answer| {
-                if answers.len() == 1 {
-                    let n = self.is((at, event, *member), answer, (values, sent), hurried);
-                    return Some((answer, n?));
-                }
-                let so_far = self.so_far.clone();
-                let n = self.is((at, event, *member), answer, (values, sent), hurried);
-                if n.is_none() {
+                let so_far = (answers.len() > 1).then(|| self.so_far.clone());
+                let n = self.is((at, *this, *member), answer, (values, sent), over);
+                if let (None, Some(so_far)) = (&n, so_far) {
                     self.so_far = so_far;
                 }
                 Some((answer, n?))
             });
-            let Some((answer, (got, n))) = right else {
+            let Some((answer, (got, n, dropped))) = right else {
                 return Err((at, self.expected(answers)));
             };
             values = got;
             sent += n;
-            drops |= answer.drops;
+            drops |= dropped;
             at = answer.next;
             self.rules.push(answer.rule);
         }
@@ -666,6 +662,19 @@ impl<'a> Talk<'a> {
         }
         self.check_end(at).map_err(|why| (at, why))?;
         Ok(at)
+    }
+
+    /// Of several frames that come at once, one ends the connection.
+    fn is_over_by_a_frame(&self, at: usize, group: &[(usize, usize)]) -> bool {
+        let machine = self.machine;
+        match group {
+            [] | [_] => false,
+            [frames @ .., (last, _)] if ends(machine.events[*last]) => {
+                let next = |at: usize, (event, _): &(usize, usize)| machine.at(at, *event).next();
+                ENDED.contains(&machine.states[frames.iter().fold(at, next)].receiving)
+            }
+            _ => self.seen.closed.is_some(),
+        }
     }
 
     fn expected(&self, answers: &[Answer]) -> String {
@@ -704,28 +713,45 @@ impl<'a> Talk<'a> {
         }
         self.so_far.content.extend_from_slice(&step.adds[member]);
         self.so_far.unread |= kind == "drop receiving";
+        self.so_far.unsent |= kind == "drop sending";
         if !ENDED.contains(&receiving) {
             self.so_far.cut = (receiving != "between").then_some(self.so_far.text);
         }
     }
 
-    /// Whether this is the answer: then, how far the values have been compared, and how many frames
-    /// it has sent, the FIN too.
+    /// Whether this is the answer: then, how far the values have been compared, how many frames it
+    /// has sent, the FIN too, and whether the stream is dropped.
     fn is(
         &mut self,
-        (at, event, member): (usize, &Event, usize),
+        (at, event, member): (usize, usize, usize),
         answer: &Answer,
         (values, from): (Cursor, usize),
-        hurried: bool,
-    ) -> Option<(Cursor, usize)> {
+        over_in_this_read: bool,
+    ) -> Option<(Cursor, usize, bool)> {
+        let machine = self.machine;
+        let needed = Cell::new(0);
+        let said = Said {
+            profile: self.profile,
+            event: machine.events[event],
+            from: machine.states[at],
+            to: machine.states[answer.next],
+            answer,
+            over_in_this_read,
+            rows: self.carrier.at(at, event, &needed),
+        };
+        let event = said.event;
         let reason = match &event.members[member] {
             Member::Call(call) => &call.payload[..],
             _ => &[],
         };
         let mut sent = from;
+        let ends_stream = said.rows.instead("stream", (&said, &self.so_far), true, |_| false);
         for expected in &answer.sends {
-            let sends = match self.sent.get(sent) {
-                Some((first, payload)) => match expected {
+            let sends = match (self.sent.get(sent), expected) {
+                (None, Sent::Fin) if !ends_stream => continue,
+                (None, Sent::Fin) => self.seen.fin && sent == self.sent.len(),
+                (None, _) => false,
+                (Some((first, payload)), expected) => match expected {
                     Sent::Data(b0, data) => {
                         let frame = (*first, &payload[..]);
                         let SoFar { ours, deflated, .. } = &mut self.so_far;
@@ -736,12 +762,12 @@ impl<'a> Talk<'a> {
                     Sent::Close(code) => *first == 0x88 && *payload == body(*code, reason),
                     Sent::Fin => false,
                 },
-                None => *expected == Sent::Fin && self.seen.fin && sent == self.sent.len(),
             };
-            match (sends, expected) {
-                (true, _) => sent += 1,
-                (false, Sent::Pong(_)) if hurried => {}
-                (false, _) => return None,
+            if said.rows.instead("sends", (&said, &self.so_far), true, |_| false) {
+                sent += usize::from(sends);
+                sends.then_some(())?;
+            } else {
+                assert!(said.may_differ(), "{}: a must", event.name);
             }
             if let Sent::Close(code) = expected {
                 self.so_far.our_close = Some(body(*code, reason));
@@ -755,7 +781,6 @@ impl<'a> Talk<'a> {
             answer.error.filter(|error| event.arrives() || *error == "failed by us")
         {
             self.so_far.error = Some(error);
-            self.so_far.failed = event.kind == "reset";
             if self.seen.closed.as_ref().is_some_and(|closed| closed.error != Some(error)) {
                 return None; // another of the right answers
             }
@@ -764,20 +789,21 @@ impl<'a> Talk<'a> {
         if (self.cut && fails) || self.so_far.compressed {
             got = self.in_parts(got);
         }
-        let states = (self.machine.states[at], self.machine.states[answer.next]);
-        if self.seen.returned.is_some_and(|returned| {
-            let driven = self.held.driven;
-            returned != called(self.profile, driven, event, states, answer, &self.so_far)
-        }) {
+        if self.seen.returned.is_some_and(|returned| returned != called(&said, &self.so_far)) {
             return None;
         }
-        let driven = self.held.driven;
-        self.values = received(self.profile, driven, event, states, answer, &mut self.so_far);
+        self.values = received(&said, &mut self.so_far);
         for value in &self.values {
             got = self.got(got, value)?;
         }
-        let drops = !answer.drops || self.seen.dropped || self.held.sockets;
-        drops.then_some((got, sent - from))
+        let drops = answer.drops && ends_stream;
+        if drops && !self.seen.dropped {
+            return None;
+        }
+        let silent = said.rows.bit("closed()", &said, &self.so_far);
+        self.so_far.silent = self.so_far.silent.or(silent);
+        self.needed |= needed.get();
+        Some((got, sent - from, drops))
     }
 
     /// Where the values go on behind some chunks of the message. Whoever reads a part of a frame may
@@ -834,7 +860,7 @@ impl<'a> Talk<'a> {
     }
 
     /// What an end says of itself, once receiving is over.
-    fn check_end(&self, next: usize) -> Result<(), String> {
+    fn check_end(&mut self, next: usize) -> Result<(), String> {
         let over = ENDED.contains(&self.machine.states[next].receiving);
         let SoFar { peer_close, our_close, error, cut, .. } = &self.so_far;
         let code =
@@ -849,11 +875,9 @@ impl<'a> Talk<'a> {
             unconfirmed: false,
             cut: cut.filter(|_| peer_close.is_some()),
         });
-        let expected = match self.held.says {
-            Says::All => expected,
-            Says::UnlessItFailed => expected.filter(|_| !self.so_far.failed),
-            Says::Nothing => None,
-        };
+        let row = self.so_far.silent.filter(|_| expected.is_some());
+        self.needed |= row.unwrap_or_default();
+        let expected = expected.filter(|_| row.is_none());
         (self.seen.closed == expected)
             .then_some(())
             .ok_or_else(|| format!("expected: {expected:?}"))

@@ -202,7 +202,7 @@ impl Table {
     }
 
     /// The names in a cell with a list, those of its groups in their place. `any` has none.
-    fn named(&self, cell: &'static str) -> Vec<&'static str> {
+    pub fn named(&self, cell: &'static str) -> Vec<&'static str> {
         let mut names = Vec::new();
         for item in list(cell).into_iter().filter(|item| *item != "any") {
             match self.groups.get(item) {

@@ -3,7 +3,7 @@ use super::table::{
     calls::{self, borrowed, closed, error, frame, heard, message, piece, whole},
     is_answered,
     pipe::{Flow, Pipe},
-    returns::{Driven, PROFILES, Profile, Receives, Sends, Value, by, waiting},
+    returns::{Form, PROFILES, Profile, Receives, Sends, Value, by, waiting},
 };
 use super::{AGREED, Chunk, End, Held, ROLES, Seen, inflate, made};
 use std::{
@@ -21,7 +21,7 @@ type Returned<T> = Option<Result<T, Error>>;
 
 /// The calls of an adapter.
 pub(super) trait Adapter {
-    const DRIVEN: Driven;
+    const ROWS: &'static [&'static str];
     fn next(&mut self, by: Receives) -> Returned<Option<Value>>;
     /// The calls of the `Sender`, and what makes them leave.
     fn with_sender(
@@ -65,7 +65,7 @@ impl<A: Adapter> Piped<A> {
     fn call(&mut self, event: &Event, call: &Call, chunk: Chunk, profile: Profile) -> Returned<()> {
         let sends = profile.sends;
         let closes = ["close", "close 1010", "close too long"].contains(&event.kind);
-        let of_sender = matches!(sends, Sends::Sender) || event.name == "abort";
+        let of_sender = matches!(sends, Sends::Sender(_)) || event.name == "abort";
         match event.kind {
             "drop sending" | "drop receiving" => {
                 self.adapter.drop_half(event);
@@ -83,7 +83,7 @@ impl<A: Adapter> Piped<A> {
                 }
                 // Behind our Close only the `Sender` takes control frames.
                 let sent = self.adapter.with_sender(|tx| {
-                    calls::send(tx, Time::ZERO, event, call, chunk, Sends::Sender)
+                    calls::send(tx, Time::ZERO, event, call, chunk, Form::Borrowed)
                 });
                 self.sink_refused = matches!(sent, Some(Ok(())));
                 sent
@@ -92,7 +92,7 @@ impl<A: Adapter> Piped<A> {
             _ if closes && !of_sender => self.wait(false, call, profile),
             _ => self
                 .adapter
-                .with_sender(|tx| calls::send(tx, Time::ZERO, event, call, chunk, sends)),
+                .with_sender(|tx| calls::send(tx, Time::ZERO, event, call, chunk, Form::Borrowed)),
         }
     }
 
@@ -176,16 +176,16 @@ fn hold<A: Adapter>(
     (name, carrier): (&str, usize),
     profiles: [Profile; 8],
     real_time: bool,
-    (words, flows): (Option<usize>, &[Flow]),
+    (turns, flows): (usize, &[Flow]),
     make: impl Fn(Pipe, Connection) -> A + Sync,
 ) {
     for role in ROLES {
         for &agreed in AGREED {
             let held = Held::new(name, profiles, (role, agreed), inflate);
-            let held = Held { real_time, carrier, words, driven: A::DRIVEN, ..held };
-            let held = if A::DRIVEN == Driven::Halves {
+            let held = Held { real_time, carrier, rows: A::ROWS, turns: (0, turns), ..held };
+            let held = if A::ROWS == ["halves"] {
                 // The three adapters share the words of `cargo test`.
-                Held { may: is_answered, turns: (carrier / 2, sampled(1, 3)), ..held }
+                Held { may: is_answered, turns: (carrier / 2 % turns, turns), ..held }
             } else {
                 held
             };
@@ -222,11 +222,13 @@ macro_rules! receive {
 macro_rules! deliver {
     ($to:expr, $call:expr, $by:expr, $waits:ident, $others:expr) => {
         match $by {
-            Sends::Send | Sends::Prepared => $waits($to.send(message($call, $by))),
+            Sends::Send(form) => $waits($to.send(message($call, form))),
             Sends::Feed | Sends::Ready => {
-                let ready = if $by == Sends::Ready { $waits($to.ready()) } else { Some(Ok(())) };
+                let behind_ready = $by == Sends::Ready;
+                let form = if behind_ready { Form::Owned } else { Form::Borrowed };
+                let ready = if behind_ready { $waits($to.ready()) } else { Some(Ok(())) };
                 match ready {
-                    Some(Ok(())) => match $to.feed(message($call, $by)) {
+                    Some(Ok(())) => match $to.feed(message($call, form)) {
                         Ok(_) => $waits($to.flush()),
                         Err(refused) => Some(Err(refused.into())),
                     },
@@ -242,7 +244,7 @@ macro_rules! deliver {
 macro_rules! halves {
     ($Reader:ty, $Writer:ty, $waits:ident, $read:expr, $write:expr, $sink:expr) => {
         impl Adapter for Halves<$Reader, $Writer> {
-            const DRIVEN: Driven = Driven::Halves;
+            const ROWS: &'static [&'static str] = &["halves"];
 
             fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
                 let reader = self.0.as_mut()?;
@@ -305,7 +307,7 @@ macro_rules! halves {
 macro_rules! whole {
     ($Whole:ty, $waits:ident, $read:expr, $write:expr, $sink:expr) => {
         impl Adapter for $Whole {
-            const DRIVEN: Driven = Driven::Whole;
+            const ROWS: &'static [&'static str] = &[];
 
             fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
                 receive!(self.inner(), by, $waits, |by| $read(self, by))
@@ -436,24 +438,24 @@ mod on_threads {
     halves!(Reader<Pipe>, Writer<Pipe>, unless_it_waits, none, no, no);
 
     const USES: [Profile; PROFILES] = [
-        by(Receives::Recv, Sends::Send),
-        waiting(Receives::Event, Sends::Sender),
+        by(Receives::Recv, Sends::Send(Form::Borrowed)),
+        waiting(Receives::Event, Sends::Sender(Form::Borrowed)),
         by(Receives::Owned, Sends::Feed),
-        waiting(Receives::ToReply, Sends::Prepared),
-        waiting(Receives::Chunk, Sends::Send),
+        waiting(Receives::ToReply, Sends::Send(Form::Prepared)),
+        waiting(Receives::Chunk, Sends::Send(Form::Borrowed)),
         by(Receives::Recv, Sends::Ready),
         waiting(Receives::Event, Sends::Feed),
-        by(Receives::Owned, Sends::Sender),
+        by(Receives::Owned, Sends::Sender(Form::Borrowed)),
     ];
 
     #[test]
     fn blocking_is_the_table() {
-        hold(("blocking", 0), USES, true, (None, &FLOWS), WebSocket::from_parts);
+        hold(("blocking", 0), USES, true, (1, &FLOWS), WebSocket::from_parts);
     }
 
     #[test]
     fn blocking_in_halves_is_the_table() {
-        hold(("blocking, split", 1), USES, true, (None, &FLOWS), |pipe, conn| {
+        hold(("blocking, split", 1), USES, true, (sampled(1, 3), &FLOWS), |pipe, conn| {
             let (reader, writer) = WebSocket::from_parts(pipe, conn).into_split().unwrap();
             (Some(reader), Some(writer))
         });
@@ -613,11 +615,11 @@ mod in_tasks {
     }
 
     const USES: [Profile; PROFILES] = [
-        by(Receives::Recv, Sends::Send),
-        waiting(Receives::Event, Sends::Sender),
+        by(Receives::Recv, Sends::Send(Form::Borrowed)),
+        waiting(Receives::Event, Sends::Sender(Form::Borrowed)),
         by(Receives::Owned, Sends::Feed),
-        waiting(Receives::ToReply, Sends::Prepared),
-        waiting(Receives::Chunk, Sends::Send),
+        waiting(Receives::ToReply, Sends::Send(Form::Prepared)),
+        waiting(Receives::Chunk, Sends::Send(Form::Borrowed)),
         by(Receives::Stream, Sends::Sink),
         waiting(Receives::Events, Sends::Events),
         by(Receives::Poll, Sends::Ready),
@@ -635,14 +637,14 @@ mod in_tasks {
 
         #[test]
         fn tokio_is_the_table() {
-            hold(("tokio", 2), USES, false, (None, &FLOWS), |pipe, conn| {
+            hold(("tokio", 2), USES, false, (1, &FLOWS), |pipe, conn| {
                 Events(WebSocket::from_parts(pipe, conn))
             });
         }
 
         #[test]
         fn tokio_in_halves_is_the_table() {
-            hold(("tokio, split", 3), USES, false, (None, &FLOWS), |pipe, conn| {
+            hold(("tokio, split", 3), USES, false, (sampled(1, 3), &FLOWS), |pipe, conn| {
                 let ws = WebSocket::from_parts(pipe, conn);
                 let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
                 (Some(Events(reader)), Some(Events(writer)))
@@ -680,14 +682,14 @@ mod in_tasks {
 
         #[test]
         fn futures_io_is_the_table() {
-            hold(("futures-io", 4), USES, false, (None, &FLOWS), |pipe, conn| {
+            hold(("futures-io", 4), USES, false, (1, &FLOWS), |pipe, conn| {
                 Events(joined(pipe, conn))
             });
         }
 
         #[test]
         fn futures_io_in_halves_is_the_table() {
-            hold(("futures-io, split", 5), USES, false, (None, &FLOWS), |pipe, conn| {
+            hold(("futures-io, split", 5), USES, false, (sampled(1, 3), &FLOWS), |pipe, conn| {
                 let ws = joined(pipe, conn);
                 let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
                 (Some(Events(reader)), Some(Events(writer)))

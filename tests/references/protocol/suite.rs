@@ -14,13 +14,13 @@ fn every_state_has_an_answer_to_every_event_and_differs_from_all_others() {
             let machine = Machine::new(role, agreed, |_| true);
             let suite = Suite::new(&machine);
             let mut words = 0;
-            suite.run(1, (0, 1), |_| words += 1);
+            suite.run(0, (0, 1), |_| words += 1);
             println!(
                 "{role}, agreed {agreed}: {} states, {} events, {words} words",
                 machine.states.len(),
                 machine.events.len()
             );
-            assert!(words > machine.states.len() * machine.events.len() * machine.events.len());
+            assert!(words > machine.states.len() * machine.events.len());
         }
     }
 }

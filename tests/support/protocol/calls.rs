@@ -1,7 +1,7 @@
 //! The calls of tickwire's own types, and what they give, in the words of the table.
 use super::{
     Chunk, Closed, Got,
-    returns::{Sends, Value},
+    returns::{Form, Value},
 };
 use std::{io::ErrorKind, time::Duration};
 use tickwire::{
@@ -104,12 +104,12 @@ pub(crate) fn piece(chunk: tickwire::Chunk<'_>) -> Value {
 }
 
 /// The message that a call sends, as the application has it.
-pub(crate) fn message(call: &Call, sends: Sends) -> Outbound<'_> {
+pub(crate) fn message(call: &Call, form: Form) -> Outbound<'_> {
     let message = borrowed(call);
-    match sends {
-        Sends::Prepared => Prepared::new(message).into(),
-        Sends::Ready => message.into_owned().into(),
-        _ => message.into(),
+    match form {
+        Form::Prepared => Prepared::new(message).into(),
+        Form::Owned => message.into_owned().into(),
+        Form::Borrowed => message.into(),
     }
 }
 
@@ -127,12 +127,12 @@ pub(crate) fn send(
     event: &Event,
     call: &Call,
     chunk: Chunk,
-    sends: Sends,
+    form: Form,
 ) -> Result<(), SendError> {
     let data = &call.payload[..];
     match event.kind {
         _ if event.name == "abort" => tx.abort(frame(call)),
-        "send" => tx.feed(message(call, sends)).map(drop),
+        "send" => tx.feed(message(call, form)).map(drop),
         "send Ping" | "control too long" | "write fails" => tx.ping(data),
         "send Pong" => tx.pong(data),
         "close" | "close 1010" | "close too long" => tx.close(frame(call)),

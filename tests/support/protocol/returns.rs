@@ -1,5 +1,6 @@
-//! What the application's calls return: one function of an answer of the table, for each call.
-use super::{ENDED, Got, SoFar};
+//! What the application's calls return: one function of an answer of the table, for each call of a
+//! whole adapter. `carriers.txt` has what is otherwise elsewhere.
+use super::{ENDED, Got, SoFar, carriers::Rows};
 use wsconform_cases::protocol::{Answer, Delivered, Event, State};
 
 /// How an application receives.
@@ -21,19 +22,27 @@ pub(crate) enum Receives {
     Step,
 }
 
+/// How an application has a message that it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Borrowed,
+    Owned,
+    Prepared,
+}
+
 /// How it sends: a message, a control frame and a Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sends {
-    /// All by the calls of the `Sender`, and by `feed` what it borrows.
-    Sender,
+    /// All by the calls of the `Sender`.
+    Sender(Form),
     /// By `send` and `close` of the adapter.
-    Send,
-    /// By `feed` and `flush`.
+    Send(Form),
+    /// By those of the loop's `Net`. What its `close` leaves out of a frame that cannot be sent has a
+    /// test of its own.
+    Net(Form),
+    /// By `feed` and `flush`, behind `ready` or not.
     Feed,
-    /// By `ready`, `feed` of what it owns, and `flush`.
     Ready,
-    /// By `send` of a `Prepared`.
-    Prepared,
     /// By the `Sink` of messages, or of `Events`.
     Sink,
     Events,
@@ -75,28 +84,19 @@ pub(crate) enum Value {
 /// So many profiles each end has.
 pub(crate) const PROFILES: usize = 8;
 
-/// What is driven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Driven {
-    /// The core, which knows nothing of the stream.
-    Core,
-    Whole,
-    Halves,
-    /// The loop for many connections, whose `close` returns nothing.
-    Loop,
-    /// The facade, whose receiving call returns the end at once, so that the program drops the stream.
-    Facade,
-    FacadeTask,
-}
-
 /// A client of the facade waits for the server's FIN until it has heard so much behind the Close.
-pub(crate) const BEHIND_CLOSE: usize = 64 << 10;
+const BEHIND_CLOSE: usize = 64 << 10;
 
-/// The application's call, as the function below needs to know it.
-struct Said<'a> {
-    profile: Profile,
-    driven: Driven,
-    event: &'a Event,
+/// An answer to an event, to an application that uses an end in some way.
+pub(crate) struct Said<'a> {
+    pub(crate) profile: Profile,
+    pub(crate) event: &'a Event,
+    pub(crate) from: State,
+    pub(crate) to: State,
+    pub(crate) answer: &'a Answer,
+    /// A frame of the same read has ended the connection.
+    pub(crate) over_in_this_read: bool,
+    pub(crate) rows: Rows<'a>,
 }
 
 impl Said<'_> {
@@ -106,65 +106,74 @@ impl Said<'_> {
 
     fn is_close(&self) -> bool {
         let closes = ["close", "close 1010", "close too long"].contains(&self.event.kind);
-        // The loop's own `close` takes frames that cannot be sent, and leaves out a part.
-        let by_loop = self.driven != Driven::Loop || self.event.kind == "close";
-        closes && by_loop && self.event.name != "abort"
+        let by_net = matches!(self.profile.sends, Sends::Net(_));
+        closes && self.event.name != "abort" && !(by_net && self.event.kind != "close")
     }
 
     /// By a call of the adapter, which writes too, and not of the `Sender`.
     fn by_adapter(&self) -> bool {
         let sink = self.profile.sends == Sends::Events;
-        let data = self.event.kind == "send" || self.is_close() || (self.is_control() && sink);
-        self.driven != Driven::Core && self.profile.sends != Sends::Sender && data
-    }
-
-    /// It writes first, and so knows of the stream; `feed` does not.
-    fn writes(&self) -> bool {
-        self.by_adapter() && (self.event.kind != "send" || self.profile.sends != Sends::Feed)
+        let has = self.event.kind == "send" || self.is_close() || (self.is_control() && sink);
+        has && !matches!(self.profile.sends, Sends::Sender(_))
     }
 
     /// By `close`, to which a Close sent before is no error.
     fn closes(&self) -> bool {
         self.by_adapter() && self.is_close() && self.profile.sends != Sends::Events
     }
+
+    /// Whether a condition of a row holds.
+    pub(crate) fn holds(&self, condition: &str, so_far: &SoFar) -> bool {
+        match condition {
+            // `feed` does not write, and so knows nothing of the stream.
+            "writes" if self.event.kind == "send" && self.profile.sends == Sends::Feed => false,
+            "writes" => self.by_adapter(),
+            "closes" => self.closes(),
+            "recv_to_reply" => self.profile.receives == Receives::ToReply,
+            "failed" => so_far.error.is_some(),
+            "client" => so_far.is_client,
+            "server" => !so_far.is_client,
+            "64 KiB behind" => so_far.behind > BEHIND_CLOSE,
+            "then ended" => self.to.receiving == "ended",
+            "over in this read" => self.over_in_this_read,
+            _ => panic!("no condition: {condition}"),
+        }
+    }
+
+    /// Whether the answer may be another one. What ends the connection in the same read has come
+    /// before anything could be done.
+    pub(crate) fn may_differ(&self) -> bool {
+        self.answer.level != "must" || self.over_in_this_read
+    }
 }
 
 /// What this call of the application returns.
-pub(crate) fn called(
-    profile: Profile,
-    driven: Driven,
-    event: &Event,
-    (from, to): (State, State),
-    answer: &Answer,
-    so_far: &SoFar,
-) -> Result<(), &'static str> {
-    let said = Said { profile, driven, event };
-    let has_writer = !from.sending.starts_with("let go");
-    match answer.error {
+pub(crate) fn called(said: &Said<'_>, so_far: &SoFar) -> Result<(), &'static str> {
+    let Said { event, from, to, answer, .. } = said;
+    let of_sender = !["leave", "fail", "drop sending", "drop receiving"].contains(&event.kind);
+    if so_far.unsent && of_sender {
+        return Err("closed"); // there is nobody to call
+    }
+    let refused = event.kind == "write fails" && said.by_adapter() && from.sending != "closed";
+    let usual = match answer.error {
         // The error of the connection, which a receiving call returns.
         Some("failed by us") => Ok(()),
-        None if event.kind == "write fails" && said.by_adapter() && from.sending != "closed" => {
-            Err("refused write")
-        }
-        // A writer that writes returns what ended the connection, and its `close` what ended writing.
-        _ if driven == Driven::Halves && said.writes() && has_writer && so_far.error.is_some() => {
-            so_far.error.map_or(Ok(()), Err)
-        }
-        _ if driven == Driven::Halves && said.closes() && from.sending == "broken" => {
-            Err("refused write")
-        }
-        // That of the facade only flushes, but not behind the end, or in a task.
-        Some("closed") if said.closes() && driven == Driven::FacadeTask => Err("closed"),
-        Some("closed") if said.closes() && driven == Driven::Facade && so_far.told => {
-            if so_far.is_client && so_far.error.is_some() { Ok(()) } else { Err("closed") }
-        }
-        None | Some("closed") if said.closes() && has_writer => match to.receiving {
-            "over" if driven != Driven::Loop => closed(so_far, so_far.error),
+        None if refused => Err("refused write"),
+        None | Some("closed") if said.closes() => match (to.receiving, said.profile.sends) {
+            (_, Sends::Net(_)) => Ok(()), // it returns nothing
+            ("over", _) => closed(so_far, so_far.error),
             _ => Ok(()), // it would wait
         },
-        Some(error) if !event.arrives() => Err(error),
-        _ => Ok(()),
-    }
+        Some(error) => Err(error),
+        None => Ok(()),
+    };
+    let returned = said.rows.instead("returns", (said, so_far), usual, |value| match value {
+        "Ok" => Ok(()),
+        "the reader's error" => so_far.error.map_or(Ok(()), Err),
+        error => Err(error),
+    });
+    assert!(said.may_differ() || returned.is_ok() == usual.is_ok(), "{}: a must", event.name);
+    returned
 }
 
 /// What a `close` returns once the connection is over, with this error. The peer may end the stream
@@ -176,17 +185,10 @@ fn closed(so_far: &SoFar, error: Option<&'static str>) -> Result<(), &'static st
     }
 }
 
-/// What the receiving calls return for this answer, which leads from one state to another.
-pub(crate) fn received(
-    profile: Profile,
-    driven: Driven,
-    event: &Event,
-    (from, to): (State, State),
-    answer: &Answer,
-    so_far: &mut SoFar,
-) -> Vec<Value> {
+/// What the receiving calls return for this answer.
+pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
+    let Said { profile, event, from, to, answer, .. } = said;
     let mut values = Vec::new();
-    let said = Said { profile, driven, event };
     // The sink takes nothing behind our Close, where the `Sender` still does.
     let behind = from.sending == "closed" && answer.error.is_none();
     if behind && said.by_adapter() && said.is_control() {
@@ -197,14 +199,8 @@ pub(crate) fn received(
     }
     if !event.arrives() {
         let leaves = event.kind == "leave";
-        let accepted = called(profile, driven, event, (from, to), answer, so_far).is_ok();
-        // In halves only the `leave` of the reader waits.
-        let waits = match driven {
-            Driven::Core | Driven::Loop | Driven::Facade | Driven::FacadeTask => false,
-            Driven::Whole => leaves || said.closes(),
-            Driven::Halves => leaves && from.sending.starts_with("let go"),
-        };
-        let waits = profile.waits && waits && accepted;
+        let waits = profile.waits && (leaves || said.closes()) && called(said, so_far).is_ok();
+        let waits = said.rows.instead("goes on", (said, so_far), waits, |_| false);
         so_far.waits = waits.then_some(leaves);
         // Whoever asks for whole messages skips the rest of one that was handed out in part.
         so_far.skips |= waits && so_far.handed.is_some();
@@ -218,8 +214,10 @@ pub(crate) fn received(
         Receives::ToReply | Receives::Chunk => false,
     };
     let deaf = ENDED.contains(&from.receiving);
-    let to_reply = profile.receives == Receives::ToReply && driven == Driven::Whole;
-    let hears = !to_reply || from.sending != "closed";
+    let hears = || {
+        let skips = profile.receives == Receives::ToReply && from.sending == "closed";
+        said.rows.instead("gets", (said, so_far), !skips, |_| true)
+    };
     match &answer.delivers {
         _ if so_far.waits.is_some() => {}
         _ if profile.receives == Receives::Chunk && (answer.error.is_some() || deaf) => {}
@@ -227,7 +225,7 @@ pub(crate) fn received(
             let ends = matches!(answer.delivers, Some(Delivered::Message { .. }));
             values.extend(chunk(so_far, ends));
         }
-        Some(Delivered::Message { text }) if hears => {
+        Some(Delivered::Message { text }) if hears() => {
             values.push(Value::Got(Got::Message { text: *text, payload: so_far.content.clone() }))
         }
         Some(Delivered::Ping(payload)) if shows => {
@@ -239,22 +237,21 @@ pub(crate) fn received(
         Some(Delivered::Close(body)) if shows => values.push(Value::Got(Got::Close(body.clone()))),
         _ => {}
     }
-    let over = |state: State| match (driven, state.receiving) {
-        (Driven::Facade | Driven::FacadeTask, "waits") => so_far.behind > BEHIND_CLOSE,
-        (_, "over") => true,
-        (Driven::Facade | Driven::FacadeTask, "ended") => true,
-        _ => false,
-    };
-    if over(to) && !so_far.told {
+    if so_far.told {
+        return values;
+    }
+    let is_over = to.receiving == "over";
+    if said.rows.instead("is over", (said, so_far), is_over, |_| true) {
         so_far.told = true;
-        let mut error = match so_far.error {
+        let usual = match so_far.error {
             // The error of the stream, which is not repeated.
-            Some("end of stream") if driven != Driven::Core => match so_far.refused.take() {
+            Some("end of stream") => match so_far.refused.take() {
                 None if event.kind == "reset" => Some("reset"),
                 refused => refused.or(so_far.error),
             },
             error => error,
         };
+        let mut error = said.rows.instead("ends with", (said, so_far), usual, Some);
         if let Some(leaves) = so_far.waits.filter(|_| event.arrives()) {
             values.push(Value::Returned(if leaves { Ok(()) } else { closed(so_far, error) }));
             error = so_far.error;

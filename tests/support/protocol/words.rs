@@ -8,13 +8,16 @@ pub(crate) struct Words {
     said: Vec<(u16, u8)>,
     /// Where each word ends, and the number that chooses its profile.
     words: Vec<(u32, u32)>,
-    /// How many of them come before those that say a member.
-    all: usize,
+    /// The last ones say a member, in these states.
+    members: Vec<usize>,
+    /// Those of a sample that says each rule by each profile.
+    sample: Vec<bool>,
 }
 
 impl Words {
     pub(crate) fn new(machine: &Machine, suite: &Suite) -> Self {
-        let mut words = Self { said: Vec::new(), words: Vec::new(), all: 0 };
+        let mut words =
+            Self { said: Vec::new(), words: Vec::new(), members: Vec::new(), sample: Vec::new() };
         let mut met = Met::new(machine);
         suite.run(0, (0, 1), |word| {
             let begin = words.said.len();
@@ -31,7 +34,6 @@ impl Words {
             words.end(words.words.len());
         });
         add_profiles(machine, &mut words);
-        words.all = words.words.len();
         met.add_members(machine, &mut words);
         words
     }
@@ -40,9 +42,17 @@ impl Words {
         self.words.push((self.said.len() as u32, number as u32));
     }
 
-    /// With those that say a member that no other says, or without.
-    pub(crate) fn len(&self, members: bool) -> usize {
-        if members { self.words.len() } else { self.all }
+    /// The sample and one of so many of the others. Where no other says a member, only some states
+    /// have it said.
+    pub(crate) fn chosen(
+        &self,
+        (turn, turns): (usize, usize),
+        members: impl Fn(usize) -> bool,
+    ) -> impl Iterator<Item = usize> {
+        let all = self.words.len() - self.members.len();
+        let is_said = move |at: usize| at < all || members(self.members[at - all]);
+        let is_chosen = move |at: usize| at % turns == turn || self.sample.get(at) == Some(&true);
+        (0..self.words.len()).filter(move |at| is_chosen(*at) && is_said(*at))
     }
 
     /// A word, and the number that chooses its profile.
@@ -74,36 +84,47 @@ impl Met {
 
     /// A word for each member that no word says.
     fn add_members(&mut self, machine: &Machine, words: &mut Words) {
-        for step in self.steps.iter().flatten() {
-            let (begin, at) = step.first.unwrap();
-            let event = words.said[at].0;
-            for member in step.members..machine.events[usize::from(event)].members.len() {
-                words.said.extend_from_within(begin..at);
-                words.said.push((event, member as u8));
-                words.end(words.words.len());
+        for (state, steps) in self.steps.iter().enumerate() {
+            for step in steps {
+                let (begin, at) = step.first.unwrap();
+                let event = words.said[at].0;
+                for member in step.members..machine.events[usize::from(event)].members.len() {
+                    words.said.extend_from_within(begin..at);
+                    words.said.push((event, member as u8));
+                    words.end(words.words.len());
+                    words.members.push(state);
+                }
             }
         }
     }
 }
 
-/// A word for each profile by which no word says a rule.
+/// Chooses a sample that says each rule by each profile, and adds a word for each profile by which no
+/// word does.
 fn add_profiles(machine: &Machine, words: &mut Words) {
     let mut met: Vec<(u8, Option<usize>)> = Vec::new();
+    let mut open = vec![0; machine.events.len()];
     for number in 0..words.words.len() {
         let (word, profile) = words.get(number);
+        let profile = 1 << (profile % PROFILES);
+        let mut is_new = false;
         let mut state = 0;
         for (event, member) in word {
             let answers = &machine.at(state, event).answers[member];
-            // Which of several right answers an end gives is not known here.
-            for answer in answers.iter().filter(|_| answers.len() == 1) {
+            let profiles = if let [answer] = &answers[..] {
                 if met.len() <= answer.rule {
                     met.resize(answer.rule + 1, (0, None));
                 }
-                met[answer.rule].0 |= 1 << (profile % PROFILES);
                 met[answer.rule].1.get_or_insert(number);
-            }
+                &mut met[answer.rule].0
+            } else {
+                &mut open[event] // which of several right answers an end gives is not known here
+            };
+            is_new |= *profiles & profile == 0;
+            *profiles |= profile;
             state = machine.at(state, event).next();
         }
+        words.sample.push(is_new);
     }
     for (profiles, first) in met {
         let Some(first) = first else { continue };
@@ -111,6 +132,7 @@ fn add_profiles(machine: &Machine, words: &mut Words) {
             let begin = first.checked_sub(1).map_or(0, |before| words.words[before].0);
             words.said.extend_from_within(begin as usize..words.words[first].0 as usize);
             words.end(missing);
+            words.sample.push(true);
         }
     }
 }

@@ -14,11 +14,11 @@ use std::{
     time::Duration,
 };
 use table::{
-    Chunk, Closed, End, Held, Says, Seen,
+    Chunk, Closed, End, Held, Seen,
     calls::{closed, error, frame, heard, message, recv_error, send, send_error},
     heads::{request, response},
     is_of_a_whole,
-    returns::{Driven, Profile, Receives, Sends, Value, by},
+    returns::{Form, Profile, Receives, Sends, Value, by},
 };
 use testkit::sampled;
 use tickwire::{Config, Event as Heard, handshake::server::Accept};
@@ -52,7 +52,11 @@ struct Looped {
     handle: Handle,
     /// None once the peer has reset it.
     peer: Option<TcpStream>,
-    fin: bool,
+    /// The peer reads no more: our side of the stream has ended.
+    ended: bool,
+    /// The loop has reported the end, and has dropped the socket.
+    over: bool,
+    dropped: bool,
     closed: Option<Closed>,
 }
 
@@ -121,7 +125,7 @@ impl Thread {
             }
         };
         peer.set_nodelay(true).unwrap();
-        Looped { handle, peer: Some(peer), fin: false, closed: None }
+        Looped { handle, peer: Some(peer), ended: false, over: false, dropped: false, closed: None }
     }
 }
 
@@ -154,13 +158,12 @@ impl End for Looped {
         chunk: Chunk,
         profile: Profile,
     ) -> Result<(), &'static str> {
-        let Profile { sends, .. } = profile;
         THREAD.with_borrow_mut(|thread| {
             let mut net = thread.net.net();
             let now = net.now();
-            match event.kind {
-                "send" if sends != Sends::Sender => {
-                    return net.send(self.handle, message(call, sends)).map_err(
+            let form = match (profile.sends, event.kind) {
+                (Sends::Net(form), "send") => {
+                    return net.send(self.handle, message(call, form)).map_err(
                         |error| match error {
                             SendError::Refused(error) => send_error(error),
                             SendError::NotOpen => "closed",
@@ -168,15 +171,15 @@ impl End for Looped {
                         },
                     );
                 }
-                // What it leaves out of a frame that cannot be sent has a test of its own.
-                "close" if sends != Sends::Sender && event.name != "abort" => {
+                (Sends::Net(_), "close") if event.name != "abort" => {
                     net.close(self.handle, frame(call));
                     return Ok(());
                 }
-                _ => {}
-            }
+                (Sends::Sender(form) | Sends::Net(form), _) => form,
+                _ => unreachable!("it has no others"),
+            };
             match net.sender(self.handle) {
-                Some(tx) => send(tx, now, event, call, chunk, sends).map_err(send_error),
+                Some(tx) => send(tx, now, event, call, chunk, form).map_err(send_error),
                 None if event.kind == "leave" => Ok(()),
                 None => Err("closed"),
             }
@@ -202,7 +205,7 @@ impl End for Looped {
                         _ => Err("another end"),
                     };
                     seen.values.push(Value::Over(over));
-                    seen.dropped = true;
+                    self.over = true;
                 }
                 _ => {}
             });
@@ -213,18 +216,20 @@ impl End for Looped {
             }
             seen.closed.clone_from(&self.closed);
         });
-        let Some(peer) = &mut self.peer else { return };
         let mut buf = [0; 4096];
-        while !self.fin {
+        while let Some(peer) = self.peer.as_mut().filter(|_| !self.ended) {
             match peer.read(&mut buf) {
                 Ok(n @ 1..) => seen.wire.extend_from_slice(&buf[..n]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Ok(_) | Err(_) => {
-                    self.fin = true;
-                    seen.fin = true;
+                end => {
+                    self.ended = true;
+                    seen.fin = end.is_ok();
                 }
             }
         }
+        let gone = self.over && (self.ended || self.peer.is_none());
+        seen.dropped |= gone && !self.dropped;
+        self.dropped = gone;
     }
 }
 
@@ -249,16 +254,16 @@ fn inflate(fragments: &[u8]) -> Vec<u8> {
 }
 
 /// Its own calls, and those of the `Sender` that it lends.
-const PROFILES: [Profile; 8] = [
-    by(Receives::Event, Sends::Send),
-    by(Receives::Event, Sends::Sender),
-    by(Receives::Event, Sends::Prepared),
-    by(Receives::Event, Sends::Ready),
-    by(Receives::Event, Sends::Send),
-    by(Receives::Event, Sends::Sender),
-    by(Receives::Event, Sends::Prepared),
-    by(Receives::Event, Sends::Ready),
-];
+const PROFILES: [Profile; 8] = {
+    let profiles = [
+        by(Receives::Event, Sends::Net(Form::Borrowed)),
+        by(Receives::Event, Sends::Sender(Form::Borrowed)),
+        by(Receives::Event, Sends::Net(Form::Prepared)),
+        by(Receives::Event, Sends::Net(Form::Owned)),
+    ];
+    let [a, b, c, d] = profiles;
+    [a, b, c, d, a, b, c, d]
+};
 
 #[test]
 fn the_loop_is_the_table() {
@@ -266,12 +271,11 @@ fn the_loop_is_the_table() {
         for agreed in [false, true] {
             let held = Held {
                 may,
-                driven: Driven::Loop,
+                rows: &["loop"],
                 carrier: 7,
-                words: sampled(None, Some(500)),
+                turns: (0, sampled(1, 101)),
                 real_time: true,
                 sockets: true,
-                says: Says::UnlessItFailed,
                 ..Held::new("loop", PROFILES, (role, agreed), inflate)
             };
             held.hold(|_| THREAD.with_borrow_mut(|thread| thread.open(role, agreed)));

@@ -127,7 +127,7 @@ fn holds(name: &str, in_place: bool) {
     let theirs = (Arc::new(server.clone()), Arc::new(client.clone()));
     let server = server.placed();
     let client = client.placed();
-    hold((name, 6), USES, false, (sampled(None, Some(300)), &[Flow::Whole]), |pipe, conn| {
+    hold((name, 6), USES, false, (sampled(1, 101), &[Flow::Whole]), |pipe, conn| {
         let localhost = ServerName::try_from("localhost").unwrap();
         let far = |mut tls: rustls::Connection| {
             tls.set_buffer_limit(None);
