@@ -290,6 +290,35 @@ impl<T> Arbiter<T> {
         self.ends().any(|end| end != 0)
     }
 
+    /// When `poll` has something to do, if nothing more comes.
+    #[inline]
+    pub(crate) fn due(&self) -> Option<Time> {
+        if self.watched { self.due_ahead() } else { None }
+    }
+
+    #[inline(never)]
+    fn due_ahead(&self) -> Option<Time> {
+        let is_due = match (self.state, self.gap()) {
+            (State::Start | State::Lost(_), _) => return None,
+            (State::Restarted, _) => true,
+            (_, Some(gap)) => self.all_lines(|end| end > gap.last),
+            (_, None) => {
+                let is_ready = self.kept.front().is_some_and(|kept| kept.first <= self.next);
+                is_ready || self.anew.is_none() && !self.guessed
+            }
+        };
+        let may_be_anew = self.low && self.anew.is_none() && self.all_lines(|end| end < self.next);
+        if is_due || may_be_anew && self.is_below() {
+            Some(Time::ZERO)
+        } else {
+            self.poll_timeout()
+        }
+    }
+
+    fn is_below(&self) -> bool {
+        self.ends().any(|end| 0 < end && end < self.next)
+    }
+
     #[inline]
     fn mark(&mut self, line: usize, end: u64) -> u64 {
         let source = self.lines.get_mut(line);
@@ -458,7 +487,7 @@ impl<T> Arbiter<T> {
             // It may just lag behind another line. But if all are below the feed, the exchange may
             // count anew.
             let is_alone = self.all_lines(|end| end < self.next);
-            let is_below = self.ends().any(|end| 0 < end && end < self.next);
+            let is_below = self.is_below();
             let alone = (is_alone && is_below).then_some(Anew { since: now, is_sure: true });
             // What a line has shown outlives it, until another brings something.
             self.anew = self.anew.or(alone).filter(|_| is_below || !self.is_fed());

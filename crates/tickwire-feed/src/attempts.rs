@@ -294,11 +294,15 @@ impl Attempts {
         asked.saturating_add(asked / 10).saturating_add(MORE)
     }
 
-    pub(crate) fn take_snapshot(&mut self, now: Time) -> Result<(), Time> {
-        if now < self.snapshots_from {
-            return Err(self.snapshots_from);
-        }
-        self.snapshots.take(now)
+    /// When the next snapshot may be asked for: each call returns another time, so that followers
+    /// take turns.
+    pub(crate) fn snapshot_ticket(&mut self, now: Time) -> Time {
+        self.snapshots.reserve(now.max(self.snapshots_from))
+    }
+
+    /// The host has not refused snapshots since, and the ticket was not forgotten.
+    pub(crate) fn is_valid(&self, ticket: Time, now: Time) -> bool {
+        self.snapshots_from <= ticket && now <= ticket + LOOK_AGAIN
     }
 }
 

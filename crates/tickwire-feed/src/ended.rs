@@ -111,8 +111,6 @@ pub enum Cause {
     /// This subscription brought no data for
     /// [`leave_after`](crate::Subscription::leave_after).
     NoData(usize),
-    /// The program had [doubts](crate::Follower::doubt), and the successor was first.
-    Doubted,
     /// The program said that the peer is of [no use](crate::Incoming::Wrong).
     Wrong(Retry),
     /// Any other error, with what it says itself.
@@ -151,7 +149,6 @@ impl Cause {
                 | Self::SubscriptionUnanswered(_)
                 | Self::ProbeUnanswered
                 | Self::NoData(_)
-                | Self::Doubted
         )
     }
 
@@ -182,7 +179,6 @@ impl Cause {
                 | Self::SubscriptionUnanswered(_)
                 | Self::ProbeUnanswered
                 | Self::NoData(_)
-                | Self::Doubted
         )
     }
 
@@ -479,7 +475,6 @@ impl fmt::Display for Cause {
             }
             Self::ProbeUnanswered => "the server did not answer a probe",
             Self::NoData(at) => return write!(f, "subscription {at} brought no data"),
-            Self::Doubted => "the program had doubts",
             Self::Wrong(_) => "the program refused what the server sent",
             Self::Other(_) => "the connection failed",
         })

@@ -20,10 +20,9 @@
 //!
 //! `heard` asks `Open::hear` what a message answers, and `Open::looks_at` when to look again.
 //!
-//! Invariant: before `wake`, `poll` has something to do only if another method was called. A method
-//! that gives `poll` something to do moves `wake` to now or earlier, sets `retires`, or adds to
-//! `unpolled` or `left`. A method that gives `poll` something to do at a later time moves `wake` to
-//! this time or earlier.
+//! Facts are kept, and `poll` computes from them what is due. Each method but `heard` makes it look
+//! at once. `heard` moves most deadlines only later, so it has `poll` look when its own subscription
+//! and seat are due.
 mod dial;
 mod followed;
 mod open;
@@ -33,20 +32,20 @@ mod run;
 #[cfg(doc)]
 use crate::{Action, Recovery, Say};
 use crate::{
-    Arbiter, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Key, Limits, Line, Numbers,
-    Pace, State, Subscription, Topic, Verdict, row::Row,
+    Arbiter, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Key, Limits, Pace, State,
+    Subscription, Topic, Verdict, row::Row,
 };
 use alloc::{collections::VecDeque, vec::Vec};
-use core::{fmt, ops::Range, time::Duration};
-use dial::{Dials, Life, Next};
-use followed::{Followed, Waiting};
+use core::{fmt, mem, time::Duration};
+use dial::{Dials, End, Life, Next};
+use followed::{Followed, Topics, Waiting};
 use open::{Counting, Open};
 use run::{Dialing, Run};
 use tickwire::Time;
 use tickwire_parts::Backoff;
 
-/// The program's doubts count once in this time.
-const DOUBTS: Duration = Duration::from_secs(10);
+/// The time of what never becomes due by itself.
+const NEVER: Time = Time::new(Duration::MAX);
 
 /// The settings of a [`Follower`]. Start from [`Settings::new`], and change what you need:
 ///
@@ -343,7 +342,7 @@ impl<T> Settings<T> {
 ///
 /// | what happens | what follows | what to do |
 /// |---|---|---|
-/// | the time that you pass stands still, as `Instant` does while Linux is suspended | each deadline comes later: `life` counts from a moment that is too late, the exchange cuts first, and the server may have forgotten the connection | call [`doubt`](Self::doubt) after a wake |
+/// | the time that you pass stands still, as `Instant` does while Linux is suspended | each deadline comes later: `life` counts from a moment that is too late, the exchange cuts first, and the server may have forgotten the connection | let the [heartbeat](tickwire::Config::heartbeat) find that, and call [`renew`](Self::renew) after a wake |
 /// | your program stands still: `poll` comes more than 1 s after the time of [`Action::Wait`] | messages wait unread, so silence proves nothing until `answer_within` has passed; but not twice before something was heard | read what has arrived before `poll` |
 ///
 /// # What it holds
@@ -362,21 +361,14 @@ pub struct Follower<T> {
     set: Settings<T>,
     runs: Vec<Run>,
     dials: Dials,
-    subscriptions: Vec<Option<Followed<T>>>,
-    kept: usize,
+    topics: Topics<T>,
     next_id: u64,
     /// How many messages have asked for subscriptions.
     asked: u64,
     next_snapshot: u64,
-    left: VecDeque<(ConnectionId, Option<Cause>)>,
-    /// Of connections that are over, in the arbiters of these subscriptions. `poll` closes them
-    /// once it has reported what was due before.
-    closing: Vec<(usize, Line)>,
-    /// The subscriptions whose arbiters have to be polled.
-    unpolled: Range<usize>,
-    /// The next `poll` decides whether a line leaves the older of its two connections. Not at once,
-    /// because the successor may end before.
-    retires: bool,
+    /// When this follower may ask for its next snapshot.
+    ticket: Option<Time>,
+    over: VecDeque<Over>,
     wake: Wake,
     /// The time that the last `Action::Wait` said.
     told: Option<Time>,
@@ -384,8 +376,6 @@ pub struct Follower<T> {
     grace: Time,
     /// Since `grace` was last set.
     has_heard: bool,
-    /// No doubts count before this time.
-    doubts_from: Time,
 }
 
 impl<T> Follower<T> {
@@ -402,20 +392,16 @@ impl<T> Follower<T> {
             set: settings,
             runs: Vec::new(),
             dials,
-            subscriptions: Vec::new(),
-            kept: 0,
+            topics: Topics::NONE,
             next_id: 0,
             asked: 0,
             next_snapshot: 0,
-            left: VecDeque::new(),
-            closing: Vec::new(),
-            unpolled: 0..0,
-            retires: false,
-            wake: Wake(Time::ZERO),
+            ticket: None,
+            over: VecDeque::new(),
+            wake: Wake::NOW,
             told: None,
             grace: Time::ZERO,
             has_heard: true,
-            doubts_from: Time::ZERO,
         }
     }
 
@@ -451,7 +437,7 @@ impl<T> Follower<T> {
         if self.runs.len() < Self::MOST_LINES {
             self.runs.push(Run::new(life.saturating_sub(lead)));
             self.dials.add_line(backoff, key);
-            self.wake.by(Time::ZERO);
+            self.wake = Wake::NOW;
         }
     }
 
@@ -461,45 +447,39 @@ impl<T> Follower<T> {
     /// Returns `None` if there are [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions
     /// already.
     pub fn subscribe(&mut self, subscription: Subscription) -> Option<usize> {
-        let free = self.subscriptions.iter().position(Option::is_none);
-        let at = free.unwrap_or(self.subscriptions.len());
+        let all = &mut self.topics.all;
+        let at = all.iter().position(Option::is_none).unwrap_or(all.len());
         if at == Self::MOST_SUBSCRIPTIONS {
             return None;
         }
         let followed = Some(Followed::new(subscription, self.set.limits, self.set.size));
-        match self.subscriptions.get_mut(at) {
+        match all.get_mut(at) {
             Some(place) => *place = followed,
-            None => self.subscriptions.push(followed),
+            None => all.push(followed),
         }
-        for run in &mut self.runs {
-            for open in &mut run.open {
-                open.subscribe(at, subscription);
-            }
+        for open in self.runs.iter_mut().flat_map(|run| &mut run.open) {
+            open.subscribe(at, subscription);
         }
-        self.wake.by(Time::ZERO);
+        self.wake = Wake::NOW;
         Some(at)
     }
 
     /// Forgets a subscription that you no longer need. Its data
     /// is [ignored](Self::heard) from now on. Tell the exchange yourself.
     pub fn unsubscribe(&mut self, subscription: usize) {
-        for run in &mut self.runs {
-            for open in &mut run.open {
-                if let Some(seat) = open.seats.get_mut(subscription) {
-                    *seat = None;
-                }
+        let open = self.runs.iter_mut().flat_map(|run| &mut run.open);
+        for open in open.chain(self.over.iter_mut().map(|over| &mut over.open)) {
+            if let Some(seat) = open.seats.get_mut(subscription) {
+                *seat = None;
             }
         }
-        self.closing.retain(|(at, _)| *at != subscription);
-        if let Some(followed) = self.subscriptions.get_mut(subscription).and_then(Option::take) {
-            self.kept -= followed.arbiter.bytes();
-        }
+        self.topics.remove(subscription);
+        self.wake = Wake::NOW;
     }
 
     /// The arbiter of a subscription, to look at its [gap](Arbiter::gap).
     pub fn arbiter(&self, subscription: usize) -> Option<&Arbiter<T>> {
-        let followed = self.subscriptions.get(subscription)?.as_ref()?;
-        Some(&followed.arbiter)
+        Some(&self.topics.get(subscription)?.arbiter)
     }
 
     /// Says that the snapshot of this [request](Action::Snapshot) has come. `next` is the first
@@ -513,7 +493,7 @@ impl<T> Follower<T> {
     /// message.
     #[must_use]
     pub fn snapshot(&mut self, subscription: usize, id: u64, next: u64, now: Time) -> bool {
-        let followed = self.subscriptions.get(subscription).and_then(Option::as_ref);
+        let followed = self.topics.get(subscription);
         let is_taken = followed.is_some_and(|followed| followed.takes_snapshot(id, next));
         if is_taken {
             self.resync(subscription, next, now);
@@ -526,13 +506,13 @@ impl<T> Follower<T> {
     /// the one that is being asked for. Call [`poll`](Self::poll) afterwards.
     pub fn resync(&mut self, subscription: usize, next: u64, now: Time) {
         // What a connection that is over had brought must not reach the new book.
-        self.close_now();
-        self.change(subscription, now, |followed| followed.resync(next, now));
+        self.close_lines();
+        self.change(subscription, |followed| followed.resync(next, now));
     }
 
     /// Goes on without a snapshot: as [`Arbiter::resume`]. Call [`poll`](Self::poll) afterwards.
     pub fn resume(&mut self, subscription: usize, now: Time) {
-        self.change(subscription, now, |followed| followed.resume(now));
+        self.change(subscription, |followed| followed.resume(now));
     }
 
     /// Says that the snapshot of this [request](Action::Snapshot) could not be fetched. The next
@@ -550,7 +530,7 @@ impl<T> Follower<T> {
         if let Some(retry_after) = retry_after {
             attempts.refuse_snapshots(retry_after, now);
         }
-        self.change(subscription, now, |followed| followed.fail(id, now));
+        self.change(subscription, |followed| followed.fail(id, now));
     }
 
     /// Says that the snapshot of this [request](Action::Snapshot) was asked for over this
@@ -562,8 +542,8 @@ impl<T> Follower<T> {
         connection: ConnectionId,
         now: Time,
     ) {
-        let is_open = self.find(connection).is_some();
-        self.change(subscription, now, |followed| match is_open {
+        let is_open = self.place(connection).is_some();
+        self.change(subscription, |followed| match is_open {
             true if followed.is_asked(id) => followed.note_over_socket(connection),
             true => {}
             false => followed.fail(id, now),
@@ -573,44 +553,38 @@ impl<T> Follower<T> {
     /// Says that the book of this subscription is wrong, for example by its checksum.
     /// [`Action::Restart`] comes, and then, with [`Recovery::Snapshot`], an [`Action::Snapshot`]
     /// when its turn is. What is kept goes. Call [`poll`](Self::poll) afterwards.
-    pub fn distrust(&mut self, subscription: usize, now: Time) {
-        self.change(subscription, now, Followed::distrust);
+    pub fn distrust(&mut self, subscription: usize) {
+        self.change(subscription, Followed::distrust);
     }
 
     /// What a subscription is doing. `None` if there is none of this index.
     pub fn topic(&self, subscription: usize) -> Option<Topic> {
-        let followed = self.subscriptions.get(subscription)?.as_ref()?;
+        let followed = self.topics.get(subscription)?;
         let mut seats = self.runs.iter().filter_map(|run| run.current()?.seat(subscription));
         let mut currents = self.runs.iter().filter_map(Run::current);
-        let is_silent = |open: &Open| {
-            let whole = open.silent.is_some_and(|silent| silent.cause.subscription().is_none());
-            whole || open.seat(subscription).is_some_and(|seat| seat.is_silent())
-        };
         if seats.clone().next().is_some() && seats.all(|seat| seat.is_refused()) {
             return Some(Topic::Refused);
         }
-        if currents.clone().next().is_some() && currents.all(is_silent) {
+        if currents.clone().next().is_some()
+            && currents.all(|open| open.is_silent_for(subscription))
+        {
             return Some(match followed.is_mute(&self.dials.addresses) {
                 true => Topic::Mute,
                 false => Topic::Silent,
             });
         }
-        Some(match followed.waits() {
-            None => Topic::InOrder,
-            Some(Waiting { since, requests, next_at, is_distrusted }) => match is_distrusted {
-                true => Topic::Distrusted { since, requests, next_at },
-                false => Topic::Waiting { since, requests, next_at },
-            },
+        let Some(waiting) = followed.waits() else { return Some(Topic::InOrder) };
+        let Waiting { since, requests, next_at, is_distrusted } = waiting;
+        let next_at = next_at.map(|at| at.max(self.ticket.unwrap_or(at)));
+        Some(match is_distrusted {
+            true => Topic::Distrusted { since, requests, next_at },
+            false => Topic::Waiting { since, requests, next_at },
         })
     }
 
-    fn change(&mut self, subscription: usize, now: Time, change: impl FnOnce(&mut Followed<T>)) {
-        let Some(Some(followed)) = self.subscriptions.get_mut(subscription) else { return };
-        let before = followed.arbiter.bytes();
-        change(followed);
-        self.kept = self.kept - before + followed.arbiter.bytes();
-        self.poll_again(subscription);
-        self.wake.by(now);
+    fn change(&mut self, subscription: usize, change: impl FnOnce(&mut Followed<T>)) {
+        self.topics.with(subscription, change);
+        self.wake = Wake::NOW;
     }
 
     /// What each line is doing, in the order of [`add_line`](Self::add_line).
@@ -645,7 +619,7 @@ impl<T> Follower<T> {
             }
         }
         let Some(current) = current else { return State::Waiting { until: Time::ZERO, after } };
-        if let Some(silent) = current.silent {
+        if let Some(silent) = current.silent() {
             return State::Silent { cause: silent.cause };
         }
         match current.missing() {
@@ -668,19 +642,18 @@ impl<T> Follower<T> {
     /// that has [stopped](State::Stopped), or waits, dials again, but not before the time that a
     /// server has asked for. Asks again for each subscription that the exchange has
     /// [refused](Incoming::Refused).
-    pub fn go_on(&mut self, now: Time) {
+    pub fn go_on(&mut self) {
         self.dials.go_on();
-        for run in &mut self.runs {
-            run.open.iter_mut().for_each(Open::ask_refused);
-        }
-        self.wake.by(now);
+        let open = self.runs.iter_mut().flat_map(|run| &mut run.open);
+        open.for_each(Open::ask_refused);
+        self.wake = Wake::NOW;
     }
 
     /// Says that this line's next attempt has a new key, so that the refusals of the old one, or
     /// the program's own [stop](Incoming::Wrong), are over.
-    pub fn new_key(&mut self, line: usize, now: Time) {
+    pub fn new_key(&mut self, line: usize) {
         self.dials.new_key(line);
-        self.wake.by(now);
+        self.wake = Wake::NOW;
     }
 
     /// Opens a successor of this line's connection as soon as the line may dial, as for a planned
@@ -688,49 +661,30 @@ impl<T> Follower<T> {
     pub fn renew(&mut self, line: usize, now: Time) {
         if let Some(run) = self.runs.get_mut(line) {
             run.renew(now);
-            self.wake.by(now);
-        }
-    }
-
-    /// Says that the program has doubts about its connections, because the machine was suspended or
-    /// changed its network. Each connection counts as [silent](State::Silent): its line opens a
-    /// successor at the same address. Doubts within 10 s after others do nothing.
-    pub fn doubt(&mut self, now: Time) {
-        if now < self.doubts_from {
-            return;
-        }
-        self.doubts_from = now + DOUBTS;
-        for at in 0..self.runs.len() {
-            let current = self.runs[at].current();
-            if current.is_some_and(|current| current.silent.is_none()) {
-                self.note_silence(at, Cause::Doubted, now);
-            }
+            self.wake = Wake::NOW;
         }
     }
 
     /// Says that a [dialed](Action::Dial) connection is open: its handshake has succeeded.
     pub fn opened(&mut self, connection: ConnectionId, now: Time, attempts: &mut Attempts) {
         let Some(at) = self.runs.iter().position(|run| run.dials(connection)) else { return };
-        self.wake.by(now);
         let run = &mut self.runs[at];
-        if let Some(Dialing { since, .. }) = run.dialing {
-            attempts.opened(since);
-            self.dials.note_tried(at, since, attempts);
-        }
-        let Some(dialing) = run.opened(connection) else {
-            // The silent connection has spoken meanwhile.
-            self.left.push_back((connection, None));
+        let Some(Dialing { since, address, is_for_silence, .. }) = run.dialing.take() else {
             return;
         };
+        attempts.opened(since);
+        self.dials.note_tried(at, since, attempts);
         let pace = self.set.pace.anew();
-        let mut open = Open::new(connection, dialing.address, pace, self.set.login, now);
-        open.is_for_silence = dialing.is_for_silence;
-        for (at, followed) in self.subscriptions.iter().enumerate() {
+        let mut open = Open::new(connection, address, pace, self.set.login, now);
+        open.is_for_silence = is_for_silence;
+        open.renew_at = now + run.renew_after;
+        for (at, followed) in self.topics.all.iter().enumerate() {
             if let Some(followed) = followed {
                 open.subscribe(at, followed.watch);
             }
         }
-        run.hold(open, now);
+        run.open.push(open);
+        self.wake = Wake::NOW;
     }
 
     /// Says that an attempt has failed, or that a connection is over. Passes on to `attempts` what
@@ -744,7 +698,9 @@ impl<T> Follower<T> {
     ) {
         let ended = ended.into();
         // The follower was about to say so.
-        self.left.retain(|(left, _)| *left != connection);
+        if let Some(over) = self.over.iter_mut().find(|over| over.open.id == connection) {
+            over.leave = None;
+        }
         let is_known = |run: &Run| run.dials(connection) || run.position(connection).is_some();
         let Some(at) = self.runs.iter().position(is_known) else { return };
         let dialing = self.runs[at].dialing.as_ref();
@@ -765,7 +721,7 @@ impl<T> Follower<T> {
             }
             (_, None) => {}
         }
-        self.finish(at, connection, ended, now);
+        self.end(at, connection, ended, false, now, attempts);
     }
 
     /// Says that bytes of a message that is not whole yet have come over this connection: they are
@@ -798,97 +754,69 @@ impl<T> Follower<T> {
         now: Time,
         own: impl FnOnce() -> T,
     ) -> Option<Verdict> {
-        let from = self.find(connection)?;
-        self.has_heard = true;
+        let from = self.place(connection)?;
         let open = self.runs[from.line].open.get_mut(from.nth)?;
-        let speaks = open.hear(&incoming, now);
-        // `wake` may be the deadline of an answer. If this message is the answer, the deadlines on
-        // silence hold again, and `wake` must not be later than these.
-        self.wake.by(open.looks_at(&incoming));
-        if let Some(after) = self.set.probe_after {
-            self.wake.by(now + after);
+        if open.wrong.is_some() {
+            return None;
         }
-        if speaks {
-            self.wake.by(now);
-            if let Some(successor) = self.runs[from.line].note_spoken() {
-                self.leave_unneeded(successor, now);
-            }
-        }
+        self.has_heard = true;
+        self.wake.by(open.hear(&incoming, now));
         if let Some((first, last)) = self.counted(&incoming) {
             self.count(from, first, last, now);
         }
+        let open = &mut self.runs[from.line].open;
+        let within = self.set.snapshot_within;
         match incoming {
             Incoming::Data { subscription, numbers } => {
-                let verdict = match numbers {
-                    Some(numbers) => self.offer(from, subscription, numbers, now, own)?,
-                    None => {
-                        self.runs[from.line].open.get(from.nth)?.seat(subscription)?;
-                        if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
-                            followed.note_unnumbered(connection);
+                let heard = self.topics.with(subscription, |followed| {
+                    let verdict = match numbers {
+                        Some(numbers) => {
+                            followed.offer(open, from.nth, subscription, numbers, now, own)?
                         }
-                        Verdict::Next
-                    }
-                };
-                self.note_served(from, subscription, &incoming, now);
+                        None => {
+                            followed.note_unnumbered(connection);
+                            Verdict::Next
+                        }
+                    };
+                    followed.note_served();
+                    Some((verdict, followed.due(within, self.ticket)))
+                });
+                let (verdict, due) = heard??;
+                self.wake.by(due);
+                if verdict == Verdict::Kept {
+                    self.topics.make_room(self.set.limits.most_bytes);
+                }
                 return Some(verdict);
             }
             Incoming::Keepalive { subscription, last } => {
-                if let Some(last) = last {
-                    self.pass(from, subscription, last, now);
-                }
-                self.note_served(from, subscription, &incoming, now);
+                let due = self.topics.with(subscription, |followed| {
+                    if let Some(last) = last {
+                        followed.pass(open.get_mut(from.nth)?, subscription, last, now);
+                    }
+                    followed.note_served();
+                    Some(followed.due(within, self.ticket))
+                });
+                self.wake.by(due??);
             }
-            Incoming::LoggedIn => self.wake.by(now),
             Incoming::Ending => {
                 if self.runs[from.line].note_ending(from.nth, now) {
                     self.dials.note_ending(from.line, now);
                 }
-                self.wake.by(now);
+                self.wake = Wake::NOW;
             }
-            Incoming::Wrong(retry) => {
-                self.give_up(from.line, connection, Cause::Wrong(retry), now);
-            }
-            Incoming::Refused(_) => {
-                let run = &mut self.runs[from.line];
-                if let [current, successor] = &mut run.open[..]
-                    && current.note_refused(successor, now)
-                    && let Some(successor) = run.note_spoken()
-                {
-                    self.leave_unneeded(successor, now);
-                }
-            }
-            Incoming::Answer(_) | Incoming::Counted(_) | Incoming::Other => {}
+            _ => {}
         }
         None
     }
 
-    fn find(&self, connection: ConnectionId) -> Option<Place> {
+    fn place(&self, connection: ConnectionId) -> Option<Place> {
         let mut runs = self.runs.iter().enumerate();
         runs.find_map(|(line, run)| Some(Place { line, nth: run.position(connection)? }))
     }
 
     fn find_mut(&mut self, connection: ConnectionId) -> Option<&mut Open> {
-        let Place { line, nth } = self.find(connection)?;
+        let Place { line, nth } = self.place(connection)?;
         self.runs[line].open.get_mut(nth)
-    }
-
-    fn note_served(&mut self, from: Place, subscription: usize, incoming: &Incoming, now: Time) {
-        if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
-            followed.note_served();
-            if let Some(at) = followed.asks_at() {
-                self.wake.by(at); // this may be the data that the snapshot waited for
-            }
-        }
-        if let [current, successor] = &self.runs[from.line].open[..] {
-            self.retires = true;
-            if from.nth == 1 && current.is_outdone_by(successor, incoming) {
-                let outdone = self.runs[from.line].open.remove(0);
-                self.left.push_back((outdone.id, outdone.silent.map(|silent| silent.cause)));
-                self.close_lines(outdone, now);
-                self.wake.by(now);
-            }
-        }
-        self.poll_again(subscription);
     }
 
     /// The message's numbers, if the count is its connection's.
@@ -901,8 +829,8 @@ impl<T> Follower<T> {
             Incoming::Keepalive { subscription, last: Some(last) } => (subscription, last, last),
             _ => return None,
         };
-        let followed = self.subscriptions.get(subscription)?.as_ref()?;
-        (followed.watch.count == Count::Shared && first <= last).then_some((first, last))
+        let is_shared = self.topics.get(subscription)?.watch.count == Count::Shared;
+        (is_shared && first <= last).then_some((first, last))
     }
 
     /// What is missing from a count that all messages of a connection share is missing from each
@@ -913,16 +841,14 @@ impl<T> Follower<T> {
         if let Counting::GoesOn = counting {
             return;
         }
-        let id = open.id;
-        for (seat, followed) in open.seats.iter_mut().zip(&mut self.subscriptions) {
-            if let Some(followed) = followed
-                && followed.watch.count == Count::Shared
-                && followed.is_taken_from(id)
-                && let Some(seat) = seat
-            {
+        for (at, seat) in open.seats.iter_mut().enumerate() {
+            let Some(seat) = seat else { continue };
+            self.topics.with(at, |followed| {
+                if followed.watch.count != Count::Shared || !followed.is_taken_from(open.id) {
+                    return;
+                }
                 // There is none since the connection was silent in another subscription.
                 let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
-                let before = followed.arbiter.bytes();
                 match counting {
                     Counting::Misses(from, to) => {
                         followed.arbiter.skip(line, from);
@@ -931,84 +857,9 @@ impl<T> Follower<T> {
                     Counting::GoesBack => followed.arbiter.begin_anew(),
                     Counting::GoesOn => {}
                 }
-                self.kept = self.kept - before + followed.arbiter.bytes();
-            }
+            });
         }
-        self.unpolled = 0..self.subscriptions.len();
-    }
-
-    /// The exchange has sent this subscription's numbers up to `last`, by its own word. In a shared
-    /// count the number is the message's own.
-    fn pass(&mut self, from: Place, subscription: usize, last: u64, now: Time) {
-        let Some(Some(followed)) = self.subscriptions.get_mut(subscription) else { return };
-        let Some(open) = self.runs[from.line].open.get_mut(from.nth) else { return };
-        let is_used = match followed.watch.count {
-            Count::Feed => true,
-            Count::Connection => followed.is_taken_from(open.id),
-            Count::Shared => false,
-        };
-        let Some(seat) = open.seat_mut(subscription).filter(|_| is_used) else { return };
-        let before = followed.arbiter.bytes();
-        let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
-        followed.note_first(line, last.saturating_add(1));
-        followed.arbiter.passed(line, last, now);
-        self.kept = self.kept - before + followed.arbiter.bytes();
-    }
-
-    fn offer(
-        &mut self,
-        from: Place,
-        subscription: usize,
-        mut numbers: Numbers,
-        now: Time,
-        own: impl FnOnce() -> T,
-    ) -> Option<Verdict> {
-        numbers = self.share(from, subscription, numbers)?;
-        if !self.takes(from, subscription)? {
-            return Some(Verdict::Duplicate);
-        }
-        let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
-        let before = followed.arbiter.bytes();
-        let seat = self.runs[from.line].open.get_mut(from.nth)?.seat_mut(subscription)?;
-        let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
-        followed.note_first(line, numbers.first);
-        let verdict = followed.arbiter.offer(line, numbers, now, own);
-        followed.note_verdict(verdict, now);
-        let kept = followed.arbiter.bytes();
-        self.kept = self.kept - before + kept;
-        if verdict == Verdict::Kept {
-            self.make_room();
-        }
-        Some(verdict)
-    }
-
-    fn share(&mut self, from: Place, subscription: usize, numbers: Numbers) -> Option<Numbers> {
-        let followed = self.subscriptions.get(subscription)?.as_ref()?;
-        let open = self.runs[from.line].open.get_mut(from.nth)?;
-        Some(match followed.watch.count {
-            Count::Shared => open.share(subscription, numbers),
-            Count::Feed | Count::Connection => numbers,
-        })
-    }
-
-    /// Whether the connection's data of this subscription is used.
-    fn takes(&mut self, from: Place, subscription: usize) -> Option<bool> {
-        let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
-        if !followed.watch.count.is_per_connection() {
-            return Some(true);
-        }
-        let (older, open) = self.runs[from.line].open.split_at_mut_checked(from.nth)?;
-        let older = older.first_mut();
-        let before = followed.arbiter.bytes();
-        let takes = followed.takes(open.first()?.id, older.as_ref().map(|older| older.id));
-        if takes
-            && let Some(seat) = older.and_then(|older| older.seat_mut(subscription))
-            && let Some(line) = seat.line.take()
-        {
-            followed.arbiter.close(line);
-        }
-        self.kept = self.kept - before + followed.arbiter.bytes();
-        Some(takes)
+        self.wake = Wake::NOW;
     }
 
     /// A snapshot has come over this connection: it is counted, and begins the connection's count.
@@ -1021,98 +872,105 @@ impl<T> Follower<T> {
         next: u64,
         now: Time,
     ) -> bool {
-        self.heard(
-            connection,
-            Incoming::Answer(crate::Asked::Subscription(subscription)),
-            now,
-            || unreachable!("no data"),
-        );
-        let Some(from) = self.find(connection) else { return false };
+        let answer = Incoming::Answer(crate::Asked::Subscription(subscription));
+        self.heard(connection, answer, now, || unreachable!("no data"));
+        let from = self.place(connection);
+        let is_of_use = |at: &Place| self.runs[at.line].open[at.nth].wrong.is_none();
+        let Some(from) = from.filter(is_of_use) else { return false };
         let last = next.saturating_sub(1);
         let data = Incoming::Data { subscription, numbers: Some(last.into()) };
         if self.counted(&data).is_some() {
             self.count(from, last, last, now);
         }
-        let _ = self.share(from, subscription, last.into());
-        let is_taken = self.takes(from, subscription) == Some(true);
-        self.poll_again(subscription);
-        is_taken
+        let opens = &mut self.runs[from.line].open;
+        let used = self.topics.with(subscription, |followed| {
+            followed.admit(opens, from.nth, subscription, last.into())
+        });
+        self.wake = Wake::NOW;
+        used.flatten().is_some()
     }
 
     /// The snapshot request of this subscription that was sent over this connection.
     #[cfg(feature = "tokio")]
     pub(crate) fn asked_of(&self, connection: ConnectionId, subscription: usize) -> Option<u64> {
-        self.subscriptions.get(subscription)?.as_ref()?.asked_over(connection)
+        self.topics.get(subscription)?.asked_over(connection)
     }
 
     /// The connection whose data of this subscription are used, if only one's are.
     #[cfg(feature = "tokio")]
     pub(crate) fn taken(&self, subscription: usize) -> Option<ConnectionId> {
-        self.subscriptions.get(subscription)?.as_ref()?.taken()
+        self.topics.get(subscription)?.taken()
     }
 
-    fn make_room(&mut self) {
-        while self.kept > self.set.limits.most_bytes {
-            let kept = self.subscriptions.iter_mut().flatten();
-            let Some(most) = kept.max_by_key(|followed| followed.arbiter.bytes()) else { return };
-            let before = most.arbiter.bytes();
-            if !most.arbiter.shed() {
-                return;
-            }
-            self.kept = self.kept - before + most.arbiter.bytes();
-        }
-    }
-
-    fn poll_again(&mut self, subscription: usize) {
-        self.unpolled = match self.unpolled.is_empty() {
-            true => subscription..subscription + 1,
-            false => self.unpolled.start.min(subscription)..self.unpolled.end.max(subscription + 1),
-        };
-    }
-
-    fn give_up(&mut self, at: usize, connection: ConnectionId, cause: Cause, now: Time) {
-        self.left.push_back((connection, Some(cause)));
-        self.finish(at, connection, cause.into(), now);
-    }
-
-    fn finish(&mut self, at: usize, connection: ConnectionId, ended: Ended, now: Time) {
-        self.wake.by(now);
-        self.settle(at, now);
+    /// The attempt, or the connection, is over. Whether the program still has to leave it.
+    fn end(
+        &mut self,
+        at: usize,
+        connection: ConnectionId,
+        ended: Ended,
+        leaves: bool,
+        now: Time,
+        attempts: &mut Attempts,
+    ) {
+        self.settle(at, now, attempts);
+        self.wake = Wake::NOW;
+        let draw = self.dials.draw(at);
         let run = &mut self.runs[at];
         if let Some(dialing) = run.dialing.take_if(|dialing| dialing.connection == connection) {
-            self.dials.note_end(at, dialing.address, ended, Life::Attempt, now);
+            let end = End { address: dialing.address, ended, life: Life::Attempt, now };
+            self.dials.note_end(at, end, draw, attempts);
         } else if let Some(open) = run.remove(connection) {
-            run.note_end();
-            match ended.cause().filter(|cause| cause.is_found_here()) {
+            let cause = ended.cause();
+            match cause.filter(|cause| cause.is_found_here()) {
                 Some(cause) => self.dials.note_silence(at, open.address, cause, now),
                 None => {
                     let life = open.life(self.dials.settled_after(at), now);
-                    self.dials.note_end(at, open.address, ended, life, now);
+                    let end = End { address: open.address, ended, life, now };
+                    self.dials.note_end(at, end, draw, attempts);
                 }
             }
-            self.close_lines(open, now);
+            self.close(open, leaves.then_some(cause), now);
+        }
+    }
+
+    /// The connection is over.
+    fn close(&mut self, open: Open, leave: Option<Option<Cause>>, now: Time) {
+        for followed in self.topics.all.iter_mut().flatten() {
+            followed.note_end(open.id, now);
+        }
+        self.over.push_back(Over { open, leave });
+        self.wake = Wake::NOW;
+    }
+
+    /// No gap waits any more for a connection that is over.
+    fn close_lines(&mut self) {
+        for over in &mut self.over {
+            for (at, seat) in mem::take(&mut over.open.seats).into_iter().enumerate() {
+                if let Some(line) = seat.and_then(|seat| seat.line) {
+                    self.topics.with(at, |followed| followed.arbiter.close(line));
+                }
+            }
         }
     }
 
     /// Takes note once if the line's connection has settled. A successor has not, because it may be
     /// left for its older one. Otherwise when it will have.
-    fn settle(&mut self, at: usize, now: Time) -> Option<Time> {
+    fn settle(&mut self, at: usize, now: Time, attempts: &mut Attempts) -> Option<Time> {
         let settled_after = self.dials.settled_after(at);
         let current = self.runs[at].current_mut()?;
         let admitted =
-            current.admitted.filter(|_| current.silent.is_none() && !current.is_settled)?;
+            current.admitted.filter(|_| current.silent().is_none() && !current.is_settled)?;
         if now < admitted + settled_after {
             return Some(admitted + settled_after);
         }
         current.is_settled = true;
-        self.dials.note_settled(at, current.address, admitted);
+        self.dials.note_settled(at, current.address, admitted, attempts);
         None
     }
 
     /// Where and when the line dials next, if it needs a dial and has not stopped.
     fn next_dial(&self, at: usize, now: Time) -> Option<Next> {
-        let run = &self.runs[at];
-        let need = run.need()?;
+        let need = self.runs[at].need()?;
         // Two lines to one server would fall silent together.
         let has_unused = (0..self.dials.addresses.len()).any(|address| !self.is_used(at, address));
         let may_dial = |address: usize| !has_unused || !self.is_used(at, address);
@@ -1123,38 +981,14 @@ impl<T> Follower<T> {
         let mut runs = self.runs.iter().enumerate();
         runs.any(|(other, run)| other != at && run.uses(address))
     }
-
-    fn leave_unneeded(&mut self, open: Open, now: Time) {
-        self.left.push_back((open.id, None));
-        self.close_lines(open, now);
-    }
-
-    fn close_lines(&mut self, open: Open, now: Time) {
-        let seats = open.seats.into_iter().zip(&mut self.subscriptions);
-        for (at, (seat, followed)) in seats.enumerate() {
-            let Some(followed) = followed else { continue };
-            followed.note_end(open.id, now);
-            self.closing.extend(seat.and_then(|seat| seat.line).map(|line| (at, line)));
-        }
-        self.unpolled = 0..self.subscriptions.len();
-    }
-
-    /// Closes them, so that no gap waits for them any more.
-    fn close_now(&mut self) {
-        for (at, line) in core::mem::take(&mut self.closing) {
-            let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };
-            let before = followed.arbiter.bytes();
-            followed.arbiter.close(line);
-            self.kept = self.kept - before + followed.arbiter.bytes();
-        }
-        self.unpolled = 0..self.subscriptions.len();
-    }
 }
 
 /// When `poll` next has something to do, if no other method is called before.
 struct Wake(Time);
 
 impl Wake {
+    const NOW: Self = Self(Time::ZERO);
+
     fn by(&mut self, at: Time) {
         self.0 = self.0.min(at);
     }
@@ -1165,6 +999,13 @@ impl Wake {
 struct Place {
     line: usize,
     nth: usize,
+}
+
+/// A connection that is over. What was due before is told first; then its lines are closed, and the
+/// program is told to leave it, and why.
+struct Over {
+    open: Open,
+    leave: Option<Option<Cause>>,
 }
 
 /// Shows what the lines do.

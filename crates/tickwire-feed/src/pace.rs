@@ -87,12 +87,23 @@ impl Pace {
     /// If the pace allows none now. The error is the time from which on another message or attempt
     /// is allowed, if no other call takes it first.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
-        let due = Time::new(self.paid.saturating_sub(self.slack()));
+        let due = self.due();
         if now < due {
             return Err(due);
         }
         self.note(now);
         Ok(())
+    }
+
+    const fn due(&self) -> Time {
+        Time::new(self.paid.saturating_sub(self.slack()))
+    }
+
+    /// Counts the next message that the pace allows from this time on, and returns its time.
+    pub(crate) fn reserve(&mut self, from: Time) -> Time {
+        let due = self.due().max(from);
+        self.note(due);
+        due
     }
 
     /// Counts a message that was sent whatever the pace allows. When a window has passed without

@@ -132,8 +132,8 @@ pub enum Incoming {
     /// A lack of data of what is refused makes nothing silent. What this connection had served
     /// before is asked for again, at the [pace of silence](Follower#silence), and anything else not
     /// before [`Follower::go_on`]. But if the refusal is of a message with several subscriptions,
-    /// and does not say which of them it means, each of them is asked for again, in a message of
-    /// its own. A refusal of a question that was repeated meanwhile does nothing.
+    /// and does not say which of them it means, each half of them is asked for again, in a message
+    /// of its own. A refusal of a question that was repeated meanwhile does nothing.
     ///
     /// [`Follower::unsubscribe`] forgets what you do not want any more.
     Refused(Asked),
@@ -174,18 +174,6 @@ pub enum Incoming {
     /// [`Follower::go_on`]; [`Retry::BackOff`] if another connection will do, for example because
     /// the login has expired.
     Wrong(Retry),
-}
-
-impl Incoming {
-    /// The subscription that the message shows to be served.
-    pub(crate) const fn served(&self) -> Option<usize> {
-        match *self {
-            Self::Data { subscription, .. } | Self::Keepalive { subscription, .. } => {
-                Some(subscription)
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Which question an answer is for: pass on what the exchange says.

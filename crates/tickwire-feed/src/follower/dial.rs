@@ -17,7 +17,7 @@ use crate::{
     row::{self, Row, spread},
 };
 use alloc::{vec, vec::Vec};
-use core::time::Duration;
+use core::{mem, time::Duration};
 use tickwire::{Retry, Time};
 use tickwire_parts::Backoff;
 
@@ -34,6 +34,15 @@ pub(crate) enum Life {
     Attempt,
     Short,
     Settled,
+}
+
+/// The end of a line's connection, or attempt.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) address: usize,
+    pub(crate) ended: Ended,
+    pub(crate) life: Life,
+    pub(crate) now: Time,
 }
 
 /// What an end says something about. The line itself waits for its own delay in any case.
@@ -88,7 +97,8 @@ struct Line {
     /// A copy, if it is shared.
     key: Row,
     shared: Option<Key>,
-    news: News,
+    /// The key is a new one: `Attempts` has not heard of it.
+    is_new: bool,
     /// The key was refused to this line, since a life of the line has settled.
     is_refused: bool,
 }
@@ -102,23 +112,18 @@ impl Line {
         self.tries = self.tries.saturating_add(1);
         self.tried[address] = Some(self.tries);
     }
-}
 
-/// What the line has found out about its key since [`Dials::look`].
-#[derive(Clone, Copy, Default)]
-struct News {
-    is_new: bool,
-    refused: Option<Refusal>,
-    settled: Option<Time>,
-}
-
-#[derive(Clone, Copy)]
-struct Refusal {
-    ended: Ended,
-    asked: Duration,
-    delay: Duration,
-    draw: u64,
-    at: Time,
+    /// `true` goes to `change` if the key is the line's own.
+    fn change_key(&mut self, attempts: &mut Attempts, change: impl FnOnce(&mut Row, bool)) {
+        let shared = self.shared.and_then(|key| attempts.key_mut(key));
+        let is_own = shared.is_none();
+        let row = shared.unwrap_or(&mut self.key);
+        if mem::take(&mut self.is_new) {
+            row.forget();
+        }
+        change(row, is_own);
+        self.key = *row;
+    }
 }
 
 pub(crate) struct Dials {
@@ -153,7 +158,7 @@ impl Dials {
             stopped: None,
             key: Row::NONE,
             shared,
-            news: News::default(),
+            is_new: false,
             is_refused: false,
         });
     }
@@ -173,30 +178,10 @@ impl Dials {
         (line.ends > 0).then_some(line.last)
     }
 
-    /// What this follower, and others, have found out about the keys.
+    /// What other lines and followers have found out about the keys.
     pub(crate) fn look(&mut self, attempts: &mut Attempts) {
         for line in &mut self.lines {
-            let News { is_new, refused, settled } = core::mem::take(&mut line.news);
-            let shared = line.shared.and_then(|key| attempts.key_mut(key));
-            let is_shared = shared.is_some();
-            let row = shared.unwrap_or(&mut line.key);
-            if is_new {
-                row.forget();
-            }
-            if let Some(Refusal { ended, asked, delay, draw, at }) = refused {
-                row.note(ended, asked, at);
-                let pace = row::of_key(row.ends);
-                row.wait(delay.max(pace + spread(pace / 5, draw)), at);
-                line.is_refused = true;
-            }
-            if let Some(admitted) = settled {
-                match line.is_refused || !is_shared {
-                    true => row.settle(admitted),
-                    false => row.vouch(admitted),
-                }
-                line.is_refused = false;
-            }
-            line.key = *row;
+            line.change_key(attempts, |_, _| {});
         }
     }
 
@@ -222,27 +207,13 @@ impl Dials {
         attempts.tried(self.lines[at].shared, taken);
     }
 
-    pub(crate) fn note_end(
-        &mut self,
-        at: usize,
-        address: usize,
-        ended: Ended,
-        life: Life,
-        now: Time,
-    ) {
-        let draw = self.lines[at].backoff.draw();
-        self.note_end_with(at, address, ended, life, draw, now);
+    /// A number for [`note_end`](Self::note_end), so that the delays of many lines differ.
+    pub(crate) fn draw(&mut self, at: usize) -> u64 {
+        self.lines[at].backoff.draw()
     }
 
-    fn note_end_with(
-        &mut self,
-        at: usize,
-        address: usize,
-        ended: Ended,
-        life: Life,
-        draw: u64,
-        now: Time,
-    ) {
+    pub(crate) fn note_end(&mut self, at: usize, end: End, draw: u64, attempts: &mut Attempts) {
+        let End { address, ended, life, now } = end;
         let line = &mut self.lines[at];
         let delay = line.backoff.delay(line.ends, draw);
         line.ends = line.ends.saturating_add(1);
@@ -264,7 +235,12 @@ impl Dials {
                 // A clean address comes before one that refuses the key.
                 self.addresses[address].note(ended, Duration::ZERO, now);
                 let delay = line.backoff.delay(0, draw).unwrap_or_default();
-                line.news.refused = Some(Refusal { ended, asked, delay, draw, at: now });
+                line.is_refused = true;
+                line.change_key(attempts, |row, _| {
+                    row.note(ended, asked, now);
+                    let pace = row::of_key(row.ends);
+                    row.wait(delay.max(pace + spread(pace / 5, draw)), now);
+                });
                 return;
             }
             Concern::Machine => &mut self.machine,
@@ -281,9 +257,6 @@ impl Dials {
     pub(crate) fn note_silence(&mut self, at: usize, address: usize, cause: Cause, now: Time) {
         let line = &mut self.lines[at];
         line.after = Some(cause.into());
-        if cause == Cause::Doubted {
-            return; // no fault of the address
-        }
         line.note_tried(address);
         if cause.subscription().is_none() {
             self.addresses[address].note(cause.into(), Duration::ZERO, now);
@@ -300,11 +273,21 @@ impl Dials {
     }
 
     /// A connection that was admitted then has settled.
-    pub(crate) fn note_settled(&mut self, at: usize, address: usize, admitted: Time) {
+    pub(crate) fn note_settled(
+        &mut self,
+        at: usize,
+        address: usize,
+        admitted: Time,
+        attempts: &mut Attempts,
+    ) {
         self.addresses[address].settle(admitted);
         self.machine.settle(admitted);
         let line = &mut self.lines[at];
-        line.news.settled = Some(admitted);
+        let is_refused = mem::take(&mut line.is_refused);
+        line.change_key(attempts, |row, is_own| match is_own || is_refused {
+            true => row.settle(admitted),
+            false => row.vouch(admitted),
+        });
         if line.last <= admitted {
             line.ends = 0;
             line.tried.fill(None);
@@ -327,16 +310,14 @@ impl Dials {
         let Some(line) = self.lines.get_mut(at) else { return };
         line.stopped = None;
         line.key.forget();
-        line.news = News { is_new: true, ..News::default() };
+        line.is_new = true;
     }
 
     /// What has stopped the line, until the program says that it goes on.
     pub(crate) fn stopped(&self, at: usize) -> Option<Ended> {
         let line = &self.lines[at];
-        let news = line.news.refused.map(|refused| refused.ended);
-        let ends = line.key.ends + u32::from(news.is_some());
-        let is_limit = self.refused_logins.is_some_and(|most| ends >= most.max(1));
-        line.stopped.or(news.or(line.key.after).filter(|_| is_limit))
+        let is_limit = self.refused_logins.is_some_and(|most| line.key.ends >= most.max(1));
+        line.stopped.or(line.key.after.filter(|_| is_limit))
     }
 
     /// Where the line dials next, of the addresses that it may dial, and from when on. `None` if it

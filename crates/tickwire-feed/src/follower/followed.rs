@@ -1,7 +1,8 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
+use super::{NEVER, open::Open};
 use crate::{
-    Arbiter, ConnectionId, Event, Limits, Line, Recovery, Subscription, Verdict, attempts::Log,
-    row::Row,
+    Arbiter, ConnectionId, Count, Event, Limits, Line, Numbers, Recovery, Subscription, Verdict,
+    attempts::Log, row::Row,
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -50,6 +51,69 @@ pub(super) struct Waiting {
     pub(super) requests: u32,
     pub(super) next_at: Option<Time>,
     pub(super) is_distrusted: bool,
+}
+
+/// The subscriptions of a follower, and the bytes that their arbiters keep.
+pub(super) struct Topics<T> {
+    /// Each lies at its index; `None` if there is none of this index.
+    pub(super) all: Vec<Option<Followed<T>>>,
+    kept: usize,
+    /// The one to poll next.
+    next: usize,
+}
+
+impl<T> Topics<T> {
+    pub(super) const NONE: Self = Self { all: Vec::new(), kept: 0, next: 0 };
+
+    pub(super) fn get(&self, at: usize) -> Option<&Followed<T>> {
+        self.all.get(at)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Followed<T>> {
+        self.all.get_mut(at)?.as_mut()
+    }
+
+    /// Only here does what the arbiters keep change.
+    pub(super) fn with<R>(
+        &mut self,
+        at: usize,
+        change: impl FnOnce(&mut Followed<T>) -> R,
+    ) -> Option<R> {
+        let followed = self.all.get_mut(at)?.as_mut()?;
+        let before = followed.arbiter.bytes();
+        let result = change(followed);
+        self.kept = self.kept - before + followed.arbiter.bytes();
+        Some(result)
+    }
+
+    pub(super) fn remove(&mut self, at: usize) {
+        if let Some(followed) = self.all.get_mut(at).and_then(Option::take) {
+            self.kept -= followed.arbiter.bytes();
+        }
+    }
+
+    pub(super) fn make_room(&mut self, most: usize) {
+        while self.kept > most {
+            let all = self.all.iter().enumerate();
+            let kept = all.filter_map(|(at, of)| Some((of.as_ref()?.arbiter.bytes(), at)));
+            let Some((_, at)) = kept.max() else { return };
+            if self.with(at, |followed| followed.arbiter.shed()) != Some(true) {
+                return;
+            }
+        }
+    }
+
+    /// The next event of any of them. One that had an event may have more.
+    pub(super) fn poll(&mut self, now: Time) -> Option<(usize, Event<T>)> {
+        for _ in 0..self.all.len() {
+            let at = self.next % self.all.len();
+            if let Some(Some(event)) = self.with(at, |followed| followed.poll(now)) {
+                return Some((at, event));
+            }
+            self.next = at + 1;
+        }
+        None
+    }
 }
 
 pub(super) struct Followed<T> {
@@ -150,8 +214,73 @@ impl<T> Followed<T> {
         }
     }
 
+    /// The numbers of a message of the line's nth connection as the subscription counts them. `None`
+    /// if they are of a count that is not used.
+    pub(super) fn admit(
+        &mut self,
+        opens: &mut [Open],
+        nth: usize,
+        subscription: usize,
+        mut numbers: Numbers,
+    ) -> Option<Numbers> {
+        if self.watch.count == Count::Feed {
+            return Some(numbers);
+        }
+        let (older, open) = opens.split_at_mut_checked(nth)?;
+        let older = older.first_mut();
+        let open = open.first_mut()?;
+        if self.watch.count == Count::Shared {
+            numbers = open.share(subscription, numbers);
+        }
+        if !self.takes(open.id, older.as_ref().map(|older| older.id)) {
+            return None;
+        }
+        let seat = older.and_then(|older| older.seat_mut(subscription));
+        if let Some(line) = seat.and_then(|seat| seat.line.take()) {
+            self.arbiter.close(line);
+        }
+        Some(numbers)
+    }
+
+    pub(super) fn offer(
+        &mut self,
+        opens: &mut [Open],
+        nth: usize,
+        subscription: usize,
+        numbers: Numbers,
+        now: Time,
+        own: impl FnOnce() -> T,
+    ) -> Option<Verdict> {
+        let Some(numbers) = self.admit(opens, nth, subscription, numbers) else {
+            return Some(Verdict::Duplicate);
+        };
+        let seat = opens.get_mut(nth)?.seat_mut(subscription)?;
+        let line = seat.line.get_or_insert_with(|| self.arbiter.open());
+        self.note_first(line, numbers.first);
+        let verdict = self.arbiter.offer(line, numbers, now, own);
+        if let Verdict::Next = verdict {
+            self.in_order = now;
+        }
+        Some(verdict)
+    }
+
+    /// The exchange has sent this subscription's numbers up to `last`, by its own word. In a shared
+    /// count the number is the message's own.
+    pub(super) fn pass(&mut self, open: &mut Open, subscription: usize, last: u64, now: Time) {
+        let is_used = match self.watch.count {
+            Count::Feed => true,
+            Count::Connection => self.is_taken_from(open.id),
+            Count::Shared => false,
+        };
+        if let Some(seat) = open.seat_mut(subscription).filter(|_| is_used) {
+            let line = seat.line.get_or_insert_with(|| self.arbiter.open());
+            self.note_first(line, last.saturating_add(1));
+            self.arbiter.passed(line, last, now);
+        }
+    }
+
     /// `replaces` is the connection of the same line that this one succeeds.
-    pub(super) fn takes(&mut self, from: ConnectionId, replaces: Option<ConnectionId>) -> bool {
+    fn takes(&mut self, from: ConnectionId, replaces: Option<ConnectionId>) -> bool {
         let is_new = match self.taken {
             Taken::From(taken) if taken == from => return true,
             Taken::From(taken) if Some(taken) != replaces => return false,
@@ -185,20 +314,14 @@ impl<T> Followed<T> {
 
     /// A line has a message that begins with this number, perhaps its first. Trades are not
     /// restarted, because an exchange may repeat the last of them on each connection.
-    pub(super) fn note_first(&mut self, line: &Line, first: u64) {
+    fn note_first(&mut self, line: &Line, first: u64) {
         if self.watch.recovery == Recovery::Snapshot && self.arbiter.is_anew(line, first) {
             self.arbiter.begin_anew();
         }
     }
 
-    pub(super) const fn note_verdict(&mut self, verdict: Verdict, now: Time) {
-        if let Verdict::Next = verdict {
-            self.in_order = now;
-        }
-    }
-
     /// After a gap or a restart, goes on or notes that a snapshot is needed.
-    pub(super) fn poll(&mut self, now: Time) -> Option<Event<T>> {
+    fn poll(&mut self, now: Time) -> Option<Event<T>> {
         let event = self.arbiter.poll(now)?;
         match event {
             Event::Message(_) => self.in_order = now,
@@ -277,12 +400,24 @@ impl<T> Followed<T> {
         is_known && is_needed && (self.is_asked(id) || self.arbiter.touches(next))
     }
 
-    /// When a request has taken too long.
-    pub(super) fn overdue_at(&self, within: Duration) -> Option<Time> {
-        match self.snapshot {
-            Snapshot::Asked { at, .. } => Some(at + within),
-            Snapshot::NotNeeded | Snapshot::Needed { .. } => None,
+    /// A request that has taken too long is given up.
+    pub(super) fn give_up_snapshot(&mut self, within: Duration, now: Time) {
+        if matches!(self.snapshot, Snapshot::Asked { at, .. } if at + within <= now) {
+            self.need(now);
         }
+    }
+
+    /// When there is something to do, if nothing happens before. The ticket is that of the next
+    /// snapshot.
+    pub(super) fn due(&self, snapshot_within: Duration, ticket: Option<Time>) -> Time {
+        let snapshot = match self.snapshot {
+            Snapshot::NotNeeded => NEVER,
+            Snapshot::Needed { .. } => {
+                self.asks_at().unwrap_or(NEVER).max(ticket.unwrap_or(Time::ZERO))
+            }
+            Snapshot::Asked { at, .. } => at + snapshot_within,
+        };
+        snapshot.min(self.arbiter.due().unwrap_or(NEVER))
     }
 
     pub(super) fn waits(&self) -> Option<Waiting> {

@@ -1,13 +1,13 @@
 //! An open connection: what was said over it, which answers are still due, and whether it is
 //! silent.
-use super::{Follower, dial::Life};
+use super::{Follower, NEVER, dial::Life};
 use crate::{
     Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Numbers, Pace, Say, Subscription,
     attempts::Log, row,
 };
 use alloc::vec::Vec;
-use core::time::Duration;
-use tickwire::Time;
+use core::{mem, time::Duration};
+use tickwire::{Retry, Time};
 
 /// The login, a subscription or the probe.
 #[derive(Clone, Copy)]
@@ -44,9 +44,6 @@ const fn start_of(question: u64) -> usize {
 
 /// Bytes of a message that is longer in transit are no life.
 const LONGEST_MESSAGE: Duration = Duration::from_secs(60);
-
-/// The time of what never becomes due by itself.
-pub(super) const NEVER: Time = Time::new(Duration::MAX);
 
 #[derive(Clone, Copy)]
 pub(super) struct Timeouts {
@@ -106,27 +103,26 @@ struct Sent {
     first: Time,
     question: u64,
     before: Option<u64>,
-    /// The message had other subscriptions too.
-    is_shared: bool,
+    /// The message had so many subscriptions.
+    shares: usize,
 }
 
 pub(super) struct Seat {
     watch: Subscription,
     ask: Ask,
     sent: Option<Sent>,
-    /// Data, a keepalive or an answer.
+    /// Data, a keepalive, an answer or a refusal.
     heard: Time,
     data: Option<Time>,
     /// Data or a keepalive.
     served: Option<Time>,
     answered: Option<Time>,
-    is_refused: bool,
     /// In a row.
     refusals: u32,
     /// Why the connection is silent in this subscription.
     silent: Option<Silent>,
-    /// A message with others was refused, so this one needs a message of its own.
-    is_alone: bool,
+    /// So many subscriptions may share its next message.
+    most: usize,
     /// Once the subscription was sent.
     pub(super) line: Option<Line>,
     is_numbered: bool,
@@ -135,7 +131,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    fn new(watch: Subscription) -> Self {
+    const fn new(watch: Subscription) -> Self {
         Self {
             watch,
             ask: Ask::New,
@@ -144,21 +140,20 @@ impl Seat {
             data: None,
             served: None,
             answered: None,
-            is_refused: false,
             refusals: 0,
             silent: None,
-            is_alone: false,
+            most: usize::MAX,
             line: None,
             is_numbered: false,
             counted: 0,
         }
     }
 
-    fn say(&mut self, question: u64, is_shared: bool, now: Time) {
+    fn say(&mut self, question: u64, shares: usize, now: Time) {
         self.ask.say(now);
         let first = self.sent.map_or(now, |sent| sent.first);
         let before = self.sent.map(|sent| sent.question);
-        self.sent = Some(Sent { first, question, before, is_shared });
+        self.sent = Some(Sent { first, question, before, shares });
         if self.watch.ask_after.is_none() {
             self.ask = Ask::No; // no answer is expected
         }
@@ -175,16 +170,20 @@ impl Seat {
         }
     }
 
-    fn answer(&mut self, now: Time) {
+    /// Returns when to look at the seat again.
+    fn answer(&mut self, now: Time) -> Time {
         self.ask = Ask::No;
         self.heard = now;
         // Otherwise only data ends a refusal: an answer may mean that it was asked for before.
         if self.watch.leave_after.is_none() {
-            self.end_refusal();
+            self.refusals = 0;
         }
         self.answered.get_or_insert(now);
+        let is_answered = |silent: &mut Silent| !matches!(silent.cause, Cause::NoData(_));
+        self.silent.take_if(is_answered).map_or_else(|| self.looks_at(), |_| Time::ZERO)
     }
 
+    /// If nothing says which one of a message is meant, each half of it is asked for again.
     fn refuse(&mut self, asked: Asked, now: Time) {
         let Some(sent) = self.sent else { return };
         let is_named = match asked {
@@ -192,43 +191,55 @@ impl Seat {
             Asked::Question(id) if id == sent.question => false,
             Asked::Question(_) => return,
         };
-        if is_named || !sent.is_shared {
+        if is_named || sent.shares == 1 {
             self.note_refused(now);
-            self.ask = Ask::No;
         } else {
-            self.is_alone = true;
+            self.most = sent.shares.div_ceil(2);
             self.ask = Ask::New;
         }
     }
 
-    fn serve(&mut self, is_numbered: bool, now: Time) {
-        self.answer(now);
-        self.end_refusal();
+    /// Returns when to look at the seat again, if it waited for this.
+    fn serve(&mut self, is_data: bool, is_numbered: bool, now: Time) -> Time {
+        // Data before the subscription was sent belongs to an earlier one with this index, and is
+        // no answer.
+        if self.sent.is_none() {
+            return NEVER;
+        }
+        let has_waited = self.ask.is_asked() || self.answered.is_none() || self.is_refused();
+        self.ask = Ask::No;
+        self.heard = now;
+        self.refusals = 0;
+        self.answered.get_or_insert(now);
         self.served = Some(now);
         self.is_numbered |= is_numbered;
+        if is_data {
+            self.data = Some(now);
+        }
+        match self.silent.take() {
+            Some(_) => Time::ZERO,
+            None if has_waited => self.looks_at(),
+            None => NEVER,
+        }
     }
 
-    fn end_refusal(&mut self) {
-        self.is_refused = false;
-        self.refusals = 0;
-    }
-
-    fn note_refused(&mut self, now: Time) {
-        self.is_refused = true;
+    const fn note_refused(&mut self, now: Time) {
+        self.ask = Ask::No;
+        self.silent = None;
         self.refusals = self.refusals.saturating_add(1);
         self.heard = now;
     }
 
-    pub(super) const fn is_silent(&self) -> bool {
+    const fn is_silent(&self) -> bool {
         self.silent.is_some()
     }
 
     pub(super) const fn is_refused(&self) -> bool {
-        self.is_refused
+        self.refusals > 0
     }
 
     fn ask_refused(&mut self) {
-        if core::mem::take(&mut self.is_refused) {
+        if mem::take(&mut self.refusals) > 0 {
             self.ask = Ask::New;
             self.sent = None; // `leave_after` begins anew
         }
@@ -238,7 +249,7 @@ impl Seat {
     fn asks_at(&self) -> Time {
         match self.watch.ask_after {
             // What was accepted before may be so again.
-            Some(_) if self.is_refused && self.answered.is_some() => {
+            Some(_) if self.is_refused() && self.answered.is_some() => {
                 self.heard + row::of_silence(self.refusals)
             }
             Some(after) if self.answered.is_some() => self.heard + after,
@@ -250,7 +261,7 @@ impl Seat {
     fn gives_up_at(&self) -> Time {
         let sent = self.sent.filter(|_| self.watch.ask_after.is_none());
         let since = self.served.or(self.answered).or(sent.map(|sent| sent.first));
-        let dead = self.watch.leave_after.zip(since).filter(|_| !self.is_refused);
+        let dead = self.watch.leave_after.zip(since).filter(|_| !self.is_refused());
         dead.map_or(NEVER, |(after, since)| since + after)
     }
 
@@ -268,7 +279,7 @@ impl Seat {
         answer_within: Duration,
         now: Time,
     ) -> bool {
-        if self.is_refused && old.is_none_or(|old| old.is_refused) {
+        if self.is_refused() && old.is_none_or(Self::is_refused) {
             return true;
         }
         if self.is_numbered && !self.watch.count.is_per_connection() {
@@ -327,9 +338,12 @@ pub(super) struct Open {
     /// The most subscriptions that one message had.
     longest: usize,
     counted: Counted,
-    pub(super) silent: Option<Silent>,
+    /// Why it is silent as a whole.
+    silent: Option<Silent>,
     /// It was opened because the older connection is silent.
     pub(super) is_for_silence: bool,
+    /// The program has said that it is of no use.
+    pub(super) wrong: Option<Retry>,
     /// The exchange has said that it will end this connection.
     pub(super) is_ending: bool,
     pub(super) is_settled: bool,
@@ -366,6 +380,7 @@ impl Open {
             counted: Counted::default(),
             silent: None,
             is_for_silence: false,
+            wrong: None,
             is_ending: false,
             is_settled: false,
         }
@@ -386,7 +401,7 @@ impl Open {
     pub(super) fn life(&self, settled_after: Duration, now: Time) -> Life {
         match self.admitted {
             None => Life::Attempt,
-            Some(admitted) if self.silent.is_some() || now - admitted < settled_after => {
+            Some(admitted) if self.silent().is_some() || now - admitted < settled_after => {
                 Life::Short
             }
             Some(_) => Life::Settled,
@@ -431,7 +446,7 @@ impl Open {
                 let end = self.end_of_message(start, batch);
                 self.longest = self.longest.max(end - start);
                 for seat in self.seats[start..end].iter_mut().flatten() {
-                    seat.say(id, end - start > 1, now);
+                    seat.say(id, end - start, now);
                 }
                 Say::Subscribe { id, subscriptions: start..end }
             }
@@ -439,13 +454,13 @@ impl Open {
     }
 
     fn end_of_message(&self, start: usize, batch: usize) -> usize {
-        let shares = |seat: &&Option<Seat>| {
-            let due = seat.as_ref().filter(|seat| seat.ask.since().is_some());
-            due.is_some_and(|seat| !seat.is_alone) // forgotten, or not due
+        let mut most = batch.max(1);
+        let shares = |(nth, seat): &(usize, &Option<Seat>)| {
+            let due = seat.as_ref().filter(|seat| seat.ask.since().is_some()); // not forgotten
+            most = most.min(due.map_or(0, |seat| seat.most));
+            *nth < most
         };
-        let is_alone = self.seat(start).is_none_or(|seat| seat.is_alone);
-        let most = if is_alone { 1 } else { batch.max(1) };
-        start + self.seats[start..].iter().take(most).take_while(shares).count().max(1)
+        start + self.seats[start..].iter().enumerate().take_while(shares).count().max(1)
     }
 
     /// New subscriptions go first: repeated questions would hold them back when the pace is slow.
@@ -480,65 +495,59 @@ impl Open {
         self.seats.iter_mut().flatten().for_each(Seat::ask_refused);
     }
 
-    /// `true` if the connection was silent until now.
-    pub(super) fn hear(&mut self, incoming: &Incoming, now: Time) -> bool {
-        // Any message shows that the connection is alive, so any answers the probe.
+    /// Returns when to look again because of this message: deadlines that it moves later need no
+    /// look.
+    pub(super) fn hear(&mut self, incoming: &Incoming, now: Time) -> Time {
+        let mut look = NEVER;
         self.heard = now;
-        self.probe = Ask::No;
+        // Any message shows that the connection is alive, so any answers the probe.
+        if self.probe.is_asked() {
+            self.probe = Ask::No;
+            look = Time::ZERO;
+        }
         match *incoming {
             // A `LoggedIn` that comes before the login was sent does not answer the login.
             Incoming::LoggedIn if self.login.since().is_none() => {
                 self.login = Ask::No;
                 self.admitted.get_or_insert(now);
+                look = Time::ZERO;
             }
             Incoming::Answer(asked) => {
                 for seat in self.asked_mut(asked).filter(|seat| seat.is_answered_by(asked)) {
-                    seat.answer(now);
+                    look = look.min(seat.answer(now));
                 }
             }
             Incoming::Refused(asked) => {
                 self.asked_mut(asked).for_each(|seat| seat.refuse(asked, now));
+                look = Time::ZERO;
             }
             Incoming::Data { subscription, numbers } => {
-                // Data before the subscription was sent belongs to an earlier one with this index,
-                // and is no answer.
-                let seat = self.seat_mut(subscription);
-                if let Some(seat) = seat.filter(|seat| seat.sent.is_some()) {
-                    seat.serve(numbers.is_some(), now);
-                    seat.data = Some(now);
+                if let Some(seat) = self.seat_mut(subscription) {
+                    look = look.min(seat.serve(true, numbers.is_some(), now));
                 }
             }
             Incoming::Keepalive { subscription, last } => {
-                let seat = self.seat_mut(subscription);
-                if let Some(seat) = seat.filter(|seat| seat.sent.is_some()) {
-                    seat.serve(last.is_some(), now);
+                if let Some(seat) = self.seat_mut(subscription) {
+                    look = look.min(seat.serve(false, last.is_some(), now));
                 }
             }
-            Incoming::LoggedIn
-            | Incoming::Counted(_)
-            | Incoming::Other
-            | Incoming::Ending
-            | Incoming::Wrong(_) => {}
+            Incoming::Wrong(retry) => {
+                self.wrong = Some(retry);
+                look = Time::ZERO;
+            }
+            Incoming::LoggedIn | Incoming::Counted(_) | Incoming::Other | Incoming::Ending => {}
         }
-        self.speaks()
+        let is_login = |silent: &Silent| silent.cause == Cause::LoginUnanswered;
+        if self.admitted.is_none() && self.silent.as_ref().is_some_and(is_login) {
+            return look;
+        }
+        self.silent.take().map_or(look, |_| Time::ZERO)
     }
 
-    /// Whether this connection was silent until now.
-    fn speaks(&mut self) -> bool {
-        let speaks = self.silent.is_some_and(|silent| self.has_spoken(silent));
-        if speaks {
-            // Another subscription may still be silent.
-            self.silent = None;
-            for at in 0..self.seats.len() {
-                let Some(seat) = self.seat(at) else { continue };
-                let silent = seat.silent.filter(|silent| !self.has_spoken(*silent));
-                if let Some(seat) = self.seat_mut(at) {
-                    seat.silent = silent;
-                }
-                self.silent = self.silent.or(silent);
-            }
-        }
-        speaks && self.silent.is_none()
+    /// Why, and since when: as a whole, or in one subscription.
+    pub(super) fn silent(&self) -> Option<Silent> {
+        let seats = self.seats.iter().flatten().filter_map(|seat| seat.silent);
+        self.silent.or_else(|| seats.min_by_key(|silent| silent.since))
     }
 
     /// A message has these numbers in the count of the connection. Data of several subscriptions
@@ -587,40 +596,27 @@ impl Open {
         self.alive = now;
     }
 
+    pub(super) fn is_silent_for(&self, subscription: usize) -> bool {
+        self.silent.is_some() || self.seat(subscription).is_some_and(Seat::is_silent)
+    }
+
     pub(super) fn note_silence(&mut self, silent: Silent) {
-        if let Some(seat) = silent.cause.subscription().and_then(|at| self.seat_mut(at)) {
-            seat.silent = Some(silent);
-        }
-        self.silent = Some(silent);
-    }
-
-    fn has_spoken(&self, Silent { cause, since }: Silent) -> bool {
-        match cause {
-            Cause::LoginUnanswered => self.is_logged_in(),
-            Cause::SubscriptionUnanswered(at) => {
-                self.seat(at).is_none_or(|seat| !seat.ask.is_asked())
-            }
-            Cause::ProbeUnanswered => !self.probe.is_asked(),
-            Cause::NoData(at) => {
-                self.seat(at).is_none_or(|seat| seat.is_refused || seat.served > Some(since))
-            }
-            _ => true, // any message will do
+        match silent.cause.subscription().and_then(|at| self.seat_mut(at)) {
+            Some(seat) => seat.silent = Some(silent),
+            None => self.silent = Some(silent),
         }
     }
 
-    /// What is refused on its successor too is at fault itself, and not this connection. `true` if
-    /// that was all why it was silent.
-    pub(super) fn note_refused(&mut self, successor: &Self, now: Time) -> bool {
+    /// What is refused on its successor too is at fault itself, and not this connection.
+    pub(super) fn note_refused(&mut self, successor: &Self, now: Time) {
         for (seat, new) in self.seats.iter_mut().zip(&successor.seats) {
             if let (Some(seat), Some(new)) = (seat, new)
                 && seat.is_silent()
-                && new.is_refused
+                && new.is_refused()
             {
-                seat.ask = Ask::No;
                 seat.note_refused(now);
             }
         }
-        self.speaks()
     }
 
     /// Whether it has brought since then all that the watchdog asks for, but of what is refused or
@@ -629,7 +625,7 @@ impl Open {
         let mut seats = self.seats.iter().enumerate();
         seats.all(|(at, seat)| {
             seat.as_ref().is_none_or(|seat| match seat.watch {
-                _ if seat.is_refused || is_mute(at) => true,
+                _ if seat.is_refused() || is_mute(at) => true,
                 Subscription { leave_after: Some(_), .. } => seat.served > since,
                 Subscription { ask_after: Some(_), .. } => {
                     seat.answered.is_some() && Some(seat.heard) > since
@@ -639,23 +635,25 @@ impl Open {
         })
     }
 
-    /// This message of its successor shows that nobody needs this silent connection: the successor
-    /// serves what this one served.
-    pub(super) fn is_outdone_by(&self, successor: &Self, incoming: &Incoming) -> bool {
-        let Some(Silent { cause, .. }) = self.silent else { return false };
-        let Some(subscription) = incoming.served() else { return false };
-        if cause.subscription().is_none() {
-            return true;
+    /// Nobody needs this silent connection: its successor has brought data of what is silent here,
+    /// and serves what this one still serves.
+    pub(super) fn is_outdone_by(&self, successor: &Self) -> bool {
+        if self.silent.is_some() {
+            return successor.seats.iter().flatten().any(|new| new.served.is_some());
         }
-        let is_served = |(at, seat): (usize, &Option<Seat>)| {
-            let Some(seat) = seat.as_ref().filter(|seat| seat.silent.is_none()) else {
-                return true;
-            };
-            let new = successor.seat(at);
-            seat.answered.is_none() || new.is_some_and(|new| new.answered.is_some())
-        };
-        self.seat(subscription).is_some_and(|seat| seat.silent.is_some())
-            && self.seats.iter().enumerate().all(is_served)
+        let mut brings_more = false;
+        let mut serves_all = true;
+        for (at, seat) in self.seats.iter().enumerate() {
+            let (Some(seat), new) = (seat, successor.seat(at)) else { continue };
+            match seat.silent {
+                Some(_) => brings_more |= new.is_some_and(|new| new.served.is_some()),
+                None => {
+                    let is_answered = new.is_some_and(|new| new.answered.is_some());
+                    serves_all &= seat.answered.is_none() || is_answered;
+                }
+            }
+        }
+        brings_more && serves_all
     }
 
     /// The next time to look, or what did not come. What subscriptions in `ignored` do not bring
@@ -666,7 +664,10 @@ impl Open {
         ignored: impl Fn(usize) -> bool,
         now: Time,
     ) -> Result<Time, Cause> {
-        if self.silent.is_some_and(|silent| silent.cause.subscription().is_none()) {
+        if let Some(retry) = self.wrong {
+            return Err(Cause::Wrong(retry));
+        }
+        if self.silent.is_some() {
             return Ok(self.paced);
         }
         let mut timeouts = *timeouts;
@@ -700,21 +701,6 @@ impl Open {
     pub(super) fn is_silent_in(&self, which: impl Fn(usize) -> bool) -> bool {
         let mut seats = self.seats.iter().enumerate();
         seats.any(|(at, seat)| seat.as_ref().is_some_and(Seat::is_silent) && which(at))
-    }
-
-    /// When to look again because of this message's subscriptions, if nothing more comes.
-    pub(super) fn looks_at(&mut self, incoming: &Incoming) -> Time {
-        match *incoming {
-            Incoming::Answer(asked) => {
-                let seats = self.asked_mut(asked).map(|seat| seat.looks_at());
-                seats.min().unwrap_or(NEVER)
-            }
-            Incoming::Refused(_) => Time::ZERO, // something may have to be asked again
-            _ => {
-                let served = incoming.served();
-                served.and_then(|at| self.seat(at)).map_or(NEVER, Seat::looks_at)
-            }
-        }
     }
 
     pub(super) fn missing(&self) -> usize {

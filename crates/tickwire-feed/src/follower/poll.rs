@@ -1,14 +1,17 @@
 use super::{
-    Follower, Wake,
+    Follower, Over, Wake,
     dial::Why,
     followed::Followed,
-    open::{Open, Timeouts},
+    open::{Open, Silent, Timeouts},
 };
 use crate::{Action, Attempts, Cause, ConnectionId, Event, Say, Topic};
-use core::{mem, time::Duration};
+use core::time::Duration;
 use tickwire::{CloseCode, Time};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// A time later than now.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// A `poll` so much later than `Action::Wait` said shows that the program stood still.
 const STOOD_STILL: Duration = Duration::from_secs(1);
@@ -22,31 +25,17 @@ impl<T> Follower<T> {
     pub fn poll(&mut self, now: Time, attempts: &mut Attempts) -> Action<T> {
         self.note_late_poll(now);
         loop {
-            if mem::take(&mut self.retires) {
-                for at in 0..self.runs.len() {
-                    self.retire(at, now);
-                }
-            }
-            if let Some((connection, why)) = self.left.pop_front() {
-                let code = match why {
-                    Some(_) => CloseCode::GOING_AWAY,
-                    None => CloseCode::NORMAL,
-                };
-                return Action::Leave { connection, code, why };
-            }
-            if let Some(action) = self.poll_arbiters(now) {
-                return action;
-            }
-            if !self.closing.is_empty() {
-                self.close_now();
-                continue;
+            for at in 0..self.runs.len() {
+                self.compare(at, now);
             }
             let Wake(due) = self.wake;
             if now < due {
                 self.told = Some(due);
                 return Action::Wait(due);
             }
-            if let Some(action) = self.act(now, attempts) {
+            self.wake = Wake(now + LONGEST_WAIT);
+            if let Some(action) = self.look(now, attempts) {
+                self.wake = Wake::NOW; // there may be more
                 return action;
             }
         }
@@ -63,53 +52,60 @@ impl<T> Follower<T> {
         }
     }
 
-    fn poll_arbiters(&mut self, now: Time) -> Option<Action<T>> {
-        while let Some(at) = self.unpolled.next() {
-            let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };
-            let before = followed.arbiter.bytes();
-            let event = followed.poll(now);
-            self.kept = self.kept - before + followed.arbiter.bytes();
-            let Some(event) = event else {
-                // Later than now, otherwise `poll` could loop for ever.
-                if let Some(due) = followed.arbiter.poll_timeout() {
-                    self.wake.by(due.max(now + Duration::from_millis(1)));
-                }
-                continue;
-            };
-            self.unpolled.start = at; // its arbiter may have more
+    /// Of a connection and its successor, one goes once nothing depends on it any more.
+    fn compare(&mut self, at: usize, now: Time) {
+        let [old, new] = &mut self.runs[at].open[..] else { return };
+        if old.wrong.or(new.wrong).is_some() {
+            return; // `look` leaves it
+        }
+        old.note_refused(new, now);
+        let goes = match old.silent() {
+            Some(_) => old.is_outdone_by(new).then_some(0),
+            None if new.is_for_silence => Some(1),
+            None => {
+                let is_ready = |(at, followed): (usize, &Option<Followed<T>>)| {
+                    let Some(followed) = followed else { return true };
+                    new.seat(at).is_some_and(|seat| {
+                        let within = self.set.answer_within;
+                        seat.replaces(old.seat(at), &followed.arbiter, within, now)
+                    })
+                };
+                let is_level =
+                    new.is_logged_in() && self.topics.all.iter().enumerate().all(is_ready);
+                is_level.then_some(0)
+            }
+        };
+        if let Some(nth) = goes {
+            let open = self.runs[at].open.remove(nth);
+            let why = open.silent().map(|silent| silent.cause);
+            self.close(open, Some(why), now);
+        }
+    }
+
+    /// On `None`, `wake` says when to look again.
+    fn look(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
+        if let Some((subscription, event)) = self.topics.poll(now) {
             return Some(match event {
-                Event::Message(message) => Action::Message { subscription: at, message },
-                Event::Gap(gap) => {
-                    self.wake.by(now);
-                    Action::Gap { subscription: at, gap }
-                }
-                Event::Restart => {
-                    self.wake.by(now);
-                    Action::Restart { subscription: at }
-                }
+                Event::Message(message) => Action::Message { subscription, message },
+                Event::Gap(gap) => Action::Gap { subscription, gap },
+                Event::Restart => Action::Restart { subscription },
             });
         }
-        None
-    }
-
-    /// On `None`, then `wake`, `unpolled`, `left` or `retires` says what comes next.
-    fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
-        self.wake = Wake(now + LONGEST_WAIT);
-        let action = self.act_once(now, attempts);
-        if action.is_some() {
-            self.wake.by(now); // there may be more
+        if !self.over.is_empty() {
+            self.wake = Wake::NOW;
+            self.close_lines();
+            let Over { open, leave } = self.over.pop_front()?;
+            let why = leave?;
+            let code = why.map_or(CloseCode::NORMAL, |_| CloseCode::GOING_AWAY);
+            return Some(Action::Leave { connection: open.id, code, why });
         }
-        action
-    }
-
-    fn act_once(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let timeouts = Timeouts {
             probe_after: self.set.probe_after,
             answer_within: self.set.answer_within,
             grace: self.grace,
         };
         for at in 0..self.runs.len() {
-            if let Some(settles) = self.settle(at, now) {
+            if let Some(settles) = self.settle(at, now, attempts) {
                 self.wake.by(settles);
             }
         }
@@ -128,86 +124,78 @@ impl<T> Follower<T> {
             }
             let run = &mut self.runs[at];
             let is_mute = |at: usize| {
-                let followed = self.subscriptions.get(at).and_then(Option::as_ref);
+                let followed = self.topics.get(at);
                 followed.is_some_and(|followed| followed.is_mute(&self.dials.addresses))
             };
             // Where one is missing that may be served elsewhere, a successor has its time for that.
             let seeks = match &run.open[..] {
-                [current, _] => current.is_silent_in(|at| !is_mute(at)),
+                [current, _] => {
+                    // A quiet subscription may be ready after `answer_within`. Even if that is 0,
+                    // it is looked at later than now, because otherwise `poll` would loop for ever.
+                    self.wake.by(now + self.set.answer_within.max(STOOD_STILL));
+                    current.is_silent_in(|at| !is_mute(at))
+                }
                 _ => false,
             };
             let mut silent = None;
-            let mut is_successor = false;
-            for open in &mut run.open {
+            for (nth, open) in run.open.iter_mut().enumerate() {
                 let connection = open.id;
                 if let Some(say) = open.poll(self.set.batch, &mut self.asked, now) {
-                    open_lines(open, &say, &mut self.subscriptions);
+                    open_lines(open, &say, &mut self.topics.all);
                     return Some(Action::Send { connection, say });
                 }
-                match open.look(&timeouts, |at| is_successor && seeks && is_mute(at), now) {
+                match open.look(&timeouts, |at| nth > 0 && seeks && is_mute(at), now) {
                     Ok(again) => self.wake.by(again),
-                    Err(cause) => silent = Some((connection, is_successor, cause)),
+                    Err(cause) => silent = Some((nth, cause)),
                 }
-                is_successor = true;
             }
-            if let Some((connection, is_successor, cause)) = silent {
-                match is_successor {
-                    true => {
-                        if let Some(new) = self.runs[at].successor() {
-                            self.note_mute(at, new.address, new.opened, cause, now);
-                        }
-                        self.give_up(at, connection, cause, now);
-                    }
-                    false => self.note_silence(at, cause, now),
-                }
+            if let Some((nth, cause)) = silent {
+                self.note_fault(at, nth, cause, now, attempts);
                 return None;
             }
-            if is_successor && self.runs[at].successor().is_some() {
-                // A quiet subscription may be ready after `answer_within`. Even if that is 0, it is
-                // looked at later than now, because otherwise `poll` would loop for ever.
-                self.wake.by(now + self.set.answer_within.max(STOOD_STILL));
-                self.retires = true;
-            }
         }
+        self.look_at_topics(now, attempts)
+    }
+
+    fn look_at_topics(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         // Who has waited longest goes first: in the order of the indices the last ones might never.
         let mut asks = None;
-        for at in 0..self.subscriptions.len() {
-            let Some(followed) = &self.subscriptions[at] else { continue };
+        for at in 0..self.topics.all.len() {
+            let Some(followed) = self.topics.get(at) else { continue };
             let tells =
                 followed.is_untold(&self.dials.addresses) && self.topic(at) == Some(Topic::Mute);
-            let Some(followed) = &mut self.subscriptions[at] else { continue };
+            let followed = self.topics.get_mut(at)?;
             if tells {
                 followed.note_told();
                 return Some(Action::Mute { subscription: at });
             }
-            if let Some(overdue) = followed.overdue_at(self.set.snapshot_within) {
-                match overdue <= now {
-                    true => followed.need(now),
-                    false => self.wake.by(overdue),
-                }
-            }
-            match followed.asks_at() {
-                Some(again) if again <= now => {
+            followed.give_up_snapshot(self.set.snapshot_within, now);
+            match followed.asks_at().filter(|asks_at| *asks_at <= now) {
+                Some(_) => {
                     let since = followed.waits().map_or(now, |waiting| waiting.since);
                     asks = asks.into_iter().chain([(since, at)]).min();
                 }
-                Some(again) => self.wake.by(again),
-                None => {}
-            }
-            match followed.arbiter.poll_timeout() {
-                Some(again) if again <= now => self.poll_again(at),
-                Some(again) => self.wake.by(again),
-                None => {}
+                None => {
+                    // Later than now, otherwise `poll` could loop for ever.
+                    let due = followed.due(self.set.snapshot_within, None);
+                    self.wake.by(due.max(now + MOMENT));
+                }
             }
         }
-        let (_, at) = asks?;
-        if let Err(again) = attempts.take_snapshot(now) {
-            self.wake.by(again);
+        let Some((_, at)) = asks else {
+            self.ticket = None;
+            return None;
+        };
+        let ticket = self.ticket.filter(|ticket| attempts.is_valid(*ticket, now));
+        let ticket = ticket.unwrap_or_else(|| attempts.snapshot_ticket(now));
+        self.ticket = Some(ticket).filter(|ticket| now < *ticket);
+        if self.ticket.is_some() {
+            self.wake.by(ticket);
             return None;
         }
         let id = self.next_snapshot;
         self.next_snapshot += 1;
-        self.subscriptions[at].as_mut()?.note_asked(id, now);
+        self.topics.get_mut(at)?.note_asked(id, now);
         Some(Action::Snapshot { subscription: at, id })
     }
 
@@ -220,76 +208,59 @@ impl<T> Follower<T> {
         Action::Dial { connection, line: at, address, after: self.dials.after(at) }
     }
 
-    /// A successor is due, unless there is one.
-    pub(super) fn note_silence(&mut self, at: usize, cause: Cause, now: Time) {
-        self.wake.by(now);
+    /// A silent connection stays until its successor is better. Any other fault ends it.
+    fn note_fault(
+        &mut self,
+        at: usize,
+        nth: usize,
+        cause: Cause,
+        now: Time,
+        attempts: &mut Attempts,
+    ) {
+        self.wake = Wake::NOW;
         let run = &mut self.runs[at];
-        let has_successor = run.successor().is_some();
-        let Some(current) = run.current_mut() else { return };
-        current.note_silence(super::open::Silent { cause, since: now });
-        // What it has brought may be of a count that is over: it vouches for nothing before it
-        // brings data again.
-        for (at, seat) in current.seats.iter_mut().enumerate() {
-            let line = seat.as_mut().and_then(|seat| seat.line.take());
-            self.closing.extend(line.map(|line| (at, line)));
-        }
-        for (at, followed) in self.subscriptions.iter_mut().enumerate() {
-            if let Some(followed) = followed
-                && cause.subscription().is_none_or(|silent| silent == at)
-            {
-                followed.note_over(current.id);
+        let is_alone = run.open.len() == 1;
+        let open = &mut run.open[nth];
+        let connection = open.id;
+        let address = open.address;
+        let stays = nth == 0 && cause.is_found_here();
+        if stays {
+            open.note_silence(Silent { cause, since: now });
+            // What it has brought may be of a count that is over: it vouches for nothing before it
+            // brings data again.
+            for (at, seat) in open.seats.iter_mut().enumerate() {
+                let line = seat.as_mut().and_then(|seat| seat.line.take());
+                self.topics.with(at, |followed| {
+                    if cause.subscription().is_none_or(|silent| silent == at) {
+                        followed.note_over(connection);
+                    }
+                    if let Some(line) = line {
+                        followed.arbiter.close(line);
+                    }
+                });
+            }
+            // The pace of silence belongs to the line: what another one brings says nothing of it.
+            let last = run.last_for_silence;
+            let settled_after = self.dials.settled_after(at);
+            let is_mute = |at: usize| {
+                let followed = self.topics.get(at);
+                followed.is_some_and(|followed| followed.is_mute(&self.dials.addresses))
+            };
+            let is_first = match cause.subscription() {
+                Some(_) => open.has_served(last, is_mute),
+                None => last.is_none_or(|last| last + settled_after <= now),
+            };
+            if is_first {
+                run.for_silence = 0;
             }
         }
-        let address = current.address;
-        let opened = current.opened;
-        self.note_mute(at, address, opened, cause, now);
-        if !has_successor {
-            self.dials.note_silence(at, address, cause, now);
-            self.runs[at].note_end();
+        if let Some(followed) = cause.subscription().and_then(|at| self.topics.get_mut(at)) {
+            followed.note_silence(address, open.opened, now);
         }
-    }
-
-    fn note_mute(&mut self, at: usize, address: usize, opened: Time, cause: Cause, now: Time) {
-        let Some(subscription) = cause.subscription() else {
-            if self.runs[at].has_settled_since_silence(self.dials.settled_after(at)) {
-                self.runs[at].note_first_silence();
-            }
-            return;
-        };
-        // The pace of silence belongs to the line: what another one brings says nothing of it.
-        let is_mute = |at: usize| {
-            let followed = self.subscriptions.get(at).and_then(Option::as_ref);
-            followed.is_some_and(|followed| followed.is_mute(&self.dials.addresses))
-        };
-        let current = self.runs[at].current().filter(|current| current.opened == opened);
-        if current
-            .is_some_and(|current| current.has_served(self.runs[at].last_for_silence, is_mute))
-        {
-            self.runs[at].note_first_silence();
-        }
-        if let Some(Some(followed)) = self.subscriptions.get_mut(subscription) {
-            followed.note_silence(address, opened, now);
-        }
-    }
-
-    /// Leaves the older connection, if nothing depends on it any more. If it is silent, `heard`
-    /// decides.
-    fn retire(&mut self, at: usize, now: Time) {
-        let run = &self.runs[at];
-        let Some(old) = run.current().filter(|old| old.silent.is_none()) else { return };
-        let Some(new) = run.successor() else { return };
-        let replaces = |(at, followed): (usize, &Option<Followed<T>>)| {
-            let Some(followed) = followed else { return true };
-            let seat = new.seat(at);
-            seat.is_some_and(|seat| {
-                seat.replaces(old.seat(at), &followed.arbiter, self.set.answer_within, now)
-            })
-        };
-        let is_level = new.is_logged_in() && self.subscriptions.iter().enumerate().all(replaces);
-        if is_level {
-            let old = self.runs[at].open.remove(0);
-            self.leave_unneeded(old, now);
-            self.wake.by(now);
+        match stays {
+            true if is_alone => self.dials.note_silence(at, address, cause, now),
+            true => {}
+            false => self.end(at, connection, cause.into(), true, now, attempts),
         }
     }
 }

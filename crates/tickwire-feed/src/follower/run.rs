@@ -14,11 +14,11 @@ pub(super) struct Run {
     /// is lost.
     pub(super) open: Vec<Open>,
     /// The age at which a connection's successor is due.
-    renew_after: Duration,
+    pub(super) renew_after: Duration,
     pub(super) dialing: Option<Dialing>,
     /// The last dial for a silent connection, and how many there were since all was served.
     pub(super) last_for_silence: Option<Time>,
-    for_silence: u32,
+    pub(super) for_silence: u32,
     /// The attempts of this machine's address allow no dial before this time, although one is due.
     pub(super) held: Option<Time>,
 }
@@ -28,8 +28,6 @@ pub(super) struct Dialing {
     pub(super) address: usize,
     pub(super) since: Time,
     pub(super) is_for_silence: bool,
-    /// False once the silent connection that it should replace has spoken.
-    is_wanted: bool,
 }
 
 impl Run {
@@ -60,12 +58,6 @@ impl Run {
         self.open.iter().position(|open| open.id == connection)
     }
 
-    /// A successor is dialed only while there is none.
-    pub(super) fn hold(&mut self, mut open: Open, now: Time) {
-        open.renew_at = now + self.renew_after;
-        self.open.push(open);
-    }
-
     pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Open> {
         Some(self.open.remove(self.position(connection)?))
     }
@@ -90,8 +82,7 @@ impl Run {
             self.last_for_silence = Some(now);
             self.for_silence = self.for_silence.saturating_add(1);
         }
-        let is_wanted = true;
-        self.dialing = Some(Dialing { connection, address, since: now, is_for_silence, is_wanted });
+        self.dialing = Some(Dialing { connection, address, since: now, is_for_silence });
     }
 
     /// Why the line would dial, and since when or from when on.
@@ -102,40 +93,11 @@ impl Run {
         let Some(current) = self.current() else {
             return Some(Need { due: Time::ZERO, why: Why::None });
         };
-        let Some(silent) = current.silent else {
+        let Some(silent) = current.silent() else {
             return Some(Need { due: current.renew_at, why: Why::Planned });
         };
         let again = self.last_for_silence.map(|last| last + row::of_silence(self.for_silence));
         Some(Need { due: again.unwrap_or(silent.since).max(silent.since), why: Why::Silence })
-    }
-
-    /// The connection has, which is not the one that was opened for the silence before.
-    pub(super) fn has_settled_since_silence(&self, settled: Duration) -> bool {
-        let silent = self.current().and_then(|current| current.silent);
-        let since = self.last_for_silence;
-        silent.is_some_and(|silent| since.is_none_or(|last| last + settled <= silent.since))
-    }
-
-    /// A subscription, or a connection, has fallen silent that was not before.
-    pub(super) const fn note_first_silence(&mut self) {
-        self.for_silence = 0;
-    }
-
-    /// The attempt, if it is still wanted.
-    pub(super) fn opened(&mut self, connection: ConnectionId) -> Option<Dialing> {
-        let dialing = self.dialing.take_if(|dialing| dialing.connection == connection)?;
-        Some(dialing).filter(|dialing| dialing.is_wanted)
-    }
-
-    /// Returns the successor, which nobody needs any more.
-    pub(super) fn note_spoken(&mut self) -> Option<Open> {
-        if let Some(dialing) = &mut self.dialing
-            && dialing.is_for_silence
-        {
-            dialing.is_wanted = false;
-        }
-        let successor = self.successor().filter(|open| open.is_for_silence)?.id;
-        self.remove(successor)
     }
 
     /// The exchange will end this connection, as Binance says by `serverShutdown`. It will end the
@@ -152,15 +114,6 @@ impl Run {
     pub(super) fn renew(&mut self, now: Time) {
         for open in &mut self.open {
             open.renew_at = open.renew_at.min(now);
-        }
-    }
-
-    /// Without a connection, the one that is dialed is wanted for that.
-    pub(super) fn note_end(&mut self) {
-        if self.current().is_none()
-            && let Some(dialing) = &mut self.dialing
-        {
-            dialing.is_wanted = true;
         }
     }
 }

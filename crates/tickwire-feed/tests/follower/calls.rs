@@ -206,21 +206,25 @@ fn an_answer_to_a_subscription_that_had_the_index_before_is_none() {
 }
 
 #[test]
-fn a_refused_batch_is_asked_for_one_by_one() {
+fn a_refused_batch_is_asked_for_in_halves() {
     let mut desk =
         Desk::set(&[trades(); 3], |set| set.batch = 3).line(Duration::MAX, Duration::ZERO);
     let id = desk.open();
     let first = desk.all();
     assert_eq!(said(&first), [vec![0, 1, 2]]);
     desk.hear(id, Incoming::Refused(Asked::Question(ids(&first)[0])));
-    let alone = desk.all();
-    assert_eq!(said(&alone), [vec![0], vec![1], vec![2]]);
-    let alone = ids(&alone);
+    let halves = desk.all();
+    assert_eq!(said(&halves), [vec![0, 1], vec![2]]);
+    let halves = ids(&halves);
     // The old refusal again: it is of a question that was repeated meanwhile.
     desk.hear(id, Incoming::Refused(Asked::Question(ids(&first)[0])));
+    desk.hear(id, Incoming::Refused(Asked::Question(halves[0])));
+    desk.hear(id, Incoming::Answer(Asked::Question(halves[1])));
+    let alone = desk.all();
+    assert_eq!(said(&alone), [vec![0], vec![1]]);
+    let alone = ids(&alone);
     desk.hear(id, Incoming::Answer(Asked::Question(alone[0])));
     desk.hear(id, Incoming::Refused(Asked::Question(alone[1])));
-    desk.hear(id, Incoming::Answer(Asked::Question(alone[2])));
     assert_eq!((desk.all(), desk.state()), (vec![], State::Following));
 }
 
@@ -239,7 +243,7 @@ fn a_refused_subscription_is_asked_for_on_the_next_connection_or_when_told() {
             assert_eq!(desk.all(), []);
         }
         assert_eq!(desk.state(), State::Following);
-        desk.follower.go_on(desk.now);
+        desk.follower.go_on();
         assert_eq!(said(&desk.all()), [vec![1]]);
         desk.hear(id, Incoming::Refused(Asked::Subscription(1)));
         desk.data(id, 1, 1); // it serves nevertheless
@@ -372,7 +376,7 @@ fn subscriptions_wait_for_the_login_which_is_said_once() {
     assert_eq!(desk.state(), State::Stopped { after: Ended::Failed(Cause::Wrong(Retry::Stop)) });
     desk.now = desk.now + 24 * 3600 * SECOND;
     assert_eq!(desk.all(), []);
-    desk.follower.go_on(desk.now);
+    desk.follower.go_on();
     let id = desk.open();
     // A login without an answer is not repeated.
     assert_eq!(desk.all(), [Action::Send { connection: id, say: Say::Login }]);
@@ -423,7 +427,7 @@ fn without_a_token_for_one_address_another_is_tried() {
     assert_eq!(address, 0);
     assert!(desk.now > since);
     // With a Retry-After, one other is tried and no more.
-    desk.follower.go_on(desk.now);
+    desk.follower.go_on();
     let since = desk.now;
     desk.end(id, no_token(Retry::BackOff, 30));
     let (id, address) = desk.dialed();
@@ -433,7 +437,7 @@ fn without_a_token_for_one_address_another_is_tried() {
     assert!(desk.now >= since + 30 * SECOND);
     desk.end(id, no_token(Retry::Stop, 0));
     assert_eq!(desk.state(), State::Stopped { after: no_token(Retry::Stop, 0) });
-    desk.follower.go_on(desk.now);
+    desk.follower.go_on();
     desk.dialed();
 }
 
@@ -539,7 +543,7 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
     desk.end(old, end);
     desk.now = desk.now + 3600 * SECOND;
     assert_eq!(desk.all(), [Action::Restart { subscription: 0 }]);
-    desk.follower.new_key(0, desk.now);
+    desk.follower.new_key(0);
     desk.dialed();
 }
 
@@ -717,7 +721,7 @@ fn a_line_that_goes_on_tries_each_address_at_once_again() {
         let (id, _) = desk.dialed();
         desk.end(id, retry.into());
     }
-    desk.follower.go_on(desk.now);
+    desk.follower.go_on();
     for address in 0..3 {
         let (id, dialed) = desk.dialed();
         assert_eq!((dialed, desk.now), (address, Time::ZERO));

@@ -101,7 +101,7 @@ impl Program {
         let now = self.world.now;
         if self.person.take_if(|at| *at <= now).is_some() {
             self.oracle.go_on();
-            self.set.follower.go_on(self.now());
+            self.set.follower.go_on();
         }
         while let Some(at) = self.again.iter().position(|(at, _)| *at <= now) {
             let (_, stream) = self.again.swap_remove(at);

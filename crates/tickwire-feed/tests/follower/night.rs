@@ -831,7 +831,7 @@ fn a_wrong_certificate_tries_the_next_address_and_then_each_minute() {
         assert!(late <= 2 * 50, "{late}");
         assert!(matches!(desk.state(), State::Alarm { .. }));
         let dials = desk.dials.len();
-        desk.follower.go_on(desk.now);
+        desk.follower.go_on();
         desk.act(|_| None);
         assert_eq!(desk.dials.len(), dials + 1);
     }
@@ -858,31 +858,6 @@ fn a_ban_ends_and_four_lines_do_not_ask_at_once() {
 }
 
 #[test]
-fn after_a_wake_a_successor_is_opened_and_the_old_connection_may_still_be_right() {
-    let mut desk = Desk::new(settings(), 1, trades());
-    let old = live(&mut desk, MINUTE * 2);
-    desk.follower.doubt(desk.now);
-    desk.run(SECOND, |_| None);
-    assert_eq!(desk.state(), State::Silent { cause: Cause::Doubted });
-    assert_eq!(desk.open.len(), 2);
-    desk.data(old, (0, 1000));
-    assert_eq!(desk.open.len(), 1);
-    let dials = desk.dials.len();
-    desk.follower.doubt(desk.now); // not again within 10 s
-    desk.run(4 * SECOND, |_| None);
-    desk.data(old, (0, 1001));
-    desk.run(4 * SECOND, |_| None);
-    assert_eq!(desk.dials.len(), dials);
-    desk.run(SECOND, |_| None);
-    desk.follower.doubt(desk.now);
-    desk.run(2 * SECOND, |_| None);
-    assert_eq!(desk.dials.len(), dials + 1);
-    let (new, ..) = *desk.open.last().unwrap();
-    desk.data(new, (0, 1002));
-    assert_eq!(desk.left.last(), Some(&(old, CloseCode::GOING_AWAY)));
-}
-
-#[test]
 fn a_dial_carries_the_end_before_it() {
     let mut desk = Desk::new(Settings { login: true, ..settings() }, 1, trades());
     let Action::Dial { connection, after: None, .. } =
@@ -892,7 +867,7 @@ fn a_dial_carries_the_end_before_it() {
     };
     let ended = refused(401, None);
     desk.follower.ended(connection, ended, desk.now, &mut desk.attempts);
-    desk.follower.go_on(desk.now);
+    desk.follower.go_on();
     let dial = desk.follower.poll(desk.now, &mut desk.attempts);
     let Action::Dial { connection, after, .. } = dial else { panic!("{dial:?}") };
     assert_eq!(after, Some(ended));
@@ -900,7 +875,7 @@ fn a_dial_carries_the_end_before_it() {
     let say = desk.follower.poll(desk.now, &mut desk.attempts);
     assert_eq!(say, Action::Send { connection, say: Say::Login });
     desk.hear(connection, Incoming::Wrong(Retry::Stop));
-    desk.follower.go_on(desk.now);
+    desk.follower.go_on();
     let dial = desk.follower.poll(desk.now, &mut desk.attempts);
     let wrong = Some(Ended::Failed(Cause::Wrong(Retry::Stop)));
     assert!(matches!(dial, Action::Dial { after, .. } if after == wrong), "{dial:?}");

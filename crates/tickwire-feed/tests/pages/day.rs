@@ -141,7 +141,7 @@ pub(crate) enum Trouble {
     /// Snapshots fail.
     NoSnapshots { lasts: Duration, retry_after: Option<Duration> },
     /// The machine was suspended.
-    Doubt,
+    Wake,
 }
 
 #[derive(Clone, Debug)]
@@ -247,7 +247,7 @@ fn trouble(kind: Kind, addresses: usize, draw: &mut Draw) -> Trouble {
         9 => draw.of(&[
             Trouble::Cut(closed(1012)),
             Trouble::Cut(closed(1013)),
-            Trouble::Doubt,
+            Trouble::Wake,
             Trouble::Ending,
             Trouble::Wrong(Retry::Alarm),
             Trouble::Wrong(Retry::Stop),

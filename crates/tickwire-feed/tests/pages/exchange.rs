@@ -56,7 +56,7 @@ pub(crate) enum Input {
         id: u64,
         retry_after: Option<Duration>,
     },
-    Doubt,
+    Wake,
     /// A person says: go on.
     GoOn,
 }
@@ -579,7 +579,7 @@ impl Exchange {
                     self.arrive(n, LATENCY, Input::Wrong(retry));
                 }
             }
-            Trouble::Doubt => return Some((None, Input::Doubt)),
+            Trouble::Wake => return Some((None, Input::Wake)),
         }
         None
     }

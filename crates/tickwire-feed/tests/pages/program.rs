@@ -349,10 +349,12 @@ impl Program {
                 let attempts = &mut self.attempts;
                 self.follower.no_snapshot(topic, id, retry_after, now, attempts);
             }
-            Input::Doubt => self.follower.doubt(now),
+            Input::Wake => {
+                (0..self.exchange.day.lines).for_each(|line| self.follower.renew(line, now))
+            }
             Input::GoOn => {
                 self.lines.iter_mut().for_each(|line| *line = Line::default());
-                self.follower.go_on(now);
+                self.follower.go_on();
             }
             other => unreachable!("{other:?} over no connection"),
         }
@@ -551,7 +553,6 @@ impl Program {
     }
 
     fn by_checksum(&mut self, topic: usize, datum: Datum) {
-        let now = self.time();
         let book = &mut self.books[topic];
         if book.waits || book.distrusted {
             let (first, last) = book.while_waiting.unwrap_or((datum.index, datum.index));
@@ -562,7 +563,7 @@ impl Program {
         } else {
             book.distrusted = true;
             book.while_waiting = Some((datum.index, datum.index));
-            self.follower.distrust(topic, now);
+            self.follower.distrust(topic);
         }
     }
 

@@ -737,8 +737,7 @@ async fn a_stop_is_the_last_event_until_the_line_goes_on() {
         let more = tokio::time::timeout(Duration::from_millis(20), feed.next()).await;
         assert!(more.is_err(), "{more:?}");
         let mut server = serving.await.unwrap();
-        let now = feed.now();
-        feed.follower_mut().go_on(now);
+        feed.follower_mut().go_on();
         let serving = tokio::spawn(async move {
             let mut peer = server.accept().await;
             peer.send("data 0 1").await;

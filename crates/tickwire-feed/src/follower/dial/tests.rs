@@ -136,7 +136,7 @@ impl World {
         if let Some((ends, kind, address, opened)) = line.ends {
             if !line.is_settled && opened + settled_after <= self.now {
                 line.is_settled = true;
-                self.dials.note_settled(at, address, opened);
+                self.dials.note_settled(at, address, opened, &mut self.attempts);
             }
             if self.now < ends {
                 let settles = opened + settled_after;
@@ -198,7 +198,8 @@ impl World {
         if is_key(kind) {
             self.refused.push(self.now);
         }
-        self.dials.note_end_with(at, address, ended, life, self.draw, self.now);
+        let end = End { address, ended, life, now: self.now };
+        self.dials.note_end(at, end, self.draw, &mut self.attempts);
     }
 }
 

@@ -282,7 +282,7 @@ impl Client {
             Later::Dialed(id, address) => self.dial(id, address),
             Later::Mended => {
                 self.is_told = false;
-                self.follower.go_on(self.time());
+                self.follower.go_on();
             }
             Later::Ended(id, error) => self.ended(id, &error),
             Later::Snapshot(index, snapshot) => self.snapshot_came(index, snapshot),

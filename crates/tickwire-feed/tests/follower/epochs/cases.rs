@@ -472,11 +472,11 @@ fn calls_in_any_order_do_no_harm() {
                     follower.no_snapshot(of, request, retry_after, time, &mut attempts);
                 }
                 10 => drop(follower.snapshot(of, rng.below(20) as u64, number, time)),
-                11 => follower.distrust(of, time),
+                11 => follower.distrust(of),
                 12 => drop(follower.topic(of)),
-                6 => follower.doubt(time),
-                7 => follower.go_on(time),
-                8 => follower.new_key(rng.below(2), time),
+                6 => follower.renew(rng.below(2), time),
+                7 => follower.go_on(),
+                8 => follower.new_key(rng.below(2)),
                 9 => now += rng.below(3_000) * MS,
                 _ => {}
             }

@@ -82,7 +82,7 @@ fn code_3000_is_a_refused_key() {
             }
         }
         desk.answer = Box::new(|_| None);
-        desk.follower.new_key(0, tickwire::Time::new(desk.now));
+        desk.follower.new_key(0);
         desk.poll();
         assert_eq!(desk.open.len(), 1);
     }
@@ -324,7 +324,7 @@ fn a_wrong_certificate_is_tried_each_ten_seconds_and_then_each_minute() {
         // A person renews it.
         let dials = desk.dials.len();
         desk.answer = Box::new(|_| None);
-        desk.follower.go_on(tickwire::Time::new(desk.now));
+        desk.follower.go_on();
         desk.poll();
         assert_eq!((desk.dials.len(), desk.open.len()), (dials + 1, 1));
     }
@@ -357,7 +357,7 @@ fn a_refused_login_is_told_with_the_next_dial() {
     desk.open.clear();
     desk.pass(DAY);
     assert_eq!(desk.state(), State::Stopped { after: refused });
-    desk.follower.go_on(tickwire::Time::new(desk.now));
+    desk.follower.go_on();
     desk.poll();
     assert_eq!(desk.dials.last().unwrap().2, Some(refused));
 
@@ -394,38 +394,6 @@ fn a_refused_login_is_told_with_the_next_dial() {
     assert!(desk.now >= 15 * MINUTE);
 }
 
-#[test]
-fn doubts_open_a_successor_at_the_same_address() {
-    let mut desk = Desk::new(Settings { addresses: 2, ..settings() }, trades());
-    let first = desk.connected();
-    let doubt = |desk: &mut Desk| {
-        desk.follower.doubt(tickwire::Time::new(desk.now));
-        desk.poll();
-    };
-    desk.pass(MINUTE);
-    doubt(&mut desk);
-    assert_eq!(desk.state(), State::Silent { cause: Cause::Doubted });
-    desk.pass(SECOND);
-    let second = *desk.open.last().unwrap();
-    assert_ne!(first, second);
-    assert_eq!(desk.dials.last().unwrap().1, 0);
-    // The old one speaks first: it was well.
-    let _ = desk.data(first, (1, 1));
-    assert_eq!(desk.open, [first]);
-    desk.pass(SECOND);
-    // Not again within 10 s.
-    doubt(&mut desk);
-    desk.pass(SECOND);
-    assert_eq!(desk.open, [first]);
-    desk.pass(9 * SECOND);
-    doubt(&mut desk);
-    desk.pass(SECOND);
-    let third = *desk.open.last().unwrap();
-    // The new one brings data first.
-    let _ = desk.data(third, (1, 2));
-    assert_eq!(desk.open, [third]);
-    assert_eq!(desk.left.last(), Some(&(first, CloseCode::GOING_AWAY)));
-}
 /// The limits of the address hold up a line whose own delay has passed: its state says until when.
 #[test]
 fn a_line_that_the_address_holds_up_says_so() {

@@ -35,7 +35,7 @@ pub(crate) enum Fault {
     Stall,
     Mute,
     Ending,
-    Doubt,
+    Wake,
     Certificate,
     Key,
 }
@@ -50,7 +50,7 @@ pub(crate) const HONEST: &[Fault] = &[
     Fault::Down,
     Fault::Stall,
     Fault::Ending,
-    Fault::Doubt,
+    Fault::Wake,
 ];
 
 pub(crate) const ALL: &[Fault] = &[
@@ -71,7 +71,7 @@ pub(crate) const ALL: &[Fault] = &[
     Fault::Stall,
     Fault::Mute,
     Fault::Ending,
-    Fault::Doubt,
+    Fault::Wake,
     Fault::Certificate,
     Fault::Key,
 ];

@@ -123,14 +123,6 @@ const OUTAGES: &[Outage] = &[
         },
         words: &["subscription 0", "no data"],
     },
-    Outage {
-        happens: |desk| {
-            desk.connected();
-            desk.follower.doubt(tickwire::Time::new(desk.now));
-            desk.poll();
-        },
-        words: &["doubt"],
-    },
 ];
 
 /// What is printed while the outage lasts.
@@ -147,7 +139,7 @@ fn printed(outage: &Outage) -> String {
 }
 
 #[test]
-fn ten_drawn_outages_are_named_by_their_state() {
+fn drawn_outages_are_named_by_their_state() {
     let mut rng = Rng::new(30);
     let mut drawn = BTreeSet::new();
     while drawn.len() < 10 {

@@ -305,7 +305,7 @@ impl World {
             }
             Event::GoOn => {
                 if self.follower.states().any(|state| matches!(state, State::Stopped { .. })) {
-                    self.follower.go_on(self.time());
+                    self.follower.go_on();
                 }
                 self.after(15 * SECOND, Event::GoOn);
             }
@@ -778,7 +778,7 @@ impl World {
                     self.after(in_time, Event::Cut(id));
                 }
             }
-            Fault::Doubt => self.follower.doubt(self.time()),
+            Fault::Wake => self.follower.renew(0, self.time()),
             Fault::Certificate => {
                 self.exchange.lapsed = until;
                 self.end_all(None, Cause::Cut.into());

@@ -150,7 +150,7 @@ fn a_refused_key_is_tried_four_times_in_five_minutes() {
         assert!(world.dials.len() <= 100 * keys, "{}", world.dials.len());
         assert!(world.follower.states().all(|state| matches!(state, State::Alarm { .. })));
         world.door = Box::new(|_, _| Door::Opens);
-        (0..lines as usize).for_each(|line| world.follower.new_key(line, world.now));
+        (0..lines as usize).for_each(|line| world.follower.new_key(line));
         world.run(2 * MINUTE);
         assert_eq!(world.links.len() as u64, lines);
     }
@@ -233,7 +233,7 @@ fn what_held_a_dial_back_before_is_not_told() {
     world.run(2 * MINUTE);
     world.door = Box::new(|_, _| Door::Fails(Ended::closed(1006, "")));
     world.topic = Box::new(|_, _, _| Topic::Dead);
-    world.follower.doubt(world.now);
+    world.follower.renew(0, world.now);
     world.run(5 * SECOND);
     assert_eq!(world.dials.len(), 2); // there is no third attempt yet
     world.end(world.links[0].id, Ended::closed(1012, ""));

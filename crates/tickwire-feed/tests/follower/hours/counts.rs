@@ -109,7 +109,7 @@ fn a_book_of_a_shared_count_goes_on_behind_its_snapshot() {
     assert_eq!(gaps(&world, 0).len(), 1);
     // A checksum is wrong: what was delivered before does not come again, and an old snapshot
     // leaves a gap.
-    world.follower.distrust(0, world.now);
+    world.follower.distrust(0);
     world.poll();
     assert_eq!(data(&mut world, id, 0, 18), Some(Verdict::Kept));
     snapshot(&mut world, 0, 15);

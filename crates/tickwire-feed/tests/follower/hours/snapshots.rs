@@ -63,7 +63,7 @@ fn a_late_snapshot_that_leaves_a_hole_or_is_of_an_old_count_is_not_taken() {
     // What is kept begins with 1.
     assert!(!world.follower.snapshot(0, 0, 0, world.now));
     assert!(!world.follower.snapshot(0, 7, 3, world.now), "nobody asked");
-    world.follower.distrust(0, world.now);
+    world.follower.distrust(0);
     world.poll();
     number_came(&mut world, 1);
     world.run(5 * SECOND);
@@ -91,7 +91,7 @@ fn a_book_without_numbers_is_distrusted_too() {
     };
     assert_eq!(unnumbered(&mut world), Some(Verdict::Next));
     assert!(requests(&world).is_empty());
-    world.follower.distrust(0, world.now);
+    world.follower.distrust(0);
     world.poll();
     assert_eq!(requests(&world), [0]);
     assert!(world.follower.snapshot(0, 0, 0, world.now));
@@ -99,7 +99,7 @@ fn a_book_without_numbers_is_distrusted_too() {
     // Not while nothing is open that has brought data.
     let id = world.links[0].id;
     world.end(id, Ended::closed(1006, ""));
-    world.follower.distrust(0, world.now);
+    world.follower.distrust(0);
     world.run(MINUTE);
     assert_eq!(requests(&world), [0]);
     assert_eq!(unnumbered(&mut world), Some(Verdict::Next));
@@ -165,7 +165,7 @@ fn a_book_of_which_the_checksum_is_wrong_begins_anew() {
         }
         assert_eq!(number_came(&mut world, 8), Some(Verdict::Next));
         let restarts = world.books[0].restarts;
-        world.follower.distrust(0, world.now);
+        world.follower.distrust(0);
         world.poll();
         assert_eq!(world.books[0].restarts, restarts + 1);
         let is_next = recovery == Recovery::Resume;
@@ -224,7 +224,7 @@ fn many_books_ask_one_a_second_and_each_in_its_turn() {
         for (_, topic, id) in std::mem::take(&mut world.snapshots) {
             world.books[topic].restarts += 1000;
             assert!(world.follower.snapshot(topic, id, 1_000_000, world.now));
-            world.follower.distrust(topic, world.now);
+            world.follower.distrust(topic);
             world.poll();
         }
     }
