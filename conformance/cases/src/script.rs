@@ -18,7 +18,8 @@
 //! text 'x' /cut=3           without the last three bytes
 //! raw ffff                  these bytes
 //! binary fresh=1000         bytes of which no eight in a row come twice, in no other case either
-//! text letters=1000         the same of letters, and wide=1000 of characters of three bytes each
+//! text letters=1000         the same of letters, and wide=1000 of characters of three bytes each,
+//!                           high=1000 of four
 //! text letters=90 /every=40 in fragments of 40 bytes
 //! text noise=1500           letters that don't repeat, the same each time
 //! c2 history=512            512 bytes as literals
@@ -165,12 +166,11 @@ impl Writer {
         self.fresh(size).into_iter().map(letter).collect()
     }
 
-    /// The same of so many characters of three bytes each.
-    fn wide(&mut self, count: usize) -> Vec<u8> {
-        let mut text = String::with_capacity(3 * count);
+    /// The same of so many of `of` characters, from this one on.
+    fn characters(&mut self, from: u32, of: u32, count: usize) -> Vec<u8> {
+        let mut text = String::with_capacity(4 * count);
         for two in self.fresh(2 * count).as_chunks::<2>().0 {
-            // CJK Unified Ideographs.
-            text.extend(char::from_u32(0x4e00 + u32::from(u16::from_le_bytes(*two)) % 20_000));
+            text.extend(char::from_u32(from + u32::from(u16::from_le_bytes(*two)) % of));
         }
         text.into_bytes()
     }
@@ -181,7 +181,9 @@ impl Writer {
         match name {
             "fresh" => Some(self.fresh(size)),
             "letters" => Some(self.letters(size)),
-            "wide" => Some(self.wide(size)),
+            // CJK Unified Ideographs, and the plane of those that came later.
+            "wide" => Some(self.characters(0x4e00, 20_000, size)),
+            "high" => Some(self.characters(0x2_0000, 65_000, size)),
             _ => None,
         }
     }

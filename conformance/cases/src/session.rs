@@ -192,6 +192,8 @@ pub struct Session {
     pings: Vec<Vec<u8>>,
     last_ping: Option<Vec<u8>>,
     expects_close: Option<Option<u16>>,
+    /// That of our Close.
+    reason: String,
     /// What stands behind the violation and must not be answered.
     behind: Vec<Event>,
     /// The last frame announces more than comes of it.
@@ -356,6 +358,7 @@ impl Session {
             pings: Vec::new(),
             last_ping: None,
             expects_close: None,
+            reason: String::new(),
             behind,
             ends_inside,
             marker,
@@ -377,7 +380,10 @@ impl Session {
                     session.pings.push(payload.clone());
                     session.last_ping = Some(payload);
                 }
-                Event::Close(code, _) => session.expects_close = Some(code),
+                Event::Close(code, reason) => {
+                    session.expects_close = Some(code);
+                    session.reason = reason;
+                }
                 Event::Pong(_) | Event::Violation(_) => {}
             }
         }
@@ -831,15 +837,15 @@ impl Session {
 
     fn read(&mut self, bytes: &[u8]) {
         for event in self.reader.read(bytes) {
-            if let Event::Message(_, data) | Event::Pong(data) = &event
-                && let Some(stranger) = self.of_another(data)
-            {
+            let (data, section) = match &event {
+                Event::Message(_, data) => (&data[..], "RFC 6455 6.2"),
+                Event::Pong(data) => (&data[..], "RFC 6455 5.5.3"),
+                Event::Close(_, reason) => (reason.as_bytes(), "RFC 6455 5.5.1"),
+                Event::Ping(_) | Event::Violation(_) => (&[][..], ""),
+            };
+            if let Some(stranger) = self.of_another(data) {
                 self.is_of_another = true;
                 let why = format!("what another connection has sent comes back: {stranger:?}");
-                let section = match &event {
-                    Event::Pong(_) => "RFC 6455 5.5.3",
-                    _ => "RFC 6455 6.2",
-                };
                 self.conclude(Outcome::Wrong { why, section: section.to_owned() });
                 return;
             }
@@ -881,6 +887,7 @@ impl Session {
             let rest = &data[place..];
             let marker = marker_at(rest).filter(|marker| *marker != &self.marker[..])?;
             let sent = self.pings.iter().chain(self.expected.iter().map(|message| &message.1));
+            let sent = sent.map(Vec::as_slice).chain([self.reason.as_bytes()]);
             let is_ours = sent.into_iter().any(|sent| holds(sent, marker));
             let is_told = self.plan.expect == Expect::Learn || is_ours;
             (!is_told).then(|| String::from_utf8_lossy(marker).into_owned())

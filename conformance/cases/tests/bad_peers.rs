@@ -263,6 +263,31 @@ fn clients() {
     );
 }
 
+/// Faults that show at one size, or behind one kind of character.
+#[test]
+fn what_breaks_at_the_end_of_a_buffer_is_found() {
+    for role in [Role::Server, Role::Client] {
+        for (flaw, cases) in [
+            ("no-deflate+loses-at-4-kib", &["T-260", "T-261"][..]),
+            ("no-deflate+halves-surrogates", &["T-262", "T-263"]),
+        ] {
+            let sessions = run_some(role, flaw, 1 << 20, |case| cases.contains(&&*case.id));
+            assert_eq!(failures(&sessions).len(), 2, "{flaw} of a {role}");
+        }
+    }
+}
+
+/// Reasons are not judged, but what only another client has said is nobody else's.
+#[test]
+fn a_reason_of_another_connection_fails_at_once() {
+    let of_closes = |case: &Case| case.id == "C-269";
+    let sessions = run_some(Role::Server, "reason-of-another", 1 << 20, of_closes);
+    let [session] = &sessions[..] else { panic!("{}", sessions.len()) };
+    assert!(session.is_of_another(), "{:?}", session.verdict());
+    let sessions = run_some(Role::Server, "repeats-reasons", 1 << 20, of_closes);
+    assert_eq!(failures(&sessions), [""; 0]);
+}
+
 /// How many fragments a peer takes is its choice, and what comes of them is not.
 #[test]
 fn a_message_of_many_fragments_that_comes_back_in_pieces_fails() {

@@ -609,6 +609,9 @@ impl Model {
             if self.is("close-reason-cut") {
                 code.truncate(102);
             }
+            if self.is("reason-of-another") {
+                code.extend(b"wsconform C-269 00000001");
+            }
             self.frame(0x88, &code);
         }
         if self.is("data-after-close") {
@@ -743,6 +746,17 @@ impl Model {
             return;
         }
         if self.is("drops-125") && data.len() == 125 {
+            return;
+        }
+        let masking_key = if self.role == Role::Server { 4 } else { 0 };
+        if self.is("loses-at-4-kib") && (4 + masking_key + data.len()).is_multiple_of(4096) {
+            self.frame(0x80 | kind, &data[..data.len() - 1]);
+            return;
+        }
+        if kind == 1 && self.is("halves-surrogates") {
+            let units: Vec<u16> = str::from_utf8(data).unwrap().encode_utf16().collect();
+            let text: String = units.chunks(8192).map(String::from_utf16_lossy).collect();
+            self.frame(0x81, text.as_bytes());
             return;
         }
         if self.is("cuts-64k") && data.len() > 65535 {
