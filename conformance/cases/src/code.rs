@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use crate::Role;
 use crate::case::{Body, Case, rule};
+use crate::judge::frame::Frame;
 use crate::peer::{BEHIND, Need};
 use crate::script::{Build, Expect, Step, Writer, pattern};
 use crate::wait::Wait;
@@ -91,6 +92,23 @@ fn echo_of(w: &mut Writer, sizes: &[usize]) -> Expect {
     Expect::Learn
 }
 
+/// The places to cut a frame at: each one in its head and the first two behind it, and the last one.
+fn cuts(sender: Role, length: usize) -> impl Iterator<Item = usize> {
+    let head = if length < 126 { 2 } else { 4 } + if sender == Role::Client { 4 } else { 0 };
+    (1..=head + 2).chain([head + length - 1])
+}
+
+/// Sends a Ping with the first so many bytes of a frame behind it, and the others once the Ping is
+/// answered. So a peer has read the first ones without the others.
+fn cut(w: &mut Writer, first: u8, payload: &[u8], at: usize) {
+    let frame = Frame::new(w.sender, first, payload, w.keys.key()).bytes();
+    let ping = format!("{at} of {} bytes", frame.len()).into_bytes();
+    w.frame(0x89, &ping);
+    w.raw(frame[..at].to_vec());
+    w.step(Step::AwaitPong(ping));
+    w.raw(frame[at..].to_vec());
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let newer = |case| Case { edition: 4, ..case };
     vec![
@@ -130,6 +148,64 @@ pub(crate) fn cases() -> Vec<Case> {
                     let content = w.fresh(16 << 10);
                     w.frame(fin | first, &content);
                     w.frame(0x89, &number.to_be_bytes());
+                }
+                Expect::Accept
+            },
+        )),
+        newer(case(
+            "T-246",
+            "texts cut at each byte of their heads, each behind a Ping",
+            "deliver",
+            &[Need::Echo],
+            |w| {
+                let mut messages = 0;
+                for length in [5, 200] {
+                    for at in cuts(w.sender, length) {
+                        let content = w.letters(length);
+                        cut(w, 0x81, &content, at);
+                        messages += 1;
+                        w.step(Step::AwaitMessages(messages));
+                    }
+                }
+                Expect::Accept
+            },
+        )),
+        newer(case(
+            "T-247",
+            "fragments cut at each byte of their heads, each behind a Ping",
+            "fragments",
+            &[Need::Echo],
+            |w| {
+                for length in [5, 200] {
+                    let content = w.letters(length);
+                    w.frame(0x01, &content);
+                    for at in cuts(w.sender, length) {
+                        let content = w.letters(length);
+                        cut(w, 0x00, &content, at);
+                    }
+                    let content = w.letters(length);
+                    w.frame(0x80, &content);
+                }
+                Expect::Accept
+            },
+        )),
+        newer(case(
+            "T-248",
+            "texts cut at each byte of their heads, each behind a text",
+            "deliver",
+            &[Need::Echo],
+            |w| {
+                let mut messages = 0;
+                for length in [5, 200] {
+                    for at in cuts(w.sender, length) {
+                        let content = [w.letters(20), w.letters(length)];
+                        let frame = Frame::new(w.sender, 0x81, &*content[1], w.keys.key()).bytes();
+                        w.frame(0x81, &content[0]);
+                        w.raw(frame[..at].to_vec());
+                        w.step(Step::AwaitMessages(messages + 1));
+                        w.raw(frame[at..].to_vec());
+                        messages += 2;
+                    }
                 }
                 Expect::Accept
             },

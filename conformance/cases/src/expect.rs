@@ -150,13 +150,13 @@ impl Expectations {
         }
     }
 
-    /// How many cases have come to no verdict, though they fit and none expects them to fail.
-    pub fn open(&self, report: &Report) -> usize {
+    /// The cases that have come to no verdict, though they fit and none expects them to fail.
+    pub fn open<'r>(&self, report: &'r Report) -> Vec<&'r str> {
         let is_open = |row: &&Row| {
             let is_known = self.failures.contains(&(row.case.clone(), row.role));
             matches!(row.verdict, Verdict::Unsteady { .. } | Verdict::Untested { .. }) && !is_known
         };
-        report.rows.iter().filter(is_open).count()
+        report.rows.iter().filter(is_open).map(|row| &*row.case).collect()
     }
 
     /// Whether a run is as expected: no new failure. A failure that is mended does not spoil it.

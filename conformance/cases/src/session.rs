@@ -593,6 +593,22 @@ impl Session {
         self.silence(false);
     }
 
+    /// The program gives it no more time, though something still comes. Of a peer that answers, but
+    /// takes too long for all of it, that says nothing; another one has not answered.
+    pub fn ran_out_of_time(&mut self) {
+        let answered = |ping: &Vec<u8>| self.seen.pongs.contains(ping);
+        let echoes = !self.expected.is_empty() && self.echoed().first() == self.wanted().first();
+        let is_answering = echoes || self.pings.iter().any(answered);
+        match self.plan.expect {
+            Expect::Either | Expect::Learn => self.timed_out(),
+            _ if is_answering => {
+                let why = "it takes too long: the peer answers, and has not answered all";
+                self.conclude(Outcome::Untested(why.to_owned()));
+            }
+            _ => self.timed_out(),
+        }
+    }
+
     /// Sends frames.
     fn send(&mut self, bytes: Vec<u8>) {
         self.sent.add(&bytes);

@@ -288,6 +288,29 @@ fn a_reason_of_another_connection_fails_at_once() {
     assert_eq!(failures(&sessions), [""; 0]);
 }
 
+/// Faults that one case alone was made for: it fails, whatever else does.
+#[test]
+fn what_only_one_case_shows() {
+    use Role::{Client, Server};
+    for (flaw, id, roles) in [
+        ("empty-end-eats", "F-399", &[Server, Client][..]),
+        ("ping-eats", "F-400", &[Server, Client]),
+        ("keeps-mask", "F-401", &[Server]),
+        ("twice-cut-1", "T-243", &[Server]),
+        ("twice-cut-3", "T-244", &[Server]),
+        ("twice-cut-4", "T-245", &[Server]),
+        ("twice-cut-2", "T-246", &[Server, Client]),
+        ("twice-cut-7", "T-246", &[Server]),
+        ("twice-cut-9", "T-248", &[Server]),
+        ("twice-cut-5", "T-248", &[Client]),
+    ] {
+        for role in roles {
+            let found = failures(&run_some(*role, flaw, 1 << 20, |case| case.id == id));
+            assert_eq!(found.len(), 1, "{flaw} of a {role}: {id} passes");
+        }
+    }
+}
+
 /// How many fragments a peer takes is its choice, and what comes of them is not.
 #[test]
 fn a_message_of_many_fragments_that_comes_back_in_pieces_fails() {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use support::{Model, drive, failures, find, probe, run, run_some};
-use wsconform_cases::{Case, Env, Level, Need, Role, Session, Verdict, cases};
+use wsconform_cases::{Action, Case, Env, Level, Need, Role, Session, Verdict, cases};
 
 /// Whether a case moves less than 100 KB.
 fn is_light(case: &Case) -> bool {
@@ -87,6 +87,37 @@ fn a_peer_that_leaves_plain_texts_too_is_untested() {
             }
         }
         assert!(left > 20, "{left} of a {role}");
+    }
+}
+
+/// A slow peer is not at fault, and one that only sends something has not answered.
+#[test]
+fn a_peer_that_runs_out_of_time_is_untested_if_it_answers() {
+    for (flaw, id, is_slow) in [
+        ("", "F-397", true),
+        ("", "T-240", true),
+        ("", "T-003", true),
+        ("no-pong", "F-397", false),
+        ("no-echo", "F-201", false),
+    ] {
+        let env = Env::new("localhost", "/", probe(Role::Server, ""), 1);
+        let mut session = Session::new(find(id), Role::Server, &env);
+        let mut model = Model::new(Role::Server, flaw, 7);
+        let mut pieces = 0;
+        while *session.verdict() == Verdict::Waiting {
+            match session.next_action() {
+                Action::Send(bytes) => model.read(&bytes),
+                Action::Receive(_) if pieces < 400 => {
+                    let piece = model.output.len().min(1);
+                    session.received(&model.output.drain(..piece).collect::<Vec<u8>>());
+                    pieces += 1;
+                }
+                Action::Receive(_) => session.ran_out_of_time(),
+                _ => {}
+            }
+        }
+        let is_untested = matches!(session.verdict(), Verdict::Untested { .. });
+        assert_eq!(is_untested, is_slow, "{flaw} {id}: {:?}", session.verdict());
     }
 }
 

@@ -127,11 +127,21 @@ pub(crate) fn drive_two<C: AsMut<Stream>, E>(
             }
         }
         session.join(second);
+        let_go(connection.as_mut());
     }
     let [mut driven, other] = drives.map(|drive| drive.driven);
     driven.wrote = driven.wrote.max(other.wrote);
     driven.is_silent |= other.is_silent;
     Ok(driven)
+}
+
+/// Ends our half, and waits a moment for the end of the other one.
+pub(crate) fn let_go(stream: &mut Stream) {
+    stream.shut_down();
+    let until = Instant::now() + SILENT * 10;
+    while Instant::now() < until
+        && let Input::Bytes(_) = stream.read(SILENT * 10)
+    {}
 }
 
 /// One session on its way.
@@ -187,11 +197,13 @@ impl Drive<'_> {
                 Action::Receive(wait) => {
                     let (input, at) = read(stream, wait.duration(round_trip), round_trip, turn);
                     driven.is_endless = at > self.until;
-                    if matches!(input, Input::Nothing) || driven.is_endless {
-                        driven.is_silent = true;
-                        session.timed_out();
-                    } else {
-                        driven.take(session, input, at);
+                    driven.is_silent |= matches!(input, Input::Nothing) || driven.is_endless;
+                    match input {
+                        Input::Nothing => session.timed_out(),
+                        _ if driven.is_endless => session.ran_out_of_time(),
+                        input => {
+                            driven.take(session, input, at);
+                        }
                     }
                 }
                 Action::Shutdown => stream.shut_down(),

@@ -31,6 +31,7 @@ What is run:
   --keep            with --listen: go on after the first report, afresh
   --idle SECONDS    with --listen: end if so long, in the middle of a round, no client connects [60]
   --wait SECONDS    how long the first connection is tried; until COMMAND listens [0; 60]
+  --within SECONDS  the run ends then, with what was judged and exit code 2 [1800]
   --jobs N          cases that talk with the peer at one time, 1 to 64 [8]; with 1, no other is open
   --seed N          of masking keys and drawn data [0]
 
@@ -192,14 +193,14 @@ impl Command {
             Command::Explain(_) => ("--explain", &[&["explain"]]),
             Command::Html(_) => ("html", &[]),
             Command::Server(_) => {
-                ("server", &[CHOICE, RUN, ADMISSION, &["jobs", "wait", "ca", "insecure"]])
+                ("server", &[CHOICE, RUN, ADMISSION, &["jobs", "wait", "within", "ca", "insecure"]])
             }
             Command::Learn(_) => ("learn URL", &[LEARN, ADMISSION, &["jobs", "ca", "insecure"]]),
             Command::LearnClient(_) => {
                 ("learn --listen", &[LEARN, &["listen", "idle", "cert", "key"]])
             }
             Command::Client(_) => {
-                ("client -- COMMAND", &[CHOICE, RUN, &["jobs", "wait", "cert", "key"]])
+                ("client -- COMMAND", &[CHOICE, RUN, &["jobs", "wait", "within", "cert", "key"]])
             }
             Command::Listen(_) => (
                 "client --listen",

@@ -7,7 +7,13 @@ use std::{
     path::Path,
     slice,
 };
-use wsconform_cases::{Need, Verdict, expect::Expectations, render::to_html, report::Report};
+use wsconform_cases::{
+    Case, Need, Verdict,
+    expect::Expectations,
+    find,
+    render::to_html,
+    report::{Report, Row},
+};
 
 /// The outputs that were asked for, checked before a run that they would otherwise waste.
 pub(crate) struct Outputs<'o> {
@@ -51,12 +57,21 @@ impl<'o> Outputs<'o> {
         faults.extend(report.stopped.iter().map(|stop| stop.why.clone()));
         let open = self.expect.open(report);
         let holds = self.expect.holds(report);
-        if faults.is_empty() && holds && open > 0 {
-            let advice = match self.options.jobs {
-                1 => "--except CASE leaves one out",
-                _ => "--jobs 1 may help, and --except CASE leaves one out",
-            };
-            faults.push(format!("{open} cases are untested or unsteady: {advice}"));
+        if faults.is_empty() && holds && !open.is_empty() {
+            let jobs = if self.options.jobs == 1 { "" } else { "--jobs 1 may help, and " };
+            let (count, except) = (open.len(), except(&open));
+            faults.push(format!("{count} cases are untested or unsteady: {jobs}{except}"));
+        }
+        let is_skipped = |row: &&Row| matches!(row.verdict, Verdict::Skip { .. });
+        let is_pair = |case: &&str| find(case).is_some_and(Case::is_of_two);
+        let skipped = report.rows.iter().filter(is_skipped).map(|row| &*row.case);
+        let pairs: Vec<&str> = skipped.filter(is_pair).collect();
+        if holds && report.peer.connections == Some(1) && !pairs.is_empty() {
+            let count = pairs.len();
+            faults.push(format!(
+                "{count} cases need two connections, and the target takes one at a time: {}",
+                except(&pairs)
+            ));
         }
         if !self.options.no_echo
             && let Some(cause) = report.peer.lacks(Need::Echo, report.role)
@@ -76,6 +91,14 @@ impl<'o> Outputs<'o> {
             true => Ok(holds),
             false => Err(faults.join("; ").into()),
         }
+    }
+}
+
+/// The options that leave these cases out.
+fn except(cases: &[&str]) -> String {
+    match cases.len() {
+        1..=32 => format!("--except {} leaves them out", cases.join(" --except ")),
+        _ => "--except CASE leaves one out".to_owned(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Runs sessions: the probe first, then the cases beside each other, then alone those that got no
-//! answer, then with no other connection open those that got none, then each failure three times
-//! alone. Whoever talked with a server that has died does so again, with no other connection open:
-//! the one of which it dies three times more fails. A death of which there is no such case is a
-//! failure of its own, and so is what only another connection has sent.
+//! answer, then with no other connection open those that got none and those of two connections, then
+//! each failure three times alone. Whoever talked with a server that has died does so again, with no
+//! other connection open: the one of which it dies three times more fails. A death of which there is
+//! no such case is a failure of its own, and so is what only another connection has sent. If a
+//! failure came beside others and not alone, the cases run once more one after the other: one that
+//! fails behind another each time fails ([`Runner::look_behind`]).
 //!
 //! A session has a turn while it talks with the target, and gives it away while the target is silent.
 //! So many that wait cost no more time than one, and yet a failure is repeated while nobody else
@@ -15,7 +17,7 @@
 use crate::{
     Error,
     admission::{Admission, advice},
-    drive::{Driven, Pace, SILENT, drive, drive_two},
+    drive::{Driven, Pace, SILENT, drive, drive_two, let_go},
     live::Live,
     options::Options,
     output::{Outputs, print, tell},
@@ -97,6 +99,22 @@ const CROWDS: [usize; 4] = [2, 8, 32, 256];
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(300);
 
+/// How long a refusal is waited for to pass while no other connection is open: the target may not
+/// have seen the end of the last one.
+const REFUSED: Duration = Duration::from_millis(800);
+
+/// How long a run may take, unless `--within` says it.
+const WITHIN: Duration = Duration::from_secs(1800);
+
+/// How many cases of which the server dies are enough: it may be started so often and no more.
+const FATAL: usize = 8;
+
+/// How many cases that fail behind another are enough.
+const ENOUGH: usize = 3;
+
+/// Who takes longer is not asked again in the search for them: it waits for silence.
+const QUICK: u64 = 1000;
+
 /// Tests a target and writes its report, also at an interrupt. `name` is what the report calls it.
 pub(crate) fn test<T: Target>(
     target: &T,
@@ -133,6 +151,8 @@ fn run<T: Target>(
     let mut refusal = None;
     let pace = Pace::default();
     let alone = Turns::new(1);
+    let began = Instant::now();
+    let within = options.within.unwrap_or(WITHIN);
     tell(&format!("{name} is asked what it can do\n"));
     // A command that is the server is waited for where it is started.
     let wait = options.wait.filter(|_| options.command.is_empty());
@@ -165,7 +185,9 @@ fn run<T: Target>(
         probe,
         pace,
         budget: Budget::new(),
+        beside: Turns::new(options.jobs),
         alone,
+        until: began + within,
         live,
         presence: Mutex::new(Presence::There),
         asking: Mutex::new(()),
@@ -173,27 +195,31 @@ fn run<T: Target>(
         crowds: Mutex::default(),
         failing: Mutex::default(),
     };
+    let (mut pairs, mut left): (Vec<_>, Vec<_>) =
+        chosen.iter().copied().partition(|case| case.is_of_two());
     // With one job, one case: if the target goes away, it is known behind which.
-    let cases = if options.jobs == 1 { 1 } else { T::OPEN.min(chosen.len()) };
-    let has_two = chosen.iter().any(|case| case.is_of_two());
-    let connections = if has_two { 2 } else { 1 };
-    let taken = runner.takes(cases * connections, options.jobs);
+    let open = if options.jobs == 1 { 1 } else { T::OPEN.min(left.len()) };
+    let most = open.max(if pairs.is_empty() { 1 } else { 2 });
+    let taken = runner.takes(most, options.jobs);
     if !T::STARTS {
         runner.probe.learn_connections(taken);
         runner.env = env(place, &runner.probe, options);
         lock(&live.report).peer = runner.probe.peer().clone();
     }
     let runner = runner;
-    let open = (taken / connections).max(1);
-    let beside = Turns::new(options.jobs);
-    let mut left = chosen;
+    let open = taken.min(open).max(1);
     let mut round = Round::Beside;
-    while !left.is_empty() && runner.is_there() {
+    loop {
+        if round == Round::Last {
+            left.append(&mut pairs);
+        }
+        if (left.is_empty() && round == Round::Last) || !runner.is_there() {
+            break;
+        }
         let again = Mutex::new(Vec::new());
-        let turns = if round == Round::Beside { &beside } else { &runner.alone };
         let open = if round == Round::Last { 1 } else { open };
         beside_each_other(&left, open, |case| {
-            let ran = runner.run(case, turns);
+            let ran = runner.run(case, round);
             if runner.is_done(case, &ran, round) {
                 if let Ok(Ran { session, .. }) = &ran
                     && options.hex
@@ -206,24 +232,31 @@ fn run<T: Target>(
             }
         });
         left = again.into_inner().unwrap_or_else(PoisonError::into_inner);
-        round = if round == Round::Beside { Round::Alone } else { Round::Last };
+        round = match round {
+            Round::Beside if !left.is_empty() => Round::Alone,
+            _ => Round::Last,
+        };
     }
     runner.ask_those_who_saw_a_death(open);
+    let deaths = target.deaths().len();
     let failing = std::mem::take(&mut *lock(&runner.failing));
-    progress.repeats(failing.len());
-    let unconnected = Mutex::new(Vec::new());
-    let repeat = |row: &Row, is_last: bool| match runner.repeated(row) {
-        Some(verdict) => live.put(Row { verdict, ..row.clone() }),
-        None if is_last => {}
-        None => lock(&unconnected).push(row.clone()),
-    };
-    beside_each_other(&failing, open, |row| repeat(row, false));
-    let unconnected = std::mem::take(&mut *lock(&unconnected));
-    beside_each_other(&unconnected, 1, |row| repeat(row, true));
+    if !failing.is_empty() {
+        progress.repeats(failing.len());
+        runner.repeat(&failing, open);
+        let is_unsteady = |row: &Row| matches!(row.verdict, Verdict::Unsteady { .. });
+        if live.report().rows.iter().any(is_unsteady) {
+            runner.look_behind(&chosen, began.elapsed());
+        }
+        runner.takes_down_a_death(deaths);
+    }
     let end = runner.end();
     Progress::end();
     Ok(match end {
         Presence::Gone(why) => live.stopped(why, true),
+        Presence::OutOfTime => {
+            let within = within.as_secs();
+            live.stopped(format!("it has taken {within} s: --within gives it more"), false)
+        }
         _ => live.report(),
     })
 }
@@ -321,6 +354,20 @@ pub(crate) fn beside_each_other<I: Sync>(items: &[I], threads: usize, act: impl 
     });
 }
 
+/// Calls `act` for each item, in so many threads; behind that, one by one, for those whose case has
+/// two connections, so that no third one is open.
+fn pairs_apart<I: Sync>(
+    items: &[I],
+    threads: usize,
+    case: impl Fn(&I) -> Option<&'static Case>,
+    act: impl Fn(&I, Round) + Sync,
+) {
+    let is_pair = |item: &&I| case(item).is_some_and(Case::is_of_two);
+    let (pairs, others): (Vec<&I>, Vec<&I>) = items.iter().partition(is_pair);
+    beside_each_other(&others, threads, |item| act(item, Round::Alone));
+    beside_each_other(&pairs, 1, |item| act(item, Round::Last));
+}
+
 /// Who else is there while a case runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Round {
@@ -328,7 +375,7 @@ enum Round {
     Beside,
     /// Others have connections open, and say nothing.
     Alone,
-    /// Nobody.
+    /// Nobody: no other connection is open.
     Last,
 }
 
@@ -338,6 +385,8 @@ enum Presence {
     There,
     Doubted,
     Gone(String),
+    /// There is no time left to ask it anything.
+    OutOfTime,
 }
 
 /// A session that is over.
@@ -367,7 +416,10 @@ struct Runner<'t, T> {
     probe: Probe,
     pace: Pace,
     budget: Budget,
+    beside: Turns,
     alone: Turns,
+    /// When no connection opens any more.
+    until: Instant,
     live: &'t Live,
     presence: Mutex<Presence>,
     /// Held by the one who asks whether the target is there.
@@ -381,12 +433,25 @@ struct Runner<'t, T> {
 }
 
 impl<T: Target> Runner<'_, T> {
-    fn run(&self, case: &'static Case, turns: &Turns) -> Result<Ran, Unconnected> {
+    fn run(&self, case: &'static Case, round: Round) -> Result<Ran, Unconnected> {
+        let until = Instant::now() + REFUSED;
+        loop {
+            let ran = self.run_once(case, round);
+            let is_refused = ran.as_ref().is_ok_and(|ran| ran.session.is_refused_for_now());
+            if !is_refused || round != Round::Last || Instant::now() > until {
+                return ran;
+            }
+            thread::sleep(REFUSED / 8);
+        }
+    }
+
+    fn run_once(&self, case: &'static Case, round: Round) -> Result<Ran, Unconnected> {
         let role = self.target.role();
         let mut session = Session::new(case, role, &self.env);
         if *session.verdict() != Verdict::Waiting {
             return Ok(Ran { session, is_answered: true, took: Duration::ZERO });
         }
+        let turns = if round == Round::Beside { &self.beside } else { &self.alone };
         let held = self.budget.take(case.weight(role));
         let start = T::STARTS.then(|| turns.start());
         let ahead = T::STARTS.then(|| self.connect());
@@ -396,14 +461,9 @@ impl<T: Target> Runner<'_, T> {
         let driven = self.drive(&mut session, &mut connection, &mut turn)?;
         let over = Instant::now();
         turn.give();
-        if held.bytes > SMALL {
-            // The target lets go of what it holds when it sees the end.
-            let stream = connection.as_mut();
-            stream.shut_down();
-            let until = Instant::now() + SILENT * 10;
-            while Instant::now() < until
-                && let Input::Bytes(_) = stream.read(SILENT * 10)
-            {}
+        // The target lets go of what it holds when it sees the end, and of its place for the next.
+        if held.bytes > SMALL || (round == Round::Last && !T::STARTS) {
+            let_go(connection.as_mut());
         }
         drop(connection);
         lock(&self.spans).push(Span { case, asked, wrote: driven.wrote, over });
@@ -441,12 +501,15 @@ impl<T: Target> Runner<'_, T> {
         }
         for count in CROWDS.map(|count| count.min(most).min(T::OPEN)) {
             let deaths = self.target.deaths().len();
-            let began = Instant::now();
             if count <= taken {
                 break;
             }
-            lock(&self.crowds).push((count, began));
-            let is_taken = self.takes_a_crowd(count, jobs);
+            // On what takes less than two depends what is tested; of the others it is a matter of time.
+            let tries = if count == 2 { 2 } else { 1 };
+            let is_taken = (0..tries).any(|_| {
+                lock(&self.crowds).push((count, Instant::now()));
+                self.target.deaths().len() == deaths && self.takes_a_crowd(count, jobs)
+            });
             if !is_taken || self.target.deaths().len() > deaths {
                 self.dies_behind(deaths); // it may be on its way
                 break;
@@ -509,6 +572,9 @@ impl<T: Target> Runner<'_, T> {
 
     /// A connection, and when it was asked for.
     fn connect(&self) -> Result<(Instant, T::Connection), Unconnected> {
+        if Instant::now() > self.until {
+            *lock(&self.presence) = Presence::OutOfTime;
+        }
         if !matches!(*lock(&self.presence), Presence::There) {
             return Err(Unconnected::NotTried);
         }
@@ -571,6 +637,7 @@ impl<T: Target> Runner<'_, T> {
         while matches!(*presence(), Presence::Doubted) {
             match self.open() {
                 Ok(()) => *presence() = Presence::There,
+                Err(_) if Instant::now() > self.until => *presence() = Presence::OutOfTime,
                 Err(why) if Instant::now() > until => *presence() = Presence::Gone(why),
                 Err(_) => thread::sleep(AGAIN),
             }
@@ -634,7 +701,7 @@ impl<T: Target> Runner<'_, T> {
                 let saw = self.saw(&death);
                 let mut is_found = saw.iter().any(|case| fatal.contains(&*case.id));
                 for case in &saw {
-                    if is_found || !self.is_there() {
+                    if is_found || fatal.len() == FATAL || !self.is_there() {
                         break;
                     }
                     if alone.insert(&case.id) && self.is_fatal(case) {
@@ -642,6 +709,7 @@ impl<T: Target> Runner<'_, T> {
                         is_found = true;
                     }
                 }
+                is_found |= fatal.len() == FATAL;
                 if !is_found && !std::mem::replace(&mut is_told, true) {
                     self.live.put(Row::of_death(self.unexplained(&death, saw.len()), death.output));
                 }
@@ -654,14 +722,19 @@ impl<T: Target> Runner<'_, T> {
                 self.live.void(id, "the server died beside it");
             }
             lock(&self.failing).retain(|row| !again.contains_key(&*row.case));
-            if !self.is_there() {
+            if fatal.len() == FATAL || !self.is_there() {
                 return;
             }
             let again: Vec<&'static Case> = again.into_values().collect();
-            beside_each_other(&again, open, |case| {
-                let ran = self.run(case, &self.alone);
-                self.is_done(case, &ran, Round::Last);
-            });
+            pairs_apart(
+                &again,
+                open,
+                |case| Some(*case),
+                |case, round| {
+                    let ran = self.run(case, round);
+                    self.is_done(case, &ran, Round::Last);
+                },
+            );
         }
     }
 
@@ -701,7 +774,7 @@ impl<T: Target> Runner<'_, T> {
         lock(&self.failing).retain(|row| row.case != case.id);
         for run in 1..=REPEATS {
             let before = self.target.deaths().len();
-            let ran = self.run(case, &self.alone);
+            let ran = self.run(case, Round::Last);
             let Some(death) = self.death_behind(before) else {
                 self.is_done(case, &ran, Round::Last);
                 return false;
@@ -736,9 +809,94 @@ impl<T: Target> Runner<'_, T> {
         }
     }
 
+    /// A death behind the first so many is a failure too, whoever talked with the server.
+    fn takes_down_a_death(&self, before: usize) {
+        if self.dies_behind(before)
+            && let Some(death) = self.target.deaths().get(before)
+        {
+            let why = format!("the server died while failures came again ({})", death.in_words());
+            self.live.put(Row::of_death(why, death.output.clone()));
+        }
+    }
+
+    /// Runs what has failed three times more, and takes down what becomes of it.
+    fn repeat(&self, failing: &[Row], open: usize) {
+        let unconnected = Mutex::new(Vec::new());
+        pairs_apart(
+            failing,
+            open,
+            |row| find(&row.case),
+            |row, round| match self.repeated(row, round) {
+                Some(verdict) => self.live.put(Row { verdict, ..row.clone() }),
+                None => lock(&unconnected).push(row.clone()),
+            },
+        );
+        for row in unconnected.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            if let Some(verdict) = self.repeated(&row, Round::Last) {
+                self.live.put(Row { verdict, ..row });
+            }
+        }
+    }
+
+    /// What a connection leaves behind in the target shows in the next one, which is another each
+    /// time if many are open. One after the other, it is the same.
+    fn look_behind(&self, chosen: &[&'static Case], time: Duration) {
+        let until = Instant::now() + time;
+        let rows = self.live.report().rows;
+        let row_of = |case: &Case| rows.iter().find(|row| row.case == case.id);
+        let is_quick = |case: &&'static Case| {
+            row_of(case).is_some_and(|row| row.millis < QUICK) && !case.is_of_two()
+        };
+        let quick: Vec<&'static Case> = chosen.iter().copied().filter(is_quick).collect();
+        if quick.len() < 2 {
+            return;
+        }
+        let mut before: Option<&'static Case> = None;
+        let mut found = 0;
+        for case in quick {
+            if found == ENOUGH || Instant::now() > until || !self.is_there() {
+                return;
+            }
+            let fails = |row: &Row| matches!(row.verdict, Verdict::Fail { .. });
+            let is_known = row_of(case).is_some_and(fails);
+            let has_failed = self.fails(case).is_some();
+            if let Some(before) = before
+                && has_failed
+                && !is_known
+                && let Some(row) = self.fails_behind(before, case)
+            {
+                self.live.put(row);
+                found += 1;
+            }
+            before = Some(case);
+        }
+    }
+
+    /// The row of a case that fails with no other connection open.
+    fn fails(&self, case: &'static Case) -> Option<Row> {
+        let Ran { session, took, .. } = self.run(case, Round::Last).ok()?;
+        let mut row = Row::new(&session);
+        row.millis = took.as_millis() as u64;
+        matches!(row.verdict, Verdict::Fail { .. }).then_some(row)
+    }
+
+    /// The row of a case that fails each time that it comes behind the other one.
+    fn fails_behind(&self, before: &'static Case, case: &'static Case) -> Option<Row> {
+        let mut last = None;
+        for _ in 0..REPEATS {
+            self.run(before, Round::Last).ok()?;
+            last = Some(self.fails(case)?);
+        }
+        let mut row = last?;
+        if let Verdict::Fail { why, .. } = &mut row.verdict {
+            *why = format!("each time behind a connection of {}: {why}", before.id);
+        }
+        Some(row)
+    }
+
     /// The verdict on a case that has failed beside others; `None` if too often no connection opened,
     /// or the target is gone.
-    fn repeated(&self, row: &Row) -> Option<Verdict> {
+    fn repeated(&self, row: &Row, round: Round) -> Option<Verdict> {
         let Verdict::Fail { why, .. } = &row.verdict else { return None };
         let case = find(&row.case)?;
         let mut failed = 0;
@@ -747,7 +905,7 @@ impl<T: Target> Runner<'_, T> {
                 return None;
             }
             let began = Instant::now();
-            let Ok(Ran { mut session, .. }) = self.run(case, &self.alone) else { continue };
+            let Ok(Ran { mut session, .. }) = self.run(case, round) else { continue };
             if session.is_refused_for_now() {
                 continue;
             }

@@ -48,12 +48,23 @@ fn play_slowly(tcp: TcpStream, model: Model, pause: Duration) {
     play_and_weigh(tcp, model, pause, |_| {});
 }
 
-/// The same, and tells how many bytes the peer holds behind each read.
-fn play_and_weigh(
+/// Plays the model, and shows what is read.
+fn play_and_look(tcp: TcpStream, model: Model, look: impl FnMut(&[u8])) {
+    play_in_full(tcp, model, Duration::ZERO, |_| {}, look);
+}
+
+/// Plays the model with a pause before each write, and tells how many bytes it holds behind each
+/// read.
+fn play_and_weigh(tcp: TcpStream, model: Model, pause: Duration, weigh: impl FnMut(u64)) {
+    play_in_full(tcp, model, pause, weigh, |_| {});
+}
+
+fn play_in_full(
     mut tcp: TcpStream,
     mut model: Model,
     pause: Duration,
     mut weigh: impl FnMut(u64),
+    mut look: impl FnMut(&[u8]),
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -71,7 +82,10 @@ fn play_and_weigh(
         match tcp.read(&mut buffer) {
             Ok(0) if !model.ended => model.end(),
             Ok(0) | Err(_) => return,
-            Ok(n) => model.read(&buffer[..n]),
+            Ok(n) => {
+                look(&buffer[..n]);
+                model.read(&buffer[..n]);
+            }
         }
     }
 }
@@ -828,6 +842,24 @@ fn verdicts_on_a_slow_bad_server_are_equal() {
 fn verdicts_on_a_slow_server_of_many_flaws_are_equal() {
     let flaws = "http-1.0+two-hosts+no-versions+drops-125+data-after-close+late-utf8";
     assert!(verdicts_are_equal(flaws, "HS-31") > 5);
+}
+
+/// What was judged by then stands there.
+#[test]
+fn a_run_ends_within_its_time() {
+    let json = file("within.json");
+    let url = serve_slowly("", Duration::from_millis(200));
+    let output = program()
+        .args(["server", &url, "--json", &json, "--within", "5", "--case", "F-", "--jobs", "2"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let report = report_of(&json);
+    let stop = report.stopped.unwrap();
+    assert_eq!(stop.why, "it has taken 5 s: --within gives it more");
+    assert!(stop.behind.is_empty() && !stop.not_run.is_empty(), "{stop:?}");
+    let failed = report.rows.iter().find(|row| matches!(row.verdict, Verdict::Fail { .. }));
+    assert_eq!(failed, None);
 }
 
 #[test]

@@ -2,20 +2,25 @@
 
 use super::*;
 use std::collections::BTreeMap;
+use wsconform_cases::find;
 
 /// Not a test: the command of the tests below. It dies of a request of HTTP/1.0, with
 /// `WSCONFORM_ANSWERS` a moment after its answer, with `WSCONFORM_FRAGILE` of its sixth connection,
-/// or with `WSCONFORM_CROWD` of so many that are open at one time.
+/// with `WSCONFORM_CROWD` of so many that are open at one time, or with `WSCONFORM_PAIR` of a text
+/// while there are two.
 #[test]
 fn command_process() {
     let Ok(address) = std::env::var("WSCONFORM_AT") else { return };
-    let [is_fragile, answers] =
-        ["WSCONFORM_FRAGILE", "WSCONFORM_ANSWERS"].map(|name| std::env::var(name).is_ok());
+    let [is_fragile, answers, is_pair] =
+        ["WSCONFORM_FRAGILE", "WSCONFORM_ANSWERS", "WSCONFORM_PAIR"]
+            .map(|name| std::env::var(name).is_ok());
     let crowd = std::env::var("WSCONFORM_CROWD").map_or(u32::MAX, |crowd| crowd.parse().unwrap());
     let open = Arc::new(AtomicU32::new(0));
+    let talking = Arc::new(AtomicU32::new(0));
     let listener = TcpListener::bind(address).unwrap();
     for (number, tcp) in listener.incoming().enumerate() {
         let open = open.clone();
+        let talking = talking.clone();
         if open.fetch_add(1, Ordering::SeqCst) + 1 >= crowd {
             std::process::exit(3);
         }
@@ -29,8 +34,17 @@ fn command_process() {
                 eprintln!("\x1b[1;31mwhat\x1b[0m came\0before\n\n  at a place\nlast words\n");
                 std::process::exit(3);
             }
-            play(tcp, next_model(Role::Server, ""));
+            let mut is_first = true;
+            play_and_look(tcp, next_model(Role::Server, ""), |bytes| {
+                // The suite also connects to see whether somebody listens.
+                if std::mem::take(&mut is_first) {
+                    talking.fetch_add(1, Ordering::SeqCst);
+                } else if is_pair && bytes[0] & 0x7f == 1 && talking.load(Ordering::SeqCst) == 2 {
+                    std::process::exit(3);
+                }
+            });
             open.fetch_sub(1, Ordering::SeqCst);
+            talking.fetch_sub(u32::from(!is_first), Ordering::SeqCst);
         });
     }
 }
@@ -95,6 +109,24 @@ fn the_case_of_which_the_server_dies_fails_and_the_others_are_judged() {
             assert_eq!(discriminant(verdicts[&*row.case]), discriminant(&row.verdict), "{row:?}");
         }
     }
+}
+
+/// With a third connection open it would not.
+#[test]
+fn a_server_that_dies_while_two_connections_are_open_fails() {
+    let address = free_address();
+    let json = file("pair.json");
+    let cases = ["--case", "F-20", "--case", "T-23", "--json", &json];
+    let output = suite(&address, &cases, &["env", "WSCONFORM_PAIR=1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let is_fatal = |row: &&Row| match &row.verdict {
+        Verdict::Fail { why, .. } => why.starts_with("the server dies of it (exit status: 3"),
+        _ => false,
+    };
+    let rows = report_of(&json).rows;
+    let fatal: Vec<&str> = rows.iter().filter(is_fatal).map(|row| &*row.case).collect();
+    assert!(fatal.contains(&"T-232"), "{fatal:?} {}", text(&output));
+    assert!(fatal.iter().all(|case| find(case).unwrap().is_of_two()), "{fatal:?}");
 }
 
 /// The run could be over by then.

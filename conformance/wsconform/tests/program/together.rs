@@ -5,6 +5,7 @@ use super::{
     *,
 };
 use support::Message;
+use wsconform_cases::judge::frame::Header;
 
 /// What all connections of a server share.
 #[derive(Default)]
@@ -18,6 +19,11 @@ struct Shared {
 
 /// A server of which `act` spoils what comes of a read, as soon as a second connection is open.
 fn serve_together(act: fn(&Shared, &mut Model, &[u8])) -> String {
+    serve_beside(|open| open > 1, act)
+}
+
+/// The same, while so many connections are open.
+fn serve_beside(spoils: fn(u32) -> bool, act: fn(&Shared, &mut Model, &[u8])) -> String {
     let shared = Arc::new(Shared::default());
     serve_with(move |mut tcp| {
         shared.open.fetch_add(1, Ordering::SeqCst);
@@ -26,9 +32,9 @@ fn serve_together(act: fn(&Shared, &mut Model, &[u8])) -> String {
         while !model.ended
             && let Ok(length @ 1..) = tcp.read(&mut buffer)
         {
-            match shared.open.load(Ordering::SeqCst) {
-                1 => model.read(&buffer[..length]),
-                _ => act(&shared, &mut model, &buffer[..length]),
+            match spoils(shared.open.load(Ordering::SeqCst)) {
+                false => model.read(&buffer[..length]),
+                true => act(&shared, &mut model, &buffer[..length]),
             }
             if tcp.write_all(&std::mem::take(&mut model.output)).is_err() {
                 break;
@@ -73,6 +79,32 @@ fn one_buffer_for_all_connections_fails() {
     for case in ["T-230", "T-231"] {
         assert!(fails(&report, case), "{case}: {:?}", verdict(&report, case));
     }
+}
+
+/// Doubles the first message of what is sent, unless that is a marker. Returns whether there was one.
+fn sends_twice(output: &mut Vec<u8>) -> bool {
+    let Some((header, start)) = Header::read(output) else { return false };
+    let end = start + header.length as usize;
+    let is_message =
+        matches!(output[0], 0x81 | 0x82) && !output[start..end].starts_with(b"wsconform");
+    if is_message {
+        output.splice(..0, output[..end].to_vec());
+    }
+    is_message
+}
+
+/// Neither alone nor beside many.
+#[test]
+fn what_only_two_connections_show_fails() {
+    let url = serve_beside(
+        |open| open == 2,
+        |_, model, bytes| {
+            model.read(bytes);
+            sends_twice(&mut model.output);
+        },
+    );
+    let report = failed("pair", &url, &["--case", "F-20", "--case", "T-23"]);
+    assert!(fails(&report, "T-232"), "{:?}", verdict(&report, "T-232"));
 }
 
 /// Alone it does not come again, and needs not.
@@ -120,6 +152,39 @@ fn what_a_connection_leaves_behind_fails_the_next() {
     });
     let report = failed("left", &url, &["--case", "T-238"]);
     assert!(fails(&report, "T-238"));
+}
+
+/// It shows in whatever comes next, so each of that passes alone.
+#[test]
+fn what_one_case_leaves_behind_fails_the_next() {
+    let left = Mutex::new(false);
+    let url = serve_with(move |mut tcp| {
+        let mut model = next_model(Role::Server, "no-deflate");
+        let mut buffer = vec![0; 64 << 10];
+        let mut leaves = false;
+        while !model.ended
+            && let Ok(length @ 1..) = tcp.read(&mut buffer)
+        {
+            leaves |= buffer[0] == 0x83;
+            model.read(&buffer[..length]);
+            let mut left = left.lock().unwrap();
+            if *left && sends_twice(&mut model.output) {
+                *left = false;
+            }
+            drop(left);
+            if tcp.write_all(&std::mem::take(&mut model.output)).is_err() {
+                break;
+            }
+        }
+        *left.lock().unwrap() |= leaves;
+    });
+    let cases = ["F-202", "F-203", "F-207", "F-208", "F-209", "F-21"].map(|case| ["--case", case]);
+    let report = failed("behind", &url, &[cases.as_flattened(), &["--jobs", "2"]].concat());
+    let is_behind = |row: &&Row| match &row.verdict {
+        Verdict::Fail { why, .. } => why.starts_with("each time behind a connection of F-203: "),
+        _ => false,
+    };
+    assert!(report.rows.iter().any(|row| is_behind(&row)), "{:?}", report.rows);
 }
 
 #[test]
@@ -184,18 +249,41 @@ fn serve_few(most: u32, refuses: bool) -> String {
 
 #[test]
 fn a_server_that_takes_few_connections_is_tested_whole() {
-    for (most, refuses) in [(12, true), (3, true), (2, false), (1, false)] {
+    for (most, refuses) in [(12, true), (3, true), (2, false)] {
         let json = file(&format!("few-{most}.json"));
-        let url = serve_few(most, refuses);
-        let cases = ["HS-0", "HS-1", "F-2", "T-23", "D-4"].map(|case| ["--case", case]);
-        let output = program()
-            .args(["server", &url, "--json", &json])
-            .args(cases.as_flattened())
-            .output()
-            .unwrap();
+        let output = few(most, refuses, &["--json", &json]);
         assert_eq!(output.status.code(), Some(0), "{most}: {}", text(&output));
         let busy = |row: &&Row| format!("{:?}", row.verdict).contains("503");
         assert_eq!(report_of(&json).rows.iter().find(busy), None);
+    }
+}
+
+/// What the suite says of a server that takes so many connections.
+fn few(most: u32, refuses: bool, arguments: &[&str]) -> Output {
+    let cases = ["HS-0", "HS-1", "F-2", "T-23", "D-4"].map(|case| ["--case", case]);
+    let url = serve_few(most, refuses);
+    let mut run = program();
+    run.args(["server", &url]).args(cases.as_flattened()).args(arguments).output().unwrap()
+}
+
+/// One at a time may be a choice, and may be a lock that is held too long.
+#[test]
+fn a_server_that_takes_one_connection_is_tested_but_for_cases_of_two() {
+    for refuses in [true, false] {
+        let json = file(&format!("one-{refuses}.json"));
+        let output = few(1, refuses, &["--json", &json]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        let why = "need two connections, and the target takes one at a time: --except D-497 ";
+        assert!(text(&output).contains(why), "{}", text(&output));
+        let rows = report_of(&json).rows;
+        let is_judged = |row: &&Row| {
+            matches!(row.verdict, Verdict::Pass | Verdict::Note { .. } | Verdict::Skip { .. })
+        };
+        assert_eq!(rows.iter().find(|row| !is_judged(row)), None);
+        let pairs = wsconform_cases::cases().iter().filter(|case| case.is_of_two());
+        let except: Vec<&str> = pairs.flat_map(|case| ["--except", &*case.id]).collect();
+        let output = few(1, refuses, &except);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     }
 }
 
