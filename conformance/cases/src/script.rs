@@ -34,6 +34,7 @@
 //! await pong 'p'            go on when the Pong is there
 //! await messages 2          go on when two messages are there
 //! shutdown                  end our half of the connection
+//! reset                     end the connection by a reset
 //! turn                      now the other connection of the case goes on
 //! ```
 
@@ -53,6 +54,7 @@ pub(crate) enum Step {
     /// How many messages in all.
     AwaitMessages(usize),
     Shutdown,
+    Reset,
     /// The other connection of the case goes on.
     Turn,
 }
@@ -215,6 +217,7 @@ impl Writer {
             "turns" => self.turns = number(words.next())? > 0,
             "drip" => self.drip = number(words.next())?,
             "shutdown" => self.step(Step::Shutdown),
+            "reset" => self.step(Step::Reset),
             "turn" => self.step(Step::Turn),
             "await" => match words.next() {
                 Some("pong") => {

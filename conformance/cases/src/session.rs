@@ -7,6 +7,7 @@
 //!         Pause(wait)    read for that long (`received`), then ask again
 //!         Receive(wait)  read once: `received`, `ended`, or after that time `timed_out`
 //!         Shutdown       end the writing half, then ask again
+//!         Reset          end the connection by a reset, then ask again
 //!         Turn           go on with the other session of the case, if it has two (`second`)
 //!         Done           `verdict` is final; drop the connection
 //!     }
@@ -46,6 +47,8 @@ pub enum Action {
     Receive(Wait),
     /// End the writing half of the stream, then ask again.
     Shutdown,
+    /// End the connection by a reset, as the death of a program does, then ask again.
+    Reset,
     /// Go on with the other session of the case ([`Session::second`]) if that is not over, then ask
     /// again.
     Turn,
@@ -673,6 +676,10 @@ impl Session {
                     self.sending.is_over = true;
                     Some(Action::Shutdown)
                 }
+                Step::Reset => {
+                    self.conclude(Outcome::Good);
+                    Some(Action::Reset)
+                }
                 Step::Turn => Some(Action::Turn),
                 Step::AwaitPong(_) | Step::AwaitMessages(_) => None,
             },
@@ -958,6 +965,10 @@ impl Session {
             // Before a handshake that has to fail, bytes need not be frames.
             Expect::Refuse(_) => {}
             Expect::Learn => self.conclude(Outcome::Note(why)),
+            // Nothing that was sent to it is wrong, so it repeats nothing.
+            Expect::Accept => {
+                self.conclude(Outcome::Wrong { why, section: violation.section.to_owned() });
+            }
             _ => self.conclude(Outcome::Bad { why, section: violation.section.to_owned() }),
         }
     }

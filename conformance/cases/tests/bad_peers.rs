@@ -311,6 +311,20 @@ fn what_only_one_case_shows() {
     }
 }
 
+/// A choice is what it takes. Of what is legal it repeats nothing that it must not send.
+#[test]
+fn what_a_peer_sends_itself_fails_where_all_that_it_gets_is_legal() {
+    for role in [Role::Server, Role::Client] {
+        let env = Env::new("localhost", "/", probe(role, ""), 1);
+        for (id, fails) in [("F-274", true), ("F-362", false)] {
+            let mut session = Session::new(find(id), role, &env);
+            drive(&mut session, &mut Model::new(role, "own-mask", 1), 1 << 20);
+            let verdict = session.verdict();
+            assert_eq!(matches!(verdict, Verdict::Fail { .. }), fails, "{id}: {verdict:?}");
+        }
+    }
+}
+
 /// How many fragments a peer takes is its choice, and what comes of them is not.
 #[test]
 fn a_message_of_many_fragments_that_comes_back_in_pieces_fails() {

@@ -23,7 +23,7 @@ fn flooded(id: &str, start: &str, again: &[u8]) -> Verdict {
     hand_in(&mut session, start.as_bytes());
     loop {
         match session.next_action() {
-            Action::Send(_) | Action::Shutdown | Action::Turn => {}
+            Action::Send(_) | Action::Shutdown | Action::Reset | Action::Turn => {}
             Action::Pause(_) | Action::Receive(_) => hand_in(&mut session, &many),
             Action::Done => return session.verdict().clone(),
         }

@@ -207,6 +207,7 @@ impl Drive<'_> {
                     }
                 }
                 Action::Shutdown => stream.shut_down(),
+                Action::Reset => stream.reset(),
                 Action::Turn => return false,
                 Action::Done => {
                     driven.is_silent &= session.observed().close.is_none();

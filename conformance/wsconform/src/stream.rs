@@ -65,6 +65,18 @@ impl Raw {
         true
     }
 
+    /// A socket that does not linger is reset when it is closed, so another one takes its place.
+    #[cfg(unix)]
+    fn reset(&mut self) {
+        use rustix::net::{AddressFamily, SocketType, socket, sockopt};
+        let now = Some(Duration::ZERO);
+        if let Ok(nothing) = socket(AddressFamily::INET, SocketType::STREAM, None)
+            && sockopt::set_socket_linger(&self.tcp, now).is_ok()
+        {
+            self.tcp = nothing.into();
+        }
+    }
+
     /// Waits at most `time` for bytes or the end.
     fn take(&mut self, time: Duration) -> Input {
         let until = Instant::now() + time;
@@ -212,6 +224,13 @@ impl Stream {
         let _ = self.raw.tcp.shutdown(Shutdown::Write);
     }
 
+    /// Ends the connection as the death of a program does that has not read all.
+    pub(crate) fn reset(&mut self) {
+        #[cfg(unix)]
+        self.raw.reset();
+        self.close();
+    }
+
     /// Ends both halves.
     pub(crate) fn close(&mut self) {
         let _ = self.raw.tcp.shutdown(Shutdown::Both); // the peer may have done it
@@ -255,6 +274,19 @@ impl Drop for Stream {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_reset_is_no_end_in_order() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        let mut stream = Stream::new(tcp).unwrap();
+        stream.write(b"text").unwrap();
+        stream.reset();
+        let read = peer.read_to_end(&mut Vec::new());
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
 
     #[test]
     fn a_write_ends_at_its_time_though_the_peer_goes_on_reading() {

@@ -65,7 +65,7 @@ fn drive(session: &mut Session, peer: &mut Peer) {
     loop {
         match session.next_action() {
             Action::Send(bytes) => peer.read(&bytes),
-            Action::Shutdown => peer.eof(),
+            Action::Shutdown | Action::Reset => peer.eof(),
             Action::Turn => {} // the other connection is left out
             Action::Pause(_) => {
                 let output = std::mem::take(&mut peer.output);

@@ -210,6 +210,7 @@ impl Plan {
                 }
                 Step::AwaitMessages(count) => writeln!(text, "  await    {count} messages in all"),
                 Step::Shutdown => writeln!(text, "  end      of our half of the stream"),
+                Step::Reset => writeln!(text, "  reset    of the connection"),
                 Step::Turn => writeln!(text, "  turn     of the other connection"),
             };
         }

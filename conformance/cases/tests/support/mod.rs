@@ -898,7 +898,7 @@ fn goes_on(session: &mut Session, model: &mut Model, piece: usize) -> bool {
                     model.read(bytes);
                 }
             }
-            Action::Shutdown => model.end(),
+            Action::Shutdown | Action::Reset => model.end(),
             Action::Pause(_) => {
                 let output = std::mem::take(&mut model.output);
                 output.chunks(piece).for_each(|bytes| session.received(bytes));
