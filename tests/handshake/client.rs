@@ -623,7 +623,7 @@ fn host_has_the_port_only_if_it_is_not_the_default() {
     }
 }
 
-// P089
+// P089, A28
 #[test]
 fn each_attempt_has_a_key_of_16_fresh_bytes() {
     assert!(asked_of("ws://h").contains(&format!("\r\nSec-WebSocket-Key: {KEY}\r\n")));
@@ -760,7 +760,7 @@ fn a_101_of_another_http_is_rejected() {
     }
 }
 
-// P096
+// P096, A60
 #[test]
 fn upgrade_has_to_be_websocket() {
     for lines in [
@@ -770,6 +770,8 @@ fn upgrade_has_to_be_websocket() {
         &["Upgrade: websocketx"],
         &["Upgrade: websocket, h2c"],
         &["Upgrade: websocket", "Upgrade: h2c"],
+        &["Upgrade: websocket/13;x"],
+        &["Upgrade: \"websocket\""],
     ] {
         rejected(&response_with("Upgrade", lines), HandshakeError::NotUpgrade);
     }
@@ -777,7 +779,7 @@ fn upgrade_has_to_be_websocket() {
     accepted(&response_with("Upgrade", &["upgrade:WebSocket", "Upgrade: websocket"]));
 }
 
-// P097
+// P097, A95
 #[test]
 fn connection_has_to_contain_upgrade() {
     let error = HandshakeError::NotConnectionUpgrade;
@@ -797,19 +799,19 @@ fn connection_has_to_contain_upgrade() {
 
 const NAME: &str = "Sec-WebSocket-Accept";
 
-// P098
+// P098, A61
 #[test]
 fn the_accept_value_has_to_prove_that_our_key_was_read() {
     assert_eq!(accept_key(KEY), ACCEPT);
     accepted(&response(&[]));
     rejected(&response_with(NAME, &[]), HandshakeError::MissingHeader(NAME));
-    for value in ["", "x", &accept_key("AAAAAAAAAAAAAAAAAAAAAA=="), KEY] {
+    for value in ["", "x", &accept_key("AAAAAAAAAAAAAAAAAAAAAA=="), &accept_key(""), KEY] {
         let wire = response_with(NAME, &[&format!("{NAME}: {value}")]);
         rejected(&wire, HandshakeError::BadAccept);
     }
 }
 
-// P099
+// P099, A61, A96
 #[test]
 fn the_accept_value_is_compared_whole_and_with_regard_to_case() {
     accepted(&response_with(NAME, &[&format!("{NAME}:\t {ACCEPT} \t")]));
@@ -819,9 +821,19 @@ fn the_accept_value_is_compared_whole_and_with_regard_to_case() {
         &format!("{ACCEPT}="),
         &format!("{ACCEPT}, x"),
         &format!("\"{ACCEPT}\""),
+        &format!("{ACCEPT}, {ACCEPT}"),
+        &format!("{ACCEPT}:x"),
+        &format!(":{ACCEPT}"),
+        &format!("{}\r\n {}", &ACCEPT[..9], &ACCEPT[9..]),
         &ACCEPT[..27],
         &ACCEPT[1..],
     ] {
+        let wire = response_with(NAME, &[&format!("{NAME}: {value}")]);
+        rejected(&wire, HandshakeError::BadAccept);
+    }
+    // Wrong in one character, whichever.
+    for i in 0..ACCEPT.len() {
+        let value = ACCEPT[..i].to_owned() + "-" + &ACCEPT[i + 1..];
         let wire = response_with(NAME, &[&format!("{NAME}: {value}")]);
         rejected(&wire, HandshakeError::BadAccept);
     }
@@ -829,7 +841,7 @@ fn the_accept_value_is_compared_whole_and_with_regard_to_case() {
     rejected(&response_with(NAME, &[&format!("{NAME}: {flipped}")]), HandshakeError::BadAccept);
 }
 
-// P100
+// P100, A61, A64
 #[test]
 fn what_may_come_once_may_not_come_twice() {
     let request = Request::new("ws://h").unwrap().subprotocols(&["a"]).unwrap();
@@ -867,7 +879,7 @@ fn chosen(lines: &[&str]) -> Dialed {
     dial_with(&request, &Config::default(), &response(lines))
 }
 
-// P102
+// P102, A64
 #[test]
 fn a_subprotocol_that_was_not_offered_is_rejected() {
     assert_eq!(chosen(&["Sec-WebSocket-Protocol: v1"]).subprotocol.as_deref(), Some("v1"));
@@ -1016,7 +1028,8 @@ fn a_folded_line_of_a_response_is_unfolded() {
 }
 
 /// Headers that announce a body, of some length or of none that makes sense.
-const ANNOUNCING_A_BODY: [&[&str]; 6] = [
+const ANNOUNCING_A_BODY: [&[&str]; 7] = [
+    &["Set-Cookie: a=b", "Content-Length: 0"],
     &["Transfer-Encoding: chunked"],
     &["Content-Length: 5"],
     &["Transfer-Encoding: chunked", "Content-Length: 5"],
@@ -1025,7 +1038,7 @@ const ANNOUNCING_A_BODY: [&[&str]; 6] = [
     &["Transfer-Encoding: ;\"", "transfer-encoding: identity"],
 ];
 
-// P231
+// P231, A62
 #[test]
 fn a_101_ends_at_its_empty_line_whatever_length_it_announces() {
     for lines in ANNOUNCING_A_BODY {
@@ -1036,7 +1049,7 @@ fn a_101_ends_at_its_empty_line_whatever_length_it_announces() {
     }
 }
 
-// P231
+// P231, A62
 #[test]
 fn a_body_behind_a_101_is_read_as_frames() {
     for lines in ANNOUNCING_A_BODY {

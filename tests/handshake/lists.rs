@@ -206,7 +206,7 @@ fn blanks_are_fine_around_every_separator() {
     refused("a; b c");
 }
 
-// P146
+// P146, A93
 #[test]
 fn a_malformed_list_of_extensions_is_refused() {
     for value in
@@ -216,10 +216,15 @@ fn a_malformed_list_of_extensions_is_refused() {
     }
 }
 
-// P147
+// P147, A93
 #[test]
 fn unknown_extensions_are_ignored() {
     ignored(&",".repeat(30_000));
+    let long = "a".repeat(4096);
+    ignored(&format!("{long}; {long}={long}"));
+    let known = "permessage-deflate; server_max_window_bits=10";
+    let line = format!("__proto__, permessage-deflate; constructor, {long}, {known}");
+    taken_up(&[&format!("Sec-WebSocket-Extensions: {line}")]);
     for value in
         ["", "x-unknown", "x; y=z; y", "x-webkit-deflate-frame", "constructor; __proto__=a"]
     {

@@ -264,6 +264,19 @@ fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {
         "https://good.example.evil",
         "https://xgood.example",
         "https://good.example@evil",
+        "https://good.example#",
+        "https://good.example:-1",
+        "https://good.example:99999999999",
+        "https://evilgood.example",
+        "https://sub.good.example",
+        "wss://good.example",
+        "good.example",
+        "*",
+        "https://evil.example, https://good.example",
+        "http://localhost:80800",
+        "https:good.example",
+        "://",
+        ":",
         "https://evil/https://good.example",
         "http://a:b",
         "caf\u{e9}",
@@ -279,8 +292,12 @@ fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {
     let twice = ["Origin: https://good.example"; 2];
     assert!(!allows(&twice));
     refused(&request(&twice), HandshakeError::RepeatedHeader("Origin"), 400);
+    assert!(allows(&["Sec-WebSocket-Origin: https://evil.example"]));
     assert!(allows(&[]));
     let origins = origins.required();
+    look(&with(&["Sec-WebSocket-Origin: https://good.example"]), |request| {
+        assert!(!origins.allows(&request));
+    });
     look(&with(&[]), |request| assert!(!origins.allows(&request)));
     look(&with(&["Origin: https://good.example"]), |request| assert!(origins.allows(&request)));
 
@@ -450,7 +467,47 @@ fn http_1_0_has_no_upgrade_and_0_9_is_malformed() {
     assert_eq!((request.path(), request.host()), ("/health", Some("example.com")));
 }
 
-// P114
+// A57
+#[test]
+fn of_two_headers_that_are_missing_the_first_in_the_rfcs_order_is_told() {
+    let missing = [
+        ("Host", HandshakeError::MissingHeader("Host"), 400),
+        ("Upgrade", HandshakeError::NotUpgrade, 426),
+        ("Connection", HandshakeError::NotConnectionUpgrade, 400),
+        (VERSION, HandshakeError::MissingVersion, 400),
+        (KEY, HandshakeError::MissingHeader(KEY), 400),
+    ];
+    for (i, (a, error, status)) in missing.into_iter().enumerate() {
+        for (b, ..) in &missing[i..] {
+            let lines: Vec<_> = without(&REQUEST, a).collect();
+            refused(&wire("GET / HTTP/1.1", without(&lines, b)), error, status);
+        }
+    }
+    refused(&wire("GET / HTTP/1.1", [""; 0]), missing[0].1, 400);
+}
+
+// A58
+#[test]
+fn two_values_of_what_can_have_one_are_refused_in_either_order() {
+    for (name, other) in [
+        ("Host", "example.org"),
+        ("Origin", "https://example.org"),
+        (KEY, "x3JJHMbDL1EzLkh9GBhXDw=="),
+        (VERSION, "8"),
+        ("Upgrade", "h2c"),
+    ] {
+        let line = format!("{name}: {other}");
+        let origin = "Origin: https://example.com";
+        let lines = [&[&*line, origin][..], &REQUEST].concat();
+        let last = [&[origin][..], &REQUEST, &[&line]].concat();
+        for lines in [lines, last] {
+            let wire = wire("GET / HTTP/1.1", lines);
+            refused(&wire, HandshakeError::RepeatedHeader(name), 400);
+        }
+    }
+}
+
+// P114, A70
 #[test]
 fn http_1_2_to_1_9_are_as_1_1_and_another_major_version_is_refused() {
     for minor in 2..=9 {
@@ -528,6 +585,27 @@ fn exactly_one_host_is_needed() {
     refused(&other, HandshakeError::HostMismatch, 400);
 }
 
+// A70
+#[test]
+fn a_target_with_a_host_names_that_of_the_header() {
+    let line = |target: &str| wire(&format!("GET {target} HTTP/1.1"), REQUEST);
+    for target in [
+        "http://example.org/feed",
+        "ws://example.com.evil/feed",
+        "ws://evil/example.com",
+        "http://example.com:81/feed",
+        "https://example.com:80/feed",
+    ] {
+        refused(&line(target), HandshakeError::HostMismatch, 400);
+    }
+    for target in ["http://user@example.com/", "http://example.com@evil/", "http:///", "ftp://a/"] {
+        refused(&line(target), malformed("request target"), 400);
+    }
+    for target in ["http://example.com/feed", "ws://EXAMPLE.com:80/feed", "wss://example.com/"] {
+        accepted(&line(target));
+    }
+}
+
 // P116
 #[test]
 fn an_upgrade_to_websocket_has_to_be_asked_for() {
@@ -547,7 +625,7 @@ fn an_upgrade_to_websocket_has_to_be_asked_for() {
     accepted(&request_with("Upgrade", &["Upgrade: websocket", "Upgrade: WEBSOCKET"]));
 }
 
-// P117
+// P117, A95
 #[test]
 fn connection_has_to_contain_upgrade() {
     let name = "Connection";
@@ -560,24 +638,29 @@ fn connection_has_to_contain_upgrade() {
         &["Connection: keep-alive", "Connection: Upgrade"],
         &["Connection: Upgrade", "Connection: keep-alive", "Connection: TE"],
         &["Connection: Upgrade", "Connection: upgrade"],
+        &["connection:\tUPGRADE ,, close"],
     ] {
         accepted(&request_with(name, lines));
     }
 }
 
-// P118
+// P118, A60
 #[test]
 fn a_part_of_a_token_does_not_count() {
     for line in [
         "Upgrade: websocketx",
         "Upgrade: xwebsocket",
         "Upgrade: websocket/13",
-        "Upgrade: websocket;q=1",
+        "Upgrade: websocket/13;x",
+        "Upgrade: notwebsocket",
         "Upgrade: \"websocket\"",
     ] {
         refused(&request_with("Upgrade", &[line]), HandshakeError::NotUpgrade, 426);
     }
-    for line in ["Connection: no-upgrade", "Connection: upgrade-insecure", "Connection: upgrades"] {
+    for line in ["Connection: no-upgrade", "Connection: upgrade-insecure", "Connection: upgrades"]
+        .into_iter()
+        .chain(["Connection: xupgrade", "Connection: up grade", "Connection: \"upgrade\""])
+    {
         let error = HandshakeError::NotConnectionUpgrade;
         refused(&request_with("Connection", &[line]), error, 400);
     }
@@ -661,13 +744,14 @@ fn two_versions_are_refused() {
     }
 }
 
-// P128
+// P128, A69
 #[test]
 fn a_request_with_a_body_is_refused_and_closed() {
     for line in [
         "Content-Length: 5",
         "Content-Length: 00",
         "Content-Length: -0",
+        "Content-Length: -1",
         "Content-Length: x",
         "Content-Length: ",
         "Content-Length: 0, 0",
@@ -678,10 +762,13 @@ fn a_request_with_a_body_is_refused_and_closed() {
         let wire = [request(&[line]), b"GET /smuggled HTTP/1.1\r\n\r\n".to_vec()].concat();
         refused(&wire, HandshakeError::HasBody, 400);
     }
+    // Two that contradict each other, as smugglers use them.
+    let lines = ["Content-Length: 0", "Content-Length: 44"];
+    refused(&request(&lines), HandshakeError::HasBody, 400);
     accepted(&request(&["Content-Length: 0"]));
 }
 
-// P129
+// P129, A65
 #[test]
 fn bytes_right_behind_the_request_are_the_first_frames() {
     let behind = [masked(TEXT, "early"), masked(PING, "p"), masked(CLOSE, "")].concat();
@@ -695,7 +782,7 @@ fn bytes_right_behind_the_request_are_the_first_frames() {
     assert!(matches!(served.outcome.unwrap().seen[..], [Seen::Failed(_)]));
 }
 
-// P131
+// P131, A59
 #[test]
 fn what_parsers_read_in_two_ways_is_refused() {
     let good = String::from_utf8(request(&["X: y"])).unwrap();
@@ -714,6 +801,10 @@ fn what_parsers_read_in_two_ways_is_refused() {
         ("X: y", "X: \x01"),
         ("X: y", "X: \x7f"),
         ("X: y", "X(: y"),
+        ("X: y", "X\0: y"),
+        ("X: y", "X\x1b: y"),
+        ("X: y", "\u{ff}: y"),
+        ("GET /chat", "GET /\0chat"),
         ("Host", " Host"),
         ("GET /chat", "GET /ch at"),
         ("GET /chat", "GET  /chat"),
@@ -733,7 +824,8 @@ fn what_parsers_read_in_two_ways_is_refused() {
         ("X: y", "X y"),
         ("X: y", "\"X\": y"),
     ] {
-        let served = serve(good.replacen(from, to, 1).as_bytes());
+        let bad = good.replacen(from, to, 1);
+        let served = serve(&bad.chars().map(|c| c as u8).collect::<Vec<_>>());
         assert_eq!(served.status, 400, "{from:?} {to:?}");
         assert!(served.shut && served.outcome.is_none());
     }
@@ -755,9 +847,20 @@ fn what_parsers_read_in_two_ways_is_refused() {
     }
 }
 
+// A96
+#[test]
+fn a_header_ends_its_name_at_the_first_colon() {
+    accepted(&request(&["X: a:b::c:", "Y::", "Z:::Upgrade: h2c"]));
+    // Not: a name with a colon in it, whose value would do.
+    let wire = request_with(KEY, &[&format!("{KEY}:x: dGhlIHNhbXBsZSBub25jZQ==")]);
+    refused(&wire, HandshakeError::BadHeader(KEY), 400);
+}
+
 // P132
 #[test]
 fn a_value_may_hold_bytes_that_are_no_ascii() {
+    let all: String = ('\u{80}'..='\u{ff}').collect();
+    accepted(&request(&[&format!("X: {all}")]));
     accepted(&request(&["X-Name: caf\u{e9}", "Cookie: a=\u{ff}\u{80}", "Origin: \u{fe}"]));
     look(&request(&["X-Name: caf\u{e9}", "Y: \u{ff}\u{80}"]), |request| {
         assert_eq!(request.headers().get("x-name"), Some(&b"caf\xe9"[..]));
@@ -767,7 +870,7 @@ fn a_value_may_hold_bytes_that_are_no_ascii() {
     });
 }
 
-// P133
+// P133, A54
 #[test]
 fn every_limit_on_the_head_has_its_status() {
     let config =
@@ -788,6 +891,10 @@ fn every_limit_on_the_head_has_its_status() {
     // Without an end: the limit itself is what refuses it.
     assert_eq!(on(&[b'G'; 102]), 414);
     assert_eq!(on(&filled(1100)[..1000]), 431);
+    // No limit on their number can be set so high that the parser would run out of room for them.
+    let config = Config { max_headers: usize::MAX, ..Config::default() };
+    let served = serve_with(&config, Accept::default(), &request(&["a:b"; 5000]));
+    assert_eq!(served.verdict, Err(HandshakeError::TooManyHeaders { limit: 132 }));
     // By default there is room for what browsers and proxies make of it.
     accepted(&request(&vec!["A: b"; 123]));
     accepted(&request(&[&format!("Cookie: {}", "c".repeat(60_000))]));

@@ -183,37 +183,6 @@ fn cut(wire: &[u8]) -> String {
     format!("{} bytes, {}", wire.len(), wire[..wire.len().min(120)].escape_ascii())
 }
 
-/// A response to a client that fails its handshake so, for no more memory than its head may take.
-#[track_caller]
-pub(crate) fn rejected(config: &Config, response: impl Fn(&str) -> Vec<u8>, error: HandshakeError) {
-    let request = Request::new("ws://example.com/feed").unwrap();
-    rejected_by(&request, config, response, error);
-}
-
-#[track_caller]
-pub(crate) fn rejected_by(
-    request: &Request,
-    config: &Config,
-    response: impl Fn(&str) -> Vec<u8>,
-    error: HandshakeError,
-) {
-    let tries = dial(request, config, |foe| {
-        let wire = response(&foe.proof());
-        foe.flood(&wire, 1);
-        foe.end();
-        // Nothing follows the request: no frame, no Close, not even for a 101.
-        let mut rest = Vec::new();
-        let _ = foe.io.read_to_end(&mut rest); // what it did not read may make it a reset
-        assert!(rest.is_empty(), "{}", cut(&rest));
-        wire
-    });
-    for tried in tries {
-        let what = format!("{:?} {}", tried.adapter, cut(&tried.told));
-        assert_eq!(tried.verdict, Err(error), "{what}");
-        tried.heap.under(what, heap_of_a_head(tried.told.len()));
-    }
-}
-
 // Heads.
 
 /// A valid request with more lines.
@@ -223,26 +192,19 @@ pub(crate) fn request(more: &[&str]) -> Vec<u8> {
     (wire + "\r\n").into_bytes()
 }
 
-/// A valid request without the lines of these names, and with more.
-pub(crate) fn request_without(names: &[&str], more: &[&str]) -> Vec<u8> {
-    let named = |line: &&str| names.iter().any(|name| line.starts_with(&format!("{name}:")));
-    let lines = REQUEST.trim_end().split("\r\n").filter(|line| !named(line));
-    let lines: Vec<&str> = lines.chain(more.iter().copied()).collect();
-    (lines.join("\r\n") + "\r\n\r\n").into_bytes()
-}
-
 /// A valid request with one line replaced.
 pub(crate) fn request_with(name: &str, value: &str) -> Vec<u8> {
-    request_without(&[name], &[&format!("{name}: {value}")])
+    let named = |line: &&str| line.starts_with(&format!("{name}:"));
+    let lines: Vec<_> = REQUEST.trim_end().split("\r\n").filter(|line| !named(line)).collect();
+    format!("{}\r\n{name}: {value}\r\n\r\n", lines.join("\r\n")).into_bytes()
 }
-
-/// The start of a response that agrees, without what proves it.
-pub(crate) const AGREED: &str =
-    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
 
 /// A valid response with more lines.
 pub(crate) fn response(proof: &str, more: &[&str]) -> Vec<u8> {
-    let mut wire = format!("{AGREED}Sec-WebSocket-Accept: {proof}\r\n");
+    let mut wire = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {proof}\r\n"
+    );
     more.iter().for_each(|line| wire.extend([line, "\r\n"]));
     (wire + "\r\n").into_bytes()
 }

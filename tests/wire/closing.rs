@@ -932,7 +932,7 @@ fn only_a_client_sends_1010_and_a_server_accepts_and_echoes_it() {
     assert_eq!(closes(Role::Server, &close_body(1010, "x"), 1010), 1010_u16.to_be_bytes());
 }
 
-// P061, P225
+// P061, P225, A30
 #[test]
 fn a_reason_has_at_most_123_bytes_and_is_never_cut() {
     for role in ROLES {

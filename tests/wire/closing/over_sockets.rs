@@ -10,48 +10,7 @@ use std::{
     time::Duration,
 };
 use testkit::alloc::uncounted;
-use tickwire::{CloseCode, CloseFrame, Config, Error, ProtocolError, RecvError, Role, SendError};
-
-// A29
-#[test]
-fn a_malformed_close_is_refused_and_its_code_not_reported() {
-    for role in ROLES {
-        for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
-            let wire = frame_to(role, CLOSE, close_body(code, "why"));
-            fails(role, &patient(), &wire, &[], ProtocolError::BadClose { code }, SMALL);
-        }
-        let wire = frame_to(role, CLOSE, [3]);
-        fails(role, &patient(), &wire, &[], ProtocolError::ShortClose, SMALL);
-        for reason in [&b"\xff"[..], b"cut \xe2\x82", b"\xed\xa0\x80"] {
-            let wire = frame_to(role, CLOSE, [&[0x03, 0xe8], reason].concat());
-            fails(role, &patient(), &wire, &[], ProtocolError::BadUtf8, SMALL);
-        }
-    }
-}
-
-// A30
-#[test]
-fn a_close_carries_the_reason_given_and_not_a_byte_more() {
-    for (role, len) in product(ROLES, [0, 1, 50, 122, 123]) {
-        let reason = "r".repeat(len);
-        let body = close_body(3000, &reason);
-        let close = move |ws: &mut Ws| {
-            let code = CloseCode::new(3000).unwrap();
-            let long = "s".repeat(124); // as if a buffer were at hand that held something else
-            let refused = ws.close(CloseFrame::with_reason(code, &long));
-            assert!(matches!(refused, Err(Error::Send(SendError::ReasonTooLong))));
-            End::of(ws.close(CloseFrame::with_reason(code, &reason)))
-        };
-        for (adapter, end, told, heap) in Scene::new(role, &patient()).act(close, |foe| {
-            let close = foe.next();
-            (close, foe.say(&foe.frame(CLOSE, close_body(3000, ""))))
-        }) {
-            assert_eq!(end, End::Closed, "{adapter:?} {role:?} {len}");
-            assert_eq!(told, ((CLOSE, body.clone()), vec![]), "{adapter:?} {role:?} {len}");
-            heap.under(adapter.name(), SMALL);
-        }
-    }
-}
+use tickwire::{CloseCode, Config, RecvError, Role};
 
 // A31
 #[test]
@@ -172,30 +131,6 @@ fn a_message_sent_while_another_task_closes_is_whole_or_refused() {
             assert!(clean);
             whole_and_closed(&told, sent);
             heap.under("tokio", 3 * HIGH_WATER + SMALL);
-        }
-    }
-}
-
-// A34
-#[test]
-fn nothing_behind_a_close_is_an_event() {
-    for role in ROLES {
-        let wire = [
-            frame_to(role, TEXT, "before"),
-            frame_to(role, CLOSE, close_body(1000, "bye")),
-            frame_to(role, TEXT, "behind"),
-            frame_to(role, PING, "behind"),
-            frame_to(role, CLOSE, close_body(1002, "again")),
-            vec![0xff; 5000],
-        ]
-        .concat();
-        for story in attack(role, &patient(), |foe| foe.say(&wire)) {
-            let who = format!("{:?} {role:?}", story.adapter);
-            let bye = Seen::Close(Some((1000, "bye".into())));
-            assert_eq!(story.fate.seen, [text("before"), bye], "{who}");
-            assert_eq!((story.fate.end, story.fate.code), (End::Closed, 1000), "{who}");
-            assert_eq!(story.told, [(CLOSE, vec![0x03, 0xe8])], "{who}");
-            story.heap.under(who, SMALL);
         }
     }
 }

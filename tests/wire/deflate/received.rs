@@ -191,6 +191,7 @@ fn text_is_validated_as_it_is_inflated() {
     }
 }
 
+// A47
 #[test]
 fn a_message_begun_in_chunks_can_be_skipped() {
     let mut rng = Rng::new(1);
@@ -356,11 +357,20 @@ fn a_compressed_message_without_a_byte_is_empty() {
     delivers(fragments, &[text("")]);
 }
 
-// P183
+// P183, A44
 #[test]
 fn corrupt_data_fails_with_1007() {
-    let distance = b"\xf2\x00\x11\x00\x00"; // past the start
-    for bad in [&b"\x06\x00\x00"[..], b"\x00\x05\x00\xfa\xfe\x48\x65\x6c\x6c\x6f\x00", distance] {
+    for bad in [
+        &b"\x06\x00\x00"[..],
+        b"\x07",
+        b"\x00\x05\x00\xfa\xfe\x48\x65\x6c\x6c\x6f\x00",
+        b"\x00\x05\x00\x00\x00Hello",
+        b"\xf2\x00\x11\x00\x00",                 // a distance past the start
+        b"\x4a\x04\xde\xff\x0f\x00",             // the longest distance
+        b"\xfc\xff\xff\xff\xff\xff\x01",         // more codes than there are
+        b"\x04\xe0\x93\x24\x49\x92\x24\x49\x92", // 19 codes of one bit each
+        &[0xff; 10_000],
+    ] {
         fails(|role| frame_to(role, RSV1 | TEXT, bad), ProtocolError::BadDeflate);
     }
     assert_eq!(
@@ -383,7 +393,7 @@ fn an_incomplete_message_fails_with_1007() {
     // tests/references/inflated.rs tries all that is short.
 }
 
-// P187
+// P187, A46
 #[test]
 fn history_is_not_visible_where_it_is_not_taken_over() {
     let wire = |role| {

@@ -1,6 +1,6 @@
 //! Fragments, over sockets of this machine, with the heap counted.
 use crate::{harness::*, support::wire::*};
-use tickwire::{Config, Event, ProtocolError, RecvError, Role};
+use tickwire::{Config, Event, RecvError, Role};
 
 // A17
 #[test]
@@ -64,27 +64,5 @@ fn many_connections_just_below_the_limit_cost_a_small_multiple_of_what_they_rece
         });
         assert_eq!((held, foes.len()), (MANY, MANY));
         heap.under(adapter.name(), POOL + MANY * partial(RECEIVED));
-    }
-}
-
-// A19
-#[test]
-fn a_new_message_inside_another_is_refused() {
-    for (role, first) in product(ROLES, ["", "begun"]) {
-        for b0 in [TEXT, TEXT_OPEN, BINARY, 0x40 | TEXT, 0x40 | BINARY_OPEN] {
-            let wire = [
-                frame_to(role, TEXT_OPEN, first),
-                frame_to(role, PING, "p"),
-                frame_to(role, b0, "injected"),
-                frame_to(role, CONT, "end"),
-            ];
-            let error = if b0 & 0x40 == 0 {
-                ProtocolError::ExpectedContinuation
-            } else {
-                ProtocolError::ReservedBits
-            };
-            let before = [Seen::Ping(b"p".to_vec())];
-            fails(role, &patient(), &wire.concat(), &before, error, SMALL);
-        }
     }
 }
