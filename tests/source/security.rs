@@ -196,6 +196,26 @@ fn the_fixed_limits_are_as_said() {
     assert_eq!(found, 23);
 }
 
+/// In whole minutes, beyond the first.
+fn time(seconds: u64) -> String {
+    if seconds <= 60 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
+}
+
+#[test]
+fn how_long_a_slow_peer_holds_a_connection_is_as_said() {
+    let Config { frame_timeout, close_timeout, max_message, .. } = Config::default();
+    let frame = frame_timeout.as_secs();
+    let longest = max_message as u64 / (16 << 10); // at 16 KiB/s
+    let of = |times: u64| {
+        let short = time(times * frame);
+        format!("{short}, or {} for {} MiB", time(times * frame + longest), max_message >> 20)
+    };
+    let want = [of(1), of(10), time(2 * close_timeout.as_secs())];
+    let (_, table) = LIMITS.split_once("| what the peer holds |").unwrap();
+    let said = rows(table).into_iter().map(|row| row[2].to_owned()).take(want.len());
+    assert_eq!(said.collect::<Vec<_>>(), want);
+}
+
 /// All Rust sources below a directory.
 pub(crate) fn sources(directory: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -15,8 +15,9 @@ impl Receiver {
 /// as it encodes them, before they are written. `wire` and `calls` grow when the stream is read or
 /// written.
 ///
-/// With this feature a connection is 144 bytes larger, and each message costs five to eight
-/// instructions more (`cargo bench -p benches --bench instructions --features counters`).
+/// With this feature a connection holds these counts for each direction, and each message costs
+/// five to eight instructions more (`cargo bench -p benches --bench instructions --features
+/// counters`).
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};
