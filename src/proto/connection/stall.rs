@@ -1,9 +1,10 @@
 //! The clock on writing, against a peer that reads nothing, or a little now and then.
 //!
 //! It runs while the stream refuses to accept or to flush bytes, from its full time down. Each byte
-//! that is taken gives a little time back, but never above the full time. So a peer that takes
-//! [`LEAST_RATE`] bytes a second is waited for, and one that takes a byte now and then is not.
-//! Nothing else is remembered: a queue that is never empty is no fault of a peer that reads.
+//! that is taken gives a little time back, and so does the time in which nothing waited, but never
+//! above the full time. So a peer that takes [`LEAST_RATE`] bytes a second is waited for, and one
+//! that takes a byte now and then is not. Nothing else is remembered: a queue that is never empty
+//! is no fault of a peer that reads.
 use super::looks::part;
 use crate::proto::time::Time;
 use core::time::Duration;
@@ -66,12 +67,16 @@ impl Stall {
         let taken = taken.max(self.taken);
         let given = (taken - self.taken).saturating_mul(NANOS_OF_BYTE);
         let left = self.left.min(nanos(full)).saturating_add(given);
-        let passed = self.told.replace(now).map_or(Duration::ZERO, |told| now - told);
+        let passed = self.told.replace(now).map_or(0, |told| nanos(now - told));
+        // While bytes wait, a look is due each so often. So nothing waited in the rest of `passed`,
+        // or the caller is late.
+        let most = passed.min(nanos(part(full)));
         let waited = taken < self.owed;
-        self.left = match waited {
-            true => left.saturating_sub(nanos(passed.min(part(full)))).min(nanos(full)),
-            false => left.min(nanos(full)),
+        let left = match waited {
+            true => left.saturating_sub(most),
+            false => left.saturating_add(passed.saturating_sub(most)),
         };
+        self.left = left.min(nanos(full));
         self.taken = taken;
         self.owed = taken.saturating_add(waiting);
         waited && self.left == 0

@@ -246,6 +246,44 @@ fn what_a_record_adds_to_short_messages_is_not_held_against_the_peer() {
     }
 }
 
+/// Earlier waits that ended well count no more once nothing has waited for so long.
+#[test]
+fn the_clock_is_full_again_after_a_quiet_time() {
+    let mut run = Driven::new(Role::Server, &Config::default(), Line::new(4096, 0, SECOND));
+    for _ in 0..3 {
+        feed(&mut run, 6000);
+        assert_eq!(run.run(run.now + 8 * SECOND, |_| ()), None);
+        run.line.held = 0;
+        assert_eq!(run.run(run.now + SECOND, |_| ()), None);
+        run.line.held = 0;
+    }
+    run.now += HOUR;
+    feed(&mut run, 6000);
+    let refused = run.now;
+    assert_eq!(run.run(2 * HOUR, |_| ()), Some(RecvError::WriteTimeout));
+    assert!(run.now - refused >= SECOND * T as u32, "{:?}", run.now - refused);
+}
+
+/// A look that finds nothing waiting of what waited at the last does not make the time between
+/// them quiet.
+#[test]
+fn a_peer_that_takes_each_message_just_before_a_look_gains_no_time_by_that() {
+    let mut run = Driven::new(Role::Server, &Config::default(), Line::new(256, 0, SECOND));
+    feed(&mut run, 300);
+    assert_eq!(run.run(16 * SECOND, |_| ()), None);
+    // From here on there are always bytes that wait, each for 7 s.
+    for round in 1..=2 {
+        run.line.held = 0;
+        run.write();
+        run.line.held = 0;
+        feed(&mut run, 300);
+        assert_eq!(run.run((16 + 7 * round) * SECOND, |_| ()), None);
+    }
+    let last = run.now;
+    assert_eq!(run.run(HOUR, |_| ()), Some(RecvError::WriteTimeout));
+    assert!(run.now - last < 20 * SECOND, "{:?}", run.now - last);
+}
+
 /// What was fed before the Close is delivered to a peer that reads, whoever closes.
 #[test]
 fn a_close_does_not_hurry_a_peer_that_reads() {
