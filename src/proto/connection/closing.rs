@@ -73,6 +73,9 @@ enum Theirs {
     /// but other bytes came. The peer may still be reading data that we sent before our Close, and
     /// would lose it if we dropped the stream with unread input: so the stream is shut for writing,
     /// and read until it ends.
+    ///
+    /// The shutdown does not wait for the rest of a frame that has begun, which the peer has not
+    /// taken in time. Behind our Close the peer discards everything (§1.4).
     Overdue,
     /// No Close came: the stream ended, or a deadline has passed whose error has no close code, and
     /// `Overdue` does not apply.

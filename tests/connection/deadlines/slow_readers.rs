@@ -284,6 +284,37 @@ fn a_peer_that_takes_each_message_just_before_a_look_gains_no_time_by_that() {
     assert!(run.now - last < 20 * SECOND, "{:?}", run.now - last);
 }
 
+/// Our Close is taken after 4.5 s; then a Pong behind it is refused for good.
+#[test]
+fn a_pong_behind_our_close_takes_none_of_the_time_for_the_peers() {
+    for write_timeout in [SECOND, 30 * SECOND] {
+        let mut conn = server(&Config { write_timeout, ..Config::default() });
+        conn.sender_mut().close(None).unwrap();
+        let mut now = Duration::ZERO;
+        let mut failed = None;
+        let ends = (0..10_000).any(|tick| {
+            now = tick * 10 * MS;
+            let left = conn.sender_mut().outgoing().remaining();
+            if tick == 450.min(write_timeout.as_millis() as u32 / 20) {
+                drain(&mut conn);
+            } else if left > 0 {
+                conn.report(Report::WriteBlocked);
+            }
+            if tick == 460 {
+                receive(&mut conn, &frame_to(Role::Server, PING, "?"));
+            }
+            while failed.is_none() && conn.poll_timeout().is_some_and(|due| due <= Time::new(now)) {
+                failed = tell_time(&mut conn, Time::new(now)).err();
+            }
+            failed.is_some()
+        });
+        assert!(ends);
+        let taken = (4500 * MS).min(write_timeout / 2);
+        assert_eq!(failed, Some(RecvError::CloseTimeout), "{write_timeout:?}");
+        assert!(now >= taken + 5 * SECOND && now <= taken + 5 * SECOND + 20 * MS, "{now:?}");
+    }
+}
+
 /// What was fed before the Close is delivered to a peer that reads, whoever closes.
 #[test]
 fn a_close_does_not_hurry_a_peer_that_reads() {

@@ -278,7 +278,10 @@ impl End {
             }
             Input::Step => self.step()?,
             Input::ShutDown => {
-                if !self.out.at_boundary() && !self.again {
+                // The peer did not take the rest in time. Behind our Close it discards everything
+                // (§1.4).
+                let overdue = self.stopped == Stopped::Failed(RecvError::CloseTimeout);
+                if !self.out.at_boundary() && !overdue && !self.again {
                     return Err("the stream is to be shut in the middle of a frame".into());
                 }
                 self.conn.report(Report::ShutDown);

@@ -6,10 +6,8 @@ use tickwire::{Config, Heartbeat};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const FRAME_TIMEOUT: Duration = Duration::from_secs(7);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The clock on writing, up to a quarter more, for the few bytes here, which give little of it
-/// back; then the peer's Close, what it goes on sending, and the last phases.
-pub(crate) const CLOSING: Duration = Duration::from_millis(3_750 + 2 * 5_000 + 2 * 1_000);
+/// Longer than `CLOSE_TIMEOUT`, as by default.
+const LONG_WRITE_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// In what order an end does what it can do. The stream and the application take any time in all of
 /// them.
@@ -42,6 +40,8 @@ pub(crate) struct Scenario {
     /// Closes are answered by the application.
     pub(crate) by_hand: bool,
     pub(crate) heartbeat: bool,
+    /// `LONG_WRITE_TIMEOUT`, so `close_timeout` is the time for writing once an end closes.
+    pub(crate) long_writes: bool,
     /// How often time may pass: without a heartbeat it ends by itself.
     pub(crate) ticks: u8,
 }
@@ -55,11 +55,19 @@ impl Scenario {
             read_buffer: 512,
             close_timeout: CLOSE_TIMEOUT,
             frame_timeout: FRAME_TIMEOUT,
-            write_timeout: WRITE_TIMEOUT,
+            write_timeout: if self.long_writes { LONG_WRITE_TIMEOUT } else { WRITE_TIMEOUT },
             auto_close: !self.by_hand,
             heartbeat: self.heartbeat.then_some(heartbeat),
             ..Config::default()
         }
+    }
+
+    /// The most that closing takes: the clock on writing, up to a quarter more, for the few bytes
+    /// here, which give little of it back; then the peer's Close, what it goes on sending, and the
+    /// last phases.
+    pub(crate) fn closing(&self) -> Duration {
+        let writing = if self.long_writes { CLOSE_TIMEOUT } else { WRITE_TIMEOUT };
+        writing * 5 / 4 + 2 * CLOSE_TIMEOUT + Duration::from_secs(2)
     }
 }
 
@@ -74,6 +82,7 @@ const PLAIN: Scenario = Scenario {
     pace: Pace::Prompt,
     by_hand: false,
     heartbeat: false,
+    long_writes: false,
     ticks: MANY,
 };
 
@@ -92,6 +101,15 @@ pub(crate) fn short() -> Vec<Scenario> {
             server: &[Ping, Close],
             cuts: 1,
             blocks: 1,
+            ..PLAIN
+        },
+        Scenario {
+            name: "long writes",
+            client: &[Close],
+            server: &[Ping, Close],
+            cuts: 1,
+            blocks: 1,
+            long_writes: true,
             ..PLAIN
         },
     ]
@@ -130,6 +148,7 @@ pub(crate) fn full() -> Vec<Scenario> {
         Scenario { name: "two", client: &[Message, Close], server: &[Ping, Close], ..ALL },
         Scenario { name: "two", client: &[First, Abort], server: &[Ping, Fail], ..ALL },
         Scenario { name: "two", client: &[Close, Ping], server: &[Violate], ..ALL },
+        Scenario { name: "long writes", client: &[Message, Close], server: &[Ping, Close], ..ALL },
         Scenario { name: "two faults", client: &[Close], server: &[Message], faults: 2, ..ALL },
         Scenario { name: "loose", client: &[Ping, Close], server: &[Message, Close], ..CALM },
         Scenario { name: "loose", client: &[Close], server: &[Ping, Abort], faults: 1, ..CALM },
@@ -147,6 +166,7 @@ pub(crate) fn full() -> Vec<Scenario> {
     let paced = two.into_iter().map(|it| match it.name {
         "loose" => Scenario { pace: Pace::Loose, ..it },
         "lazy" => Scenario { pace: Pace::Lazy, ..it },
+        "long writes" => Scenario { long_writes: true, ..it },
         _ => it,
     });
     let mut all: Vec<_> = four.chain(paced).collect();

@@ -2,7 +2,7 @@
 use crate::{
     end::{End, Facts, Input, Op, Stopped},
     ends::{Ends, Id},
-    scenario::{CLOSING, MANY, Pace, Scenario},
+    scenario::{MANY, Pace, Scenario},
     wire::{CLOSE, Mode, Stream},
 };
 use std::time::Duration;
@@ -293,7 +293,7 @@ impl Pair {
         let rest = &mut world.rest;
         let took = rest.closing[e].map_or(Duration::ZERO, |since| rest.now - since);
         self.longest = self.longest.max(took);
-        if took > CLOSING && self.scenario.pace != Pace::Lazy {
+        if took > self.scenario.closing() && self.scenario.pace != Pace::Lazy {
             return Err(format!("closing took {took:?}"));
         }
         // With unread input it is reset.

@@ -272,8 +272,8 @@ impl Sender {
             && !self.out.refused()
     }
 
-    /// Only `end_controls` and `write_failed` check this, so while the peer's Close is awaited it
-    /// is `false` until a write fails.
+    /// Only `end_controls`, `write_failed` and `handle_timeout` check this, so it may be `false`
+    /// for a while after our Close has left.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone
     }
@@ -309,11 +309,15 @@ impl Sender {
         self.is_closed() || self.urgent.close_is_last
     }
 
-    /// The full time of the clock on writing.
+    /// The full time of the clock on writing. Behind our Close only Pings and Pongs wait, and they
+    /// take none of the time that the peer has for its own.
     fn full_time(&self) -> Duration {
-        match self.is_closing() {
-            true => self.write_timeout.min(self.close_timeout),
-            false => self.write_timeout,
+        if self.close_gone() {
+            self.close_timeout
+        } else if self.is_closing() {
+            self.write_timeout.min(self.close_timeout)
+        } else {
+            self.write_timeout
         }
     }
 
@@ -340,10 +344,14 @@ impl Sender {
     /// that or the time of `leave` has run out, this half is closed, and `poll_timeout` returns
     /// `None`, so the loop of `poll_stall` in `drive` ends. The result may be `Ok` even then.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
+        if !self.close_gone() && self.ledger.note_close(&self.out) {
+            self.out.stall.restart(); // only once: later Pongs move nothing
+        }
         let waiting = self.out.len() + self.held_back();
-        let stalled = self.clock_runs()
-            && self.out.stall.passed(now, self.full_time(), self.taken(), waiting as u64);
-        let bound = match self.is_closed() && self.close_timeout <= self.write_timeout {
+        let full = self.full_time();
+        let stalled =
+            self.clock_runs() && self.out.stall.passed(now, full, self.taken(), waiting as u64);
+        let bound = match self.is_closed() && full == self.close_timeout {
             true => RecvError::CloseTimeout,
             false => RecvError::WriteTimeout,
         };
