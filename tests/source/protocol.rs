@@ -92,6 +92,9 @@ impl<'a> Column<'a> {
 /// What an event does in a state. Members that are answered in another way have their first byte.
 fn cell(column: Column<'_>, number: usize) -> String {
     let Column { role, machine, state, .. } = column;
+    if machine.at(state, number).out_of_place {
+        return "-".into();
+    }
     let mut ways: Vec<(String, BTreeSet<String>)> = Vec::new();
     for (member, answers) in
         machine.events[number].members.iter().zip(&machine.at(state, number).answers)
@@ -350,7 +353,7 @@ permessage-deflate:
 
 {begins}
 In a compressed message. All other events do what they do above, and what begins a message is `Close
-1002` here too:
+1002` here too. `-` is no event: in the midst of a block its bytes mean something else.
 
 {deflated}
 Where nobody listens, as a server, and in `waits` and `unanswered reset` as a client. Sending is
@@ -397,9 +400,9 @@ the message ends in another state than `text`, that is `Close 1007`:
 
 {characters}
 In a compressed message these are the bytes to which it inflates, with 00 00 FF FF put behind its
-last frame (7692 7.2.2). The fragments below are whole blocks of DEFLATE. One that ends inside a
-block is as right: it counts for the bytes that have inflated so far, and only the last frame has to
-complete the data.
+last frame (7692 7.2.2). A fragment may end inside a block of DEFLATE: it counts for the bytes that
+have inflated so far, and only the last frame has to complete the data. Most fragments below are
+whole blocks; those whose names end with `block` are those of 7692 7.2.3.
 
 A name with `..` behind it begins a message of several frames, and one with `..` before it goes on
 with it; bytes in a name are the end of its payload. The bytes are those of a server, which are not

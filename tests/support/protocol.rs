@@ -574,8 +574,12 @@ impl<'a> Talk<'a> {
         self.seen.returned = None;
         let mut at_once = Vec::new();
         let state = machine.states[at];
-        for (event, member) in group {
-            let (event, bytes) = (machine.events[*event], &self.bytes[*event][*member]);
+        let mut here = at;
+        for (number, member) in group {
+            let event = machine.events[*number];
+            let bytes = &self.bytes[*number][*member];
+            let step = machine.at(here, *number);
+            here = step.next();
             if let Member::Call(call) = &event.members[*member] {
                 let chunk = Chunk {
                     text: match (event.kind, state.sending.split_once(" chunks")) {
@@ -590,7 +594,7 @@ impl<'a> Talk<'a> {
                 self.seen.returned = Some(end.calls(event, call, chunk, self.profile));
                 continue;
             }
-            if state.receiving == "over" {
+            if state.receiving == "over" || step.out_of_place {
                 continue; // there is no stream
             }
             at_once.extend_from_slice(bytes);

@@ -77,9 +77,64 @@ pub struct Frame {
     pub wrong_mask: bool,
     /// How many bytes of the frame arrive, if not all do.
     pub cut: Option<usize>,
-    /// What the payload inflates to, and whether the DEFLATE data is complete behind it. None: it is
-    /// no DEFLATE data.
-    pub inflates: Option<(Vec<u8>, bool)>,
+    /// What the payload is in a compressed message. None: no DEFLATE data.
+    pub inflates: Option<Inflates>,
+}
+
+/// What a payload is in a compressed message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inflates {
+    /// Where it begins.
+    pub from: Block,
+    /// What it inflates to.
+    pub bytes: Vec<u8>,
+    /// Where it leads.
+    pub to: Block,
+}
+
+/// A place in DEFLATE data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// Nothing of the message has come, or all blocks with their tail, 00 00 FF FF.
+    None,
+    /// Between two blocks.
+    Between,
+    /// In the midst of a block.
+    Half,
+    /// Complete but for the tail.
+    One,
+}
+
+impl Block {
+    /// The place that a sign in the file stands for.
+    fn of(sign: Option<char>) -> Self {
+        match sign {
+            Some(':') => Self::None,
+            Some('~') => Self::Half,
+            Some('.') => Self::One,
+            _ => Self::Between,
+        }
+    }
+
+    /// Whether what begins in the other place may come here.
+    fn takes(self, from: Self) -> bool {
+        self == from || (self == Self::None && from == Self::Between)
+    }
+
+    /// Whether a message may end here.
+    fn is_complete(self) -> bool {
+        matches!(self, Self::None | Self::One)
+    }
+
+    /// How the names of states end.
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => " no block",
+            Self::Between => "",
+            Self::Half => " half a block",
+            Self::One => " one block",
+        }
+    }
 }
 
 /// The arguments of a call.
@@ -274,10 +329,11 @@ fn push(payload: &mut Vec<u8>, word: &str) {
 
 fn arrival(text: &'static str) -> Member {
     let (frame, inflates) = match text.split_once('>') {
-        Some((frame, inflates)) => (frame, Some(inflates.trim())),
+        Some((frame, inflates)) => (frame.trim_end(), Some(inflates.trim())),
         None => (text, None),
     };
-    let mut words = frame.split_whitespace();
+    let from = Block::of(frame.chars().last());
+    let mut words = frame.trim_end_matches(['~', '.', ':']).split_whitespace();
     let Some(first) = words.next() else { return Member::Nothing };
     let mut frame = Frame { first: hex(first), ..Frame::default() };
     for word in words {
@@ -290,8 +346,8 @@ fn arrival(text: &'static str) -> Member {
         }
     }
     frame.inflates = inflates.map(|inflates| {
-        let bytes = inflates.strip_suffix('.').unwrap_or(inflates);
-        (bytes.split_whitespace().map(hex).collect(), inflates.ends_with('.'))
+        let bytes = inflates.trim_end_matches(['~', '.', ':']).split_whitespace().map(hex);
+        Inflates { from, bytes: bytes.collect(), to: Block::of(inflates.chars().last()) }
     });
     Member::Frame(frame)
 }

@@ -22,6 +22,9 @@ impl Words {
         suite.run(0, (0, 1), |word| {
             let begin = words.said.len();
             let mut state = 0;
+            if !is_said(machine, word) {
+                return;
+            }
             for &event in word {
                 let step = met.steps[state].get_mut(event).unwrap();
                 let members = machine.events[event].members.len();
@@ -64,6 +67,16 @@ impl Words {
     }
 }
 
+/// Whether each event of a word is said where it leads.
+fn is_said(machine: &Machine, word: &[usize]) -> bool {
+    let mut state = 0;
+    word.iter().all(|event| {
+        let step = machine.at(state, *event);
+        state = step.next();
+        !step.out_of_place
+    })
+}
+
 /// What a transition has met so far.
 #[derive(Clone, Default)]
 struct Step {
@@ -86,7 +99,7 @@ impl Met {
     fn add_members(&mut self, machine: &Machine, words: &mut Words) {
         for (state, steps) in self.steps.iter().enumerate() {
             for step in steps {
-                let (begin, at) = step.first.unwrap();
+                let Some((begin, at)) = step.first else { continue };
                 let event = words.said[at].0;
                 for member in step.members..machine.events[usize::from(event)].members.len() {
                     words.said.extend_from_within(begin..at);

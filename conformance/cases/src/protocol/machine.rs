@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Call, Event, Frame, Member, Row, Rule, Table, table};
+use super::{Block, Call, Event, Frame, Inflates, Member, Row, Rule, Table, table};
 use crate::Role;
 
 /// A state of an end.
@@ -41,6 +41,8 @@ pub struct Move {
     pub adds: Vec<Vec<u8>>,
     /// A message of the peer begins.
     pub begins: bool,
+    /// It is not said in this state, so it does nothing: the table does not know what it is there.
+    pub out_of_place: bool,
 }
 
 /// A right answer to an event.
@@ -112,17 +114,21 @@ impl Move {
 
     /// Whether both have the same answers.
     pub fn is_like(&self, other: &Self) -> bool {
-        self.answers.iter().zip(&other.answers).all(|(here, there)| {
-            here.len() == there.len() && here.iter().zip(there).all(|(a, b)| a.equals(b))
-        })
+        self.out_of_place == other.out_of_place
+            && self.answers.iter().zip(&other.answers).all(|(here, there)| {
+                here.len() == there.len() && here.iter().zip(there).all(|(a, b)| a.equals(b))
+            })
     }
 
     /// Whether no answer is right to both, whichever member it is.
     pub fn differs(&self, other: &Self) -> bool {
-        self.answers
-            .iter()
-            .zip(&other.answers)
-            .all(|(here, there)| !here.iter().any(|a| there.iter().any(|b| a.equals(b))))
+        let are_said = !self.out_of_place && !other.out_of_place;
+        are_said
+            && self
+                .answers
+                .iter()
+                .zip(&other.answers)
+                .all(|(here, there)| !here.iter().any(|a| there.iter().any(|b| a.equals(b))))
     }
 }
 
@@ -180,6 +186,15 @@ const STARTS: [&str; 4] = ["text", "text..", "binary", "binary.."];
 /// Begins the states of an end whose sending half is dropped.
 const LET_GO: &str = "let go";
 
+/// A state of receiving without its place in a block, and that.
+fn cut(receiving: &'static str) -> (&'static str, Block) {
+    let blocks = [Block::None, Block::Half, Block::One];
+    let found = blocks
+        .iter()
+        .find_map(|block| receiving.strip_suffix(block.name()).map(|bare| (bare, *block)));
+    found.unwrap_or((receiving, Block::Between))
+}
+
 /// What a row's conditions and its words about a message refer to.
 #[derive(Default)]
 struct Facts {
@@ -188,6 +203,9 @@ struct Facts {
     /// The state in a message behind the event.
     inside: Option<&'static str>,
     deflated: bool,
+    /// Where in the DEFLATE data the event leads.
+    block: Option<Block>,
+    out_of_place: bool,
     text: bool,
     adds: Vec<u8>,
 }
@@ -201,9 +219,11 @@ struct End {
 
 impl End {
     fn moves(&self, event: &Event, mut number: impl FnMut(State) -> usize) -> Move {
-        let mut made = Move { answers: Vec::new(), adds: Vec::new(), begins: false };
+        let mut made =
+            Move { answers: Vec::new(), adds: Vec::new(), begins: false, out_of_place: false };
         for member in &event.members {
             let facts = self.facts(event, member);
+            made.out_of_place = facts.out_of_place;
             let rows = self.rows(event, member, &facts);
             assert!(!rows.is_empty(), "no rule for {} in {}", event.name, self.state);
             let answers = rows.iter().map(|(rule, row)| {
@@ -232,7 +252,7 @@ impl End {
 
     fn received(&self, event: &Event, frame: &Frame) -> Facts {
         let starts = STARTS.contains(&event.kind);
-        let within = self.state.receiving;
+        let (within, block) = cut(self.state.receiving);
         let bare = within.strip_prefix("deflated ");
         let deflated = if starts { event.deflated && self.agreed } else { bare.is_some() };
         let before = if starts { event.kind.trim_end_matches('.') } else { bare.unwrap_or(within) };
@@ -242,18 +262,28 @@ impl End {
             facts.adds.clone_from(&frame.payload);
             return facts;
         }
-        let inflated = frame.inflates.as_ref().filter(|(_, complete)| *complete || !last);
+        let here = if starts { Block::None } else { block };
+        let to = match &frame.inflates {
+            Some(inflates) if !frame.payload.is_empty() => inflates.to,
+            _ => here,
+        };
+        let from = frame.inflates.as_ref().map_or(Block::Between, |inflates| inflates.from);
+        if before != "spoiled" && !frame.payload.is_empty() && !here.takes(from) {
+            return Facts { out_of_place: true, ..Facts::default() };
+        }
+        let inflated = frame.inflates.as_ref().filter(|_| !last || to.is_complete());
         let mut facts = match inflated {
             _ if before == "spoiled" => {
                 Facts { no_deflate: true, no_utf8: true, ..Facts::default() }
             }
-            Some((bytes, _)) => self.characters(before, bytes, last),
+            Some(Inflates { bytes, .. }) => self.characters(before, bytes, last),
             None => Facts { no_deflate: true, ..Facts::default() },
         };
+        facts.block = Some(to).filter(|_| !facts.no_deflate && !facts.no_utf8);
         if facts.no_deflate || facts.no_utf8 {
             facts.inside = Some("spoiled");
         }
-        if let Some((bytes, _)) = inflated {
+        if let Some(Inflates { bytes, .. }) = inflated {
             facts.adds.clone_from(bytes);
         }
         facts.deflated = true;
@@ -297,6 +327,7 @@ impl End {
                 "no DEFLATE data" => facts.no_deflate,
                 "no UTF-8" => facts.no_utf8,
                 "compressed" => facts.deflated,
+                "out of place" => facts.out_of_place,
                 "server" => self.role == Role::Server,
                 _ => panic!("no condition: {condition}"),
             };
@@ -346,7 +377,8 @@ impl End {
             "" => {}
             "the message's" => {
                 let prefix = if facts.deflated { "deflated " } else { "" };
-                next.receiving = self.inside("receiving", prefix, inside);
+                let block = facts.block.map_or("", Block::name);
+                next.receiving = self.inside("receiving", prefix, &format!("{inside}{block}"));
             }
             "between" | "not read" | "unanswered" | "unanswered cut" | "unanswered reset" => {
                 next.receiving = receiving;

@@ -306,7 +306,7 @@ impl<'a, T: Target> Talks<'a, T> {
                 is_end,
                 first: frame.first,
                 payload: frame.payload,
-                inflated: frame.inflates.map(|(bytes, _)| bytes),
+                inflated: frame.inflates.map(|inflates| inflates.bytes),
             }
         };
         let symbols = machine.events.iter().map(symbol).collect();
