@@ -10,8 +10,9 @@ use std::{
 };
 use wsconform_cases::{Action, End, Session, Verdict};
 
-/// A peer that drips its answer ends its session after this time.
-const LONGEST: Duration = Duration::from_secs(60);
+/// A peer that drips its answer ends its session after this time, or after so many round trips if
+/// they take longer, but twice that time at most: T-240 needs 150.
+const LONGEST: (u32, Duration) = (200, Duration::from_secs(60));
 
 /// A target is silent after five round trips, and at least this time.
 pub(crate) const SILENT: Duration = Duration::from_millis(20);
@@ -127,7 +128,7 @@ pub(crate) fn drive_two<C: AsMut<Stream>, E>(
             }
         }
         session.join(second);
-        let_go(connection.as_mut());
+        let_go(connection.as_mut(), pace);
     }
     let [mut driven, other] = drives.map(|drive| drive.driven);
     driven.wrote = driven.wrote.max(other.wrote);
@@ -136,11 +137,12 @@ pub(crate) fn drive_two<C: AsMut<Stream>, E>(
 }
 
 /// Ends our half, and waits a moment for the end of the other one.
-pub(crate) fn let_go(stream: &mut Stream) {
+pub(crate) fn let_go(stream: &mut Stream, pace: &Pace) {
     stream.shut_down();
-    let until = Instant::now() + SILENT * 10;
-    while Instant::now() < until
-        && let Input::Bytes(_) = stream.read(SILENT * 10)
+    let until = Instant::now() + (SILENT * 10).max(pace.round_trip(0) * 20);
+    while let left = until.saturating_duration_since(Instant::now())
+        && !left.is_zero()
+        && let Input::Bytes(_) = stream.read(left)
     {}
 }
 
@@ -161,7 +163,9 @@ impl Drive<'_> {
             is_silent: false,
             is_endless: false,
         };
-        Drive { pace, until: Instant::now() + LONGEST, driven }
+        let (round_trips, least) = LONGEST;
+        let longest = (pace.round_trip(0) * round_trips).clamp(least, least * 2);
+        Drive { pace, until: Instant::now() + longest, driven }
     }
 
     /// Goes on until the other session has its turn, or this one is over. Returns whether it is.
@@ -188,14 +192,15 @@ impl Drive<'_> {
                     let until = Instant::now() + wait.duration(round_trip);
                     while *session.verdict() == Verdict::Waiting {
                         let left = until.saturating_duration_since(Instant::now());
-                        let (input, at) = read(stream, left, round_trip, turn);
+                        let (input, at) = read(stream, left, round_trip, turn, &mut self.until);
                         if !driven.take(session, input, at) || left.is_zero() {
                             break;
                         }
                     }
                 }
                 Action::Receive(wait) => {
-                    let (input, at) = read(stream, wait.duration(round_trip), round_trip, turn);
+                    let time = wait.duration(round_trip);
+                    let (input, at) = read(stream, time, round_trip, turn, &mut self.until);
                     driven.is_endless = at > self.until;
                     driven.is_silent |= matches!(input, Input::Nothing) || driven.is_endless;
                     match input {
@@ -219,22 +224,25 @@ impl Drive<'_> {
 }
 
 /// Waits at most `time` for bytes or the end, without the turn once the target is silent. Says when
-/// they came.
+/// they came. A wait for the turn counts for nothing in the time of the session, which ends at `end`.
 fn read(
     stream: &mut Stream,
     time: Duration,
     round_trip: Duration,
     turn: &mut Turn<'_>,
+    end: &mut Instant,
 ) -> (Input, Instant) {
     let until = Instant::now() + time;
-    let input = stream.read(time.min(SILENT.max(round_trip * 5)));
-    if !matches!(input, Input::Nothing) {
+    let silent = SILENT.max(round_trip * 5);
+    let input = stream.read(time.min(silent));
+    if !matches!(input, Input::Nothing) || time <= silent {
         return (input, Instant::now());
     }
     turn.give();
     let input = stream.read(until.saturating_duration_since(Instant::now()));
     let at = Instant::now();
     turn.take();
+    *end += at.elapsed();
     (input, at)
 }
 

@@ -100,8 +100,8 @@ const CROWDS: [usize; 4] = [2, 8, 32, 256];
 const AGAIN: Duration = Duration::from_millis(300);
 
 /// How long a refusal is waited for to pass while no other connection is open: the target may not
-/// have seen the end of the last one.
-const REFUSED: Duration = Duration::from_millis(800);
+/// have seen the end of the last one. So many round trips, and at least this time.
+const REFUSED: (u32, Duration) = (40, Duration::from_millis(800));
 
 /// How long a run may take, unless `--within` says it.
 const WITHIN: Duration = Duration::from_secs(1800);
@@ -111,9 +111,6 @@ const FATAL: usize = 8;
 
 /// How many cases that fail behind another are enough.
 const ENOUGH: usize = 3;
-
-/// Who takes longer is not asked again in the search for them: it waits for silence.
-const QUICK: u64 = 1000;
 
 /// Tests a target and writes its report, also at an interrupt. `name` is what the report calls it.
 pub(crate) fn test<T: Target>(
@@ -150,25 +147,17 @@ fn run<T: Target>(
         .with_fields(&place.admission.fields);
     let mut refusal = None;
     let pace = Pace::default();
-    let alone = Turns::new(1);
     let began = Instant::now();
     let within = options.within.unwrap_or(WITHIN);
     tell(&format!("{name} is asked what it can do\n"));
     // A command that is the server is waited for where it is started.
     let wait = options.wait.filter(|_| options.command.is_empty());
     let until = Instant::now() + wait.unwrap_or_default();
-    while let Some(mut session) = probe.next_session() {
-        let mut connection = loop {
-            match target.connect() {
-                Err(_) if Instant::now() < until => thread::sleep(AGAIN),
-                connected => break connected?,
-            }
-        };
-        let driven = drive(&mut session, connection.as_mut(), &pace, &mut alone.next());
+    while let Some(session) = probe.next_session() {
+        let (session, driven) = ask(target, session, &pace, until, probe.peer().opens)?;
         if driven.is_endless {
             return Err(format!("{name} takes more than a minute for its first answers").into());
         }
-        pace.learn(&driven);
         probe.learn(&session);
         refusal = session.observed().head.clone().filter(|_| !probe.peer().opens);
         lock(&live.report).peer = probe.peer().clone();
@@ -186,7 +175,7 @@ fn run<T: Target>(
         pace,
         budget: Budget::new(),
         beside: Turns::new(options.jobs),
-        alone,
+        alone: Turns::new(1),
         until: began + within,
         live,
         presence: Mutex::new(Presence::There),
@@ -261,6 +250,42 @@ fn run<T: Target>(
     })
 }
 
+/// Runs a session of the probe, until this time if nobody listens, and again if it is refused where
+/// another one has opened before: the target may not have seen the end of that.
+fn ask<T: Target>(
+    target: &T,
+    session: Session,
+    pace: &Pace,
+    until: Instant,
+    has_opened: bool,
+) -> Result<(Session, Driven), Error> {
+    let turns = Turns::new(1);
+    let refused = refused_until(pace);
+    loop {
+        let mut session = session.clone();
+        let mut connection = loop {
+            match target.connect() {
+                Err(_) if Instant::now() < until => thread::sleep(AGAIN),
+                connected => break connected?,
+            }
+        };
+        let driven = drive(&mut session, connection.as_mut(), pace, &mut turns.next());
+        pace.learn(&driven);
+        if !T::STARTS {
+            let_go(connection.as_mut(), pace);
+        }
+        if !session.is_refused_for_now() || !has_opened || Instant::now() > refused {
+            return Ok((session, driven));
+        }
+        thread::sleep(AGAIN / 3);
+    }
+}
+
+fn refused_until(pace: &Pace) -> Instant {
+    let (round_trips, least) = REFUSED;
+    Instant::now() + least.max(pace.round_trip(0) * round_trips)
+}
+
 /// The environment of the cases; with `--no-echo` that of a peer that sends nothing back.
 pub(crate) fn env(place: &Place, probe: &Probe, options: &Options) -> Env {
     let mut peer = probe.peer().clone();
@@ -285,30 +310,39 @@ pub(crate) fn hex(session: &Session, place: &Place) {
     let _ = print(&place.admission.without(&lines));
 }
 
-/// A line on standard error, so that somebody who waits knows for what. On a terminal it counts.
+/// A line on standard error, so that somebody who waits knows for what. On a terminal it counts,
+/// and elsewhere there is one a minute.
 pub(crate) struct Progress {
     all: usize,
     done: AtomicUsize,
     counts: bool,
+    began: Instant,
+    minutes: AtomicUsize,
 }
 
 impl Progress {
     fn new(name: &str, all: usize, options: &Options) -> Progress {
         tell(&format!("{name}: {all} cases, then each failure three times more\n"));
         let counts = io::stderr().is_terminal() && !options.hex;
-        Progress { all, done: AtomicUsize::new(0), counts }
+        let [done, minutes] = [0, 0].map(AtomicUsize::new);
+        Progress { all, done, counts, began: Instant::now(), minutes }
     }
 
     fn step(&self) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.counts {
-            tell(&format!("\r{done} of {}\x1b[K", self.all));
-        }
+        self.say(&format!("{done} of {}", self.all));
     }
 
     fn repeats(&self, failures: usize) {
-        if self.counts && failures > 0 {
-            tell(&format!("\r{failures} failures three times more\x1b[K"));
+        self.say(&format!("{failures} failures three times more"));
+    }
+
+    fn say(&self, what: &str) {
+        let minutes = (self.began.elapsed().as_secs() / 60) as usize;
+        if self.counts {
+            tell(&format!("\r{what}\x1b[K"));
+        } else if self.minutes.fetch_max(minutes, Ordering::Relaxed) < minutes {
+            tell(&format!("wsconform: {what} after {minutes} min\n"));
         }
     }
 
@@ -434,14 +468,14 @@ struct Runner<'t, T> {
 
 impl<T: Target> Runner<'_, T> {
     fn run(&self, case: &'static Case, round: Round) -> Result<Ran, Unconnected> {
-        let until = Instant::now() + REFUSED;
+        let until = refused_until(&self.pace);
         loop {
             let ran = self.run_once(case, round);
             let is_refused = ran.as_ref().is_ok_and(|ran| ran.session.is_refused_for_now());
             if !is_refused || round != Round::Last || Instant::now() > until {
                 return ran;
             }
-            thread::sleep(REFUSED / 8);
+            thread::sleep(AGAIN / 3);
         }
     }
 
@@ -463,7 +497,7 @@ impl<T: Target> Runner<'_, T> {
         turn.give();
         // The target lets go of what it holds when it sees the end, and of its place for the next.
         if held.bytes > SMALL || (round == Round::Last && !T::STARTS) {
-            let_go(connection.as_mut());
+            let_go(connection.as_mut(), &self.pace);
         }
         drop(connection);
         lock(&self.spans).push(Span { case, asked, wrote: driven.wrote, over });
@@ -844,8 +878,10 @@ impl<T: Target> Runner<'_, T> {
         let until = Instant::now() + time;
         let rows = self.live.report().rows;
         let row_of = |case: &Case| rows.iter().find(|row| row.case == case.id);
+        // Who has waited for silence takes too long.
+        let silence = Wait::ANSWER.duration(Duration::ZERO).as_millis() as u64;
         let is_quick = |case: &&'static Case| {
-            row_of(case).is_some_and(|row| row.millis < QUICK) && !case.is_of_two()
+            row_of(case).is_some_and(|row| row.millis < silence) && !case.is_of_two()
         };
         let quick: Vec<&'static Case> = chosen.iter().copied().filter(is_quick).collect();
         if quick.len() < 2 {
