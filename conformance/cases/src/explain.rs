@@ -15,7 +15,7 @@ impl Case {
         let level = match self.level {
             Level::R => "R (the tested end MUST do it: it can fail)",
             Level::S => "S (the text binds the sender alone: accepting it is a note)",
-            Level::C => "C (a choice: never more than a note)",
+            Level::C => "C (a choice: a note; but what comes back has to be right)",
         };
         let _ = writeln!(page, "tests      {}", roles.join(", "));
         let _ = writeln!(page, "group      {}", self.group().title());
