@@ -66,4 +66,7 @@ pub use self::{
 };
 
 #[cfg(any(doc, doctest))]
-pub mod design;
+/// How to build a program on the loop, and how the loop compares with other ways.
+///
+#[doc = include_str!("../DESIGN.md")]
+pub mod design {}
