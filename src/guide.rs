@@ -129,3 +129,9 @@ pub mod events {}
 ///   [require](crate::handshake::client::Request::require_subprotocol) a subprotocol.
 /// - [A table](crate::handshake#heads) lists the accepted and the refused forms of HTTP heads.
 pub mod choices {}
+
+/// The crate's own page has the cheat sheet. Its examples are compiled here, because they need all
+/// of the features that this module needs.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/CHEATSHEET.md")]
+struct CheatSheet;

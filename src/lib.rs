@@ -1,20 +1,7 @@
 //! WebSockets (RFC 6455) for many small binary messages, as in market data, order entry, games and
 //! devices.
 //!
-#![cfg_attr(
-    all(
-        any(doc, doctest),
-        feature = "blocking",
-        feature = "client",
-        feature = "counters",
-        feature = "deflate",
-        feature = "futures",
-        feature = "rustls",
-        feature = "stamps",
-        feature = "tokio"
-    ),
-    doc = include_str!("../docs/CHEATSHEET.md")
-)]
+#![cfg_attr(all(doc, not(doctest)), doc = include_str!("../docs/CHEATSHEET.md"))]
 //!
 //! # Which call
 //!
