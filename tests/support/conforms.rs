@@ -113,7 +113,11 @@ impl Far {
             match session.next_action() {
                 Action::Done => return session,
                 Action::Receive(_) => session.timed_out(),
-                Action::Send(_) | Action::Pause(_) | Action::Turn | Action::Shutdown => {}
+                Action::Send(_)
+                | Action::Pause(_)
+                | Action::Turn
+                | Action::Shutdown
+                | Action::Reset => {}
             }
         }
     }
@@ -143,7 +147,7 @@ impl Far {
                 }
                 Action::Pause(_) | Action::Turn => {}
                 Action::Receive(wait) => return Input::Nothing(wait.duration(ROUND_TRIP)),
-                Action::Shutdown | Action::Done => state.ended = true,
+                Action::Shutdown | Action::Reset | Action::Done => state.ended = true,
             }
         }
     }
