@@ -392,7 +392,8 @@ impl Wire {
     }
 
     /// Before a deadline is judged: the next write asks the stream itself, although no `Note` has
-    /// said that it has room. `false` if it has not refused anything, or cannot be asked.
+    /// said that it has room. `false` if it has not refused anything, or the kernel asks it itself,
+    /// because it has the bytes of the last write.
     pub(crate) fn ask(&mut self, system: &mut System) -> bool {
         let asks = !self.writable && self.broken.is_none() && system.can_ask(&self.stream);
         self.writable |= asks;

@@ -18,9 +18,9 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
-use testkit::PATIENCE;
+use testkit::{PATIENCE, slow_reader::narrow};
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Door, Event, Loop, Net, Settings};
 use tickwire_parts::{Outbox, Overflow};
@@ -71,8 +71,11 @@ impl Server {
     }
 
     fn peer(&mut self) -> TcpStream {
+        self.opened(TcpStream::connect(self.address).unwrap())
+    }
+
+    fn opened(&mut self, mut peer: TcpStream) -> TcpStream {
         let open = self.net.net().counts().open;
-        let mut peer = TcpStream::connect(self.address).unwrap();
         peer.write_all(REQUEST.as_bytes()).unwrap();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         self.until(|server| server.net.net().counts().open > open);
@@ -258,6 +261,45 @@ fn an_outbox_gives_its_stream_what_it_takes_after_another_stream_was_asked() {
     for handle in all {
         let counts = server.net.net().outbox(handle).unwrap().counts();
         assert_eq!((counts.dropped, counts.waiting), (0, 0));
+    }
+}
+
+/// The kernel reports room, and goes on with a send, once about a third of the send buffer is free:
+/// of 2 MB and more, which takes this peer far longer than the time for writing.
+#[test]
+fn a_peer_that_reads_slowly_is_waited_for() {
+    let config = Config { write_timeout: Duration::from_millis(400), ..Config::default() };
+    // The loop asks for room after a long send, and the kernel has a copy of a short one.
+    for len in [16 << 20, 4000] {
+        let Some(mut server) = Server::with(config.clone()) else { return };
+        let mut peer = server.opened(narrow(server.address));
+        peer.set_nonblocking(true).unwrap();
+        let handle = server.net.net().handles().next().unwrap();
+        let feed = |server: &mut Server| {
+            let mut net = server.net.net();
+            let conn = net.connection(handle).expect("the peer reads");
+            let waits = conn.sender().has_outgoing();
+            if !waits {
+                net.send(handle, vec![0; len]).unwrap();
+            }
+            waits
+        };
+        let mut refused = 0;
+        server.until(|server| {
+            refused = if feed(server) { refused + 1 } else { 0 };
+            refused > 20
+        });
+        let mut piece = [0; 8 << 10];
+        let mut next = Instant::now();
+        // 320 KiB in all. Both ends are in this thread, so none sleeps alone.
+        for _ in 0..40 {
+            let _ = peer.read(&mut piece); // the window may be on its way
+            next += Duration::from_millis(50);
+            while Instant::now() < next {
+                feed(&mut server);
+                server.round();
+            }
+        }
     }
 }
 

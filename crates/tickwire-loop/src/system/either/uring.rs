@@ -78,6 +78,8 @@ struct Place {
     stopping: bool,
     /// A write or a shutdown was refused, so a `Note` is due when there is room.
     blocked: bool,
+    /// The next write asks the stream, although the kernel has not reported room: see `can_ask`.
+    asks: bool,
     /// The stream is shut for writing after the send that is under way.
     shuts: bool,
     received: Filled,
@@ -193,12 +195,20 @@ impl Uring {
         self.work_off(); // the next wait passes on each `Note`
         // An earlier call, for another stream, may have processed the completion of this stream's
         // send.
-        self.writable(stream.0).is_ok()
+        self.writable(stream.0, false).is_ok()
     }
 
-    /// Always `false`: the kernel has the bytes of the last write, and sends them when it can.
-    pub(crate) fn can_ask(&mut self, _: &Stream) -> bool {
-        false
+    /// Whether a write that no `Note` announced may succeed: the kernel reports room, and goes on
+    /// with a send, only once about a third of the send buffer is free. A send that is under way is
+    /// cancelled here, and so begins again: a second one might overtake it.
+    pub(crate) fn can_ask(&mut self, stream: &Stream) -> bool {
+        let Ok(place) = self.place(stream.0) else { return false };
+        if place.is_asked(Of::Send) {
+            self.cancel(stream.0, Of::Send);
+            return false;
+        }
+        place.asks = true;
+        true
     }
 
     fn work_off(&mut self) {

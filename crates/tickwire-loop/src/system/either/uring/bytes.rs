@@ -11,6 +11,8 @@ use std::{
 };
 use tickwire::Receiver;
 
+const ECANCELED: i32 = 125;
+
 impl Uring {
     // Completions.
 
@@ -21,7 +23,6 @@ impl Uring {
         buffer: Option<Vec<u8>>,
     ) -> bool {
         const ENOBUFS: i32 = 105;
-        const ECANCELED: i32 = 125;
         let Some(place) = self.places.get_mut(at as usize) else { return false };
         match (result, buffer) {
             (Ok(n @ 1..), Some(buffer)) if !place.closed => {
@@ -52,15 +53,20 @@ impl Uring {
     ) -> bool {
         let mut buffer = buffer.unwrap_or_default(); // a send always has a buffer
         let Some(place) = self.places.get_mut(at as usize) else { return false };
-        match result {
-            Ok(n @ 1..) if n < buffer.len() && !place.closed => {
-                buffer.drain(..n);
-                let fd = place.ask(Of::Send);
-                match self.ring.send(at, fd, buffer) {
-                    None => return false,
-                    Some(refused) => buffer = refused, // not reached: the last send is complete
-                }
+        let part = match result {
+            Ok(n @ 1..) if n < buffer.len() => Some(n),
+            Err(ECANCELED) => Some(0), // `can_ask` has cancelled it, so it begins again
+            _ => None,
+        };
+        if let Some(n) = part.filter(|_| !place.closed) {
+            buffer.drain(..n);
+            let fd = place.ask(Of::Send);
+            match self.ring.send(at, fd, buffer) {
+                None => return false,
+                Some(refused) => buffer = refused, // not reached: the last send is complete
             }
+        }
+        match result {
             Ok(1..) => {} // all is sent, or the owner is gone
             // The kernel accepted none of the bytes, so they would never leave.
             Ok(0) => place.failed = Some(Errno::PIPE.raw_os_error()),
@@ -153,8 +159,10 @@ impl Uring {
     fn write_some(&mut self, at: u32, out: &mut impl Buf) -> io::Result<()> {
         fault("write")?;
         let copies = self.copies; // read first, because `place` borrows `self`
-        let place = self.writable(at)?;
-        if out.remaining() > SHORT || copies >= COPIES {
+        let asks = mem::take(&mut self.place(at)?.asks);
+        let place = self.writable(at, asks)?;
+        // A copy would ask nothing: the kernel takes it whether or not the stream has room.
+        if out.remaining() > SHORT || copies >= COPIES || asks {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let several = out.chunks_vectored(&mut pieces);
             let n = self.send_now(at, pieces.get(..several).unwrap_or_default())?;
@@ -172,13 +180,14 @@ impl Uring {
         }
     }
 
-    /// If a send may begin: two at once might swap their bytes.
-    pub(super) fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
+    /// If a send may begin: two at once might swap their bytes. With `asks`, also before the kernel
+    /// has reported room.
+    pub(super) fn writable(&mut self, at: u32, asks: bool) -> io::Result<&mut Place> {
         let place = self.place(at)?;
         if let Some(code) = place.failed {
             return Err(io::Error::from_raw_os_error(code));
         }
-        if place.is_asked(Of::Send) || place.is_asked(Of::Writable) {
+        if place.is_asked(Of::Send) || (place.is_asked(Of::Writable) && !asks) {
             place.blocked = true;
             return Err(ErrorKind::WouldBlock.into());
         }
