@@ -24,6 +24,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -31,6 +32,10 @@ use testkit::tasks::bounded;
 use tickwire::{
     CloseCode, Config, Dial, Error, Heartbeat, Message, RecvError, Role, blocking,
     handshake::{client::Request, server::Accept},
+    tls::rustls::{
+        ClientConfig, SupportedProtocolVersion,
+        version::{TLS12, TLS13},
+    },
     tokio::{Incoming, TlsStream, WebSocket, accept, client as shake},
 };
 
@@ -51,12 +56,30 @@ fn sessions<S>(near: S, far: S) -> (TlsStream<S>, TlsStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    sessions_of(&TLS13, near, far)
+}
+
+fn sessions_of<S>(
+    version: &'static SupportedProtocolVersion,
+    near: S,
+    far: S,
+) -> (TlsStream<S>, TlsStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let ca = Authority::new();
     let localhost: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     (
         TlsStream::server(near, placed(ca.server())).unwrap(),
-        TlsStream::client(far, &localhost, placed(ca.client())).unwrap(),
+        TlsStream::client(far, &localhost, placed(client_of(version, &ca))).unwrap(),
     )
+}
+
+fn client_of(version: &'static SupportedProtocolVersion, ca: &Authority) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_protocol_versions(&[version]);
+    let mut config = builder.with_root_certificates(ca.roots()).with_no_client_auth();
+    config.enable_secret_extraction = ca.client().enable_secret_extraction;
+    config.into()
 }
 
 fn pipe(room: usize) -> (Session, Session) {
@@ -493,9 +516,10 @@ where
 async fn each_byte_of_ciphertext_that_leaves_is_progress() {
     // Whole, and in halves over TLS in TLS.
     let ways = [(false, false), (true, true)];
-    for (slow, (halves, deep)) in product([Line::Slow, Line::Dead], ways) {
+    let all = product(product([Line::Slow, Line::Dead], ways), [&TLS12, &TLS13]);
+    for ((slow, (halves, deep)), version) in all {
         let ended = on_a_line(async |near, far, line| {
-            let tls = sessions(near, far);
+            let tls = sessions_of(version, near, far);
             match deep {
                 false => sends_much(tls, line, slow, halves).await,
                 true => sends_much(sessions(tls.0, tls.1), line, slow, halves).await,
@@ -544,11 +568,18 @@ impl blocking::Stream for Drips {
 
 #[test]
 fn of_a_thread_each_byte_of_ciphertext_that_leaves_is_known() {
+    for version in [&TLS12, &TLS13] {
+        each_byte_that_leaves_is_known(version);
+    }
+}
+
+fn each_byte_that_leaves_is_known(version: &'static SupportedProtocolVersion) {
     let ca = Authority::new();
     let localhost: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     let (pipe, room) = (Pipe::default(), Rc::new(Cell::new(usize::MAX)));
     let drips = Drips(pipe.clone(), room.clone());
-    let mut tls = blocking::TlsStream::client(drips, &localhost, placed(ca.client())).unwrap();
+    let client = placed(client_of(version, &ca));
+    let mut tls = blocking::TlsStream::client(drips, &localhost, client).unwrap();
     let mut peer = tickwire::tls::Session::server(placed(ca.server())).unwrap();
     while tls.handshake().is_err() {
         let bytes = pipe.taken();
