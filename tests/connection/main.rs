@@ -4,6 +4,15 @@
 #![allow(clippy::needless_borrows_for_generic_args)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unused_must_use)]
 
+#[cfg(all(
+    target_os = "linux",
+    feature = "in-place",
+    feature = "tokio",
+    feature = "futures",
+    not(miri)
+))]
+#[path = "../support/slow_peer.rs"]
+mod slow_peer;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(all(unix, feature = "tokio", feature = "futures", not(miri)))]

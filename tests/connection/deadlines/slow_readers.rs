@@ -1,5 +1,14 @@
 //! Peers that read slowly, in virtual time, over a stream that behaves as a kernel does: its send
 //! buffer has room again only in steps, and says so only once a third of it is free.
+#[cfg(all(
+    target_os = "linux", // whose TCP_NOTSENT_LOWAT it needs
+    feature = "in-place",
+    feature = "tokio",
+    feature = "futures",
+    not(miri)
+))]
+mod over_sockets;
+
 use super::*;
 use bytes::Buf;
 use tickwire::{CloseCode, Heartbeat};

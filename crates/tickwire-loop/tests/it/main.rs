@@ -33,6 +33,11 @@ mod room;
 #[cfg(target_os = "linux")]
 mod sigpipe;
 mod slow;
+#[cfg(all(target_os = "linux", feature = "rustls"))]
+#[path = "../../../../tests/support/slow_peer.rs"]
+mod slow_peer;
+#[cfg(all(target_os = "linux", feature = "rustls"))]
+mod slow_peers;
 #[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;
 #[cfg(target_os = "linux")]

@@ -255,35 +255,6 @@ fn a_peer_that_reads_nothing_ends_when_the_time_for_writing_is_over() {
     assert!(!stalls(Door::new, Running::raw_open));
 }
 
-/// Over mio: until a third of the send buffer is free, which the loop would be told, takes this peer
-/// longer than the time for writing. So the loop asks the socket.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_peer_that_reads_slowly_is_waited_for() {
-    const PIECE: usize = 64 << 10;
-    let config = Config {
-        write_timeout: Duration::from_secs(3),
-        high_water: 16 << 20, // more than all buffers of the kernel
-        ..Config::default()
-    };
-    let (server, told) = server(Settings::default(), config);
-    let mut stream = server.raw_open();
-    // Its kernel tells of about 128 KiB at a time.
-    rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 128 << 10).unwrap();
-    let handle = opened(&told);
-    server.call(move |net| while net.send(handle, &[0; PIECE][..]).is_ok() {});
-    let mut piece = vec![0; PIECE];
-    for _ in 0..25 {
-        stream.read_exact(&mut piece).unwrap();
-        std::thread::sleep(Duration::from_millis(400));
-    }
-    let (open, queued) = server.call(move |net| {
-        let conn = net.connection(handle).expect("it reads");
-        (conn.closed().is_none(), conn.sender().buffered_amount())
-    });
-    assert!(open && queued > 0);
-}
-
 #[test]
 fn an_outbox_conflates_what_a_slow_subscriber_gets() {
     let (server, told) = server(Settings::default(), Config::default());
