@@ -195,9 +195,10 @@ pub struct OutboxCounts {
 /// the bytes, and set a socket option, for example with the crate `socket2`:
 ///
 /// - `TCP_NOTSENT_LOWAT`: the socket accepts no more while so many bytes wait to be sent for the
-///   first time. It does not limit the bytes in flight, so it costs no throughput. For a feed it
-///   may be 16 KiB. For a game, set it to half of the bytes of a tenth of a second, and
-///   `max_unsent` to 1, so that one message at a time leaves the outbox.
+///   first time. It does not limit the bytes in flight, so it costs no throughput on a line, but a
+///   sender without a pause waits more often. For a feed it may be 16 KiB. For a game, set it to
+///   half of the bytes of a tenth of a second, and `max_unsent` to 1, so that one message at a time
+///   leaves the outbox.
 /// - `SO_SNDBUF` limits all bytes, in flight too: a few times bandwidth × delay, such as 64 KiB.
 ///   Set it beside the other for peers with large receive windows: Linux fills the segment that it
 ///   is about to send up to half of the window, whatever `TCP_NOTSENT_LOWAT` says.
