@@ -36,6 +36,10 @@ use crate::plan::{self, Place, Plan};
 use crate::script::{Expect, Step};
 use crate::wait::Wait;
 
+/// The Closes of a peer that has had enough: in order, going away, by its policy (so many messages),
+/// for a restart, or to be tried again later.
+const LEAVES: [u16; 5] = [1000, 1001, 1008, 1012, 1013];
+
 /// What a program does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -458,7 +462,7 @@ impl Session {
     }
 
     /// A session that shows whether the peer leaves by itself, if it has failed by leaving with a
-    /// Close of 1000 or 1001: over another connection, with as many plain texts, for as long.
+    /// Close that does not say that anything was wrong: over another connection, with as many plain texts, for as long.
     pub fn control(&self, env: &Env, lasted: Duration) -> Option<Session> {
         if !self.has_left || !matches!(self.verdict, Verdict::Fail { .. }) {
             return None;
@@ -999,7 +1003,7 @@ impl Session {
                 self.close_answered(code);
             }
             Expect::Accept => {
-                self.has_left = matches!(code, Some(1000 | 1001));
+                self.has_left = code.is_some_and(|code| LEAVES.contains(&code));
                 self.not_taken(&format!("the peer ends the connection: Close {named}"));
             }
             Expect::Lost

@@ -73,14 +73,18 @@ fn an_odd_but_good_peer_fails_no_case() {
 /// Who may send only three messages, or stay only for so long, cannot be tested with more.
 #[test]
 fn a_peer_that_leaves_plain_texts_too_is_untested() {
-    for role in [Role::Server, Role::Client] {
-        let env = Env::new("localhost", "/", probe(role, "leaves-after-3"), 1);
+    for (role, flaw) in [
+        (Role::Server, "leaves-after-3"),
+        (Role::Client, "leaves-after-3"),
+        (Role::Server, "leaves-after-3+by-1008"),
+    ] {
+        let env = Env::new("localhost", "/", probe(role, flaw), 1);
         let mut left = 0;
-        for mut session in run(role, "leaves-after-3", 1 << 20) {
+        for mut session in run(role, flaw, 1 << 20) {
             if matches!(session.verdict(), Verdict::Fail { .. }) {
                 let control = session.control(&env, Duration::ZERO);
                 let mut control = control.unwrap_or_else(|| panic!("{:?}", session.verdict()));
-                drive(&mut control, &mut Model::new(role, "leaves-after-3", 7), 1 << 20);
+                drive(&mut control, &mut Model::new(role, flaw, 7), 1 << 20);
                 session.is_controlled_by(&control);
                 assert!(matches!(session.verdict(), Verdict::Untested { .. }), "{role}");
                 left += 1;

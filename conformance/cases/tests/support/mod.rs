@@ -750,7 +750,8 @@ impl Model {
 
     /// Ends the connection, though nobody has done anything wrong.
     fn leave(&mut self) -> bool {
-        self.frame(0x88, &1000u16.to_be_bytes());
+        let code = if self.is("by-1008") { 1008u16 } else { 1000 };
+        self.frame(0x88, &code.to_be_bytes());
         self.ended = true;
         false
     }
