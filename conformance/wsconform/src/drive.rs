@@ -23,7 +23,11 @@ const RECENT: Duration = Duration::from_secs(60);
 /// How long the target takes to answer, by the bytes that a session has sent: a message of 16 MiB
 /// can take a second where a Ping takes a millisecond. A busy machine is slow for some minutes.
 #[derive(Clone, Default)]
-pub(crate) struct Pace(Arc<Mutex<Vec<Measured>>>);
+pub(crate) struct Pace {
+    measured: Arc<Mutex<Vec<Measured>>>,
+    /// When something came last, over any connection.
+    heard: Arc<Mutex<Option<Instant>>>,
+}
 
 /// The answers to sessions that have sent less than `1 << bits` bytes, and at least half of that.
 struct Measured {
@@ -44,7 +48,7 @@ impl Pace {
     pub(crate) fn learn(&self, driven: &Driven) {
         let now = Instant::now();
         let bits = bits(driven.sent);
-        let mut all = lock(&self.0);
+        let mut all = lock(&self.measured);
         let at = all.partition_point(|measured| measured.bits < bits);
         if all.get(at).is_none_or(|measured| measured.bits != bits) {
             let usual = driven.slowest;
@@ -63,7 +67,7 @@ impl Pace {
     /// Until something is known, that of a peer that has just started on a busy machine: it only
     /// bounds waits for an answer.
     pub(crate) fn round_trip(&self, sent: usize) -> Duration {
-        let all = lock(&self.0);
+        let all = lock(&self.measured);
         let known = all.iter().map(|measured| measured.bits).find(|known| *known >= bits(sent));
         let fits = |measured: &&Measured| known.is_none_or(|known| measured.bits <= known);
         let round_trip = |measured: &Measured| {
@@ -87,6 +91,8 @@ pub(crate) struct Driven {
     pub(crate) heard: Option<Instant>,
     /// The end of the stream, or no answer in time, has decided what became of the session.
     pub(crate) is_silent: bool,
+    /// The target has said nothing to anybody when its time was over.
+    pub(crate) is_stalled: bool,
     /// It was ended for the time that it took.
     pub(crate) is_endless: bool,
 }
@@ -133,6 +139,7 @@ pub(crate) fn drive_two<C: AsMut<Stream>, E>(
     let [mut driven, other] = drives.map(|drive| drive.driven);
     driven.wrote = driven.wrote.max(other.wrote);
     driven.is_silent |= other.is_silent;
+    driven.is_stalled |= other.is_stalled;
     Ok(driven)
 }
 
@@ -161,6 +168,7 @@ impl Drive<'_> {
             wrote: None,
             heard: None,
             is_silent: false,
+            is_stalled: false,
             is_endless: false,
         };
         let (round_trips, least) = LONGEST;
@@ -184,16 +192,16 @@ impl Drive<'_> {
                     while *session.verdict() == Verdict::Waiting
                         && let input @ Input::Bytes(_) = stream.read(Duration::from_millis(100))
                     {
-                        driven.take(session, input, Instant::now());
+                        driven.take(self.pace, session, input, Instant::now());
                     }
-                    driven.take(session, Input::Ended(End::Reset), Instant::now());
+                    driven.take(self.pace, session, Input::Ended(End::Reset), Instant::now());
                 }
                 Action::Pause(wait) => {
                     let until = Instant::now() + wait.duration(round_trip);
                     while *session.verdict() == Verdict::Waiting {
                         let left = until.saturating_duration_since(Instant::now());
                         let (input, at) = read(stream, left, round_trip, turn, &mut self.until);
-                        if !driven.take(session, input, at) || left.is_zero() {
+                        if !driven.take(self.pace, session, input, at) || left.is_zero() {
                             break;
                         }
                     }
@@ -204,10 +212,13 @@ impl Drive<'_> {
                     driven.is_endless = at > self.until;
                     driven.is_silent |= matches!(input, Input::Nothing) || driven.is_endless;
                     match input {
-                        Input::Nothing => session.timed_out(),
+                        Input::Nothing => {
+                            driven.is_stalled = *lock(&self.pace.heard) < Some(at - time / 3);
+                            session.timed_out();
+                        }
                         _ if driven.is_endless => session.ran_out_of_time(),
                         input => {
-                            driven.take(session, input, at);
+                            driven.take(self.pace, session, input, at);
                         }
                     }
                 }
@@ -248,7 +259,10 @@ fn read(
 
 impl Driven {
     /// Hands in what was read. Returns whether it was bytes.
-    fn take(&mut self, session: &mut Session, input: Input, at: Instant) -> bool {
+    fn take(&mut self, pace: &Pace, session: &mut Session, input: Input, at: Instant) -> bool {
+        if !matches!(input, Input::Nothing) {
+            *lock(&pace.heard) = Some(at);
+        }
         match input {
             Input::Bytes(bytes) => {
                 if let Some(wrote) = self.wrote.filter(|wrote| self.heard < Some(*wrote)) {

@@ -250,8 +250,9 @@ fn run<T: Target>(
     })
 }
 
-/// Runs a session of the probe, until this time if nobody listens, and again if it is refused where
-/// another one has opened before: the target may not have seen the end of that.
+/// Runs a session of the probe, until this time if nobody listens, and again if it is refused behind
+/// another one, or where we have started the target and seen that it listens: it may not have seen
+/// the end of that connection.
 fn ask<T: Target>(
     target: &T,
     session: Session,
@@ -274,7 +275,8 @@ fn ask<T: Target>(
         if !T::STARTS {
             let_go(connection.as_mut(), pace);
         }
-        if !session.is_refused_for_now() || !has_opened || Instant::now() > refused {
+        let may_pass = has_opened || target.is_ours();
+        if !session.is_refused_for_now() || !may_pass || Instant::now() > refused {
             return Ok((session, driven));
         }
         thread::sleep(AGAIN / 3);
@@ -502,10 +504,12 @@ impl<T: Target> Runner<'_, T> {
         drop(connection);
         lock(&self.spans).push(Span { case, asked, wrote: driven.wrote, over });
         self.live.trace(&session, asked, &driven);
-        let is_answered = driven.heard.is_some();
-        if !is_answered {
+        if driven.heard.is_none() {
             self.doubt(over);
         }
+        // A machine that lets nobody answer for seconds is no failure of this case.
+        let is_failed = matches!(session.verdict(), Verdict::Fail { .. });
+        let is_answered = driven.heard.is_some() && !(is_failed && driven.is_stalled);
         let seen = session.observed();
         if seen.opened && seen.close.is_none() && *session.verdict() == Verdict::Pass {
             self.pace.learn(&driven);

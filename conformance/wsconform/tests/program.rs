@@ -839,6 +839,29 @@ fn verdicts_are_equal(flaw: Flaw, few: &str) -> usize {
     first.iter().filter(|row| matches!(row.verdict, Verdict::Fail { .. })).count()
 }
 
+/// For longer than an answer is waited for nobody gets one, as on a busy machine. Those that wait in
+/// the middle of a case run again.
+#[test]
+fn a_server_that_stands_still_for_seconds_fails_nothing() {
+    const PROBES_AND_CROWDS: u32 = 320;
+    let connections = AtomicU32::new(0);
+    let running = Mutex::new(());
+    let url = serve_with(move |tcp| {
+        let stops = connections.fetch_add(1, Ordering::Relaxed) == PROBES_AND_CROWDS;
+        let mut reads = 0;
+        play_and_look(tcp, next_model(Role::Server, ""), |_| {
+            let _running = running.lock().unwrap();
+            reads += 1;
+            if stops && reads == 2 {
+                thread::sleep(Duration::from_secs(4));
+            }
+        });
+    });
+    let arguments = ["--group", "utf8", "--group", "close"];
+    let output = program().args(["server", &url]).args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
 #[test]
 fn verdicts_on_a_slow_good_server_are_equal() {
     assert_eq!(verdicts_are_equal("", "U-30"), 0);
