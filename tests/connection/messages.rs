@@ -1,11 +1,10 @@
 //! Messages and close frames as values: what they show in a log, what they turn into.
-#[cfg(all(feature = "blocking", not(miri)))]
-mod over_sockets;
-
-use crate::support::wire::{BINARY, TEXT, connection, drain, sent};
+use crate::support::wire::{BINARY, CLOSE, ROLES, TEXT, arrive, connection, drain, frame_to, sent};
 use bytes::Bytes;
 use std::{borrow::Cow, cmp::Ordering::Greater, sync::Arc};
-use tickwire::{Chunk, Config, DataKind, Event, Message, OwnedEvent, OwnedMessage, Role, Text};
+use tickwire::{
+    Chunk, Config, DataKind, Event, Message, OwnedEvent, OwnedMessage, Role, Step, Text,
+};
 
 #[test]
 fn a_message_shows_its_kind_and_at_most_64_bytes_with_nothing_unprintable() {
@@ -70,6 +69,28 @@ fn a_message_gives_its_payload_in_every_form() {
     assert_eq!((text.as_text(), binary.as_text()), (Some("abc"), None));
     assert_eq!(Bytes::from(OwnedMessage::from(bytes.clone())).as_ptr(), bytes.as_ptr());
     assert!(OwnedMessage::from("").as_bytes().is_empty());
+}
+
+// A85
+#[test]
+fn a_chunk_that_is_cut_inside_a_character_can_be_shown() {
+    let said = "a\u{e9}\u{20ac}\u{1f600}".repeat(20);
+    for role in ROLES {
+        let wire = [frame_to(role, TEXT, &said), frame_to(role, CLOSE, "")].concat();
+        for cut in 1..wire.len() {
+            let mut conn = connection(role, &Config::default());
+            let mut seen = Vec::new();
+            for piece in [&wire[..cut], &wire[cut..]] {
+                arrive(&mut conn, piece);
+                while !matches!(conn.step_chunk(), Ok(Step::NeedInput | Step::Closed)) {
+                    let Some(chunk) = conn.receiver().chunk() else { continue }; // the Close
+                    assert!(format!("{chunk:?}").is_ascii());
+                    seen.extend_from_slice(chunk.data);
+                }
+            }
+            assert_eq!(seen, said.as_bytes(), "{cut}");
+        }
+    }
 }
 
 /// In a channel, a map, a log; and back on the wire.

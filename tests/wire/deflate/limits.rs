@@ -200,7 +200,7 @@ fn settings_out_of_range_count_as_the_nearest() {
     assert!(len(0) == len(1) && len(9) == len(255) && len(1) < text.len() / 4);
 }
 
-// P185, P186
+// P185, P186, A40
 #[test]
 fn the_limit_is_on_what_comes_and_what_it_becomes() {
     let config = Config { max_message: 1000, ..eager() };

@@ -224,7 +224,7 @@ fn a_window_of_8_is_declined_or_sent_plain() {
     // `a_window_of_8_bits_is_never_written` in tests/wire/deflate/sent.rs goes on from there.
 }
 
-// P163, P168
+// P163, P168, A42
 #[test]
 fn an_answer_to_deflate_that_is_none_is_rejected() {
     for params in [

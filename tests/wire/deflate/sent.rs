@@ -171,7 +171,7 @@ fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
     vec![binary(data)]
 }
 
-// P191
+// P191, A52
 #[test]
 fn short_messages_secrets_and_what_would_grow_go_out_plain() {
     let config = Config::default();

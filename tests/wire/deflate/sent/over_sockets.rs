@@ -17,7 +17,7 @@ use testkit::{
     alloc::{live, uncounted},
 };
 use tickwire::{
-    CloseCode, Config, Outbound, Role,
+    Config, Role,
     deflate::{Deflate, Direction},
 };
 
@@ -216,43 +216,6 @@ fn what_a_large_message_took_is_given_back_after_it_was_sent() {
             println!("{who}: {kept} bytes kept");
             assert!(kept <= POOL + COMPRESS + SMALL, "{who}: {kept} bytes kept");
             heap.under(who, 3 * len + POOL + COMPRESS + SMALL);
-        }
-    }
-}
-
-// A52
-#[test]
-fn the_length_of_a_message_sent_plain_says_nothing_of_a_secret() {
-    let secret = "session=8f3a9c";
-    let guesses = ["session=8f3a9c", "session=000000", "sessioX=8f3a9c"];
-    for role in ROLES {
-        let send = move |ws: &mut Ws| {
-            for guess in guesses {
-                let page = uncounted(|| format!("{secret} {guess}"));
-                ws.send(&*page).unwrap();
-                ws.sender().feed(Outbound::plain(&*page)).unwrap();
-                ws.flush().unwrap();
-                uncounted(|| drop(page));
-            }
-            End::of(ws.close(CloseCode::NORMAL))
-        };
-        for (adapter, end, lengths, heap) in scene(role, false).act(send, |foe| {
-            let lengths = guesses.map(|_| {
-                [RSV1 | TEXT, TEXT].map(|expected| {
-                    let (b0, payload) = foe.next();
-                    assert_eq!(b0, expected);
-                    payload.len()
-                })
-            });
-            foe.next();
-            foe.say(&foe.frame(CLOSE, close_body(1000, "")));
-            lengths
-        }) {
-            assert_eq!(end, End::Closed);
-            let [right, wrong, half] = lengths;
-            assert!(right[1] == wrong[1] && wrong[1] == half[1], "{lengths:?}");
-            assert!(right[0] < wrong[0], "or there is nothing to be afraid of: {lengths:?}");
-            heap.under(adapter.name(), COMPRESS + SMALL);
         }
     }
 }
