@@ -14,10 +14,7 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, Retry, SendError,
     blocking::{Incoming, Interest, Stream, WebSocket, WithoutTimeouts, accept, connect},
-    handshake::{
-        HandshakeError,
-        server::{Accept, Rejection},
-    },
+    handshake::{HandshakeError, server::Rejection},
 };
 
 fn text<S: Stream>(ws: &mut WebSocket<S>) -> String {
@@ -501,23 +498,6 @@ fn other_streams_serve_as_well() {
 const GOOD: &str = "GET /feed HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                     Sec-WebSocket-Version: 13\r\n\r\n";
-
-#[test]
-fn a_corked_response_leaves_with_the_first_messages_and_early_frames_are_kept() {
-    let mut wire = GOOD.as_bytes().to_vec();
-    wire.extend(masked(TEXT, b"early"));
-    let io = Scripted::new([Read1::Bytes(wire)]);
-    let incoming = Incoming::read(io.clone(), &patient()).unwrap();
-    let mut ws = incoming.accept_corked(Accept::default()).unwrap();
-    let _ = ws.feed("snapshot").unwrap();
-    assert_eq!(text(&mut ws), "early");
-    assert_eq!(io.script().writes, 0);
-    assert!(ws.recv().is_err());
-    let script = io.script();
-    assert_eq!(script.trace, "rwr");
-    assert!(script.written.starts_with(b"HTTP/1.1 101 "));
-    assert!(script.written.ends_with(b"snapshot"));
-}
 
 #[test]
 fn a_flood_keeps_no_rejection_longer_than_its_second() {

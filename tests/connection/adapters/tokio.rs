@@ -8,7 +8,7 @@ use std::{
 };
 use testkit::alloc::live;
 use tickwire::{
-    CloseCode, CloseFrame, Config, Dial, Error, Event, Heartbeat, ReadyState, RecvError, Retry,
+    CloseCode, CloseFrame, Config, Error, Event, Heartbeat, ReadyState, RecvError, Retry,
     handshake::{
         HandshakeError,
         client::Request,
@@ -29,25 +29,6 @@ fn scripted(input: &[u8], config: &Config) -> (WebSocket<Scripted>, Scripted) {
 }
 
 // A failed write never hides what was received.
-
-#[test]
-fn a_write_that_fails_inside_recv_is_returned_once_nothing_is_left_to_receive() {
-    run_paused(async {
-        let (mut ws, io) = scripted(b"", &config());
-        io.with(|s| s.broken = true);
-        let _ = ws.feed("lost").unwrap();
-        assert!(once!(ws.recv()).is_pending());
-        io.with(|s| {
-            s.input.extend(masked(BINARY, b"last"));
-            s.at_end = AtEnd::Reset;
-        });
-        assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), b"last");
-        let error = ws.recv().await.map(|_| ()).unwrap_err();
-        assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe));
-        assert!(ws.recv().await.is_err());
-        assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
-    });
-}
 
 #[test]
 fn after_a_failed_write_receiving_goes_on_for_the_close_timeout_at_most() {
@@ -663,39 +644,6 @@ const REQUEST: &str = "GET /feed?x=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: w
     Sec-WebSocket-Version: 13\r\nOrigin: http://example.com\r\n\r\n";
 
 #[test]
-fn connect_reaches_a_listener_and_accept_answers() {
-    run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}/feed?x=1", listener.local_addr().unwrap());
-        let serving = tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let incoming = Incoming::read(stream, &config()).await.unwrap();
-            let request = incoming.request();
-            assert_eq!((request.path(), request.query()), ("/feed", Some("x=1")));
-            assert_eq!(request.headers().get("x-token"), Some(&b"abc"[..]));
-            let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]);
-            let mut ws = incoming.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
-            assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
-            while let Some(received) = ws.recv_to_reply().await.unwrap() {
-                let _ = received.sender.feed(received.message).unwrap();
-            }
-            assert!(ws.closed().unwrap().clean);
-        });
-        let request = Request::new(&url).unwrap().header("X-Token", "abc").unwrap();
-        let request = request.subprotocols(&["ticks.v1"]).unwrap();
-        let mut ws = Dial::new(&request).connect(&config()).await.unwrap();
-        assert!(ws.get_ref().get_ref().nodelay().unwrap());
-        assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
-        ws.send("hello").await.unwrap();
-        assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("hello"));
-        ws.close(CloseCode::NORMAL).await.unwrap();
-        assert!(ws.closed().unwrap().clean);
-        drop(ws);
-        serving.await.unwrap();
-    });
-}
-
-#[test]
 fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -726,27 +674,6 @@ fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
         assert!(matches!(ws.recv().await, Err(Error::Recv(RecvError::Protocol(_)))));
         assert!(matches!(ws.closed().and_then(|end| end.error), Some(RecvError::Protocol(_))));
         serving.await.unwrap();
-    });
-}
-
-#[test]
-fn a_stream_that_takes_nothing_without_an_error_has_failed() {
-    /// Answers each write with 0 bytes.
-    struct Full;
-    polled!(tokio: Full);
-    impl Polled for Full {
-        fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(0))
-        }
-    }
-    let write_zero =
-        |error: Error| matches!(error, Error::Io(e) if e.kind() == io::ErrorKind::WriteZero);
-    run(async {
-        let mut ws = server(Full, &config());
-        assert!(write_zero(ws.send("x").await.unwrap_err()));
-        let request = Request::new("ws://h").unwrap();
-        let shaken = tickwire::tokio::client(Full, &request, &config()).await;
-        assert!(write_zero(shaken.map(drop).unwrap_err()));
     });
 }
 
