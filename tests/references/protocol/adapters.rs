@@ -73,13 +73,16 @@ impl<A: Adapter> Piped<A> {
             }
             "fail" => Some(self.adapter.fail(call).map_err(Error::from)),
             "leave" => self.wait(true, call, profile),
-            "send" if !of_sender => self.adapter.send(call, sends),
+            "send" if !of_sender => {
+                let sent = self.adapter.send(call, sends);
+                self.written(sent)
+            }
             "send Ping" | "send Pong" | "control too long" | "write fails"
                 if sends == Sends::Events =>
             {
                 let sunk = self.adapter.sink(event, call);
                 if !matches!(sunk, Some(Err(Error::Send(SendError::Closed)))) {
-                    return sunk;
+                    return self.written(sunk);
                 }
                 // Behind our Close only the `Sender` takes control frames.
                 let sent = self.adapter.with_sender(|tx| {
@@ -88,7 +91,10 @@ impl<A: Adapter> Piped<A> {
                 self.sink_refused = matches!(sent, Some(Ok(())));
                 sent
             }
-            _ if closes && !of_sender && sends == Sends::Events => self.adapter.sink(event, call),
+            _ if closes && !of_sender && sends == Sends::Events => {
+                let sunk = self.adapter.sink(event, call);
+                self.written(sunk)
+            }
             _ if closes && !of_sender => self.wait(false, call, profile),
             _ => self
                 .adapter
@@ -101,7 +107,22 @@ impl<A: Adapter> Piped<A> {
         if returned.is_none() && profile.waits {
             self.waits = Some((leaves, call.clone()));
         }
-        returned
+        self.written(returned)
+    }
+
+    /// What this call has returned, if it has written what it queued: a receiving call writes too,
+    /// and would hide that it has not.
+    fn written(&mut self, returned: Returned<()>) -> Returned<()> {
+        let mut unwritten = false;
+        let _ = self.adapter.with_sender(|tx| {
+            unwritten = tx.has_outgoing();
+            Ok(())
+        });
+        match returned {
+            Some(Err(failed)) => Some(Err(failed)),
+            _ if unwritten => Some(Err(Error::WouldBlock)),
+            returned => returned,
+        }
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn error(error: &tickwire::Error) -> &'static str {
             ErrorKind::BrokenPipe => "refused write",
             _ => "another error of the stream",
         },
+        tickwire::Error::WouldBlock => "not all is written",
         _ => "another error",
     }
 }
