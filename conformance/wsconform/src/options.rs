@@ -65,9 +65,9 @@ TLS:
 
 An option that does nothing for a command is refused.
 
-The exit code is 0 if nothing failed but what --expect names, 1 if something did, 2 if the target
-could not be tested, fell silent before all was done, or did not ask for all, or at Ctrl-C: the
-report has what was judged until then.
+The exit code is 0 if each case has a verdict and nothing failed but what --expect names, 1 if
+something did, 2 if a case has none, the target could not be tested, fell silent or did not ask for
+all, or at Ctrl-C: the report has what was judged until then.
 ";
 
 /// What to do.

@@ -99,9 +99,12 @@ const CROWDS: [usize; 4] = [2, 8, 32, 256];
 /// Between two attempts to connect.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// How long a refusal is waited for to pass while no other connection is open: the target may not
-/// have seen the end of the last one. So many round trips, and at least this time.
-const REFUSED: (u32, Duration) = (40, Duration::from_millis(800));
+/// How long a target that has too much to do is asked, while no other connection is open: it may wait
+/// for the end of the last one, as many do for ten seconds behind a Close.
+const BUSY: Duration = Duration::from_secs(15);
+
+/// How often a case is refused by a target that opens another connection each time.
+const REFUSED: usize = 4;
 
 /// How long a run may take, unless `--within` says it.
 const WITHIN: Duration = Duration::from_secs(1800);
@@ -261,7 +264,7 @@ fn ask<T: Target>(
     has_opened: bool,
 ) -> Result<(Session, Driven), Error> {
     let turns = Turns::new(1);
-    let refused = refused_until(pace);
+    let refused = Instant::now() + BUSY;
     loop {
         let mut session = session.clone();
         let mut connection = loop {
@@ -281,11 +284,6 @@ fn ask<T: Target>(
         }
         thread::sleep(AGAIN / 3);
     }
-}
-
-fn refused_until(pace: &Pace) -> Instant {
-    let (round_trips, least) = REFUSED;
-    Instant::now() + least.max(pace.round_trip(0) * round_trips)
 }
 
 /// The environment of the cases; with `--no-echo` that of a peer that sends nothing back.
@@ -439,6 +437,13 @@ enum Unconnected {
     NotTried,
 }
 
+/// Why a plain connection does not open.
+struct Closed {
+    why: String,
+    /// The target has too much to do, as it says.
+    is_busy: bool,
+}
+
 struct Span {
     case: &'static Case,
     asked: Instant,
@@ -470,14 +475,18 @@ struct Runner<'t, T> {
 
 impl<T: Target> Runner<'_, T> {
     fn run(&self, case: &'static Case, round: Round) -> Result<Ran, Unconnected> {
-        let until = refused_until(&self.pace);
+        let mut tries = 0;
         loop {
+            tries += 1;
             let ran = self.run_once(case, round);
             let is_refused = ran.as_ref().is_ok_and(|ran| ran.session.is_refused_for_now());
-            if !is_refused || round != Round::Last || Instant::now() > until {
+            if !is_refused || round != Round::Last || tries == REFUSED {
                 return ran;
             }
-            thread::sleep(AGAIN / 3);
+            self.doubted();
+            if !self.is_there() {
+                return ran;
+            }
         }
     }
 
@@ -643,16 +652,22 @@ impl<T: Target> Runner<'_, T> {
     }
 
     /// Asks for a plain opening; says why there is none.
-    fn open(&self) -> Result<(), String> {
+    fn open(&self) -> Result<(), Closed> {
         let mut turn = self.alone.next();
         let mut session = self.probe.opening();
         let asked = Instant::now();
         lock(&self.live.traces).refuses = false;
-        let silent = |why: &dyn std::fmt::Display| format!("the target fell silent: {why}");
+        let silent = |why: &dyn std::fmt::Display| Closed {
+            why: format!("the target fell silent: {why}"),
+            is_busy: false,
+        };
         let mut connection = self.target.connect().map_err(|error| silent(&error))?;
         let driven = drive(&mut session, connection.as_mut(), &self.pace, &mut turn);
         self.live.trace(&session, asked, &driven);
         if session.observed().opened {
+            if !T::STARTS {
+                let_go(connection.as_mut(), &self.pace);
+            }
             return Ok(());
         }
         let why = match session.verdict() {
@@ -663,7 +678,8 @@ impl<T: Target> Runner<'_, T> {
             return Err(silent(&why));
         }
         lock(&self.live.traces).refuses = true;
-        Err(format!("the target opens no connection any more: {why}"))
+        let why = format!("the target opens no connection any more: {why}");
+        Err(Closed { why, is_busy: session.is_refused_for_now() })
     }
 
     /// Whether the target, if it was in doubt, opens a connection while nobody else talks.
@@ -671,12 +687,16 @@ impl<T: Target> Runner<'_, T> {
         let _alone = lock(&self.asking);
         let presence = || lock(&self.presence);
         let (round_trips, least) = DOUBT;
-        let until = Instant::now() + least.max(self.pace.round_trip(0) * round_trips);
+        let began = Instant::now();
+        let until = began + least.max(self.pace.round_trip(0) * round_trips);
         while matches!(*presence(), Presence::Doubted) {
             match self.open() {
                 Ok(()) => *presence() = Presence::There,
                 Err(_) if Instant::now() > self.until => *presence() = Presence::OutOfTime,
-                Err(why) if Instant::now() > until => *presence() = Presence::Gone(why),
+                Err(Closed { is_busy: true, .. }) if began.elapsed() < BUSY => thread::sleep(AGAIN),
+                Err(Closed { why, .. }) if Instant::now() > until => {
+                    *presence() = Presence::Gone(why);
+                }
                 Err(_) => thread::sleep(AGAIN),
             }
         }
