@@ -23,15 +23,30 @@ async fn round_trip(ws: &mut WebSocket<MaybeTls>, message: Message<'_>) -> Owned
     ws.recv_owned().await.unwrap().unwrap()
 }
 
+/// An echo server, its options, and the signal that stops it.
+type Echo = (&'static str, &'static [&'static str], &'static str);
+
+const ECHOES: [Echo; 3] = [
+    ("echo", &["127.0.0.1:0"], "-TERM"),
+    ("echo_server", &["--listen", "127.0.0.1:0"], "-INT"),
+    ("echo_server", &["--listen", "127.0.0.1:0", "--threads", "3"], "-TERM"),
+];
+
 #[test]
-fn the_server_echoes_text_as_text_and_binary_as_binary() {
-    for threads in ["1", "3"] {
-        let (_server, address) = server(&["--threads", threads]);
+fn text_comes_back_as_text_and_binary_as_binary_until_a_signal_closes_with_1001() {
+    for (name, args, signal) in ECHOES {
+        let server = Program::start(name, args);
+        let line = server.line();
+        let url = line.strip_prefix("listening on ").expect(&line);
+        let address = url.strip_prefix("ws://").expect(url).trim_end_matches('/');
+        // One that says nothing at all, for which `echo` waits some seconds.
+        let silent = (name != "echo").then(|| TcpStream::connect(address).unwrap());
         wait(async {
             let config = Config { max_message: 64 << 20, ..Config::default() };
-            for _ in 0..4 {
-                let mut ws = connect(&format!("ws://{address}/"), &config).await.unwrap();
-                let large = vec![7; 3 << 20]; // longer than every limit of a buffer
+            let large = vec![7; 3 << 20]; // longer than every limit of a buffer
+            let mut stay = Vec::new();
+            for n in 0..4 {
+                let mut ws = connect(url, &config).await.unwrap();
                 for message in [
                     Message::Text("sch\u{f6}n"),
                     Message::Binary(b"\0\xff"),
@@ -39,12 +54,24 @@ fn the_server_echoes_text_as_text_and_binary_as_binary() {
                     Message::Binary(&large),
                 ] {
                     let echo = round_trip(&mut ws, message).await;
-                    assert!(echo.as_message() == message, "{echo:?}");
+                    assert!(echo.as_message() == message, "{name}: {echo:?}");
                 }
-                ws.close(CloseCode::NORMAL).await.unwrap();
-                assert_eq!(ws.closed().unwrap().code, 1000);
+                if n % 2 == 0 {
+                    ws.close(CloseCode::NORMAL).await.unwrap();
+                    assert_eq!(ws.closed().map(|end| (end.code, end.clean)), Some((1000, true)));
+                } else {
+                    stay.push(ws);
+                }
+            }
+            server.signal(signal);
+            for mut ws in stay {
+                assert_eq!(ws.recv().await.unwrap(), None);
+                assert_eq!(ws.closed().map(|end| (end.code, end.clean)), Some((1001, true)));
             }
         });
+        assert_eq!(server.finish(), (0, vec![], vec![]), "{name}");
+        assert!(TcpStream::connect(address).is_err());
+        drop(silent);
     }
 }
 
@@ -68,32 +95,6 @@ fn the_server_agrees_to_deflate_if_it_is_told_to() {
             let text = "tick ".repeat(1000);
             assert_eq!(round_trip(&mut ws, Message::Text(&text)).await.as_bytes(), text.as_bytes());
         });
-    }
-}
-
-#[test]
-fn a_signal_closes_every_connection_with_1001() {
-    for signal in ["-TERM", "-INT"] {
-        let (server, address) = server(&["--threads", "2"]);
-        let silent = TcpStream::connect(&address).unwrap(); // says nothing at all
-        wait(async {
-            let mut peers = Vec::new();
-            for _ in 0..6 {
-                let url = format!("ws://{address}/");
-                let mut ws = connect(&url, &Config::default()).await.unwrap();
-                let _ = round_trip(&mut ws, Message::Text("here")).await;
-                peers.push(ws);
-            }
-            server.signal(signal);
-            for mut ws in peers {
-                assert!(ws.recv().await.unwrap().is_none());
-                assert_eq!(ws.closed().map(|end| (end.code, end.clean)), Some((1001, true)));
-            }
-        });
-        let (code, _, errors) = server.finish();
-        assert_eq!((code, errors), (0, vec![]));
-        assert!(TcpStream::connect(&address).is_err());
-        drop(silent);
     }
 }
 
@@ -248,31 +249,6 @@ mod over_tls {
             assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
             assert!(errors[0].starts_with("error: ") && errors[0].contains(says), "{errors:?}");
         }
-    }
-}
-
-#[test]
-fn the_classic_echo_sends_everything_back_and_closes_when_it_is_to_stop() {
-    let program = Program::start("echo", &["127.0.0.1:0"]);
-    let line = program.line();
-    let url = line.strip_prefix("listening on ").expect(&line);
-    wait(async {
-        let mut other = connect(url, &Config::default()).await.unwrap();
-        let mut ws = connect(url, &Config::default()).await.unwrap();
-        for message in [Message::Text("hello"), Message::Binary(&[7; 70_000]), Message::Text("")] {
-            assert_eq!(round_trip(&mut ws, message).await.as_message(), message);
-        }
-        ws.close(CloseCode::NORMAL).await.unwrap();
-        assert!(ws.closed().unwrap().clean);
-        if cfg!(unix) {
-            program.signal("-TERM");
-            assert_eq!(other.recv().await.unwrap(), None);
-            let end = other.closed().unwrap();
-            assert_eq!((end.code, end.clean), (1001, true));
-        }
-    });
-    if cfg!(unix) {
-        assert_eq!(program.finish(), (0, vec![], vec![]));
     }
 }
 
