@@ -85,7 +85,7 @@ fn an_impossible_byte_is_refused_before_the_message_or_the_frame_ends() {
     let ascii = "a".repeat(65);
     let fronts = [15, 16, 17, 31, 32, 33, 63, 64, 65].map(|n| &ascii[..n]);
     for (role, bad) in product(ROLES, INVALID.iter().step_by(every(5))) {
-        for front in ["", "κόσμε"].into_iter().chain(fronts) {
+        for front in ["", "κόσμε"].into_iter().chain(fronts).step_by(every(3)) {
             let payload = [front.as_bytes(), bad, b"tail that never comes"].concat();
             let at = possible(&payload);
             for b0 in [TEXT, TEXT_OPEN] {
