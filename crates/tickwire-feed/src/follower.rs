@@ -21,8 +21,8 @@
 //! `heard` asks `Open::hear` what a message answers, and `Open::looks_at` when to look again.
 //!
 //! Facts are kept, and `poll` computes from them what is due. Each method but `heard` makes it look
-//! at once. `heard` moves most deadlines only later, so it has `poll` look when its own subscription
-//! and seat are due.
+//! at once. `heard` moves most deadlines only later, so it has `poll` look when its own
+//! subscription and seat are due.
 mod dial;
 mod followed;
 mod open;

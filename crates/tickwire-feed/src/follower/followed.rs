@@ -214,8 +214,8 @@ impl<T> Followed<T> {
         }
     }
 
-    /// The numbers of a message of the line's nth connection as the subscription counts them. `None`
-    /// if they are of a count that is not used.
+    /// The numbers of a message of the line's nth connection as the subscription counts them.
+    /// `None` if they are of a count that is not used.
     pub(super) fn admit(
         &mut self,
         opens: &mut [Open],
