@@ -34,6 +34,7 @@ pub(crate) async fn run(client: Client) {
 }
 
 impl Exchange for Application {
+    type Stream = MaybeTls;
     type Data = String;
     type Snapshot = ();
 

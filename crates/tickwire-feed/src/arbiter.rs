@@ -286,37 +286,15 @@ impl<T> Arbiter<T> {
             || self.lowest.is_some_and(|lowest| next <= lowest)
     }
 
-    pub(crate) fn is_fed(&self) -> bool {
-        self.ends().any(|end| end != 0)
-    }
-
-    /// When `poll` has something to do, if nothing more comes.
-    #[inline]
-    pub(crate) fn due(&self) -> Option<Time> {
-        if self.watched { self.due_ahead() } else { None }
-    }
-
-    #[inline(never)]
-    fn due_ahead(&self) -> Option<Time> {
-        let is_due = match (self.state, self.gap()) {
-            (State::Start | State::Lost(_), _) => return None,
-            (State::Restarted, _) => true,
-            (_, Some(gap)) => self.all_lines(|end| end > gap.last),
-            (_, None) => {
-                let is_ready = self.kept.front().is_some_and(|kept| kept.first <= self.next);
-                is_ready || self.anew.is_none() && !self.guessed
-            }
-        };
-        let may_be_anew = self.low && self.anew.is_none() && self.all_lines(|end| end < self.next);
-        if is_due || may_be_anew && self.is_below() {
-            Some(Time::ZERO)
-        } else {
-            self.poll_timeout()
+    /// A line is late, so that it is below the feed shows no other count yet.
+    pub(crate) fn note_delay(&mut self, now: Time) {
+        if let Some(anew) = &mut self.anew {
+            anew.since = now;
         }
     }
 
-    fn is_below(&self) -> bool {
-        self.ends().any(|end| 0 < end && end < self.next)
+    pub(crate) fn is_fed(&self) -> bool {
+        self.ends().any(|end| end != 0)
     }
 
     #[inline]

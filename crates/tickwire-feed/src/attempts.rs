@@ -1,6 +1,6 @@
 //! Limits the attempts to connect from one IP address, and those with one key.
 use crate::{
-    Ended, Pace,
+    Pace,
     row::{self, Row},
 };
 use alloc::{collections::VecDeque, vec::Vec};
@@ -57,39 +57,45 @@ pub struct Attempts {
     /// Each allows so many attempts in a time.
     limits: Vec<Log>,
     max_retry_after: Duration,
+    /// Its ends are refusals of attempts that began after the one before was told.
     gate: Gate,
     /// Refusals by other statuses, since a handshake was accepted.
     others: Row,
-    keys: Vec<Shared>,
+    keys: Vec<Gate>,
     snapshots: Pace,
     /// No snapshot before this time.
     snapshots_from: Time,
-}
-
-/// It is shut while `refusals` is not zero.
-#[derive(Clone, Copy, Debug)]
-struct Gate {
-    /// In a row, of attempts that began after the one before was told.
-    refusals: u32,
-    shut: Time,
-    until: Time,
-    /// One attempt has begun after `until`, and the others wait for its end.
-    scout: Option<Time>,
-}
-
-impl Gate {
-    const OPEN: Self = Self { refusals: 0, shut: Time::ZERO, until: Time::ZERO, scout: None };
 }
 
 /// A key that several lines share: see [`Attempts::key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(usize);
 
+/// Shut while its row has an end: then one attempt at a time goes first.
 #[derive(Clone, Copy, Debug)]
-struct Shared {
+struct Gate {
     row: Row,
-    /// While the key is refused, one attempt at a time may try it.
-    trying: Option<Time>,
+    /// The others wait for its end.
+    scout: Option<Time>,
+}
+
+impl Gate {
+    const OPEN: Self = Self { row: Row::NONE, scout: None };
+
+    fn ready(&self, now: Time) -> Result<(), Time> {
+        match self.scout {
+            Some(since) if self.row.ends > 0 && now < since + SCOUT => Err(now + LOOK_AGAIN),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, now: Time) {
+        self.scout = (self.row.ends > 0).then_some(now);
+    }
+
+    fn tried(&mut self, taken: Time) {
+        self.scout.take_if(|scout| *scout == taken);
+    }
 }
 
 impl Attempts {
@@ -140,12 +146,10 @@ impl Attempts {
     ///
     /// Do not dial now. The error is the time at which to ask again.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
-        if now < self.gate.until {
-            return Err(self.gate.until);
+        if now < self.gate.row.from() {
+            return Err(self.gate.row.from());
         }
-        if is_under_way(self.gate.scout, now) {
-            return Err(now + LOOK_AGAIN);
-        }
+        self.gate.ready(now)?;
         let due = self.limits.iter().map(Log::due).max().unwrap_or(Time::ZERO);
         if now < due {
             return Err(due);
@@ -153,7 +157,7 @@ impl Attempts {
         for limit in &mut self.limits {
             limit.note(now);
         }
-        self.gate.scout = (self.gate.refusals > 0).then_some(now);
+        self.gate.take(now);
         Ok(())
     }
 
@@ -169,7 +173,7 @@ impl Attempts {
     /// again. It proves nothing against a refusal that came after `taken`.
     pub fn opened(&mut self, taken: Time) {
         self.others.settle(taken);
-        if self.gate.shut < taken {
+        if self.gate.row.last < taken {
             self.gate = Gate::OPEN;
         }
     }
@@ -177,7 +181,7 @@ impl Attempts {
     /// Says that the attempt that was taken at `taken` has failed, other than by a refusal: if the
     /// others wait for it, the next of them may dial.
     pub fn failed(&mut self, taken: Time) {
-        self.gate.scout.take_if(|scout| *scout == taken);
+        self.gate.tried(taken);
     }
 
     /// Says that the server has refused the handshake of an attempt that was taken at `taken`. The
@@ -206,54 +210,47 @@ impl Attempts {
         now: Time,
     ) -> Option<Time> {
         self.failed(taken);
+        let refused = HandshakeError::Refused { status };
         let first = match status {
             429 => FIRST.0,
             418 => FIRST.1,
             401 => return None, // the key's
+            _ if refused.retry() == Retry::BackOff => return None,
             _ => {
-                let refused = HandshakeError::Refused { status };
-                if refused.retry() != Retry::BackOff {
-                    self.note_other((&refused).into(), taken, now);
+                self.others.note((&refused).into(), Duration::ZERO, now);
+                if let Some(more @ 1..) = self.others.ends.checked_sub(MANY)
+                    && !self.is_together(taken)
+                {
+                    self.shut(&refused, row::slow(more, self.others.age()), now);
                 }
                 return None;
             }
         };
         let longest = self.limits.iter().map(|limit| limit.window).max().unwrap_or_default();
+        let doubled = row::doubled(first, self.gate.row.ends.saturating_add(1));
         match retry_after {
-            Some(asked) => self.shut_for(self.away(asked), now),
-            None => {
-                let ends = self.gate.refusals.saturating_add(1);
-                self.shut(row::doubled(first, ends).min(longest.max(first)), taken, now);
-            }
+            Some(asked) => self.shut(&refused, self.away(asked), now),
+            None if self.is_together(taken) => {}
+            None => self.shut(&refused, doubled.min(longest.max(first)), now),
         }
-        Some(self.gate.until)
+        Some(self.gate.row.from())
     }
 
-    fn note_other(&mut self, ended: Ended, taken: Time, now: Time) {
-        self.others.note(ended, Duration::ZERO, now);
-        if let Some(more @ 1..) = self.others.ends.checked_sub(MANY) {
-            self.shut(row::slow(more, self.others.age()), taken, now);
-        }
+    /// An attempt that was taken then was on the way when another one was refused.
+    fn is_together(&self, taken: Time) -> bool {
+        self.gate.row.ends > 0 && taken <= self.gate.row.last
     }
 
-    fn shut(&mut self, pace: Duration, taken: Time, now: Time) {
-        let is_together = self.gate.refusals > 0 && taken <= self.gate.shut;
-        if !is_together {
-            self.shut_for(pace, now);
-        }
-    }
-
-    fn shut_for(&mut self, pace: Duration, now: Time) {
-        self.gate.refusals = self.gate.refusals.saturating_add(1);
-        self.gate.shut = now;
-        self.gate.until = self.gate.until.max(now + pace);
+    fn shut(&mut self, refused: &HandshakeError, pace: Duration, now: Time) {
+        self.gate.row.note(refused.into(), Duration::ZERO, now);
+        self.gate.row.wait(pace, now);
     }
 
     /// A key that several lines share, of this follower or of others: a
-    /// [line](crate::Follower::add_line_with_key) with it waits also for what the others were told
+    /// [line](crate::Follower::share_key) with it waits also for what the others were told
     /// of it. While it is refused, one of them tries it at a time.
     pub fn key(&mut self) -> Key {
-        self.keys.push(Shared { row: Row::NONE, trying: None });
+        self.keys.push(Gate::OPEN);
         Key(self.keys.len() - 1)
     }
 
@@ -263,22 +260,19 @@ impl Attempts {
     }
 
     pub(crate) fn take_with(&mut self, key: Option<Key>, now: Time) -> Result<(), Time> {
-        let shared = key.and_then(|Key(at)| self.keys.get(at));
-        let is_refused = shared.is_some_and(|shared| shared.row.ends > 0);
-        if shared.is_some_and(|shared| is_refused && is_under_way(shared.trying, now)) {
-            return Err(now + LOOK_AGAIN);
-        }
+        let at = key.map_or(usize::MAX, |key| key.0);
+        self.keys.get(at).map_or(Ok(()), |key| key.ready(now))?;
         self.take(now)?;
-        if let Some(shared) = key.and_then(|Key(at)| self.keys.get_mut(at)) {
-            shared.trying = is_refused.then_some(now);
+        if let Some(key) = self.keys.get_mut(at) {
+            key.take(now);
         }
         Ok(())
     }
 
     /// An attempt with this key is over: it has succeeded or failed.
     pub(crate) fn tried(&mut self, key: Option<Key>, taken: Time) {
-        if let Some(shared) = key.and_then(|Key(at)| self.keys.get_mut(at)) {
-            shared.trying.take_if(|trying| *trying == taken);
+        if let Some(key) = key.and_then(|key| self.keys.get_mut(key.0)) {
+            key.tried(taken);
         }
     }
 
@@ -304,10 +298,6 @@ impl Attempts {
     pub(crate) fn is_valid(&self, ticket: Time, now: Time) -> bool {
         self.snapshots_from <= ticket && now <= ticket + LOOK_AGAIN
     }
-}
-
-fn is_under_way(attempt: Option<Time>, now: Time) -> bool {
-    attempt.is_some_and(|since| now < since + SCOUT)
 }
 
 /// The times of the last `most` attempts. No stretch shorter than `window` has more.

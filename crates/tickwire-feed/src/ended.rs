@@ -139,17 +139,11 @@ impl Cause {
     /// Whether the server was silent: it may be frozen, and then its kernel still accepts
     /// connections. So another address is better than the same.
     pub const fn is_silence(self) -> bool {
-        matches!(
+        let is_timeout = matches!(
             self,
-            Self::HandshakeTimeout
-                | Self::PongTimeout
-                | Self::DataTimeout
-                | Self::WriteTimeout
-                | Self::LoginUnanswered
-                | Self::SubscriptionUnanswered(_)
-                | Self::ProbeUnanswered
-                | Self::NoData(_)
-        )
+            Self::HandshakeTimeout | Self::PongTimeout | Self::DataTimeout | Self::WriteTimeout
+        );
+        is_timeout || self.is_found_here()
     }
 
     /// Whether an attempt that failed so has reached no server, which therefore has not counted it.
@@ -173,13 +167,8 @@ impl Cause {
 
     /// The follower has found it, and the connection may still be open.
     pub(crate) const fn is_found_here(self) -> bool {
-        matches!(
-            self,
-            Self::LoginUnanswered
-                | Self::SubscriptionUnanswered(_)
-                | Self::ProbeUnanswered
-                | Self::NoData(_)
-        )
+        self.subscription().is_some()
+            || matches!(self, Self::LoginUnanswered | Self::ProbeUnanswered)
     }
 
     /// The only one that is silent.

@@ -38,8 +38,8 @@ use crate::{
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{fmt, mem, time::Duration};
 use dial::{Dials, End, Life, Next};
-use followed::{Followed, Topics, Waiting};
-use open::{Counting, Open};
+use followed::{Followed, Topics};
+use open::{Counting, Open, Seat};
 use run::{Dialing, Run};
 use tickwire::Time;
 use tickwire_parts::Backoff;
@@ -243,7 +243,7 @@ impl<T> Settings<T> {
 ///
 /// The second row has the line's own delays. The third stays at 10 to 12 s for five minutes. For
 /// the fourth, the exchange sees at most four tries in five minutes and 100 a day, for each key: a
-/// line has its own, unless it [shares](Self::add_line_with_key) one, and then the tries of all
+/// line has its own, unless it [shares](Self::share_key) one, and then the tries of all
 /// lines and followers count. After 429 and 418, one attempt of all followers goes first:
 /// [`Attempts::refused`]. The longest wait is that of the limits' longest window, here 300 s.
 ///
@@ -362,14 +362,14 @@ pub struct Follower<T> {
     runs: Vec<Run>,
     dials: Dials,
     topics: Topics<T>,
+    /// Of a connection or a question.
     next_id: u64,
-    /// How many messages have asked for subscriptions.
-    asked: u64,
     next_snapshot: u64,
     /// When this follower may ask for its next snapshot.
     ticket: Option<Time>,
     over: VecDeque<Over>,
-    wake: Wake,
+    /// When `poll` next has something to do, if no other method is called before.
+    wake: Time,
     /// The time that the last `Action::Wait` said.
     told: Option<Time>,
     /// The program stood still: silence proves nothing before this time.
@@ -394,11 +394,10 @@ impl<T> Follower<T> {
             dials,
             topics: Topics::NONE,
             next_id: 0,
-            asked: 0,
             next_snapshot: 0,
             ticket: None,
             over: VecDeque::new(),
-            wake: Wake::NOW,
+            wake: Time::ZERO,
             told: None,
             grace: Time::ZERO,
             has_heard: true,
@@ -418,26 +417,18 @@ impl<T> Follower<T> {
     ///
     /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) lines already.
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
-        self.add(None, backoff, life, lead);
-    }
-
-    /// As [`add_line`](Self::add_line), for a line that shares its [key](Attempts::key) with
-    /// others. Otherwise each line counts as having a key of its own.
-    pub fn add_line_with_key(
-        &mut self,
-        key: Key,
-        backoff: Backoff,
-        life: Duration,
-        lead: Duration,
-    ) {
-        self.add(Some(key), backoff, life, lead);
-    }
-
-    fn add(&mut self, key: Option<Key>, backoff: Backoff, life: Duration, lead: Duration) {
         if self.runs.len() < Self::MOST_LINES {
-            self.runs.push(Run::new(life.saturating_sub(lead)));
-            self.dials.add_line(backoff, key);
-            self.wake = Wake::NOW;
+            self.runs.push(Run { renew_after: life.saturating_sub(lead), ..Run::default() });
+            self.dials.add_line(backoff);
+            self.wake = Time::ZERO;
+        }
+    }
+
+    /// Says that this line shares its [key](Attempts::key) with others. Otherwise each line counts
+    /// as having a key of its own.
+    pub fn share_key(&mut self, line: usize, key: Key) {
+        if let Some(line) = self.dials.lines.get_mut(line) {
+            line.shared = Some(key);
         }
     }
 
@@ -460,7 +451,7 @@ impl<T> Follower<T> {
         for open in self.runs.iter_mut().flat_map(|run| &mut run.open) {
             open.subscribe(at, subscription);
         }
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
         Some(at)
     }
 
@@ -474,7 +465,7 @@ impl<T> Follower<T> {
             }
         }
         self.topics.remove(subscription);
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
     }
 
     /// The arbiter of a subscription, to look at its [gap](Arbiter::gap).
@@ -544,8 +535,7 @@ impl<T> Follower<T> {
     ) {
         let is_open = self.place(connection).is_some();
         self.change(subscription, |followed| match is_open {
-            true if followed.is_asked(id) => followed.note_over_socket(connection),
-            true => {}
+            true => followed.note_over_socket(id, connection),
             false => followed.fail(id, now),
         });
     }
@@ -560,31 +550,26 @@ impl<T> Follower<T> {
     /// What a subscription is doing. `None` if there is none of this index.
     pub fn topic(&self, subscription: usize) -> Option<Topic> {
         let followed = self.topics.get(subscription)?;
-        let mut seats = self.runs.iter().filter_map(|run| run.current()?.seat(subscription));
-        let mut currents = self.runs.iter().filter_map(Run::current);
-        if seats.clone().next().is_some() && seats.all(|seat| seat.is_refused()) {
+        let mut currents = self.runs.iter().filter_map(Run::current).peekable();
+        if currents.peek().is_none() {
+            return Some(followed.topic(self.ticket));
+        }
+        let is_refused = |open: &Open| open.seat(subscription).is_some_and(Seat::is_refused);
+        if currents.clone().all(is_refused) {
             return Some(Topic::Refused);
         }
-        if currents.clone().next().is_some()
-            && currents.all(|open| open.is_silent_for(subscription))
-        {
+        if currents.all(|open| open.is_silent_for(subscription)) {
             return Some(match followed.is_mute(&self.dials.addresses) {
                 true => Topic::Mute,
                 false => Topic::Silent,
             });
         }
-        let Some(waiting) = followed.waits() else { return Some(Topic::InOrder) };
-        let Waiting { since, requests, next_at, is_distrusted } = waiting;
-        let next_at = next_at.map(|at| at.max(self.ticket.unwrap_or(at)));
-        Some(match is_distrusted {
-            true => Topic::Distrusted { since, requests, next_at },
-            false => Topic::Waiting { since, requests, next_at },
-        })
+        Some(followed.topic(self.ticket))
     }
 
     fn change(&mut self, subscription: usize, change: impl FnOnce(&mut Followed<T>)) {
         self.topics.with(subscription, change);
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
     }
 
     /// What each line is doing, in the order of [`add_line`](Self::add_line).
@@ -597,11 +582,11 @@ impl<T> Follower<T> {
         if let Some(after) = self.dials.stopped(at) {
             return State::Stopped { after };
         }
-        let after = self.dials.after(at);
+        let line = &self.dials.lines[at];
+        let after = line.after;
         let current = run.current();
         // With a connection, an alarm is of what has ended since that was opened.
-        let failed = self.dials.failed(at);
-        let is_tried = current.is_none_or(|current| failed > Some(current.opened));
+        let is_tried = current.is_none_or(|current| line.ends > 0 && line.last > current.opened);
         let dialing = run.dialing.as_ref().map(|dialing| dialing.address);
         if let (None, Some(address)) = (current, dialing) {
             return State::Dialing { address, after };
@@ -623,10 +608,10 @@ impl<T> Follower<T> {
             return State::Silent { cause: silent.cause };
         }
         match current.missing() {
-            _ if !current.is_logged_in() => State::LoggingIn,
+            _ if current.admitted.is_none() => State::LoggingIn,
             missing @ 1.. => State::Subscribing { missing },
             0 if current.is_asking() => State::Probing,
-            0 if run.successor().is_some() || dialing.is_some() => State::Replacing,
+            0 if run.open.len() > 1 || dialing.is_some() => State::Replacing,
             0 => State::Following,
         }
     }
@@ -646,14 +631,14 @@ impl<T> Follower<T> {
         self.dials.go_on();
         let open = self.runs.iter_mut().flat_map(|run| &mut run.open);
         open.for_each(Open::ask_refused);
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
     }
 
     /// Says that this line's next attempt has a new key, so that the refusals of the old one, or
     /// the program's own [stop](Incoming::Wrong), are over.
     pub fn new_key(&mut self, line: usize) {
         self.dials.new_key(line);
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
     }
 
     /// Opens a successor of this line's connection as soon as the line may dial, as for a planned
@@ -661,30 +646,24 @@ impl<T> Follower<T> {
     pub fn renew(&mut self, line: usize, now: Time) {
         if let Some(run) = self.runs.get_mut(line) {
             run.renew(now);
-            self.wake = Wake::NOW;
+            self.wake = Time::ZERO;
         }
     }
 
     /// Says that a [dialed](Action::Dial) connection is open: its handshake has succeeded.
     pub fn opened(&mut self, connection: ConnectionId, now: Time, attempts: &mut Attempts) {
-        let Some(at) = self.runs.iter().position(|run| run.dials(connection)) else { return };
-        let run = &mut self.runs[at];
-        let Some(Dialing { since, address, is_for_silence, .. }) = run.dialing.take() else {
-            return;
-        };
+        let Some((at, dialing)) = self.take_dialing(connection) else { return };
+        let Dialing { since, address, is_for_silence, .. } = dialing;
         attempts.opened(since);
         self.dials.note_tried(at, since, attempts);
         let pace = self.set.pace.anew();
         let mut open = Open::new(connection, address, pace, self.set.login, now);
         open.is_for_silence = is_for_silence;
-        open.renew_at = now + run.renew_after;
-        for (at, followed) in self.topics.all.iter().enumerate() {
-            if let Some(followed) = followed {
-                open.subscribe(at, followed.watch);
-            }
-        }
-        run.open.push(open);
-        self.wake = Wake::NOW;
+        open.renew_at = now + self.runs[at].renew_after;
+        let topics = self.topics.all.iter().map(Option::as_ref);
+        open.seats = topics.map(|of| of.map(|of| Seat::new(of.watch))).collect();
+        self.runs[at].open.push(open);
+        self.wake = Time::ZERO;
     }
 
     /// Says that an attempt has failed, or that a connection is over. Passes on to `attempts` what
@@ -701,27 +680,23 @@ impl<T> Follower<T> {
         if let Some(over) = self.over.iter_mut().find(|over| over.open.id == connection) {
             over.leave = None;
         }
-        let is_known = |run: &Run| run.dials(connection) || run.position(connection).is_some();
-        let Some(at) = self.runs.iter().position(is_known) else { return };
-        let dialing = self.runs[at].dialing.as_ref();
-        let dialing = dialing.filter(|dialing| dialing.connection == connection);
-        let taken = dialing.map(|dialing| dialing.since);
-        if let Some(taken) = taken {
+        if let Some((at, Dialing { address, since: taken, .. })) = self.take_dialing(connection) {
+            self.settle(at, now, attempts);
             self.dials.note_tried(at, taken, attempts);
-        }
-        match (ended, taken) {
-            (Ended::Refused { status, retry_after, .. }, _) => {
-                attempts.refused(status, retry_after, taken.unwrap_or(now), now);
-            }
-            (_, Some(taken)) => {
-                attempts.failed(taken);
-                if ended.cause().is_some_and(Cause::reached_no_server) {
-                    attempts.give_back(taken);
+            match ended {
+                Ended::Refused { status, retry_after, .. } => {
+                    attempts.refused(status, retry_after, taken, now);
                 }
+                _ => attempts.failed(taken),
             }
-            (_, None) => {}
+            if ended.cause().is_some_and(Cause::reached_no_server) {
+                attempts.give_back(taken);
+            }
+            self.dials.note_end(at, End { address, ended, life: Life::Attempt, now }, attempts);
+        } else if let Some(place) = self.place(connection) {
+            self.end(place, ended, false, now, attempts);
         }
-        self.end(at, connection, ended, false, now, attempts);
+        self.wake = Time::ZERO;
     }
 
     /// Says that bytes of a message that is not whole yet have come over this connection: they are
@@ -729,8 +704,9 @@ impl<T> Follower<T> {
     /// passed behind them, for at most a minute since the last whole message. Call it if messages
     /// may take longer than `answer_within`, such as a snapshot of 20 MB.
     pub fn alive(&mut self, connection: ConnectionId, now: Time) {
-        if let Some(open) = self.find_mut(connection) {
-            open.note_alive(now);
+        if self.find_mut(connection).is_some_and(|open| open.note_alive(now)) {
+            let topics = self.topics.all.iter_mut().flatten();
+            topics.for_each(|followed| followed.note_alive(connection, now));
         }
     }
 
@@ -760,7 +736,7 @@ impl<T> Follower<T> {
             return None;
         }
         self.has_heard = true;
-        self.wake.by(open.hear(&incoming, now));
+        self.wake = self.wake.min(open.hear(&incoming, now));
         if let Some((first, last)) = self.counted(&incoming) {
             self.count(from, first, last, now);
         }
@@ -782,7 +758,7 @@ impl<T> Follower<T> {
                     Some((verdict, followed.due(within, self.ticket)))
                 });
                 let (verdict, due) = heard??;
-                self.wake.by(due);
+                self.wake = self.wake.min(due);
                 if verdict == Verdict::Kept {
                     self.topics.make_room(self.set.limits.most_bytes);
                 }
@@ -796,13 +772,13 @@ impl<T> Follower<T> {
                     followed.note_served();
                     Some(followed.due(within, self.ticket))
                 });
-                self.wake.by(due??);
+                self.wake = self.wake.min(due??);
             }
             Incoming::Ending => {
                 if self.runs[from.line].note_ending(from.nth, now) {
                     self.dials.note_ending(from.line, now);
                 }
-                self.wake = Wake::NOW;
+                self.wake = Time::ZERO;
             }
             _ => {}
         }
@@ -837,10 +813,7 @@ impl<T> Follower<T> {
     /// subscription that has its data from there.
     fn count(&mut self, from: Place, first: u64, last: u64, now: Time) {
         let Some(open) = self.runs[from.line].open.get_mut(from.nth) else { return };
-        let counting = open.count(first, last);
-        if let Counting::GoesOn = counting {
-            return;
-        }
+        let Some(counting) = open.count(first, last) else { return };
         for (at, seat) in open.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
             self.topics.with(at, |followed| {
@@ -855,11 +828,10 @@ impl<T> Follower<T> {
                         followed.arbiter.passed(line, to - 1, now);
                     }
                     Counting::GoesBack => followed.arbiter.begin_anew(),
-                    Counting::GoesOn => {}
                 }
             });
         }
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
     }
 
     /// A snapshot has come over this connection: it is counted, and begins the connection's count.
@@ -886,7 +858,7 @@ impl<T> Follower<T> {
         let used = self.topics.with(subscription, |followed| {
             followed.admit(opens, from.nth, subscription, last.into())
         });
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
         used.flatten().is_some()
     }
 
@@ -902,35 +874,26 @@ impl<T> Follower<T> {
         self.topics.get(subscription)?.taken()
     }
 
-    /// The attempt, or the connection, is over. Whether the program still has to leave it.
-    fn end(
-        &mut self,
-        at: usize,
-        connection: ConnectionId,
-        ended: Ended,
-        leaves: bool,
-        now: Time,
-        attempts: &mut Attempts,
-    ) {
-        self.settle(at, now, attempts);
-        self.wake = Wake::NOW;
-        let draw = self.dials.draw(at);
-        let run = &mut self.runs[at];
-        if let Some(dialing) = run.dialing.take_if(|dialing| dialing.connection == connection) {
-            let end = End { address: dialing.address, ended, life: Life::Attempt, now };
-            self.dials.note_end(at, end, draw, attempts);
-        } else if let Some(open) = run.remove(connection) {
-            let cause = ended.cause();
-            match cause.filter(|cause| cause.is_found_here()) {
-                Some(cause) => self.dials.note_silence(at, open.address, cause, now),
-                None => {
-                    let life = open.life(self.dials.settled_after(at), now);
-                    let end = End { address: open.address, ended, life, now };
-                    self.dials.note_end(at, end, draw, attempts);
-                }
+    fn take_dialing(&mut self, connection: ConnectionId) -> Option<(usize, Dialing)> {
+        let is_meant = |dialing: &mut Dialing| dialing.connection == connection;
+        let mut runs = self.runs.iter_mut().enumerate();
+        runs.find_map(|(at, run)| Some((at, run.dialing.take_if(is_meant)?)))
+    }
+
+    /// The connection is over. Whether the program still has to leave it.
+    fn end(&mut self, at: Place, ended: Ended, leaves: bool, now: Time, attempts: &mut Attempts) {
+        self.settle(at.line, now, attempts);
+        let open = self.runs[at.line].open.remove(at.nth);
+        let cause = ended.cause();
+        match cause.filter(|cause| cause.is_found_here()) {
+            Some(cause) => self.dials.note_silence(at.line, open.address, cause, now),
+            None => {
+                let life = open.life(self.dials.settled_after(at.line), now);
+                let end = End { address: open.address, ended, life, now };
+                self.dials.note_end(at.line, end, attempts);
             }
-            self.close(open, leaves.then_some(cause), now);
         }
+        self.close(open, leaves.then_some(cause), now);
     }
 
     /// The connection is over.
@@ -939,7 +902,7 @@ impl<T> Follower<T> {
             followed.note_end(open.id, now);
         }
         self.over.push_back(Over { open, leave });
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
     }
 
     /// No gap waits any more for a connection that is over.
@@ -957,7 +920,7 @@ impl<T> Follower<T> {
     /// left for its older one. Otherwise when it will have.
     fn settle(&mut self, at: usize, now: Time, attempts: &mut Attempts) -> Option<Time> {
         let settled_after = self.dials.settled_after(at);
-        let current = self.runs[at].current_mut()?;
+        let current = self.runs[at].open.first_mut()?;
         let admitted =
             current.admitted.filter(|_| current.silent().is_none() && !current.is_settled)?;
         if now < admitted + settled_after {
@@ -980,17 +943,6 @@ impl<T> Follower<T> {
     fn is_used(&self, at: usize, address: usize) -> bool {
         let mut runs = self.runs.iter().enumerate();
         runs.any(|(other, run)| other != at && run.uses(address))
-    }
-}
-
-/// When `poll` next has something to do, if no other method is called before.
-struct Wake(Time);
-
-impl Wake {
-    const NOW: Self = Self(Time::ZERO);
-
-    fn by(&mut self, at: Time) {
-        self.0 = self.0.min(at);
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Row {
     /// One of them says that a person should look.
     is_grave: bool,
     began: Time,
-    last: Time,
+    pub(crate) last: Time,
     pub(crate) after: Option<Ended>,
     /// No dial before, by the pace of the row.
     paced: Time,
@@ -50,6 +50,11 @@ impl Row {
     /// A later end shortens no wait.
     pub(crate) fn wait(&mut self, delay: Duration, now: Time) {
         self.paced = self.paced.max(now + delay);
+    }
+
+    /// Waits for this pace, and up to a fifth more.
+    pub(crate) fn pace(&mut self, pace: Duration, draw: u64, now: Time) {
+        self.wait(pace + spread(pace / 5, draw), now);
     }
 
     /// How long the row has lasted at its last end.

@@ -9,7 +9,10 @@
 use crate::{
     Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Numbers, Say, State, Verdict,
 };
-use ::tokio::time::{Sleep, sleep_until};
+use ::tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep_until},
+};
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::{
     fmt,
@@ -19,26 +22,23 @@ use core::{
     task::{Context, Poll},
     time::Duration,
 };
-use std::{
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
-use tickwire::{
-    CloseCode, Message, OwnedMessage, Time,
-    tokio::{MaybeTls, WebSocket},
-};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use tickwire::{CloseCode, Message, OwnedMessage, Time, tokio::WebSocket};
 
 /// How many messages are read before the follower may act. A socket that always has more must not
 /// keep it from a dial.
 const AT_ONCE: usize = 256;
 
-type Socket = WebSocket<MaybeTls>;
-type Task<Out> = Pin<Box<dyn Future<Output = Out> + Send>>;
+type Tasks<K, Out> = Vec<(K, Pin<Box<dyn Future<Output = Out> + Send>>)>;
+type Dialed<Stream> = Result<WebSocket<Stream>, Ended>;
+type Fetched<Snapshot> = Result<(u64, Snapshot), Option<Duration>>;
 
 /// What a [`Feed`] has to know of an exchange: how to connect, what to send, and how to read.
 ///
 /// README.md has an order book in this way.
 pub trait Exchange {
+    /// The stream of a connection: `tickwire::tokio::MaybeTls` if `Dial` opens it.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// A datum, as [`read`](Self::read) parses it. A `Bytes` or a `String` will do.
     type Data;
     /// A snapshot; `()` if there is none.
@@ -58,7 +58,7 @@ pub trait Exchange {
         line: usize,
         address: usize,
         after: Option<Ended>,
-    ) -> impl Future<Output = Result<WebSocket<MaybeTls>, Ended>> + Send + 'static;
+    ) -> impl Future<Output = Result<WebSocket<Self::Stream>, Ended>> + Send + 'static;
 
     /// Pushes to `out` what says this: usually one message. A login may need several, and none
     /// where the exchange speaks first.
@@ -118,10 +118,10 @@ pub enum Event<Data, Snapshot> {
         /// The subscription's index.
         subscription: usize,
     },
-    /// A subscription is at fault itself: see [`Action::Mute`].
+    /// Subscriptions are at fault themselves: see [`Action::Mute`].
     Mute {
-        /// The subscription's index.
-        subscription: usize,
+        /// The subscriptions' indices.
+        subscriptions: Vec<usize>,
     },
     /// Your program sends more over this connection than the [pace](crate::Settings::pace) leaves
     /// beside the follower's own messages.
@@ -130,23 +130,12 @@ pub enum Event<Data, Snapshot> {
         connection: ConnectionId,
     },
     /// A connection is open: the first of its line, or a successor.
-    Opened {
-        /// The connection.
-        connection: ConnectionId,
-        /// Its line.
-        line: usize,
-        /// The index of the address that it leads to.
-        address: usize,
-    },
+    Opened(Link),
     /// A connection is over, and nothing more is read from it; or an attempt has failed, and there
     /// was no `Opened`. What you have kept for it may go, in [`Feed::exchange`] too.
     Ended {
         /// The connection.
-        connection: ConnectionId,
-        /// Its line.
-        line: usize,
-        /// The index of its address.
-        address: usize,
+        link: Link,
         /// Why. `None` if all was well, and another one has its place.
         why: Option<Ended>,
     },
@@ -157,6 +146,18 @@ pub enum Event<Data, Snapshot> {
         /// What it does now.
         state: State,
     },
+}
+
+/// A connection of a [`Feed`], or an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Link {
+    /// Its id.
+    pub connection: ConnectionId,
+    /// Its line.
+    pub line: usize,
+    /// The index of the address that it leads to.
+    pub address: usize,
 }
 
 /// Takes what a message means: see [`Exchange::read`].
@@ -259,43 +260,18 @@ struct Pushed<Snapshot> {
     begins_anew: bool,
 }
 
-/// A snapshot that is being fetched.
-struct Fetch<Snapshot> {
-    subscription: usize,
-    id: u64,
-    task: Task<Result<(u64, Snapshot), Option<Duration>>>,
-}
-
-/// Which connection of which line, and where to.
-#[derive(Clone, Copy)]
-struct Place {
-    id: ConnectionId,
-    line: usize,
-    address: usize,
-}
-
-impl Place {
-    const fn opened<Data, Snapshot>(self) -> Event<Data, Snapshot> {
-        let Self { id: connection, line, address } = self;
-        Event::Opened { connection, line, address }
-    }
-
-    const fn ended<Data, Snapshot>(self, why: Option<Ended>) -> Event<Data, Snapshot> {
-        let Self { id: connection, line, address } = self;
-        Event::Ended { connection, line, address, why }
-    }
-}
-
-struct Open {
-    place: Place,
-    socket: Socket,
+struct Open<S> {
+    link: Link,
+    socket: WebSocket<S>,
+    /// Changes when bytes of a message have come.
+    mark: Option<u64>,
     unflushed: bool,
     /// The follower has not been asked yet what it says first. Until then nothing is read: a
     /// welcome would answer a login that was not said.
     is_new: bool,
 }
 
-impl Open {
+impl<S: AsyncRead + AsyncWrite + Unpin> Open<S> {
     fn feed(&mut self, message: impl Into<OwnedMessage>) -> bool {
         self.unflushed = true;
         self.socket.feed(message.into()).is_ok()
@@ -311,7 +287,7 @@ impl Open {
         for (nth, message) in messages.drain(..).enumerate() {
             self.feed(message); // receiving tells why
             if nth >= counted {
-                follower.sent(self.place.id, now());
+                follower.sent(self.link.connection, now());
             }
         }
     }
@@ -326,10 +302,11 @@ pub struct Feed<E: Exchange> {
     exchange: E,
     follower: Follower<E::Data>,
     attempts: Arc<Mutex<Attempts>>,
-    dials: Vec<(Place, Task<Result<Socket, Ended>>)>,
-    open: Vec<Open>,
-    snapshots: Vec<Fetch<E::Snapshot>>,
-    leaves: Vec<Task<()>>,
+    dials: Tasks<Link, Dialed<E::Stream>>,
+    open: Vec<Open<E::Stream>>,
+    /// As (subscription, id).
+    snapshots: Tasks<(usize, u64), Fetched<E::Snapshot>>,
+    leaves: Tasks<(), ()>,
     events: VecDeque<Event<E::Data, E::Snapshot>>,
     /// Snapshots that came over a connection, and what came before them is not delivered yet.
     pushed: VecDeque<Pushed<E::Snapshot>>,
@@ -378,9 +355,8 @@ impl<E: Exchange> Feed<E> {
     /// if the connection takes it no more, because it has ended, or is closing, or its queue is
     /// full.
     pub fn send(&mut self, connection: ConnectionId, message: impl Into<OwnedMessage>) -> bool {
-        let Some(open) = self.open.iter_mut().find(|open| open.place.id == connection) else {
-            return false;
-        };
+        let Some(at) = self.place(connection) else { return false };
+        let open = &mut self.open[at];
         let is_taken = open.feed(message);
         if is_taken && !self.follower.sent(connection, now()) {
             self.events.push_back(Event::AbovePace { connection });
@@ -390,7 +366,7 @@ impl<E: Exchange> Feed<E> {
 
     /// The open connections, the oldest first.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        self.open.iter().map(|open| open.place.id)
+        self.open.iter().map(|open| open.link.connection)
     }
 
     /// Ends the feed: sends a Close with the code 1000 on each connection, and waits for the peers'
@@ -401,23 +377,22 @@ impl<E: Exchange> Feed<E> {
     ///
     /// To drop the future cuts the connections.
     pub async fn leave(mut self, within: Duration) {
-        let leaves = self.open.drain(..).map(|mut open| -> Task<()> {
-            Box::pin(async move {
-                let _ = open.socket.leave(CloseCode::NORMAL, within).await;
-            })
-        });
-        self.leaves.extend(leaves);
-        poll_fn(|cx| {
-            self.leaves.retain_mut(|leave| leave.as_mut().poll(cx).is_pending());
-            match self.leaves.is_empty() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        })
-        .await;
+        let open = mem::take(&mut self.open);
+        open.into_iter().for_each(|open| self.say_goodbye(open, CloseCode::NORMAL, within));
+        while !self.leaves.is_empty() {
+            poll_fn(|cx| poll_any(&mut self.leaves, cx)).await;
+        }
     }
 
-    /// The time now, as the follower counts it. All feeds of the program have the same.
+    fn say_goodbye(&mut self, mut open: Open<E::Stream>, code: CloseCode, within: Duration) {
+        let leave = async move {
+            let _ = open.socket.leave(code, within).await;
+        };
+        self.leaves.push(((), Box::pin(leave)));
+    }
+
+    /// The time now, as the follower counts it: tokio's clock, which a test may pause. All feeds of
+    /// the program have the same.
     pub fn now(&self) -> Time {
         now()
     }
@@ -470,7 +445,7 @@ impl<E: Exchange> Feed<E> {
             if self.tell_states() || !may_read {
                 continue;
             }
-            let until = (*START + until.since_epoch()).into();
+            let until = Instant::from_std(*START + until.since_epoch());
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
             timer.as_mut().reset(until);
             if timer.as_mut().poll(cx).is_pending() {
@@ -482,35 +457,29 @@ impl<E: Exchange> Feed<E> {
     /// Whether something has happened.
     fn poll_tasks(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        let mut at = 0;
-        while let Some((place, dial)) = self.dials.get_mut(at) {
-            let (place, Poll::Ready(opened)) = (*place, dial.as_mut().poll(cx)) else {
-                at += 1;
-                continue;
-            };
+        while let Poll::Ready((link, opened)) = poll_any(&mut self.dials, cx) {
             moved = true;
-            drop(self.dials.remove(at));
             let attempts = &mut lock(&self.attempts);
             match opened {
                 Ok(socket) => {
-                    self.open.push(Open { place, socket, unflushed: false, is_new: true });
-                    self.events.push_back(place.opened());
-                    self.follower.opened(place.id, now(), attempts);
+                    self.open.push(Open {
+                        link,
+                        socket,
+                        mark: None,
+                        unflushed: false,
+                        is_new: true,
+                    });
+                    self.events.push_back(Event::Opened(link));
+                    self.follower.opened(link.connection, now(), attempts);
                 }
                 Err(ended) => {
-                    self.events.push_back(place.ended(Some(ended)));
-                    self.follower.ended(place.id, ended, now(), attempts);
+                    self.events.push_back(Event::Ended { link, why: Some(ended) });
+                    self.follower.ended(link.connection, ended, now(), attempts);
                 }
             }
         }
-        let mut at = 0;
-        while let Some(asked) = self.snapshots.get_mut(at) {
-            let Poll::Ready(came) = asked.task.as_mut().poll(cx) else {
-                at += 1;
-                continue;
-            };
+        while let Poll::Ready(((subscription, id), came)) = poll_any(&mut self.snapshots, cx) {
             moved = true;
-            let Fetch { subscription, id, .. } = self.snapshots.remove(at);
             match came {
                 Ok((next, snapshot)) => {
                     if self.follower.snapshot(subscription, id, next, now()) {
@@ -523,7 +492,7 @@ impl<E: Exchange> Feed<E> {
                 }
             }
         }
-        self.leaves.retain_mut(|leave| leave.as_mut().poll(cx).is_pending());
+        while poll_any(&mut self.leaves, cx).is_ready() {}
         moved
     }
 
@@ -541,10 +510,16 @@ impl<E: Exchange> Feed<E> {
                 continue;
             }
             let ended = match poll_once(open.socket.recv(), cx) {
-                Poll::Pending => continue,
+                Poll::Pending => {
+                    let mark = open.socket.connection().receiver().data_mark();
+                    if mem::replace(&mut open.mark, mark) != mark {
+                        self.follower.alive(open.link.connection, now());
+                    }
+                    continue;
+                }
                 Poll::Ready(Ok(Some(message))) => {
                     let mut heard = Heard {
-                        from: open.place.id,
+                        from: open.link.connection,
                         now: now(),
                         follower: &mut self.follower,
                         attempts: &self.attempts,
@@ -570,73 +545,70 @@ impl<E: Exchange> Feed<E> {
             moved = true;
             if let Some(ended) = ended {
                 at -= 1;
-                let place = self.open.remove(at).place;
-                self.events.push_back(place.ended(Some(ended)));
-                self.follower.ended(place.id, ended, now(), &mut lock(&self.attempts));
+                let link = self.open.remove(at).link;
+                self.events.push_back(Event::Ended { link, why: Some(ended) });
+                self.follower.ended(link.connection, ended, now(), &mut lock(&self.attempts));
             }
         }
         moved
     }
 
+    fn place(&self, connection: ConnectionId) -> Option<usize> {
+        self.open.iter().position(|open| open.link.connection == connection)
+    }
+
     fn act(&mut self, action: Action<E::Data>) {
-        match action {
+        let event = match action {
+            Action::Message { subscription, message: data } => Event::Data { subscription, data },
+            Action::Gap { subscription, gap } => Event::Gap { subscription, gap },
+            Action::Restart { subscription } => Event::Restart { subscription },
+            Action::Mute { subscriptions } => Event::Mute { subscriptions },
+            Action::Leave { connection, code, why } => {
+                let Some(at) = self.place(connection) else { return };
+                let open = self.open.remove(at);
+                let link = open.link;
+                self.say_goodbye(open, code, Duration::ZERO);
+                Event::Ended { link, why: why.map(Ended::from) }
+            }
             Action::Dial { connection, line, address, after } => {
                 let dial = self.exchange.connect(line, address, after);
-                let place = Place { id: connection, line, address };
-                self.dials.push((place, Box::pin(dial)));
+                return self.dials.push((Link { connection, line, address }, Box::pin(dial)));
             }
             Action::Send { connection, say } => {
                 self.exchange.write(say, &mut self.replies);
-                if let Some(open) = self.open.iter_mut().find(|open| open.place.id == connection) {
-                    open.feed_all(&mut self.replies, 1, &mut self.follower);
+                if let Some(at) = self.place(connection) {
+                    self.open[at].feed_all(&mut self.replies, 1, &mut self.follower);
                 }
-                self.replies.clear();
+                return self.replies.clear();
             }
-            Action::Leave { connection, code, why } => {
-                if let Some(at) = self.open.iter().position(|open| open.place.id == connection) {
-                    let Open { place, mut socket, .. } = self.open.remove(at);
-                    self.events.push_back(place.ended(why.map(Ended::from)));
-                    self.leaves.push(Box::pin(async move {
-                        let _ = socket.leave(code, Duration::ZERO).await;
-                    }));
-                }
+            // A snapshot that has come counts as this one.
+            Action::Snapshot { subscription, .. }
+                if self.pushed.iter().any(|pushed| pushed.subscription == subscription) =>
+            {
+                return;
             }
-            Action::Message { subscription, message } => {
-                self.events.push_back(Event::Data { subscription, data: message });
-            }
-            Action::Gap { subscription, gap } => {
-                self.events.push_back(Event::Gap { subscription, gap });
-            }
-            Action::Restart { subscription } => {
-                self.events.push_back(Event::Restart { subscription });
-            }
-            Action::Mute { subscription } => self.events.push_back(Event::Mute { subscription }),
-            Action::Snapshot { subscription, id } => {
-                // One that has come counts as this one.
-                if self.pushed.iter().all(|pushed| pushed.subscription != subscription) {
-                    self.ask(subscription, id);
-                }
-            }
-            Action::Wait(_) => {}
-        }
+            Action::Snapshot { subscription, id } => return self.ask(subscription, id),
+            Action::Wait(_) => return,
+        };
+        self.events.push_back(event);
     }
 
     fn ask(&mut self, subscription: usize, id: u64) {
         // The last one may still come; one before it would come too late.
-        let mut others = self.snapshots.iter().filter(|asked| asked.subscription == subscription);
-        if let (Some(oldest), Some(_)) = (others.next().map(|asked| asked.id), others.next()) {
-            self.snapshots.retain(|asked| asked.subscription != subscription || asked.id != oldest);
+        let asked = self.snapshots.iter().map(|(asked, _)| *asked);
+        let mut others = asked.filter(|(of, _)| *of == subscription);
+        if let (Some(oldest), Some(_)) = (others.next(), others.next()) {
+            self.snapshots.retain(|(asked, _)| *asked != oldest);
         }
         let task = Box::pin(self.exchange.snapshot(subscription, &mut self.replies));
-        self.snapshots.push(Fetch { subscription, id, task });
+        self.snapshots.push(((subscription, id), task));
         // Another connection's numbers may be of another count; the youngest one stays.
-        let used = self.follower.taken(subscription);
-        let used = used.and_then(|used| self.open.iter().position(|open| open.place.id == used));
+        let used = self.follower.taken(subscription).and_then(|used| self.place(used));
         let at = used.or(self.open.len().checked_sub(1));
         if !self.replies.is_empty()
             && let Some(open) = at.and_then(|at| self.open.get_mut(at))
         {
-            self.follower.asked_over(subscription, id, open.place.id, now());
+            self.follower.asked_over(subscription, id, open.link.connection, now());
             open.feed_all(&mut self.replies, 0, &mut self.follower);
         }
         self.replies.clear();
@@ -670,15 +642,29 @@ impl<Data, Snapshot> fmt::Debug for Heard<'_, Data, Snapshot> {
     }
 }
 
-/// The moment that [`Feed::now`] counts from.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// The moment that [`Feed::now`] counts from. Earlier than now, because a paused clock of tokio may
+/// have stopped before.
+static START: LazyLock<std::time::Instant> = LazyLock::new(|| {
+    let now = std::time::Instant::now();
+    now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+});
 
 fn now() -> Time {
-    Time::new(START.elapsed())
+    Time::new(Instant::now().into_std().saturating_duration_since(*START))
 }
 
 fn lock(attempts: &Mutex<Attempts>) -> MutexGuard<'_, Attempts> {
     attempts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first of these tasks that is done.
+fn poll_any<K, Out>(tasks: &mut Tasks<K, Out>, cx: &mut Context<'_>) -> Poll<(K, Out)> {
+    for at in 0..tasks.len() {
+        if let Poll::Ready(out) = tasks[at].1.as_mut().poll(cx) {
+            return Poll::Ready((tasks.remove(at).0, out));
+        }
+    }
+    Poll::Pending
 }
 
 /// Polls a future once, and drops it: it may be dropped at any time.

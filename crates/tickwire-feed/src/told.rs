@@ -1,6 +1,7 @@
 use crate::{Cause, Ended, Gap, Numbers};
 #[cfg(doc)]
 use crate::{Follower, Limits, Settings};
+use alloc::vec::Vec;
 use core::{fmt, ops::Range, time::Duration};
 use tickwire::{CloseCode, Retry, Time};
 
@@ -83,11 +84,11 @@ pub enum Action<T> {
         /// The request's id. No other request of this follower has it.
         id: u64,
     },
-    /// [Tell a person](Retry::Alarm): this subscription is [mute](Topic::Mute). It comes once, and
-    /// again only if the subscription was served meanwhile.
+    /// [Tell a person](Retry::Alarm): these subscriptions are [mute](Topic::Mute). Each is told
+    /// once, and again only if it was served meanwhile.
     Mute {
-        /// The subscription's index.
-        subscription: usize,
+        /// The subscriptions' indices.
+        subscriptions: Vec<usize>,
     },
     /// There is nothing to do now. Call [`Follower::poll`] again at this time, and after each call
     /// of another method. The time is later than now, and at most an hour away.

@@ -61,15 +61,36 @@ impl<T> Arbiter<T> {
     }
 
     /// When to call [`poll`](Self::poll) even if no message has arrived. At this time a gap is
-    /// lost, or [`Event::Restart`](crate::Event::Restart) comes because a line counts anew.
+    /// lost, or [`Event::Restart`](crate::Event::Restart) comes because a line counts anew. Zero if
+    /// `poll` has something to return or to note now.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
-        if !self.watched || self.state != State::Synced {
-            return None;
+        if self.watched { self.timeout_ahead() } else { None }
+    }
+
+    #[inline(never)]
+    fn timeout_ahead(&self) -> Option<Time> {
+        let is_due = match (self.state, self.gap()) {
+            (State::Start | State::Lost(_), _) => return None,
+            (State::Restarted, _) => true,
+            (_, Some(gap)) => self.all_lines(|end| end > gap.last),
+            (_, None) => {
+                let is_ready = self.kept.front().is_some_and(|kept| kept.first <= self.next);
+                is_ready || self.anew.is_none() && !self.guessed
+            }
+        };
+        let may_be_anew = self.low && self.anew.is_none() && self.all_lines(|end| end < self.next);
+        if is_due || may_be_anew && self.is_below() {
+            return Some(Time::ZERO);
         }
         let gap = self.is_waiting().then_some(self.moved);
         let anew = self.anew.map(|anew| anew.since);
         let since = gap.into_iter().chain(anew).min()?;
         Some(since + self.limits.patience)
+    }
+
+    pub(super) fn is_below(&self) -> bool {
+        self.ends().any(|end| 0 < end && end < self.next)
     }
 
     /// Starts or continues the feed at `next`, the first number that a snapshot does not contain.

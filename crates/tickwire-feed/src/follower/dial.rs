@@ -45,11 +45,10 @@ pub(crate) struct End {
     pub(crate) now: Time,
 }
 
-/// What an end says something about. The line itself waits for its own delay in any case.
+/// What an end says something about, if not of the line alone, which waits for its own delay in any
+/// case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Concern {
-    /// An exchange ends its day by a Close, and its network cuts.
-    LineAlone,
     Address,
     /// Or whatever else all addresses have in common.
     Machine,
@@ -79,13 +78,14 @@ pub(crate) struct Next {
     pub(crate) address: usize,
 }
 
-struct Line {
+pub(crate) struct Line {
     own: usize,
     backoff: Backoff,
     /// In a row, since a life has settled.
-    ends: u32,
-    last: Time,
-    after: Option<Ended>,
+    pub(crate) ends: u32,
+    pub(crate) last: Time,
+    /// The end before the next attempt.
+    pub(crate) after: Option<Ended>,
     from: Time,
     /// For each address whether it was dialed, or had a fault, in this incident: the highest was
     /// the last.
@@ -96,7 +96,7 @@ struct Line {
     stopped: Option<Ended>,
     /// A copy, if it is shared.
     key: Row,
-    shared: Option<Key>,
+    pub(crate) shared: Option<Key>,
     /// The key is a new one: `Attempts` has not heard of it.
     is_new: bool,
     /// The key was refused to this line, since a life of the line has settled.
@@ -113,6 +113,15 @@ impl Line {
         self.tried[address] = Some(self.tries);
     }
 
+    /// Waits for the next delay. `true` if it was the last.
+    fn wait(&mut self, draw: u64, now: Time) -> bool {
+        let delay = self.backoff.delay(self.ends, draw);
+        self.from = self.from.max(now + delay.unwrap_or_default());
+        self.ends = self.ends.saturating_add(1);
+        self.last = now;
+        delay.is_none()
+    }
+
     /// `true` goes to `change` if the key is the line's own.
     fn change_key(&mut self, attempts: &mut Attempts, change: impl FnOnce(&mut Row, bool)) {
         let shared = self.shared.and_then(|key| attempts.key_mut(key));
@@ -127,7 +136,7 @@ impl Line {
 }
 
 pub(crate) struct Dials {
-    lines: Vec<Line>,
+    pub(crate) lines: Vec<Line>,
     pub(crate) addresses: Vec<Row>,
     machine: Row,
     refused_logins: Option<u32>,
@@ -143,7 +152,7 @@ impl Dials {
         }
     }
 
-    pub(crate) fn add_line(&mut self, backoff: Backoff, shared: Option<Key>) {
+    pub(crate) fn add_line(&mut self, backoff: Backoff) {
         let own = self.lines.len() % self.addresses.len();
         self.lines.push(Line {
             own,
@@ -157,7 +166,7 @@ impl Dials {
             address: own,
             stopped: None,
             key: Row::NONE,
-            shared,
+            shared: None,
             is_new: false,
             is_refused: false,
         });
@@ -165,17 +174,6 @@ impl Dials {
 
     pub(crate) fn settled_after(&self, at: usize) -> Duration {
         self.lines[at].backoff.settled_after
-    }
-
-    /// The end before the next attempt.
-    pub(crate) fn after(&self, at: usize) -> Option<Ended> {
-        self.lines[at].after
-    }
-
-    /// The last end in a row that no settled life has ended.
-    pub(crate) fn failed(&self, at: usize) -> Option<Time> {
-        let line = &self.lines[at];
-        (line.ends > 0).then_some(line.last)
     }
 
     /// What other lines and followers have found out about the keys.
@@ -207,27 +205,20 @@ impl Dials {
         attempts.tried(self.lines[at].shared, taken);
     }
 
-    /// A number for [`note_end`](Self::note_end), so that the delays of many lines differ.
-    pub(crate) fn draw(&mut self, at: usize) -> u64 {
-        self.lines[at].backoff.draw()
+    pub(crate) fn note_end(&mut self, at: usize, end: End, attempts: &mut Attempts) {
+        let draw = self.lines[at].backoff.draw();
+        self.note_end_with(at, end, draw, attempts);
     }
 
-    pub(crate) fn note_end(&mut self, at: usize, end: End, draw: u64, attempts: &mut Attempts) {
+    fn note_end_with(&mut self, at: usize, end: End, draw: u64, attempts: &mut Attempts) {
         let End { address, ended, life, now } = end;
         let line = &mut self.lines[at];
-        let delay = line.backoff.delay(line.ends, draw);
-        line.ends = line.ends.saturating_add(1);
-        line.last = now;
+        let is_last = line.wait(draw, now);
         line.after = Some(ended);
-        if delay.is_none() || is_word(ended) {
+        if is_last || is_word(ended) {
             line.stopped = Some(ended);
         }
-        let delay = delay.unwrap_or_default();
-        line.from = line.from.max(now + delay);
-        let concern = concern(ended, life);
-        if concern == Concern::LineAlone {
-            return;
-        }
+        let Some(concern) = concern(ended, life) else { return };
         line.note_tried(address);
         let asked = asked(ended, &line.backoff, draw);
         let row = match concern {
@@ -238,18 +229,17 @@ impl Dials {
                 line.is_refused = true;
                 line.change_key(attempts, |row, _| {
                     row.note(ended, asked, now);
-                    let pace = row::of_key(row.ends);
-                    row.wait(delay.max(pace + spread(pace / 5, draw)), now);
+                    row.wait(delay, now);
+                    row.pace(row::of_key(row.ends), draw, now);
                 });
                 return;
             }
             Concern::Machine => &mut self.machine,
-            Concern::Address | Concern::LineAlone => &mut self.addresses[address],
+            Concern::Address => &mut self.addresses[address],
         };
         row.note(ended, asked, now);
         if is_slow(ended, life) {
-            let pace = row::slow(row.ends, row.age());
-            row.wait(pace + spread(pace / 5, draw), now);
+            row.pace(row::slow(row.ends, row.age()), draw, now);
         }
     }
 
@@ -267,9 +257,7 @@ impl Dials {
     pub(crate) fn note_ending(&mut self, at: usize, now: Time) {
         let line = &mut self.lines[at];
         let draw = line.backoff.draw();
-        line.from = line.from.max(now + line.backoff.delay(line.ends, draw).unwrap_or_default());
-        line.ends = line.ends.saturating_add(1);
-        line.last = now;
+        line.wait(draw, now);
     }
 
     /// A connection that was admitted then has settled.
@@ -344,9 +332,13 @@ impl Dials {
             Why::None | Why::Planned if !is_free => line.from,
             _ => Time::ZERO,
         };
-        let rows = [&self.addresses[address], &line.key, &self.machine];
-        let from = rows.into_iter().map(Row::from).fold(need.due.max(own), Time::max);
+        let from =
+            self.rows(at, address).into_iter().map(Row::from).fold(need.due.max(own), Time::max);
         from.max(self.beside(address))
+    }
+
+    fn rows(&self, at: usize, address: usize) -> [&Row; 3] {
+        [&self.lines[at].key, &self.addresses[address], &self.machine]
     }
 
     /// Who was asked for a token, or for a tunnel, wants to be left alone: it is perhaps the same
@@ -383,33 +375,29 @@ impl Dials {
 
     /// What a person should know of a dial there.
     pub(crate) fn alarm(&self, at: usize, address: usize) -> Option<Ended> {
-        let rows = [&self.lines[at].key, &self.addresses[address], &self.machine];
-        rows.into_iter().find_map(Row::alarm)
+        self.rows(at, address).into_iter().find_map(Row::alarm)
     }
 
     /// The end because of which a dial there waits until then.
     pub(crate) fn waits_for(&self, at: usize, next: Next) -> Option<Ended> {
         let line = &self.lines[at];
-        let rows = [&self.addresses[next.address], &line.key, &self.machine];
-        let held = rows.into_iter().find(|row| row.from() == next.from && row.after.is_some());
+        let rows = self.rows(at, next.address).into_iter();
+        let held = rows.rev().find(|row| row.from() == next.from && row.after.is_some());
         held.filter(|_| line.from < next.from).map_or(line.after, |row| row.after)
     }
 }
 
 /// The program says so itself. What is read from the wire stops no line.
 fn is_word(ended: Ended) -> bool {
-    let word = match ended {
-        Ended::Failed(Cause::Wrong(retry) | Cause::Other(retry) | Cause::NoToken { retry, .. }) => {
-            retry
-        }
-        Ended::Failed(Cause::Settings) => Retry::Stop,
-        _ => return false,
-    };
-    word == Retry::Stop
+    let is_own = matches!(
+        ended.cause(),
+        Some(Cause::Wrong(_) | Cause::Other(_) | Cause::NoToken { .. } | Cause::Settings)
+    );
+    is_own && ended.retry() == Retry::Stop
 }
 
-fn concern(ended: Ended, life: Life) -> Concern {
-    match ended {
+fn concern(ended: Ended, life: Life) -> Option<Concern> {
+    Some(match ended {
         Ended::Closed { code: 3000, .. }
         | Ended::Refused { status: 401, .. }
         | Ended::Failed(Cause::OwnCertificateRefused) => Concern::Key,
@@ -422,11 +410,12 @@ fn concern(ended: Ended, life: Life) -> Concern {
         Ended::Closed { code: 1012 | 1013, .. }
         | Ended::Failed(Cause::Wrong(Retry::Alarm | Retry::Stop)) => Concern::Address,
         Ended::Failed(cause) if cause.is_silence() => Concern::Address,
-        _ if life == Life::Settled => Concern::LineAlone,
+        // An exchange ends its day by a Close, and its network cuts.
+        _ if life == Life::Settled => return None,
         Ended::Refused { status: 407 | 418 | 429, .. }
         | Ended::Failed(Cause::System | Cause::Settings | Cause::Other(_)) => Concern::Machine,
         Ended::Closed { .. } | Ended::Refused { .. } | Ended::Failed(_) => Concern::Address,
-    }
+    })
 }
 
 /// Another attempt would most likely end in the same way, until people have done something.

@@ -1,8 +1,10 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
 use super::{NEVER, open::Open};
 use crate::{
-    Arbiter, ConnectionId, Count, Event, Limits, Line, Numbers, Recovery, Subscription, Verdict,
-    attempts::Log, row::Row,
+    Arbiter, ConnectionId, Count, Event, Limits, Line, Numbers, Recovery, Subscription, Topic,
+    Verdict,
+    attempts::Log,
+    row::{self, Row},
 };
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -10,6 +12,8 @@ use tickwire::Time;
 
 /// At most so many snapshots in this time, whatever the cause.
 const MOST: (u32, Duration) = (12, Duration::from_secs(300));
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The next snapshot waits no longer than this.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -45,14 +49,6 @@ enum Taken {
     Over(ConnectionId),
 }
 
-/// A book that waits for its snapshot.
-pub(super) struct Waiting {
-    pub(super) since: Time,
-    pub(super) requests: u32,
-    pub(super) next_at: Option<Time>,
-    pub(super) is_distrusted: bool,
-}
-
 /// The subscriptions of a follower, and the bytes that their arbiters keep.
 pub(super) struct Topics<T> {
     /// Each lies at its index; `None` if there is none of this index.
@@ -86,6 +82,10 @@ impl<T> Topics<T> {
         Some(result)
     }
 
+    pub(super) fn is_mute(&self, at: usize, addresses: &[Row]) -> bool {
+        self.get(at).is_some_and(|followed| followed.is_mute(addresses))
+    }
+
     pub(super) fn remove(&mut self, at: usize) {
         if let Some(followed) = self.all.get_mut(at).and_then(Option::take) {
             self.kept -= followed.arbiter.bytes();
@@ -116,15 +116,20 @@ impl<T> Topics<T> {
     }
 }
 
+/// Where a subscription was silent since it last brought data, since when, and whether a connection
+/// that was opened later was silent too: two lines may find the same frozen server.
+#[derive(Default)]
+pub(super) struct Mute {
+    addresses: Vec<usize>,
+    since: Option<Time>,
+    is_again: bool,
+    pub(super) is_told: bool,
+}
+
 pub(super) struct Followed<T> {
     pub(super) watch: Subscription,
     pub(super) arbiter: Arbiter<T>,
-    /// Where it was silent since it last brought data, since when, and whether a connection that
-    /// was opened later was silent too: two lines may find the same frozen server.
-    mute: Vec<usize>,
-    mute_since: Option<Time>,
-    is_mute_again: bool,
-    has_told_mute: bool,
+    pub(super) mute: Mute,
     patience: Duration,
     taken: Taken,
     /// The open connection that last brought data without a number.
@@ -151,10 +156,7 @@ impl<T> Followed<T> {
         Self {
             watch,
             arbiter,
-            mute: Vec::new(),
-            mute_since: None,
-            is_mute_again: false,
-            has_told_mute: false,
+            mute: Mute::default(),
             patience: limits.patience,
             taken: Taken::None,
             unnumbered: None,
@@ -174,35 +176,24 @@ impl<T> Followed<T> {
     }
 
     pub(super) fn note_silence(&mut self, address: usize, opened: Time, now: Time) {
-        let is_first = self.mute_since.is_none();
-        let since = *self.mute_since.get_or_insert(now);
-        self.is_mute_again |= !is_first && opened >= since;
-        if !self.mute.contains(&address) {
-            self.mute.push(address);
+        self.mute.is_again |= self.mute.since.is_some_and(|since| opened >= since);
+        self.mute.since.get_or_insert(now);
+        if !self.mute.addresses.contains(&address) {
+            self.mute.addresses.push(address);
         }
     }
 
     pub(super) fn note_served(&mut self) {
-        self.mute.clear();
-        self.mute_since = None;
-        self.is_mute_again = false;
-        self.has_told_mute = false;
-    }
-
-    /// Whether it is mute, and was not told so since it was served.
-    pub(super) fn is_untold(&self, addresses: &[Row]) -> bool {
-        !self.has_told_mute && self.is_mute(addresses)
-    }
-
-    pub(super) const fn note_told(&mut self) {
-        self.has_told_mute = true;
+        if self.mute.since.is_some() {
+            self.mute = Mute::default();
+        }
     }
 
     /// Then the fault is its own, at each address at which there is no other one.
     pub(super) fn is_mute(&self, addresses: &[Row]) -> bool {
         let mut addresses = addresses.iter().enumerate();
-        self.is_mute_again
-            && addresses.all(|(at, row)| row.alarm().is_some() || self.mute.contains(&at))
+        self.mute.is_again
+            && addresses.all(|(at, row)| row.alarm().is_some() || self.mute.addresses.contains(&at))
     }
 
     /// A snapshot that was asked for over this connection does not come any more.
@@ -343,18 +334,12 @@ impl<T> Followed<T> {
             self.needed = 0;
             self.synced = now; // earned once
         }
-        let wait = match self.needed.checked_sub(1) {
-            None => Duration::ZERO,
-            Some(doubled) => {
-                let seconds = 1_u64.checked_shl(doubled).unwrap_or(u64::MAX);
-                Duration::from_secs(seconds).min(LONGEST)
-            }
+        let wait = match self.needed {
+            0 => Duration::ZERO,
+            needed => row::doubled(SECOND, needed).min(LONGEST),
         };
         self.needed = self.needed.saturating_add(1);
-        let since = match self.snapshot {
-            Snapshot::NotNeeded => now,
-            Snapshot::Needed { since, .. } | Snapshot::Asked { since, .. } => since,
-        };
+        let since = self.waits_since().unwrap_or(now);
         self.snapshot = Snapshot::Needed { since, from: now.max(self.last_asked + wait) };
     }
 
@@ -374,12 +359,21 @@ impl<T> Followed<T> {
         }
     }
 
-    pub(super) fn is_asked(&self, by: u64) -> bool {
-        matches!(self.snapshot, Snapshot::Asked { id, .. } if id == by)
+    /// A long message is on its way over this connection: perhaps the snapshot, and what a snapshot
+    /// from elsewhere is ahead of is behind it.
+    pub(super) fn note_alive(&mut self, connection: ConnectionId, now: Time) {
+        if let Snapshot::Asked { at, over, .. } = &mut self.snapshot
+            && *over == Some(connection)
+        {
+            *at = now;
+        }
+        self.arbiter.note_delay(now);
     }
 
-    pub(super) fn note_over_socket(&mut self, connection: ConnectionId) {
-        if let Snapshot::Asked { over, .. } = &mut self.snapshot {
+    pub(super) fn note_over_socket(&mut self, asked: u64, connection: ConnectionId) {
+        if let Snapshot::Asked { id, over, .. } = &mut self.snapshot
+            && *id == asked
+        {
             *over = Some(connection);
         }
     }
@@ -397,7 +391,8 @@ impl<T> Followed<T> {
     pub(super) fn takes_snapshot(&self, id: u64, next: u64) -> bool {
         let is_known = self.requests.is_some_and(|(first, last)| first <= id && id <= last);
         let is_needed = self.snapshot != Snapshot::NotNeeded;
-        is_known && is_needed && (self.is_asked(id) || self.arbiter.touches(next))
+        let is_last = matches!(self.snapshot, Snapshot::Asked { id: last, .. } if last == id);
+        is_known && is_needed && (is_last || self.arbiter.touches(next))
     }
 
     /// A request that has taken too long is given up.
@@ -407,8 +402,7 @@ impl<T> Followed<T> {
         }
     }
 
-    /// When there is something to do, if nothing happens before. The ticket is that of the next
-    /// snapshot.
+    /// When there is something to do, if nothing happens before.
     pub(super) fn due(&self, snapshot_within: Duration, ticket: Option<Time>) -> Time {
         let snapshot = match self.snapshot {
             Snapshot::NotNeeded => NEVER,
@@ -417,30 +411,47 @@ impl<T> Followed<T> {
             }
             Snapshot::Asked { at, .. } => at + snapshot_within,
         };
-        snapshot.min(self.arbiter.due().unwrap_or(NEVER))
+        snapshot.min(self.arbiter.poll_timeout().unwrap_or(NEVER))
     }
 
-    pub(super) fn waits(&self) -> Option<Waiting> {
-        let (since, next_at) = match self.snapshot {
-            Snapshot::NotNeeded => return None,
-            Snapshot::Needed { since, from } => (since, Some(from.max(self.asked.due()))),
-            Snapshot::Asked { since, .. } => (since, None),
+    /// Since when the book waits for a snapshot.
+    pub(super) const fn waits_since(&self) -> Option<Time> {
+        match self.snapshot {
+            Snapshot::NotNeeded => None,
+            Snapshot::Needed { since, .. } | Snapshot::Asked { since, .. } => Some(since),
+        }
+    }
+
+    /// The ticket is that of the next snapshot.
+    pub(super) fn topic(&self, ticket: Option<Time>) -> Topic {
+        let Some(since) = self.waits_since() else { return Topic::InOrder };
+        let requests = self.needed;
+        let next_at = match self.snapshot {
+            Snapshot::Needed { from, .. } => {
+                Some(from.max(self.asked.due()).max(ticket.unwrap_or(from)))
+            }
+            Snapshot::NotNeeded | Snapshot::Asked { .. } => None,
         };
-        Some(Waiting { since, requests: self.needed, next_at, is_distrusted: self.is_distrusted })
+        match self.is_distrusted {
+            true => Topic::Distrusted { since, requests, next_at },
+            false => Topic::Waiting { since, requests, next_at },
+        }
     }
 
     pub(super) fn resync(&mut self, next: u64, now: Time) {
-        self.snapshot = Snapshot::NotNeeded;
-        self.is_distrusted = false;
-        self.synced = now;
+        self.note_synced(now);
         self.arbiter.resync(next, now);
     }
 
     pub(super) fn resume(&mut self, now: Time) {
+        self.note_synced(now);
+        self.arbiter.resume(now);
+    }
+
+    const fn note_synced(&mut self, now: Time) {
         self.snapshot = Snapshot::NotNeeded;
         self.is_distrusted = false;
         self.synced = now;
-        self.arbiter.resume(now);
     }
 
     /// Not while no open connection has brought data, because the snapshot would then be older than

@@ -1,6 +1,6 @@
 //! An open connection: what was said over it, which answers are still due, and whether it is
 //! silent.
-use super::{Follower, NEVER, dial::Life};
+use super::{Follower, NEVER, Settings, dial::Life};
 use crate::{
     Arbiter, Asked, Cause, ConnectionId, Incoming, Line, Numbers, Pace, Say, Subscription,
     attempts::Log, row,
@@ -10,11 +10,12 @@ use core::{mem, time::Duration};
 use tickwire::{Retry, Time};
 
 /// The login, a subscription or the probe.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 enum Ask {
     /// The answer has come, or none is expected.
     No,
     /// Of a new subscription, not sent yet.
+    #[default]
     New,
     /// Waits for its turn since this time.
     Due { since: Time },
@@ -45,37 +46,23 @@ const fn start_of(question: u64) -> usize {
 /// Bytes of a message that is longer in transit are no life.
 const LONGEST_MESSAGE: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Copy)]
-pub(super) struct Timeouts {
-    pub(super) probe_after: Option<Duration>,
-    pub(super) answer_within: Duration,
-    /// Silence proves nothing before this time, because the program stood still.
-    pub(super) grace: Time,
-}
-
-struct Unanswered;
-
 impl Ask {
-    /// Silence becomes a reason to ask at `silent_at`. Returns when to look again.
-    fn look(
-        &mut self,
-        silent_at: Time,
-        timeouts: &Timeouts,
-        now: Time,
-    ) -> Result<Time, Unanswered> {
+    /// Silence becomes a reason to ask at `silent_at`, and proves nothing before `grace`. Returns
+    /// when to look again; `None` if an answer did not come.
+    fn look(&mut self, silent_at: Time, within: Duration, grace: Time, now: Time) -> Option<Time> {
         let due = match *self {
             Self::New | Self::Due { .. } => NEVER, // `Open::poll` says when to send it
-            Self::Said { at, .. } => (at + timeouts.answer_within).max(timeouts.grace),
+            Self::Said { at, .. } => (at + within).max(grace),
             Self::No => silent_at,
         };
         if now < due {
-            return Ok(due);
+            return Some(due);
         }
         if let Self::Said { last: true, .. } = *self {
-            return Err(Unanswered);
+            return None;
         }
         *self = Self::Due { since: now };
-        Ok(now)
+        Some(now)
     }
 
     /// `New` comes before `Due`.
@@ -107,12 +94,13 @@ struct Sent {
     shares: usize,
 }
 
+#[derive(Default)]
 pub(super) struct Seat {
     watch: Subscription,
     ask: Ask,
     sent: Option<Sent>,
     /// Data, a keepalive, an answer or a refusal.
-    heard: Time,
+    heard: Option<Time>,
     data: Option<Time>,
     /// Data or a keepalive.
     served: Option<Time>,
@@ -131,22 +119,8 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    const fn new(watch: Subscription) -> Self {
-        Self {
-            watch,
-            ask: Ask::New,
-            sent: None,
-            heard: Time::ZERO,
-            data: None,
-            served: None,
-            answered: None,
-            refusals: 0,
-            silent: None,
-            most: usize::MAX,
-            line: None,
-            is_numbered: false,
-            counted: 0,
-        }
+    pub(super) fn new(watch: Subscription) -> Self {
+        Self { watch, most: usize::MAX, ..Self::default() }
     }
 
     fn say(&mut self, question: u64, shares: usize, now: Time) {
@@ -173,7 +147,7 @@ impl Seat {
     /// Returns when to look at the seat again.
     fn answer(&mut self, now: Time) -> Time {
         self.ask = Ask::No;
-        self.heard = now;
+        self.heard = Some(now);
         // Otherwise only data ends a refusal: an answer may mean that it was asked for before.
         if self.watch.leave_after.is_none() {
             self.refusals = 0;
@@ -208,7 +182,7 @@ impl Seat {
         }
         let has_waited = self.ask.is_asked() || self.answered.is_none() || self.is_refused();
         self.ask = Ask::No;
-        self.heard = now;
+        self.heard = Some(now);
         self.refusals = 0;
         self.answered.get_or_insert(now);
         self.served = Some(now);
@@ -227,7 +201,7 @@ impl Seat {
         self.ask = Ask::No;
         self.silent = None;
         self.refusals = self.refusals.saturating_add(1);
-        self.heard = now;
+        self.heard = Some(now);
     }
 
     const fn is_silent(&self) -> bool {
@@ -245,16 +219,14 @@ impl Seat {
         }
     }
 
-    /// Before the first answer or data, `heard` has no meaning.
     fn asks_at(&self) -> Time {
-        match self.watch.ask_after {
+        let after = match self.is_refused() {
             // What was accepted before may be so again.
-            Some(_) if self.is_refused() && self.answered.is_some() => {
-                self.heard + row::of_silence(self.refusals)
-            }
-            Some(after) if self.answered.is_some() => self.heard + after,
-            _ => NEVER,
-        }
+            true => self.watch.ask_after.map(|_| row::of_silence(self.refusals)),
+            false => self.watch.ask_after,
+        };
+        let heard = self.heard.filter(|_| self.answered.is_some());
+        heard.zip(after).map_or(NEVER, |(heard, after)| heard + after)
     }
 
     /// Then the lack of data proves that the subscription is dead.
@@ -306,9 +278,8 @@ struct Counted {
     next: u64,
 }
 
-/// What a number says about a count that all messages of a connection share.
+/// What a number says about a count that all messages of a connection share, if it does not go on.
 pub(super) enum Counting {
-    GoesOn,
     /// The numbers from the first to before the other are missing.
     Misses(u64, u64),
     GoesBack,
@@ -344,9 +315,9 @@ pub(super) struct Open {
     pub(super) is_for_silence: bool,
     /// The program has said that it is of no use.
     pub(super) wrong: Option<Retry>,
+    pub(super) is_settled: bool,
     /// The exchange has said that it will end this connection.
     pub(super) is_ending: bool,
-    pub(super) is_settled: bool,
 }
 
 impl Open {
@@ -381,8 +352,8 @@ impl Open {
             silent: None,
             is_for_silence: false,
             wrong: None,
-            is_ending: false,
             is_settled: false,
+            is_ending: false,
         }
     }
 
@@ -392,10 +363,6 @@ impl Open {
 
     pub(super) fn seat_mut(&mut self, subscription: usize) -> Option<&mut Seat> {
         self.seats.get_mut(subscription)?.as_mut()
-    }
-
-    pub(super) const fn is_logged_in(&self) -> bool {
-        self.admitted.is_some()
     }
 
     pub(super) fn life(&self, settled_after: Duration, now: Time) -> Life {
@@ -415,9 +382,8 @@ impl Open {
         self.seats[subscription] = Some(Seat::new(watch));
     }
 
-    /// A question is for up to `batch` subscriptions with neighbouring indices. `asked` counts the
-    /// questions of the follower.
-    pub(super) fn poll(&mut self, batch: usize, asked: &mut u64, now: Time) -> Option<Say> {
+    /// A question is for up to `batch` subscriptions with neighbouring indices.
+    pub(super) fn poll(&mut self, batch: usize, next_id: &mut u64, now: Time) -> Option<Say> {
         self.paced = NEVER;
         let due = self.oldest_question()?;
         // Only now is it certain that a message waits, and `take` counts one, so it must not be
@@ -441,8 +407,8 @@ impl Open {
                 Say::Probe
             }
             Due::Subscribe(start) => {
-                *asked += 1;
-                let id = question(*asked, start);
+                *next_id += 1;
+                let id = question(*next_id, start);
                 let end = self.end_of_message(start, batch);
                 self.longest = self.longest.max(end - start);
                 for seat in self.seats[start..end].iter_mut().flatten() {
@@ -465,20 +431,13 @@ impl Open {
 
     /// New subscriptions go first: repeated questions would hold them back when the pace is slow.
     fn oldest_question(&self) -> Option<Due> {
-        let mut oldest = self.login.since().map(|since| (since, Due::Login));
-        let mut consider = |since: Option<Time>, due: Due| {
-            let Some(since) = since else { return };
-            if oldest.as_ref().is_none_or(|(oldest, _)| since < *oldest) {
-                oldest = Some((since, due));
-            }
-        };
-        if self.is_logged_in() {
-            for (at, seat) in self.seats.iter().enumerate() {
-                consider(seat.as_ref().and_then(|seat| seat.ask.since()), Due::Subscribe(at));
-            }
-        }
-        consider(self.probe.since(), Due::Probe);
-        oldest.map(|(_, due)| due)
+        let login = self.login.since().map(|since| (since, Due::Login));
+        let seats = self.seats.iter().enumerate().filter(|_| self.admitted.is_some());
+        let seats =
+            seats.filter_map(|(at, seat)| Some((seat.as_ref()?.ask.since()?, Due::Subscribe(at))));
+        let probe = self.probe.since().map(|since| (since, Due::Probe));
+        let all = login.into_iter().chain(seats).chain(probe);
+        all.min_by_key(|(since, _)| *since).map(|(_, due)| due)
     }
 
     /// The subscriptions for which an answer may be.
@@ -522,14 +481,10 @@ impl Open {
                 look = Time::ZERO;
             }
             Incoming::Data { subscription, numbers } => {
-                if let Some(seat) = self.seat_mut(subscription) {
-                    look = look.min(seat.serve(true, numbers.is_some(), now));
-                }
+                look = look.min(self.serve(subscription, true, numbers.is_some(), now));
             }
             Incoming::Keepalive { subscription, last } => {
-                if let Some(seat) = self.seat_mut(subscription) {
-                    look = look.min(seat.serve(false, last.is_some(), now));
-                }
+                look = look.min(self.serve(subscription, false, last.is_some(), now));
             }
             Incoming::Wrong(retry) => {
                 self.wrong = Some(retry);
@@ -544,6 +499,10 @@ impl Open {
         self.silent.take().map_or(look, |_| Time::ZERO)
     }
 
+    fn serve(&mut self, at: usize, is_data: bool, is_numbered: bool, now: Time) -> Time {
+        self.seat_mut(at).map_or(NEVER, |seat| seat.serve(is_data, is_numbered, now))
+    }
+
     /// Why, and since when: as a whole, or in one subscription.
     pub(super) fn silent(&self) -> Option<Silent> {
         let seats = self.seats.iter().flatten().filter_map(|seat| seat.silent);
@@ -552,21 +511,18 @@ impl Open {
 
     /// A message has these numbers in the count of the connection. Data of several subscriptions
     /// may have the same.
-    pub(super) const fn count(&mut self, first: u64, last: u64) -> Counting {
+    pub(super) const fn count(&mut self, first: u64, last: u64) -> Option<Counting> {
         let next = last.saturating_add(1);
-        let Counted { next: due, .. } = self.counted;
-        if due == 0 {
-            self.counted = Counted { first, next };
-            Counting::GoesOn
-        } else if first > due {
-            self.counted = Counted { first, next };
-            Counting::Misses(due, first)
-        } else if next < due {
-            self.counted = Counted { first, next };
-            Counting::GoesBack
-        } else {
+        let due = self.counted.next;
+        if due != 0 && first <= due && due <= next {
             self.counted.next = next;
-            Counting::GoesOn
+            return None;
+        }
+        self.counted = Counted { first, next };
+        match due {
+            0 => None,
+            _ if first > due => Some(Counting::Misses(due, first)),
+            _ => Some(Counting::GoesBack),
         }
     }
 
@@ -591,9 +547,10 @@ impl Open {
         is_within
     }
 
-    /// Some bytes of a message have come.
-    pub(super) const fn note_alive(&mut self, now: Time) {
+    /// Some bytes of a message have come. Whether it may still be long.
+    pub(super) fn note_alive(&mut self, now: Time) -> bool {
         self.alive = now;
+        now <= self.heard + LONGEST_MESSAGE
     }
 
     pub(super) fn is_silent_for(&self, subscription: usize) -> bool {
@@ -628,7 +585,7 @@ impl Open {
                 _ if seat.is_refused() || is_mute(at) => true,
                 Subscription { leave_after: Some(_), .. } => seat.served > since,
                 Subscription { ask_after: Some(_), .. } => {
-                    seat.answered.is_some() && Some(seat.heard) > since
+                    seat.answered.is_some() && seat.heard > since
                 }
                 _ => true,
             })
@@ -641,26 +598,21 @@ impl Open {
         if self.silent.is_some() {
             return successor.seats.iter().flatten().any(|new| new.served.is_some());
         }
-        let mut brings_more = false;
-        let mut serves_all = true;
-        for (at, seat) in self.seats.iter().enumerate() {
-            let (Some(seat), new) = (seat, successor.seat(at)) else { continue };
-            match seat.silent {
-                Some(_) => brings_more |= new.is_some_and(|new| new.served.is_some()),
-                None => {
-                    let is_answered = new.is_some_and(|new| new.answered.is_some());
-                    serves_all &= seat.answered.is_none() || is_answered;
-                }
-            }
-        }
-        brings_more && serves_all
+        let seats = self.seats.iter().zip(&successor.seats);
+        let mut seats = seats.filter_map(|(old, new)| Some((old.as_ref()?, new.as_ref()?)));
+        let brings_more = |(old, new): (&Seat, &Seat)| old.is_silent() && new.served.is_some();
+        let serves = |(old, new): (&Seat, &Seat)| {
+            old.is_silent() || old.answered.is_none() || new.answered.is_some()
+        };
+        seats.clone().any(brings_more) && seats.all(serves)
     }
 
-    /// The next time to look, or what did not come. What subscriptions in `ignored` do not bring
-    /// does not count.
-    pub(super) fn look(
+    /// The next time to look, or what did not come. Silence proves nothing before `grace`, and what
+    /// subscriptions in `ignored` do not bring does not count.
+    pub(super) fn look<T>(
         &mut self,
-        timeouts: &Timeouts,
+        set: &Settings<T>,
+        mut grace: Time,
         ignored: impl Fn(usize) -> bool,
         now: Time,
     ) -> Result<Time, Cause> {
@@ -670,30 +622,25 @@ impl Open {
         if self.silent.is_some() {
             return Ok(self.paced);
         }
-        let mut timeouts = *timeouts;
+        let within = set.answer_within;
         if self.alive > self.heard {
-            let alive = self.alive.min(self.heard + LONGEST_MESSAGE);
-            timeouts.grace = timeouts.grace.max(alive + timeouts.answer_within);
+            grace = grace.max(self.alive.min(self.heard + LONGEST_MESSAGE) + within);
         }
-        let timeouts = &timeouts;
-        let mut next = self.paced;
-        let login = self.login.look(NEVER, timeouts, now);
-        next = next.min(login.map_err(|Unanswered| Cause::LoginUnanswered)?);
-        let silent_at = timeouts.probe_after.map_or(NEVER, |after| self.heard + after);
-        let probe = self.probe.look(silent_at, timeouts, now);
-        next = next.min(probe.map_err(|Unanswered| Cause::ProbeUnanswered)?);
+        let login = self.login.look(NEVER, within, grace, now).ok_or(Cause::LoginUnanswered)?;
+        let silent_at = set.probe_after.map_or(NEVER, |after| self.heard + after);
+        let probe = self.probe.look(silent_at, within, grace, now).ok_or(Cause::ProbeUnanswered)?;
+        let mut next = self.paced.min(login).min(probe);
         for (at, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat.as_mut().filter(|seat| seat.silent.is_none()) else { continue };
             if ignored(at) {
                 continue;
             }
-            let gives_up_at = seat.gives_up_at().max(timeouts.grace);
+            let gives_up_at = seat.gives_up_at().max(grace);
             if gives_up_at <= now {
                 return Err(Cause::NoData(at));
             }
-            next = next.min(gives_up_at);
-            let asked = seat.ask.look(seat.asks_at(), timeouts, now);
-            next = next.min(asked.map_err(|Unanswered| Cause::SubscriptionUnanswered(at))?);
+            let asked = seat.ask.look(seat.asks_at(), within, grace, now);
+            next = next.min(gives_up_at).min(asked.ok_or(Cause::SubscriptionUnanswered(at))?);
         }
         Ok(next)
     }

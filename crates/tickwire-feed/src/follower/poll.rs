@@ -1,11 +1,13 @@
 use super::{
-    Follower, Over, Wake,
+    Follower, NEVER, Over, Place,
     dial::Why,
     followed::Followed,
-    open::{Open, Silent, Timeouts},
+    open::{Open, Silent},
+    run::Dialing,
 };
 use crate::{Action, Attempts, Cause, ConnectionId, Event, Say, Topic};
-use core::time::Duration;
+use alloc::vec::Vec;
+use core::{mem, time::Duration};
 use tickwire::{CloseCode, Time};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -28,14 +30,13 @@ impl<T> Follower<T> {
             for at in 0..self.runs.len() {
                 self.compare(at, now);
             }
-            let Wake(due) = self.wake;
-            if now < due {
-                self.told = Some(due);
-                return Action::Wait(due);
+            if now < self.wake {
+                self.told = Some(self.wake);
+                return Action::Wait(self.wake);
             }
-            self.wake = Wake(now + LONGEST_WAIT);
+            self.wake = now + LONGEST_WAIT;
             if let Some(action) = self.look(now, attempts) {
-                self.wake = Wake::NOW; // there may be more
+                self.wake = Time::ZERO; // there may be more
                 return action;
             }
         }
@@ -71,7 +72,7 @@ impl<T> Follower<T> {
                     })
                 };
                 let is_level =
-                    new.is_logged_in() && self.topics.all.iter().enumerate().all(is_ready);
+                    new.admitted.is_some() && self.topics.all.iter().enumerate().all(is_ready);
                 is_level.then_some(0)
             }
         };
@@ -92,47 +93,38 @@ impl<T> Follower<T> {
             });
         }
         if !self.over.is_empty() {
-            self.wake = Wake::NOW;
+            self.wake = Time::ZERO;
             self.close_lines();
             let Over { open, leave } = self.over.pop_front()?;
             let why = leave?;
             let code = why.map_or(CloseCode::NORMAL, |_| CloseCode::GOING_AWAY);
             return Some(Action::Leave { connection: open.id, code, why });
         }
-        let timeouts = Timeouts {
-            probe_after: self.set.probe_after,
-            answer_within: self.set.answer_within,
-            grace: self.grace,
-        };
         for at in 0..self.runs.len() {
-            if let Some(settles) = self.settle(at, now, attempts) {
-                self.wake.by(settles);
-            }
+            let settles = self.settle(at, now, attempts);
+            self.wake = self.wake.min(settles.unwrap_or(NEVER));
         }
         self.dials.look(attempts);
         for at in 0..self.runs.len() {
             self.runs[at].held = None;
             if let Some(next) = self.next_dial(at, now) {
                 if now < next.from {
-                    self.wake.by(next.from);
+                    self.wake = self.wake.min(next.from);
                 } else if let Err(again) = self.dials.take(at, next.address, attempts, now) {
-                    self.wake.by(again);
+                    self.wake = self.wake.min(again);
                     self.runs[at].held = Some(again);
                 } else {
                     return Some(self.dial(at, next.address, now));
                 }
             }
             let run = &mut self.runs[at];
-            let is_mute = |at: usize| {
-                let followed = self.topics.get(at);
-                followed.is_some_and(|followed| followed.is_mute(&self.dials.addresses))
-            };
+            let is_mute = |at: usize| self.topics.is_mute(at, &self.dials.addresses);
             // Where one is missing that may be served elsewhere, a successor has its time for that.
             let seeks = match &run.open[..] {
                 [current, _] => {
                     // A quiet subscription may be ready after `answer_within`. Even if that is 0,
                     // it is looked at later than now, because otherwise `poll` would loop for ever.
-                    self.wake.by(now + self.set.answer_within.max(STOOD_STILL));
+                    self.wake = self.wake.min(now + self.set.answer_within.max(STOOD_STILL));
                     current.is_silent_in(|at| !is_mute(at))
                 }
                 _ => false,
@@ -140,12 +132,13 @@ impl<T> Follower<T> {
             let mut silent = None;
             for (nth, open) in run.open.iter_mut().enumerate() {
                 let connection = open.id;
-                if let Some(say) = open.poll(self.set.batch, &mut self.asked, now) {
+                if let Some(say) = open.poll(self.set.batch, &mut self.next_id, now) {
                     open_lines(open, &say, &mut self.topics.all);
                     return Some(Action::Send { connection, say });
                 }
-                match open.look(&timeouts, |at| nth > 0 && seeks && is_mute(at), now) {
-                    Ok(again) => self.wake.by(again),
+                let ignored = |at| nth > 0 && seeks && is_mute(at);
+                match open.look(&self.set, self.grace, ignored, now) {
+                    Ok(again) => self.wake = self.wake.min(again),
                     Err(cause) => silent = Some((nth, cause)),
                 }
             }
@@ -160,27 +153,29 @@ impl<T> Follower<T> {
     fn look_at_topics(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         // Who has waited longest goes first: in the order of the indices the last ones might never.
         let mut asks = None;
+        let mut mute = Vec::new();
         for at in 0..self.topics.all.len() {
-            let Some(followed) = self.topics.get(at) else { continue };
-            let tells =
-                followed.is_untold(&self.dials.addresses) && self.topic(at) == Some(Topic::Mute);
-            let followed = self.topics.get_mut(at)?;
-            if tells {
-                followed.note_told();
-                return Some(Action::Mute { subscription: at });
+            let is_mute = self.topics.is_mute(at, &self.dials.addresses)
+                && self.topic(at) == Some(Topic::Mute);
+            let Some(followed) = self.topics.get_mut(at) else { continue };
+            if is_mute && !mem::replace(&mut followed.mute.is_told, true) {
+                mute.push(at);
             }
             followed.give_up_snapshot(self.set.snapshot_within, now);
             match followed.asks_at().filter(|asks_at| *asks_at <= now) {
                 Some(_) => {
-                    let since = followed.waits().map_or(now, |waiting| waiting.since);
+                    let since = followed.waits_since();
                     asks = asks.into_iter().chain([(since, at)]).min();
                 }
                 None => {
                     // Later than now, otherwise `poll` could loop for ever.
                     let due = followed.due(self.set.snapshot_within, None);
-                    self.wake.by(due.max(now + MOMENT));
+                    self.wake = self.wake.min(due.max(now + MOMENT));
                 }
             }
+        }
+        if !mute.is_empty() {
+            return Some(Action::Mute { subscriptions: mute });
         }
         let Some((_, at)) = asks else {
             self.ticket = None;
@@ -190,7 +185,7 @@ impl<T> Follower<T> {
         let ticket = ticket.unwrap_or_else(|| attempts.snapshot_ticket(now));
         self.ticket = Some(ticket).filter(|ticket| now < *ticket);
         if self.ticket.is_some() {
-            self.wake.by(ticket);
+            self.wake = self.wake.min(ticket);
             return None;
         }
         let id = self.next_snapshot;
@@ -204,8 +199,12 @@ impl<T> Follower<T> {
         self.next_id += 1;
         let run = &mut self.runs[at];
         let is_for_silence = run.need().is_some_and(|need| need.why == Why::Silence);
-        run.dial(connection, address, is_for_silence, now);
-        Action::Dial { connection, line: at, address, after: self.dials.after(at) }
+        if is_for_silence {
+            run.last_for_silence = Some(now);
+            run.for_silence = run.for_silence.saturating_add(1);
+        }
+        run.dialing = Some(Dialing { connection, address, since: now, is_for_silence });
+        Action::Dial { connection, line: at, address, after: self.dials.lines[at].after }
     }
 
     /// A silent connection stays until its successor is better. Any other fault ends it.
@@ -217,7 +216,7 @@ impl<T> Follower<T> {
         now: Time,
         attempts: &mut Attempts,
     ) {
-        self.wake = Wake::NOW;
+        self.wake = Time::ZERO;
         let run = &mut self.runs[at];
         let is_alone = run.open.len() == 1;
         let open = &mut run.open[nth];
@@ -242,10 +241,7 @@ impl<T> Follower<T> {
             // The pace of silence belongs to the line: what another one brings says nothing of it.
             let last = run.last_for_silence;
             let settled_after = self.dials.settled_after(at);
-            let is_mute = |at: usize| {
-                let followed = self.topics.get(at);
-                followed.is_some_and(|followed| followed.is_mute(&self.dials.addresses))
-            };
+            let is_mute = |at: usize| self.topics.is_mute(at, &self.dials.addresses);
             let is_first = match cause.subscription() {
                 Some(_) => open.has_served(last, is_mute),
                 None => last.is_none_or(|last| last + settled_after <= now),
@@ -260,7 +256,7 @@ impl<T> Follower<T> {
         match stays {
             true if is_alone => self.dials.note_silence(at, address, cause, now),
             true => {}
-            false => self.end(at, connection, cause.into(), true, now, attempts),
+            false => self.end(Place { line: at, nth }, cause.into(), true, now, attempts),
         }
     }
 }

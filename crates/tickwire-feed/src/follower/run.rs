@@ -6,9 +6,10 @@ use super::{
 };
 use crate::{ConnectionId, row};
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{mem, time::Duration};
 use tickwire::Time;
 
+#[derive(Default)]
 pub(super) struct Run {
     /// The connection, and its successor if there is one: both for a short time, so that no message
     /// is lost.
@@ -31,39 +32,12 @@ pub(super) struct Dialing {
 }
 
 impl Run {
-    pub(super) const fn new(renew_after: Duration) -> Self {
-        Self {
-            open: Vec::new(),
-            renew_after,
-            dialing: None,
-            last_for_silence: None,
-            for_silence: 0,
-            held: None,
-        }
-    }
-
     pub(super) fn current(&self) -> Option<&Open> {
         self.open.first()
     }
 
-    pub(super) fn current_mut(&mut self) -> Option<&mut Open> {
-        self.open.first_mut()
-    }
-
-    pub(super) fn successor(&self) -> Option<&Open> {
-        self.open.get(1)
-    }
-
     pub(super) fn position(&self, connection: ConnectionId) -> Option<usize> {
         self.open.iter().position(|open| open.id == connection)
-    }
-
-    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Open> {
-        Some(self.open.remove(self.position(connection)?))
-    }
-
-    pub(super) fn dials(&self, connection: ConnectionId) -> bool {
-        self.dialing.as_ref().is_some_and(|dialing| dialing.connection == connection)
     }
 
     pub(super) fn uses(&self, address: usize) -> bool {
@@ -71,23 +45,9 @@ impl Run {
         dials || self.open.iter().any(|open| open.address == address)
     }
 
-    pub(super) fn dial(
-        &mut self,
-        connection: ConnectionId,
-        address: usize,
-        is_for_silence: bool,
-        now: Time,
-    ) {
-        if is_for_silence {
-            self.last_for_silence = Some(now);
-            self.for_silence = self.for_silence.saturating_add(1);
-        }
-        self.dialing = Some(Dialing { connection, address, since: now, is_for_silence });
-    }
-
     /// Why the line would dial, and since when or from when on.
     pub(super) fn need(&self) -> Option<Need> {
-        if self.dialing.is_some() || self.successor().is_some() {
+        if self.dialing.is_some() || self.open.len() > 1 {
             return None;
         }
         let Some(current) = self.current() else {
@@ -104,11 +64,11 @@ impl Run {
     /// other one too, so whichever stays is due for a successor. `false` if it has said so before.
     pub(super) fn note_ending(&mut self, nth: usize, now: Time) -> bool {
         let Some(open) = self.open.get_mut(nth) else { return false };
-        if core::mem::replace(&mut open.is_ending, true) {
-            return false;
+        let is_new = !mem::replace(&mut open.is_ending, true);
+        if is_new {
+            self.renew(now);
         }
-        self.renew(now);
-        true
+        is_new
     }
 
     pub(super) fn renew(&mut self, now: Time) {

@@ -804,3 +804,94 @@ fn one_message_of_each_window_is_the_followers() {
         assert!(!is_within || most.max() <= Some(4), "each {step} ms");
     }
 }
+
+/// Followers of a program, of which the first always polls first, and its books that never get a
+/// snapshot.
+struct Program {
+    followers: Vec<Follower<u64>>,
+    attempts: Attempts,
+    now: Time,
+    /// Who asked, and when.
+    asked: Vec<(usize, Time)>,
+}
+
+impl Program {
+    /// As many books for each follower.
+    fn new(books: &[usize]) -> Self {
+        let mut program = Self {
+            followers: Vec::new(),
+            attempts: Attempts::new(1000, SECOND),
+            now: Time::ZERO,
+            asked: Vec::new(),
+        };
+        for &books in books {
+            let pace = Pace::new(100, SECOND).at_once(50);
+            let mut follower = Follower::new(Settings { pace, ..Settings::new(|_| 0) });
+            follower.add_line(Backoff::seeded(1), Duration::MAX, Duration::ZERO);
+            for _ in 0..books {
+                follower.subscribe(Subscription::default()).unwrap();
+            }
+            program.followers.push(follower);
+        }
+        program
+    }
+
+    fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            for (at, follower) in self.followers.iter_mut().enumerate() {
+                loop {
+                    match follower.poll(self.now, &mut self.attempts) {
+                        Action::Dial { connection, .. } => {
+                            follower.opened(connection, self.now, &mut self.attempts);
+                        }
+                        Action::Send { connection, say: Say::Subscribe { subscriptions, .. } } => {
+                            for subscription in subscriptions {
+                                let numbers = Some(1.into());
+                                let data = Incoming::Data { subscription, numbers };
+                                follower.heard(connection, data, self.now, || 1);
+                            }
+                        }
+                        Action::Snapshot { .. } => self.asked.push((at, self.now)),
+                        Action::Wait(_) => break,
+                        _ => {}
+                    }
+                }
+            }
+            self.now = self.now + SECOND / 10;
+        }
+    }
+
+    /// When a follower asked first since then.
+    fn first(&self, by: usize, since: Time) -> Option<Time> {
+        let asked = self.asked.iter().copied();
+        asked.filter(|(at, asked)| *at == by && *asked >= since).map(|(_, asked)| asked).min()
+    }
+}
+
+#[test]
+fn a_follower_with_many_books_leaves_the_others_their_turns() {
+    let mut program = Program::new(&[30, 1, 1]);
+    program.run(5 * SECOND);
+    for follower in 0..3 {
+        let first = program.first(follower, Time::ZERO);
+        assert!(first <= Some(Time::ZERO + 3 * SECOND), "{follower}: {:?}", program.asked);
+        assert!(first.is_some());
+    }
+}
+
+#[test]
+fn a_refused_snapshot_delays_the_turns_and_bunches_none() {
+    let mut program = Program::new(&[30, 30, 30]);
+    program.run(3 * SECOND);
+    let refused = program.now;
+    let retry_after = Some(10 * SECOND);
+    program.followers[0].no_snapshot(0, 0, retry_after, refused, &mut program.attempts);
+    program.run(40 * SECOND);
+    // A tenth and 2 s more.
+    let asked: Vec<_> =
+        program.asked.iter().map(|(_, at)| *at).filter(|at| *at >= refused).collect();
+    assert!(asked[0] >= refused + 13 * SECOND, "{asked:?}");
+    assert!(asked.windows(2).all(|two| two[1] - two[0] >= SECOND), "{asked:?}");
+    assert!(asked.len() > 20, "{asked:?}");
+}

@@ -234,7 +234,9 @@ impl World {
                 }
                 Action::Gap { subscription, gap } => self.books[subscription].gaps.push(gap),
                 Action::Restart { subscription } => self.books[subscription].restarts += 1,
-                Action::Mute { subscription } => self.mutes.push((self.now, subscription)),
+                Action::Mute { subscriptions } => {
+                    self.mutes.extend(subscriptions.into_iter().map(|of| (self.now, of)));
+                }
                 Action::Snapshot { subscription, id } => {
                     self.snapshots.push((self.now, subscription, id));
                 }

@@ -631,10 +631,12 @@ impl Program {
             Action::Gap { subscription, gap } => self.gap(subscription, gap),
             Action::Restart { subscription } => self.restart(subscription),
             Action::Snapshot { subscription, id } => self.ask_for_snapshot(subscription, id),
-            Action::Mute { subscription } => {
-                let of = self.exchange.day.topics[subscription];
-                let odd = of.dead || of.refused || of.mute_at.is_some();
-                self.check(odd, || format!("{subscription} is told as mute: {of:?}"));
+            Action::Mute { subscriptions } => {
+                for subscription in subscriptions {
+                    let of = self.exchange.day.topics[subscription];
+                    let odd = of.dead || of.refused || of.mute_at.is_some();
+                    self.check(odd, || format!("{subscription} is told as mute: {of:?}"));
+                }
             }
             Action::Wait(_) => unreachable!("poll returns it"),
         }

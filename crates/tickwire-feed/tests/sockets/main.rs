@@ -4,6 +4,7 @@
 //! `refused SUBSCRIPTION`, which is about a snapshot, or `challenge TEXT`, which wants
 //! `answer TEXT`, separated by semicolons.
 #![allow(clippy::unwrap_used, clippy::panic)]
+mod memory;
 mod server;
 
 use server::Server;
@@ -48,6 +49,7 @@ struct Desk {
 }
 
 impl Exchange for Desk {
+    type Stream = MaybeTls;
     type Data = u64;
     type Snapshot = u64;
 
@@ -320,14 +322,14 @@ async fn what_opens_and_what_ends_are_events_and_say_why() {
         let mut seen = Vec::new();
         while seen.len() < 5 {
             match feed.next().await {
-                Event::Opened { connection, line: 0, address } => {
-                    open.push(connection);
-                    seen.push((address, None));
+                Event::Opened(link) => {
+                    open.push(link.connection);
+                    seen.push((link.address, None));
                 }
-                Event::Ended { connection, line: 0, address, why } => {
-                    let was_open = open.contains(&connection);
-                    open.retain(|open| *open != connection);
-                    seen.push((address, why));
+                Event::Ended { link, why } => {
+                    let was_open = open.contains(&link.connection);
+                    open.retain(|open| *open != link.connection);
+                    seen.push((link.address, why));
                     if was_open && let Some(cut) = cut.take() {
                         cut.send(()).unwrap();
                     }

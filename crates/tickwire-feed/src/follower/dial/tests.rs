@@ -70,11 +70,11 @@ const fn no_token(retry_after: Duration) -> Cause {
 }
 
 fn is_key((_, life, ended): Kind) -> bool {
-    concern(ended, life) == Concern::Key
+    concern(ended, life) == Some(Concern::Key)
 }
 
 fn is_machine((_, life, ended): Kind) -> bool {
-    concern(ended, life) == Concern::Machine
+    concern(ended, life) == Some(Concern::Machine)
 }
 
 struct Line {
@@ -102,8 +102,9 @@ impl World {
         let mut attempts = Attempts::new(1_000_000, 5 * MINUTE);
         let mut dials = Dials::new(addresses, None);
         let key = is_shared.then(|| attempts.key());
-        for _ in 0..lines {
-            dials.add_line(Backoff::seeded(1).trading(), key);
+        for line in 0..lines {
+            dials.add_line(Backoff::seeded(1).trading());
+            dials.lines[line].shared = key;
         }
         let line = || Line { dialed: None, ends: None, is_settled: false, dark: Time::ZERO };
         Self {
@@ -199,7 +200,7 @@ impl World {
             self.refused.push(self.now);
         }
         let end = End { address, ended, life, now: self.now };
-        self.dials.note_end(at, end, self.draw, &mut self.attempts);
+        self.dials.note_end_with(at, end, self.draw, &mut self.attempts);
     }
 }
 
@@ -219,7 +220,7 @@ fn worst(times: impl Iterator<Item = Time>, window: Duration) -> usize {
 /// The longest wait for one of these kinds, when it has been repeated for long.
 fn bound((_, life, ended): Kind) -> Duration {
     let longest = match concern(ended, life) {
-        Concern::Key => 18 * MINUTE,
+        Some(Concern::Key) => 18 * MINUTE,
         _ if matches!(ended, Ended::Refused { status: 418 | 429, .. }) => 5 * MINUTE,
         _ if is_slow(ended, life) => 72 * SECOND,
         _ => 5 * SECOND,

@@ -136,10 +136,9 @@ fn a_refused_key_is_tried_four_times_in_five_minutes() {
         let key = world.attempts.key();
         for line in 0..lines {
             let backoff = Backoff::seeded(line).trading();
-            let (life, lead) = (Duration::MAX, Duration::ZERO);
-            match is_shared {
-                true => world.follower.add_line_with_key(key, backoff, life, lead),
-                false => world.follower.add_line(backoff, life, lead),
+            world.follower.add_line(backoff, Duration::MAX, Duration::ZERO);
+            if is_shared {
+                world.follower.share_key(line as usize, key);
             }
         }
         world.door = Box::new(move |_, _| Door::Fails(refused(401)));

@@ -1,0 +1,134 @@
+//! `Feed` over sockets in memory, on a clock that passes as soon as nothing else is to be done.
+use std::{
+    future::{Future, pending},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tickwire::{
+    Config, Message, OwnedMessage,
+    handshake::client::Request,
+    tokio::{WebSocket, accept, client},
+};
+use tickwire_feed::{
+    Attempts, Ended, Follower, Recovery, Say, Settings, Subscription,
+    tokio::{Event, Exchange, Feed, Heard},
+};
+use tickwire_parts::Backoff;
+use tokio::{
+    io::{AsyncWriteExt, DuplexStream, duplex},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, sleep, timeout},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Where each connection's other end goes.
+struct Desk(UnboundedSender<DuplexStream>);
+
+impl Exchange for Desk {
+    type Stream = DuplexStream;
+    type Data = usize;
+    type Snapshot = ();
+
+    fn connect(
+        &mut self,
+        _: usize,
+        _: usize,
+        _: Option<Ended>,
+    ) -> impl Future<Output = Result<WebSocket<DuplexStream>, Ended>> + Send + 'static {
+        let (near, far) = duplex(64 * 1024);
+        self.0.send(far).unwrap();
+        async move {
+            let request = Request::new("ws://exchange.test/").unwrap();
+            Ok(client(near, &request, &Config::default()).await?)
+        }
+    }
+
+    fn write(&mut self, say: Say, out: &mut Vec<OwnedMessage>) {
+        out.push(format!("{say:?}").into());
+    }
+
+    /// A number, and anything behind it.
+    fn read(&mut self, message: Message<'_>, heard: &mut Heard<'_, usize, ()>) {
+        let text = message.as_text().unwrap();
+        let number = text.split(' ').next().unwrap().parse::<u64>().unwrap();
+        heard.data(0, Some(number.into()), text.len());
+    }
+}
+
+fn feed(probe_after: Option<Duration>) -> (Feed<Desk>, UnboundedReceiver<DuplexStream>) {
+    let set = Settings { probe_after, ..Settings::new(|_| 0) };
+    let mut follower = Follower::new(set);
+    follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
+    let recovery = Recovery::Resume;
+    follower.subscribe(Subscription { recovery, ..Subscription::default() }).unwrap();
+    let (sender, accepts) = unbounded_channel();
+    let attempts = Arc::new(Mutex::new(Attempts::new(250, 300 * SECOND)));
+    (Feed::new(Desk(sender), follower, attempts), accepts)
+}
+
+/// An exchange that sends a number each minute, and cuts each connection after an hour.
+#[tokio::test(start_paused = true)]
+async fn a_day_passes_in_a_second() {
+    let (mut feed, mut accepts) = feed(None);
+    let serving = tokio::spawn(async move {
+        let mut number = 0;
+        while let Some(io) = accepts.recv().await {
+            let mut peer = accept(io, &Config::default()).await.unwrap();
+            for _ in 0..60 {
+                number += 1;
+                peer.send(number.to_string().as_str()).await.unwrap();
+                // Reads what the feed has to say.
+                let read = async { while let Ok(Some(_)) = peer.recv().await {} };
+                timeout(60 * SECOND, read).await.unwrap_err();
+            }
+        }
+    });
+    let began = Instant::now();
+    let mut delivered = 0;
+    let mut opened = 0;
+    while began.elapsed() < 24 * HOUR {
+        match feed.next().await {
+            Event::Data { .. } => delivered += 1,
+            Event::Opened(_) => opened += 1,
+            Event::Gap { gap, .. } => panic!("{gap:?}"),
+            _ => {}
+        }
+    }
+    assert_eq!(opened, 24);
+    assert!((24 * 60..=24 * 60 + 1).contains(&delivered), "{delivered}");
+    serving.abort();
+}
+
+/// Nothing else can come meanwhile, so nothing proves that the server is silent.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_long_on_its_way_is_life() {
+    let (mut feed, mut accepts) = feed(Some(2 * SECOND));
+    let serving = tokio::spawn(async move {
+        let mut peer = accept(accepts.recv().await.unwrap(), &Config::default()).await.unwrap();
+        peer.send("1 ").await.unwrap();
+        let (mut io, _) = peer.into_parts();
+        let payload = [b"2 ".as_slice(), &[b'x'; 3_000_000]].concat();
+        let length = (payload.len() as u64).to_be_bytes();
+        let frame = [&[0x81, 127], &length[..], &payload].concat();
+        for chunk in frame.chunks(30_000) {
+            io.write_all(chunk).await.unwrap();
+            sleep(SECOND / 5).await;
+        }
+        pending::<()>().await; // and the connection stays open
+    });
+    let began = Instant::now();
+    let mut sizes = Vec::new();
+    while sizes.len() < 2 {
+        match feed.next().await {
+            Event::Data { data, .. } => sizes.push(data),
+            Event::Ended { why, .. } => panic!("{why:?} after {:?}", began.elapsed()),
+            _ => {}
+        }
+    }
+    assert_eq!(sizes, [2, 3_000_002]);
+    assert!(began.elapsed() > 15 * SECOND);
+    assert_eq!(feed.connections().count(), 1);
+    serving.abort();
+}
