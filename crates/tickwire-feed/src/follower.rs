@@ -305,9 +305,9 @@ impl<T> Settings<T> {
 /// silence, which does not touch the line's delays. The first comes at once; while the silence
 /// lasts, the next ones come 1, 2, 4 .. s after the last, up to 15 min: at most 16 in the first
 /// hour and 8 in each later one, for whatever is silent. The pace starts anew when a subscription
-/// falls silent, and the line's connection has served all of them since the last of these dials,
-/// but for those that are refused or mute; and when a connection falls silent as a whole,
-/// `settled_after` or more after the last of these dials.
+/// falls silent that is not mute, and the line's connection has served all of them since the last
+/// of these dials, but for those that are refused or mute; and when a connection falls silent as a
+/// whole, `settled_after` or more after the last of these dials.
 ///
 /// **Whose fault.** While a subscription is silent, the others are watched as before. If, since it
 /// last brought data, it was silent at each address that may be dialed, and also on a connection
@@ -585,8 +585,11 @@ impl<T> Follower<T> {
         let line = &self.dials.lines[at];
         let after = line.after;
         let current = run.current();
-        // With a connection, an alarm is of what has ended since that was opened.
-        let is_tried = current.is_none_or(|current| line.ends > 0 && line.last > current.opened);
+        // With a connection, an alarm is of attempts for its successor.
+        let is_tried = current.is_none_or(|current| {
+            let is_due = current.silent().is_some() || current.renew_at <= line.last;
+            line.ends > 0 && line.last > current.opened && is_due
+        });
         let dialing = run.dialing.as_ref().map(|dialing| dialing.address);
         if let (None, Some(address)) = (current, dialing) {
             return State::Dialing { address, after };
@@ -655,7 +658,7 @@ impl<T> Follower<T> {
         let Some((at, dialing)) = self.take_dialing(connection) else { return };
         let Dialing { since, address, is_for_silence, .. } = dialing;
         attempts.opened(since);
-        self.dials.note_tried(at, since, attempts);
+        attempts.tried(self.dials.lines[at].shared, since);
         let pace = self.set.pace.anew();
         let mut open = Open::new(connection, address, pace, self.set.login, now);
         open.is_for_silence = is_for_silence;
@@ -682,7 +685,7 @@ impl<T> Follower<T> {
         }
         if let Some((at, Dialing { address, since: taken, .. })) = self.take_dialing(connection) {
             self.settle(at, now, attempts);
-            self.dials.note_tried(at, taken, attempts);
+            attempts.tried(self.dials.lines[at].shared, taken);
             match ended {
                 Ended::Refused { status, retry_after, .. } => {
                     attempts.refused(status, retry_after, taken, now);
@@ -731,7 +734,11 @@ impl<T> Follower<T> {
         own: impl FnOnce() -> T,
     ) -> Option<Verdict> {
         let from = self.place(connection)?;
-        let open = self.runs[from.line].open.get_mut(from.nth)?;
+        let open = &mut self.runs[from.line].open;
+        if open.len() > 1 {
+            self.wake = self.wake.min(now + self.set.answer_within); // a successor may be ready
+        }
+        let open = open.get_mut(from.nth)?;
         if open.wrong.is_some() {
             return None;
         }
@@ -750,7 +757,7 @@ impl<T> Follower<T> {
                             followed.offer(open, from.nth, subscription, numbers, now, own)?
                         }
                         None => {
-                            followed.note_unnumbered(connection);
+                            followed.unnumbered = Some(connection);
                             Verdict::Next
                         }
                     };
@@ -817,7 +824,7 @@ impl<T> Follower<T> {
         for (at, seat) in open.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
             self.topics.with(at, |followed| {
-                if followed.watch.count != Count::Shared || !followed.is_taken_from(open.id) {
+                if followed.watch.count != Count::Shared || followed.taken() != Some(open.id) {
                     return;
                 }
                 // There is none since the connection was silent in another subscription.
@@ -888,7 +895,7 @@ impl<T> Follower<T> {
         match cause.filter(|cause| cause.is_found_here()) {
             Some(cause) => self.dials.note_silence(at.line, open.address, cause, now),
             None => {
-                let life = open.life(self.dials.settled_after(at.line), now);
+                let life = open.life(self.dials.lines[at.line].backoff.settled_after, now);
                 let end = End { address: open.address, ended, life, now };
                 self.dials.note_end(at.line, end, attempts);
             }
@@ -919,7 +926,7 @@ impl<T> Follower<T> {
     /// Takes note once if the line's connection has settled. A successor has not, because it may be
     /// left for its older one. Otherwise when it will have.
     fn settle(&mut self, at: usize, now: Time, attempts: &mut Attempts) -> Option<Time> {
-        let settled_after = self.dials.settled_after(at);
+        let settled_after = self.dials.lines[at].backoff.settled_after;
         let current = self.runs[at].open.first_mut()?;
         let admitted =
             current.admitted.filter(|_| current.silent().is_none() && !current.is_settled)?;

@@ -80,7 +80,7 @@ pub(crate) struct Next {
 
 pub(crate) struct Line {
     own: usize,
-    backoff: Backoff,
+    pub(crate) backoff: Backoff,
     /// In a row, since a life has settled.
     pub(crate) ends: u32,
     pub(crate) last: Time,
@@ -172,10 +172,6 @@ impl Dials {
         });
     }
 
-    pub(crate) fn settled_after(&self, at: usize) -> Duration {
-        self.lines[at].backoff.settled_after
-    }
-
     /// What other lines and followers have found out about the keys.
     pub(crate) fn look(&mut self, attempts: &mut Attempts) {
         for line in &mut self.lines {
@@ -198,11 +194,6 @@ impl Dials {
             line.note_tried(address);
         }
         Ok(())
-    }
-
-    /// An attempt of the line is over, whether it has succeeded or not.
-    pub(crate) fn note_tried(&self, at: usize, taken: Time, attempts: &mut Attempts) {
-        attempts.tried(self.lines[at].shared, taken);
     }
 
     pub(crate) fn note_end(&mut self, at: usize, end: End, attempts: &mut Attempts) {

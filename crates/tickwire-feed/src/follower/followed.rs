@@ -133,7 +133,7 @@ pub(super) struct Followed<T> {
     patience: Duration,
     taken: Taken,
     /// The open connection that last brought data without a number.
-    unnumbered: Option<ConnectionId>,
+    pub(super) unnumbered: Option<ConnectionId>,
     snapshot: Snapshot,
     is_distrusted: bool,
     /// Since numbers last came in order for long enough.
@@ -169,10 +169,6 @@ impl<T> Followed<T> {
             synced: Time::ZERO,
             in_order: Time::ZERO,
         }
-    }
-
-    pub(super) const fn note_unnumbered(&mut self, from: ConnectionId) {
-        self.unnumbered = Some(from);
     }
 
     pub(super) fn note_silence(&mut self, address: usize, opened: Time, now: Time) {
@@ -260,7 +256,7 @@ impl<T> Followed<T> {
     pub(super) fn pass(&mut self, open: &mut Open, subscription: usize, last: u64, now: Time) {
         let is_used = match self.watch.count {
             Count::Feed => true,
-            Count::Connection => self.is_taken_from(open.id),
+            Count::Connection => self.taken() == Some(open.id),
             Count::Shared => false,
         };
         if let Some(seat) = open.seat_mut(subscription).filter(|_| is_used) {
@@ -291,10 +287,6 @@ impl<T> Followed<T> {
             Taken::From(connection) => Some(connection),
             Taken::None | Taken::Over(_) => None,
         }
-    }
-
-    pub(super) fn is_taken_from(&self, connection: ConnectionId) -> bool {
-        self.taken() == Some(connection)
     }
 
     pub(super) fn note_over(&mut self, connection: ConnectionId) {

@@ -645,6 +645,13 @@ impl Open {
         Ok(next)
     }
 
+    /// When the next quiet subscription may be [ready](Seat::replaces), later than now.
+    pub(super) fn ready_at(&self, answer_within: Duration, now: Time) -> Time {
+        let answered = self.seats.iter().flatten().filter_map(|seat| seat.answered);
+        let ready = answered.map(|answered| answered + answer_within).filter(|at| *at > now);
+        ready.min().unwrap_or(NEVER)
+    }
+
     pub(super) fn is_silent_in(&self, which: impl Fn(usize) -> bool) -> bool {
         let mut seats = self.seats.iter().enumerate();
         seats.any(|(at, seat)| seat.as_ref().is_some_and(Seat::is_silent) && which(at))

@@ -121,10 +121,9 @@ impl<T> Follower<T> {
             let is_mute = |at: usize| self.topics.is_mute(at, &self.dials.addresses);
             // Where one is missing that may be served elsewhere, a successor has its time for that.
             let seeks = match &run.open[..] {
-                [current, _] => {
-                    // A quiet subscription may be ready after `answer_within`. Even if that is 0,
-                    // it is looked at later than now, because otherwise `poll` would loop for ever.
-                    self.wake = self.wake.min(now + self.set.answer_within.max(STOOD_STILL));
+                [current, successor] => {
+                    let ready_at = successor.ready_at(self.set.answer_within, now);
+                    self.wake = self.wake.min(ready_at);
                     current.is_silent_in(|at| !is_mute(at))
                 }
                 _ => false,
@@ -240,10 +239,10 @@ impl<T> Follower<T> {
             }
             // The pace of silence belongs to the line: what another one brings says nothing of it.
             let last = run.last_for_silence;
-            let settled_after = self.dials.settled_after(at);
+            let settled_after = self.dials.lines[at].backoff.settled_after;
             let is_mute = |at: usize| self.topics.is_mute(at, &self.dials.addresses);
             let is_first = match cause.subscription() {
-                Some(_) => open.has_served(last, is_mute),
+                Some(at) => !is_mute(at) && open.has_served(last, is_mute),
                 None => last.is_none_or(|last| last + settled_after <= now),
             };
             if is_first {

@@ -132,7 +132,7 @@ impl World {
     }
 
     fn step(&mut self, at: usize, answers: &mut impl FnMut(usize, usize) -> Option<Kind>) -> Time {
-        let settled_after = self.dials.settled_after(at);
+        let settled_after = self.dials.lines[at].backoff.settled_after;
         let line = &mut self.lines[at];
         if let Some((ends, kind, address, opened)) = line.ends {
             if !line.is_settled && opened + settled_after <= self.now {
@@ -173,7 +173,7 @@ impl World {
         }
         self.longest_dark = self.longest_dark.max(self.now - line.dark);
         self.attempts.opened(self.now);
-        self.dials.note_tried(at, self.now, &mut self.attempts);
+        self.attempts.tried(self.dials.lines[at].shared, self.now);
         let lives = match kind {
             Some((_, Life::Short, _)) => 8 * SECOND,
             Some(_) => 61 * SECOND,
@@ -188,7 +188,7 @@ impl World {
     fn end(&mut self, at: usize, address: usize, kind: Kind) {
         let (_, life, ended) = kind;
         if let Some((_, taken)) = self.lines[at].dialed.take() {
-            self.dials.note_tried(at, taken, &mut self.attempts);
+            self.attempts.tried(self.dials.lines[at].shared, taken);
             match ended {
                 Ended::Refused { status, retry_after, .. } => {
                     self.attempts.refused(status, retry_after, taken, self.now);
