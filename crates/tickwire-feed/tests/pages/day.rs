@@ -53,6 +53,12 @@ pub(crate) enum Kind {
     Quiet,
     /// All of it.
     Mixed,
+    /// For some seconds, an address or all of them refuse each attempt in one way.
+    Refused,
+    /// The exchange gives a topic up while it is followed: no more data, and it refuses who asks.
+    Delisted,
+    /// The program sends messages of its own, all day.
+    Own,
 }
 
 impl Kind {
@@ -142,6 +148,8 @@ pub(crate) enum Trouble {
     NoSnapshots { lasts: Duration, retry_after: Option<Duration> },
     /// The machine was suspended.
     Wake,
+    /// The exchange gives up this topic.
+    Delisted(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -169,6 +177,8 @@ pub(crate) struct Day {
     /// The exchange sends a snapshot behind each subscription, and others unasked.
     pub pushes: bool,
     pub troubles: Vec<(Duration, Trouble)>,
+    /// The program sends a message of its own over each connection, once in this time.
+    pub own: Option<Duration>,
 }
 
 pub(crate) fn closed(code: u16) -> Ended {
@@ -199,6 +209,23 @@ fn fault(draw: &mut Draw) -> Fault {
         6 => Fault::Attempt(Ended::Failed(Cause::ConnectionRefused)),
         7 => Fault::Attempt(refused(500, None)),
         _ => Fault::Short(draw.of(&[1000, 1006, 1011])),
+    }
+}
+
+/// How an address refuses attempts for some seconds, and what people do or tell it meanwhile.
+fn refusal(draw: &mut Draw) -> Ended {
+    match draw.below(9) {
+        0 => refused(401, None),
+        1 => refused(403, None),
+        2 => refused(404, None),
+        3 | 4 => refused(429, None),
+        5 => refused(418, None),
+        6 => refused(503, None),
+        7 => Ended::Failed(Cause::CertificateExpired),
+        _ => {
+            let retry = tickwire::Retry::BackOff;
+            Ended::Failed(Cause::NoToken { retry, retry_after: Duration::ZERO })
+        }
     }
 }
 
@@ -273,6 +300,7 @@ impl Day {
             Kind::Broken => 2 + draw.below(2),
             Kind::Ignored => 1 + draw.below(2),
             Kind::IgnoredByThree => 3,
+            Kind::Refused => 1 + draw.below(2),
             _ => 1 + draw.below(3),
         };
         let lagging = matches!(kind, Kind::Counts | Kind::Checksums | Kind::Mixed);
@@ -322,9 +350,8 @@ impl Day {
         let mut troubles: Vec<_> = (0..most)
             .map(|_| {
                 let what = match kind {
-                    _ if kind == Kind::Broken || kind.ignores() => {
-                        Trouble::Cut(harmless(&mut draw))
-                    }
+                    Kind::Broken | Kind::Delisted | Kind::Own => Trouble::Cut(harmless(&mut draw)),
+                    _ if kind.ignores() => Trouble::Cut(harmless(&mut draw)),
                     _ => trouble(kind, addresses, &mut draw),
                 };
                 (draw.time(SECOND, calm), what)
@@ -339,9 +366,28 @@ impl Day {
                 troubles.push((at, Trouble::Moves));
             }
         }
+        if kind == Kind::Refused {
+            // A connection has settled in between.
+            troubles.clear();
+            for nth in 1..4 {
+                let at = 25 * MINUTE * nth - draw.time(Duration::ZERO, 10 * MINUTE);
+                let address = draw.one_in(2).then(|| draw.below(addresses));
+                let lasts = draw.time(SECOND, 55 * SECOND);
+                troubles.push((at, Trouble::Down { address, lasts, ended: refusal(&mut draw) }));
+            }
+        }
+        if kind == Kind::Delisted {
+            let at = draw.below(count);
+            topics[at].ask_after = Some(draw.time(5 * SECOND, 30 * SECOND));
+            let longest = topics[at].every * 2 + 40 * SECOND;
+            topics[at].leave_after = draw.one_in(2).then_some(longest);
+            let when = draw.time(SECOND, calm);
+            troubles.push((when, Trouble::Delisted(at)));
+        }
         troubles.retain(|(at, _)| *at < calm);
         troubles.sort_by_key(|(at, _)| *at);
-        let rotates = kind != Kind::Broken && !kind.ignores() && draw.one_in(3);
+        let keeps = matches!(kind, Kind::Broken | Kind::Refused | Kind::Delisted);
+        let rotates = !keeps && !kind.ignores() && draw.one_in(3);
         Self {
             kind,
             seed,
@@ -359,6 +405,7 @@ impl Day {
             over_socket: draw.one_in(3),
             pushes,
             troubles,
+            own: (kind == Kind::Own).then(|| draw.time(SECOND / 10, SECOND / 2)),
         }
     }
 }

@@ -173,6 +173,19 @@ impl Exchange {
         self.day.addresses[address].0.is_some()
     }
 
+    /// The last refusal of attempts, where, and until when.
+    pub(crate) fn refuses(&self) -> Option<(usize, Duration, Ended)> {
+        let down = self.down.iter().enumerate();
+        let down = down.filter_map(|(at, down)| down.map(|(until, ended)| (at, until, ended)));
+        down.max_by_key(|(_, until, _)| *until)
+    }
+
+    /// Each address refuses, or did so last.
+    pub(crate) fn all_refuse(&self) -> bool {
+        let untils = self.down.iter().map(|down| down.map(|(until, _)| until));
+        self.down.len() == 1 || untils.clone().all(|until| until == untils.clone().next().flatten())
+    }
+
     pub(crate) fn dial(&mut self, id: ConnectionId, address: usize) {
         self.after(2 * LATENCY, What::Handshake(id, address));
     }
@@ -580,6 +593,10 @@ impl Exchange {
                 }
             }
             Trouble::Wake => return Some((None, Input::Wake)),
+            Trouble::Delisted(topic) => {
+                self.day.topics[topic].refused = true;
+                self.connections.iter_mut().for_each(|of| of.served[topic] = false);
+            }
         }
         None
     }

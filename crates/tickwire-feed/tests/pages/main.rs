@@ -81,3 +81,18 @@ fn a_quiet_market_ends_no_connection() {
 fn all_troubles_come_together() {
     days(Kind::Mixed);
 }
+
+#[test]
+fn what_refuses_for_seconds_is_tried_again_in_time() {
+    days(Kind::Refused);
+}
+
+#[test]
+fn a_delisted_topic_is_refused_and_takes_no_second_connection() {
+    days(Kind::Delisted);
+}
+
+#[test]
+fn messages_of_the_program_leave_the_follower_its_turns() {
+    days(Kind::Own);
+}

@@ -131,6 +131,8 @@ pub(crate) struct Program {
     for_silence: Vec<Duration>,
     away: Duration,
     no_snapshot_before: Duration,
+    /// When a snapshot was asked for last.
+    asked: Option<Duration>,
     /// Snapshots that have come over a connection, until what came before them is delivered.
     pushed: VecDeque<(usize, Datum)>,
     /// Something has happened since the states were judged.
@@ -186,6 +188,7 @@ impl Program {
             for_silence: Vec::new(),
             away: Duration::ZERO,
             no_snapshot_before: Duration::ZERO,
+            asked: None,
             pushed: VecDeque::new(),
             moved: true,
             waits: 0,
@@ -201,13 +204,15 @@ impl Program {
         let length = day.length;
         let mut program = Self::new(day);
         let mut besides = every.unwrap_or(NEVER);
+        let own = program.exchange.day.own;
+        let mut own_at = own.unwrap_or(NEVER);
         loop {
             let wait = program.poll();
             if let Some((topic, datum)) = program.pushed.pop_front() {
                 program.take_pushed(topic, datum);
                 continue;
             }
-            let next = wait.min(besides).min(program.exchange.next().unwrap_or(NEVER));
+            let next = wait.min(besides).min(own_at).min(program.exchange.next().unwrap_or(NEVER));
             if next >= length || program.faults.len() > 3 {
                 program.at_the_end();
                 return program;
@@ -219,6 +224,13 @@ impl Program {
                 }
             }
             program.exchange.now = next;
+            while own_at <= next {
+                own_at += own.unwrap_or(NEVER);
+                let open = program.connections.iter().filter(|of| of.opened.is_some());
+                for id in open.map(|of| of.id) {
+                    program.follower.sent(id, Time::new(next));
+                }
+            }
             while besides <= next {
                 besides += every.unwrap_or(NEVER);
             }
@@ -289,8 +301,8 @@ impl Program {
                 self.connections[n].logged_in = true;
                 Incoming::LoggedIn
             }
-            Input::Accepted(of) => Incoming::Answer(self.asked(of)),
-            Input::Refused(of) => Incoming::Refused(self.asked(of)),
+            Input::Accepted(of) => Incoming::Answer(self.asked_for(of)),
+            Input::Refused(of) => Incoming::Refused(self.asked_for(of)),
             Input::Ending => Incoming::Ending,
             Input::Wrong(retry) => {
                 self.note_failed(n);
@@ -316,7 +328,7 @@ impl Program {
         failed.until = self.now + 73 * SECOND;
     }
 
-    fn asked(&self, of: Result<u64, usize>) -> Asked {
+    fn asked_for(&self, of: Result<u64, usize>) -> Asked {
         of.map_or_else(Asked::Subscription, Asked::Question)
     }
 
@@ -654,6 +666,8 @@ impl Program {
         let Line { dials, since, ended_at, alarm, stopped } = self.lines[line];
         let serves = self.dark.is_none();
         let holds = address == ended_at && self.now < alarm && !self.is_outlived(address);
+        // Where one attempt goes first, its success lets the others go.
+        let holds = holds && self.exchange.day.kind != Kind::Refused;
         let alarmed = stopped || serves && holds;
         self.check(!alarmed, || format!("dials in an alarm until {alarm:?}, stopped: {stopped}"));
         if open == 0 {
@@ -780,6 +794,7 @@ impl Program {
             book.requests.pop_front();
         }
         let many = book.requests.len();
+        let last = self.asked.replace(self.now);
         let under_way = book.request.replace((id, self.now));
         let waits = book.waits;
         let within = Duration::from_secs(10);
@@ -787,6 +802,9 @@ impl Program {
         self.check(many <= 12, || format!("{topic} wants snapshot {many} in five minutes"));
         self.check(under_way.is_none_or(|(_, at)| self.now >= at + within), || {
             format!("{topic} wants a snapshot beside {under_way:?}")
+        });
+        self.check(last.is_none_or(|last| self.now >= last + SECOND), || {
+            format!("{topic} wants a snapshot soon after {last:?}")
         });
         let before = self.no_snapshot_before;
         self.check(self.now >= before, || format!("{topic} wants a snapshot before {before:?}"));
@@ -818,6 +836,7 @@ impl Program {
                 let most = 2 * FIRST_DELAY + attempts + 4 * LATENCY;
                 let long = judged && day.life.is_none() && dark > most && !self.excused;
                 self.check(!long, || format!("dark for {dark:?}"));
+                self.see_refused(since);
             }
             None if !light => {
                 self.dark = Some(self.now);
@@ -825,6 +844,30 @@ impl Program {
             }
             _ => {}
         }
+    }
+
+    /// Once nothing refuses any more, an attempt comes within the wait that the page has for this
+    /// kind of end; beside an address that serves, within twice the first delay.
+    fn see_refused(&mut self, since: Duration) {
+        let refuses = self.exchange.refuses().filter(|_| self.exchange.day.kind == Kind::Refused);
+        let Some((_, until, ended)) = refuses else { return };
+        let (wait, is_gate) = match ended {
+            Ended::Refused { status: 401, .. } => (72 * SECOND, false),
+            Ended::Refused { status: 429, .. } => (32 * SECOND, true),
+            Ended::Refused { status: 418, .. } => (120 * SECOND, true),
+            Ended::Refused { status: 503, .. } | Ended::Failed(Cause::NoToken { .. }) => {
+                (5 * SECOND, false)
+            }
+            _ => (12 * SECOND, false),
+        };
+        let beside = !is_gate && !self.exchange.all_refuse();
+        let most = match beside {
+            true => since + 2 * FIRST_DELAY + SECOND / 9 + 4 * LATENCY,
+            // The other lines wait a second more for the one that goes first.
+            false => until.max(since) + wait + SECOND + 4 * LATENCY,
+        };
+        let now = self.now;
+        self.check(now <= most, || format!("dark from {since:?} on, refused until {until:?}"));
     }
 
     /// Whether an alarm of an address that is well may hold: not if a connection that has
@@ -972,6 +1015,18 @@ impl Program {
             let (hour, next) = (in_hour(0), in_hour(1));
             let few = hour <= 16 * day.lines && next <= 8 * day.lines;
             self.check(few, || format!("{hour} dials for silence in an hour, then {next}"));
+        }
+        if day.kind == Kind::Delisted {
+            let is_well = |of: &State| matches!(of, State::Following | State::Probing);
+            let open = self.connections.len();
+            let states: Vec<_> = self.follower.states().collect();
+            self.check(open == day.lines && states.iter().all(is_well), || {
+                format!("{open} connections, {states:?}")
+            });
+            for (topic, _) in day.topics.iter().enumerate().filter(|(_, of)| of.refused) {
+                let says = self.follower.topic(topic);
+                self.check(says == Some(Topic::Refused), || format!("delisted, and is {says:?}"));
+            }
         }
         if day.kind == Kind::Quiet && day.life.is_none() {
             let dials = self.sums.dials;
