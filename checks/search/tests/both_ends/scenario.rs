@@ -148,7 +148,15 @@ pub(crate) fn full() -> Vec<Scenario> {
         Scenario { name: "two", client: &[Message, Close], server: &[Ping, Close], ..ALL },
         Scenario { name: "two", client: &[First, Abort], server: &[Ping, Fail], ..ALL },
         Scenario { name: "two", client: &[Close, Ping], server: &[Violate], ..ALL },
-        Scenario { name: "long writes", client: &[Close], server: &[Ping, Close], ..ALL },
+        Scenario {
+            name: "long writes",
+            client: &[Close],
+            server: &[Ping, Close],
+            cuts: 1,
+            blocks: 1,
+            long_writes: true,
+            ..PLAIN
+        },
         Scenario { name: "two faults", client: &[Close], server: &[Message], faults: 2, ..ALL },
         Scenario { name: "loose", client: &[Ping, Close], server: &[Message, Close], ..CALM },
         Scenario { name: "loose", client: &[Close], server: &[Ping, Abort], faults: 1, ..CALM },
@@ -166,7 +174,6 @@ pub(crate) fn full() -> Vec<Scenario> {
     let paced = two.into_iter().map(|it| match it.name {
         "loose" => Scenario { pace: Pace::Loose, ..it },
         "lazy" => Scenario { pace: Pace::Lazy, ..it },
-        "long writes" => Scenario { long_writes: true, ..it },
         _ => it,
     });
     let mut all: Vec<_> = four.chain(paced).collect();
