@@ -303,6 +303,8 @@ fn what_only_one_case_shows() {
         ("twice-cut-7", "T-246", &[Server]),
         ("twice-cut-9", "T-248", &[Server]),
         ("twice-cut-5", "T-248", &[Client]),
+        ("has-foreign-history", "D-500", &[Server]),
+        ("has-foreign-history", "D-501", &[Server]),
     ] {
         for role in roles {
             let found = failures(&run_some(*role, flaw, 1 << 20, |case| case.id == id));

@@ -92,6 +92,9 @@ impl Model {
             mask: [0; 4],
             cut: 0,
         };
+        if model.is("has-foreign-history") {
+            model.sent = b"the first connection has this in its past".to_vec();
+        }
         if model.is("no-takeover") {
             model.offered = "permessage-deflate; server_no_context_takeover; \
                  client_no_context_takeover"
@@ -807,7 +810,8 @@ impl Model {
                 tokens.extend(vec![copy; half / 258]);
                 compressed = Blocks::new().fixed(&tokens, false).message();
             }
-            if self.is("keeps-own-history") && self.sent == data && data.len() > 2 {
+            let refers = self.is("keeps-own-history") || self.is("has-foreign-history");
+            if refers && self.sent == data && data.len() > 2 {
                 let copy = Token::Copy { length: data.len().min(258), distance: data.len() };
                 compressed = Blocks::new().fixed(&[copy], false).message();
             }
