@@ -42,7 +42,7 @@ use testkit::{
 use words::Words;
 use wsconform_cases::{
     Role,
-    protocol::{Answer, Call, Delivered, Event, Machine, Member, Move, Sent, State},
+    protocol::{Answer, Call, Delivered, Event, KEY, Machine, Member, Move, Sent, State},
 };
 
 /// An end, whoever drives it, and the stream that the table's peer holds.
@@ -60,8 +60,16 @@ pub(crate) trait End {
         chunk: Chunk,
         profile: Profile,
     ) -> Result<(), &'static str>;
+    /// The stream takes nothing that is written from now on.
+    fn refuses(&mut self) {
+        unreachable!("it takes all")
+    }
     /// A frame may come in several reads.
     fn is_cut(&self) -> bool {
+        false
+    }
+    /// Frames that follow each other come in one read.
+    fn is_joined(&self) -> bool {
         false
     }
     /// Does all that there is to do, until the end waits.
@@ -128,6 +136,17 @@ pub(crate) fn is_of_a_whole(event: &Event) -> bool {
     is_answered(event) && !is_of_halves(event)
 }
 
+/// Whether what is written may be refused.
+pub(crate) fn is_refusal(event: &Event) -> bool {
+    event.kind == "write fails" || event.kind.ends_with(" refused")
+}
+
+/// Whether a write that was refused leads from one state to the other.
+fn breaks(from: State, to: State) -> bool {
+    let is_new = !from.sending.ends_with("broken");
+    is_new && (to.sending.ends_with("broken") || to.receiving == "over")
+}
+
 pub(crate) fn is_of_halves(event: &Event) -> bool {
     ["drop sending", "drop receiving"].contains(&event.kind)
 }
@@ -135,6 +154,9 @@ pub(crate) fn is_of_halves(event: &Event) -> bool {
 /// The states in which an end says how receiving ended.
 const ENDED: [&str; 6] =
     ["unanswered", "unanswered cut", "unanswered reset", "ended", "waits", "over"];
+
+/// With which the peer masks, in turn.
+const KEYS: [[u8; 4]; 3] = [KEY, [0; 4], [0x00, 0xff, 0x7f, 0x80]];
 
 /// How many states and events that went wrong are told.
 const MOST: usize = 8;
@@ -147,7 +169,8 @@ pub(crate) struct Held<'a> {
     pub(crate) agreed: bool,
     /// Which events there are.
     pub(crate) may: fn(&Event) -> bool,
-    /// By which names `carriers.txt` has what it does otherwise.
+    /// By which names `carriers.txt` has what it does otherwise, beside `joined`. All rows of these
+    /// names have to be needed.
     pub(crate) rows: &'a [&'static str],
     /// How its application uses it: word n by one of these, in turn.
     pub(crate) profiles: [Profile; PROFILES],
@@ -156,17 +179,19 @@ pub(crate) struct Held<'a> {
     /// The words that say each rule by each profile, and of the others which one of so many:
     /// several ends share the words, or few are said.
     pub(crate) turns: (usize, usize),
-    /// How many further states the words reach: `PROTOCOL_K` in the environment, or 1 if all tests
-    /// are said, or 0.
-    pub(crate) k: usize,
+    /// How many further states the words reach: `PROTOCOL_K` in the environment, or 1 with all tests.
+    /// None: the words of `cargo test`.
+    pub(crate) k: Option<usize>,
+    /// Which of so many parts of them are said: `PROTOCOL_SLICE`, as 3/60, or all.
+    pub(crate) slice: (usize, usize),
+    /// Its profile may change within a word: that of the core is what drives it.
+    pub(crate) changes: bool,
     /// In which states each member of each event is said, and not only each event.
     pub(crate) members: fn(State) -> bool,
     /// The clock is real: so a second may pass between two events, and end what waits for a FIN.
     pub(crate) real_time: bool,
     /// What an end does shows after a while.
     pub(crate) sockets: bool,
-    /// Arrivals that follow each other come at once.
-    pub(crate) joined: bool,
     pub(crate) inflate: Inflate,
 }
 
@@ -179,6 +204,10 @@ impl<'a> Held<'a> {
         inflate: Inflate,
     ) -> Self {
         let k = std::env::var("PROTOCOL_K").map(|k| k.parse().unwrap());
+        let slice = std::env::var("PROTOCOL_SLICE").map(|slice| {
+            let (slice, slices) = slice.split_once('/').unwrap();
+            (slice.parse().unwrap(), slices.parse().unwrap())
+        });
         Self {
             name,
             role,
@@ -188,11 +217,12 @@ impl<'a> Held<'a> {
             profiles,
             carrier: 0,
             turns: (0, 1),
-            k: k.unwrap_or(sampled(1, 0)),
+            k: k.ok().or(sampled(Some(1), None)),
+            slice: slice.unwrap_or((0, 1)),
+            changes: true,
             members: |_| false,
             real_time: false,
             sockets: false,
-            joined: false,
             inflate,
         }
     }
@@ -245,7 +275,8 @@ impl<'a> Held<'a> {
         let wrong: Vec<_> = told.wrong.into_values().take(MOST).collect();
         assert!(wrong.is_empty(), "not as the table has it:\n{}", wrong.join("\n"));
         let (states, events) = (machine.states.len(), machine.events.len());
-        let Self { name, role, agreed, k, .. } = *self;
+        let k = self.k.unwrap_or_default();
+        let Self { name, role, agreed, .. } = *self;
         let Told { said, again, needed, .. } = told;
         println!(
             "{name}, {role}, deflate {agreed}: {states} states, {events} events, k = {k}: {said} words, {again} of them again"
@@ -254,7 +285,7 @@ impl<'a> Held<'a> {
         let missed: Vec<_> =
             told.rules.iter().filter(|(_, profiles)| **profiles != u8::MAX).collect();
         assert!(missed.is_empty(), "{name}: rules not said by each profile: {missed:?}");
-        let idle = carrier.idle(needed, role == Role::Client);
+        let idle = carrier.idle(self.rows, needed, role == Role::Client);
         assert!(
             idle.is_empty(),
             "{name}: rows without which all is the same:\n{}",
@@ -334,9 +365,12 @@ struct Talk<'a> {
     machine: &'a Machine,
     carrier: &'a Carrier,
     saying: &'a Mutex<Saying>,
-    /// The bytes of each member of each event.
-    bytes: Vec<Vec<Vec<u8>>>,
+    /// For each key, the bytes of each member of each event.
+    bytes: Vec<Vec<Vec<Vec<u8>>>>,
+    key: usize,
     profile: Profile,
+    /// Each step has another one.
+    changes: bool,
     cut: bool,
     seen: Seen,
     sent: Vec<(u8, Vec<u8>)>,
@@ -355,6 +389,8 @@ pub(crate) struct SoFar {
     content: Vec<u8>,
     text: bool,
     compressed: bool,
+    /// The event is a frame of it.
+    goes_on: bool,
     /// So many bytes of it were handed out in chunks.
     handed: Option<usize>,
     /// The rest of it is not handed out.
@@ -398,17 +434,22 @@ impl<'a> Talk<'a> {
         carrier: &'a Carrier,
         saying: &'a Mutex<Saying>,
     ) -> Self {
-        let bytes_of = |member: &Member| match member {
-            Member::Frame(frame) => frame.bytes(held.role.other()),
+        let of_member = |member: &Member, key: [u8; 4]| match member {
+            Member::Frame(frame) => frame.bytes_by(held.role.other(), key),
             _ => Vec::new(),
         };
-        let bytes = machine.events.iter().map(|event| event.members.iter().map(bytes_of).collect());
+        let bytes = KEYS.iter().map(|key| {
+            let of_event =
+                |event: &&Event| event.members.iter().map(|it| of_member(it, *key)).collect();
+            machine.events.iter().map(of_event).collect()
+        });
         Self {
             held,
             machine,
             carrier,
             saying,
             bytes: bytes.collect(),
+            key: 0,
             profile: held.profiles[0],
             cut: false,
             seen: Seen::default(),
@@ -417,6 +458,7 @@ impl<'a> Talk<'a> {
             values: Vec::new(),
             rules: Vec::new(),
             needed: 0,
+            changes: false,
         }
     }
 
@@ -427,8 +469,13 @@ impl<'a> Talk<'a> {
         make: &impl Fn(usize) -> E,
     ) -> Told {
         let mut told = Told::default();
-        if self.held.k > 0 {
-            self.each_of(made, (thread, threads), make, &mut told);
+        if let Some(k) = self.held.k {
+            let (slice, slices) = self.held.slice;
+            let part = (slice * threads + thread, slices * threads);
+            if slices == 1 {
+                self.by_each_profile(made, part, make, &mut told);
+            }
+            self.each_of(made, k, part, make, &mut told);
             told.needed = self.needed;
             return told;
         }
@@ -449,10 +496,44 @@ impl<'a> Talk<'a> {
         told
     }
 
+    /// Says each transition by each profile, and all words of k = 0 by profiles of which each step has
+    /// another: an adapter keeps state between its calls.
+    fn by_each_profile<E: End>(
+        &mut self,
+        made: &Made,
+        part: (usize, usize),
+        make: &impl Fn(usize) -> E,
+        told: &mut Told,
+    ) {
+        let mut word = Vec::new();
+        made.suite.transitions(part, |events| {
+            word.clear();
+            word.extend(events.iter().map(|event| (*event, 0)));
+            for number in 0..PROFILES {
+                if !self.enough(told) {
+                    self.word(&word, number, make, told);
+                }
+            }
+        });
+        self.changes = true;
+        let words = &made.words;
+        let turns = if self.held.changes { usize::MAX } else { 0 };
+        for at in words.chosen((0, 1), |_| false).take(turns).skip(part.0).step_by(part.1) {
+            let (events, number) = words.get(at);
+            word.clear();
+            word.extend(events);
+            if !self.enough(told) {
+                self.word(&word, number, make, told);
+            }
+        }
+        self.changes = false;
+    }
+
     /// Says all words of k; each member in a short one, in a long one the members take turns.
     fn each_of<E: End>(
         &mut self,
         made: &Made,
+        k: usize,
         part: (usize, usize),
         make: &impl Fn(usize) -> E,
         told: &mut Told,
@@ -461,7 +542,7 @@ impl<'a> Talk<'a> {
         let most = members.max().unwrap_or_default();
         let mut number = part.0;
         let mut word = Vec::new();
-        made.suite.run(self.held.k, part, |events| {
+        made.suite.run(k, part, |events| {
             for turn in 0..if events.len() <= 3 { most } else { 1 } {
                 word.clear();
                 word.extend(events.iter().enumerate().map(|(at, event)| {
@@ -488,13 +569,15 @@ impl<'a> Talk<'a> {
         make: &impl Fn(usize) -> E,
         told: &mut Told,
     ) {
-        self.profile = self.held.profiles[(number + self.held.carrier) % PROFILES];
+        self.key = number / PROFILES / 15 % KEYS.len();
         told.said += 1;
         for last in [false, false, true] {
             self.begin(&[], 0);
             self.rules.clear();
             let began = Instant::now();
-            let Err((at, why, took)) = self.say(word, began, &mut make(number)) else { break };
+            let Err((at, why, took)) = self.say(word, number, began, &mut make(number)) else {
+                break;
+            };
             // Over sockets the wrong step itself waits long for what does not come.
             let took = if self.held.sockets { took } else { began.elapsed() };
             let stood_still = self.held.real_time && took > Duration::from_millis(500);
@@ -505,7 +588,7 @@ impl<'a> Talk<'a> {
             told.again += 1;
         }
         let profile = (number + self.held.carrier) % PROFILES;
-        for rule in &self.rules {
+        for rule in self.rules.iter().filter(|_| !self.changes) {
             *told.rules.entry(*rule).or_default() |= 1 << profile;
         }
     }
@@ -524,6 +607,7 @@ impl<'a> Talk<'a> {
     fn say<E: End>(
         &mut self,
         word: &[(usize, usize)],
+        number: usize,
         began: Instant,
         end: &mut E,
     ) -> Result<(), ((usize, usize), String, Duration)> {
@@ -539,12 +623,21 @@ impl<'a> Talk<'a> {
             expected = answers[answers.len() - 1].next;
             // Which of two right answers it was shows at once, or not.
             let one = answers.iter().all(|answer| answer.next == expected);
+            let alone = |event: usize, member: usize| is_refused(machine.events[event], member);
             let goes_on = one && arrives(*event) && !ends(machine.events[*event]);
-            let on = goes_on && word.get(at + 1).is_some_and(|(next, _)| arrives(*next));
-            if !(self.held.joined && on) {
+            let on = goes_on
+                && !alone(*event, *member)
+                && word.get(at + 1).is_some_and(|(it, which)| {
+                    let fits = |(it, which): &(usize, usize)| self.bytes[0][*it][*which].len() < 99;
+                    let fits = word[from..=at + 1].iter().all(fits);
+                    fits && at < from + 4 && arrives(*it) && !alone(*it, *which)
+                });
+            if !(end.is_joined() && on) {
                 self.begin(&word[..=at], state);
                 let took = began.elapsed();
                 let group = &word[from..=at];
+                let turn = number + self.held.carrier + if self.changes { from } else { 0 };
+                self.profile = self.held.profiles[turn % PROFILES];
                 match self.step(state, group, end) {
                     Ok(next) => (state, expected) = (next, next),
                     Err((state, why)) => {
@@ -577,7 +670,8 @@ impl<'a> Talk<'a> {
         let mut here = at;
         for (number, member) in group {
             let event = machine.events[*number];
-            let bytes = &self.bytes[*number][*member];
+            let bytes = &self.bytes[self.key][*number][*member];
+            let before = here;
             let step = machine.at(here, *number);
             here = step.next();
             if let Member::Call(call) = &event.members[*member] {
@@ -596,6 +690,11 @@ impl<'a> Talk<'a> {
             }
             if state.receiving == "over" || step.out_of_place {
                 continue; // there is no stream
+            }
+            // Where nothing is answered, nothing is to be refused.
+            let states = &machine.states;
+            if is_refused(event, *member) && breaks(states[before], states[here]) {
+                end.refuses();
             }
             at_once.extend_from_slice(bytes);
             self.so_far.behind += if state.receiving == "waits" { bytes.len() } else { 0 };
@@ -716,6 +815,7 @@ impl<'a> Talk<'a> {
             self.so_far.text = kind.starts_with("text");
         }
         self.so_far.content.extend_from_slice(&step.adds[member]);
+        self.so_far.goes_on = step.begins || kind.starts_with("..");
         self.so_far.unread |= kind == "drop receiving";
         self.so_far.unsent |= kind == "drop sending";
         if !ENDED.contains(&receiving) {
@@ -901,7 +1001,7 @@ impl<'a> Talk<'a> {
         for (event, member) in group {
             let bytes = match &machine.events[*event].members[*member] {
                 Member::Call(call) => &call.payload,
-                _ => &self.bytes[*event][*member],
+                _ => &self.bytes[self.key][*event][*member],
             };
             let _ = write!(text, "\n  at: {}, {}", machine.events[*event].name, hex(bytes));
         }
@@ -925,6 +1025,10 @@ impl<'a> Talk<'a> {
 /// The body of a Close of ours.
 fn body(code: Option<u16>, reason: &[u8]) -> Vec<u8> {
     code.map_or_else(Vec::new, |code| [&code.to_be_bytes(), reason].concat())
+}
+
+fn is_refused(event: &Event, member: usize) -> bool {
+    matches!(&event.members[member], Member::Frame(frame) if frame.refused)
 }
 
 /// Nothing follows it.

@@ -75,6 +75,8 @@ pub struct Frame {
     pub announces: Option<u64>,
     /// Masked by a server, or not masked by a client.
     pub wrong_mask: bool,
+    /// The stream refuses to take what answers it.
+    pub refused: bool,
     /// How many bytes of the frame arrive, if not all do.
     pub cut: Option<usize>,
     /// What the payload is in a compressed message. None: no DEFLATE data.
@@ -148,11 +150,17 @@ pub struct Call {
     pub code: Option<u16>,
 }
 
-const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+/// The masking key of RFC 6455 5.7.
+pub const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 impl Frame {
     /// The bytes as an end of this role sends them.
     pub fn bytes(&self, sender: Role) -> Vec<u8> {
+        self.bytes_by(sender, KEY)
+    }
+
+    /// The bytes as an end of this role sends them, with this key if it masks.
+    pub fn bytes_by(&self, sender: Role, key: [u8; 4]) -> Vec<u8> {
         let masked = (sender == Role::Client) != self.wrong_mask;
         let len = self.announces.unwrap_or(self.payload.len() as u64);
         let bit = if masked { 0x80 } else { 0 };
@@ -168,7 +176,7 @@ impl Frame {
                 bytes.extend(len.to_be_bytes());
             }
         }
-        let key = if masked { KEY } else { [0; 4] };
+        let key = if masked { key } else { [0; 4] };
         if masked {
             bytes.extend(key);
         }
@@ -341,7 +349,8 @@ fn arrival(text: &'static str) -> Member {
             ("+", bits) => frame.bits = bits.parse().expect("16 or 64"),
             ("=", len) => frame.announces = Some(len.parse().expect("a length")),
             ("^", cut) => frame.cut = Some(cut.parse().expect("how many bytes")),
-            ("!", _) => frame.wrong_mask = true,
+            ("!", "mask") => frame.wrong_mask = true,
+            ("!", "write") => frame.refused = true,
             _ => push(&mut frame.payload, word),
         }
     }

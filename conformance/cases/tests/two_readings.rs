@@ -9,7 +9,7 @@ use wsconform_cases::protocol::{Answer, Block, Delivered, Event, Frame, Machine,
 
 /// What the judge can read: whole frames, but no limit, of which it has another.
 fn is_read(event: &Event) -> bool {
-    let is_whole = |member: &Member| matches!(member, Member::Frame(frame) if frame.cut.is_none());
+    let is_whole = |member: &Member| matches!(member, Member::Frame(frame) if frame.cut.is_none() && !frame.refused);
     let has_frames = event.members.iter().all(is_whole);
     has_frames && event.kind != "broken too big" && event.kind != "Close by hand"
 }

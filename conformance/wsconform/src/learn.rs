@@ -88,12 +88,13 @@ impl Target for Client {
 /// What can be said in a conversation, and has an answer that is judged: no limit is one, behind a
 /// reset nothing can be heard, and who answers a Close does not show. What is compressed needs an
 /// agreement, but for one frame that shows what is done without; no message is cut within a block of
-/// DEFLATE, since not all events have a meaning there.
+/// DEFLATE, since not all events have a meaning there, and no stream refuses a write.
 fn may_be_said(event: &Event, agreed: bool) -> bool {
     let is_compressed = event.name.contains("deflated") && event.name != "deflated text";
     event.arrives()
         && !matches!(event.kind, "reset" | "broken too big" | "Close by hand")
         && !event.name.ends_with(" block")
+        && !event.kind.ends_with(" refused")
         && (agreed || !(is_compressed || event.name == "deflated, corrupt"))
 }
 

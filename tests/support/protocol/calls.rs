@@ -134,6 +134,10 @@ pub(crate) fn send(
     match event.kind {
         _ if event.name == "abort" => tx.abort(frame(call)),
         "send" => tx.feed(message(call, form)).map(drop),
+        "send first" => {
+            tx.feed(message(call, form))?;
+            tx.feed_first("!").map(drop)
+        }
         "send Ping" | "control too long" | "write fails" => tx.ping(data),
         "send Pong" => tx.pong(data),
         "close" | "close 1010" | "close too long" => tx.close(frame(call)),

@@ -46,9 +46,10 @@ pub(crate) struct Carrier {
 }
 
 impl Carrier {
-    /// Of an end that has these names.
+    /// Of an end that has these names, and to which frames may come in one read.
     pub(crate) fn new(names: &[&str], machine: &Machine) -> Self {
-        let own = |row: &&Row| row.carriers.iter().any(|carrier| names.contains(carrier));
+        let is_of = |name: &&str| *name == "joined" || names.contains(name);
+        let own = |row: &&Row| row.carriers.iter().any(is_of);
         let rows: Vec<_> = ROWS.iter().filter(own).collect();
         let is_in = |names: &[&str], name| names.is_empty() || names.contains(&name);
         let bits = |of: &dyn Fn(&Row) -> bool| {
@@ -70,10 +71,11 @@ impl Carrier {
         Rows { rows: &self.rows, these: self.states[state] & self.events[event], needed }
     }
 
-    /// Those that made no difference, although such an end can meet them.
-    pub(crate) fn idle(&self, needed: u32, is_client: bool) -> Vec<&'static str> {
+    /// Those of these names that made no difference, although such an end can meet them.
+    pub(crate) fn idle(&self, names: &[&str], needed: u32, is_client: bool) -> Vec<&'static str> {
         let others = if is_client { "server" } else { "client" };
-        let rows = self.rows.iter().enumerate();
+        let own = |row: &Row| row.carriers.iter().any(|carrier| names.contains(carrier));
+        let rows = self.rows.iter().enumerate().filter(|(_, row)| own(row));
         let rows =
             rows.filter(|(at, row)| needed & 1 << at == 0 && !row.conditions.contains(&others));
         rows.map(|(_, row)| row.line).collect()

@@ -14,10 +14,16 @@ pub(crate) enum Flow {
     Writes,
     /// It holds what it took until it is flushed, as TLS and buffered streams do.
     Holds,
+    /// Frames that follow each other come in one read.
+    Joined,
 }
 
+/// Each, in turn.
+pub(crate) const FLOWS: [Flow; 5] =
+    [Flow::Whole, Flow::Reads, Flow::Writes, Flow::Holds, Flow::Joined];
+
 /// How many of so many bytes a stream moves that moves a few; the middle of a long frame at once.
-fn few(len: usize) -> usize {
+pub(crate) fn few(len: usize) -> usize {
     if len > 1024 { len - 512 } else { len.min(3) }
 }
 
@@ -35,14 +41,8 @@ pub(crate) struct State {
     pub(crate) wire: Vec<u8>,
     pub(crate) shut: bool,
     pub(crate) refuses: bool,
-    flow: Flow,
+    pub(crate) flow: Flow,
     held: Vec<u8>,
-}
-
-impl State {
-    pub(crate) fn is_cut(&self) -> bool {
-        self.flow == Flow::Reads
-    }
 }
 
 impl Pipe {

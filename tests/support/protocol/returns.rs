@@ -1,6 +1,6 @@
 //! What the application's calls return: one function of an answer of the table, for each call of a
 //! whole adapter. `carriers.txt` has what is otherwise elsewhere.
-use super::{ENDED, Got, SoFar, carriers::Rows};
+use super::{ENDED, Got, SoFar, breaks, carriers::Rows, is_refusal};
 use wsconform_cases::protocol::{Answer, Delivered, Event, State};
 
 /// How an application receives.
@@ -131,6 +131,7 @@ impl Said<'_> {
             "closes" => self.closes(),
             "recv_to_reply" => self.profile.receives == Receives::ToReply,
             "failed" => so_far.error.is_some(),
+            "refused" => so_far.refused.is_some() || self.from.sending == "broken",
             "client" => so_far.is_client,
             "server" => !so_far.is_client,
             "64 KiB behind" => so_far.behind > BEHIND_CLOSE,
@@ -197,22 +198,23 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
     if so_far.unread {
         return values;
     }
+    if is_refusal(event) && breaks(*from, *to) {
+        so_far.refused = Some("refused write");
+    }
     if !event.arrives() {
         let leaves = event.kind == "leave";
         let waits = profile.waits && (leaves || said.closes()) && called(said, so_far).is_ok();
         let waits = said.rows.instead("goes on", (said, so_far), waits, |_| false);
         so_far.waits = waits.then_some(leaves);
-        // Whoever asks for whole messages skips the rest of one that was handed out in part.
         so_far.skips |= waits && so_far.handed.is_some();
-        if event.kind == "write fails" && answer.error.is_none() {
-            so_far.refused = Some("refused write");
-        }
     }
     let shows = match profile.receives {
         Receives::Event | Receives::Events | Receives::Step => true,
         Receives::Recv | Receives::Poll | Receives::Owned | Receives::Stream => false,
         Receives::ToReply | Receives::Chunk => false,
     };
+    // Whoever asks for whole messages skips the rest of one that was handed out in part.
+    so_far.skips |= profile.receives != Receives::Chunk && so_far.handed.is_some();
     let deaf = ENDED.contains(&from.receiving);
     let hears = || {
         let skips = profile.receives == Receives::ToReply && from.sending == "closed";
@@ -225,7 +227,7 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
             let ends = matches!(answer.delivers, Some(Delivered::Message { .. }));
             values.extend(chunk(so_far, ends));
         }
-        Some(Delivered::Message { text }) if hears() => {
+        Some(Delivered::Message { text }) if !so_far.skips && hears() => {
             values.push(Value::Got(Got::Message { text: *text, payload: so_far.content.clone() }))
         }
         Some(Delivered::Ping(payload)) if shows => {
@@ -263,9 +265,11 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
 
 /// What is handed out of the message under way.
 fn chunk(so_far: &mut SoFar, last: bool) -> Option<Value> {
-    let SoFar { content, text, compressed, handed, skips, .. } = so_far;
+    let SoFar { content, text, compressed, goes_on, handed, skips, .. } = so_far;
     let data = &content[handed.unwrap_or_default()..];
-    if *skips || (data.is_empty() || *compressed) && !last {
+    // What a call for whole messages has read comes with the next frame.
+    let comes = *goes_on && !*compressed && !data.is_empty();
+    if *skips || !(comes || last) {
         return None;
     }
     let chunk = Value::Chunk { text: *text, first: handed.is_none(), data: data.into(), last };

@@ -76,6 +76,18 @@ impl Suite {
         }
     }
 
+    /// Calls `run` with the shortest word to each transition, the `part`th of so many `parts`.
+    pub(crate) fn transitions(&self, (part, parts): (usize, usize), mut run: impl FnMut(&[usize])) {
+        let mut word = Vec::new();
+        let each =
+            self.cover.iter().flat_map(|way| (0..self.events).map(move |event| (way, event)));
+        for (way, event) in each.skip(part).step_by(parts) {
+            word.clone_from(way);
+            word.push(event);
+            run(&word);
+        }
+    }
+
     /// One of the longest words of `k`, by numbers that `below` chooses below its argument.
     pub(crate) fn some(&self, k: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
         let state = below(self.cover.len());

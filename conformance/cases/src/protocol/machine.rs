@@ -183,6 +183,9 @@ const DATA: [&str; 6] = ["text", "text..", "binary", "binary..", "..more", "..la
 /// The events that begin a message.
 const STARTS: [&str; 4] = ["text", "text..", "binary", "binary.."];
 
+/// The kind of the message that goes before another.
+const FIRST: Call = Call { text: true, payload: Vec::new(), code: None };
+
 /// Begins the states of an end whose sending half is dropped.
 const LET_GO: &str = "let go";
 
@@ -361,7 +364,7 @@ impl End {
             _ => panic!("nobody delivers {delivers}"),
         };
         let mut next = self.state;
-        let mut sends: Vec<_> = self.sent(sends, member, payload).into_iter().collect();
+        let mut sends = self.sent(sends, member, payload);
         let closed = if next.sending.starts_with(LET_GO) { "let go closed" } else { "closed" };
         if sends.iter().any(|sent| matches!(sent, Sent::Close(_))) {
             next.sending = closed;
@@ -423,14 +426,18 @@ impl End {
     }
 
     /// What leaves, unless the state of sending forbids it.
-    fn sent(&self, cell: &'static str, member: &Member, payload: Vec<u8>) -> Option<Sent> {
+    fn sent(&self, cell: &'static str, member: &Member, payload: Vec<u8>) -> Vec<Sent> {
         let call = match member {
             Member::Call(call) => call.clone(),
             _ => Call::default(),
         };
         let kind = if call.text { 0x01 } else { 0x02 };
         let sent = match cell {
-            "" => return None,
+            "" => return Vec::new(),
+            "21, and the message" => {
+                let first = self.sent("the message", &Member::Call(FIRST), vec![0x21]);
+                return [first, self.sent("the message", member, payload)].concat();
+            }
             "the message" => Sent::Data(0x80 | kind, payload),
             "a first fragment" => Sent::Data(kind, payload),
             "a fragment" => Sent::Data(0x00, payload),
@@ -442,7 +449,7 @@ impl End {
                 Sent::Close(code.map(|code| u16::from_be_bytes(*code)))
             }
             "Close, this code" => Sent::Close(call.code),
-            "FIN" => return Some(Sent::Fin),
+            "FIN" => return vec![Sent::Fin],
             _ => {
                 let code = cell.strip_prefix("Close ").and_then(|code| code.parse().ok());
                 Sent::Close(Some(code.unwrap_or_else(|| panic!("nobody sends {cell}"))))
@@ -455,6 +462,6 @@ impl End {
             Sent::Ping(_) | Sent::Pong(_) => may[3],
             _ => may[2],
         };
-        (may != "no").then_some(sent)
+        if may == "no" { Vec::new() } else { vec![sent] }
     }
 }

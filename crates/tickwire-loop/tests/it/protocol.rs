@@ -17,7 +17,7 @@ use table::{
     Chunk, Closed, End, Held, Seen,
     calls::{closed, error, frame, heard, message, recv_error, send, send_error},
     heads::{request, response},
-    is_of_a_whole,
+    is_of_a_whole, is_refusal,
     returns::{Form, Profile, Receives, Sends, Value, by},
 };
 use testkit::sampled;
@@ -246,7 +246,7 @@ impl Drop for Looped {
 
 /// The loop has no `fail`, and a socket takes what is written.
 fn may(event: &Said) -> bool {
-    is_of_a_whole(event) && !["fail", "write fails"].contains(&event.kind)
+    is_of_a_whole(event) && !is_refusal(event) && event.kind != "fail"
 }
 
 fn inflate(fragments: &[u8]) -> Vec<u8> {

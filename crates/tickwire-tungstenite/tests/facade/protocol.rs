@@ -14,9 +14,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use table::{
-    Chunk, End, Got, Held, Seen, calls, heads, is_of_a_whole,
-    pipe::Pipe,
-    returns::{Form, Profile, Receives, Sends, Value, by},
+    Chunk, End, Got, Held, Seen, calls, heads, is_of_a_whole, is_refusal,
+    pipe::{FLOWS, Flow, Pipe},
+    returns::{Form, PROFILES, Profile, Receives, Sends, Value, by},
 };
 use tickwire_tungstenite::{
     WebSocketStream, accept_async_with_config, client_async_with_config,
@@ -229,9 +229,9 @@ fn send_error(error: Error) -> &'static str {
 /// The facade has neither chunks nor deadlines of a call, and no `fail`. A stream that refuses a
 /// write is over to the program.
 fn may(event: &Event) -> bool {
-    let lacks = ["leave", "fail", "write fails"];
+    let lacks = ["leave", "fail", "send first"];
     let has = !event.kind.starts_with("chunk") && !lacks.contains(&event.kind);
-    is_of_a_whole(event) && has && event.name != "abort"
+    is_of_a_whole(event) && !is_refusal(event) && has && event.name != "abort"
 }
 
 /// A program that reads until an error.
@@ -242,15 +242,26 @@ struct Program<S> {
 }
 
 impl<S: Socket> Program<S> {
-    fn new(role: Role, agreed: bool) -> Self {
+    fn new(role: Role, agreed: bool, flow: Flow) -> Self {
         let pipe = Pipe::default();
         let socket = S::open(pipe.clone(), role, agreed);
-        pipe.lock().wire.clear();
+        let mut state = pipe.lock();
+        state.wire.clear();
+        state.flow = flow;
+        drop(state);
         Self { socket, pipe, over: false }
     }
 }
 
 impl<S: Socket> End for Program<S> {
+    fn is_cut(&self) -> bool {
+        self.pipe.lock().flow == Flow::Reads
+    }
+
+    fn is_joined(&self) -> bool {
+        self.pipe.lock().flow == Flow::Joined
+    }
+
     fn arrives(&mut self, bytes: &[u8]) {
         self.pipe.arrives(bytes);
     }
@@ -330,7 +341,7 @@ fn inflate(_: &[u8]) -> Vec<u8> {
 }
 
 /// `send`; or `write`, or the sink's `feed`, and then `flush`.
-const PROFILES: [Profile; 8] = {
+const USES: [Profile; PROFILES] = {
     let send = by(Receives::Event, Sends::Send(Form::Owned));
     let feed = by(Receives::Event, Sends::Feed);
     [send, feed, send, feed, send, feed, send, feed]
@@ -339,11 +350,13 @@ const PROFILES: [Profile; 8] = {
 fn hold<S: Socket>(name: &'static str, carrier: usize) {
     for role in [Role::Server, Role::Client] {
         for &agreed in AGREED {
-            let held = Held::new(name, PROFILES, (role, agreed), inflate);
+            let held = Held::new(name, USES, (role, agreed), inflate);
             // The longest frame behind a Close.
             let members = |state: State| state.receiving == "waits";
             let held = Held { may, rows: &[name], carrier, members, ..held };
-            held.hold(|_| Program::<S>::new(role, agreed));
+            held.hold(|number| {
+                Program::<S>::new(role, agreed, FLOWS[number / PROFILES % FLOWS.len()])
+            });
         }
     }
 }

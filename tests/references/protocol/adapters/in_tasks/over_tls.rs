@@ -1,5 +1,8 @@
 //! tokio's adapter over TLS: the peer is a session of rustls.
-use super::*;
+use super::{
+    super::super::table::pipe::{self, Flow},
+    *,
+};
 use crate::support::{placed::Placed, provider, tls::Authority};
 use std::sync::{Arc, Mutex};
 use testkit::sampled;
@@ -19,15 +22,36 @@ struct Sealed(Pipe, Arc<Mutex<Far>>);
 
 struct Far {
     tls: rustls::Connection,
+    /// What was written and not flushed, if the stream holds that.
+    held: Vec<u8>,
     /// What it has sealed.
     wire: Vec<u8>,
     end: Option<io::Result<()>>,
 }
 
+impl Sealed {
+    /// The peer opens what it has got.
+    fn opens(&self) {
+        let Far { tls, held, .. } = &mut *self.1.lock().unwrap();
+        let mut sealed = &held[..];
+        while !sealed.is_empty() {
+            tls.read_tls(&mut sealed).unwrap();
+            tls.process_new_packets().unwrap();
+            let mut plain = Vec::new();
+            match tls.reader().read_to_end(&mut plain) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => panic!("{error}"),
+                _ => self.0.lock().wire.append(&mut plain),
+            }
+        }
+        held.clear();
+    }
+}
+
 polled!(tokio: Sealed);
 impl Polled for Sealed {
     fn poll_read(&mut self, _: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Far { tls, wire, end } = &mut *self.1.lock().unwrap();
+        let few = self.0.lock().flow == Flow::Reads;
+        let Far { tls, wire, end, .. } = &mut *self.1.lock().unwrap();
         let mut plain = [0; 4096];
         while end.is_none()
             && let Some(read) = Pipe::read(&self.0, &mut plain)
@@ -44,7 +68,7 @@ impl Polled for Sealed {
         while tls.wants_write() {
             tls.write_tls(wire).unwrap();
         }
-        let n = wire.len().min(to.remaining());
+        let n = if few { pipe::few(wire.len()) } else { wire.len() }.min(to.remaining());
         to.put_slice(&wire[..n]);
         wire.drain(..n);
         match end {
@@ -54,23 +78,24 @@ impl Polled for Sealed {
         }
     }
 
-    fn poll_write(&mut self, _: &mut Context<'_>, mut sealed: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, _: &mut Context<'_>, sealed: &[u8]) -> Poll<io::Result<usize>> {
         Pipe::write(&self.0, &[])?;
-        let len = sealed.len();
-        let tls = &mut self.1.lock().unwrap().tls;
-        while !sealed.is_empty() {
-            tls.read_tls(&mut sealed).unwrap();
-            tls.process_new_packets().unwrap();
-            let mut plain = Vec::new();
-            match tls.reader().read_to_end(&mut plain) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => panic!("{error}"),
-                _ => _ = Pipe::write(&self.0, &plain)?,
-            }
+        let flow = self.0.lock().flow;
+        let n = if flow == Flow::Writes { pipe::few(sealed.len()) } else { sealed.len() };
+        self.1.lock().unwrap().held.extend_from_slice(&sealed[..n]);
+        if flow != Flow::Holds {
+            self.opens();
         }
-        Poll::Ready(Ok(len))
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.opens();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.opens();
         let tls = &mut self.1.lock().unwrap().tls;
         assert!(tls.process_new_packets().unwrap().peer_has_closed(), "no close_notify");
         self.0.shut();
@@ -127,11 +152,14 @@ fn holds(name: &str, in_place: bool) {
     let theirs = (Arc::new(server.clone()), Arc::new(client.clone()));
     let server = server.placed();
     let client = client.placed();
-    hold((name, 6), USES, false, (sampled(1, 101), &[Flow::Whole]), |pipe, conn| {
+    hold((name, 6), USES, false, sampled(1, 101), |pipe, conn| {
         let localhost = ServerName::try_from("localhost").unwrap();
         let far = |mut tls: rustls::Connection| {
             tls.set_buffer_limit(None);
-            Sealed(pipe, Arc::new(Mutex::new(Far { tls, wire: Vec::new(), end: None })))
+            Sealed(
+                pipe,
+                Arc::new(Mutex::new(Far { tls, held: Vec::new(), wire: Vec::new(), end: None })),
+            )
         };
         let mut stream = match conn.role() {
             Role::Server => {
