@@ -180,6 +180,21 @@ fn each_byte_that_is_no_longer_unflushed_gives_time_back() {
     assert_eq!((tx.poll_timeout(), tx.buffered_amount()), (None, 0));
 }
 
+/// A stream that takes only a frame that overtakes is not stalled.
+#[test]
+fn bytes_that_overtake_are_taken_too() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(tx.feed("order").is_ok() && tx.feed("order").is_ok());
+    tx.outgoing().advance(1); // so that the Pong goes between the two
+    assert!(tx.pong(b"!").is_ok());
+    for taken in 1..17 {
+        assert_eq!(tx.taken(), taken);
+        tx.outgoing().advance(1);
+    }
+    assert_eq!((tx.taken(), tx.has_outgoing()), (17, false));
+}
+
 /// While a TLS session holds bytes, a loop waits until the stream can be written.
 #[test]
 fn the_wait_of_a_session_that_holds_bytes_is_for_writing_too() {
