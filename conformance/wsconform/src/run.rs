@@ -103,8 +103,9 @@ const AGAIN: Duration = Duration::from_millis(300);
 /// for the end of the last one, as many do for ten seconds behind a Close.
 const BUSY: Duration = Duration::from_secs(15);
 
-/// How often a case is refused by a target that opens another connection each time.
-const REFUSED: usize = 4;
+/// Before that, pauses between these times, each twice as long as the one before: most see the end of
+/// a connection soon.
+const SOON: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(320));
 
 /// How long a run may take, unless `--within` says it.
 const WITHIN: Duration = Duration::from_secs(1800);
@@ -176,6 +177,7 @@ fn run<T: Target>(
         env: env(place, &probe, options),
         probe,
         pace,
+        open: 1,
         budget: Budget::new(),
         beside: Turns::new(options.jobs),
         alone: Turns::new(1),
@@ -198,8 +200,8 @@ fn run<T: Target>(
         runner.env = env(place, &runner.probe, options);
         lock(&live.report).peer = runner.probe.peer().clone();
     }
+    runner.open = taken.min(open).max(1);
     let runner = runner;
-    let open = taken.min(open).max(1);
     let mut round = Round::Beside;
     loop {
         if round == Round::Last {
@@ -209,7 +211,7 @@ fn run<T: Target>(
             break;
         }
         let again = Mutex::new(Vec::new());
-        let open = if round == Round::Last { 1 } else { open };
+        let open = if round == Round::Last { 1 } else { runner.open };
         beside_each_other(&left, open, |case| {
             let ran = runner.run(case, round);
             if runner.is_done(case, &ran, round) {
@@ -229,12 +231,12 @@ fn run<T: Target>(
             _ => Round::Last,
         };
     }
-    runner.ask_those_who_saw_a_death(open);
+    runner.ask_those_who_saw_a_death();
     let deaths = target.deaths().len();
     let failing = std::mem::take(&mut *lock(&runner.failing));
     if !failing.is_empty() {
         progress.repeats(failing.len());
-        runner.repeat(&failing, open);
+        runner.repeat(&failing);
         let is_unsteady = |row: &Row| matches!(row.verdict, Verdict::Unsteady { .. });
         if live.report().rows.iter().any(is_unsteady) {
             runner.look_behind(&chosen, began.elapsed());
@@ -456,6 +458,8 @@ struct Runner<'t, T> {
     env: Env,
     probe: Probe,
     pace: Pace,
+    /// How many connections are open at one time, with a case of its own each.
+    open: usize,
     budget: Budget,
     beside: Turns,
     alone: Turns,
@@ -475,19 +479,35 @@ struct Runner<'t, T> {
 
 impl<T: Target> Runner<'_, T> {
     fn run(&self, case: &'static Case, round: Round) -> Result<Ran, Unconnected> {
-        let mut tries = 0;
+        let mut pause = SOON.0;
+        let mut has_opened = false;
         loop {
-            tries += 1;
             let ran = self.run_once(case, round);
             let is_refused = ran.as_ref().is_ok_and(|ran| ran.session.is_refused_for_now());
-            if !is_refused || round != Round::Last || tries == REFUSED {
+            if !is_refused || !self.is_only(round) {
+                return ran;
+            }
+            if pause <= SOON.1 {
+                thread::sleep(pause);
+                pause *= 2;
+                continue;
+            }
+            // That is its answer to this case, if it opens another connection.
+            if has_opened {
                 return ran;
             }
             self.doubted();
-            if !self.is_there() {
+            has_opened = self.is_there();
+            if !has_opened {
                 return ran;
             }
+            pause = SOON.0;
         }
+    }
+
+    /// Whether no other connection is open.
+    fn is_only(&self, round: Round) -> bool {
+        round == Round::Last || self.open == 1
     }
 
     fn run_once(&self, case: &'static Case, round: Round) -> Result<Ran, Unconnected> {
@@ -507,7 +527,7 @@ impl<T: Target> Runner<'_, T> {
         let over = Instant::now();
         turn.give();
         // The target lets go of what it holds when it sees the end, and of its place for the next.
-        if held.bytes > SMALL || (round == Round::Last && !T::STARTS) {
+        if held.bytes > SMALL || (self.is_only(round) && !T::STARTS) {
             let_go(connection.as_mut(), &self.pace);
         }
         drop(connection);
@@ -748,7 +768,7 @@ impl<T: Target> Runner<'_, T> {
 
     /// Finds out of which cases the server has died, and fails them. Whoever else saw a death runs
     /// again.
-    fn ask_those_who_saw_a_death(&self, open: usize) {
+    fn ask_those_who_saw_a_death(&self) {
         let mut alone: BTreeSet<&str> = BTreeSet::new();
         let mut fatal: BTreeSet<&str> = BTreeSet::new();
         let mut known = 0;
@@ -786,7 +806,7 @@ impl<T: Target> Runner<'_, T> {
             let again: Vec<&'static Case> = again.into_values().collect();
             pairs_apart(
                 &again,
-                open,
+                self.open,
                 |case| Some(*case),
                 |case, round| {
                     let ran = self.run(case, round);
@@ -878,11 +898,11 @@ impl<T: Target> Runner<'_, T> {
     }
 
     /// Runs what has failed three times more, and takes down what becomes of it.
-    fn repeat(&self, failing: &[Row], open: usize) {
+    fn repeat(&self, failing: &[Row]) {
         let unconnected = Mutex::new(Vec::new());
         pairs_apart(
             failing,
-            open,
+            self.open,
             |row| find(&row.case),
             |row, round| match self.repeated(row, round) {
                 Some(verdict) => self.live.put(Row { verdict, ..row.clone() }),
