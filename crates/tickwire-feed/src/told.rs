@@ -283,8 +283,8 @@ pub enum State {
     /// connection whose successor could not be opened. A fault of one address, while another one
     /// serves, is in [`Follower::faults`].
     Alarm {
-        /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it; or up
-        /// to a second earlier, when an attempt that went first has succeeded.
+        /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it; or
+        /// up to a second earlier, when an attempt that went first has succeeded.
         until: Time,
         /// The last end of the row.
         after: Ended,

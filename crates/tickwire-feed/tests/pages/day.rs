@@ -148,8 +148,8 @@ pub(crate) enum Trouble {
     NoSnapshots { lasts: Duration, retry_after: Option<Duration> },
     /// The machine was suspended.
     Wake,
-    /// The exchange gives up this topic.
-    Delisted(usize),
+    /// The exchange gives up this topic. Over the connections that have it, it may answer as before.
+    Delisted { topic: usize, answers: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -224,7 +224,8 @@ fn refusal(draw: &mut Draw) -> Ended {
         7 => Ended::Failed(Cause::CertificateExpired),
         _ => {
             let retry = tickwire::Retry::BackOff;
-            Ended::Failed(Cause::NoToken { retry, retry_after: Duration::ZERO })
+            let retry_after = draw.of(&[Duration::ZERO, 20 * SECOND]);
+            Ended::Failed(Cause::NoToken { retry, retry_after })
         }
     }
 }
@@ -382,7 +383,8 @@ impl Day {
             let longest = topics[at].every * 2 + 40 * SECOND;
             topics[at].leave_after = draw.one_in(2).then_some(longest);
             let when = draw.time(SECOND, calm);
-            troubles.push((when, Trouble::Delisted(at)));
+            let answers = topics[at].leave_after.is_some() && draw.one_in(2);
+            troubles.push((when, Trouble::Delisted { topic: at, answers }));
         }
         troubles.retain(|(at, _)| *at < calm);
         troubles.sort_by_key(|(at, _)| *at);

@@ -1,5 +1,5 @@
 //! An exchange with virtual time: several addresses, each with a replica of all topics.
-use crate::day::{Count, Day, Draw, Fault, MINUTE, SECOND, Trouble, closed};
+use crate::day::{Count, Day, Draw, Fault, MINUTE, SECOND, Topic, Trouble, closed};
 use std::{collections::BTreeMap, time::Duration};
 use tickwire::Retry;
 use tickwire_feed::{Cause, ConnectionId, Ended, Recovery};
@@ -84,6 +84,8 @@ struct Connection {
     /// It brings nothing more: it was cut, or its server stands still.
     over: bool,
     served: Vec<bool>,
+    /// It has no data of this topic any more, and accepts it again.
+    answers: Vec<bool>,
     /// The last number of each topic, where each connection counts.
     counted: Vec<u64>,
     /// The last number of all messages, and which count it is of.
@@ -449,6 +451,7 @@ impl Exchange {
             opened: self.now,
             over: false,
             served: vec![false; self.topics.len()],
+            answers: vec![false; self.topics.len()],
             counted: vec![0; self.topics.len()],
             count: 0,
             epoch: self.serial,
@@ -465,7 +468,10 @@ impl Exchange {
 
     fn subscribe(&mut self, id: ConnectionId, question: u64, topics: &[usize]) {
         let Some(n) = self.find(id) else { return };
-        let of = |topic: &usize| self.day.topics[*topic];
+        let of = |topic: &usize| {
+            let of = self.day.topics[*topic];
+            Topic { refused: of.refused && !self.connections[n].answers[*topic], ..of }
+        };
         let refused = topics.iter().any(|topic| of(topic).refused);
         let ignored = topics.iter().any(|topic| of(topic).ignored);
         // A refusal by id means the whole message.
@@ -482,7 +488,10 @@ impl Exchange {
                 })
                 .collect(),
         };
-        let is_served = |topic: &usize| !all_refused && !of(topic).refused && !of(topic).ignored;
+        let is_served = |topic: &usize| {
+            let of = self.day.topics[*topic];
+            !all_refused && !of.refused && !of.ignored
+        };
         let served: Vec<_> = topics.iter().copied().filter(is_served).collect();
         for answer in answers {
             self.arrive(n, LATENCY, answer);
@@ -593,9 +602,12 @@ impl Exchange {
                 }
             }
             Trouble::Wake => return Some((None, Input::Wake)),
-            Trouble::Delisted(topic) => {
+            Trouble::Delisted { topic, answers } => {
                 self.day.topics[topic].refused = true;
-                self.connections.iter_mut().for_each(|of| of.served[topic] = false);
+                for of in &mut self.connections {
+                    let had = std::mem::replace(&mut of.served[topic], false);
+                    of.answers[topic] = answers && had;
+                }
             }
         }
         None

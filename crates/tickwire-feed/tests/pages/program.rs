@@ -855,8 +855,9 @@ impl Program {
             Ended::Refused { status: 401, .. } => (72 * SECOND, false),
             Ended::Refused { status: 429, .. } => (32 * SECOND, true),
             Ended::Refused { status: 418, .. } => (120 * SECOND, true),
-            Ended::Refused { status: 503, .. } | Ended::Failed(Cause::NoToken { .. }) => {
-                (5 * SECOND, false)
+            Ended::Refused { status: 503, .. } => (5 * SECOND, false),
+            Ended::Failed(Cause::NoToken { retry_after, .. }) => {
+                ((retry_after * 11 / 10).max(5 * SECOND), false)
             }
             _ => (12 * SECOND, false),
         };
