@@ -148,7 +148,7 @@ pub(crate) enum Trouble {
     NoSnapshots { lasts: Duration, retry_after: Option<Duration> },
     /// The machine was suspended.
     Wake,
-    /// The exchange gives up this topic. Over the connections that have it, it may answer as before.
+    /// The exchange gives up this topic. Over connections that have it, it may answer as before.
     Delisted { topic: usize, answers: bool },
 }
 

@@ -44,10 +44,10 @@ impl Receiver {
         core::mem::take(&mut self.kept.heard)
     }
 
-    /// A number that changes whenever a payload byte of a data frame arrives, and whenever a message
-    /// ends. So a program that waits for a message can see that a long one is on its way. Control
-    /// frames do not change it. `None` if `step` has to process bytes first: a complete frame, or
-    /// payload of a data frame in progress.
+    /// A number that changes whenever a payload byte of a data frame arrives, and whenever a
+    /// message ends. So a program that waits for a message can see that a long one is on its way.
+    /// Control frames do not change it. `None` if `step` has to process bytes first: a complete
+    /// frame, or payload of a data frame in progress.
     pub fn data_mark(&self) -> Option<u64> {
         // The consumed bytes minus `not_data`, plus the received payload of a data frame that waits
         // in the buffer. `quick` does not add headers to `not_data`, so even an empty message
