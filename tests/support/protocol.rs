@@ -184,7 +184,7 @@ pub(crate) struct Held<'a> {
     pub(crate) k: Option<usize>,
     /// Which of so many parts of them are said: `PROTOCOL_SLICE`, as 3/60, or all.
     pub(crate) slice: (usize, usize),
-    /// Its profile may change within a word: that of the core is what drives it.
+    /// Its profile may change within a word.
     pub(crate) changes: bool,
     /// In which states each member of each event is said, and not only each event.
     pub(crate) members: fn(State) -> bool,
@@ -219,7 +219,7 @@ impl<'a> Held<'a> {
             turns: (0, 1),
             k: k.ok().or(sampled(Some(1), None)),
             slice: slice.unwrap_or((0, 1)),
-            changes: true,
+            changes: false,
             members: |_| false,
             real_time: false,
             sockets: false,
@@ -630,7 +630,8 @@ impl<'a> Talk<'a> {
                 && word.get(at + 1).is_some_and(|(it, which)| {
                     let fits = |(it, which): &(usize, usize)| self.bytes[0][*it][*which].len() < 99;
                     let fits = word[from..=at + 1].iter().all(fits);
-                    fits && at < from + 4 && arrives(*it) && !alone(*it, *which)
+                    let is_reset = machine.events[*it].kind == "reset";
+                    fits && at < from + 4 && arrives(*it) && !is_reset && !alone(*it, *which)
                 });
             if !(end.is_joined() && on) {
                 self.begin(&word[..=at], state);

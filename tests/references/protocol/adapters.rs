@@ -210,7 +210,8 @@ fn hold<A: Adapter>(
     for role in ROLES {
         for &agreed in AGREED {
             let held = Held::new(name, profiles, (role, agreed), inflate);
-            let held = Held { real_time, carrier, turns: (0, turns), ..held };
+            let held =
+                Held { real_time, carrier, turns: (0, turns), changes: A::ROWS.is_empty(), ..held };
             let held = match A::ROWS {
                 // The three adapters share the words of `cargo test`.
                 ["halves"] => Held {
