@@ -405,9 +405,9 @@ have inflated so far, and only the last frame has to complete the data. Most fra
 whole blocks; those whose names end with `block` are those of 7692 7.2.3.
 
 A name with `..` behind it begins a message of several frames, and one with `..` before it goes on
-with it; bytes in a name are the end of its payload. Where `the write fails`, the stream refuses what
-would answer the frame. The bytes are those of a server, which are not masked; a client's are the
-same, masked.
+with it; bytes in a name are the end of its payload. Where `the write fails`, the stream refuses
+what would answer the frame. The bytes are those of a server, which are not masked; a client's are
+the same, masked.
 
 {events}
 ## The rules
