@@ -122,6 +122,10 @@ pub(crate) fn drive_two<C: AsMut<Stream>, E>(
     let mut is_over = drives[0].goes_on(session, stream, turn);
     let is_bad = |session: &Session| !matches!(session.verdict(), Verdict::Pass | Verdict::Waiting);
     if !(is_over && is_bad(session)) {
+        if is_over {
+            // What the target does at the end of the first is done when the second opens.
+            let_go(stream, pace);
+        }
         let mut connection = connect()?;
         loop {
             let is_second_over = drives[1].goes_on(&mut second, connection.as_mut(), turn);
