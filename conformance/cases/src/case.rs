@@ -158,7 +158,7 @@ pub(crate) struct Data {
     /// The head goes out in pieces of so many bytes.
     #[serde(default)]
     pub(crate) piece: usize,
-    /// With a round trip between the pieces.
+    /// With a round trip between the pieces; of two connections, by turns.
     #[serde(default)]
     pub(crate) drip: bool,
     /// Steps in the notation of `script`.

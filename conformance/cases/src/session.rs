@@ -32,7 +32,7 @@ use crate::judge::http::{self, Extension, Head};
 use crate::judge::{Event, Kind, Reader, Violation, accept};
 use crate::marker::{OURS, marker_at};
 use crate::peer::{BEHIND, Env, Peer};
-use crate::plan::{self, Place, Plan};
+use crate::plan::{self, Apart, Place, Plan};
 use crate::script::{Expect, Step};
 use crate::wait::Wait;
 
@@ -635,8 +635,12 @@ impl Session {
             piece => piece,
         };
         for (place, bytes) in bytes.chunks(piece).enumerate() {
-            if place > 0 && self.plan.head_drips {
-                self.actions.push_back(Action::Pause(Wait::round_trips(1)));
+            match self.plan.head_apart {
+                Apart::RoundTrip if place > 0 => {
+                    self.actions.push_back(Action::Pause(Wait::round_trips(1)));
+                }
+                Apart::Turn if place > 0 => self.actions.push_back(Action::Turn),
+                _ => {}
             }
             self.actions.push_back(Action::Send(bytes.to_vec()));
         }

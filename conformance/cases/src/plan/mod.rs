@@ -24,6 +24,15 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// Stands in a response for the accept value of the client's key.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// How the pieces of a head follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Apart {
+    Not,
+    RoundTrip,
+    /// The other connection of the case sends one of its own between them.
+    Turn,
+}
+
 /// What a session does.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -32,8 +41,7 @@ pub(crate) struct Plan {
     pub(crate) head: Vec<u8>,
     /// The head goes out in pieces of so many bytes; 0: in one.
     pub(crate) head_piece: usize,
-    /// With a round trip between the pieces.
-    pub(crate) head_drips: bool,
+    pub(crate) head_apart: Apart,
     /// Sent together with the head.
     pub(crate) behind: Vec<u8>,
     /// Nothing comes behind the head: it is cut off.
@@ -58,7 +66,7 @@ impl Plan {
             role,
             head: plain_head(role, env, None, &[], None),
             head_piece: 0,
-            head_drips: false,
+            head_apart: Apart::Not,
             behind: Vec::new(),
             head_is_cut: false,
             deflate: None,
@@ -191,7 +199,11 @@ impl Plan {
             let _ = writeln!(text, "  head     {}", line.escape_debug());
         }
         if self.head_piece > 0 {
-            let pause = if self.head_drips { ", a round trip apart" } else { "" };
+            let pause = match self.head_apart {
+                Apart::Not => "",
+                Apart::RoundTrip => ", a round trip apart",
+                Apart::Turn => ", by turns",
+            };
             let _ = writeln!(text, "  pieces   of {} bytes{pause}", self.head_piece);
         }
         if !self.behind.is_empty() {
@@ -496,7 +508,11 @@ fn of_data(plan: &mut Plan, data: &Data, env: &Env, place: Place) {
     }
     plan.head.extend(data.body.bytes());
     plan.head_piece = data.piece;
-    plan.head_drips = data.drip;
+    plan.head_apart = match data.is_of_two() {
+        _ if !data.drip => Apart::Not,
+        true => Apart::Turn,
+        false => Apart::RoundTrip,
+    };
     let mut writer = Writer::new(plan.role.other(), plan.keys.clone());
     let lines = if place == Place::First { &data.send } else { &data.beside };
     for line in lines {

@@ -175,6 +175,13 @@ impl Model {
         }
     }
 
+    /// Exchanges what was read of a head with what was read of another one.
+    pub fn swap_head(&mut self, head: &mut Vec<u8>) {
+        if !self.open {
+            std::mem::swap(&mut self.input, head);
+        }
+    }
+
     /// Exchanges the open message with that of another connection.
     pub fn swap_message(&mut self, message: &mut Option<Message>) {
         if self.open {
