@@ -635,12 +635,11 @@ impl Session {
             piece => piece,
         };
         for (place, bytes) in bytes.chunks(piece).enumerate() {
-            match self.plan.head_apart {
-                Apart::RoundTrip if place > 0 => {
-                    self.actions.push_back(Action::Pause(Wait::round_trips(1)));
-                }
-                Apart::Turn if place > 0 => self.actions.push_back(Action::Turn),
-                _ => {}
+            if place > 0 && self.plan.head_apart != Apart::Not {
+                self.actions.push_back(Action::Pause(Wait::round_trips(1)));
+            }
+            if place > 0 && self.plan.head_apart == Apart::Turn {
+                self.actions.push_back(Action::Turn);
             }
             self.actions.push_back(Action::Send(bytes.to_vec()));
         }

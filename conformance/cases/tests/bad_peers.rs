@@ -296,6 +296,7 @@ fn what_only_one_case_shows() {
         ("empty-end-eats", "F-399", &[Server, Client][..]),
         ("ping-eats", "F-400", &[Server, Client]),
         ("keeps-mask", "F-401", &[Server]),
+        ("one-head", "HS-376", &[Server]),
         ("twice-cut-1", "T-243", &[Server]),
         ("twice-cut-3", "T-244", &[Server]),
         ("twice-cut-4", "T-245", &[Server]),

@@ -25,11 +25,11 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// How the pieces of a head follow each other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Apart {
     Not,
     RoundTrip,
-    /// The other connection of the case sends one of its own between them.
+    /// A round trip, in which the other connection of the case sends one of its own.
     Turn,
 }
 

@@ -176,7 +176,7 @@ impl Model {
     }
 
     /// Exchanges what was read of a head with what was read of another one.
-    pub fn swap_head(&mut self, head: &mut Vec<u8>) {
+    fn swap_head(&mut self, head: &mut Vec<u8>) {
         if !self.open {
             std::mem::swap(&mut self.input, head);
         }
@@ -895,8 +895,19 @@ pub fn drive_two(
     piece: usize,
 ) {
     let [first_model, second_model] = models;
-    goes_on(session, first_model, piece);
-    while !(goes_on(&mut second, second_model, piece) & goes_on(session, first_model, piece)) {}
+    let mut head = Vec::new();
+    let mut goes_on = |session: &mut Session, model: &mut Model| {
+        if model.is("one-head") {
+            model.swap_head(&mut head);
+        }
+        let is_over = goes_on(session, model, piece);
+        if model.is("one-head") {
+            model.swap_head(&mut head);
+        }
+        is_over
+    };
+    goes_on(session, first_model);
+    while !(goes_on(&mut second, second_model) & goes_on(session, first_model)) {}
     session.join(second);
 }
 

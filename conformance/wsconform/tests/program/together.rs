@@ -13,8 +13,6 @@ struct Shared {
     open: AtomicU32,
     /// The open message of all connections.
     message: Mutex<Option<Message>>,
-    /// What was read of the heads of all connections.
-    head: Mutex<Vec<u8>>,
     /// What the last connection was to get.
     output: Mutex<Vec<u8>>,
 }
@@ -108,17 +106,6 @@ fn what_only_two_connections_show_fails() {
     let report = failed("pair", &url, &["--case", "F-20", "--case", "T-23"]);
     let pairs: Vec<&Row> = report.rows.iter().filter(|row| row.case.starts_with("T-")).collect();
     assert!(pairs.iter().any(|row| fails(&report, &row.case)), "{pairs:?}");
-}
-
-#[test]
-fn one_buffer_for_the_heads_of_all_connections_fails() {
-    let url = serve_together(|shared, model, bytes| {
-        let mut head = shared.head.lock().unwrap();
-        model.swap_head(&mut head);
-        model.read(bytes);
-        model.swap_head(&mut head);
-    });
-    assert!(fails(&failed("head", &url, &["--case", "HS-376"]), "HS-376"));
 }
 
 /// Alone it does not come again, and needs not.
