@@ -115,25 +115,28 @@ impl Exchange for Desk {
     }
 }
 
-/// A feed with one line for each server, and this many subscriptions.
+/// A feed with so many lines and subscriptions, and answers that come soon.
 fn feed(desk: Desk, lines: u64, subscriptions: usize, recovery: Recovery) -> Feed<Desk> {
-    feed_with(desk, lines, subscriptions, recovery, None)
+    feed_with(soon(&desk), desk, lines, subscriptions, recovery)
+}
+
+fn soon(desk: &Desk) -> Settings<u64> {
+    Settings {
+        addresses: desk.urls.len(),
+        probe_after: desk.probe_after,
+        answer_within: Duration::from_millis(500),
+        ..Settings::new(|_| 0)
+    }
 }
 
 fn feed_with(
+    settings: Settings<u64>,
     desk: Desk,
     lines: u64,
     subscriptions: usize,
     recovery: Recovery,
-    refused_logins: Option<u32>,
 ) -> Feed<Desk> {
-    let mut follower = Follower::new(Settings {
-        addresses: desk.urls.len(),
-        probe_after: desk.probe_after,
-        answer_within: Duration::from_millis(500),
-        refused_logins,
-        ..Settings::new(|_| 0)
-    });
+    let mut follower = Follower::new(settings);
     for seed in 1..=lines {
         follower.add_line(Backoff::seeded(seed).trading(), Duration::MAX, Duration::ZERO);
     }
@@ -240,7 +243,7 @@ async fn a_line_that_fetches_a_token_holds_up_no_other() {
     .await;
 }
 
-/// So each line may have a key of its own.
+/// An exchange needs that to give each line a key of its own.
 #[tokio::test]
 async fn an_attempt_is_told_its_line() {
     bounded(async {
@@ -380,10 +383,8 @@ async fn what_the_program_sends_counts_and_at_the_end_it_says_goodbye() {
             let mut server = Server::bind().await;
             let desk = Desk { urls: vec![server.url()], ..Desk::default() };
             let pace = Pace::new(1, Duration::from_secs(3600));
-            let mut follower = Follower::new(Settings { pace, ..Settings::new(|_| 0) });
-            follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-            let attempts = Attempts::new(250, Duration::from_secs(300));
-            let mut feed = Feed::new(desk, follower, Arc::new(Mutex::new(attempts)));
+            let settings = Settings { pace, ..Settings::new(|_| 0) };
+            let mut feed = feed_with(settings, desk, 1, 0, Recovery::Resume);
             let (tell, mut came) = oneshot::channel();
             let (ask, asked) = oneshot::channel();
             let serving = tokio::spawn(async move {
@@ -644,12 +645,8 @@ async fn a_login_may_be_no_message_or_several() {
         bounded(async {
             let mut server = Server::bind().await;
             let desk = Desk { urls: vec![server.url()], asks, ..Desk::default() };
-            let mut follower = Follower::new(Settings { login: true, ..Settings::new(|_| 0) });
-            follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-            let resume = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
-            follower.subscribe(resume).unwrap();
-            let attempts = Attempts::new(250, Duration::from_secs(300));
-            let mut feed = Feed::new(desk, follower, Arc::new(Mutex::new(attempts)));
+            let settings = Settings { login: true, ..Settings::new(|_| 0) };
+            let mut feed = feed_with(settings, desk, 1, 1, Recovery::Resume);
             let serving = tokio::spawn(async move {
                 let mut peer = server.accept().await;
                 let mut texts = Vec::new();
@@ -700,11 +697,7 @@ async fn a_snapshot_that_is_refused_over_the_connection_is_asked_for_again() {
         let desk = Desk { urls: vec![server.url()], asks: Some("again"), ..Desk::default() };
         let hour = Duration::from_secs(3600);
         let settings = Settings { snapshot_within: hour, ..Settings::new(|_| 0) };
-        let mut follower = Follower::new(settings);
-        follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-        follower.subscribe(Subscription::default()).unwrap();
-        let attempts = Attempts::new(250, Duration::from_secs(300));
-        let mut feed = Feed::new(desk, follower, Arc::new(Mutex::new(attempts)));
+        let mut feed = feed_with(settings, desk, 1, 1, Recovery::Snapshot);
         let serving = tokio::spawn(async move {
             let mut peer = server.accept().await;
             peer.send("data 0 1;data 0 2").await;
@@ -729,7 +722,8 @@ async fn a_stop_is_the_last_event_until_the_line_goes_on() {
     bounded(async {
         let mut server = Server::bind().await;
         let desk = Desk { urls: vec![server.url()], ..Desk::default() };
-        let mut feed = feed_with(desk, 1, 1, Recovery::Resume, Some(1));
+        let settings = Settings { refused_logins: Some(1), ..soon(&desk) };
+        let mut feed = feed_with(settings, desk, 1, 1, Recovery::Resume);
         let serving = tokio::spawn(async move {
             server.refuse(401).await;
             server
