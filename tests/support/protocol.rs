@@ -768,7 +768,7 @@ impl<'a> Talk<'a> {
         Ok(at)
     }
 
-    /// Of several frames that come at once, one ends the connection.
+    /// Whether one of several frames that come at once ends the connection.
     fn is_over_by_a_frame(&self, at: usize, group: &[(usize, usize)]) -> bool {
         let machine = self.machine;
         match group {

@@ -30,7 +30,7 @@ pub(crate) enum Closes {
 pub(crate) struct Case {
     pub(crate) closes: Closes,
     pub(crate) reads: bool,
-    /// Of the message.
+    /// The length of the message.
     len: usize,
     /// Both `write_timeout` and `close_timeout`.
     full: Duration,

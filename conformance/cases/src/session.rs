@@ -199,7 +199,7 @@ pub struct Session {
     pings: Vec<Vec<u8>>,
     last_ping: Option<Vec<u8>>,
     expects_close: Option<Option<u16>>,
-    /// That of our Close.
+    /// The reason of our Close.
     reason: String,
     /// What stands behind the violation and must not be answered.
     behind: Vec<Event>,
@@ -462,7 +462,8 @@ impl Session {
     }
 
     /// A session that shows whether the peer leaves by itself, if it has failed by leaving with a
-    /// Close that does not say that anything was wrong: over another connection, with as many plain texts, for as long.
+    /// Close that does not say that anything was wrong: over another connection, with as many plain
+    /// texts, for as long.
     pub fn control(&self, env: &Env, lasted: Duration) -> Option<Session> {
         if !self.has_left || !matches!(self.verdict, Verdict::Fail { .. }) {
             return None;

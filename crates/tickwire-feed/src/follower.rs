@@ -362,7 +362,7 @@ pub struct Follower<T> {
     runs: Vec<Run>,
     dials: Dials,
     topics: Topics<T>,
-    /// Of a connection or a question.
+    /// The id of the next connection or question.
     next_id: u64,
     next_snapshot: u64,
     /// When this follower may ask for its next snapshot.

@@ -83,7 +83,7 @@ impl Stall {
     }
 }
 
-/// Of more than 584 years, as many as fit.
+/// A time of more than 584 years counts as 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

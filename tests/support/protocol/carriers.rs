@@ -46,7 +46,7 @@ pub(crate) struct Carrier {
 }
 
 impl Carrier {
-    /// Of an end that has these names, and to which frames may come in one read.
+    /// The rows of an end that has these names, and to which frames may come in one read.
     pub(crate) fn new(names: &[&str], machine: &Machine) -> Self {
         let is_of = |name: &&str| *name == "joined" || names.contains(name);
         let own = |row: &&Row| row.carriers.iter().any(is_of);

@@ -109,7 +109,7 @@ pub(super) struct Seat {
     refusals: u32,
     /// Why the connection is silent in this subscription.
     silent: Option<Silent>,
-    /// So many subscriptions may share its next message.
+    /// How many subscriptions may share its next message.
     most: usize,
     /// Once the subscription was sent.
     pub(super) line: Option<Line>,

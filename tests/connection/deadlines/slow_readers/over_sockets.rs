@@ -45,7 +45,7 @@ enum Line {
     Unix,
     InPlace,
     Rustls,
-    /// Of another crate.
+    /// The TLS stream of another crate.
     Theirs,
 }
 
