@@ -15,8 +15,8 @@ mod together;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    mem::discriminant,
-    net::{Shutdown, TcpListener, TcpStream},
+    mem::{ManuallyDrop, discriminant},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
     sync::{
         Arc, Mutex,
@@ -147,6 +147,23 @@ fn text(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
+}
+
+/// An address at which nobody listens. Nobody gets it by chance either: a socket is bound to it for as
+/// long as this process lives, which leaves it to a listener that asks for it by number.
+#[cfg(unix)]
+fn free_address() -> SocketAddr {
+    use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let bound = ManuallyDrop::new(TcpListener::from(socket));
+    bound.local_addr().unwrap()
+}
+
+#[cfg(not(unix))]
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn file(name: &str) -> String {
@@ -1290,7 +1307,7 @@ fn outputs_are_checked_before_the_first_connection() {
 
     // If the run comes to nothing, there is no report: neither a new nor an old one.
     let json = file("stale.json");
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = free_address();
     let nobody = format!("ws://{gone}/");
     for more in [&[][..], &["--expect", "/no/such/file"]] {
         let run = || program().args(["server", &nobody, "--json", &json]).args(more).output();
@@ -1306,7 +1323,7 @@ fn outputs_are_checked_before_the_first_connection() {
 /// CI starts the server in the background.
 #[test]
 fn a_server_that_does_not_listen_yet_is_waited_for() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let url = format!("ws://{address}/");
     let mut suite = program()
         .args(["server", &url, "--wait", "100", "--case", "F-202"])
@@ -1354,7 +1371,7 @@ fn a_reader_that_has_seen_enough_is_no_fault() {
 
 #[test]
 fn what_cannot_be_done_is_said_and_is_2() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = free_address();
     for (arguments, why) in [
         (vec!["server", "http://localhost/"], "is no URL of the form ws://"),
         (vec!["server", &format!("ws://{gone}/")], "no connection to"),

@@ -51,10 +51,6 @@ fn command_process() {
 
 const CASES: [&str; 6] = ["--case", "HS-00", "--case", "HS-01", "--case", "F-20"];
 
-pub(super) fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 /// The suite on the command above, which is started by these words.
 fn suite(address: &str, arguments: &[&str], start: &[&str]) -> Command {
     of_command("server", address, arguments, start)
@@ -77,7 +73,7 @@ pub(super) fn is_free(address: &str) -> bool {
 #[test]
 fn the_case_of_which_the_server_dies_fails_and_the_others_are_judged() {
     for jobs in ["1", "8"] {
-        let address = free_address();
+        let address = free_address().to_string();
         let json = file(&format!("dies-{jobs}.json"));
         let cases = [&CASES[..], &["--json", &json, "--jobs", jobs]].concat();
         let output = suite(&address, &cases, &[]).output().unwrap();
@@ -114,7 +110,7 @@ fn the_case_of_which_the_server_dies_fails_and_the_others_are_judged() {
 /// With a third connection open it would not.
 #[test]
 fn a_server_that_dies_while_two_connections_are_open_fails() {
-    let address = free_address();
+    let address = free_address().to_string();
     let json = file("pair.json");
     let cases = ["--case", "F-20", "--case", "T-23", "--json", &json];
     let output = suite(&address, &cases, &["env", "WSCONFORM_PAIR=1"]).output().unwrap();
@@ -132,7 +128,7 @@ fn a_server_that_dies_while_two_connections_are_open_fails() {
 /// The run could be over by then.
 #[test]
 fn a_case_that_is_answered_before_the_server_dies_of_it_fails() {
-    let address = free_address();
+    let address = free_address().to_string();
     let answers = ["env", "WSCONFORM_ANSWERS=1"];
     let output = suite(&address, &["--case", "HS-014"], &answers).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
@@ -141,7 +137,7 @@ fn a_case_that_is_answered_before_the_server_dies_of_it_fails() {
 
 #[test]
 fn a_server_that_dies_all_the_time_is_not_started_for_ever() {
-    let address = free_address();
+    let address = free_address().to_string();
     let output = suite(&address, &[], &["env", "WSCONFORM_FRAGILE=1"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("the command has died 50 times"), "{}", text(&output));
@@ -151,7 +147,7 @@ fn a_server_that_dies_all_the_time_is_not_started_for_ever() {
 
 #[test]
 fn a_command_that_does_not_serve_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let taken = free_address().to_string();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let served = listener.local_addr().unwrap().to_string();
     for (address, start, why) in [
@@ -182,7 +178,7 @@ fn nothing_of_the_command_is_left() {
         look.args(["-0", id.trim()]).stderr(Stdio::null()).status().unwrap().success()
     };
     for interrupts in [false, true] {
-        let address = free_address();
+        let address = free_address().to_string();
         let ids = file(&format!("ids-{interrupts}"));
         let script = format!("sleep 1000 & echo $! >{ids}; \"$@\"; exit");
         let mut suite =

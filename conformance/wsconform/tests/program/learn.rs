@@ -1,7 +1,7 @@
 //! `learn`: peers of the tests, of which the machine is known.
 
 use super::{
-    command::{free_address, is_free, of_command},
+    command::{is_free, of_command},
     *,
 };
 use wsconform_cases::judge::frame::Header;
@@ -91,7 +91,7 @@ fn a_state_more_of_a_client_is_learned_and_the_way_to_it_named() {
 
 #[test]
 fn a_command_is_started_learned_and_stopped() {
-    let address = free_address();
+    let address = free_address().to_string();
     good(&of_command("learn", &address, &[], &[]).output().unwrap());
     assert!(is_free(&address));
 }
@@ -99,7 +99,7 @@ fn a_command_is_started_learned_and_stopped() {
 /// An end of TCP by a death is not taken for an answer.
 #[test]
 fn a_command_that_dies_is_not_learned() {
-    let address = free_address();
+    let address = free_address().to_string();
     let fragile = ["env", "WSCONFORM_FRAGILE=1"];
     let output = of_command("learn", &address, &["--states", "0"], &fragile).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
@@ -111,7 +111,7 @@ fn a_command_that_dies_is_not_learned() {
 #[test]
 #[cfg(unix)]
 fn an_interrupt_stops_the_command() {
-    let address = free_address();
+    let address = free_address().to_string();
     let mut learning = of_command("learn", &address, &["--states", "99"], &[]);
     let learning = learning.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(60);

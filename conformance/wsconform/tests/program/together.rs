@@ -1,9 +1,6 @@
 //! Servers that are good as long as one connection is open, or that take few.
 
-use super::{
-    command::{free_address, of_command},
-    *,
-};
+use super::{command::of_command, *};
 use support::Message;
 use wsconform_cases::judge::frame::Header;
 
@@ -190,7 +187,7 @@ fn what_one_case_leaves_behind_fails_the_next() {
 
 #[test]
 fn a_process_that_dies_beside_connections_fails() {
-    let address = free_address();
+    let address = free_address().to_string();
     let json = file("crowd.json");
     let output = of_command(
         "server",
