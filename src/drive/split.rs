@@ -90,13 +90,14 @@ impl<W> Sending<W> {
 
 /// Notes in `drop` what a call has changed on the sending side, even if the application's closure,
 /// stream or waker panics after the change.
-struct Change<'a, 'n, W> {
+struct Change<'a, W> {
     /// `Some` if the sender was closed before the change, with the time of `leave` then.
     closed: Option<Option<Time>>,
     had_ended: bool,
     quiet: &'a AtomicBool,
-    news: &'a mut News<'n>,
     sending: MutexGuard<'a, Sending<W>>,
+    /// Behind `sending`, so dropped after it: it wakes the halves once the lock is released.
+    news: News<'a>,
 }
 
 /// In `drop`, wakes the halves that have to learn of a change.
@@ -106,7 +107,7 @@ struct News<'a> {
     wakers: &'a Wakers,
 }
 
-impl<W> Drop for Change<'_, '_, W> {
+impl<W> Drop for Change<'_, W> {
     #[inline]
     fn drop(&mut self) {
         let Sending { tx, .. } = &*self.sending;
@@ -177,16 +178,18 @@ impl<W> Shared<W> {
         sending: MutexGuard<'_, Sending<W>>,
         f: impl FnOnce(&mut Sending<W>) -> T,
     ) -> T {
-        // Declared before `change`, so it wakes the halves after the lock is released.
-        let mut news = News { ended: false, closed: false, wakers: &self.wakers };
-        let mut change = Change {
+        f(&mut self.begin(sending).sending)
+    }
+
+    #[inline]
+    fn begin<'a>(&'a self, sending: MutexGuard<'a, Sending<W>>) -> Change<'a, W> {
+        Change {
             closed: sending.tx.is_closed().then(|| sending.tx.leaves_by()),
             had_ended: sending.has_ended(),
             quiet: &self.quiet,
-            news: &mut news,
             sending,
-        };
-        f(&mut change.sending)
+            news: News { ended: false, closed: false, wakers: &self.wakers },
+        }
     }
 
     /// The writer calls this before each write, outside the lock. Its other calls do not yield:
