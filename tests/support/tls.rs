@@ -13,7 +13,7 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
     ops::Deref,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, ready},
     time::Duration,
@@ -167,6 +167,11 @@ pub enum Ws<A, B> {
 
 /// Runs a future, not for ever.
 pub fn wait<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+    wait_for(runtime, pin!(future))
+}
+
+/// `dyn`, so that a runtime is compiled once for each output, and not for each future.
+fn wait_for<T>(runtime: &Runtime, future: Pin<&mut dyn Future<Output = T>>) -> T {
     let bounded = async { tokio::time::timeout(PATIENCE, future).await };
     runtime.block_on(bounded).expect("takes too long")
 }

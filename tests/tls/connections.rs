@@ -23,6 +23,7 @@ use std::{
     task::Poll,
     thread,
 };
+use testkit::threads::spawn;
 use tickwire::{
     CloseCode, Config, Dial, Error, Message, OwnedMessage, RecvError, Retry, Role,
     blocking::{self, Stream, WithoutTimeouts},
@@ -122,7 +123,7 @@ fn with_peer(
         let (peer, test) = (peer.clone(), test.clone());
         bounded(move || {
             let (mut ws, log, mut raw) = near(adapter, role, takes);
-            let peer = thread::spawn(move || {
+            let peer = spawn(move || {
                 raw.handshake().unwrap();
                 peer(role, &mut raw);
             });
@@ -159,11 +160,11 @@ fn echo_server(adapter: Adapter, tls: Arc<ServerConfig>) -> String {
 fn echo_server_with(adapter: Adapter, tls: Arc<ServerConfig>, config: Config) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
+    spawn(move || {
         for stream in listener.incoming() {
             let tls = tls.clone();
             let config = config.clone();
-            thread::spawn(move || {
+            spawn(move || {
                 let stream = stream.unwrap();
                 stream.set_nodelay(true).unwrap();
                 let Ok(mut ws) = Server::accept(adapter, stream, &config, tls) else { return };
@@ -241,7 +242,7 @@ fn a_peer_that_reads_nothing_is_given_up() {
             let authority = Authority::new();
             let (listener, url) = listening();
             let (tls, (done, deaf)) = (authority.server(), mpsc::channel::<()>());
-            let serving = thread::spawn(move || {
+            let serving = spawn(move || {
                 let (stream, _) = listener.accept().unwrap();
                 let ws = Server::accept(Adapter::Blocking, stream, &patient(), tls);
                 assert!(ws.is_ok() && deaf.recv().is_err());
@@ -278,7 +279,7 @@ fn a_spinning_stream_carries_tls() {
         let config = Config::default();
         let (listener, url) = listening();
         let tls = authority.server();
-        let echo = thread::spawn(move || {
+        let echo = spawn(move || {
             let stream = listener.accept().unwrap().0;
             let stream = blocking::TlsStream::server(stream, placed(tls)).unwrap();
             let ws = blocking::accept(stream, &Config::default()).unwrap();
@@ -297,7 +298,7 @@ fn a_spinning_stream_carries_tls() {
             assert!(ws.recv().unwrap() == Some(Message::Binary(&vec![4; n])));
         }
         let (mut reader, mut writer) = ws.into_split().unwrap();
-        let writing = thread::spawn(move || {
+        let writing = spawn(move || {
             for _ in 0..20 {
                 writer.send(&vec![6; 50_000]).unwrap();
             }
@@ -318,7 +319,7 @@ fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
     bounded_each(ROLES, |role| {
         let (io, mut raw) = over(role, |tcp| tcp);
         let (go, may_read) = mpsc::channel();
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.say(&frame_to(role, TEXT, b"first"));
             // More than all buffers hold has to be read before a byte is read here.
@@ -332,7 +333,7 @@ fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
         let mut ws = blocking::WebSocket::from_parts(io, connection(role, &Config::default()));
         assert_eq!(ws.recv().unwrap(), Some(Message::Text("first")));
         let (mut reader, mut writer) = ws.into_split().unwrap();
-        let writing = thread::spawn(move || writer.send(&vec![0; 16 << 20]));
+        let writing = spawn(move || writer.send(&vec![0; 16 << 20]));
         for i in 0..1000 {
             let message = reader.recv().unwrap().unwrap();
             assert!(message == Message::Binary(&[i as u8; 4000]));
@@ -352,14 +353,14 @@ fn two_handles_that_write_at_the_same_time_lose_nothing() {
     const TIMES: usize = 100;
     bounded_each(ROLES, |role| {
         let (mut stream, mut raw) = over(role, |tcp| tcp);
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.hear(2 * PART * TIMES)
         });
         stream.handshake().unwrap();
         let clone = stream.try_clone().unwrap();
         let writing = [(stream, 1), (clone, 2)].map(|(mut handle, byte)| {
-            thread::spawn(move || {
+            spawn(move || {
                 for _ in 0..TIMES {
                     handle.write_all(&[byte; PART]).unwrap();
                 }
@@ -449,7 +450,7 @@ fn a_burst_leaves_in_one_record_and_one_write() {
 fn of_a_write_that_breaks_off_no_message_is_unwritten_that_has_left() {
     bounded_each(product(product(ADAPTERS, ROLES), [0, 3]), |((adapter, role), whole)| {
         let (mut ws, log, mut raw) = near(adapter, role, Takes::All);
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.say(&frame_to(role, TEXT, "agreed"));
             raw.hear_all().0.len() / sent_len(role, 10_000)
@@ -479,7 +480,7 @@ fn the_client_s_request_leaves_with_the_end_of_its_handshake() {
         let authority = Authority::new();
         let (tcp, far) = tcp_pair();
         let mut raw = Raw::server(far, authority.server());
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -520,7 +521,7 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
         bounded(move || {
             let (tcp, far) = tcp_pair();
             let mut raw = Raw::client(far, client);
-            let peer = thread::spawn(move || {
+            let peer = spawn(move || {
                 raw.handshake().unwrap();
                 raw.say(&frame_to(Role::Server, TEXT, b"go"));
                 raw.hear(10 * sent_len(Role::Server, 50) + sent_len(Role::Server, 9000));
@@ -586,7 +587,7 @@ const SIZES: [usize; 3] = [10, 300, 16_400];
 /// A peer that says when it has read each of them, as a whole frame.
 fn hearing_each(role: Role, mut raw: Raw) -> (mpsc::Receiver<usize>, thread::JoinHandle<()>) {
     let (heard, all) = mpsc::channel();
-    let peer = thread::spawn(move || {
+    let peer = spawn(move || {
         raw.handshake().unwrap();
         raw.say(&frame_to(role, TEXT, b"go"));
         for payload in SIZES {
@@ -756,7 +757,7 @@ fn an_orderly_end_has_a_close_notify_in_both_directions() {
     bounded_each(product(ADAPTERS, TAKES), |(adapter, takes)| {
         // As the server, which ends the stream.
         let (mut ws, _, mut raw) = near(adapter, Role::Server, takes);
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.say(&frame_to(Role::Server, CLOSE, &[]));
             assert_eq!(raw.hear_all(), (frame_to(Role::Client, CLOSE, &[]), true));
@@ -766,7 +767,7 @@ fn an_orderly_end_has_a_close_notify_in_both_directions() {
 
         // As the client, which waits for that, and then answers it.
         let (mut ws, _, mut raw) = near(adapter, Role::Client, takes);
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.hear(sent_len(Role::Client, 0));
             raw.say(&frame_to(Role::Client, CLOSE, &[]));
@@ -786,7 +787,7 @@ fn a_close_notify_that_has_to_wait_goes_before_the_end_of_the_stream() {
     let cases = [(Adapter::Tokio, false), (Adapter::Blocking, false), (Adapter::Blocking, true)];
     bounded_each(cases, |(adapter, split)| {
         let (mut ws, _, mut raw) = near(adapter, Role::Server, Takes::Little);
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.say(
                 &[frame_to(Role::Server, TEXT, b"x"), frame_to(Role::Server, CLOSE, &[])].concat(),
@@ -812,7 +813,7 @@ fn a_close_notify_that_has_to_wait_goes_before_the_end_of_the_stream() {
 fn a_connection_that_is_dropped_was_not_closed() {
     bounded_each(cases(), |(adapter, role, takes)| {
         let (mut ws, _, mut raw) = near(adapter, role, takes);
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.say(&frame_to(role, TEXT, b"x"));
             assert_eq!(raw.hear_all(), (vec![], false));
@@ -828,7 +829,7 @@ fn a_connection_that_is_dropped_was_not_closed() {
 fn a_clone_that_is_dropped_leaves_tls_to_the_other() {
     bounded_each(ROLES, |role| {
         let (mut stream, mut raw) = over(role, |tcp| tcp);
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.close_notify();
             assert_eq!(raw.hear_all(), (b"y".to_vec(), true));
@@ -850,7 +851,7 @@ fn a_clone_that_is_dropped_leaves_tls_to_the_other() {
 fn a_stream_is_dropped_though_the_peer_takes_nothing_more() {
     bounded_each(ROLES, |role| {
         let (mut stream, mut raw) = over(role, |tcp| tcp);
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             raw.handshake().unwrap();
             raw.close_notify();
             raw
@@ -1039,7 +1040,7 @@ fn a_server_reads_the_client_s_certificate_before_it_accepts() {
         let authority = Authority::new();
         let (tcp, far) = tcp_pair();
         let client = authority.known_client();
-        let peer = thread::spawn(move || {
+        let peer = spawn(move || {
             let mut raw = Raw::client(far, client);
             raw.handshake().unwrap();
             raw.hear_all();
@@ -1078,7 +1079,7 @@ fn asked(
     let server = authority.issue(&["localhost", "127.0.0.1", "::1"]).server_with(f);
     let mut client = (*authority.client()).clone();
     client.alpn_protocols = vec![b"h2".to_vec(), b"nonsense".to_vec()];
-    let seen = thread::spawn(move || {
+    let seen = spawn(move || {
         let mut raw = Raw::server(listener.accept().unwrap().0, server);
         let _ = raw.handshake();
         let alpn = raw.tls.alpn_protocol().map(<[u8]>::to_vec);
@@ -1175,7 +1176,7 @@ fn a_session_is_resumed() {
 fn a_peer_that_does_not_speak_tls_is_named_as_such() {
     bounded_each(ADAPTERS, |adapter| {
         let (listener, url) = listening();
-        let plain = thread::spawn(move || {
+        let plain = spawn(move || {
             let mut stream = listener.accept().unwrap().0;
             let _ = stream.read(&mut [0; 4096]).unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
@@ -1203,7 +1204,7 @@ fn a_peer_that_does_not_speak_tls_is_named_as_such() {
 fn a_stream_that_ends_in_the_handshake_says_so() {
     bounded_each(ADAPTERS, |adapter| {
         let (listener, url) = listening();
-        let gone = thread::spawn(move || {
+        let gone = spawn(move || {
             let mut stream = listener.accept().unwrap().0;
             let _ = stream.read(&mut [0; 4096]).unwrap();
         });
@@ -1245,7 +1246,7 @@ fn silent_server(adapter: Adapter, steps: u32) {
         let server = authority.server();
         let (listener, url) = listening();
         let address = listener.local_addr().unwrap();
-        let silent = thread::spawn(move || {
+        let silent = spawn(move || {
             let mut stream = listener.accept().unwrap().0;
             let clone = stream.try_clone().unwrap();
             let gone = match steps {
@@ -1276,7 +1277,7 @@ fn silent_client(adapter: Adapter, steps: u32) {
     with_time_enough(|timeout| {
         let (near, mut far) = tcp_pair();
         let client = authority.client();
-        let silent = thread::spawn(move || {
+        let silent = spawn(move || {
             let clone = far.try_clone().unwrap();
             let gone = match steps {
                 0 => Ok(()),
@@ -1312,13 +1313,13 @@ fn a_peer_that_drips_its_handshake_is_not_waited_for() {
     bounded_each(ADAPTERS, |adapter| {
         let config = Config { handshake_timeout: ms(200), ..Config::default() };
         let (near, far) = tcp_pair();
-        let dripping = thread::spawn(move || drip(far));
+        let dripping = spawn(move || drip(far));
         let accepted = Server::accept(adapter, near, &config, Authority::new().server());
         timed_out(accepted.map(drop));
         dripping.join().unwrap();
 
         let (listener, url) = listening();
-        let dripping = thread::spawn(move || drip(listener.accept().unwrap().0));
+        let dripping = spawn(move || drip(listener.accept().unwrap().0));
         let connected = Client::connect(adapter, &url, &config, Authority::new().client());
         timed_out(connected.map(drop));
         dripping.join().unwrap();
@@ -1375,7 +1376,7 @@ impl Write for Interrupted {
 fn a_flush_that_is_interrupted_does_not_end_the_handshake() {
     bounded_each(ROLES, |role| {
         let (mut stream, mut raw) = over(role, |tcp| WithoutTimeouts(Interrupted(tcp, false)));
-        let peer = thread::spawn(move || raw.handshake().unwrap());
+        let peer = spawn(move || raw.handshake().unwrap());
         stream.handshake().unwrap();
         peer.join().unwrap();
     });
@@ -1387,7 +1388,7 @@ fn a_record_that_drips_in_interrupts_each_read_and_goes_on_later() {
         let authority = Authority::new();
         let (near, far) = tcp_pair();
         let server = authority.server();
-        let sending = thread::spawn(move || {
+        let sending = spawn(move || {
             let mut tls = blocking::TlsStream::server(far, placed(server)).unwrap();
             tls.handshake().unwrap();
             tls.write_all(&[7; 1000]).unwrap();
@@ -1431,7 +1432,7 @@ fn dialed() -> (blocking::MaybeTls, blocking::TlsStream<TcpStream>) {
     let authority = Authority::new();
     let (listener, url) = listening();
     let tls = authority.server();
-    let server = thread::spawn(move || {
+    let server = spawn(move || {
         let stream =
             blocking::TlsStream::server(listener.accept().unwrap().0, placed(tls)).unwrap();
         blocking::accept(stream, &Config::default()).unwrap().into_parts().0
@@ -1471,7 +1472,7 @@ fn a_dialed_stream_that_does_not_block_is_flushed_to_its_end() {
             }
         };
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
-        let reader = thread::spawn(move || {
+        let reader = spawn(move || {
             let mut all = vec![];
             let _ = far.read_to_end(&mut all);
             all.len()

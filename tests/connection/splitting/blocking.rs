@@ -9,6 +9,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::threads::spawn;
 use tickwire::{
     Config, Error, Event, Heartbeat, RecvError, SendError,
     blocking::{Incoming, Interest, Reader, Stream, WithoutTimeouts, Writer},
@@ -34,7 +35,7 @@ const LARGE: usize = 32 << 20;
 /// Sends messages without end, each of which is stuck as long as the peer does not read, in a
 /// thread; returns the number of those sent whole, and why no more were.
 fn flood(mut writer: Writer<TcpStream>) -> Flooding {
-    thread::spawn(move || {
+    spawn(move || {
         let message = vec![b'd'; LARGE];
         for sent in 0.. {
             if let Err(error) = writer.send(&message) {
@@ -49,7 +50,7 @@ fn flood(mut writer: Writer<TcpStream>) -> Flooding {
 /// of each. It returns whether the end was clean.
 fn hears_fifty(mut reader: Reader<TcpStream>, peer: &mut Peer) -> thread::JoinHandle<bool> {
     let (heard, hearing) = mpsc::channel();
-    let reading = thread::spawn(move || {
+    let reading = spawn(move || {
         while let Some(message) = reader.recv().unwrap() {
             heard.send(message.as_bytes().to_vec()).unwrap();
         }
@@ -101,7 +102,7 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
 fn the_readers_timeout_passes_beside_a_writer_stuck_in_a_write() {
     bounded(|| {
         let ((mut reader, mut writer), mut peer) = split(&patient());
-        let writing = thread::spawn(move || {
+        let writing = spawn(move || {
             writer.send(vec![b'd'; 32 << 20]).unwrap();
             writer
         });
@@ -174,7 +175,7 @@ fn a_reader_that_owes_nothing_writes_what_the_writer_gave_up() {
         assert_eq!(text(&mut reader), "before");
         writer.set_write_timeout(Some(ms(100))).unwrap();
         assert!(matches!(writer.send(vec![b'd'; 32 << 20]), Err(Error::WouldBlock)));
-        let reading = thread::spawn(move || text(&mut reader));
+        let reading = spawn(move || text(&mut reader));
         assert_eq!(peer.frame().1.len(), 32 << 20);
         peer.send(TEXT, b"after");
         assert_eq!(reading.join().unwrap(), "after");
@@ -187,7 +188,7 @@ fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
         let ((mut reader, mut writer), mut peer) =
             split(&Config { idle_message: Some((ms(50), "ping".into())), ..patient() });
         let fed = writer.feed("fed").unwrap();
-        let reading = thread::spawn(move || while reader.recv().unwrap().is_some() {});
+        let reading = spawn(move || while reader.recv().unwrap().is_some() {});
         assert_eq!(peer.frame(), (TEXT, b"fed".to_vec()));
         for _ in 0..3 {
             assert_eq!(peer.frame(), (TEXT, b"ping".to_vec()));
@@ -218,7 +219,7 @@ fn the_reader_writes_what_was_fed_with_the_pong_that_it_owes() {
         let shared = writer.feed(vec![1; 100_000]).unwrap();
         let _ = writer.with_sender(|tx| tx.feed_first("first")).unwrap();
         peer.send(PING, b"1");
-        let reading = thread::spawn(move || while reader.recv().unwrap().is_some() {});
+        let reading = spawn(move || while reader.recv().unwrap().is_some() {});
         let mut frames: Vec<_> = (0..4).map(|_| peer.frame()).collect();
         // The Pong overtakes what is unwritten when the Ping is read.
         frames.retain(|frame| *frame != (PONG, b"1".to_vec()));
@@ -242,7 +243,7 @@ fn the_reader_writes_what_was_fed_with_the_pong_that_it_owes() {
 fn the_readers_answer_to_a_close_leaves_behind_what_was_fed() {
     bounded(|| {
         let ((mut reader, mut writer), mut peer) = split(&patient());
-        let reading = thread::spawn(move || {
+        let reading = spawn(move || {
             while reader.recv().unwrap().is_some() {}
             reader
         });
@@ -273,7 +274,7 @@ fn a_corked_response_is_written_by_the_reader() {
         let mut ws = incoming.accept_corked(Accept::default().subprotocols(&["x"])).unwrap();
         let _ = ws.feed("snapshot").unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
-        let reading = thread::spawn(move || text(&mut reader));
+        let reading = spawn(move || text(&mut reader));
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(peer.exact(1));
@@ -393,7 +394,7 @@ fn closed_while_it_waits(close_timeout: Duration, last: usize) -> (RecvError, Ve
     assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("before"));
     assert_eq!(*waits.timeout.lock().unwrap(), Some(ms(1_000)));
     let (mut reader, mut writer) = ws.into_split().unwrap();
-    let reading = thread::spawn(move || reader.recv().map(drop));
+    let reading = spawn(move || reader.recv().map(drop));
     waits.turn.wait(); // it waits, with no deadline of its own
     writer.close(None).unwrap();
     waits.turn.wait();
@@ -452,7 +453,7 @@ fn is_reported_past_a_writer() -> bool {
     let flooding = flood(writer);
     peer.looks();
     peer.wire(&unmasked(TEXT, b"not masked"));
-    let ending = thread::spawn(move || {
+    let ending = spawn(move || {
         let error = reader.recv().unwrap_err();
         flooding.join().unwrap();
         error
@@ -475,7 +476,7 @@ fn is_reported_past_a_writer() -> bool {
 fn a_peer_that_never_reads_is_given_up_by_both() {
     bounded(|| {
         let ((mut reader, writer), peer) = split(&Config { write_timeout: ms(300), ..patient() });
-        let reading = thread::spawn(move || recv_error(reader.recv()));
+        let reading = spawn(move || recv_error(reader.recv()));
         let (_, error, _) = flood(writer).join().unwrap();
         assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
         assert_eq!(reading.join().unwrap(), RecvError::WriteTimeout);
@@ -531,7 +532,7 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
         assert_eq!(peer.frame().0, PONG);
         let position = writer.fed();
-        let reading = thread::spawn(move || peer.frame().1.len());
+        let reading = spawn(move || peer.frame().1.len());
         while matches!(writer.flush(), Err(Error::WouldBlock)) {}
         assert!(writer.is_written(position));
         assert_eq!(reading.join().unwrap(), 32 << 20);
@@ -560,7 +561,7 @@ fn without_the_other_half_each_goes_on() {
         peer.send(PING, b"?");
         peer.send(TEXT, b"x");
         assert_eq!(text(&mut reader), "x");
-        let there = thread::spawn(move || reader.recv().unwrap().is_none());
+        let there = spawn(move || reader.recv().unwrap().is_none());
         assert_eq!(peer.frame(), (PONG, b"?".to_vec()));
         peer.send(CLOSE, b"");
         assert_eq!(peer.frame(), (CLOSE, vec![]));

@@ -13,6 +13,11 @@ pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Jo
 
 /// Runs a test in a thread of its own, and fails when that hangs.
 pub fn bounded(test: impl FnOnce() + Send + 'static) {
+    bounded_once(Box::new(test));
+}
+
+/// Compiled once.
+fn bounded_once(test: Box<dyn FnOnce() + Send>) {
     let (done, finished) = mpsc::channel();
     let thread = spawn(move || {
         test();

@@ -13,7 +13,7 @@ mod peer;
 use crate::support::wire::{CLOSE, PING, PONG, TEXT, bytes, close_body, connection};
 use end::End;
 use line::How;
-use std::{os::unix::net::UnixStream, time::Duration};
+use std::{os::unix::net::UnixStream, thread::JoinHandle, time::Duration};
 use testkit::threads::spawn;
 use tickwire::{Config, OwnedMessage, Role};
 
@@ -73,20 +73,43 @@ pub(crate) fn meet_behind<E: End>(
     far: impl FnOnce(&mut Peer) + Send + 'static,
     near: impl FnOnce(E),
 ) {
+    meet_once(role, config, how, Box::new(before), Box::new(far), Box::new(near));
+}
+
+type Far = Box<dyn FnOnce(&mut Peer) + Send>;
+
+/// Compiled once for each `E`, and not for each test.
+fn meet_once<'a, E: End>(
+    role: Role,
+    config: &Config,
+    how: How,
+    before: Box<dyn FnOnce(&mut Peer) + 'a>,
+    far: Far,
+    near: Box<dyn FnOnce(E) + 'a>,
+) {
     let (io, other) = UnixStream::pair().unwrap();
     let mut peer = Peer::new(other, role);
     before(&mut peer);
-    let end = E::join(io, how, connection(role, config));
-    dialog(peer, far, || near(end));
+    let there = start(peer, far);
+    near(E::join(io, how, connection(role, config)));
+    join(there);
 }
 
 pub(crate) fn dialog(
-    mut peer: Peer,
+    peer: Peer,
     far: impl FnOnce(&mut Peer) + Send + 'static,
     near: impl FnOnce(),
 ) {
-    let there = spawn(move || far(&mut peer));
+    let there = start(peer, Box::new(far));
     near();
+    join(there);
+}
+
+fn start(mut peer: Peer, far: Far) -> JoinHandle<()> {
+    spawn(move || far(&mut peer))
+}
+
+fn join(there: JoinHandle<()>) {
     if let Err(panic) = there.join() {
         std::panic::resume_unwind(panic);
     }
