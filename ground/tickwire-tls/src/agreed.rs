@@ -1,9 +1,9 @@
-use ::rustls::{CommonState, NamedGroup};
-#[cfg(feature = "in-place")]
-use ::rustls::{HandshakeKind, ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
+use ::rustls::{
+    CommonState, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite,
+    pki_types::CertificateDer,
+};
 
 /// Kept after rustls' connection is gone.
-#[cfg(feature = "in-place")]
 pub(super) struct Agreed {
     pub(super) version: Option<ProtocolVersion>,
     pub(super) suite: Option<SupportedCipherSuite>,
@@ -14,7 +14,6 @@ pub(super) struct Agreed {
     pub(super) name: Option<String>,
 }
 
-#[cfg(feature = "in-place")]
 impl Agreed {
     pub(super) fn of(state: &CommonState, name: Option<String>) -> Self {
         Self {

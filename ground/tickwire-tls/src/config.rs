@@ -1,3 +1,4 @@
+use super::in_place::InPlace;
 use ::rustls::{ClientConfig, ServerConfig};
 use std::{fmt, sync::Arc};
 
@@ -8,8 +9,7 @@ macro_rules! config {
         pub struct $name {
             pub(super) config: Arc<$theirs>,
             /// A copy whose sessions hand over their keys. Nobody outside this crate gets it.
-            #[cfg(feature = "in-place")]
-            pub(super) in_place: Option<Arc<$theirs>>,
+            pub(super) in_place: Option<InPlace<Arc<$theirs>>>,
         }
 
         #[cfg(feature = "in-place")]
@@ -29,7 +29,7 @@ macro_rules! config {
             pub fn in_place(mut self) -> Self {
                 let mut config = $theirs::clone(&self.config);
                 config.enable_secret_extraction = true;
-                self.in_place = Some(Arc::new(config));
+                self.in_place = Some(InPlace::new(Arc::new(config)));
                 self
             }
         }
@@ -42,11 +42,7 @@ macro_rules! config {
 
         impl From<Arc<$theirs>> for $name {
             fn from(config: Arc<$theirs>) -> Self {
-                Self {
-                    config,
-                    #[cfg(feature = "in-place")]
-                    in_place: None,
-                }
+                Self { config, in_place: None }
             }
         }
 

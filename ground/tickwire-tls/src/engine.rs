@@ -1,16 +1,15 @@
-use super::{buffer::Buffer, buffered::Buffered};
-#[cfg(feature = "in-place")]
-use super::{opening::Opening, records::Records};
+use super::{
+    buffer::Buffer, buffered::Buffered, in_place::InPlace, opening::Opening, records::Records,
+};
+use core::mem;
 
 pub(super) enum Engine {
     /// Does the handshake, and opens and seals the records.
     Rustls(Box<Buffered>),
     /// rustls does the handshake, and may hand over its keys afterwards.
-    #[cfg(feature = "in-place")]
-    Opening(Box<Opening>),
+    Opening(InPlace<Box<Opening>>),
     /// This crate opens and seals the records, in place.
-    #[cfg(feature = "in-place")]
-    Records(Box<Records>),
+    Records(InPlace<Box<Records>>),
     /// rustls is gone: it panicked, or failed to hand over the keys.
     Failed { handshaking: bool },
 }
@@ -19,9 +18,7 @@ impl Engine {
     pub(super) fn is_handshaking(&self) -> bool {
         match self {
             Self::Rustls(conn) => conn.state().is_handshaking(),
-            #[cfg(feature = "in-place")]
             Self::Opening(opening) => opening.state().is_handshaking(),
-            #[cfg(feature = "in-place")]
             Self::Records(_) => false,
             Self::Failed { handshaking } => *handshaking,
         }
@@ -32,9 +29,7 @@ impl Engine {
     pub(super) fn awaits_client(&self) -> bool {
         match self {
             Self::Rustls(conn) => conn.is_server() && conn.state().is_handshaking(),
-            #[cfg(feature = "in-place")]
             Self::Opening(opening) => opening.is_server() && opening.state().is_handshaking(),
-            #[cfg(feature = "in-place")]
             Self::Records(_) => false,
             Self::Failed { .. } => false,
         }
@@ -44,10 +39,11 @@ impl Engine {
     pub(super) fn fail(&mut self) -> Buffer {
         let handshaking = self.is_handshaking();
         // Only `Opening` holds unread plaintext: `Records` leaves it in the session's `input`.
-        match core::mem::replace(self, Self::Failed { handshaking }) {
-            #[cfg(feature = "in-place")]
-            Self::Opening(opening) => opening.into_plain(),
+        let plain = match self {
+            Self::Opening(opening) => mem::take(&mut opening.plain),
             _ => Buffer::default(),
-        }
+        };
+        *self = Self::Failed { handshaking };
+        plain
     }
 }

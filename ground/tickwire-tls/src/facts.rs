@@ -9,12 +9,10 @@ macro_rules! agreed {
                 let $state = conn.state();
                 $of_rustls
             }
-            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => {
                 let $state = opening.state();
                 $of_rustls
             }
-            #[cfg(feature = "in-place")]
             Engine::Records(records) => {
                 let $agreed = &records.agreed;
                 $ours
@@ -67,9 +65,7 @@ impl Session {
                 Connection::Client(_) => None,
                 Connection::Server(conn) => conn.server_name(),
             },
-            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => opening.name.as_deref(),
-            #[cfg(feature = "in-place")]
             Engine::Records(records) => records.agreed.name.as_deref(),
             Engine::Failed { .. } => None,
         }

@@ -1,6 +1,4 @@
-use super::{engine::Engine, session::Session};
-#[cfg(feature = "in-place")]
-use super::{fault::alert, records::Opened};
+use super::{engine::Engine, fault::alert, records::Opened, session::Session};
 use ::rustls::Error;
 use std::io;
 
@@ -66,7 +64,6 @@ impl Session {
         let open = !self.ended && !self.eof && self.failed.is_none();
         let drained = match &self.engine {
             Engine::Rustls(conn) => conn.has_nothing(),
-            #[cfg(feature = "in-place")]
             Engine::Records(_) => true, // plaintext is in `input`
             _ => false,
         };
@@ -79,9 +76,7 @@ impl Session {
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
-            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => *end += opening.read(to),
-            #[cfg(feature = "in-place")]
             Engine::Records(_) => loop {
                 *end += self.take_plain(to.get_mut(*end..).unwrap_or_default());
                 // If `plain` has data left, `to` is full.
@@ -110,7 +105,6 @@ impl Session {
     /// `false` if no more records must be opened now: no whole one is there, the session is over,
     /// or it was an alert or a handshake message and the caller has data (`has_data`), which
     /// otherwise could wait for many KeyUpdates, each as slow as decrypting kilobytes.
-    #[cfg(feature = "in-place")]
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -161,15 +155,15 @@ impl Session {
         self.input.clear();
     }
 
-    #[cfg(feature = "in-place")]
     fn change(&mut self) {
         // `into_records` consumes rustls' connection, so an error leaves none to go on with.
         // `handshaking: true` then makes `stream::handshake` return it.
         let failed = Engine::Failed { handshaking: true };
-        if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
-            match opening.into_records() {
-                Ok((records, rest)) => {
-                    self.engine = Engine::Records(Box::new(records));
+        if let Engine::Opening(mut opening) = core::mem::replace(&mut self.engine, failed) {
+            let rest = core::mem::take(&mut opening.input);
+            match opening.try_map(|opening| opening.into_records().map(Box::new)) {
+                Ok(records) => {
+                    self.engine = Engine::Records(records);
                     self.input = rest; // `Opening::take` has taken all input
                 }
                 Err(error) => self.failed = Some(error),
@@ -196,9 +190,7 @@ impl Session {
     pub(super) fn process(&mut self) {
         let ended = match &mut self.engine {
             Engine::Rustls(conn) => conn.take(&mut self.input, &mut self.out),
-            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => opening.take(&mut self.input, &mut self.out),
-            #[cfg(feature = "in-place")]
             Engine::Records(_) => return,
             Engine::Failed { .. } => return,
         };
@@ -211,7 +203,6 @@ impl Session {
             Err(error) => self.fail(error),
         }
         // A session that has failed opens and seals nothing more, so it needs no keys.
-        #[cfg(feature = "in-place")]
         if let (Engine::Opening(opening), None) = (&self.engine, &self.failed)
             && opening.is_done()
         {

@@ -19,18 +19,16 @@ mod buffered;
 mod config;
 mod engine;
 mod facts;
-#[cfg(feature = "in-place")]
 mod fault;
 mod guard;
+#[cfg_attr(not(feature = "in-place"), path = "no_in_place.rs")]
+mod in_place;
 mod incoming;
-#[cfg(feature = "in-place")]
 mod kernel;
-#[cfg(feature = "in-place")]
 mod opening;
 #[cfg(feature = "platform")]
 mod platform;
 mod pool;
-#[cfg(feature = "in-place")]
 mod records;
 #[cfg(feature = "platform")]
 mod roots;

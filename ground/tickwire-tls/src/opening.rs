@@ -34,14 +34,14 @@ pub(super) struct Opening {
     fragment: usize,
     /// Ciphertext that has arrived. rustls has looked at the first `seen` bytes, and has to see
     /// them again at its next step.
-    input: Buffer,
+    pub(super) input: Buffer,
     seen: usize,
     /// `None` once it is complete, and for a client.
     hello: Option<Hello>,
     /// Of the ClientHello, because rustls' unbuffered connection does not return it.
     pub(super) name: Option<String>,
     /// Not yet read.
-    plain: Buffer,
+    pub(super) plain: Buffer,
 }
 
 /// How much of the ClientHello has arrived. rustls' `Acceptor`, which finds the server name, keeps
@@ -183,10 +183,6 @@ impl Opening {
         len
     }
 
-    pub(super) fn into_plain(self) -> Buffer {
-        self.plain
-    }
-
     /// In the fewest records, until `out` holds about `WAITING` bytes. rustls takes one slice here,
     /// so we join them.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
@@ -227,7 +223,8 @@ impl Opening {
         !self.state().is_handshaking() && suite.is_some_and(gives_keys)
     }
 
-    pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
+    /// The caller has taken `input`, which the records continue with.
+    pub(super) fn into_records(mut self) -> Result<Records, Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
         // `plain` is empty, because all data comes after the records that rustls has seen. From
@@ -243,7 +240,7 @@ impl Opening {
                 (secrets, Kernel::Server(kernel))
             }
         };
-        Ok((Records::new(agreed, secrets, kernel, self.fragment)?, self.input))
+        Records::new(agreed, secrets, kernel, self.fragment)
     }
 }
 

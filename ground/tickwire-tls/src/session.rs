@@ -1,9 +1,7 @@
 //! A session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
-#[cfg(feature = "in-place")]
-use crate::opening::Opening;
 use crate::{
     ALPN, Client, Server, TlsError, buffer::Buffer, buffered::Buffered, engine::Engine,
-    guard::caught,
+    guard::caught, opening::Opening,
 };
 use ::rustls::{ClientConnection, Connection, Error, ServerConnection, pki_types::ServerName};
 use bytes::Buf;
@@ -130,11 +128,7 @@ impl Session {
     /// Whether this crate opens and seals the records in place. `false` during the handshake, and
     /// always without the feature `in-place`.
     pub fn in_place(&self) -> bool {
-        match self.engine {
-            #[cfg(feature = "in-place")]
-            Engine::Records(_) => true,
-            _ => false,
-        }
+        matches!(self.engine, Engine::Records(_))
     }
 
     /// rustls' own connection, for example to export keying material. `None` after a panic of
@@ -169,10 +163,9 @@ impl Session {
         let client = config.into();
         let alpn = vec![ALPN.to_vec()];
         // rustls' unbuffered connection alone can hand over its keys.
-        #[cfg(feature = "in-place")]
         if let Some(config) = client.in_place {
-            let opening = caught(|| Opening::client(config, name, alpn))??;
-            return Ok(Self::with(Engine::Opening(Box::new(opening))));
+            let opening = |config| caught(|| Opening::client(config, name, alpn))?.map(Box::new);
+            return Ok(Self::with(Engine::Opening(config.try_map(opening)?)));
         }
         let connect = || ClientConnection::new_with_alpn(client.config, name, alpn);
         Ok(Self::new(caught(connect)??))
@@ -189,10 +182,9 @@ impl Session {
         let server = config.into();
         // Sessions read no early data, and unread early data would stop the handshake of the
         // unbuffered connection.
-        #[cfg(feature = "in-place")]
         if let Some(config) = server.in_place.filter(|config| config.max_early_data_size == 0) {
-            let opening = caught(|| Opening::server(config))??;
-            return Ok(Self::with(Engine::Opening(Box::new(opening))));
+            let opening = |config| caught(|| Opening::server(config))?.map(Box::new);
+            return Ok(Self::with(Engine::Opening(config.try_map(opening)?)));
         }
         Ok(Self::new(caught(|| ServerConnection::new(server.config))??))
     }
@@ -342,9 +334,7 @@ impl Session {
     fn announce_end(&mut self) {
         match &mut self.engine {
             Engine::Rustls(conn) => conn.close(&mut self.out),
-            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => opening.close(&mut self.out),
-            #[cfg(feature = "in-place")]
             Engine::Records(records) => records.end(None, &mut self.out),
             Engine::Failed { .. } => {}
         }
@@ -451,9 +441,7 @@ impl Session {
         // open the peer's records.
         match &mut self.engine {
             Engine::Rustls(conn) => conn.write(from, &mut self.out),
-            #[cfg(feature = "in-place")]
             Engine::Records(records) => records.write(from, &mut self.out).map_err(io_error),
-            #[cfg(feature = "in-place")]
             Engine::Opening(opening) => opening.write(from, &mut self.out).map_err(io_error),
             Engine::Failed { .. } => Ok(0), // not reached: `failed` is set
         }
