@@ -1,4 +1,5 @@
-//! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as two tables.
+//! How a connection ends (RFC 6455 §5.5.1, §7.1): the phases in which an end does what
+//! `docs/PROTOCOL.md` says of closing, as two tables.
 //!
 //! The states of the peer's Close (theirs), of our Close (ours) and of the stream determine the
 //! [`Phase`], in two rows together with the role of this end (`*`: any value). `closing/tests.rs`
