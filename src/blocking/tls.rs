@@ -221,7 +221,8 @@ impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
     }
 }
 
-/// For the functions of `tickwire_tls::stream`.
+/// What one call of a `TlsStream` hands to the functions of `tickwire_tls::stream`, which do its
+/// work.
 struct Call<'a, S> {
     io: &'a mut S,
     tls: &'a Mutex<Tls>,

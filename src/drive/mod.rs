@@ -295,8 +295,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         None
     }
 
-    /// If the Pong still lacks its time of arrival, a measurement would end only when the deadlines
-    /// are checked, after all input is processed.
+    /// Gives a Pong that still lacks its time of arrival the present time, because the deadlines,
+    /// which would do so, are checked only after all input is processed.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;

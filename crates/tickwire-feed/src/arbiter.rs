@@ -272,7 +272,7 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Nothing that is kept lies behind a number that a snapshot up to before `next` lacks.
+    /// Whether no number is missing between a snapshot that ends before `next` and what is kept.
     pub(crate) fn touches(&self, next: u64) -> bool {
         self.kept.front().is_none_or(|kept| kept.first <= next)
     }

@@ -279,7 +279,7 @@ impl<'i, T> Turn<'i, T> {
         // Once in each turn, deadlines come before more input, so that a flood cannot put them off.
         let looks = !mem::replace(&mut self.looked, true);
         let looked = if looks { Clock::Old } else { Clock::Unseen };
-        // What the wire refused, it tries again after a `Note`: nothing is to be written now.
+        // Nothing to write now: the wire retries what was refused when the next `Note` comes.
         let facts = Facts { input, unsent: false, refused: true, dry: false, clock: looked };
         let readable = facts.reads(allow) && wire.is_readable();
         if readable && !ends_turn {

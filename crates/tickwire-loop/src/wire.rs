@@ -286,7 +286,7 @@ impl Wire {
         let read = system.read(&mut self.stream, tls.session.spare_mut());
         tls.read_at = stamps.map(|epoch| Time::new(epoch.elapsed()));
         let read = self.count(read, spent);
-        let Some(tls) = &mut self.tls else { return read }; // borrowed again: `count` needs `self`
+        let Some(tls) = &mut self.tls else { return read }; // again: `count` borrows all
         match read {
             Ok(Got::Bytes(0)) => tls.session.end_of_stream(),
             Ok(Got::Bytes(n)) => tls.session.commit(n),

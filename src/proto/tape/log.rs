@@ -77,9 +77,9 @@ struct Log {
     waits: Option<Wait>,
     /// A call of the sending half wakes the reader, whose present poll may have missed the call.
     woken: bool,
-    /// Since a deadline on silence was found.
+    /// How many reads were made since a deadline on silence was found.
     reads: u32,
-    /// The refused ones of `reads`. A read that surely blocked counts as two.
+    /// How many of `reads` brought nothing. A read that surely blocked counts as two.
     blocked: u32,
     unread: bool,
     found: bool,

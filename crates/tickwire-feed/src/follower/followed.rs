@@ -378,8 +378,8 @@ impl<T> Followed<T> {
         }
     }
 
-    /// Whether the book may be built from the answer to this request. A late one has to touch what
-    /// is kept, because a newer one is under way.
+    /// Whether the book may be built from the answer to this request. If a newer request is under
+    /// way, an older one's answer has to reach up to the messages that are kept.
     pub(super) fn takes_snapshot(&self, id: u64, next: u64) -> bool {
         let is_known = self.requests.is_some_and(|(first, last)| first <= id && id <= last);
         let is_needed = self.snapshot != Snapshot::NotNeeded;

@@ -1,5 +1,5 @@
-//! For builds without io_uring: `System` is `Mio`, with the methods that `either.rs` has and it
-//! lacks.
+//! For builds without io_uring: `System` is `Mio`. This file adds the methods that only the other
+//! `System`, that of `either.rs`, would have.
 pub(crate) use super::mio::{Mio as System, Stream};
 use super::{Note, Token, Waker};
 use std::{io, iter};

@@ -238,8 +238,8 @@ impl Stream {
     }
 }
 
-/// Raises no SIGPIPE, like std's write of one slice. The signal would end a program whose `main` is
-/// not in Rust: only Rust's ignores it.
+/// Raises no SIGPIPE, as std's write of one slice raises none. Rust's start code has a program
+/// ignore that signal; a program whose `main` is in another language would end by it.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
