@@ -93,11 +93,11 @@ fn defaults() -> BTreeMap<String, String> {
 }
 
 #[track_caller]
-fn says_the_default(defaults: &BTreeMap<String, String>, name: &str, said: &str) {
+fn says_the_default(defaults: &BTreeMap<String, String>, page: &str, name: &str, said: &str) {
     let real = defaults.get(name).unwrap_or_else(|| panic!("{name}: no such setting"));
     let off = said == "off" || said == "as `max_message`";
-    assert_eq!(value(said), literal(real), "{name}: {said:?} is said, {real} is so");
-    assert_eq!(off, real == "None", "{name}: {said:?} is said, {real} is so");
+    assert_eq!(value(said), literal(real), "{page} says {said:?} of {name}, which is {real}");
+    assert_eq!(off, real == "None", "{page} says {said:?} of {name}, which is {real}");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_defaults_of_all_limits_are_as_said() {
             && !row[2].contains("src/")
         {
             let name = quoted(name).next().unwrap();
-            says_the_default(&defaults, name, said);
+            says_the_default(&defaults, "docs/LIMITS.md", name, said);
             assert!(named.insert(name), "{name} twice, or it is no limit");
         }
     }
@@ -141,7 +141,7 @@ fn the_defaults_are_the_same_on_every_page() {
             let mut said =
                 doc.match_indices("default ").filter_map(|(at, _)| named_default(&doc[at..]));
             if let Some(said) = said.find(|said| value(said).is_some()) {
-                says_the_default(&defaults, name, said);
+                says_the_default(&defaults, "src/proto/config.rs", name, said);
                 held.insert(name.to_owned());
             }
             doc.clear();
@@ -161,7 +161,7 @@ fn the_defaults_are_the_same_on_every_page() {
                 let said = rest.strip_prefix("default ").unwrap_or(rest);
                 let said = said.split([',', ')', '|']).next().unwrap().trim();
                 if value(said).is_some() || said == "off" {
-                    says_the_default(&defaults, name, said);
+                    says_the_default(&defaults, page, name, said);
                     named += 1;
                 }
             }
