@@ -5,13 +5,14 @@
 //! cargo run --release -p soak
 //! ```
 //!
-//! A server in one process, clients in another, on the loopback interface. Three products:
+//! A server in one process, clients in another, on the loopback interface. Two products:
 //!
-//! | `--product` | the server | the clients |
-//! |---|---|---|
-//! | `tokio`    | echoes, under tokio (`on_tokio`) | tasks that send a mix of messages and check each echo (`client`) |
-//! | `loop`     | the same, on `tickwire-loop` (`on_loop`) | the same |
-//! | `follower` | publishes a numbered feed (`feed`) | `Follower`s of two lines each, on `tickwire-loop`, that check each number (`follow`) |
+//! | `--product` | the server |
+//! |---|---|
+//! | `tokio` | echoes, under tokio (`on_tokio`) |
+//! | `loop`  | the same, on `tickwire-loop` (`on_loop`) |
+//!
+//! The clients are tasks that send a mix of messages and check each echo (`client`).
 //!
 //! Connections end in every way there is, and are replaced. Each ten seconds there is a line, in
 //! the end a summary and the verdict, which is also the exit code. A run is sound if
@@ -20,8 +21,7 @@
 //! - memory and descriptors stayed flat: after the first minute, the median of the last third is at
 //!   most 5 % and 4 MiB of heap, or 16 descriptors, above that of the first; 20 % and 4 MiB of
 //!   what is resident;
-//! - a round trip (of the follower: the way from the server to the program) stayed as quick: the
-//!   p99 in the quickest window of the last third is at most five times that in the median of the
+//! - a round trip stayed as quick: the p99 in the quickest window of the last third is at most five times that in the median of the
 //!   first; or as much more as bare TCP between the two processes took longer; below 5 ms in any
 //!   case;
 //! - all descriptors were given back, and nine tenths of the connections that were asked for held,
@@ -35,8 +35,6 @@
 mod bare;
 mod client;
 mod counts;
-mod feed;
-mod follow;
 mod mix;
 mod on_loop;
 mod on_tokio;
@@ -74,12 +72,12 @@ Many connections, coming and going, for a long time: does anything fail, leak or
 
 Usage: soak [OPTION]...
 
-  --product NAME    tokio, loop or follower [tokio]
+  --product NAME    tokio or loop [tokio]
   --connections N   how many at once [10000]; each process needs as many descriptors and
                     a fifth more
   --churn N         how many end, and are replaced, a second [500]
   --seconds N       how long [600]
-  --rate N          exchanges a second on each connection, or messages of the feed [1]
+  --rate N          exchanges a second on each connection [1]
   --deflate PERCENT how many compress [10]
   --heartbeat N     seconds without a byte until a Ping, and until it is too late [20]
   --report N        seconds between lines [10]
@@ -92,7 +90,6 @@ Usage: soak [OPTION]...
 enum Product {
     Tokio,
     Loop,
-    Follower,
 }
 
 struct Options {
@@ -111,10 +108,8 @@ struct Options {
 fn options() -> Options {
     let args = Arguments::read(HELP);
     let sane = |name| args.number(name, 0.001..=1e6);
-    let products =
-        [("tokio", Product::Tokio), ("loop", Product::Loop), ("follower", Product::Follower)];
     Options {
-        product: args.one_of("--product", &products),
+        product: args.one_of("--product", &[("tokio", Product::Tokio), ("loop", Product::Loop)]),
         connections: args.number("--connections", 1..=1_000_000),
         churn: sane("--churn"),
         seconds: sane("--seconds"),
@@ -147,9 +142,9 @@ impl Options {
 
     /// What the server's process needs to know of them.
     fn for_server(&self) -> Vec<String> {
-        let Self { product, churn, rate, heartbeat, .. } = self;
+        let Self { product, heartbeat, .. } = self;
         let product = format!("{product:?}").to_lowercase();
-        format!("--serve --product {product} --churn {churn} --rate {rate} --heartbeat {heartbeat}")
+        format!("--serve --product {product} --heartbeat {heartbeat}")
             .split(' ')
             .map(str::to_owned)
             .collect()
@@ -231,21 +226,8 @@ fn run(options: &Options) -> Result<Vec<String>, Failure> {
         |name, usage| History { name, before: usage, during: Vec::new(), after: usage, errors: 0 };
     let mut processes = [history("server", start), history("clients", own)];
     let began = Instant::now();
-    let load = options.load();
-    let task = match options.product {
-        Product::Follower => {
-            let tally = tally.clone();
-            thread::spawn(move || follow::run(&load, &ports, &tally))
-        }
-        Product::Tokio | Product::Loop => {
-            let clients = Clients::new(load, &ports, tally.clone())?;
-            let handle = runtime.handle().clone();
-            thread::spawn(move || {
-                handle.block_on(clients.run());
-                Ok(())
-            })
-        }
-    };
+    let clients = Clients::new(options.load(), &ports, tally.clone())?;
+    let task = runtime.spawn(clients.run());
     let mut ended = None;
     let mut held = Vec::new();
     let mut windows = Vec::new();
@@ -276,7 +258,7 @@ fn run(options: &Options) -> Result<Vec<String>, Failure> {
         }
     };
     server.stop()?;
-    task.join().map_err(|_| "the clients have panicked")??;
+    runtime.block_on(task).map_err(|_| "the clients have panicked")?;
     let Watch { excused, standstills, .. } = &tally.watch;
     println!("\nthe machine stood still {standstills:?} times; {excused:?} errors are of that");
     let tally = tally.lock();
@@ -337,7 +319,6 @@ fn serve(options: &Options) -> Result<(), Failure> {
     server::run(options.watch(), |counts| match options.product {
         Product::Tokio => on_tokio::run(&runtime, config, counts),
         Product::Loop => on_loop::run(config, counts),
-        Product::Follower => feed::run(&runtime, config, [options.rate, options.churn], counts),
     })
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn run(runtime: &Runtime, config: Config, counts: &Arc<Counts>) -> Se
 }
 
 /// Ten thousand may connect at once.
-pub(crate) fn bind(runtime: &Runtime) -> std::io::Result<TcpListener> {
+fn bind(runtime: &Runtime) -> std::io::Result<TcpListener> {
     let _entered = runtime.enter();
     let socket = TcpSocket::new_v4()?;
     socket.bind(([127, 0, 0, 1], 0).into())?;

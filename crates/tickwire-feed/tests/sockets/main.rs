@@ -30,6 +30,9 @@ use tickwire_feed::{
 use tickwire_parts::Backoff;
 use tokio::{sync::oneshot, time::sleep};
 
+#[global_allocator]
+static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;
+
 type Snapshot = Pin<Box<dyn Future<Output = Result<(u64, u64), Option<Duration>>> + Send>>;
 
 #[derive(Default)]

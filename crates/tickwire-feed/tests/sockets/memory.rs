@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use testkit::alloc::live;
 use tickwire::{
     Config, Message, OwnedMessage,
     handshake::client::Request,
@@ -68,7 +69,8 @@ fn feed(probe_after: Option<Duration>) -> (Feed<Desk>, UnboundedReceiver<DuplexS
     (Feed::new(Desk(sender), follower, attempts), accepts)
 }
 
-/// An exchange that sends a number each minute, and cuts each connection after an hour.
+/// An exchange that sends a number each minute, and cuts each connection after an hour. What the
+/// feed has of the heap stays as it is.
 #[tokio::test(start_paused = true)]
 async fn a_day_passes_in_a_second() {
     let (mut feed, mut accepts) = feed(None);
@@ -88,10 +90,18 @@ async fn a_day_passes_in_a_second() {
     let began = Instant::now();
     let mut delivered = 0;
     let mut opened = 0;
+    let mut after_an_hour = None;
     while began.elapsed() < 24 * HOUR {
         match feed.next().await {
             Event::Data { .. } => delivered += 1,
-            Event::Opened(_) => opened += 1,
+            Event::Opened(_) => {
+                opened += 1;
+                if opened == 2 {
+                    after_an_hour = Some(live());
+                } else if let Some(before) = after_an_hour {
+                    assert!(live() - before < 1024, "{} bytes more", live() - before);
+                }
+            }
             Event::Gap { gap, .. } => panic!("{gap:?}"),
             _ => {}
         }
