@@ -212,100 +212,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Polled for Counted<S> {
     }
 }
 
-/// Every other poll of anything is pending (and woken at once); a read or write moves at most
-/// `step` bytes. After `input` the stream ends, or is silent.
-#[derive(Debug, Default)]
-pub struct Stutter {
-    pub input: Vec<u8>,
-    pub at: usize,
-    pub step: usize,
-    pub silent_at_end: bool,
-    pub output: Vec<u8>,
-    pub shut: bool,
-    flips: [bool; 4],
-}
-
-impl Stutter {
-    pub fn new(input: Vec<u8>, step: usize) -> Self {
-        Self { input, step, ..Self::default() }
-    }
-    fn stall(&mut self, which: usize, cx: &Context<'_>) -> bool {
-        self.flips[which] = !self.flips[which];
-        if self.flips[which] {
-            cx.waker().wake_by_ref();
-        }
-        self.flips[which]
-    }
-}
-
-polled!(tokio: Stutter);
-impl Polled for Stutter {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.stall(0, cx) || (self.silent_at_end && self.at == self.input.len()) {
-            return Poll::Pending;
-        }
-        let n = self.step.min(self.input.len() - self.at).min(buf.remaining());
-        buf.put_slice(&self.input[self.at..self.at + n]);
-        self.at += n;
-        Poll::Ready(Ok(()))
-    }
-    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        assert!(!self.shut, "a write after the shutdown");
-        if self.stall(1, cx) {
-            return Poll::Pending;
-        }
-        let n = self.step.min(buf.len());
-        self.output.extend_from_slice(&buf[..n]);
-        Poll::Ready(Ok(n))
-    }
-    /// A vectored write takes of one slice only.
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stall(2, cx) { Poll::Pending } else { Poll::Ready(Ok(())) }
-    }
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stall(3, cx) {
-            return Poll::Pending;
-        }
-        self.shut = true;
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// A `Stutter` of which the test keeps another handle.
-#[derive(Clone, Debug)]
-pub struct Remote(Arc<Mutex<Stutter>>);
-
-impl Remote {
-    pub fn new(io: Stutter) -> Self {
-        Self(Arc::new(Mutex::new(io)))
-    }
-    pub fn with<T>(&self, f: impl FnOnce(&mut Stutter) -> T) -> T {
-        f(&mut self.0.lock().unwrap())
-    }
-}
-
-polled!(tokio: Remote);
-impl Polled for Remote {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.with(|io| Pin::new(io).poll_read(cx, buf))
-    }
-    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|io| Pin::new(io).poll_write(cx, buf))
-    }
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|io| Pin::new(io).poll_flush(cx))
-    }
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|io| Pin::new(io).poll_shutdown(cx))
-    }
-}
-
 /// What the far end of a `Scripted` stream does, changed by the test as it goes.
 #[derive(Debug, Default)]
 pub struct Script {
@@ -320,7 +226,22 @@ pub struct Script {
     pub shut: bool,
     /// The shutdown stays pending.
     pub never_shut: bool,
+    /// It stutters: a read or a write moves at most so many bytes, and every other poll of anything
+    /// is pending, and woken at once.
+    pub step: Option<usize>,
+    stalled: [bool; 4],
     pub wakers: Vec<std::task::Waker>,
+}
+
+impl Script {
+    fn stalls(&mut self, call: usize, cx: &Context<'_>) -> bool {
+        let stalls = self.step.is_some() && !self.stalled[call];
+        self.stalled[call] = stalls;
+        if stalls {
+            cx.waker().wake_by_ref();
+        }
+        stalls
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -358,12 +279,19 @@ impl Scripted {
     pub fn frames(&self) -> Vec<WireFrame> {
         whole_frames(&self.0.lock().unwrap().output).0
     }
+    /// The same, and the last of them is whole.
+    pub fn all_frames(&self) -> Vec<WireFrame> {
+        frames(&self.0.lock().unwrap().output)
+    }
 }
 
 polled!(tokio: Scripted);
 impl Polled for Scripted {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut s = self.0.lock().unwrap();
+        if s.stalls(0, cx) {
+            return Poll::Pending;
+        }
         if s.input.is_empty() {
             return match s.at_end {
                 AtEnd::Silence => {
@@ -374,7 +302,7 @@ impl Polled for Scripted {
                 AtEnd::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             };
         }
-        let n = s.input.len().min(buf.remaining());
+        let n = s.input.len().min(buf.remaining()).min(s.step.unwrap_or(usize::MAX));
         s.input.copy_to_slice(buf.initialize_unfilled_to(n));
         buf.advance(n);
         Poll::Ready(Ok(()))
@@ -384,7 +312,11 @@ impl Polled for Scripted {
         if s.broken {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let n = buf.len().min(s.room);
+        assert!(!s.shut, "a write after the shutdown");
+        if s.stalls(1, cx) {
+            return Poll::Pending;
+        }
+        let n = buf.len().min(s.room).min(s.step.unwrap_or(usize::MAX));
         if n == 0 {
             s.wakers.push(cx.waker().clone());
             return Poll::Pending;
@@ -399,7 +331,8 @@ impl Polled for Scripted {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut written = 0;
-        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+        let most = if self.0.lock().unwrap().step.is_some() { 1 } else { bufs.len() };
+        for buf in bufs.iter().filter(|buf| !buf.is_empty()).take(most) {
             match self.poll_write(cx, buf) {
                 Poll::Ready(Ok(n)) => written += n,
                 other if written == 0 => return other,
@@ -411,9 +344,12 @@ impl Polled for Scripted {
     fn is_write_vectored(&self) -> bool {
         true
     }
-    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.0.lock().unwrap().stalls(2, cx) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut s = self.0.lock().unwrap();
-        s.shut = !s.never_shut;
+        s.shut = !s.never_shut && !s.stalls(3, cx);
         if s.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }

@@ -56,14 +56,24 @@ fn cases() -> impl Iterator<Item = (bool, usize)> {
     product([true, false], STEPS)
 }
 
-fn stuttering(server: bool, step: usize) -> WebSocket<Stutter> {
-    WebSocket::from_parts(Stutter::new(input(server), step), conn(server, &config()))
+/// A stream that brings this, `step` bytes a read at most, and ends.
+fn stutters(wire: &[u8], step: usize) -> Scripted {
+    let io = Scripted::new(wire);
+    io.with(|s| {
+        s.at_end = AtEnd::Eof;
+        s.step = Some(step);
+    });
+    io
+}
+
+fn stuttering(server: bool, step: usize) -> WebSocket<Scripted> {
+    WebSocket::from_parts(stutters(&input(server), step), conn(server, &config()))
 }
 
 /// What was written is whole frames, of the right role; pongs answer pings in order and the last
 /// one is answered; the Close is answered once and last. Returns the data messages.
-fn check_output(io: &Stutter, server: bool) -> Vec<OwnedMessage> {
-    let frames = frames(&io.output);
+fn check_output(io: &Scripted, server: bool) -> Vec<OwnedMessage> {
+    let frames = io.all_frames();
     assert!(frames.iter().all(|f| f.masked != server), "P021, P022");
     let pongs: Vec<_> = frames.iter().filter(|f| f.b0 == PONG).map(|f| &f.payload).collect();
     assert!(!pongs.is_empty());
@@ -76,11 +86,11 @@ fn check_output(io: &Stutter, server: bool) -> Vec<OwnedMessage> {
     messages(&frames)
 }
 
-fn check_end(ws: &WebSocket<Stutter>, server: bool) {
+fn check_end(ws: &WebSocket<Scripted>, server: bool) {
     let end = ws.closed().unwrap();
     assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
     assert!(check_output(ws.get_ref(), server).is_empty());
-    assert!(ws.get_ref().shut);
+    assert!(ws.get_ref().with(|io| io.shut));
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +223,7 @@ async fn send_survives_being_dropped_at_every_poll_and_fed_tells_of_it() {
     for (server, step) in cases() {
         let mut ws = stuttering(server, step);
         send_all!(ws);
-        let frames = frames(&ws.get_ref().output);
+        let frames = ws.get_ref().all_frames();
         assert!(messages(&frames) == sent() && frames.len() == sent().len());
     }
 }
@@ -257,7 +267,7 @@ async fn ready_and_flush_survive_being_dropped_at_every_poll() {
             let _ = ws.feed(message).expect("there is room");
         }
         fresh!(ws.flush()).unwrap();
-        assert!(messages(&frames(&ws.get_ref().output)) == sent());
+        assert!(messages(&ws.get_ref().all_frames()) == sent());
     }
 }
 
@@ -272,7 +282,7 @@ async fn close_survives_being_dropped_at_every_poll() {
         let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "done");
         fresh!(ws.close(frame)).unwrap();
         assert!(ws.closed().unwrap().clean);
-        let frames = frames(&ws.get_ref().output);
+        let frames = ws.get_ref().all_frames();
         assert!(messages(&frames) == sent()[..4]);
         let closes: Vec<_> = frames.iter().filter(|f| f.b0 == CLOSE).collect();
         assert_eq!(closes.len(), 1);
@@ -280,7 +290,7 @@ async fn close_survives_being_dropped_at_every_poll() {
         let mut behind = frames.iter().skip_while(|f| f.b0 != CLOSE).skip(1);
         assert!(behind.all(|f| f.b0 == PONG), "no data follows a Close (P064)");
         assert_eq!(ws.closed().unwrap().reason, "bye");
-        assert!(ws.get_ref().shut);
+        assert!(ws.get_ref().with(|io| io.shut));
         assert!(fresh!(ws.recv()).unwrap().is_none());
     }
 }
@@ -292,26 +302,26 @@ async fn a_violation_is_reported_whole_though_every_future_is_dropped() {
         wire.extend(frame_to(role_of(server), PING, b"p"));
         wire.extend([0xf1, 0x80, 1, 2, 3]); // reserved bits (P003)
         wire.extend(frame_to(role_of(server), BINARY, b"never seen"));
-        let mut ws = WebSocket::from_parts(Stutter::new(wire, step), conn(server, &config()));
+        let mut ws = WebSocket::from_parts(stutters(&wire, step), conn(server, &config()));
         assert_eq!(fresh!(ws.recv()).unwrap().unwrap().as_bytes(), b"good");
         for _ in 0..3 {
             let error = fresh!(ws.recv()).unwrap_err();
             assert!(matches!(error, Error::Recv(e) if e.close_code().is_some()), "{error:?}");
         }
-        let frames = frames(&ws.get_ref().output);
+        let frames = ws.get_ref().all_frames();
         let last = frames.last().unwrap();
         assert_eq!((last.b0, &last.payload[..]), (CLOSE, &close_body(1002, "")[..]));
-        assert!(ws.get_ref().shut);
-        assert_eq!(ws.get_ref().at, ws.get_ref().input.len(), "the rest is drained (P072)");
+        assert!(ws.get_ref().with(|io| io.shut));
+        assert!(ws.get_ref().with(|io| io.input.is_empty()), "the rest is drained (P072)");
     }
 }
 
 // Split.
 
-type Halves = (Reader<Remote, Remote>, Writer<Remote>);
+type Halves = (Reader<Scripted, Scripted>, Writer<Scripted>);
 
-fn split(server: bool, step: usize) -> (Halves, Remote) {
-    let io = Remote::new(Stutter::new(input(server), step));
+fn split(server: bool, step: usize) -> (Halves, Scripted) {
+    let io = stutters(&input(server), step);
     let ws = WebSocket::from_parts(io.clone(), conn(server, &config()));
     (ws.into_split_with(|io| (io.clone(), io)), io)
 }
@@ -361,7 +371,7 @@ async fn a_split_writers_calls_survive_being_dropped_at_every_poll() {
     for (server, step) in cases() {
         let ((_reader, mut writer), io) = split(server, step);
         send_all!(writer);
-        io.with(|io| assert!(messages(&frames(&io.output)) == sent()));
+        assert!(messages(&io.all_frames()) == sent());
 
         let ((_reader, mut writer), io) = split(server, step);
         for message in &sent() {
@@ -370,12 +380,10 @@ async fn a_split_writers_calls_survive_being_dropped_at_every_poll() {
         }
         fresh!(writer.close(None)).unwrap();
         fresh!(writer.close(None)).unwrap();
-        io.with(|io| {
-            let frames = frames(&io.output);
-            assert!(messages(&frames) == sent());
-            assert_eq!(frames.iter().filter(|f| f.b0 == CLOSE).count(), 1);
-            assert_eq!(frames.last().unwrap().b0, CLOSE);
-        });
+        let frames = io.all_frames();
+        assert!(messages(&frames) == sent());
+        assert_eq!(frames.iter().filter(|f| f.b0 == CLOSE).count(), 1);
+        assert_eq!(frames.last().unwrap().b0, CLOSE);
     }
 }
 
@@ -410,7 +418,7 @@ async fn both_halves_in_turn_survive_being_dropped_at_every_poll() {
         }
         assert!(got == sent, "server {server}, step {step}");
         // Whatever was fed before the peer's Close went out, whole and in order.
-        let out = io.with(|io| check_output(io, server));
+        let out = check_output(&io, server);
         assert!(out == sent[..fed], "server {server}, step {step}: {fed}");
         assert!(reader.closed().unwrap().clean);
     }
