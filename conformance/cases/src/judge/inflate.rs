@@ -293,68 +293,24 @@ impl Run<'_> {
 }
 
 /// Base and extra bits of each length symbol from 257 on (RFC 1951 3.2.5).
-pub(crate) const LENGTHS: [(usize, usize); 29] = [
-    (3, 0),
-    (4, 0),
-    (5, 0),
-    (6, 0),
-    (7, 0),
-    (8, 0),
-    (9, 0),
-    (10, 0),
-    (11, 1),
-    (13, 1),
-    (15, 1),
-    (17, 1),
-    (19, 2),
-    (23, 2),
-    (27, 2),
-    (31, 2),
-    (35, 3),
-    (43, 3),
-    (51, 3),
-    (59, 3),
-    (67, 4),
-    (83, 4),
-    (99, 4),
-    (115, 4),
-    (131, 5),
-    (163, 5),
-    (195, 5),
-    (227, 5),
-    (258, 0),
-];
+pub(crate) const LENGTHS: [(usize, usize); 29] = {
+    let mut lengths = values(4, 3);
+    lengths[28] = (258, 0);
+    lengths
+};
 
 /// Base and extra bits of each distance symbol.
-pub(crate) const DISTANCES: [(usize, usize); 30] = [
-    (1, 0),
-    (2, 0),
-    (3, 0),
-    (4, 0),
-    (5, 1),
-    (7, 1),
-    (9, 2),
-    (13, 2),
-    (17, 3),
-    (25, 3),
-    (33, 4),
-    (49, 4),
-    (65, 5),
-    (97, 5),
-    (129, 6),
-    (193, 6),
-    (257, 7),
-    (385, 7),
-    (513, 8),
-    (769, 8),
-    (1025, 9),
-    (1537, 9),
-    (2049, 10),
-    (3073, 10),
-    (4097, 11),
-    (6145, 11),
-    (8193, 12),
-    (12289, 12),
-    (16385, 13),
-    (24577, 13),
-];
+pub(crate) const DISTANCES: [(usize, usize); 30] = values(2, 1);
+
+/// `each` symbols have the same number of extra bits, and the first `2 * each` have none.
+const fn values<const N: usize>(each: usize, mut base: usize) -> [(usize, usize); N] {
+    let mut values = [(0, 0); N];
+    let mut symbol = 0;
+    while symbol < N {
+        let extra = (symbol / each).saturating_sub(1);
+        values[symbol] = (base, extra);
+        base += 1 << extra;
+        symbol += 1;
+    }
+    values
+}

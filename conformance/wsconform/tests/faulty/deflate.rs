@@ -1,69 +1,27 @@
-//! DEFLATE (RFC 1951), a message at a time: fixed Huffman codes out, every block in.
+//! DEFLATE (RFC 1951) for the peer with faults, some of which are here: a message at a time, fixed
+//! Huffman codes out, every block in. It shares nothing with the judge, who would not see a mistake
+//! that both make.
 
 /// The bases and extra bits of lengths 257..=285 and of distances 0..=29.
-const LENGTHS: [(usize, u32); 29] = [
-    (3, 0),
-    (4, 0),
-    (5, 0),
-    (6, 0),
-    (7, 0),
-    (8, 0),
-    (9, 0),
-    (10, 0),
-    (11, 1),
-    (13, 1),
-    (15, 1),
-    (17, 1),
-    (19, 2),
-    (23, 2),
-    (27, 2),
-    (31, 2),
-    (35, 3),
-    (43, 3),
-    (51, 3),
-    (59, 3),
-    (67, 4),
-    (83, 4),
-    (99, 4),
-    (115, 4),
-    (131, 5),
-    (163, 5),
-    (195, 5),
-    (227, 5),
-    (258, 0),
-];
-const DISTANCES: [(usize, u32); 30] = [
-    (1, 0),
-    (2, 0),
-    (3, 0),
-    (4, 0),
-    (5, 1),
-    (7, 1),
-    (9, 2),
-    (13, 2),
-    (17, 3),
-    (25, 3),
-    (33, 4),
-    (49, 4),
-    (65, 5),
-    (97, 5),
-    (129, 6),
-    (193, 6),
-    (257, 7),
-    (385, 7),
-    (513, 8),
-    (769, 8),
-    (1025, 9),
-    (1537, 9),
-    (2049, 10),
-    (3073, 10),
-    (4097, 11),
-    (6145, 11),
-    (8193, 12),
-    (12289, 12),
-    (16385, 13),
-    (24577, 13),
-];
+const LENGTHS: [(usize, u32); 29] = {
+    let mut lengths = values(4, 3);
+    lengths[28] = (258, 0);
+    lengths
+};
+const DISTANCES: [(usize, u32); 30] = values(2, 1);
+
+/// `each` of them have the same number of extra bits, and the first `2 * each` have none.
+const fn values<const N: usize>(each: usize, mut base: usize) -> [(usize, u32); N] {
+    let mut values = [(0, 0); N];
+    let mut symbol = 0;
+    while symbol < N {
+        let extra = (symbol / each).saturating_sub(1) as u32;
+        values[symbol] = (base, extra);
+        base += 1 << extra;
+        symbol += 1;
+    }
+    values
+}
 
 struct Writer {
     bytes: Vec<u8>,
