@@ -1,15 +1,16 @@
-//! The conformance suite of `conformance/` over tickwire: each case in both roles, over a stream in
-//! memory whose far end is the case, in virtual time.
+//! The conformance suite of `conformance/` over the core: each case of one connection, in both roles,
+//! over a stream in memory whose far end is the case, in virtual time.
 //!
-//! The facade and the loop run it in their own packages, and `checks/conformance` over sockets.
+//! `checks/conformance/run` has all cases over sockets, for the adapters, the loop and the facade.
 
-#[path = "../support/conforms.rs"]
-mod conforms;
-
-use crate::support::wire::{self, Keys};
+use crate::support::wire::Keys;
 use bytes::Buf;
-use conforms::{Far, Input, Tried, none_failed, probed, tried};
-use std::{collections::HashSet, sync::LazyLock, time::Duration};
+use std::{
+    cell::{RefCell, RefMut},
+    collections::HashSet,
+    sync::LazyLock,
+    time::Duration,
+};
 use tickwire::{
     Config, Connection, Event, Next, Report, Time,
     handshake::{
@@ -18,7 +19,7 @@ use tickwire::{
         server::{self, Accept},
     },
 };
-use wsconform_cases::{Case, Group, Level, Role, Verdict, cases};
+use wsconform_cases::{Action, Case, End, Env, Group, Level, Probe, Role, Session, Verdict, cases};
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
@@ -44,23 +45,150 @@ fn configs() -> Vec<Config> {
     vec![plain]
 }
 
-/// The cases of a role over one carrier, `most` bytes a read.
-fn run(role: Role, most: usize, chosen: impl Fn(&Case) -> bool, end: impl Fn(Far)) -> Vec<Tried> {
-    let env = probed(role, |session| Far::with(session, usize::MAX, &end));
-    assert_eq!(env.peer().largest, 16 << 20, "{role}");
-    tried(role, &env, chosen, |session| Far::with(session, most, &end))
+/// Of the masking keys of all cases.
+const SEED: u64 = 71;
+
+/// What the cases have to know of an end. `run` connects it to a session, to the end of both.
+fn probed(role: Role, mut run: impl FnMut(Session) -> Session) -> Env {
+    let mut probe = Probe::new(role, "localhost", "/", SEED);
+    while let Some(session) = probe.next_session() {
+        probe.learn(&run(session));
+    }
+    assert!(probe.peer().echoes(), "{role}: {:?}", probe.peer());
+    probe.env().clone()
 }
 
-/// Of 12 and 16 MiB. The core has them; over an adapter the probe's 16 MiB have come back.
-const LARGE: [&str; 3] = ["D-328", "D-329", "T-223"];
+/// How a case went: a session itself holds all that was said.
+struct Tried {
+    case: &'static Case,
+    verdict: Verdict,
+}
 
-/// The cases in both roles, with `TESTS=all` those too that are large.
-#[cfg(feature = "blocking")]
-fn adapter_passes(name: &str, end: impl Fn(Role, &Config, Far)) {
-    let config = configs().remove(0);
-    let chosen = |case: &Case| !LARGE[wire::sampled(LARGE.len(), 0)..].contains(&&*case.id);
-    for role in ROLES {
-        none_failed(name, &run(role, usize::MAX, chosen, |far| end(role, &config, far)));
+/// Runs the cases of one connection that `chosen` lets pass, and that fit, `most` bytes a read. No
+/// session fails, and some pass. Prints the notes, for `--nocapture`.
+#[track_caller]
+fn passes(role: Role, config: &Config, most: usize, chosen: impl Fn(&Case) -> bool) -> Vec<Tried> {
+    let env = probed(role, |session| Far::with(session, usize::MAX, |far| core(role, config, far)));
+    assert_eq!(env.peer().largest, 16 << 20, "{role}");
+    let fits = |case: &&Case| case.tests(role) && !case.is_of_two() && chosen(case);
+    let sessions = cases().iter().filter(fits).map(|case| Session::new(case, role, &env));
+    let run = |session: Session| match session.verdict() {
+        Verdict::Waiting => Far::with(session, most, |far| core(role, config, far)),
+        _ => session,
+    };
+    let tried =
+        |session: Session| Tried { case: session.case(), verdict: session.verdict().clone() };
+    let all: Vec<_> = sessions.map(run).map(tried).collect();
+    let mut failed = Vec::new();
+    let mut passed = 0;
+    for Tried { case: Case { id, title, .. }, verdict } in &all {
+        match verdict {
+            Verdict::Pass => passed += 1,
+            Verdict::Skip { cause } => println!("{role}: skip {id}: {cause}"),
+            Verdict::Note { why } => println!("{role}: note {id} {title}: {why}"),
+            Verdict::Fail { why, section, evidence } => {
+                failed.push(format!("{role}: {id} {title}: {why} ({section}); {evidence}"));
+            }
+            Verdict::Untested { why } | Verdict::Unsteady { why } => {
+                failed.push(format!("{role}: {id} {title}: {why}"));
+            }
+            Verdict::Waiting => failed.push(format!("{role}: {id} {title}: not over")),
+        }
+    }
+    println!("{role}: {passed} of {} pass", all.len());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(passed > all.len() / 2, "{role}: {passed} of {} pass", all.len());
+    all
+}
+
+/// A stream in memory with a session at its far end.
+struct Far(RefCell<State>);
+
+struct State {
+    session: Session,
+    /// What the session has sent, and how much of it was read.
+    sent: Vec<u8>,
+    read: usize,
+    /// The most that one read gives.
+    most: usize,
+    /// The session sends no more.
+    ended: bool,
+}
+
+/// What a read brings.
+enum Input {
+    Bytes(usize),
+    End,
+    /// The session waits too, for so long.
+    Nothing(Duration),
+}
+
+/// What a measured round trip would be.
+const ROUND_TRIP: Duration = Duration::from_millis(1);
+
+impl Far {
+    /// Runs `end` with a stream to this session, `most` bytes a read.
+    fn with(session: Session, most: usize, end: impl FnOnce(&Self)) -> Session {
+        let state = State { session, sent: Vec::new(), read: 0, most, ended: false };
+        let far = Self(RefCell::new(state));
+        end(&far);
+        far.shut();
+        let mut session = far.0.into_inner().session;
+        loop {
+            match session.next_action() {
+                Action::Done => return session,
+                Action::Receive(_) => session.timed_out(),
+                Action::Send(_)
+                | Action::Pause(_)
+                | Action::Turn
+                | Action::Shutdown
+                | Action::Reset => {}
+            }
+        }
+    }
+
+    fn state(&self) -> RefMut<'_, State> {
+        self.0.borrow_mut()
+    }
+
+    /// The session goes on while there is nothing to be read: whoever reads has written before.
+    fn read(&self, to: &mut [u8]) -> Input {
+        let mut state = self.state();
+        loop {
+            let left = &state.sent[state.read..];
+            if !left.is_empty() {
+                let n = left.len().min(to.len()).min(state.most);
+                to[..n].copy_from_slice(&left[..n]);
+                state.read += n;
+                return Input::Bytes(n);
+            }
+            if state.ended {
+                return Input::End;
+            }
+            match state.session.next_action() {
+                Action::Send(bytes) => {
+                    state.sent = bytes;
+                    state.read = 0;
+                }
+                Action::Pause(_) | Action::Turn => {}
+                Action::Receive(wait) => return Input::Nothing(wait.duration(ROUND_TRIP)),
+                Action::Shutdown | Action::Reset | Action::Done => state.ended = true,
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        self.state().session.received(bytes);
+    }
+
+    /// The end sends no more.
+    fn shut(&self) {
+        self.state().session.ended(End::Fin);
+    }
+
+    /// The session has waited in vain.
+    fn time_passes(&self) {
+        self.state().session.timed_out();
     }
 }
 
@@ -171,8 +299,7 @@ fn core_passes(role: Role, but: &[&str]) {
     for (number, config) in configs().iter().enumerate() {
         // Big messages have nothing to do with what the configurations differ in.
         let chosen = |case: &Case| number == 0 || is_light(case, role);
-        let all = run(role, usize::MAX, chosen, |far| core(role, config, &far));
-        none_failed("core", &all);
+        let all = passes(role, config, usize::MAX, chosen);
         let good = all.iter().filter(|tried| tried.verdict == Verdict::Pass);
         passed.extend(good.map(|tried| tried.case.id.as_str()));
     }
@@ -203,200 +330,6 @@ fn the_core_passes_byte_by_byte() {
     for role in ROLES {
         // The cases of delivery have pieces of their own, and floods.
         let chosen = |case: &Case| case.group() != Group::Delivery && is_light(case, role);
-        none_failed("core", &run(role, 1, chosen, |far| core(role, &config, &far)));
-    }
-}
-
-#[cfg(feature = "blocking")]
-mod on_threads {
-    use super::*;
-    use std::io;
-    use tickwire::blocking::{self, Interest, Stream};
-
-    impl Stream for Far {
-        fn try_read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-            match Far::read(self, to) {
-                Input::Bytes(n) => Ok(n),
-                Input::End => Ok(0),
-                Input::Nothing(_) => Err(io::ErrorKind::WouldBlock.into()),
-            }
-        }
-
-        fn try_write(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-            bufs.iter().for_each(|buf| self.write(buf));
-            Ok(bufs.iter().map(|buf| buf.len()).sum())
-        }
-
-        fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
-            if timeout != Some(Duration::ZERO) {
-                self.time_passes();
-            }
-            Ok(())
-        }
-
-        fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn shutdown(&mut self) -> io::Result<()> {
-            self.shut();
-            Ok(())
-        }
-
-        fn try_clone(&self) -> io::Result<Self> {
-            Ok(self.clone())
-        }
-    }
-
-    fn echo(role: Role, config: &Config, far: Far) {
-        let opened = match role {
-            Role::Server => blocking::accept(far, config),
-            Role::Client => blocking::client(far, &request(), config),
-        };
-        let Ok(mut ws) = opened else { return };
-        while let Ok(Some(received)) = ws.recv_to_reply() {
-            if received.sender.feed(received.message).is_err() {
-                return;
-            }
-        }
-    }
-
-    #[test]
-    fn the_blocking_adapter_passes_in_both_roles() {
-        adapter_passes("blocking", echo);
-    }
-}
-
-#[cfg(feature = "tokio")]
-mod in_tasks {
-    use super::*;
-    use crate::support::{
-        carriers::block_on,
-        polled::{Polled, polled},
-    };
-    use std::{
-        io,
-        pin::Pin,
-        task::{Context, Poll},
-    };
-    use tokio::{
-        io::ReadBuf,
-        time::{Sleep, sleep},
-    };
-
-    /// The clock stands still unless both wait.
-    pub(super) struct Timed {
-        far: Far,
-        /// Until the session has waited long enough.
-        patience: Option<Pin<Box<Sleep>>>,
-    }
-
-    impl Timed {
-        pub(super) fn new(far: Far) -> Self {
-            Self { far, patience: None }
-        }
-    }
-
-    polled!(tokio: Timed);
-    #[cfg(feature = "futures")]
-    polled!(futures: Timed);
-    impl Polled for Timed {
-        fn poll_read(
-            &mut self,
-            cx: &mut Context<'_>,
-            to: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            loop {
-                match self.far.read(to.initialize_unfilled()) {
-                    Input::Bytes(n) => to.advance(n),
-                    Input::End => {}
-                    Input::Nothing(wait) => {
-                        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(wait)));
-                        if patience.as_mut().poll(cx).is_pending() {
-                            return Poll::Pending;
-                        }
-                        self.far.time_passes();
-                        self.patience = None;
-                        continue;
-                    }
-                }
-                self.patience = None;
-                return Poll::Ready(Ok(()));
-            }
-        }
-
-        fn poll_write(&mut self, _: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-            self.far.write(from);
-            Poll::Ready(Ok(from.len()))
-        }
-
-        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.far.shut();
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn on_tokio(role: Role, config: &Config, far: Far) {
-        block_on(async {
-            let opened = match role {
-                Role::Server => tickwire::tokio::accept(Timed::new(far), config).await,
-                Role::Client => tickwire::tokio::client(Timed::new(far), &request(), config).await,
-            };
-            let Ok(mut ws) = opened else { return };
-            while let Ok(Some(received)) = ws.recv_to_reply().await {
-                if received.sender.feed(received.message).is_err() {
-                    return;
-                }
-            }
-        });
-    }
-
-    #[test]
-    fn the_adapter_for_tokio_passes_in_both_roles() {
-        adapter_passes("tokio", on_tokio);
-    }
-
-    #[cfg(feature = "futures")]
-    mod on_futures_io {
-        use super::*;
-        use std::time::Instant;
-        use tickwire::futures_io::{self, Timers};
-
-        /// Time as tokio's paused clock has it.
-        #[derive(Clone)]
-        struct Clock;
-
-        impl Timers for Clock {
-            type Sleep = Sleep;
-
-            fn at(&self, at: Instant) -> Sleep {
-                tokio::time::sleep_until(at.into())
-            }
-
-            fn now(&self) -> Instant {
-                tokio::time::Instant::now().into_std()
-            }
-        }
-
-        fn echo(role: Role, config: &Config, far: Far) {
-            block_on(async {
-                let far = Timed::new(far);
-                let opened = match role {
-                    Role::Server => futures_io::accept(far, Clock, config).await,
-                    Role::Client => futures_io::client(far, Clock, &request(), config).await,
-                };
-                let Ok(mut ws) = opened else { return };
-                while let Ok(Some(received)) = ws.recv_to_reply().await {
-                    if received.sender.feed(received.message).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-
-        #[test]
-        fn the_adapter_for_futures_io_passes_in_both_roles() {
-            adapter_passes("futures-io", echo);
-        }
+        passes(role, &config, 1, chosen);
     }
 }

@@ -3,7 +3,6 @@
 
 mod attacks;
 mod common;
-mod conforms;
 mod dialing;
 mod doors;
 mod dormant;
@@ -52,4 +51,3 @@ mod tls_end;
 mod tls_ends;
 #[cfg(feature = "rustls")]
 mod uploads;
-mod vectors;

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::result_large_err)]
 
 mod blocking;
-mod conforms;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod errors;
