@@ -299,6 +299,7 @@ mod requests {
 mod digest {
     use super::{Tested, tcp_pair};
     use std::thread::spawn;
+    use testkit::frames::read_head;
     use tickwire::{
         Message,
         blocking::{Incoming, WebSocket},
@@ -312,12 +313,7 @@ mod digest {
 
     /// Reads a request, and refuses it.
     fn challenge(io: &mut TcpStream) {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            io.read_exact(&mut byte).unwrap();
-            head.extend(byte);
-        }
+        read_head(io);
         let refusal = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\
             WWW-Authenticate: Digest nonce=1\r\nWWW-Authenticate: Basic\r\n\r\nwho?";
         io.write_all(refusal.as_bytes()).unwrap();

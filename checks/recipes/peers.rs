@@ -6,7 +6,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use testkit::frames::{CLOSE, TEXT, WireFrame, close_body, frame, whole_frames};
+use testkit::frames::{CLOSE, TEXT, WireFrame, close_body, frame, read_head, whole_frames};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +50,8 @@ impl Peer {
         let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         self.io.write_all(request.as_bytes()).unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.io.read_exact(&mut byte).unwrap();
-            head.extend(byte);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        let head = read_head(&mut self.io);
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         self
     }
 

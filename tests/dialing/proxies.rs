@@ -2,7 +2,7 @@
 //! `tests/tls/proxies.rs`.
 use crate::support::{
     blocking::{bounded, bounded_each, took, with_time_enough},
-    proxy::{BASIC, PATIENCE, SECRET, WAYS, Way, agreement, connect, echo, first, head, relay},
+    proxy::{BASIC, PATIENCE, SECRET, WAYS, Way, agreement, connect, echo, first, relay},
     wire::product,
 };
 use std::{
@@ -14,6 +14,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::frames::read_head;
 use tickwire::{
     Config, Dial, Error, Proxy, Retry,
     handshake::{HandshakeError, client::Request},
@@ -83,7 +84,7 @@ fn what_comes_with_a_proxys_answer_is_the_first_that_the_server_says() {
         let (proxy, playing) = first(move |mut stream| {
             let mut answer = match socks {
                 false => {
-                    head(&mut stream);
+                    read_head(&mut stream);
                     b"HTTP/1.1 200 OK\r\n\r\n".to_vec()
                 }
                 true => {
@@ -96,7 +97,7 @@ fn what_comes_with_a_proxys_answer_is_the_first_that_the_server_says() {
             // The server has a word before it is asked, which is legal if it is interim.
             answer.extend(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
             stream.write_all(&answer).unwrap();
-            let agreed = agreement(&head(&mut stream));
+            let agreed = agreement(&read_head(&mut stream));
             stream.write_all(agreed.as_bytes()).unwrap();
             stream.write_all(b"\x81\x02hi").unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
@@ -217,7 +218,7 @@ fn assert_keeps_secrets(error: &Error) {
 fn of_a_long_refusal_the_start_is_kept() {
     for way in WAYS {
         let (proxy, playing) = first(|mut stream| {
-            head(&mut stream);
+            read_head(&mut stream);
             let _ = stream.write_all(b"HTTP/1.1 403 No\r\nX-Why: policy\r\n\r\n");
             let _ = stream.write_all(&[b'x'; 5000]);
             let _ = stream.read_to_end(&mut Vec::new()); // until the client hangs up
@@ -258,7 +259,7 @@ fn an_error_says_which_leg_failed() {
         assert_eq!(error.retry(), Retry::BackOff);
         assert!(!format!("{error} {error:?}").contains(SECRET));
         // A proxy that hangs up.
-        let (proxy, _) = first(|mut stream| drop(head(&mut stream)));
+        let (proxy, _) = first(|mut stream| drop(read_head(&mut stream)));
         let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
         let error = leg(connect(way, &Dial::new(&request).proxy(proxy), &config()));
         assert!(
@@ -267,9 +268,9 @@ fn an_error_says_which_leg_failed() {
         );
         // A server that refuses, behind a proxy that does not.
         let (proxy, _) = first(|mut stream| {
-            head(&mut stream);
+            read_head(&mut stream);
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-            head(&mut stream);
+            read_head(&mut stream);
             stream.write_all(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").unwrap();
         });
         let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
@@ -294,7 +295,7 @@ fn one_deadline_bounds_the_proxy_and_what_follows() {
             let pause = if of_proxy { Duration::ZERO } else { most * 2 / 3 };
             // One that never answers; one that answers late, before a server that never does.
             let (proxy, playing) = first(move |mut stream| {
-                head(&mut stream);
+                read_head(&mut stream);
                 if !of_proxy {
                     thread::sleep(pause);
                     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");

@@ -19,6 +19,7 @@ use std::{
 };
 use testkit::{
     alloc::{live, take_peak, uncounted},
+    frames::read_head,
     threads::{spawn, tcp_pair},
 };
 #[cfg(feature = "tokio")]
@@ -552,13 +553,9 @@ impl Foe {
 
     /// A head, and not a byte of what follows it.
     pub(crate) fn head(&mut self) -> String {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.io.read_exact(&mut byte).expect("a whole head");
-            head.extend(byte);
-        }
-        String::from_utf8(head).unwrap()
+        let head = read_head(&mut self.io);
+        assert!(head.ends_with("\r\n\r\n"), "not a whole head: {head:?}");
+        head
     }
 
     /// A frame as this end sends it.

@@ -4,6 +4,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread::{self, JoinHandle},
 };
+use testkit::frames::read_head;
 use tickwire::{Config, Dial, Error, blocking, handshake::accept_key, tokio as on_tokio};
 
 pub use super::blocking::PATIENCE;
@@ -76,15 +77,6 @@ pub fn first<T: Send + 'static>(
     (address, playing)
 }
 
-/// A head, and not a byte of what follows it; less if the stream ends.
-pub fn head(stream: &mut impl Read) -> String {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
-        head.push(byte[0]);
-    }
-    String::from_utf8_lossy(&head).into_owned()
-}
-
 /// A server's agreement to this request.
 pub fn agreement(request: &str) -> String {
     let key = request.split_once("Sec-WebSocket-Key: ").map_or("", |(_, rest)| &rest[..24]);
@@ -136,7 +128,7 @@ pub fn relay<S: blocking::Stream + Send + 'static>(mut near: S, server: SocketAd
         told.proxy.extend([request, name].concat());
         say(&mut near, &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     } else {
-        told.proxy.extend(head(&mut near).into_bytes());
+        told.proxy.extend(read_head(&mut near).into_bytes());
         say(&mut near, b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n");
     }
     let far = TcpStream::connect(server).unwrap();

@@ -23,7 +23,7 @@ use std::{
     task::Poll,
     thread,
 };
-use testkit::threads::spawn;
+use testkit::{frames::read_head, threads::spawn};
 use tickwire::{
     CloseCode, Config, Dial, Error, Message, OwnedMessage, RecvError, Retry, Role,
     blocking::{self, Stream, WithoutTimeouts},
@@ -482,10 +482,7 @@ fn the_client_s_request_leaves_with_the_end_of_its_handshake() {
         let mut raw = Raw::server(far, authority.server());
         let peer = spawn(move || {
             raw.handshake().unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.extend(raw.hear(1));
-            }
+            read_head(&mut raw);
             raw.say(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
         });
         let request = Request::new("wss://localhost/").unwrap();

@@ -1,7 +1,7 @@
 //! TLS to a proxy, to the server behind it, and to both, one within the other.
 use super::support::{
     blocking::{bounded, bounded_each},
-    proxy::{BASIC, SECRET, Told, WAYS, Way, Ws, connect, first, head, relay},
+    proxy::{BASIC, SECRET, Told, WAYS, Way, Ws, connect, first, relay},
     tls::{Authority, product},
 };
 use crate::support::placed::placed;
@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
     thread::JoinHandle,
 };
+use testkit::frames::read_head;
 use tickwire::{
     Config, Dial, Error, Proxy,
     blocking::{self, TlsStream},
@@ -139,7 +140,7 @@ fn what_comes_with_a_proxys_answer_goes_to_tls() {
         ] {
             bounded(move || {
                 let (proxy, playing) = first(move |mut stream| {
-                    head(&mut stream);
+                    read_head(&mut stream);
                     stream.write_all(&[b"HTTP/1.1 200 OK\r\n\r\n", ahead].concat()).unwrap();
                     let mut rest = Vec::new();
                     let _ = stream.read_to_end(&mut rest);

@@ -12,7 +12,7 @@ use std::{
     process::{Command, Stdio},
     thread,
 };
-use testkit::PATIENCE;
+use testkit::{PATIENCE, frames::read_head};
 use tickwire::{
     CloseCode, CloseFrame, Config,
     blocking::{WebSocket, accept},
@@ -287,14 +287,4 @@ fn the_client_escapes_what_is_hostile_and_reports_an_end_without_a_close() {
     let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "so\nlong");
     let ended = client_against(&[], move |mut ws| ws.close(frame).unwrap());
     assert_eq!(ended, (0, vec![r"closed: 1001 so\nlong (clean)".into()], vec![]));
-}
-
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.extend(byte);
-    }
-    String::from_utf8(head).unwrap()
 }

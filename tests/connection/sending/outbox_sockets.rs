@@ -434,7 +434,7 @@ fn below_the_outboxes_of_two_slow_readers_waits_a_tenth_of_a_second() {
             reader.write_all(request.as_bytes()).unwrap();
             let ws = blocking::accept(listener.accept().unwrap().0, &Config::default()).unwrap();
             ws.get_ref().set_nonblocking(true).unwrap();
-            support::proxy::head(&mut reader);
+            testkit::frames::read_head(&mut reader);
             let before = ws.sender().counters().wire;
             let mut outbox = Outbox::new(Overflow::Conflate);
             outbox.max_unsent = 1; // a message goes to the connection once the last is written

@@ -9,7 +9,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use testkit::threads::spawn;
+use testkit::{frames::read_head, threads::spawn};
 use tickwire::{
     Config, Error, Event, Heartbeat, RecvError, SendError,
     blocking::{Incoming, Interest, Reader, Stream, WithoutTimeouts, Writer},
@@ -275,10 +275,7 @@ fn a_corked_response_is_written_by_the_reader() {
         let _ = ws.feed("snapshot").unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
         let reading = spawn(move || text(&mut reader));
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.extend(peer.exact(1));
-        }
+        read_head(&mut peer.0);
         assert_eq!(peer.frame(), (TEXT, b"snapshot".to_vec()));
         peer.send(PING, b"?");
         assert_eq!(peer.frame(), (PONG, b"?".to_vec()));

@@ -176,6 +176,7 @@ mod over_tls {
     use crate::support::tls::{ADAPTERS, Adapter, Authority, Client, Identity, Raw, self_signed};
     use rcgen::date_time_ymd;
     use std::{io::Read, net::TcpListener, sync::Arc, thread};
+    use testkit::frames::read_head;
     use tickwire::{
         Error, Retry,
         tls::{BadCertificate, rustls::ClientConfig},
@@ -197,10 +198,7 @@ mod over_tls {
             let mut raw = Raw::server(listener.accept().unwrap().0, tls);
             let mut learned = Vec::new();
             if raw.handshake().is_ok() {
-                let mut byte = [0];
-                while !learned.ends_with(b"\r\n\r\n") && raw.read_exact(&mut byte).is_ok() {
-                    learned.extend(byte);
-                }
+                learned = read_head(&mut raw).into_bytes();
                 answer(&mut raw);
                 let _ = raw.read_to_end(&mut learned);
             } else {

@@ -1,4 +1,6 @@
-//! Frames of RFC 6455 §5.2 as bytes, written and read back without the crate under test.
+//! Frames of RFC 6455 §5.2 as bytes, written and read back without the crate under test: for peers
+//! that a test plays. What is right to send is not judged here.
+use std::io::Read;
 
 /// The FIN bit.
 pub const FIN: u8 = 0x80;
@@ -138,6 +140,17 @@ pub fn read_frame(wire: &[u8]) -> Option<(WireFrame, usize)> {
     let end = at.checked_add(usize::try_from(len).unwrap()).unwrap();
     let payload = xored(key, wire.get(at..end)?);
     Some((WireFrame { b0, masked, payload }, end))
+}
+
+/// Reads a head of HTTP, and not a byte of what follows it; less if the stream ends.
+pub fn read_head(from: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    // Unlike `read`, this goes on after a signal, such as io_uring raises in other threads.
+    while !head.ends_with(b"\r\n\r\n") && from.read_exact(&mut byte).is_ok() {
+        head.extend(byte);
+    }
+    String::from_utf8(head).unwrap()
 }
 
 /// All frames of `wire`, which has to end with one.

@@ -1,7 +1,7 @@
 //! The list of attacks over the loop. The core and the handshakes stand against them by themselves,
 //! and the crate's own tests show it. Here the bytes pass through the loop's sockets and
 //! TLS, and the attacks on a loop (its turns, limits and handles) name their tests.
-use crate::common::{REQUEST, Running, echo, frame, head};
+use crate::common::{REQUEST, Running, echo, frame, read_head};
 use std::{
     io::{Read, Write},
     thread,
@@ -183,7 +183,7 @@ fn each_head_trickles<S: Read + Write>(
             scope.spawn(move || {
                 let mut stream = open(server);
                 assert!(trickle(&mut stream, start) && trickle(&mut stream, &piece.repeat(times)));
-                let head = head(&mut stream);
+                let head = read_head(&mut stream);
                 assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
                 let began = Instant::now();
                 while trickle(&mut stream, piece) {
@@ -198,7 +198,7 @@ fn each_head_trickles<S: Read + Write>(
         let (line, rest) = REQUEST.split_at(LINE.len());
         let long = format!("{line}X: {}\r\n{rest}", "y".repeat(length));
         assert!(trickle_by(piece, &mut stream, &long));
-        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+        assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
         assert!(began.elapsed() < PATIENCE);
     });
     let counts = server.wait_for(|counts| counts.accepted_now == 0);

@@ -7,6 +7,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+pub(crate) use testkit::frames::read_head;
 use testkit::{
     PATIENCE,
     frames::{BINARY, masked},
@@ -194,22 +195,8 @@ impl<T: Send + 'static> Running<T> {
 /// Completes the opening handshake.
 pub(crate) fn open<S: Read + Write>(mut stream: S) -> S {
     stream.write_all(REQUEST.as_bytes()).unwrap();
-    assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+    assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
     stream
-}
-
-/// Reads an HTTP head.
-pub(crate) fn head(from: &mut impl Read) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        // Unlike `read`, this goes on after a signal, such as io_uring raises in other threads.
-        if from.read_exact(&mut byte).is_err() {
-            break;
-        }
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
 }
 
 /// What comes within [`PATIENCE`].

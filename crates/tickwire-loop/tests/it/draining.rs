@@ -1,5 +1,5 @@
 //! A loop behind its Close, while the peer reads slowly and goes on sending.
-use crate::common::{REQUEST, head, next, telling};
+use crate::common::{REQUEST, next, read_head, telling};
 #[cfg(feature = "rustls")]
 use crate::placed::placed;
 #[cfg(feature = "rustls")]
@@ -22,7 +22,7 @@ use tickwire_loop::{Door, End, Event};
 /// Opens a connection, and then reads slowly.
 fn read_slowly(mut io: impl Read + Write, pause: Duration) -> io::Result<usize> {
     io.write_all(REQUEST.as_bytes())?;
-    assert!(head(&mut io).starts_with("HTTP/1.1 101 "));
+    assert!(read_head(&mut io).starts_with("HTTP/1.1 101 "));
     testkit::slow_reader::read_slowly(io, pause)
 }
 

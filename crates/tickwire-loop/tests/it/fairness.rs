@@ -1,5 +1,5 @@
 //! No connection keeps the others waiting.
-use crate::common::{REQUEST, chosen, echo, frame, head, listening};
+use crate::common::{REQUEST, chosen, echo, frame, listening, read_head};
 use rustix::io::ioctl_fionread;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::{
@@ -129,7 +129,7 @@ impl ByHand {
         });
         assert_eq!(self.delivered.len(), before + 1);
         ends.near.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert!(head(&mut ends.near).starts_with("HTTP/1.1 101 "));
+        assert!(read_head(&mut ends.near).starts_with("HTTP/1.1 101 "));
         ends.near.set_nonblocking(true).unwrap();
         ends
     }

@@ -1,5 +1,5 @@
 //! A door answers the health checks of balancers, by a table.
-use crate::common::{REQUEST, Running, head};
+use crate::common::{REQUEST, Running, read_head};
 #[cfg(feature = "rustls")]
 use crate::placed::placed;
 use std::{
@@ -95,7 +95,7 @@ fn answers_by_the_tables<S: Read + Write>(server: &Running<()>, connect: impl Fn
                 // The answer to garbage may come before its end.
                 let _ = stream.write_all(piece).and_then(|()| stream.flush());
             }
-            let head = head(&mut stream);
+            let head = read_head(&mut stream);
             assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {head}");
             assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
             assert!(head.contains("\r\nDate: "), "{head}");
@@ -117,7 +117,7 @@ fn answers_by_the_tables<S: Read + Write>(server: &Running<()>, connect: impl Fn
     assert_eq!((handshakes_failed, handshakes_now, queued), (all - health_checks, 0, 0));
     let mut ws = connect();
     ws.write_all(REQUEST.replace("/feed", "/health").as_bytes()).unwrap();
-    assert!(head(&mut ws).starts_with("HTTP/1.1 101 "));
+    assert!(read_head(&mut ws).starts_with("HTTP/1.1 101 "));
     assert_eq!(server.wait_for(|counts| counts.open == 1).health_checks, health_checks);
 }
 
@@ -135,7 +135,7 @@ fn a_target_that_names_another_host_than_such_a_header_is_no_health_check() {
         let mut stream = server.raw();
         let begin = format!("{method} http://a/health HTTP/1.{minor}\r\nHost: ");
         stream.write_all(&[begin.as_bytes(), b"\xff\r\n\r\n"].concat()).unwrap();
-        let head = head(&mut stream);
+        let head = read_head(&mut stream);
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{method}: {head}");
     }
     assert_eq!(server.counts().health_checks, 0);
@@ -162,7 +162,7 @@ fn a_long_answer_over_tls_goes_on_when_a_late_client_reads() {
     check.write_all(CHECKS[4].0.as_bytes()).unwrap();
     check.flush().unwrap();
     server.wait_for(|counts| counts.health_checks == 1);
-    assert!(head(&mut check).starts_with("HTTP/1.1 200 "));
+    assert!(read_head(&mut check).starts_with("HTTP/1.1 200 "));
     assert_eq!(check.read_to_end(&mut Vec::with_capacity(long)).unwrap(), long);
 }
 
@@ -179,7 +179,7 @@ fn a_health_check_waits_for_a_place_like_every_handshake() {
     server.wait_for(|counts| counts.held > 0 || counts.waiting == 1);
     assert_eq!(server.counts().health_checks, 0);
     slow.shutdown(Shutdown::Both).unwrap();
-    assert!(head(&mut check).starts_with("HTTP/1.1 200 "));
+    assert!(read_head(&mut check).starts_with("HTTP/1.1 200 "));
     assert_eq!(server.counts().health_checks, 1);
 }
 

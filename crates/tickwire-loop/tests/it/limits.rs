@@ -1,5 +1,5 @@
 //! Limits at the door, each with its counter.
-use crate::common::{REQUEST, Running, echo, head, listening, open};
+use crate::common::{REQUEST, Running, echo, listening, open, read_head};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -58,7 +58,7 @@ pub(crate) fn each_of_a_storm_gets_in<S: Read + Write>(
         server.wait_for(|counts| counts.held + counts.waiting as u64 > 0);
         for stream in &mut first {
             stream.write_all(rest).unwrap();
-            assert!(head(stream).starts_with("HTTP/1.1 101 "));
+            assert!(read_head(stream).starts_with("HTTP/1.1 101 "));
         }
     });
     let counts = server.counts();
@@ -105,7 +105,7 @@ fn what_ends_a_handshake_gives_its_place_back() {
     let server = echo(settings(), Config::default());
     let silent = server.raw();
     let mut wrong = server.raw_with("nonsense\r\n\r\n");
-    head(&mut wrong);
+    read_head(&mut wrong);
     drop((silent, wrong));
     let counts = server.wait_for(|counts| counts.accepted_now == 0);
     let expected = Counts::default();

@@ -1,6 +1,6 @@
 //! Clients behind a balancer that names them by the PROXY protocol. Here the balancer's address is
 //! 127.0.0.1.
-use crate::common::{REQUEST, Running, echo_at, head, say};
+use crate::common::{REQUEST, Running, echo_at, read_head, say};
 #[cfg(feature = "rustls")]
 use crate::placed::placed;
 use std::{
@@ -47,7 +47,7 @@ fn telling(settings: Settings, door: Door) -> (Running<()>, Receiver<SocketAddr>
 }
 
 fn status(stream: &mut impl Read) -> String {
-    head(stream).get(9..12).unwrap_or_default().into()
+    read_head(stream).get(9..12).unwrap_or_default().into()
 }
 
 /// Each header in one segment with the request, in two, and byte by byte.

@@ -1,5 +1,5 @@
 //! The application accepts, rejects or defers each request.
-use crate::common::{REQUEST, Running, frame, head, next, say};
+use crate::common::{REQUEST, Running, frame, next, read_head, say};
 use std::{
     io::{self, Read, Write},
     sync::{Arc, mpsc::channel},
@@ -36,7 +36,7 @@ fn each_request_is_accepted_or_rejected() {
     });
     let offer = "Sec-WebSocket-Protocol: x, ticks.v1\r\n\r\n";
     let mut raw = server.raw_with(REQUEST.replacen("\r\n\r\n", &format!("\r\n{offer}"), 1));
-    let accepted = head(&mut raw);
+    let accepted = read_head(&mut raw);
     assert!(accepted.starts_with("HTTP/1.1 101 "), "{accepted}");
     assert!(accepted.contains("Sec-WebSocket-Protocol: ticks.v1\r\n"), "{accepted}");
     assert!(accepted.contains("Server: test\r\n"), "{accepted}");
@@ -47,7 +47,7 @@ fn each_request_is_accepted_or_rejected() {
         assert!(rejected.starts_with(&format!("HTTP/1.1 {status} ")), "{rejected}");
         assert!(rejected.contains("\r\nDate: "), "{rejected}");
     }
-    assert_eq!(head(&mut server.raw_with(asked("/gone"))), "");
+    assert_eq!(read_head(&mut server.raw_with(asked("/gone"))), "");
     let counts = server.wait_for(|counts| counts.accepted_now == 1);
     assert_eq!((counts.open, counts.handshakes_now), (1, 0));
     assert_eq!((counts.accepted, counts.handshakes_failed), (4, 2));
@@ -85,7 +85,7 @@ fn limits_and_the_times_of_reads_are_those_given_at_accept() {
                 let accept = Accept::default().config(config);
                 assert!(server.call(move |net| net.accept(deferred, accept, ())));
             }
-            assert!(head(&mut raw).starts_with("HTTP/1.1 101 "), "{path}");
+            assert!(read_head(&mut raw).starts_with("HTTP/1.1 101 "), "{path}");
             raw
         })
         .into();
@@ -120,7 +120,7 @@ fn an_accepted_request_gets_more_than_its_outbox_holds() {
         net.set_outbox(handle, outbox);
         (0..100).for_each(|_| net.send(handle, &[0; 100][..]).unwrap());
     });
-    assert!(head(&mut raw).starts_with("HTTP/1.1 101 "));
+    assert!(read_head(&mut raw).starts_with("HTTP/1.1 101 "));
     raw.read_exact(&mut [0; 100 * 102]).unwrap();
 }
 
@@ -137,7 +137,7 @@ fn a_rejected_client_that_sends_on_gets_its_response_and_no_reset() {
     let rejected = || -> io::Result<String> {
         let mut raw = server.raw();
         raw.write_all(REQUEST.as_bytes())?;
-        let response = head(&mut raw);
+        let response = read_head(&mut raw);
         raw.write_all(&vec![b'x'; 1 << 20])?;
         raw.read_to_string(&mut String::new())?;
         Ok(response)
@@ -194,11 +194,11 @@ fn a_deferred_request_is_answered_later() {
         assert!(!net.reject(second, Rejection::new(401)), "it was answered");
     });
     assert_eq!(next(&told), None);
-    assert!(head(&mut accepted).starts_with("HTTP/1.1 101 "));
+    assert!(read_head(&mut accepted).starts_with("HTTP/1.1 101 "));
     let mut early = [0; 7];
     accepted.read_exact(&mut early).unwrap();
     assert_eq!(&early, b"\x81\x05early");
-    assert!(head(&mut rejected).starts_with("HTTP/1.1 401 "));
+    assert!(read_head(&mut rejected).starts_with("HTTP/1.1 401 "));
 }
 
 #[test]
@@ -210,5 +210,5 @@ fn a_deferred_request_that_nobody_answers_is_rejected_in_time() {
             answer.defer();
         }
     });
-    assert!(head(&mut server.raw_with(REQUEST)).starts_with("HTTP/1.1 503 "));
+    assert!(read_head(&mut server.raw_with(REQUEST)).starts_with("HTTP/1.1 503 "));
 }

@@ -1,5 +1,5 @@
 //! Slow subscribers: room, outboxes, and the bound over all connections.
-use crate::common::{REQUEST, Running, frame, head, next, telling};
+use crate::common::{REQUEST, Running, frame, next, read_head, telling};
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
@@ -204,7 +204,7 @@ fn what_an_outbox_has_leaves_before_the_answer_to_a_close() {
         for n in [0, 100] {
             let messages = (0..n).flat_map(|n| frame(&[n; 100])).collect::<Vec<_>>();
             let mut stream = server.raw_with([REQUEST.as_bytes(), &messages, end].concat());
-            head(&mut stream);
+            read_head(&mut stream);
             let (mut sent, replies) = (Vec::new(), [100].into_iter().chain(0..n));
             stream.read_to_end(&mut sent).unwrap();
             let replies = replies.flat_map(|n| [&[0x82, 100][..], &[n; 100]].concat());

@@ -155,7 +155,7 @@ fn end_of_a_shutdown(config: Config) -> String {
     let peer = thread::spawn(move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         std::io::Write::write_all(&mut stream, crate::common::REQUEST.as_bytes()).unwrap();
-        crate::common::head(&mut stream);
+        crate::common::read_head(&mut stream);
         thread::park_timeout(PATIENCE); // it neither reads nor closes
     });
     let mut ends = Vec::new();

@@ -1,6 +1,6 @@
 //! How TLS ends under the loop, over mio and io_uring. `tls_end` has the table.
 use crate::{
-    common::{REQUEST, Running, head, next},
+    common::{REQUEST, Running, next, read_head},
     placed::placed,
     tls_end::{Ended, Fate, Keys, LAYERS, Peer, STATES, State, hold, is_drawn, narrow},
 };
@@ -63,7 +63,7 @@ fn open(
         Role::Server => {
             let mut peer = Peer::new(running.raw(), role, keys);
             peer.say(REQUEST.replace("/feed", &format!("/{}", state as usize)).as_bytes());
-            assert!(head(&mut peer).starts_with("HTTP/1.1 101 "));
+            assert!(read_head(&mut peer).starts_with("HTTP/1.1 101 "));
             peer
         }
         Role::Client => {
@@ -79,7 +79,7 @@ fn open(
             let (tcp, _) = peers.accept().unwrap();
             tcp.set_nodelay(true).unwrap();
             let mut peer = Peer::new(tcp, role, keys);
-            let request = head(&mut peer);
+            let request = read_head(&mut peer);
             let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
             let response = format!(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

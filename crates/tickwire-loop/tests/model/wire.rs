@@ -1,4 +1,5 @@
-//! Raw peers: a second codec for RFC 6455, over sockets that the test drives, `ws` and `wss`.
+//! Raw peers over sockets that the test drives, `ws` and `wss`, which hold what the loop sends to
+//! RFC 6455: their frames are those of `testkit`.
 use bytes::Buf;
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 use std::{

@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
 };
+use testkit::frames::read_head;
 use tickwire_tungstenite::{
     accept_async, accept_hdr_async, connect_async,
     tungstenite::{
@@ -238,13 +239,7 @@ fn each_fault_of_a_request_has_its_error() {
 
 /// The key of the request, which it reads whole.
 pub(crate) fn requested_key(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.extend(byte);
-    }
-    let head = String::from_utf8(head).unwrap();
+    let head = read_head(stream);
     head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap().into()
 }
 
