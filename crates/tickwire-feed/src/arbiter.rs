@@ -147,7 +147,7 @@ impl<T> Arbiter<T> {
     /// Adds a line: a connection that is subscribed to the feed. From now on, a gap is lost only
     /// after this line too has passed the gap, or after [`patience`](Limits::patience).
     pub fn open(&mut self) -> Line {
-        let opened = Source { is_open: true, began: self.next, ..Source::default() };
+        let opened = Source { is_open: true, ..Source::default() };
         let closed = self.lines.iter_mut().enumerate().find(|(_, source)| !source.is_open);
         match closed {
             Some((at, source)) => {
@@ -207,7 +207,7 @@ impl<T> Arbiter<T> {
             && self.state == State::Synced
         {
             self.next = end;
-            if self.watched {
+            if self.watched || before == 0 {
                 self.move_on(line.0, first, before, now);
             }
             return Verdict::Next;
@@ -327,7 +327,7 @@ impl<T> Arbiter<T> {
         ends.peek().is_some() && ends.all(holds)
     }
 
-    /// Called after a `Next` while `watched` was set.
+    /// Called after a `Next` while `watched` was set, or that is the first message of its line.
     #[inline(never)]
     fn move_on(&mut self, line: usize, first: u64, before: u64, now: Time) {
         self.note_beginning(line, first, before);
