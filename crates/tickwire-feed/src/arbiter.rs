@@ -112,6 +112,8 @@ pub struct Arbiter<T> {
     low: bool,
     /// The lowest number with which a line began since the last restart.
     lowest: Option<u64>,
+    /// How often the count began anew.
+    pub(crate) restarts: u64,
     /// After the first message, which sets `next` whatever its number is, until a message in order
     /// follows.
     guessed: bool,
@@ -139,6 +141,7 @@ impl<T> Arbiter<T> {
             anew: None,
             low: false,
             lowest: None,
+            restarts: 0,
             guessed: false,
             watched: false,
         }
@@ -272,18 +275,22 @@ impl<T> Arbiter<T> {
         }
     }
 
+    /// A snapshot up to before `next` has come over this line, so what it brings next is later.
+    pub(crate) fn note_snapshot(&mut self, line: &Line, next: u64) {
+        if self.lines.get(line.0).is_some_and(|source| source.end < next) {
+            let before = self.mark(line.0, next);
+            self.note_beginning(line.0, next, before);
+        }
+    }
+
     /// Whether no number is missing between a snapshot that ends before `next` and what is kept.
     pub(crate) fn touches(&self, next: u64) -> bool {
         self.kept.front().is_none_or(|kept| kept.first <= next)
     }
 
-    /// Whether a snapshot that nobody has asked for is of use: the feed waits for one, or has not
-    /// passed it; or the numbers began anew behind an open line.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn takes_pushed(&self, next: u64) -> bool {
-        self.state != State::Synced
-            || next >= self.next
-            || self.lowest.is_some_and(|lowest| next <= lowest)
+    /// Whether the feed is in order, and further on than a snapshot up to before `next`.
+    pub(crate) fn has_passed(&self, next: u64) -> bool {
+        self.state == State::Synced && next < self.next
     }
 
     /// A line is late, so that it is below the feed shows no other count yet.
@@ -423,6 +430,7 @@ impl<T> Arbiter<T> {
         self.anew = None;
         self.low = false;
         self.lowest = None;
+        self.restarts += 1;
         self.guessed = false;
         self.watched = true;
         self.kept.clear();
