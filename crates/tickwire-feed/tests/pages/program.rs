@@ -682,8 +682,9 @@ impl Program {
         let Line { dials, since, ended_at, alarm, stopped } = self.lines[line];
         let serves = self.dark.is_none();
         let holds = address == ended_at && self.now < alarm && !self.is_outlived(address);
-        // Where one attempt goes first, its success lets the others go.
-        let holds = holds && self.exchange.day.kind != Kind::Refused;
+        // Where one attempt goes first, its success lets the others go up to a second earlier.
+        let went_first = |of: &Connection| of.opened.is_some_and(|at| at + SECOND >= alarm);
+        let holds = holds && !self.connections.iter().any(went_first);
         let alarmed = stopped || serves && holds;
         self.check(!alarmed, || format!("dials in an alarm until {alarm:?}, stopped: {stopped}"));
         if open == 0 {
