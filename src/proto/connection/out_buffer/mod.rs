@@ -350,7 +350,7 @@ impl OutBuffer {
         self.sent = 0;
         self.end = 0;
         self.origin = written;
-        self.stall.set(false);
+        self.stall = Stall::default();
     }
 
     #[inline]
