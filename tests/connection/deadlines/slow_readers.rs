@@ -11,6 +11,7 @@ mod over_sockets;
 
 use super::*;
 use bytes::Buf;
+use testkit::Rng;
 use tickwire::{CloseCode, Heartbeat};
 
 const T: u64 = 30;
@@ -143,6 +144,32 @@ fn a_peer_that_reads_is_waited_for_however_slowly() {
         let end = SECOND * 60 * minutes as u32;
         assert_eq!(run.run(end, |_| ()), None, "{rate} {step:?}");
         assert_eq!(run.now, end);
+    }
+}
+
+/// At 512 bytes a second or more, in steps within the full time, and whatever a program feeds when.
+/// Looks fall where they may.
+#[test]
+fn who_takes_512_bytes_a_second_is_never_cut() {
+    for seed in 0..if cfg!(miri) { 1 } else { 40 } {
+        let rng = &mut Rng::new(seed);
+        let rate = 512 + rng.below(3) * rng.below(1000);
+        let step = Duration::from_millis(rng.between(1, 2990) * 10);
+        let of_step = rate * step.as_millis() as usize / 1000;
+        let more = 1 << rng.between(0, 20);
+        let line = Line::new(of_step + rng.between(1, more) as usize, rate, step);
+        let mut run = Driven::new(rng.of(&ROLES), &Config::default(), line);
+        run.line.next = Duration::from_millis(rng.between(1, step.as_millis() as u64));
+        run.line.held = rng.below(line.buffer);
+        let longest = [1, 200, of_step, 4 * of_step][rng.below(4)];
+        let pause = rng.of(&[1, 50, 800, 3000]);
+        let end = SECOND * if cfg!(miri) { 10 } else { 300 };
+        let failed = run.run(end, |conn| {
+            if rng.once_in(pause) && conn.sender().has_room() {
+                let _ = conn.sender_mut().feed(&vec![7; rng.below(longest)]).unwrap();
+            }
+        });
+        assert_eq!(failed, None, "{seed}: {rate} {step:?}, after {:?}", run.now);
     }
 }
 

@@ -173,8 +173,8 @@ impl Carrier {
             (Way::Smol, Line::InPlace | Line::Rustls | Line::Theirs) => false,
             (Way::Thread, Line::Theirs) => false,
             (_, Line::Unix) => !self.lowat,
-            (Way::Tokio | Way::Smol, _) => self.lowat, // they wait until Linux tells of room
-            (Way::Thread, _) => true,
+            (Way::Tokio, _) => self.lowat, // it waits until Linux tells of room
+            (Way::Smol | Way::Thread, _) => true,
         }
     }
 
