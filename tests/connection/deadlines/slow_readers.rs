@@ -151,19 +151,20 @@ fn a_peer_that_reads_is_waited_for_however_slowly() {
 /// Looks fall where they may.
 #[test]
 fn who_takes_512_bytes_a_second_is_never_cut() {
-    for seed in 0..if cfg!(miri) { 1 } else { 40 } {
+    for seed in 0..if cfg!(miri) { 1 } else { 30 } {
         let rng = &mut Rng::new(seed);
         let rate = 512 + rng.below(3) * rng.below(1000);
-        let step = Duration::from_millis(rng.between(1, 2990) * 10);
+        let most = 1 << rng.between(0, 11);
+        let step = 10 * rng.between(1, most) as u32 * MS;
         let of_step = rate * step.as_millis() as usize / 1000;
-        let more = 1 << rng.between(0, 20);
-        let line = Line::new(of_step + rng.between(1, more) as usize, rate, step);
+        let most = 1 << rng.between(0, 16);
+        let line = Line::new(of_step + rng.between(1, most) as usize, rate, step);
         let mut run = Driven::new(rng.of(&ROLES), &Config::default(), line);
         run.line.next = Duration::from_millis(rng.between(1, step.as_millis() as u64));
         run.line.held = rng.below(line.buffer);
-        let longest = [1, 200, of_step, 4 * of_step][rng.below(4)];
+        let longest = rng.of(&[100, line.buffer, 2 * line.buffer, 8 * line.buffer]);
         let pause = rng.of(&[1, 50, 800, 3000]);
-        let end = SECOND * if cfg!(miri) { 10 } else { 300 };
+        let end = SECOND * if cfg!(miri) { 10 } else { 240 };
         let failed = run.run(end, |conn| {
             if rng.once_in(pause) && conn.sender().has_room() {
                 let _ = conn.sender_mut().feed(&vec![7; rng.below(longest)]).unwrap();
