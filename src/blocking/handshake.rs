@@ -121,7 +121,7 @@ impl<S: Stream> Incoming<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream accepted no byte for
+    /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream took too few bytes for
     /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] on a non-blocking stream.
     /// [`Error::Handshake`] with the [`error`](Self::error) of a bad request, which then gets no
     /// answer.

@@ -380,8 +380,8 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Io`] if the stream fails. [`Error::Recv`] if writing has ended for another reason:
-    /// for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream accepted no byte
-    /// for [`write_timeout`](Config::write_timeout). [`Error::Send`] with
+    /// for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream took too few
+    /// bytes for [`write_timeout`](Config::write_timeout). [`Error::Send`] with
     /// [`Closed`](SendError::Closed) if messages are lost, and another call has already returned
     /// the reason. [`Error::WouldBlock`] if bytes are left; the next flush writes them.
     #[inline]

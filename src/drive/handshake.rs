@@ -98,7 +98,7 @@ impl<I: Source + Output> Incoming<I> {
     }
 
     /// `write_timeout` bounds the whole response, because no other deadline runs; on an open
-    /// connection, the time in which the stream accepts no byte.
+    /// connection, each byte gives time back.
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
         // `elapsed` fails if the clock is before 1970: no Date.
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));

@@ -215,7 +215,7 @@ shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 /// # Errors
 ///
 /// [`Error::Handshake`] for a bad request, which was rejected. [`Error::Io`] if the stream fails.
-/// [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
+/// [`Error::Recv`] if the stream took too few bytes of the response for `write_timeout`.
 pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,

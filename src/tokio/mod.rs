@@ -211,7 +211,7 @@ adapter!(AsyncRead, AsyncWrite);
 /// # Errors
 ///
 /// [`Error::Handshake`] after the call has rejected a bad request. [`Error::Io`] if the stream
-/// fails. [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
+/// fails. [`Error::Recv`] if the stream took too few bytes of the response for `write_timeout`.
 ///
 /// # Panics
 ///

@@ -84,8 +84,8 @@ macro_rules! flushing {
         /// # Errors
         ///
         /// [`Error::Io`] if the stream fails. [`Error::Recv`] if another error has ended writing,
-        /// for example [`WriteTimeout`](crate::RecvError::WriteTimeout) because the stream accepted
-        /// no byte for [`write_timeout`](crate::Config::write_timeout). A `flush` of a [`Writer`]
+        /// for example [`WriteTimeout`](crate::RecvError::WriteTimeout) because the stream took too
+        /// few bytes for [`write_timeout`](crate::Config::write_timeout). A `flush` of a [`Writer`]
         /// returns the error that ended receiving, even if everything was written. [`Error::Send`]
         /// with [`Closed`](SendError::Closed) if messages are lost, and another call has already
         /// returned the reason for the loss.
@@ -321,7 +321,7 @@ macro_rules! adapter {
             ///
             /// # Errors
             ///
-            /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream accepted no byte
+            /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream took too few bytes
             /// for [`write_timeout`](crate::Config::write_timeout). [`Error::Handshake`] with the
             /// [`error`](Self::error) of a bad request, which then gets no answer.
             pub async fn accept(self, /* Accept::default() */ accept: Accept<'_>)
