@@ -2,19 +2,22 @@
 
 #[cfg(feature = "blocking")]
 mod adapters;
+#[path = "../support/protocol/calls.rs"]
+mod calls;
+#[path = "../support/protocol/pipe.rs"]
+mod pipe;
 mod suite;
-#[path = "../support/protocol.rs"]
-mod table;
 
 use crate::support::wire::connection;
 use bytes::Buf;
-use table::{
-    Chunk, End, Held, Seen,
-    calls::{closed, frame, heard, piece, recv_error, send, send_error},
-    is_of_a_whole, is_of_halves,
-    returns::{Form, PROFILES, Profile, Receives, Sends, Value, by},
+use calls::{closed, frame, heard, piece, recv_error, send, send_error};
+use testkit::{
+    Rng,
+    table::{
+        Chunk, End, Held, Seen, is_of_a_whole, is_of_halves,
+        returns::{Form, PROFILES, Profile, Receives, Sends, Value, by},
+    },
 };
-use testkit::{Rng, sampled};
 use tickwire::{Config, Connection, Ending, Next, ReadyState, Report, Step, Time};
 use wsconform_cases::{
     Role,
@@ -46,6 +49,7 @@ enum Pieces {
 /// Driven by what `next` says, or by `step` or `step_chunk` and `ending`.
 struct Core {
     conn: Connection,
+    takes_over: bool,
     pieces: Pieces,
     rng: Rng,
     input: Vec<u8>,
@@ -64,10 +68,10 @@ enum Input<'a> {
 }
 
 impl Core {
-    fn new(conn: Connection, pieces: Pieces, seed: u64) -> Self {
-        let rng = Rng::new(seed);
+    fn new(conn: Connection, takes_over: bool, pieces: Pieces) -> Self {
+        let rng = Rng::new(1);
         let (input, read, end) = (Vec::new(), 0, None);
-        Self { conn, pieces, rng, input, read, end, refuses: false, over: false }
+        Self { conn, takes_over, pieces, rng, input, read, end, refuses: false, over: false }
     }
 
     /// Reads once, and tells the connection; whether there was anything.
@@ -232,6 +236,10 @@ impl End for Core {
         matches!(self.pieces, Pieces::Joined)
     }
 
+    fn takes_over(&self) -> [bool; 2] {
+        [true, self.takes_over]
+    }
+
     fn refuses(&mut self) {
         self.refuses = true;
     }
@@ -259,37 +267,40 @@ const CORE: [Profile; 8] = [
     by(Receives::Step, Sends::Sender(Form::Owned)),
 ];
 
-/// Ends that agreed on permessage-deflate, or not. Only the peer's messages refer to earlier ones.
+/// Ends that agreed on permessage-deflate, or not. The peer's messages may refer to earlier ones, and
+/// those of some ends too: `true` says so.
 #[cfg(feature = "deflate")]
-fn made_with(role: Role, agreed: bool, config: Config) -> Connection {
+fn made_with(number: usize, role: Role, agreed: bool, config: Config) -> (Connection, bool) {
     use crate::support::{
         deflate::{agreed as both, with_takeover},
         wire::{agreeing, peer},
     };
     let role = this(role);
     if !agreed {
-        return connection(role, &config);
+        return (connection(role, &config), false);
     }
-    let deflate = Some(tickwire::deflate::Deflate::default());
+    // Each such end has a compressor of its own, which is large.
+    let takes_over = number / PROFILES % 16 == 7;
+    let deflate = tickwire::deflate::Deflate::default();
+    let min_size = if takes_over { 1 } else { deflate.min_size };
+    let deflate = Some(tickwire::deflate::Deflate { min_size, ..deflate });
     let config = Config { deflate, ..config };
-    agreeing(with_takeover(both(false), peer(role)), || connection(role, &config))
+    let agreed = with_takeover(both(takes_over), peer(role));
+    (agreeing(agreed, || connection(role, &config)), takes_over)
 }
 
 #[cfg(not(feature = "deflate"))]
-fn made_with(role: Role, _: bool, config: Config) -> Connection {
-    connection(this(role), &config)
+fn made_with(_: usize, role: Role, _: bool, config: Config) -> (Connection, bool) {
+    (connection(this(role), &config), false)
 }
 
 /// Buffers of the usual sizes, or small ones, or such that a long frame fits into one read.
 fn sized(number: usize) -> Config {
     let config = Config::default();
-    // An adapter of tasks yields after many reads, and the test polls it once: of all words some have
-    // the longest frame in the smallest reads.
-    let few = sampled(4096, 512);
     match number / PROFILES / 5 % 3 {
         0 => config,
-        1 => Config { read_buffer: few, max_read: few, cork_limit: 1, min_vectored: 1, ..config },
-        _ => Config { read_buffer: 128 << 10, max_read: 1 << 20, ..config },
+        1 => Config { read_buffer: 512, max_read: 512, cork_limit: 1, min_vectored: 1, ..config },
+        _ => Config { read_buffer: 72 << 10, max_read: 1 << 20, ..config },
     }
 }
 
@@ -300,7 +311,7 @@ fn core(ways: &[Pieces], may: fn(&Event) -> bool, config: &Config) {
     for role in ROLES {
         for &agreed in AGREED {
             for (carrier, &pieces) in ways.iter().enumerate() {
-                let held = Held::new("core", CORE, (role, agreed), inflate);
+                let held = Held::new("core", CORE, (role, agreed));
                 let held = Held {
                     may,
                     rows: &["core"],
@@ -311,7 +322,8 @@ fn core(ways: &[Pieces], may: fn(&Event) -> bool, config: &Config) {
                 };
                 held.hold(|number| {
                     let config = Config { auto_close: config.auto_close, ..sized(number) };
-                    Core::new(made_with(role, agreed, config), pieces, 1)
+                    let (conn, takes_over) = made_with(number, role, agreed, config);
+                    Core::new(conn, takes_over, pieces)
                 });
             }
         }
@@ -335,14 +347,4 @@ fn the_core_is_the_table_where_the_application_answers_a_close() {
         |event: &Event| !["Close", "Close refused"].contains(&event.kind) && !is_of_halves(event);
     let config = Config { auto_close: false, ..Config::default() };
     core(&[Pieces::Joined, Pieces::Random], may, &config);
-}
-
-#[cfg(feature = "deflate")]
-fn inflate(fragments: &[u8]) -> Vec<u8> {
-    crate::inflating::Stream::default().message(fragments).unwrap()
-}
-
-#[cfg(not(feature = "deflate"))]
-fn inflate(_: &[u8]) -> Vec<u8> {
-    unreachable!("nothing was agreed")
 }

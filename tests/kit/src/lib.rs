@@ -10,6 +10,8 @@ mod random;
 #[cfg(target_os = "linux")]
 pub mod sigpipe;
 pub mod slow_reader;
+#[cfg(feature = "table")]
+pub mod table;
 #[cfg(feature = "tokio")]
 pub mod tasks;
 pub mod threads;

@@ -1,16 +1,22 @@
 //! The adapters over a stream in memory, whole and split.
-use super::table::{
+use super::{
+    AGREED, Chunk, End, Held, ROLES, Seen,
     calls::{self, borrowed, closed, error, frame, heard, message, piece, whole},
-    is_answered,
+    made_with,
     pipe::{FLOWS, Flow, Pipe},
-    returns::{Form, PROFILES, Profile, Receives, Sends, Value, by, waiting},
+    sized,
 };
-use super::{AGREED, Chunk, End, Held, ROLES, Seen, inflate, made_with, sized};
 use std::{
     io::{self, IoSlice, Read, Write},
     time::Duration,
 };
-use testkit::sampled;
+use testkit::{
+    sampled,
+    table::{
+        is_answered,
+        returns::{Form, PROFILES, Profile, Receives, Sends, Value, by, waiting},
+    },
+};
 use tickwire::{Connection, Error, SendError, Sender, Time};
 use wsconform_cases::protocol::{Call, Event};
 
@@ -38,6 +44,8 @@ pub(super) trait Adapter {
     fn leave(&mut self, call: &Call) -> Returned<()>;
     fn fail(&mut self, call: &Call) -> Result<(), SendError>;
     fn closed(&self) -> Option<tickwire::Closed<'_>>;
+    /// All that was fed has been written, and nothing was dropped.
+    fn is_written(&mut self) -> bool;
     /// Drops one of its halves.
     fn drop_half(&mut self, _: &Event) {
         unreachable!("it is whole");
@@ -50,15 +58,34 @@ pub(super) struct Piped<A> {
     pipe: Pipe,
     /// The application goes on with this call, a `close` or `leave`.
     waits: Option<(bool, Call)>,
-    /// The sink has refused what the `Sender` then took.
-    sink_refused: bool,
+    /// It made that call since the last look.
+    begins: bool,
+    /// How often the sink has refused what the `Sender` then took.
+    sink_refused: usize,
+    /// Messages were fed since the last look.
+    has_fed: bool,
+    takes_over: bool,
+    /// How many receiving calls were made.
+    calls: usize,
     over: bool,
 }
 
 impl<A> Piped<A> {
-    pub(super) fn new(flow: Flow, make: impl FnOnce(Pipe) -> A) -> Self {
+    pub(super) fn new(flow: Flow, takes_over: bool, make: impl FnOnce(Pipe) -> A) -> Self {
         let pipe = Pipe::new(flow);
-        Self { adapter: make(pipe.clone()), pipe, waits: None, sink_refused: false, over: false }
+        let adapter = make(pipe.clone());
+        pipe.lock().waits = true;
+        Self {
+            adapter,
+            pipe,
+            waits: None,
+            begins: false,
+            sink_refused: 0,
+            has_fed: false,
+            takes_over,
+            calls: 0,
+            over: false,
+        }
     }
 }
 
@@ -89,7 +116,7 @@ impl<A: Adapter> Piped<A> {
                 let sent = self.adapter.with_sender(|tx| {
                     calls::send(tx, Time::ZERO, event, call, chunk, Form::Borrowed)
                 });
-                self.sink_refused = matches!(sent, Some(Ok(())));
+                self.sink_refused += usize::from(matches!(sent, Some(Ok(()))));
                 sent
             }
             _ if closes && !of_sender && sends == Sends::Events => {
@@ -107,6 +134,7 @@ impl<A: Adapter> Piped<A> {
         let returned = if leaves { self.adapter.leave(call) } else { self.adapter.close(call) };
         if returned.is_none() && profile.waits {
             self.waits = Some((leaves, call.clone()));
+            self.begins = true;
         }
         self.written(returned)
     }
@@ -121,8 +149,47 @@ impl<A: Adapter> Piped<A> {
         });
         match returned {
             Some(Err(failed)) => Some(Err(failed)),
-            _ if unwritten => Some(Err(Error::WouldBlock)),
+            _ if unwritten && !self.may_wait() => Some(Err(Error::WouldBlock)),
             returned => returned,
+        }
+    }
+
+    /// The stream may take nothing now; TLS over one that holds takes only so much.
+    fn may_wait(&self) -> bool {
+        let pipe = self.pipe.lock();
+        pipe.flow == Flow::Late || (pipe.flow == Flow::Holds && pipe.sealed)
+    }
+
+    /// Makes the calls that wait, and those that receive.
+    fn polled(&mut self, profile: Profile, seen: &mut Seen) {
+        while let Some((leaves, call)) = &self.waits {
+            let returned =
+                if *leaves { self.adapter.leave(call) } else { self.adapter.close(call) };
+            let Some(returned) = returned else { break };
+            // The call of a half returns once its frame is written, as it does at once elsewhere.
+            if !(self.begins && !A::ROWS.is_empty() && returned.is_ok()) {
+                seen.values.push(Value::Returned(returned.map_err(|failed| error(&failed))));
+            }
+            self.waits = None;
+        }
+        while !self.over && self.waits.is_none() {
+            self.calls += 1;
+            let by = match profile.receives {
+                Receives::Poll if A::ROWS.is_empty() && self.calls.is_multiple_of(2) => {
+                    Receives::Room
+                }
+                by => by,
+            };
+            match self.adapter.next(by) {
+                None => break,
+                Some(Ok(Some(value))) => seen.values.push(value),
+                Some(end) => {
+                    let end = end.map(drop).map_err(|failed| error(&failed));
+                    seen.values.push(Value::Over(end));
+                    self.over = true;
+                    seen.dropped = true;
+                }
+            }
         }
     }
 }
@@ -146,10 +213,13 @@ impl<A: Adapter> End for Piped<A> {
         self.waits = None;
         let fails = event.kind == "write fails" && self.adapter.closed().is_none();
         self.pipe.lock().refuses |= fails;
+        let feeds = event.kind.starts_with("send") || event.kind.starts_with("chunk");
         let result = self.call(event, call, chunk, profile).unwrap_or(Ok(()));
         if fails && matches!(result, Err(Error::Send(_))) {
             self.pipe.lock().refuses = false; // nothing was to be written
         }
+        let is_data = !["send Ping", "send Pong"].contains(&event.kind);
+        self.has_fed |= feeds && is_data && result.is_ok();
         result.map_err(|failed| error(&failed))
     }
 
@@ -161,32 +231,38 @@ impl<A: Adapter> End for Piped<A> {
         self.pipe.lock().flow == Flow::Joined
     }
 
+    fn is_late(&self) -> bool {
+        let pipe = self.pipe.lock();
+        pipe.flow == Flow::Late && !pipe.sealed
+    }
+
+    fn takes_over(&self) -> [bool; 2] {
+        [true, self.takes_over]
+    }
+
     fn refuses(&mut self) {
         self.pipe.lock().refuses = true;
     }
 
     fn settle(&mut self, profile: Profile, seen: &mut Seen) {
-        if std::mem::take(&mut self.sink_refused) {
+        for _ in 0..std::mem::take(&mut self.sink_refused) {
             seen.values.push(Value::Returned(Err("closed")));
         }
-        while let Some((leaves, call)) = &self.waits {
-            let returned =
-                if *leaves { self.adapter.leave(call) } else { self.adapter.close(call) };
-            let Some(returned) = returned else { break };
-            seen.values.push(Value::Returned(returned.map_err(|failed| error(&failed))));
-            self.waits = None;
-        }
-        while !self.over && self.waits.is_none() {
-            match self.adapter.next(profile.receives) {
-                None => break,
-                Some(Ok(Some(value))) => seen.values.push(value),
-                Some(end) => {
-                    let end = end.map(drop).map_err(|failed| error(&failed));
-                    seen.values.push(Value::Over(end));
-                    self.over = true;
-                    seen.dropped = true;
-                }
+        let has_fed = std::mem::take(&mut self.has_fed);
+        if [Flow::Late, Flow::Holds].contains(&self.pipe.lock().flow) {
+            self.polled(profile, seen);
+            seen.early = Some(self.adapter.closed().as_ref().map(closed));
+            if has_fed && self.adapter.is_written() {
+                seen.values.push(Value::Returned(Err("written before it has left")));
             }
+            self.pipe.lock().waits = false;
+            let _ = self.adapter.with_sender(|_| Ok(())); // the half that writes is called again
+        }
+        self.polled(profile, seen);
+        self.begins = false;
+        self.pipe.lock().waits = true;
+        if !self.adapter.is_written() {
+            seen.values.push(Value::Returned(Err("not written")));
         }
         if !self.over && self.pipe.is_dropped() {
             self.over = true;
@@ -200,7 +276,7 @@ impl<A: Adapter> End for Piped<A> {
 }
 
 /// Holds an adapter in both roles.
-fn hold<A: Adapter>(
+fn hold<A: Adapter + 'static>(
     (name, carrier): (&str, usize),
     profiles: [Profile; 8],
     real_time: bool,
@@ -209,7 +285,7 @@ fn hold<A: Adapter>(
 ) {
     for role in ROLES {
         for &agreed in AGREED {
-            let held = Held::new(name, profiles, (role, agreed), inflate);
+            let held = Held::new(name, profiles, (role, agreed));
             let held =
                 Held { real_time, carrier, turns: (0, turns), changes: A::ROWS.is_empty(), ..held };
             let held = match A::ROWS {
@@ -224,8 +300,9 @@ fn hold<A: Adapter>(
                 _ => held,
             };
             held.hold(|number| {
-                let conn = made_with(role, agreed, sized(number));
-                Piped::new(FLOWS[number / PROFILES % FLOWS.len()], |pipe| make(pipe, conn))
+                let (conn, takes_over) = made_with(number, role, agreed, sized(number));
+                let flow = FLOWS[number / PROFILES % FLOWS.len()];
+                Piped::new(flow, takes_over, |pipe| make(pipe, conn))
             });
         }
     }
@@ -328,6 +405,16 @@ macro_rules! halves {
                 self.0.as_ref()?.seen().closed()
             }
 
+            fn is_written(&mut self) -> bool {
+                let Some(writer) = &self.1 else { return true };
+                let writer = writer.seen();
+                let fed = writer.fed();
+                let reader = self.0.as_ref().map(|reader| reader.seen());
+                writer.is_written(fed)
+                    && reader.is_none_or(|reader| reader.is_written(fed))
+                    && writer.dropped() == 0
+            }
+
             fn drop_half(&mut self, event: &Event) {
                 match event.kind {
                     "drop sending" => self.1 = None,
@@ -378,6 +465,11 @@ macro_rules! whole {
             fn closed(&self) -> Option<tickwire::Closed<'_>> {
                 self.seen().closed()
             }
+
+            fn is_written(&mut self) -> bool {
+                let sender = self.seen().sender();
+                sender.is_written(sender.fed()) && sender.dropped() == 0
+            }
         }
     };
 }
@@ -417,7 +509,7 @@ mod on_threads {
         fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
             let mut taken = 0;
             for buf in bufs {
-                let n = Pipe::write(self, buf)?;
+                let n = Pipe::write(self, buf)?; // either it takes none of them now, or all
                 taken += n;
                 if n < buf.len() {
                     break;
@@ -515,10 +607,13 @@ mod in_tasks {
     use std::{
         future::poll_fn,
         pin::{Pin, pin},
-        sync::LazyLock,
-        task::{Context, Poll, Waker},
+        sync::{
+            Arc, LazyLock,
+            atomic::{AtomicBool, Ordering::Relaxed},
+        },
+        task::{Context, Poll, Wake, Waker},
     };
-    use tickwire::{Events, OwnedCloseFrame, OwnedEvent, OwnedMessage};
+    use tickwire::{Events, OwnedCloseFrame, OwnedEvent, OwnedMessage, tokio::MessageOrRoom};
     use tokio::{io::ReadBuf, runtime::Runtime};
 
     polled!(tokio: Pipe);
@@ -532,16 +627,23 @@ mod in_tasks {
         }
 
         fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Ready(Pipe::write(self, bytes))
+            unless_it_waits(Pipe::write(self, bytes))
         }
 
         fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Pipe::flush(self))
+            unless_it_waits(Pipe::flush(self))
         }
 
         fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             self.shut();
             Poll::Ready(Ok(()))
+        }
+    }
+
+    fn unless_it_waits<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            result => Poll::Ready(result),
         }
     }
 
@@ -551,13 +653,41 @@ mod in_tasks {
         builder.enable_time().start_paused(true).build().unwrap()
     });
 
-    /// Polls it once.
-    fn once<T>(future: impl Future<Output = T>) -> Option<T> {
-        let _inside = RUNTIME.enter();
-        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
+    /// Whether the task is to be polled again.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
         }
+    }
+
+    thread_local! {
+        static TASK: (Arc<Woken>, Waker) = {
+            let woken = Arc::new(Woken::default());
+            (woken.clone(), woken.into())
+        };
+    }
+
+    /// Polls until it waits for somebody else: an adapter yields after many reads.
+    fn until_it_waits<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
+        let _inside = RUNTIME.enter();
+        TASK.with(|(woken, waker)| {
+            loop {
+                woken.0.store(false, Relaxed);
+                match poll(&mut Context::from_waker(waker)) {
+                    Poll::Ready(value) => break Some(value),
+                    Poll::Pending if woken.0.load(Relaxed) => {}
+                    Poll::Pending => break None,
+                }
+            }
+        })
+    }
+
+    fn once<T>(future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        until_it_waits(|cx| future.as_mut().poll(cx))
     }
 
     impl<S> Inner for Events<S> {
@@ -572,34 +702,47 @@ mod in_tasks {
         }
     }
 
-    /// A poll of one of the streams.
-    fn polled<T>(
-        poll: Poll<Option<Result<T, Error>>>,
+    /// What one of the streams gives.
+    fn streamed<T>(
+        mut stream: Pin<&mut impl Stream<Item = Result<T, Error>>>,
         value: fn(&T) -> Value,
     ) -> Returned<Option<Value>> {
-        match poll {
-            Poll::Pending => None,
-            Poll::Ready(None) => Some(Ok(None)),
-            Poll::Ready(Some(item)) => Some(item.map(|item| Some(value(&item)))),
+        match until_it_waits(|cx| stream.as_mut().poll_next(cx))? {
+            None => Some(Ok(None)),
+            Some(item) => Some(item.map(|item| Some(value(&item)))),
         }
     }
 
-    /// `poll_recv`, and the streams.
+    /// `poll_recv`, and the streams. `$room` is there for those that have `recv_or_room`.
     macro_rules! read {
-        ($Type:ty) => {
+        ($Type:ty $(, $room:ident)?) => {
             |from: &mut Events<$Type>, by: Receives| {
-                let _inside = RUNTIME.enter();
-                let cx = &mut Context::from_waker(Waker::noop());
                 match by {
-                    Receives::Poll => match from.0.poll_recv(cx) {
-                        Poll::Pending => None,
-                        Poll::Ready(got) => Some(got.map(|message| message.map(whole))),
-                    },
-                    Receives::Stream => {
-                        polled(Pin::new(&mut from.0).poll_next(cx), |it| whole(it.into()))
-                    }
-                    _ => polled(Pin::new(from).poll_next(cx), |it| Value::Got(heard(it.into()))),
+                    $(Receives::Room => $room!(from.0),)?
+                    Receives::Poll => until_it_waits(|cx| {
+                        from.0.poll_recv(cx).map_ok(|message| message.map(whole))
+                    }),
+                    Receives::Stream => streamed(Pin::new(&mut from.0), |it| whole(it.into())),
+                    _ => streamed(Pin::new(from), |it| Value::Got(heard(it.into()))),
                 }
+            }
+        };
+    }
+
+    /// A message, once there may be room.
+    macro_rules! room {
+        ($from:expr) => {
+            loop {
+                break match once($from.recv_or_room(1)) {
+                    None => None,
+                    Some(Ok(MessageOrRoom::Room)) => {
+                        assert!(!$from.sender().has_outgoing(), "there is none");
+                        continue; // which waits: there was room before
+                    }
+                    Some(Ok(MessageOrRoom::Closed)) => Some(Ok(None)),
+                    Some(Ok(MessageOrRoom::Message(message))) => Some(Ok(Some(whole(message)))),
+                    Some(Err(failed)) => Some(Err(failed)),
+                };
             }
         };
     }
@@ -631,7 +774,7 @@ mod in_tasks {
             whole!(
                 Events<$Whole>,
                 once,
-                read!($Whole),
+                read!($Whole, room),
                 |to: &mut Events<_>, call: &Call, by| match by {
                     Sends::Sink => sunk(&mut to.0, owned(call)),
                     _ => sunk(to, OwnedEvent::Message(owned(call))),

@@ -1,6 +1,6 @@
 //! The words of the W-method, and the table that they are made of.
 
-use super::table::suite::Suite;
+use testkit::table::suite::Suite;
 use wsconform_cases::{
     Role,
     protocol::{Machine, Move},

@@ -1,9 +1,9 @@
 //! The calls of tickwire's own types, and what they give, in the words of the table.
-use super::{
+use std::{io::ErrorKind, time::Duration};
+use testkit::table::{
     Chunk, Closed, Got,
     returns::{Form, Value},
 };
-use std::{io::ErrorKind, time::Duration};
 use tickwire::{
     CloseCode, CloseFrame, DataKind, Event as Heard, Message, Outbound, Prepared, ProtocolError,
     RecvError, SendError, Sender, Time,

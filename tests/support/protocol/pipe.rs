@@ -16,11 +16,13 @@ pub(crate) enum Flow {
     Holds,
     /// Frames that follow each other come in one read.
     Joined,
+    /// It takes nothing until what follows each other has been called, or has arrived.
+    Late,
 }
 
 /// Each, in turn.
-pub(crate) const FLOWS: [Flow; 5] =
-    [Flow::Whole, Flow::Reads, Flow::Writes, Flow::Holds, Flow::Joined];
+pub(crate) const FLOWS: [Flow; 6] =
+    [Flow::Whole, Flow::Reads, Flow::Writes, Flow::Holds, Flow::Joined, Flow::Late];
 
 /// How many of so many bytes a stream moves that moves a few; the middle of a long frame at once.
 pub(crate) fn few(len: usize) -> usize {
@@ -42,6 +44,10 @@ pub(crate) struct State {
     pub(crate) shut: bool,
     pub(crate) refuses: bool,
     pub(crate) flow: Flow,
+    /// A late stream takes nothing now, and one that holds lets nothing go.
+    pub(crate) waits: bool,
+    /// What is written is sealed before it comes here.
+    pub(crate) sealed: bool,
     held: Vec<u8>,
 }
 
@@ -76,10 +82,14 @@ impl Pipe {
         Some(Ok(n))
     }
 
+    /// `WouldBlock`: it takes nothing now.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.lock();
         if state.refuses {
             return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if state.waits && state.flow == Flow::Late {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let n = if state.flow == Flow::Writes { few(bytes.len()) } else { bytes.len() };
         let State { flow, held, wire, .. } = &mut *state;
@@ -87,10 +97,14 @@ impl Pipe {
         Ok(n)
     }
 
+    /// `WouldBlock`: it lets nothing go now.
     pub(crate) fn flush(&self) -> io::Result<()> {
         let mut state = self.lock();
         if state.refuses && !state.held.is_empty() {
             return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if state.waits && !state.held.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let State { held, wire, .. } = &mut *state;
         wire.append(held);

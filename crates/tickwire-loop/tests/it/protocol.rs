@@ -1,26 +1,27 @@
 //! The loop, held to the table of the protocol over sockets: `docs/PROTOCOL.md`. The loop's thread
 //! is the test's, turn by turn.
-#[allow(dead_code, unreachable_pub)] // it is a module of fuzz/ too
-#[path = "../../../../tests/references/inflating.rs"]
-mod inflating;
-#[path = "../../../../tests/support/protocol.rs"]
-mod table;
+#[allow(dead_code)] // others use more of it
+#[path = "../../../../tests/support/protocol/calls.rs"]
+mod calls;
+#[path = "../../../../tests/support/protocol/heads.rs"]
+mod heads;
 
 use crate::common::listening;
+use calls::{closed, error, frame, heard, message, recv_error, send, send_error};
+use heads::{request, response};
 use std::{
     cell::RefCell,
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
-use table::{
-    Chunk, Closed, End, Held, Seen,
-    calls::{closed, error, frame, heard, message, recv_error, send, send_error},
-    heads::{request, response},
-    is_of_a_whole, is_refusal,
-    returns::{Form, Profile, Receives, Sends, Value, by},
+use testkit::{
+    sampled,
+    table::{
+        Chunk, Closed, End, Held, Seen, is_of_a_whole, is_refusal,
+        returns::{Form, Profile, Receives, Sends, Value, by},
+    },
 };
-use testkit::sampled;
 use tickwire::{Config, Event as Heard, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Handle, Loop, SendError, Settings};
 use wsconform_cases::{
@@ -249,10 +250,6 @@ fn may(event: &Said) -> bool {
     is_of_a_whole(event) && !is_refusal(event) && event.kind != "fail"
 }
 
-fn inflate(fragments: &[u8]) -> Vec<u8> {
-    inflating::Stream::default().message(fragments).unwrap()
-}
-
 /// Its own calls, and those of the `Sender` that it lends.
 const PROFILES: [Profile; 8] = {
     let profiles = [
@@ -276,7 +273,7 @@ fn the_loop_is_the_table() {
                 turns: (0, sampled(1, 101)),
                 real_time: true,
                 sockets: true,
-                ..Held::new("loop", PROFILES, (role, agreed), inflate)
+                ..Held::new("loop", PROFILES, (role, agreed))
             };
             held.hold(|_| THREAD.with_borrow_mut(|thread| thread.open(role, agreed)));
         }

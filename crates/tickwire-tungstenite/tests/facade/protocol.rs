@@ -1,21 +1,23 @@
 //! The facade, held to the table of the protocol: `docs/PROTOCOL.md`. A program that reads until an
 //! error, then drops the stream.
-#[cfg(feature = "deflate")]
-#[allow(dead_code, unreachable_pub)] // it is a module of fuzz/ too
-#[path = "../../../../tests/references/inflating.rs"]
-mod inflating;
-#[path = "../../../../tests/support/protocol.rs"]
-mod table;
+#[allow(dead_code)] // others use more of it
+#[path = "../../../../tests/support/protocol/calls.rs"]
+mod calls;
+#[path = "../../../../tests/support/protocol/heads.rs"]
+mod heads;
+#[allow(dead_code)]
+#[path = "../../../../tests/support/protocol/pipe.rs"]
+mod pipe;
 
 use futures_util::{SinkExt, StreamExt};
+use pipe::{FLOWS, Flow, Pipe};
 use std::{
     io::{self, Read, Write},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
-use table::{
-    Chunk, End, Got, Held, Seen, calls, heads, is_of_a_whole, is_refusal,
-    pipe::{FLOWS, Flow, Pipe},
+use testkit::table::{
+    Chunk, End, Got, Held, Seen, is_of_a_whole, is_refusal,
     returns::{Form, PROFILES, Profile, Receives, Sends, Value, by},
 };
 use tickwire_tungstenite::{
@@ -330,16 +332,6 @@ fn text(payload: Vec<u8>) -> String {
     String::from_utf8(payload).unwrap()
 }
 
-#[cfg(feature = "deflate")]
-fn inflate(fragments: &[u8]) -> Vec<u8> {
-    inflating::Stream::default().message(fragments).unwrap()
-}
-
-#[cfg(not(feature = "deflate"))]
-fn inflate(_: &[u8]) -> Vec<u8> {
-    unreachable!("nothing was agreed")
-}
-
 /// `send`; or `write`, or the sink's `feed`, and then `flush`.
 const USES: [Profile; PROFILES] = {
     let send = by(Receives::Event, Sends::Send(Form::Owned));
@@ -347,10 +339,10 @@ const USES: [Profile; PROFILES] = {
     [send, feed, send, feed, send, feed, send, feed]
 };
 
-fn hold<S: Socket>(name: &'static str, carrier: usize) {
+fn hold<S: Socket + 'static>(name: &'static str, carrier: usize) {
     for role in [Role::Server, Role::Client] {
         for &agreed in AGREED {
-            let held = Held::new(name, USES, (role, agreed), inflate);
+            let held = Held::new(name, USES, (role, agreed));
             // The longest frame behind a Close.
             let members = |state: State| state.receiving == "waits";
             let held = Held { may, rows: &[name], carrier, members, ..held };

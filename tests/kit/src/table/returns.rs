@@ -5,10 +5,12 @@ use wsconform_cases::protocol::{Answer, Delivered, Event, State};
 
 /// How an application receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Receives {
+pub enum Receives {
     /// Messages alone: `recv`, `poll_recv`, `recv_owned`, and the `Stream` of messages.
     Recv,
     Poll,
+    /// `recv_or_room`, each second time instead of `poll_recv`.
+    Room,
     Owned,
     Stream,
     /// Messages, unless nothing can be answered any more.
@@ -24,7 +26,7 @@ pub(crate) enum Receives {
 
 /// How an application has a message that it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     Borrowed,
     Owned,
     Prepared,
@@ -32,7 +34,7 @@ pub(crate) enum Form {
 
 /// How it sends: a message, a control frame and a Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sends {
+pub enum Sends {
     /// All by the calls of the `Sender`.
     Sender(Form),
     /// By `send` and `close` of the adapter.
@@ -50,24 +52,24 @@ pub(crate) enum Sends {
 
 /// How an application uses an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Profile {
-    pub(crate) receives: Receives,
-    pub(crate) sends: Sends,
+pub struct Profile {
+    pub receives: Receives,
+    pub sends: Sends,
     /// It goes on with a `close` or `leave` that waits, and does not receive meanwhile.
-    pub(crate) waits: bool,
+    pub waits: bool,
 }
 
-pub(crate) const fn by(receives: Receives, sends: Sends) -> Profile {
+pub const fn by(receives: Receives, sends: Sends) -> Profile {
     Profile { receives, sends, waits: false }
 }
 
-pub(crate) const fn waiting(receives: Receives, sends: Sends) -> Profile {
+pub const fn waiting(receives: Receives, sends: Sends) -> Profile {
     Profile { receives, sends, waits: true }
 }
 
 /// What a receiving call returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
+pub enum Value {
     Got(Got),
     Chunk {
         text: bool,
@@ -82,7 +84,7 @@ pub(crate) enum Value {
 }
 
 /// So many profiles each end has.
-pub(crate) const PROFILES: usize = 8;
+pub const PROFILES: usize = 8;
 
 /// A client of the facade waits for the server's FIN until it has heard so much behind the Close.
 const BEHIND_CLOSE: usize = 64 << 10;
@@ -122,8 +124,13 @@ impl Said<'_> {
         self.by_adapter() && self.is_close() && self.profile.sends != Sends::Events
     }
 
+    /// The bit of the row that says this.
+    pub(crate) fn bit(&self, what: &str, so_far: &SoFar) -> Option<u32> {
+        self.rows.bit(what, |condition| self.holds(condition, so_far))
+    }
+
     /// Whether a condition of a row holds.
-    pub(crate) fn holds(&self, condition: &str, so_far: &SoFar) -> bool {
+    fn holds(&self, condition: &str, so_far: &SoFar) -> bool {
         match condition {
             // `feed` does not write, and so knows nothing of the stream.
             "writes" if self.event.kind == "send" && self.profile.sends == Sends::Feed => false,
@@ -139,6 +146,17 @@ impl Said<'_> {
             "over in this read" => self.over_in_this_read,
             _ => panic!("no condition: {condition}"),
         }
+    }
+
+    /// What a row says instead of the usual.
+    pub(crate) fn instead<T: PartialEq>(
+        &self,
+        what: &str,
+        so_far: &SoFar,
+        usual: T,
+        value: impl FnOnce(&'static str) -> T,
+    ) -> T {
+        self.rows.instead(what, |condition| self.holds(condition, so_far), usual, value)
     }
 
     /// Whether the answer may be another one. What ends the connection in the same read has come
@@ -168,7 +186,7 @@ pub(crate) fn called(said: &Said<'_>, so_far: &SoFar) -> Result<(), &'static str
         Some(error) => Err(error),
         None => Ok(()),
     };
-    let returned = said.rows.instead("returns", (said, so_far), usual, |value| match value {
+    let returned = said.instead("returns", so_far, usual, |value| match value {
         "Ok" => Ok(()),
         "the reader's error" => so_far.error.map_or(Ok(()), Err),
         error => Err(error),
@@ -204,13 +222,14 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
     if !event.arrives() {
         let leaves = event.kind == "leave";
         let waits = profile.waits && (leaves || said.closes()) && called(said, so_far).is_ok();
-        let waits = said.rows.instead("goes on", (said, so_far), waits, |_| false);
+        let waits = said.instead("goes on", so_far, waits, |_| false);
         so_far.waits = waits.then_some(leaves);
         so_far.skips |= waits && so_far.handed.is_some();
     }
     let shows = match profile.receives {
         Receives::Event | Receives::Events | Receives::Step => true,
-        Receives::Recv | Receives::Poll | Receives::Owned | Receives::Stream => false,
+        Receives::Recv | Receives::Poll | Receives::Room => false,
+        Receives::Owned | Receives::Stream => false,
         Receives::ToReply | Receives::Chunk => false,
     };
     // Whoever asks for whole messages skips the rest of one that was handed out in part.
@@ -218,7 +237,7 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
     let deaf = ENDED.contains(&from.receiving);
     let hears = || {
         let skips = profile.receives == Receives::ToReply && from.sending == "closed";
-        said.rows.instead("gets", (said, so_far), !skips, |_| true)
+        said.instead("gets", so_far, !skips, |_| true)
     };
     match &answer.delivers {
         _ if so_far.waits.is_some() => {}
@@ -243,7 +262,7 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
         return values;
     }
     let is_over = to.receiving == "over";
-    if said.rows.instead("is over", (said, so_far), is_over, |_| true) {
+    if said.instead("is over", so_far, is_over, |_| true) {
         so_far.told = true;
         let usual = match so_far.error {
             // The error of the stream, which is not repeated.
@@ -253,7 +272,7 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
             },
             error => error,
         };
-        let mut error = said.rows.instead("ends with", (said, so_far), usual, Some);
+        let mut error = said.instead("ends with", so_far, usual, Some);
         if let Some(leaves) = so_far.waits.filter(|_| event.arrives()) {
             values.push(Value::Returned(if leaves { Ok(()) } else { closed(so_far, error) }));
             error = so_far.error;

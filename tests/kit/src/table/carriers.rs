@@ -1,5 +1,4 @@
 //! The rows of `carriers.txt`.
-use super::{SoFar, returns::Said};
 use std::{cell::Cell, sync::LazyLock};
 use wsconform_cases::protocol::{Event, Machine, State, table};
 
@@ -93,29 +92,29 @@ pub(crate) struct Rows<'a> {
 
 impl Rows<'_> {
     /// The row that says what is otherwise, and its bit.
-    fn find(self, what: &str, said: &Said<'_>, so_far: &SoFar) -> Option<(&'static Row, u32)> {
+    fn find(self, what: &str, holds: impl Fn(&str) -> bool) -> Option<(&'static Row, u32)> {
         let bits = (0..self.rows.len()).map(|at| (self.rows[at], 1 << at));
         let mut rows = bits.filter(|(row, bit)| self.these & bit != 0 && row.what == what);
-        rows.find(|(row, _)| row.conditions.iter().all(|it| said.holds(it, so_far)))
+        rows.find(|(row, _)| row.conditions.iter().all(|it| holds(it)))
     }
 
     /// Whether a row says that, and its bit.
-    pub(crate) fn bit(self, what: &str, said: &Said<'_>, so_far: &SoFar) -> Option<u32> {
-        self.find(what, said, so_far).map(|(_, bit)| bit)
+    pub(crate) fn bit(self, what: &str, holds: impl Fn(&str) -> bool) -> Option<u32> {
+        self.find(what, holds).map(|(_, bit)| bit)
     }
 
     /// What it is instead of the usual.
     pub(crate) fn instead<T: PartialEq>(
         self,
         what: &str,
-        (said, so_far): (&Said<'_>, &SoFar),
+        holds: impl Fn(&str) -> bool,
         usual: T,
         value: impl FnOnce(&'static str) -> T,
     ) -> T {
         if self.these == 0 {
             return usual;
         }
-        let Some((row, bit)) = self.find(what, said, so_far) else { return usual };
+        let Some((row, bit)) = self.find(what, holds) else { return usual };
         let value = value(row.value);
         if value != usual {
             self.needed.set(self.needed.get() | bit);

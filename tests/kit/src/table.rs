@@ -2,25 +2,22 @@
 //! of the W-method is said to a new end, and each answer is compared whole: what the application's
 //! calls return, what is written, and what the end says of itself.
 //!
-//! Part of the test binaries of several packages, so it uses nothing of `support`.
-#![allow(dead_code)] // each uses a part
-#[path = "protocol/calls.rs"]
-pub(crate) mod calls;
-#[path = "protocol/carriers.rs"]
+//! It is here and not in `tests/support`, so that it is compiled once, and to run fast.
+#![allow(missing_docs)] // most names are the table's
 mod carriers;
-#[path = "protocol/heads.rs"]
-pub(crate) mod heads;
-#[path = "protocol/pipe.rs"]
-pub(crate) mod pipe;
-#[path = "protocol/returns.rs"]
-pub(crate) mod returns;
-#[path = "protocol/shown.rs"]
+#[allow(dead_code, unreachable_pub)] // it is a module of fuzz/ too
+#[path = "../../references/inflating.rs"]
+mod inflating;
+pub mod returns;
 mod shown;
-#[path = "protocol/suite.rs"]
-pub(crate) mod suite;
-#[path = "protocol/words.rs"]
+pub mod suite;
 mod words;
 
+use crate::{
+    PATIENCE,
+    frames::{frame_len, read_frame},
+    sampled,
+};
 use carriers::Carrier;
 use returns::{PROFILES, Profile, Said, Value, called, received};
 use shown::{hex, shown};
@@ -34,19 +31,14 @@ use std::{
     time::{Duration, Instant},
 };
 use suite::Suite;
-use testkit::{
-    PATIENCE,
-    frames::{frame_len, read_frame},
-    sampled,
-};
 use words::Words;
 use wsconform_cases::{
     Role,
-    protocol::{Answer, Call, Delivered, Event, KEY, Machine, Member, Move, Sent, State},
+    protocol::{Answer, Call, Delivered, Event, Frame, KEY, Machine, Member, Move, Sent, State},
 };
 
 /// An end, whoever drives it, and the stream that the table's peer holds.
-pub(crate) trait End {
+pub trait End {
     /// These bytes of the peer arrive.
     fn arrives(&mut self, bytes: &[u8]);
     /// The peer's stream ends; if it is a reset, by an error.
@@ -72,37 +64,47 @@ pub(crate) trait End {
     fn is_joined(&self) -> bool {
         false
     }
+    /// The stream takes nothing until what follows each other has been called.
+    fn is_late(&self) -> bool {
+        false
+    }
+    /// Compressed messages of the peer, and of the end, may refer to earlier ones.
+    fn takes_over(&self) -> [bool; 2] {
+        [false; 2]
+    }
     /// Does all that there is to do, until the end waits.
     fn settle(&mut self, profile: Profile, seen: &mut Seen);
 }
 
 /// What a chunk is of its message.
 #[derive(Clone, Copy)]
-pub(crate) struct Chunk {
-    pub(crate) text: bool,
-    pub(crate) first: bool,
-    pub(crate) last: bool,
+pub struct Chunk {
+    pub text: bool,
+    pub first: bool,
+    pub last: bool,
 }
 
 /// What an end did since the last look.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// What its receiving calls returned.
-    pub(crate) values: Vec<Value>,
+    pub values: Vec<Value>,
     /// What it wrote.
-    pub(crate) wire: Vec<u8>,
+    pub wire: Vec<u8>,
     /// It ended its side of the stream.
-    pub(crate) fin: bool,
+    pub fin: bool,
     /// It dropped the stream.
-    pub(crate) dropped: bool,
+    pub dropped: bool,
     /// How it ended, once it has.
-    pub(crate) closed: Option<Closed>,
-    /// What the application's call returned.
-    pub(crate) returned: Option<Result<(), &'static str>>,
+    pub closed: Option<Closed>,
+    /// The same, before the stream took what was written, or let it go. None: it takes all at once.
+    pub early: Option<Option<Closed>>,
+    /// What each of the application's calls returned.
+    pub returned: Vec<Result<(), &'static str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Got {
+pub enum Got {
     Message { text: bool, payload: Vec<u8> },
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -111,33 +113,30 @@ pub(crate) enum Got {
 
 /// RFC 6455 §7.1.4 to §7.1.6, and what an end says beyond.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Closed {
-    pub(crate) code: u16,
-    pub(crate) reason: String,
-    pub(crate) sent_code: u16,
-    pub(crate) clean: bool,
+pub struct Closed {
+    pub code: u16,
+    pub reason: String,
+    pub sent_code: u16,
+    pub clean: bool,
     /// With which error receiving ended.
-    pub(crate) error: Option<&'static str>,
-    pub(crate) unconfirmed: bool,
+    pub error: Option<&'static str>,
+    pub unconfirmed: bool,
     /// The kind of the message that the peer's Close cut: it is text.
-    pub(crate) cut: Option<bool>,
+    pub cut: Option<bool>,
 }
 
-/// Inflates a whole message.
-pub(crate) type Inflate = fn(&[u8]) -> Vec<u8>;
-
 /// Whether an end that answers a Close itself knows this event.
-pub(crate) fn is_answered(event: &Event) -> bool {
+pub fn is_answered(event: &Event) -> bool {
     event.kind != "Close by hand"
 }
 
 /// Whether it does, and has no halves, which could be dropped.
-pub(crate) fn is_of_a_whole(event: &Event) -> bool {
+pub fn is_of_a_whole(event: &Event) -> bool {
     is_answered(event) && !is_of_halves(event)
 }
 
 /// Whether what is written may be refused.
-pub(crate) fn is_refusal(event: &Event) -> bool {
+pub fn is_refusal(event: &Event) -> bool {
     event.kind == "write fails" || event.kind.ends_with(" refused")
 }
 
@@ -147,13 +146,21 @@ fn breaks(from: State, to: State) -> bool {
     is_new && (to.sending.ends_with("broken") || to.receiving == "over")
 }
 
-pub(crate) fn is_of_halves(event: &Event) -> bool {
+pub fn is_of_halves(event: &Event) -> bool {
     ["drop sending", "drop receiving"].contains(&event.kind)
 }
 
 /// The states in which an end says how receiving ended.
 const ENDED: [&str; 6] =
     ["unanswered", "unanswered cut", "unanswered reset", "ended", "waits", "over"];
+
+/// The calls that do no more than queue a frame.
+const QUEUED: [&str; 7] =
+    ["send", "chunk..", "chunk ..more", "chunk ..last", "send Ping", "send Pong", "close"];
+
+/// A text alone, and behind a message that has ended with it: RFC 7692 §7.2.3.1 and §7.2.3.2.
+const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+const HELLO_AGAIN: [u8; 5] = [0xf2, 0x00, 0x11, 0x00, 0x00];
 
 /// With which the peer masks, in turn.
 const KEYS: [[u8; 4]; 3] = [KEY, [0; 4], [0x00, 0xff, 0x7f, 0x80]];
@@ -162,47 +169,41 @@ const KEYS: [[u8; 4]; 3] = [KEY, [0; 4], [0x00, 0xff, 0x7f, 0x80]];
 const MOST: usize = 8;
 
 /// What is held to the table, and how far.
-pub(crate) struct Held<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) role: Role,
+pub struct Held<'a> {
+    pub name: &'a str,
+    pub role: Role,
     /// To permessage-deflate.
-    pub(crate) agreed: bool,
+    pub agreed: bool,
     /// Which events there are.
-    pub(crate) may: fn(&Event) -> bool,
+    pub may: fn(&Event) -> bool,
     /// By which names `carriers.txt` has what it does otherwise, beside `joined`. All rows of these
     /// names have to be needed.
-    pub(crate) rows: &'a [&'static str],
+    pub rows: &'a [&'static str],
     /// How its application uses it: word n by one of these, in turn.
-    pub(crate) profiles: [Profile; PROFILES],
+    pub profiles: [Profile; PROFILES],
     /// Where the turn begins, so that not all ends meet a word by the same profile.
-    pub(crate) carrier: usize,
+    pub carrier: usize,
     /// The words that say each rule by each profile, and of the others which one of so many:
     /// several ends share the words, or few are said.
-    pub(crate) turns: (usize, usize),
+    pub turns: (usize, usize),
     /// How many further states the words reach: `PROTOCOL_K` in the environment, or 1 with all tests.
     /// None: the words of `cargo test`.
-    pub(crate) k: Option<usize>,
+    pub k: Option<usize>,
     /// Which of so many parts of them are said: `PROTOCOL_SLICE`, as 3/60, or all.
-    pub(crate) slice: (usize, usize),
+    pub slice: (usize, usize),
     /// Its profile may change within a word.
-    pub(crate) changes: bool,
+    pub changes: bool,
     /// In which states each member of each event is said, and not only each event.
-    pub(crate) members: fn(State) -> bool,
+    pub members: fn(State) -> bool,
     /// The clock is real: so a second may pass between two events, and end what waits for a FIN.
-    pub(crate) real_time: bool,
+    pub real_time: bool,
     /// What an end does shows after a while.
-    pub(crate) sockets: bool,
-    pub(crate) inflate: Inflate,
+    pub sockets: bool,
 }
 
 impl<'a> Held<'a> {
     /// A whole end that does all as the table has it, and shows it at once.
-    pub(crate) fn new(
-        name: &'a str,
-        profiles: [Profile; PROFILES],
-        (role, agreed): (Role, bool),
-        inflate: Inflate,
-    ) -> Self {
+    pub fn new(name: &'a str, profiles: [Profile; PROFILES], (role, agreed): (Role, bool)) -> Self {
         let k = std::env::var("PROTOCOL_K").map(|k| k.parse().unwrap());
         let slice = std::env::var("PROTOCOL_SLICE").map(|slice| {
             let (slice, slices) = slice.split_once('/').unwrap();
@@ -223,7 +224,6 @@ impl<'a> Held<'a> {
             members: |_| false,
             real_time: false,
             sockets: false,
-            inflate,
         }
     }
 
@@ -243,7 +243,12 @@ impl<'a> Held<'a> {
     /// Says the words, in a thread for each processor, to ends that `make` makes for the number of a
     /// word.
     #[track_caller]
-    pub(crate) fn hold<E: End>(&self, make: impl Fn(usize) -> E + Sync) {
+    pub fn hold<E: End + 'static>(&self, make: impl Fn(usize) -> E + Sync) {
+        self.hold_each(&|number| Box::new(make(number)));
+    }
+
+    #[track_caller]
+    fn hold_each(&self, make: &Make<'_>) {
         let made = self.made();
         let machine = &made.machine;
         let carrier = Carrier::new(self.rows, machine);
@@ -253,7 +258,7 @@ impl<'a> Held<'a> {
             let (ends, ended) = mpsc::channel::<()>();
             let talks = saying.iter().enumerate().map(|(thread, saying)| {
                 let talk = Talk::new(self, machine, &carrier, saying);
-                let (make, ends) = (&make, ends.clone());
+                let ends = ends.clone();
                 scope.spawn(move || {
                     let _ends = ends;
                     talk.all(made, (thread, threads), make)
@@ -282,8 +287,9 @@ impl<'a> Held<'a> {
             "{name}, {role}, deflate {agreed}: {states} states, {events} events, k = {k}: {said} words, {again} of them again"
         );
         assert!(said > states, "{name}: {said} words");
+        let rules = told.rules.iter().enumerate();
         let missed: Vec<_> =
-            told.rules.iter().filter(|(_, profiles)| **profiles != u8::MAX).collect();
+            rules.filter(|(_, profiles)| ![0, u8::MAX].contains(*profiles)).collect();
         assert!(missed.is_empty(), "{name}: rules not said by each profile: {missed:?}");
         let idle = carrier.idle(self.rows, needed, role == Role::Client);
         assert!(
@@ -293,6 +299,9 @@ impl<'a> Held<'a> {
         );
     }
 }
+
+/// Makes an end for the number of a word.
+type Make<'a> = dyn Fn(usize) -> Box<dyn End> + Sync + 'a;
 
 struct Made {
     machine: Machine,
@@ -307,8 +316,8 @@ struct Told {
     /// Said again, because the clock stood still.
     again: usize,
     wrong: BTreeMap<(usize, usize), String>,
-    /// By which profiles each rule was said.
-    rules: BTreeMap<usize, u8>,
+    /// By which profiles each rule was said; 0: it never was.
+    rules: Vec<u8>,
     /// Which rows of the end's have made a difference.
     needed: u32,
 }
@@ -319,9 +328,9 @@ impl Told {
         self.again += other.again;
         self.wrong.extend(other.wrong);
         self.needed |= other.needed;
-        other.rules.into_iter().for_each(|(rule, profiles)| {
-            *self.rules.entry(rule).or_default() |= profiles;
-        });
+        let all = self.rules.len().max(other.rules.len());
+        self.rules.resize(all, 0);
+        self.rules.iter_mut().zip(other.rules).for_each(|(here, there)| *here |= there);
     }
 }
 
@@ -372,7 +381,11 @@ struct Talk<'a> {
     /// Each step has another one.
     changes: bool,
     cut: bool,
+    /// Messages of the peer, and of the end, may refer to earlier ones.
+    takes_over: [bool; 2],
     seen: Seen,
+    /// How many of its calls have been compared.
+    called: usize,
     sent: Vec<(u8, Vec<u8>)>,
     so_far: SoFar,
     /// What the receiving calls had to return last.
@@ -384,7 +397,7 @@ struct Talk<'a> {
 
 /// What a conversation has brought so far, as the table has it.
 #[derive(Clone, Default)]
-pub(crate) struct SoFar {
+pub struct SoFar {
     /// Of the peer's message.
     content: Vec<u8>,
     text: bool,
@@ -395,9 +408,12 @@ pub(crate) struct SoFar {
     handed: Option<usize>,
     /// The rest of it is not handed out.
     skips: bool,
-    /// Of our message in chunks, and its compressed fragments.
+    /// Of our message in chunks, and its compressed fragments; to what they may refer.
     ours: Vec<u8>,
     deflated: Option<Vec<u8>>,
+    inflater: inflating::Stream,
+    /// The last compressed message of the peer is `HELLO`.
+    is_hello: bool,
     /// No receiving half is left, which would know of the end; no sending half.
     unread: bool,
     unsent: bool,
@@ -452,6 +468,8 @@ impl<'a> Talk<'a> {
             key: 0,
             profile: held.profiles[0],
             cut: false,
+            takes_over: [false; 2],
+            called: 0,
             seen: Seen::default(),
             sent: Vec::new(),
             so_far: SoFar::default(),
@@ -462,12 +480,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn all<E: End>(
-        mut self,
-        made: &Made,
-        (thread, threads): (usize, usize),
-        make: &impl Fn(usize) -> E,
-    ) -> Told {
+    fn all(mut self, made: &Made, (thread, threads): (usize, usize), make: &Make<'_>) -> Told {
         let mut told = Told::default();
         if let Some(k) = self.held.k {
             let (slice, slices) = self.held.slice;
@@ -498,11 +511,11 @@ impl<'a> Talk<'a> {
 
     /// Says each transition by each profile, and all words of k = 0 by profiles of which each step has
     /// another: an adapter keeps state between its calls.
-    fn by_each_profile<E: End>(
+    fn by_each_profile(
         &mut self,
         made: &Made,
         part: (usize, usize),
-        make: &impl Fn(usize) -> E,
+        make: &Make<'_>,
         told: &mut Told,
     ) {
         let mut word = Vec::new();
@@ -530,12 +543,12 @@ impl<'a> Talk<'a> {
     }
 
     /// Says all words of k; each member in a short one, in a long one the members take turns.
-    fn each_of<E: End>(
+    fn each_of(
         &mut self,
         made: &Made,
         k: usize,
         part: (usize, usize),
-        make: &impl Fn(usize) -> E,
+        make: &Make<'_>,
         told: &mut Told,
     ) {
         let members = self.machine.events.iter().map(|event| event.members.len());
@@ -556,26 +569,35 @@ impl<'a> Talk<'a> {
         });
     }
 
+    /// Whether a stream that takes all of these calls at once gets all that they queue. Of waiting
+    /// Pings an end sends the last, and behind a Close nothing is queued.
+    fn is_queued(&self, calls: &[(usize, usize)]) -> bool {
+        let mut kinds = Vec::new();
+        let [before @ .., _] = calls else { return false };
+        calls.iter().all(|(number, member)| {
+            let event = self.machine.events[*number];
+            let is_new = !kinds.contains(&event.kind) || event.kind == "send";
+            kinds.push(event.kind);
+            let is_short =
+                matches!(&event.members[*member], Member::Call(call) if call.payload.len() < 99);
+            is_new && is_short && QUEUED.contains(&event.kind) && event.name != "abort"
+        }) && before.iter().all(|(number, _)| self.machine.events[*number].kind != "close")
+    }
+
     fn enough(&self, told: &Told) -> bool {
         // Over sockets each wrong word takes long to be known as one.
         told.wrong.len() >= if self.held.sockets { 1 } else { MOST }
     }
 
     /// Says a word to a new end, and again if the clock stood still.
-    fn word<E: End>(
-        &mut self,
-        word: &[(usize, usize)],
-        number: usize,
-        make: &impl Fn(usize) -> E,
-        told: &mut Told,
-    ) {
+    fn word(&mut self, word: &[(usize, usize)], number: usize, make: &Make<'_>, told: &mut Told) {
         self.key = number / PROFILES / 15 % KEYS.len();
         told.said += 1;
         for last in [false, false, true] {
             self.begin(&[], 0);
             self.rules.clear();
             let began = Instant::now();
-            let Err((at, why, took)) = self.say(word, number, began, &mut make(number)) else {
+            let Err((at, why, took)) = self.say(word, number, began, &mut *make(number)) else {
                 break;
             };
             // Over sockets the wrong step itself waits long for what does not come.
@@ -589,7 +611,10 @@ impl<'a> Talk<'a> {
         }
         let profile = (number + self.held.carrier) % PROFILES;
         for rule in self.rules.iter().filter(|_| !self.changes) {
-            *told.rules.entry(*rule).or_default() |= 1 << profile;
+            if told.rules.len() <= *rule {
+                told.rules.resize(rule + 1, 0);
+            }
+            told.rules[*rule] |= 1 << profile;
         }
     }
 
@@ -604,16 +629,17 @@ impl<'a> Talk<'a> {
 
     /// Says a word. The error is what went wrong first, at which state and event, and how long all
     /// before that has taken.
-    fn say<E: End>(
+    fn say(
         &mut self,
         word: &[(usize, usize)],
         number: usize,
         began: Instant,
-        end: &mut E,
+        end: &mut dyn End,
     ) -> Result<(), ((usize, usize), String, Duration)> {
         let machine = self.machine;
         let is_client = self.held.role == Role::Client;
         self.cut = end.is_cut();
+        self.takes_over = end.takes_over();
         self.so_far = SoFar { is_client, ..SoFar::default() };
         let (mut state, mut expected) = (0, 0);
         let mut from = 0;
@@ -625,7 +651,8 @@ impl<'a> Talk<'a> {
             let one = answers.iter().all(|answer| answer.next == expected);
             let alone = |event: usize, member: usize| is_refused(machine.events[event], member);
             let goes_on = one && arrives(*event) && !ends(machine.events[*event]);
-            let on = goes_on
+            let on = end.is_joined()
+                && goes_on
                 && !alone(*event, *member)
                 && word.get(at + 1).is_some_and(|(it, which)| {
                     let fits = |(it, which): &(usize, usize)| self.bytes[0][*it][*which].len() < 99;
@@ -633,7 +660,9 @@ impl<'a> Talk<'a> {
                     let is_reset = machine.events[*it].kind == "reset";
                     fits && at < from + 4 && arrives(*it) && !is_reset && !alone(*it, *which)
                 });
-            if !(end.is_joined() && on) {
+            let is_queued = |next| self.is_queued(next);
+            let on = on || (end.is_late() && one && word.get(from..at + 2).is_some_and(is_queued));
+            if !on {
                 self.begin(&word[..=at], state);
                 let took = began.elapsed();
                 let group = &word[from..=at];
@@ -653,11 +682,11 @@ impl<'a> Talk<'a> {
     }
 
     /// Events that happen at once, and what they have to lead to.
-    fn step<E: End>(
+    fn step(
         &mut self,
         at: usize,
         group: &[(usize, usize)],
-        end: &mut E,
+        end: &mut dyn End,
     ) -> Result<usize, (usize, String)> {
         let machine = self.machine;
         self.seen.values.clear();
@@ -665,7 +694,8 @@ impl<'a> Talk<'a> {
         self.seen.fin = false;
         self.seen.dropped = false;
         self.seen.closed = None;
-        self.seen.returned = None;
+        self.seen.returned.clear();
+        self.seen.early = None;
         let mut at_once = Vec::new();
         let state = machine.states[at];
         let mut here = at;
@@ -677,7 +707,7 @@ impl<'a> Talk<'a> {
             here = step.next();
             if let Member::Call(call) = &event.members[*member] {
                 let chunk = Chunk {
-                    text: match (event.kind, state.sending.split_once(" chunks")) {
+                    text: match (event.kind, machine.states[before].sending.split_once(" chunks")) {
                         ("chunk..", _) => call.text,
                         ("chunk other", Some((kind, _))) => kind != "text",
                         (_, Some((kind, _))) => kind == "text",
@@ -686,7 +716,7 @@ impl<'a> Talk<'a> {
                     first: event.kind == "chunk..",
                     last: event.kind == "chunk ..last",
                 };
-                self.seen.returned = Some(end.calls(event, call, chunk, self.profile));
+                self.seen.returned.push(end.calls(event, call, chunk, self.profile));
                 continue;
             }
             if state.receiving == "over" || step.out_of_place {
@@ -697,7 +727,13 @@ impl<'a> Talk<'a> {
             if is_refused(event, *member) && breaks(states[before], states[here]) {
                 end.refuses();
             }
-            at_once.extend_from_slice(bytes);
+            match &event.members[*member] {
+                Member::Frame(frame) if self.is_again(frame, states[before]) => {
+                    let frame = Frame { payload: HELLO_AGAIN.to_vec(), ..frame.clone() };
+                    at_once.extend(frame.bytes_by(self.held.role.other(), KEYS[self.key]));
+                }
+                _ => at_once.extend_from_slice(bytes),
+            }
             self.so_far.behind += if state.receiving == "waits" { bytes.len() } else { 0 };
             if ends(event) {
                 if !at_once.is_empty() {
@@ -724,6 +760,13 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// Whether a frame is the same compressed text as the peer's last compressed message.
+    fn is_again(&self, frame: &Frame, state: State) -> bool {
+        let [takes_over, _] = self.takes_over;
+        let SoFar { is_hello, .. } = self.so_far;
+        takes_over && is_hello && state.receiving == "between" && frame.payload == HELLO
+    }
+
     /// The next state, if all that was seen is right.
     fn compare(
         &mut self,
@@ -732,6 +775,9 @@ impl<'a> Talk<'a> {
     ) -> Result<usize, (usize, String)> {
         let machine = self.machine;
         self.read().map_err(|why| (at, why))?;
+        self.in_the_order_of_calls(at, group).map_err(|why| (at, why))?;
+        self.called = 0;
+        let has_closed = self.so_far.our_close.is_some();
         let (mut values, mut sent, mut drops) = (Cursor::default(), 0, false);
         let (mut from, mut last) = (at, &[][..]);
         let over = self.is_over_by_a_frame(at, group);
@@ -756,6 +802,7 @@ impl<'a> Talk<'a> {
             sent += n;
             drops |= dropped;
             at = answer.next;
+            self.called += usize::from(!event.arrives());
             self.rules.push(answer.rule);
         }
         let seen = &self.seen;
@@ -764,8 +811,38 @@ impl<'a> Talk<'a> {
         if more || (seen.dropped && !drops) {
             return Err((from, format!("no more than that: {}", self.expected(last))));
         }
-        self.check_end(at).map_err(|why| (at, why))?;
+        self.check_end(at, has_closed).map_err(|why| (at, why))?;
         Ok(at)
+    }
+
+    /// Of what calls have queued together, control frames leave first.
+    fn in_the_order_of_calls(
+        &mut self,
+        mut at: usize,
+        group: &[(usize, usize)],
+    ) -> Result<(), String> {
+        let machine = self.machine;
+        if group.len() < 2 || machine.events[group[0].0].arrives() {
+            return Ok(());
+        }
+        let is_control = |(first, _): &(u8, Vec<u8>)| matches!(first, 0x89 | 0x8a);
+        if !self.sent.iter().skip_while(|sent| is_control(sent)).all(|sent| !is_control(sent)) {
+            return Err("a control frame has waited for a message".to_owned());
+        }
+        let sent = std::mem::take(&mut self.sent).into_iter();
+        let (controls, others): (Vec<_>, Vec<_>) = sent.partition(is_control);
+        let mut controls = controls.into_iter();
+        let mut others = others.into_iter();
+        for (event, member) in group {
+            let [answer, ..] = &machine.at(at, *event).answers[*member][..] else { continue };
+            at = answer.next;
+            self.sent.extend(answer.sends.iter().filter_map(|sent| match sent {
+                Sent::Ping(_) | Sent::Pong(_) => controls.next(),
+                _ => others.next(),
+            }));
+        }
+        self.sent.extend(controls.chain(others));
+        Ok(())
     }
 
     /// Whether one of several frames that come at once ends the connection.
@@ -773,6 +850,7 @@ impl<'a> Talk<'a> {
         let machine = self.machine;
         match group {
             [] | [_] => false,
+            [(first, _), ..] if !machine.events[*first].arrives() => false,
             [frames @ .., (last, _)] if ends(machine.events[*last]) => {
                 let next = |at: usize, (event, _): &(usize, usize)| machine.at(at, *event).next();
                 ENDED.contains(&machine.states[frames.iter().fold(at, next)].receiving)
@@ -850,7 +928,7 @@ impl<'a> Talk<'a> {
             _ => &[],
         };
         let mut sent = from;
-        let ends_stream = said.rows.instead("stream", (&said, &self.so_far), true, |_| false);
+        let ends_stream = said.instead("stream", &self.so_far, true, |_| false);
         for expected in &answer.sends {
             let sends = match (self.sent.get(sent), expected) {
                 (None, Sent::Fin) if !ends_stream => continue,
@@ -859,8 +937,8 @@ impl<'a> Talk<'a> {
                 (Some((first, payload)), expected) => match expected {
                     Sent::Data(b0, data) => {
                         let frame = (*first, &payload[..]);
-                        let SoFar { ours, deflated, .. } = &mut self.so_far;
-                        is_data(self.held, ours, deflated, (*b0, data), frame)
+                        let takes_over = self.held.agreed.then_some(self.takes_over[1]);
+                        is_data(takes_over, &mut self.so_far, (*b0, data), frame)
                     }
                     Sent::Ping(expected) => *first == 0x89 && payload == expected,
                     Sent::Pong(expected) => *first == 0x8a && payload == expected,
@@ -868,7 +946,7 @@ impl<'a> Talk<'a> {
                     Sent::Fin => false,
                 },
             };
-            if said.rows.instead("sends", (&said, &self.so_far), true, |_| false) {
+            if said.instead("sends", &self.so_far, true, |_| false) {
                 sent += usize::from(sends);
                 sends.then_some(())?;
             } else {
@@ -880,6 +958,11 @@ impl<'a> Talk<'a> {
         }
         if let Some(Delivered::Close(body)) = &answer.delivers {
             self.so_far.peer_close = Some(body.clone());
+        }
+        if let Some(Delivered::Message { .. }) = &answer.delivers
+            && self.so_far.compressed
+        {
+            self.so_far.is_hello = self.so_far.content == b"Hello";
         }
         let mut got = values;
         if let Some(error) =
@@ -894,7 +977,8 @@ impl<'a> Talk<'a> {
         if (self.cut && fails) || self.so_far.compressed {
             got = self.in_parts(got);
         }
-        if self.seen.returned.is_some_and(|returned| returned != called(&said, &self.so_far)) {
+        let returned = self.seen.returned.get(self.called).copied();
+        if !event.arrives() && returned != Some(called(&said, &self.so_far)) {
             return None;
         }
         self.values = received(&said, &mut self.so_far);
@@ -905,7 +989,7 @@ impl<'a> Talk<'a> {
         if drops && !self.seen.dropped {
             return None;
         }
-        let silent = said.rows.bit("closed()", &said, &self.so_far);
+        let silent = said.bit("closed()", &self.so_far);
         self.so_far.silent = self.so_far.silent.or(silent);
         self.needed |= needed.get();
         Some((got, sent - from, drops))
@@ -964,28 +1048,38 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// What an end says of itself, once receiving is over.
-    fn check_end(&mut self, next: usize) -> Result<(), String> {
+    /// What an end says of itself, once receiving is over. Before all had left that it wrote in this
+    /// step, a Close had left if it was an earlier one.
+    fn check_end(&mut self, next: usize, has_closed: bool) -> Result<(), String> {
         let over = ENDED.contains(&self.machine.states[next].receiving);
         let SoFar { peer_close, our_close, error, cut, .. } = &self.so_far;
         let code =
             |body: &Vec<u8>| body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
         let reason = peer_close.as_ref().and_then(|body| body.get(2..)).unwrap_or_default();
-        let expected = (over && !self.so_far.unread).then(|| Closed {
+        let is_said = over && !self.so_far.unread;
+        let with = |close_has_left: bool| Closed {
             code: peer_close.as_ref().map_or(1006, code),
             reason: String::from_utf8_lossy(reason).into_owned(),
             sent_code: our_close.as_ref().map_or(1006, code),
-            clean: peer_close.is_some() && our_close.is_some(),
+            clean: peer_close.is_some() && close_has_left,
             error: *error,
             unconfirmed: false,
             cut: cut.filter(|_| peer_close.is_some()),
-        });
-        let row = self.so_far.silent.filter(|_| expected.is_some());
+        };
+        let row = self.so_far.silent.filter(|_| is_said);
         self.needed |= row.unwrap_or_default();
-        let expected = expected.filter(|_| row.is_none());
-        (self.seen.closed == expected)
-            .then_some(())
-            .ok_or_else(|| format!("expected: {expected:?}"))
+        let is_said = is_said && row.is_none();
+        let expected = is_said.then(|| with(our_close.is_some()));
+        if self.seen.closed != expected {
+            return Err(format!("expected: {expected:?}"));
+        }
+        let expected = is_said.then(|| with(has_closed));
+        match &self.seen.early {
+            Some(early) if *early != expected => {
+                Err(format!("expected before all had left: {expected:?}; got {early:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn report(
@@ -1040,21 +1134,25 @@ fn ends(event: &Event) -> bool {
 /// Whether this is the data frame expected. A message in chunks may be compressed: then its content
 /// is compared at its end, which must not be there on the wire (RFC 7692 §7.2.1).
 fn is_data(
-    held: &Held<'_>,
-    ours: &mut Vec<u8>,
-    deflated: &mut Option<Vec<u8>>,
+    takes_over: Option<bool>,
+    so_far: &mut SoFar,
     (b0, data): (u8, &[u8]),
     (first, payload): (u8, &[u8]),
 ) -> bool {
+    let SoFar { ours, deflated, inflater, .. } = so_far;
     let begins = b0 & 0x0f != 0;
     if begins {
         ours.clear();
-        *deflated = (held.agreed && first & 0x40 != 0).then(Vec::new);
+        *deflated = takes_over.filter(|_| first & 0x40 != 0).map(|_| Vec::new());
+        if takes_over == Some(false) {
+            *inflater = inflating::Stream::default();
+        }
     }
     let Some(fragments) = deflated else { return (first, payload) == (b0, data) };
     ours.extend_from_slice(data);
     fragments.extend_from_slice(payload);
     let rsv1 = if begins { 0x40 } else { 0 };
     let tail = fragments.ends_with(&[0, 0, 0xff, 0xff]);
-    first == b0 | rsv1 && (b0 & 0x80 == 0 || (!tail && (held.inflate)(fragments) == *ours))
+    let mut is_whole = || !tail && inflater.message(fragments).as_ref() == Some(ours);
+    first == b0 | rsv1 && (b0 & 0x80 == 0 || is_whole())
 }

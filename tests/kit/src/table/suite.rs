@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use wsconform_cases::protocol::Machine;
 
 /// The words that tell whether an implementation is the machine.
-pub(crate) struct Suite {
+pub struct Suite {
     events: usize,
     next: Vec<usize>,
     cover: Vec<Vec<usize>>,
@@ -18,7 +18,7 @@ impl Suite {
     /// # Panics
     ///
     /// If the machine has two states that no word tells apart.
-    pub(crate) fn new(machine: &Machine) -> Self {
+    pub fn new(machine: &Machine) -> Self {
         let apart = Apart::new(machine);
         let (states, events) = (apart.states, apart.events);
         let pairs = |here: usize, from: usize| (from..states).map(move |there| (here, there));
@@ -45,12 +45,7 @@ impl Suite {
     }
 
     /// Calls `run` with each word of `k`, the `part`th of so many `parts`.
-    pub(crate) fn run(
-        &self,
-        k: usize,
-        (part, parts): (usize, usize),
-        mut run: impl FnMut(&[usize]),
-    ) {
+    pub fn run(&self, k: usize, (part, parts): (usize, usize), mut run: impl FnMut(&[usize])) {
         let mut word = Vec::new();
         let mut number = 0;
         for (state, way) in self.cover.iter().enumerate() {
@@ -77,7 +72,7 @@ impl Suite {
     }
 
     /// Calls `run` with the shortest word to each transition, the `part`th of so many `parts`.
-    pub(crate) fn transitions(&self, (part, parts): (usize, usize), mut run: impl FnMut(&[usize])) {
+    pub fn transitions(&self, (part, parts): (usize, usize), mut run: impl FnMut(&[usize])) {
         let mut word = Vec::new();
         let each =
             self.cover.iter().flat_map(|way| (0..self.events).map(move |event| (way, event)));
@@ -89,7 +84,7 @@ impl Suite {
     }
 
     /// One of the longest words of `k`, by numbers that `below` chooses below its argument.
-    pub(crate) fn some(&self, k: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
+    pub fn some(&self, k: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
         let state = below(self.cover.len());
         let mut word = self.cover[state].clone();
         let digits: Vec<_> = (0..=k).map(|_| below(self.events)).collect();

@@ -36,6 +36,7 @@ impl Words {
             }
             words.end(words.words.len());
         });
+        add_pairs(machine, &mut words);
         add_profiles(machine, &mut words);
         met.add_members(machine, &mut words);
         words
@@ -108,6 +109,28 @@ impl Met {
                     words.members.push(state);
                 }
             }
+        }
+    }
+}
+
+/// Adds a word for each two events that change nothing in the first state, and for each member of
+/// one that happens twice: what an end keeps of the first must not change the second.
+fn add_pairs(machine: &Machine, words: &mut Words) {
+    let is_still = |event: &usize| {
+        let step = machine.at(0, *event);
+        step.next() == 0 && !step.out_of_place
+    };
+    let still: Vec<_> = (0..machine.events.len()).filter(is_still).collect();
+    let members = |event: usize| machine.events[event].members.len();
+    for (first, second) in still.iter().flat_map(|first| still.iter().map(move |it| (*first, *it)))
+    {
+        for turn in 0..if first == second { members(first) } else { 1 } {
+            let number = words.words.len();
+            for event in [first, second] {
+                let turn = if first == second { turn } else { number };
+                words.said.push((event as u16, (turn % members(event)) as u8));
+            }
+            words.end(number);
         }
     }
 }
