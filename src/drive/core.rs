@@ -1,9 +1,8 @@
-#[cfg(feature = "_task")]
-use super::polled::Polled;
 use super::{
     io::{Output, Source, shutdown},
     out::Out,
     outlook::Outlook,
+    polled::Tasks,
     received::Received,
 };
 use crate::{
@@ -17,8 +16,6 @@ use crate::{
         time::Time,
     },
 };
-#[cfg(feature = "_task")]
-use std::boxed::Box;
 use std::task::{Context, Poll};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -232,12 +229,7 @@ pub(crate) struct Socket<C, I> {
     /// What caused the last `Ready::End`, until [`ended`](Self::ended) returns it; `None` after a
     /// clean end. Here, because a [`Ready`] has to be small.
     pub(super) failed: Outlined<Option<Error>>,
-    /// `None` before the first `poll_side`, and in a half.
-    #[cfg(feature = "_task")]
-    pub(super) polled: Option<Box<Polled>>,
-    /// `poll_next` of the trait `Stream` has returned an error or `None`.
-    #[cfg(feature = "futures")]
-    pub(crate) stream_ended: bool,
+    pub(crate) tasks: Tasks,
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
@@ -245,15 +237,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// be dropped: `failed` is `None` between calls, and later polls set the others again.
     #[inline]
     pub(crate) fn new(core: C, io: I) -> Self {
-        Self {
-            core,
-            io,
-            failed: Outlined::default(),
-            #[cfg(feature = "_task")]
-            polled: None,
-            #[cfg(feature = "futures")]
-            stream_ended: false,
-        }
+        Self { core, io, failed: Outlined::default(), tasks: Tasks::default() }
     }
 
     #[cold]

@@ -9,6 +9,7 @@
 //! `#[inline]` without a comment marks code that runs for each message, each read or each opening
 //! handshake: without it in a prototype's core, a message over tokio took up to 8 % longer.
 //! `#[cold]` marks code that seldom runs.
+#[cfg(not(feature = "rustls"))]
 mod below;
 pub(crate) mod calls;
 mod core;
@@ -16,7 +17,7 @@ pub(crate) mod handshake;
 pub(crate) mod io;
 mod out;
 mod outlook;
-#[cfg(feature = "_task")]
+#[cfg_attr(not(feature = "_task"), path = "no_polled.rs")]
 mod polled;
 pub(crate) mod received;
 mod socket;
@@ -51,6 +52,8 @@ use std::{
     io::{ErrorKind, Result as IoResult},
     task::{Context, Poll, ready},
 };
+#[cfg(feature = "rustls")]
+use tickwire_tls::stream as below;
 use wakers::Probe;
 
 impl<C: Core<I>, I: Source> Socket<C, I> {

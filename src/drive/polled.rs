@@ -1,10 +1,21 @@
 //! The tasks that poll the two sides of one WebSocket, and who of them is woken.
 use super::{outlook::Outlook, wakers::Side};
 use std::{
+    boxed::Box,
     mem,
     sync::Arc,
     task::{Wake, Waker},
 };
+
+/// What a `Socket` keeps for tasks alone.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    /// `None` before the first `poll_side`, and in a half.
+    pub(super) polled: Option<Box<Polled>>,
+    /// `poll_next` of the trait `Stream` has returned an error or `None`.
+    #[cfg(feature = "futures")]
+    pub(crate) stream_ended: bool,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Polled {

@@ -30,7 +30,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let Some(outlook) = C::OUTLOOK else { return poll(self, cx) };
-        let polled = self.polled.get_or_insert_default();
+        let polled = self.tasks.polled.get_or_insert_default();
         let known = polled.is_only(side, cx.waker());
         let result = match known {
             true => poll(self, cx),
@@ -39,7 +39,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         // If nobody has polled the other side, there is nobody to wake, so a ready poll need not
         // store the outlook. A `Pending` one has to, so that a later poll of the other side finds
         // what has changed since.
-        if let Some(polled) = &mut self.polled
+        if let Some(polled) = &mut self.tasks.polled
             && (!known || result.is_pending() || polled.has_other(side))
         {
             polled.look(side, outlook(&self.core));
@@ -55,9 +55,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         // Taken out, because `poll` borrows the whole socket. `poll_side` has just stored a value.
-        let mut polled = self.polled.take().unwrap_or_default();
+        let mut polled = self.tasks.polled.take().unwrap_or_default();
         let result = poll(self, &mut Context::from_waker(polled.waker(side, cx.waker())));
-        self.polled = Some(polled);
+        self.tasks.polled = Some(polled);
         result
     }
 }

@@ -24,7 +24,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         want: Want,
         take: impl FnOnce(&mut Receiver) -> Option<T>,
     ) -> PolledItem<T> {
-        if self.stream_ended {
+        if self.tasks.stream_ended {
             return Poll::Ready(None);
         }
         // After `Ready::Item`, `take` finds an item. Only `Ready::End` leads past this block.
@@ -39,7 +39,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 return Poll::Ready(Some(Ok(item)));
             }
         }
-        self.stream_ended = true;
+        self.tasks.stream_ended = true;
         Poll::Ready(self.ended().transpose())
     }
 }
@@ -158,7 +158,7 @@ macro_rules! stream {
 
         impl<$($generics)*> FusedStream for $Type {
             fn is_terminated(&self) -> bool {
-                self.0.stream_ended
+                self.0.tasks.stream_ended
             }
         }
 
