@@ -324,7 +324,7 @@ fn check(out: &mut OutBuffer, model: &Model) {
         assert!(from <= splice.at && splice.at <= out.end && !out.content(splice).is_empty());
         from = splice.at;
     }
-    let spliced = out.splices.iter().map(|splice| out.content(splice).len()).sum();
+    let spliced: usize = out.splices.iter().map(|splice| out.content(splice).len()).sum();
     assert_eq!(out.spliced, spliced);
     let controls =
         out.splices.iter().filter(|splice| matches!(splice.kind, Kind::Controls)).count();
