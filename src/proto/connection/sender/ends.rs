@@ -215,7 +215,7 @@ impl Sender {
             // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
             // frame under way stays, because a stream that ends inside a frame looks like a fault
             // to the peer.
-            if self.ledger.note_close(&self.out) {
+            if self.note_close() {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
             } else {
@@ -229,6 +229,14 @@ impl Sender {
                 self.out.drop_last_controls();
             }
         }
+    }
+
+    /// See [`close_gone`](Self::close_gone). The first time, the clock on writing is filled.
+    fn note_close(&mut self) -> bool {
+        if !self.close_gone() && self.ledger.note_close(&self.out) {
+            self.out.stall.restart(); // only once: later Pongs move nothing
+        }
+        self.close_gone()
     }
 
     /// With the same code (§5.5.1), unless this half is closed already. The caller has called
@@ -344,9 +352,7 @@ impl Sender {
     /// that or the time of `leave` has run out, this half is closed, and `poll_timeout` returns
     /// `None`, so the loop of `poll_stall` in `drive` ends. The result may be `Ok` even then.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        if !self.close_gone() && self.ledger.note_close(&self.out) {
-            self.out.stall.restart(); // only once: later Pongs move nothing
-        }
+        self.note_close();
         let waiting = self.out.len() + self.held_back();
         let full = self.full_time();
         let stalled =

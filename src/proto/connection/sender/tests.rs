@@ -180,6 +180,29 @@ fn each_byte_that_is_no_longer_unflushed_gives_time_back() {
     assert_eq!((tx.poll_timeout(), tx.buffered_amount()), (None, 0));
 }
 
+/// Whether a look or the peer's Close finds that ours was taken.
+#[test]
+fn the_clock_is_filled_when_our_close_is_taken() {
+    for look in [true, false] {
+        let at = |n| Time::new(Duration::from_secs(n));
+        let mut conn = Connection::server(&Config::default(), Negotiated::default());
+        let tx = &mut conn.tx;
+        assert!(tx.close(None).is_ok());
+        tx.write_blocked();
+        for second in 0..=4 {
+            assert!(tx.handle_timeout(at(second)).is_ok());
+        }
+        assert_eq!(tx.out.stall.left().as_secs(), 1);
+        tx.outgoing().advance(2);
+        match look {
+            true => assert!(tx.handle_timeout(at(4)).is_ok()),
+            false => tx.end_controls(),
+        }
+        assert!(tx.close_gone());
+        assert!(tx.out.stall.left() >= Config::default().close_timeout);
+    }
+}
+
 /// A stream that takes only a frame that overtakes is not stalled.
 #[test]
 fn bytes_that_overtake_are_taken_too() {
