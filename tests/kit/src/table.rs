@@ -962,7 +962,9 @@ impl<'a> Talk<'a> {
         if let Some(Delivered::Message { .. }) = &answer.delivers
             && self.so_far.compressed
         {
-            self.so_far.is_hello = self.so_far.content == b"Hello";
+            // Not behind a last block, which ends the peer's stream of DEFLATE data.
+            let member = &event.members[member];
+            self.so_far.is_hello = matches!(member, Member::Frame(it) if it.payload == HELLO);
         }
         let mut got = values;
         if let Some(error) =

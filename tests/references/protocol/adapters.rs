@@ -261,7 +261,7 @@ impl<A: Adapter> End for Piped<A> {
         self.polled(profile, seen);
         self.begins = false;
         self.pipe.lock().waits = true;
-        if !self.adapter.is_written() {
+        if has_fed && !self.adapter.is_written() {
             seen.values.push(Value::Returned(Err("not written")));
         }
         if !self.over && self.pipe.is_dropped() {

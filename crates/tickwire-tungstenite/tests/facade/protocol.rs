@@ -23,7 +23,7 @@ use testkit::table::{
 use tickwire_tungstenite::{
     WebSocketStream, accept_async_with_config, client_async_with_config,
     tungstenite::{
-        Error, HandshakeError, Message, WebSocket, accept_with_config,
+        self, Error, HandshakeError, Message, WebSocket, accept_with_config,
         client::client_with_config,
         error::ProtocolError,
         protocol::{CloseFrame, WebSocketConfig},
@@ -114,9 +114,20 @@ fn respond(pipe: &Pipe, agreed: bool) {
     pipe.arrives(heads::response(&request, agreed).as_bytes());
 }
 
+/// An end that agrees on nothing needs no handshake.
+fn raw(role: Role) -> tungstenite::protocol::Role {
+    match role {
+        Role::Server => tungstenite::protocol::Role::Server,
+        Role::Client => tungstenite::protocol::Role::Client,
+    }
+}
+
 impl Socket for WebSocket<Pipe> {
     fn open(pipe: Pipe, role: Role, agreed: bool) -> Self {
         let config = config(agreed);
+        if !agreed {
+            return Self::from_raw_socket(pipe, raw(role), config);
+        }
         if role == Role::Server {
             request(&pipe, agreed);
             return accept_with_config(pipe, config).unwrap();
@@ -159,6 +170,9 @@ fn once<T>(future: impl Future<Output = T>) -> Option<T> {
 impl Socket for WebSocketStream<Pipe> {
     fn open(pipe: Pipe, role: Role, agreed: bool) -> Self {
         let config = config(agreed);
+        if !agreed {
+            return once(Self::from_raw_socket(pipe, raw(role), config)).unwrap();
+        }
         if role == Role::Server {
             request(&pipe, agreed);
             return once(accept_async_with_config(pipe, config)).unwrap().unwrap();

@@ -113,8 +113,9 @@ impl Met {
     }
 }
 
-/// Adds a word for each two events that change nothing in the first state, and for each member of
-/// one that happens twice: what an end keeps of the first must not change the second.
+/// Adds a word for each two frames, and each two calls, that change nothing in the first state, and
+/// for each member of one that comes twice: what an end keeps of the first must not change the
+/// second.
 fn add_pairs(machine: &Machine, words: &mut Words) {
     let is_still = |event: &usize| {
         let step = machine.at(0, *event);
@@ -122,8 +123,9 @@ fn add_pairs(machine: &Machine, words: &mut Words) {
     };
     let still: Vec<_> = (0..machine.events.len()).filter(is_still).collect();
     let members = |event: usize| machine.events[event].members.len();
-    for (first, second) in still.iter().flat_map(|first| still.iter().map(move |it| (*first, *it)))
-    {
+    let alike = |a: &usize, b: &usize| machine.events[*a].arrives() == machine.events[*b].arrives();
+    let pairs = still.iter().flat_map(|a| still.iter().map(move |b| (*a, *b)));
+    for (first, second) in pairs.filter(|(a, b)| alike(a, b)) {
         for turn in 0..if first == second { members(first) } else { 1 } {
             let number = words.words.len();
             for event in [first, second] {
