@@ -76,12 +76,17 @@ fn a_response_may_wait_for_the_first_message<E: End>() {
     });
 }
 
+/// All that is left of the stream.
+fn answer_of(peer: &mut Peer) -> String {
+    String::from_utf8(peer.rest()).unwrap()
+}
+
 /// Sends this, and much behind it that nobody reads, and returns the whole answer (P130, A67, A68).
 fn refused(peer: &mut Peer, request: &str) -> String {
     let much = [request.as_bytes(), &vec![b'x'; 3 << 20]].concat();
     let mut io = peer.io.try_clone().unwrap();
     let sending = thread::spawn(move || io.write_all(&much).is_ok());
-    let answer = peer.rest();
+    let answer = answer_of(peer);
     assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
     is_dated_now(&answer);
     peer.io.shutdown(std::net::Shutdown::Both).unwrap();
@@ -151,7 +156,7 @@ fn what_is_not_an_opening_request_is_answered<E: End>() {
     // And plain HTTP, with a page.
     let far = |peer: &mut Peer| {
         peer.io.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        assert!(peer.rest().ends_with("\r\n\r\nfine"));
+        assert!(answer_of(peer).ends_with("\r\n\r\nfine"));
         peer.io.shutdown(std::net::Shutdown::Both).unwrap();
     };
     arrive(far, |io| {
@@ -163,7 +168,7 @@ fn what_is_not_an_opening_request_is_answered<E: End>() {
 fn a_request_that_does_not_come_is_answered_with_408<E: End>() {
     let far = |peer: &mut Peer| {
         peer.io.write_all(&REQUEST.as_bytes()[..30]).unwrap();
-        let answer = peer.rest();
+        let answer = answer_of(peer);
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         peer.io.shutdown(std::net::Shutdown::Both).unwrap();
     };
@@ -273,7 +278,7 @@ fn waits_a_second<E: End>(drips: bool) {
 fn a_server_that_does_not_answer_is_given_up<E: End>() {
     let far = |peer: &mut Peer| {
         let _ = peer.head();
-        assert_eq!(peer.rest(), "");
+        assert_eq!(peer.rest(), b"");
     };
     let config = Config { handshake_timeout: 100 * MS, ..Config::default() };
     arrive(far, |io| match E::client(io, How::PLAIN, &request(), &config).map(drop) {

@@ -1,5 +1,6 @@
 //! What the tests of the blocking adapter share: connections without a handshake, a peer that the
 //! test plays byte by byte, streams that count, stutter and fail, and a watchdog.
+pub(crate) use super::peer::Peer;
 pub(crate) use super::wire::{
     BINARY, CLOSE, KEY, PING, PONG, TEXT, close_body, fed_in_every_way, feed_in_every_way, frame,
     frame_to, masked, product, role_of, unmasked,
@@ -17,7 +18,7 @@ pub use testkit::{
     threads::{bounded, tcp_pair},
 };
 use tickwire::{
-    Config, Connection, Error, Negotiated, RecvError, SystemEntropy,
+    Config, Connection, Error, Negotiated, RecvError, Role, SystemEntropy,
     blocking::{Interest, Stream, WebSocket},
 };
 
@@ -71,72 +72,9 @@ pub fn client<S: Stream>(io: S, config: &Config) -> WebSocket<S> {
 }
 
 /// A server over TCP, and its peer, which the test plays.
-pub fn served(config: &Config) -> (WebSocket<TcpStream>, Peer) {
+pub(crate) fn served(config: &Config) -> (WebSocket<TcpStream>, Peer) {
     let (near, far) = tcp_pair();
-    (server(near, config), Peer::new(far))
-}
-
-/// The far end of a stream, as a client, in bytes.
-pub struct Peer<S = TcpStream>(pub S);
-
-impl Peer {
-    pub fn new(io: TcpStream) -> Self {
-        io.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(io)
-    }
-
-    pub fn clone(&self) -> Self {
-        Self(self.0.try_clone().unwrap())
-    }
-
-    pub fn end(&self) {
-        self.0.shutdown(std::net::Shutdown::Write).unwrap();
-    }
-
-    /// Something has come, and is left there: a frame has begun.
-    pub fn looks(&self) {
-        assert_ne!(self.0.peek(&mut [0; 1]).unwrap(), 0);
-    }
-}
-
-impl<S: Read + Write> Peer<S> {
-    pub fn send(&mut self, b0: u8, payload: &[u8]) {
-        self.0.write_all(&masked(b0, payload)).unwrap();
-    }
-
-    pub fn wire(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).unwrap();
-    }
-
-    pub fn exact(&mut self, n: usize) -> Vec<u8> {
-        let mut bytes = vec![0; n];
-        self.0.read_exact(&mut bytes).unwrap();
-        bytes
-    }
-
-    /// The next frame from a server.
-    pub fn frame(&mut self) -> (u8, Vec<u8>) {
-        let head = self.exact(2);
-        let (b0, b1) = (head[0], head[1]);
-        assert_eq!(b1 & 0x80, 0, "a server masks nothing");
-        let n = match b1 {
-            126 => u16::from_be_bytes(self.exact(2).try_into().unwrap()).into(),
-            127 => u64::from_be_bytes(self.exact(8).try_into().unwrap()) as usize,
-            n => n.into(),
-        };
-        (b0, self.exact(n))
-    }
-
-    /// The stream ends here, without a reset.
-    pub fn at_end(&mut self) {
-        assert_eq!(self.0.read(&mut [0; 1]).unwrap(), 0);
-    }
-
-    pub fn rest(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.0.read_to_end(&mut bytes).unwrap();
-        bytes
-    }
+    (server(near, config), Peer::new(far, Role::Server))
 }
 
 /// What a scripted stream does at a read.

@@ -26,6 +26,8 @@ pub(crate) mod heads;
 pub(crate) mod hostile;
 #[cfg(all(feature = "blocking", not(miri)))]
 pub(crate) mod opening;
+#[cfg(feature = "blocking")]
+pub(crate) mod peer;
 #[cfg(feature = "in-place")]
 pub(crate) mod placed;
 #[cfg(feature = "tokio")]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, Config, Error, Event, Heartbeat, RecvError,
+    CloseCode, Config, Error, Event, Heartbeat, RecvError, Role,
     blocking::{self, Interest, Spin, Stream, WebSocket, WithoutTimeouts},
     handshake::{HandshakeError, client::Request},
 };
@@ -76,12 +76,12 @@ fn both_halves_spin() {
             seen
         });
         for round in 0..100 {
-            peer.send(TEXT, b"in");
+            peer.say(TEXT, b"in");
             writer.send("out").unwrap();
-            assert_eq!(peer.frame(), (TEXT, b"out".to_vec()), "{round}");
+            assert_eq!(peer.next(), (TEXT, b"out".to_vec()), "{round}");
         }
-        peer.send(CLOSE, b"");
-        assert_eq!(peer.frame(), (CLOSE, vec![]));
+        peer.say(CLOSE, b"");
+        assert_eq!(peer.next(), (CLOSE, vec![]));
         peer.end();
         assert_eq!(reading.join().unwrap(), 200);
     });
@@ -95,7 +95,7 @@ fn every_deadline_holds() {
         let (mut ws, mut peer) = spun(&beat);
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::PongTimeout))));
         took(began, ms(65));
-        assert_eq!(peer.frame().0, PING);
+        assert_eq!(peer.next().0, PING);
 
         let (mut ws, mut peer) = spun(&Config { frame_timeout: ms(50), ..patient() });
         peer.wire(&masked(TEXT, b"never whole")[..9]);
@@ -112,10 +112,10 @@ fn every_deadline_holds() {
             });
             // It ends at our Close: we would wait for that, and spin, a second more.
             let reading = thread::spawn(move || {
-                let first = peer.frame();
+                let first = peer.next();
                 let mut last = first.clone();
                 while last.0 != CLOSE {
-                    last = peer.frame();
+                    last = peer.next();
                 }
                 peer.end();
                 first
@@ -138,7 +138,7 @@ fn every_deadline_holds() {
         took(began, ms(50));
 
         let (near, far) = tcp_pair();
-        let refused = Peer::new(far);
+        let refused = Peer::new(far, Role::Server);
         let ending = thread::spawn(move || {
             refused.looks();
             refused.end();
@@ -166,7 +166,7 @@ fn the_callers_timeouts_hold_also_those_from_before() {
             let began = Instant::now();
             assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
             took(began, timeout);
-            peer.send(TEXT, b"still here");
+            peer.say(TEXT, b"still here");
             let text = loop {
                 match ws.recv() {
                     Ok(message) => break message.unwrap().as_text().unwrap().to_owned(),
@@ -180,7 +180,7 @@ fn the_callers_timeouts_hold_also_those_from_before() {
         ws.set_read_timeout(None).unwrap();
         let sending = thread::spawn(move || {
             thread::sleep(ms(30));
-            peer.send(TEXT, b"late");
+            peer.say(TEXT, b"late");
         });
         assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("late"));
         sending.join().unwrap();
@@ -231,10 +231,10 @@ fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
             // Where the stream ends at last, no deadline of the connection may come before.
             let close_timeout = if until.is_some() { PATIENCE } else { ms(100) };
             let ws = server(Reluctant(near, until), &Config { close_timeout, ..patient() });
-            let (mut ws, mut peer) = (ws.into_spin().unwrap(), Peer::new(far));
-            peer.send(CLOSE, b"");
+            let (mut ws, mut peer) = (ws.into_spin().unwrap(), Peer::new(far, Role::Server));
+            peer.say(CLOSE, b"");
             let reading = thread::spawn(move || {
-                assert_eq!(peer.frame(), (CLOSE, vec![]));
+                assert_eq!(peer.next(), (CLOSE, vec![]));
                 if until.is_some() {
                     peer.at_end();
                     peer.end(); // for which we would spin a second more
@@ -247,9 +247,9 @@ fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
         }
         // Also if nothing is written any more that would set a tick.
         let (near, far) = tcp_pair();
-        let mut peer = Peer::new(far);
+        let mut peer = Peer::new(far, Role::Server);
         let mut ws = server(Reluctant(near, None), &Config { close_timeout: ms(100), ..patient() });
-        peer.send(CLOSE, b"");
+        peer.say(CLOSE, b"");
         assert_eq!(ws.recv_event().unwrap(), Some(Event::Close(None)));
         ws.flush().unwrap();
         assert!(ws.into_spin().unwrap().recv().unwrap().is_none());

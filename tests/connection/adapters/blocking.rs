@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, Retry, SendError,
+    CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, Retry, Role,
+    SendError,
     blocking::{Incoming, Interest, Stream, WebSocket, WithoutTimeouts, accept, connect},
     handshake::{HandshakeError, server::Rejection},
 };
@@ -185,10 +186,10 @@ fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
                 }
             }
             assert_eq!(seen, events);
-            assert_eq!(peer.frame(), (PONG, b"in between".to_vec()));
+            assert_eq!(peer.next(), (PONG, b"in between".to_vec()));
             peer.end();
             while would_block(ws.recv()) {}
-            assert_eq!(peer.frame(), (CLOSE, close_body(1001, "")));
+            assert_eq!(peer.next(), (CLOSE, close_body(1001, "")));
         }
     });
 }
@@ -208,7 +209,7 @@ fn a_socket_that_does_not_block_is_written_when_it_has_room() {
             assert!(would_block(ws.flush()));
             assert!(would_block(ws.recv()));
         });
-        let reading = thread::spawn(move || (peer.frame().1.len(), peer)); // which keeps the stream
+        let reading = thread::spawn(move || (peer.next().1.len(), peer)); // which keeps the stream
         while !ws.sender().is_written(after) {
             assert!(would_block(ws.recv())); // writes as well
         }
@@ -222,7 +223,7 @@ fn a_read_that_is_put_off_is_made_even_after_the_callers_read_timeout() {
         let (mut ws, mut peer) = served(&patient());
         ws.set_read_timeout(Some(Duration::from_nanos(1))).unwrap();
         for _ in 0..200 {
-            peer.send(TEXT, b"here"); // a read of its own
+            peer.say(TEXT, b"here"); // a read of its own
             assert_eq!(text(&mut ws), "here");
         }
     });
@@ -248,7 +249,7 @@ fn the_callers_read_timeout_passes_and_nothing_is_lost() {
             ws.set_read_timeout(None).unwrap();
             let waiting = thread::spawn(move || text(&mut ws));
             thread::sleep(ms(150)); // longer than the timeout that is no more
-            peer.send(TEXT, b"later");
+            peer.say(TEXT, b"later");
             assert_eq!(waiting.join().unwrap(), "later");
         }
         let (mut ws, _peer) = served(&patient());
@@ -377,11 +378,11 @@ fn input_is_received_while_output_is_stuck_and_output_goes_on_as_soon_as_it_can(
                 assert_eq!(text(&mut ws), "end");
             });
             for i in 0..100 {
-                peer.send(BINARY, &[i]);
+                peer.say(BINARY, &[i]);
                 assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), i);
             }
-            assert_eq!(peer.frame().1.len(), 32 << 20);
-            peer.send(TEXT, b"end");
+            assert_eq!(peer.next().1.len(), 32 << 20);
+            peer.say(TEXT, b"end");
             there.join().unwrap();
         });
     });
@@ -400,10 +401,10 @@ fn the_callers_write_timeout_passes_and_nothing_is_cut() {
         );
         took(began, ms(40));
         assert!(would_block(ws.send("no room")));
-        peer.send(TEXT, b"still heard");
+        peer.say(TEXT, b"still heard");
         assert_eq!(text(&mut ws), "still heard");
         assert!(would_block(ws.recv_to_reply().map(drop)), "no room for a reply");
-        let reading = thread::spawn(move || (peer.frame().1.len(), peer.frame()));
+        let reading = thread::spawn(move || (peer.next().1.len(), peer.next()));
         ws.set_write_timeout(None).unwrap();
         ws.send("room").unwrap();
         assert_eq!(reading.join().unwrap(), (32 << 20, (TEXT, b"room".to_vec())));
@@ -544,7 +545,7 @@ fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
         let (url, serving) = serving(|stream| {
             let (stream, ..) = accept(stream, &patient()).unwrap().into_parts();
             stream.set_nonblocking(false).unwrap(); // which it is on Windows
-            let mut peer = Peer::new(stream);
+            let mut peer = Peer::new(stream, Role::Server);
             assert_eq!(peer.exact(5), b"ab cd");
             peer.wire(b"\x83\x00"); // no such opcode
             let rest = peer.rest();

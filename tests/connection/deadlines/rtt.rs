@@ -282,15 +282,15 @@ fn another_adapter_that_takes_over_knows_the_time() {
         for known in [false, true] {
             ws.measure_rtt().unwrap();
             ws.flush().unwrap();
-            let (b0, payload) = peer.frame();
+            let (b0, payload) = peer.next();
             assert_eq!((b0, payload.len()), (PING, 4));
             let before = ws.connection().sender().rtt();
             if known {
                 let (io, conn) = ws.into_parts();
                 ws = tickwire::blocking::WebSocket::from_parts(io, conn);
             }
-            peer.send(PONG, &payload);
-            peer.send(TEXT, b"behind");
+            peer.say(PONG, &payload);
+            peer.say(TEXT, b"behind");
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("behind"));
             let rtt = ws.connection().sender().rtt();
             assert!(rtt.is_some() && (rtt == before) == known);

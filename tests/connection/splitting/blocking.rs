@@ -9,9 +9,9 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use testkit::{frames::read_head, threads::spawn};
+use testkit::threads::spawn;
 use tickwire::{
-    Config, Error, Event, Heartbeat, RecvError, SendError,
+    Config, Error, Event, Heartbeat, RecvError, Role, SendError,
     blocking::{Incoming, Interest, Reader, Stream, WithoutTimeouts, Writer},
     handshake::server::Accept,
 };
@@ -57,8 +57,8 @@ fn hears_fifty(mut reader: Reader<TcpStream>, peer: &mut Peer) -> thread::JoinHa
         reader.closed().is_some_and(|end| end.clean)
     });
     for i in 0..50u8 {
-        peer.send(PING, &[i]);
-        peer.send(BINARY, &[i]);
+        peer.say(PING, &[i]);
+        peer.say(BINARY, &[i]);
         assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), [i]);
     }
     reading
@@ -76,7 +76,7 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
         // than what the system had taken and the frame under way.
         let (mut whole, mut pongs) = (0, Vec::new());
         while pongs.last() != Some(&49) {
-            match peer.frame() {
+            match peer.next() {
                 (BINARY, payload) => {
                     assert!(payload == vec![b'd'; LARGE]);
                     whole += 1;
@@ -87,8 +87,8 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
         }
         assert!(pongs.len() < 50, "a flood of pings costs few pongs");
         assert!(whole > 0);
-        peer.send(CLOSE, &close_body(1000, ""));
-        while peer.frame().0 != CLOSE {}
+        peer.say(CLOSE, &close_body(1000, ""));
+        while peer.next().0 != CLOSE {}
         peer.at_end();
         drop(peer);
         assert!(reading.join().unwrap());
@@ -107,13 +107,13 @@ fn the_readers_timeout_passes_beside_a_writer_stuck_in_a_write() {
             writer
         });
         peer.looks();
-        peer.send(PING, b"?");
+        peer.say(PING, b"?");
         reader.set_read_timeout(Some(ms(100))).unwrap();
         assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
-        assert_eq!(peer.frame().1.len(), 32 << 20);
+        assert_eq!(peer.next().1.len(), 32 << 20);
         let _writer = writing.join().unwrap();
         assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
-        assert_eq!(peer.frame(), (PONG, b"?".to_vec()));
+        assert_eq!(peer.next(), (PONG, b"?".to_vec()));
     });
 }
 
@@ -158,10 +158,10 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
         assert!(before > 0);
         let reading = hears_fifty(reader, &mut peer);
         // Nobody flushes, but the pong has to come out, and the frame before it.
-        assert_eq!(peer.frame().1.len(), 32 << 20);
-        assert_eq!(peer.frame().0, PONG);
-        peer.send(CLOSE, &close_body(1000, ""));
-        while peer.frame().0 != CLOSE {}
+        assert_eq!(peer.next().1.len(), 32 << 20);
+        assert_eq!(peer.next().0, PONG);
+        peer.say(CLOSE, &close_body(1000, ""));
+        while peer.next().0 != CLOSE {}
         drop(peer);
         assert!(reading.join().unwrap());
     });
@@ -171,13 +171,13 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
 fn a_reader_that_owes_nothing_writes_what_the_writer_gave_up() {
     bounded(|| {
         let ((mut reader, mut writer), mut peer) = split(&patient());
-        peer.send(TEXT, b"before");
+        peer.say(TEXT, b"before");
         assert_eq!(text(&mut reader), "before");
         writer.set_write_timeout(Some(ms(100))).unwrap();
         assert!(matches!(writer.send(vec![b'd'; 32 << 20]), Err(Error::WouldBlock)));
         let reading = spawn(move || text(&mut reader));
-        assert_eq!(peer.frame().1.len(), 32 << 20);
-        peer.send(TEXT, b"after");
+        assert_eq!(peer.next().1.len(), 32 << 20);
+        peer.say(TEXT, b"after");
         assert_eq!(reading.join().unwrap(), "after");
     });
 }
@@ -189,9 +189,9 @@ fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
             split(&Config { idle_message: Some((ms(50), "ping".into())), ..patient() });
         let fed = writer.feed("fed").unwrap();
         let reading = spawn(move || while reader.recv().unwrap().is_some() {});
-        assert_eq!(peer.frame(), (TEXT, b"fed".to_vec()));
+        assert_eq!(peer.next(), (TEXT, b"fed".to_vec()));
         for _ in 0..3 {
-            assert_eq!(peer.frame(), (TEXT, b"ping".to_vec()));
+            assert_eq!(peer.next(), (TEXT, b"ping".to_vec()));
         }
         assert!(writer.is_written(fed));
         // And in front of what else overtakes and waits for a flush, or behind it, but once.
@@ -201,11 +201,11 @@ fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
             if seen.len() == 3 {
                 writer.send("last").unwrap();
             }
-            seen.push(peer.frame().1);
+            seen.push(peer.next().1);
         }
         assert_eq!(seen.iter().filter(|payload| **payload == b"first").count(), 1);
-        peer.send(CLOSE, &close_body(1000, ""));
-        while peer.frame().0 != CLOSE {}
+        peer.say(CLOSE, &close_body(1000, ""));
+        while peer.next().0 != CLOSE {}
         drop(peer);
         reading.join().unwrap();
     });
@@ -218,22 +218,22 @@ fn the_reader_writes_what_was_fed_with_the_pong_that_it_owes() {
         let fed = writer.feed("fed").unwrap();
         let shared = writer.feed(vec![1; 100_000]).unwrap();
         let _ = writer.with_sender(|tx| tx.feed_first("first")).unwrap();
-        peer.send(PING, b"1");
+        peer.say(PING, b"1");
         let reading = spawn(move || while reader.recv().unwrap().is_some() {});
-        let mut frames: Vec<_> = (0..4).map(|_| peer.frame()).collect();
+        let mut frames: Vec<_> = (0..4).map(|_| peer.next()).collect();
         // The Pong overtakes what is unwritten when the Ping is read.
         frames.retain(|frame| *frame != (PONG, b"1".to_vec()));
         assert_eq!(frames[0], (TEXT, b"first".to_vec()));
         assert_eq!(frames[1], (TEXT, b"fed".to_vec()));
         assert_eq!(frames[2], (BINARY, vec![1; 100_000]));
         for payload in [b"2", b"3"] {
-            peer.send(PING, payload);
-            assert_eq!(peer.frame(), (PONG, payload.to_vec()));
+            peer.say(PING, payload);
+            assert_eq!(peer.next(), (PONG, payload.to_vec()));
         }
         assert!(writer.is_written(fed) && writer.is_written(shared));
         assert_eq!(writer.buffered_amount(), 0);
-        peer.send(CLOSE, &close_body(1000, ""));
-        assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));
+        peer.say(CLOSE, &close_body(1000, ""));
+        assert_eq!(peer.next(), (CLOSE, close_body(1000, "")));
         drop(peer);
         reading.join().unwrap();
     });
@@ -247,12 +247,12 @@ fn the_readers_answer_to_a_close_leaves_behind_what_was_fed() {
             while reader.recv().unwrap().is_some() {}
             reader
         });
-        peer.send(PING, b"does it read?");
-        assert_eq!(peer.frame(), (PONG, b"does it read?".to_vec()));
+        peer.say(PING, b"does it read?");
+        assert_eq!(peer.next(), (PONG, b"does it read?".to_vec()));
         let _ = writer.feed("last").unwrap();
-        peer.send(CLOSE, &close_body(1000, ""));
-        assert_eq!(peer.frame(), (TEXT, b"last".to_vec()));
-        assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));
+        peer.say(CLOSE, &close_body(1000, ""));
+        assert_eq!(peer.next(), (TEXT, b"last".to_vec()));
+        assert_eq!(peer.next(), (CLOSE, close_body(1000, "")));
         peer.at_end();
         drop(peer);
         assert!(reading.join().unwrap().closed().unwrap().clean);
@@ -265,7 +265,7 @@ fn the_readers_answer_to_a_close_leaves_behind_what_was_fed() {
 fn a_corked_response_is_written_by_the_reader() {
     bounded(|| {
         let (near, far) = tcp_pair();
-        let mut peer = Peer::new(far);
+        let mut peer = Peer::new(far, Role::Server);
         peer.wire(
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -275,12 +275,12 @@ fn a_corked_response_is_written_by_the_reader() {
         let _ = ws.feed("snapshot").unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
         let reading = spawn(move || text(&mut reader));
-        read_head(&mut peer.0);
-        assert_eq!(peer.frame(), (TEXT, b"snapshot".to_vec()));
-        peer.send(PING, b"?");
-        assert_eq!(peer.frame(), (PONG, b"?".to_vec()));
+        peer.head();
+        assert_eq!(peer.next(), (TEXT, b"snapshot".to_vec()));
+        peer.say(PING, b"?");
+        assert_eq!(peer.next(), (PONG, b"?".to_vec()));
         writer.flush().unwrap();
-        peer.send(TEXT, b"thanks");
+        peer.say(TEXT, b"thanks");
         assert_eq!(reading.join().unwrap(), "thanks");
     });
 }
@@ -456,7 +456,7 @@ fn is_reported_past_a_writer() -> bool {
         error
     });
     let mut bytes = Vec::new();
-    let read = peer.0.read_to_end(&mut bytes);
+    let read = peer.io.read_to_end(&mut bytes);
     drop(peer);
     assert!(matches!(ending.join().unwrap(), Error::Recv(RecvError::Protocol(_))));
     let close = [&[CLOSE, 2][..], &close_body(1002, "")].concat();
@@ -481,7 +481,7 @@ fn a_peer_that_never_reads_is_given_up_by_both() {
         // Where only the reader is left to write.
         with_time_enough(|timeout| {
             let Some(((mut reader, _writer), mut peer)) = given_up(timeout) else { return false };
-            peer.send(PING, b"?");
+            peer.say(PING, b"?");
             assert_eq!(recv_error(reader.recv()), RecvError::WriteTimeout);
             true
         });
@@ -513,8 +513,8 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
         let began = Instant::now();
         assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
         took(began, ms(40));
-        peer.send(PING, b"?");
-        peer.send(TEXT, b"x");
+        peer.say(PING, b"?");
+        peer.say(TEXT, b"x");
         assert_eq!(reader.recv_event().unwrap(), Some(Event::Ping(b"?")));
         assert_eq!(reader.recv_owned().unwrap().unwrap().as_bytes(), b"x");
         if cfg!(windows) {
@@ -527,9 +527,9 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
         });
         let large = vec![0; 32 << 20];
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
-        assert_eq!(peer.frame().0, PONG);
+        assert_eq!(peer.next().0, PONG);
         let position = writer.fed();
-        let reading = spawn(move || peer.frame().1.len());
+        let reading = spawn(move || peer.next().1.len());
         while matches!(writer.flush(), Err(Error::WouldBlock)) {}
         assert!(writer.is_written(position));
         assert_eq!(reading.join().unwrap(), 32 << 20);
@@ -555,13 +555,13 @@ fn without_the_other_half_each_goes_on() {
     bounded(|| {
         let ((mut reader, writer), mut peer) = split(&patient());
         drop(writer);
-        peer.send(PING, b"?");
-        peer.send(TEXT, b"x");
+        peer.say(PING, b"?");
+        peer.say(TEXT, b"x");
         assert_eq!(text(&mut reader), "x");
         let there = spawn(move || reader.recv().unwrap().is_none());
-        assert_eq!(peer.frame(), (PONG, b"?".to_vec()));
-        peer.send(CLOSE, b"");
-        assert_eq!(peer.frame(), (CLOSE, vec![]));
+        assert_eq!(peer.next(), (PONG, b"?".to_vec()));
+        peer.say(CLOSE, b"");
+        assert_eq!(peer.next(), (CLOSE, vec![]));
         drop(peer);
         assert!(there.join().unwrap());
 
@@ -570,8 +570,8 @@ fn without_the_other_half_each_goes_on() {
         writer.with_sender(|tx| tx.ping(b"!")).unwrap();
         writer.flush().unwrap();
         writer.send("x").unwrap();
-        assert_eq!(peer.frame(), (PING, b"!".to_vec()));
-        assert_eq!(peer.frame(), (TEXT, b"x".to_vec()));
+        assert_eq!(peer.next(), (PING, b"!".to_vec()));
+        assert_eq!(peer.next(), (TEXT, b"x".to_vec()));
         drop(peer);
         while writer.send("y").is_ok() {}
         assert!(writer.with_sender(|tx| tx.is_closed()));

@@ -8,7 +8,6 @@
 
 pub(crate) mod end;
 pub(crate) mod line;
-mod peer;
 
 use crate::support::wire::{CLOSE, PING, PONG, TEXT, bytes, close_body, connection};
 use end::End;
@@ -17,7 +16,7 @@ use std::{os::unix::net::UnixStream, thread::JoinHandle, time::Duration};
 use testkit::threads::spawn;
 use tickwire::{Config, OwnedMessage, Role};
 
-pub(crate) use peer::Peer;
+pub(crate) type Peer = crate::support::peer::Peer<UnixStream>;
 
 /// Makes each behaviour a test of each way to drive a connection.
 macro_rules! everywhere {

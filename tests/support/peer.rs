@@ -1,0 +1,124 @@
+//! The other end of a connection, in bytes, over a socket that blocks.
+use crate::support::{
+    blocking::PATIENCE,
+    wire::{frame, key_of, peer, read_frame},
+};
+use socket2::SockRef;
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
+};
+use testkit::frames::read_head;
+use tickwire::Role;
+
+pub(crate) struct Peer<S = TcpStream> {
+    pub(crate) io: S,
+    role: Role,
+}
+
+impl<S: Read + Write> Peer<S> {
+    /// That of an end in this role.
+    pub(crate) fn new(io: S, of: Role) -> Self
+    where
+        for<'s> &'s S: Into<SockRef<'s>>,
+    {
+        let socket: SockRef<'_> = (&io).into();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { io, role: peer(of) }
+    }
+
+    /// A frame as it sends it.
+    pub(crate) fn frame(&self, b0: u8, payload: &[u8]) -> Vec<u8> {
+        frame(b0, key_of(self.role), payload)
+    }
+
+    pub(crate) fn say(&mut self, b0: u8, payload: &[u8]) {
+        let frame = self.frame(b0, payload);
+        self.wire(&frame);
+    }
+
+    pub(crate) fn wire(&mut self, bytes: &[u8]) {
+        self.io.write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn exact(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.io.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The next frame, or `None` at the end.
+    pub(crate) fn hear(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut wire = vec![0; 2];
+        match self.io.read(&mut wire[..1]) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("{error}"),
+        }
+        wire[1] = self.exact(1)[0];
+        assert_eq!(wire[1] & 0x80 != 0, self.role == Role::Server, "a mask: who sends it");
+        let key = if self.role == Role::Server { 4 } else { 0 };
+        let more = match wire[1] & 0x7f {
+            126 => self.exact(2),
+            127 => self.exact(8),
+            _ => vec![],
+        };
+        let long = more.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
+        let len = if more.is_empty() { usize::from(wire[1] & 0x7f) } else { long };
+        wire.extend(more);
+        wire.extend(self.exact(key + len));
+        let (frame, _) = read_frame(&wire).expect("a whole frame");
+        Some((frame.b0, frame.payload))
+    }
+
+    /// The next frame.
+    pub(crate) fn next(&mut self) -> (u8, Vec<u8>) {
+        self.hear().expect("a frame, not the end")
+    }
+
+    /// The next frame is this one.
+    pub(crate) fn expect(&mut self, b0: u8, payload: &[u8]) {
+        match self.hear() {
+            Some(heard) if heard.0 == b0 && heard.1 == payload => {}
+            Some((other, heard)) => {
+                let (start, len) = (heard[..heard.len().min(40)].escape_ascii(), heard.len());
+                panic!(
+                    "{b0:#x} of {} bytes expected, not {other:#x} of {len}: {start}",
+                    payload.len()
+                );
+            }
+            None => panic!("{b0:#x} of {} bytes expected, not the end", payload.len()),
+        }
+    }
+
+    /// Up to the end of an HTTP head.
+    pub(crate) fn head(&mut self) -> String {
+        let head = read_head(&mut self.io);
+        assert!(head.ends_with("\r\n\r\n"), "{head:?}");
+        head
+    }
+
+    /// All that is left of the stream, whose end is no reset.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.io.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The stream ends here, without a reset.
+    pub(crate) fn at_end(&mut self) {
+        assert_eq!(self.io.read(&mut [0; 1]).unwrap(), 0);
+    }
+}
+
+impl Peer {
+    pub(crate) fn end(&self) {
+        self.io.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Something has come, and is left there: a frame has begun.
+    pub(crate) fn looks(&self) {
+        assert_ne!(self.io.peek(&mut [0; 1]).unwrap(), 0);
+    }
+}
