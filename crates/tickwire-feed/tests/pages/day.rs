@@ -1,7 +1,8 @@
 //! What happens on a day, and how it is drawn.
+use crate::support::sampled;
 use std::time::Duration;
 use tickwire::{ProtocolError, Retry, handshake::HandshakeError};
-use tickwire_feed::{Cause, Ended, Recovery};
+use tickwire_feed::{Cause, Ended, Limits, Recovery};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -59,6 +60,12 @@ pub(crate) enum Kind {
     Delisted,
     /// The program sends messages of its own, all day.
     Own,
+    /// Servers fall silent, and their connections stay open: only a question finds it.
+    Silent,
+    /// Forty books and more begin anew at once, and the host bans whoever asks for all of them.
+    Books,
+    /// The settings are at the ends of their ranges, so that only some promises can be kept.
+    Ends,
 }
 
 impl Kind {
@@ -148,6 +155,8 @@ pub(crate) enum Trouble {
     NoSnapshots { lasts: Duration, retry_after: Option<Duration> },
     /// The machine was suspended.
     Wake,
+    /// The servers of an address say nothing more, and their connections stay open.
+    Mute { address: usize, lasts: Duration },
     /// The exchange gives up this topic. Over connections that have it, it may answer as before.
     Delisted { topic: usize, answers: bool },
 }
@@ -179,6 +188,12 @@ pub(crate) struct Day {
     pub troubles: Vec<(Duration, Trouble)>,
     /// The program sends a message of its own over each connection, once in this time.
     pub own: Option<Duration>,
+    pub limits: Limits,
+    pub answer_within: Duration,
+    /// The program's `life` and `lead`, if they are not those of the exchange.
+    pub renews: Option<(Duration, Duration)>,
+    /// More snapshots than this in ten seconds, and the host wants to be left alone.
+    pub most_snapshots: usize,
 }
 
 pub(crate) fn closed(code: u16) -> Ended {
@@ -304,7 +319,7 @@ impl Day {
             Kind::Refused => 1 + draw.below(2),
             _ => 1 + draw.below(3),
         };
-        let lagging = matches!(kind, Kind::Counts | Kind::Checksums | Kind::Mixed);
+        let lagging = matches!(kind, Kind::Counts | Kind::Checksums | Kind::Mixed | Kind::Ends);
         let mut replicas: Vec<_> = (0..addresses)
             .map(|_| {
                 (None, if lagging { draw.time(Duration::ZERO, SECOND / 2) } else { SECOND / 99 })
@@ -314,8 +329,12 @@ impl Day {
             let at = draw.below(addresses);
             replicas[at].0 = Some(fault(&mut draw));
         }
-        let count = draw.of(&[1, 2, 3, 10, 100]);
-        let count = 1 + draw.below(count);
+        // A hundred topics take a minute of the processor without `--release`.
+        let count = draw.of(&[1, 2, 3, 10, sampled(100, 10)]);
+        let count = match kind {
+            Kind::Books => 40 + draw.below(20),
+            _ => 1 + draw.below(count),
+        };
         let mut topics: Vec<_> =
             (0..count).map(|n| topic(kind, n < 2, addresses, &mut draw)).collect();
         if kind.ignores() {
@@ -345,13 +364,25 @@ impl Day {
                 topic.recovery = Recovery::Snapshot;
             }
         }
+        if kind == Kind::Books {
+            for topic in &mut topics {
+                topic.count = more.of(&[Count::Seq, Count::Range]);
+                topic.recovery = Recovery::Snapshot;
+                topic.leave_after = None;
+            }
+        }
         let length = draw.time(100 * MINUTE, 160 * MINUTE);
         let calm = length - 50 * MINUTE;
         let most = if kind == Kind::Quiet { 0 } else { 1 + draw.below(12) };
         let mut troubles: Vec<_> = (0..most)
             .map(|_| {
                 let what = match kind {
-                    Kind::Broken | Kind::Delisted | Kind::Own => Trouble::Cut(harmless(&mut draw)),
+                    Kind::Broken
+                    | Kind::Delisted
+                    | Kind::Own
+                    | Kind::Silent
+                    | Kind::Books
+                    | Kind::Ends => Trouble::Cut(harmless(&mut draw)),
                     _ if kind.ignores() => Trouble::Cut(harmless(&mut draw)),
                     _ => trouble(kind, addresses, &mut draw),
                 };
@@ -377,6 +408,16 @@ impl Day {
                 troubles.push((at, Trouble::Down { address, lasts, ended: refusal(&mut draw) }));
             }
         }
+        if kind == Kind::Silent {
+            for _ in 0..1 + more.below(4) {
+                let address = more.below(addresses);
+                let lasts = more.time(SECOND, 10 * MINUTE);
+                troubles.push((more.time(SECOND, calm), Trouble::Mute { address, lasts }));
+            }
+        }
+        if kind == Kind::Books {
+            troubles.push((more.time(MINUTE, calm), Trouble::Anew { cut: true }));
+        }
         if kind == Kind::Delisted {
             let at = draw.below(count);
             topics[at].ask_after = Some(draw.time(5 * SECOND, 30 * SECOND));
@@ -390,7 +431,7 @@ impl Day {
         troubles.sort_by_key(|(at, _)| *at);
         let keeps = matches!(kind, Kind::Broken | Kind::Refused | Kind::Delisted);
         let rotates = !keeps && !kind.ignores() && draw.one_in(3);
-        Self {
+        let mut day = Self {
             kind,
             seed,
             length,
@@ -408,6 +449,44 @@ impl Day {
             pushes,
             troubles,
             own: (kind == Kind::Own).then(|| draw.time(SECOND / 10, SECOND / 2)),
+            limits: Limits::default(),
+            answer_within: 3 * SECOND,
+            renews: None,
+            most_snapshots: if kind == Kind::Books { 12 } else { usize::MAX },
+        };
+        match kind {
+            Kind::Silent => day.probe_after = Some(more.time(3 * SECOND, 30 * SECOND)),
+            Kind::Ends => day.draw_ends(&mut more),
+            _ => {}
+        }
+        day
+    }
+
+    fn draw_ends(&mut self, draw: &mut Draw) {
+        let ends = [Duration::ZERO, Duration::from_nanos(1), SECOND, Duration::MAX];
+        self.length = 20 * MINUTE;
+        self.calm = self.length - MINUTE;
+        for (at, _) in &mut self.troubles {
+            *at = draw.time(SECOND, self.calm);
+        }
+        self.troubles.sort_by_key(|(at, _)| *at);
+        self.pushes = false;
+        self.life = None;
+        self.batch = draw.of(&[0, 1, usize::MAX]);
+        self.probe_after = draw.one_in(2).then(|| draw.of(&ends));
+        self.answer_within = draw.of(&ends);
+        self.renews = Some((draw.of(&ends), draw.of(&ends)));
+        self.limits = Limits {
+            most_kept: draw.below(9),
+            most_bytes: draw.below(9_000),
+            reach: 1 + draw.below(300) as u64,
+            patience: draw.time(Duration::ZERO, 2 * SECOND),
+        };
+        for topic in &mut self.topics {
+            topic.every = draw.time(SECOND / 10, SECOND * 10);
+            topic.count = draw.of(&[Count::Seq, Count::Range]);
+            topic.ask_after = draw.one_in(2).then(|| draw.of(&ends));
+            topic.leave_after = draw.one_in(2).then(|| draw.of(&ends));
         }
     }
 }

@@ -85,6 +85,8 @@ struct Connection {
     opened: Duration,
     /// It brings nothing more: it was cut, or its server stands still.
     over: bool,
+    /// The same, since then, and nobody ends it.
+    mute: Option<Duration>,
     served: Vec<bool>,
     /// It has no data of this topic any more, and accepts it again.
     answers: Vec<bool>,
@@ -110,6 +112,11 @@ pub(crate) struct Exchange {
     replicas: Vec<Vec<Published>>,
     down: Vec<Option<(Duration, Ended)>>,
     frozen: Vec<Duration>,
+    mute: Vec<Duration>,
+    /// When snapshots were asked for.
+    asked: Vec<Duration>,
+    /// Requests above the limit.
+    pub refused_snapshots: usize,
     no_snapshots: (Duration, Option<Duration>),
 }
 
@@ -137,6 +144,9 @@ impl Exchange {
             topics,
             down: vec![None; addresses],
             frozen: vec![Duration::ZERO; addresses],
+            mute: vec![Duration::ZERO; addresses],
+            asked: Vec::new(),
+            refused_snapshots: 0,
             no_snapshots: (Duration::ZERO, None),
             day,
         };
@@ -177,6 +187,11 @@ impl Exchange {
         self.day.addresses[address].0.is_some()
     }
 
+    /// Since when nothing has come over this connection, because its server is mute.
+    pub(crate) fn is_mute(&self, id: ConnectionId) -> Option<Duration> {
+        self.find(id).and_then(|n| self.connections[n].mute)
+    }
+
     /// The last refusal of attempts, where, and until when.
     pub(crate) fn refuses(&self) -> Option<(usize, Duration, Ended)> {
         let down = self.down.iter().enumerate();
@@ -210,6 +225,12 @@ impl Exchange {
     }
 
     pub(crate) fn snapshot(&mut self, topic: usize, id: u64, over: Option<ConnectionId>) {
+        self.asked.retain(|at| *at + 10 * SECOND > self.now);
+        self.asked.push(self.now);
+        if self.asked.len() > self.day.most_snapshots {
+            self.refused_snapshots += 1;
+            self.no_snapshots = (self.now + 2 * MINUTE, Some(2 * MINUTE));
+        }
         let slow = self.now < self.day.calm && self.draw.one_in(20);
         let to = if slow { 15 * SECOND } else { SECOND / 5 };
         let delay = self.draw.time(SECOND / 30, to);
@@ -233,7 +254,7 @@ impl Exchange {
     fn arrive_together(&mut self, n: usize, delay: Duration, inputs: Vec<Input>) {
         let numbered = self.number(n);
         let connection = &mut self.connections[n];
-        if connection.over {
+        if connection.over || connection.mute.is_some() {
             return;
         }
         let id = connection.id;
@@ -464,6 +485,7 @@ impl Exchange {
             serial: self.serial,
             opened: self.now,
             over: false,
+            mute: Some(self.now).filter(|now| *now < self.mute[address]),
             served: vec![false; self.topics.len()],
             answers: vec![false; self.topics.len()],
             counted: vec![0; self.topics.len()],
@@ -578,6 +600,12 @@ impl Exchange {
             Trouble::Frozen { address, lasts } => {
                 self.frozen[address] = (self.now + lasts).min(self.day.calm);
                 self.end_all(Some(address), PONG_TIMEOUT, Ended::Failed(Cause::PongTimeout));
+            }
+            Trouble::Mute { address, lasts } => {
+                self.mute[address] = (self.now + lasts).min(self.day.calm);
+                for of in self.connections.iter_mut().filter(|of| of.address == address) {
+                    of.mute.get_or_insert(self.now);
+                }
             }
             Trouble::Anew { cut } => {
                 for topic in 0..self.topics.len() {

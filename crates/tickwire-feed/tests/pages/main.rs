@@ -1,9 +1,10 @@
-//! `Follower` against an exchange that was written, with its judge, from the pages alone: by
-//! somebody who has not read the source.
+//! `Follower` against an exchange of which the judge knows the pages alone: no rule of it is taken
+//! from the source.
 //!
 //! Each day is drawn by its seed, and lived twice: polled when the follower asked for it, and every
-//! 7 ms too (every 707 ms in a sample). `SEED=n` lives the day of one seed, `CASES=n` the first n
-//! days of each kind, and `TESTS=all` 2,000 days: add `--release`.
+//! 7 ms too (every 707 ms in a sample). `TESTS=all` lives 300 days of each kind, with up to 100
+//! topics instead of 10: add `--release`. `CASES=n` lives the first n of each kind, and `SEED=n`
+//! one.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod day;
 mod exchange;
@@ -12,14 +13,14 @@ mod program;
 mod support;
 
 use day::{Day, Kind};
-use program::{Program, Sums};
+use program::{Lie, Program, Sums};
 use std::time::Duration;
 
 fn days(kind: Kind) {
     let mut sums = Sums::default();
     let mut wrong = Vec::new();
     let often = Duration::from_millis(support::sampled(7, 707));
-    for seed in support::seeds(2000 / 8, 1) {
+    for seed in support::seeds(300, 3) {
         let day = Day::draw(kind, seed);
         let asked = Program::live(day.clone(), None);
         let often = Program::live(day, Some(often));
@@ -95,4 +96,44 @@ fn a_delisted_topic_is_refused_and_takes_no_second_connection() {
 #[test]
 fn messages_of_the_program_leave_the_follower_its_turns() {
     days(Kind::Own);
+}
+
+#[test]
+fn a_mute_server_is_found_and_left() {
+    days(Kind::Silent);
+}
+
+#[test]
+fn forty_books_get_their_snapshots_in_turn() {
+    days(Kind::Books);
+}
+
+#[test]
+fn settings_at_the_ends_of_their_ranges_keep_what_can_be_kept() {
+    days(Kind::Ends);
+}
+
+/// A judge that never complains would show nothing.
+#[test]
+fn each_lie_is_seen() {
+    for (lie, kind, words) in [
+        (Lie::Loses, Kind::Counts, "lost, untold"),
+        (Lie::Repeats, Kind::Counts, "twice"),
+        (Lie::HidesGaps, Kind::Counts, "lost, untold"),
+        (Lie::HidesRestarts, Kind::Books, "for nothing"),
+        (Lie::AsksTwice, Kind::Counts, "beside"),
+        (Lie::DialsTwice, Kind::Quiet, "dials beside"),
+        (Lie::SaysFiveTimes, Kind::Quiet, "five messages"),
+        (Lie::NeverDials, Kind::Quiet, "None dialed"),
+        (Lie::StaysOpen, Kind::Silent, "is not left"),
+        (Lie::Hoards, Kind::Ends, "bytes are kept"),
+    ] {
+        let sees = |seed: &u64| {
+            let program = Program::lie(Day::draw(kind, *seed), lie);
+            program.faults.iter().any(|fault| fault.contains(words))
+        };
+        let seen = (0..20).find(sees);
+        println!("{lie:?} is seen by seed {seen:?}");
+        assert!(seen.is_some(), "{lie:?} is not seen");
+    }
 }

@@ -2,7 +2,7 @@
 //! them.
 use crate::day::{Count, Day, Fault, Kind, MINUTE, SECOND};
 use crate::exchange::{Datum, Exchange, Input, LATENCY, Numbered};
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 use tickwire::{Retry, Time};
 use tickwire_feed::{
     Action, Asked, Attempts, Cause, Ended, Follower, Gap, Incoming, Recovery, Say,
@@ -11,9 +11,33 @@ use tickwire_feed::{ConnectionId, Settings, State, Subscription, Topic, Verdict,
 use tickwire_parts::Backoff;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = SECOND;
 const SETTLED: Duration = MINUTE;
 const NEVER: Duration = Duration::MAX;
+
+/// What a message counts for on the heap.
+const BYTES: usize = 1000;
+
+/// A kept message. As many are alive as the counter has owners beside the program.
+#[derive(Debug)]
+struct Kept {
+    datum: Datum,
+    _alive: Rc<()>,
+}
+
+/// What the program makes of the follower's words, to prove that its judge sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Lie {
+    Loses,
+    Repeats,
+    HidesGaps,
+    HidesRestarts,
+    AsksTwice,
+    DialsTwice,
+    SaysFiveTimes,
+    NeverDials,
+    StaysOpen,
+    Hoards,
+}
 
 /// What a connection has brought of a topic.
 #[derive(Clone, Copy)]
@@ -70,6 +94,7 @@ struct Book {
     passed: Option<u64>,
     /// It waits for a snapshot, because of a gap or a restart.
     waits: bool,
+    waits_since: Duration,
     restarted: Option<Duration>,
     distrusted: bool,
     request: Option<(u64, Duration)>,
@@ -82,6 +107,15 @@ struct Book {
     index: Option<u64>,
     /// For checksums: those that came while it waited.
     while_waiting: Option<(u64, u64)>,
+}
+
+impl Book {
+    fn wait(&mut self, recovery: Recovery, now: Duration) {
+        if !self.waits {
+            self.waits_since = now;
+        }
+        self.waits = recovery == Recovery::Snapshot;
+    }
 }
 
 #[derive(Default)]
@@ -115,7 +149,7 @@ pub(crate) struct Sums {
 
 pub(crate) struct Program {
     exchange: Exchange,
-    follower: Follower<Datum>,
+    follower: Follower<Kept>,
     attempts: Attempts,
     now: Duration,
     connections: Vec<Connection>,
@@ -139,6 +173,10 @@ pub(crate) struct Program {
     /// Something has happened since the states were judged.
     moved: bool,
     waits: u64,
+    alive: Rc<()>,
+    lie: Option<Lie>,
+    told: u64,
+    hoard: Vec<Rc<()>>,
     pub trace: Vec<(Duration, String)>,
     pub faults: Vec<String>,
     pub sums: Sums,
@@ -151,14 +189,17 @@ impl Program {
             batch: day.batch,
             login: day.login,
             probe_after: day.probe_after,
-            ..Settings::new(|_: &Datum| 0)
+            answer_within: day.answer_within,
+            limits: day.limits,
+            ..Settings::new(|_: &Kept| BYTES)
         };
         let mut follower = Follower::new(settings);
         for line in 0..day.lines as u64 {
             let backoff = Backoff::seeded(day.seed * 2 + line).trading();
             let lead = (5 + 5 * line as u32) * MINUTE;
             let never = (Duration::MAX, Duration::ZERO);
-            let (life, lead) = day.life.map_or(never, |life| (life, lead));
+            let planned = day.life.map_or(never, |life| (life, lead));
+            let (life, lead) = day.renews.unwrap_or(planned);
             follower.add_line(backoff, life, lead);
         }
         for topic in &day.topics {
@@ -193,6 +234,10 @@ impl Program {
             pushed: VecDeque::new(),
             moved: true,
             waits: 0,
+            alive: Rc::new(()),
+            lie: None,
+            told: 0,
+            hoard: Vec::new(),
             trace: Vec::new(),
             faults: Vec::new(),
             sums: Sums::default(),
@@ -202,8 +247,19 @@ impl Program {
 
     /// Lives the day. Polls when asked, and once in this time too.
     pub(crate) fn live(day: Day, every: Option<Duration>) -> Self {
-        let length = day.length;
+        Self::new(day).lives(every)
+    }
+
+    /// The day of a program that lies.
+    pub(crate) fn lie(day: Day, lie: Lie) -> Self {
         let mut program = Self::new(day);
+        program.lie = Some(lie);
+        program.lives(None)
+    }
+
+    fn lives(self, every: Option<Duration>) -> Self {
+        let mut program = self;
+        let length = program.exchange.day.length;
         let mut besides = every.unwrap_or(NEVER);
         let own = program.exchange.day.own;
         let mut own_at = own.unwrap_or(NEVER);
@@ -396,7 +452,7 @@ impl Program {
         }
         let verdict = self.offer(n, topic, datum);
         match verdict {
-            Some(Verdict::Next) => self.deliver(topic, datum),
+            Some(Verdict::Next) => self.receive(topic, datum),
             Some(Verdict::Kept) => self.books[topic].kept.push((id, datum)),
             Some(_) => self.note(format!("{topic} {datum:?} {verdict:?}")),
             // It has left the connection, and is going to say so.
@@ -412,7 +468,8 @@ impl Program {
             let book = &mut self.books[topic];
             book.first.get_or_insert(first);
             let reached = book.news.awaited.is_some_and(|awaited| last + 1 >= awaited);
-            if datum.epoch == book.news.epoch && self.now <= book.news.at + PATIENCE {
+            let patience = self.exchange.day.limits.patience;
+            if datum.epoch == book.news.epoch && self.now <= book.news.at + patience {
                 book.news.caught_up |= reached;
             }
             let began = self.connections[n].brought[topic];
@@ -425,8 +482,9 @@ impl Program {
         let mut kept = false;
         let verdict = self.follower.heard(id, incoming, now, || {
             kept = true;
-            datum
+            Kept { datum, _alive: Rc::clone(&self.alive) }
         });
+        self.see_memory(verdict);
         self.check(kept == (verdict == Some(Verdict::Kept)), || format!("{verdict:?}, {kept}"));
         if matches!(verdict, Some(Verdict::Next | Verdict::Kept)) {
             self.books[topic].from = Some(id);
@@ -523,6 +581,26 @@ impl Program {
         }
     }
 
+    /// All kept messages together are within the limit.
+    fn see_memory(&mut self, verdict: Option<Verdict>) {
+        if self.lie == Some(Lie::Hoards) && verdict == Some(Verdict::Kept) {
+            self.hoard.push(Rc::clone(&self.alive));
+        }
+        let bytes = (Rc::strong_count(&self.alive) - 1) * BYTES;
+        let most = self.exchange.day.limits.most_bytes;
+        self.check(bytes <= most, || format!("{bytes} bytes are kept, of {most}"));
+    }
+
+    fn receive(&mut self, topic: usize, datum: Datum) {
+        self.told += 1;
+        match self.lie {
+            Some(Lie::Loses) if self.told.is_multiple_of(50) => return,
+            Some(Lie::Repeats) if self.told.is_multiple_of(50) => self.deliver(topic, datum),
+            _ => {}
+        }
+        self.deliver(topic, datum);
+    }
+
     fn deliver(&mut self, topic: usize, datum: Datum) {
         self.note(format!("{topic} {datum:?}"));
         let Some((first, last)) = datum.numbers else { return self.by_checksum(topic, datum) };
@@ -572,12 +650,13 @@ impl Program {
             && news.alone
             && book.first.is_some_and(|first| news.first <= first);
         let two_at_once = self.connections.iter().filter_map(|of| of.brought[topic]);
+        let patience = self.exchange.day.limits.patience;
         let mut two_at_once = two_at_once.filter(|of| of.at + 2 * SECOND > self.now);
         two_at_once.any(|of| of.epoch != datum.epoch)
             || !told
                 && (news.caught_up
                     || news.awaited.is_none_or(|awaited| news.first >= awaited)
-                    || self.now <= news.at + PATIENCE + LATENCY)
+                    || self.now <= news.at + patience + LATENCY)
     }
 
     fn by_checksum(&mut self, topic: usize, datum: Datum) {
@@ -627,7 +706,7 @@ impl Program {
                     let told = passed.is_none_or(|last| book.next.is_none_or(|next| next > last));
                     self.check(told, || format!("{topic} {passed:?} lost, untold"));
                 }
-                if std::mem::take(&mut self.moved) {
+                if std::mem::take(&mut self.moved) && self.exchange.day.kind != Kind::Ends {
                     self.see_shared_counts();
                     self.see_states();
                 }
@@ -643,7 +722,23 @@ impl Program {
         NEVER
     }
 
-    fn act(&mut self, action: Action<Datum>) {
+    fn act(&mut self, action: Action<Kept>) {
+        match (self.lie, &action) {
+            (Some(Lie::HidesGaps), Action::Gap { .. })
+            | (Some(Lie::HidesRestarts), Action::Restart { .. })
+            | (Some(Lie::StaysOpen), Action::Leave { .. })
+            | (Some(Lie::NeverDials), Action::Dial { .. }) => return,
+            (Some(Lie::AsksTwice), &Action::Snapshot { subscription, id }) => {
+                self.ask_for_snapshot(subscription, id);
+            }
+            (Some(Lie::DialsTwice), &Action::Dial { connection, line, address, .. }) => {
+                self.dial(connection, line, address);
+            }
+            (Some(Lie::SaysFiveTimes), Action::Send { connection, say }) => {
+                (0..4).for_each(|_| self.send(*connection, say.clone()));
+            }
+            _ => {}
+        }
         match action {
             Action::Dial { connection, line, address, .. } => self.dial(connection, line, address),
             Action::Send { connection, say } => self.send(connection, say),
@@ -655,14 +750,14 @@ impl Program {
                 open.into_iter().for_each(|n| self.forget(n));
                 self.see_dark();
             }
-            Action::Message { subscription, message } => self.deliver(subscription, message),
+            Action::Message { subscription, message } => self.receive(subscription, message.datum),
             Action::Gap { subscription, gap } => self.gap(subscription, gap),
             Action::Restart { subscription } => self.restart(subscription),
             Action::Snapshot { subscription, id } => self.ask_for_snapshot(subscription, id),
             Action::Mute { subscriptions } => {
                 for subscription in subscriptions {
                     let of = self.exchange.day.topics[subscription];
-                    let odd = of.dead || of.refused || of.mute_at.is_some();
+                    let odd = of.dead || of.refused || of.mute_at.is_some() || self.may_be_mute();
                     self.check(odd, || format!("{subscription} is told as mute: {of:?}"));
                 }
             }
@@ -735,7 +830,7 @@ impl Program {
                 self.exchange.answer(id, Input::LoggedIn);
             }
             Say::Subscribe { id: question, subscriptions } => {
-                let most = self.exchange.day.batch;
+                let most = self.exchange.day.batch.max(1);
                 self.check(logged_in, || "subscribes before the login".into());
                 self.check((1..=most).contains(&subscriptions.len()), || {
                     format!("asks for {subscriptions:?} at once")
@@ -751,13 +846,15 @@ impl Program {
         let book = &mut self.books[topic];
         let next = book.next;
         book.next = Some(gap.last + 1);
-        book.waits = self.exchange.day.topics[topic].recovery == Recovery::Snapshot;
+        book.wait(self.exchange.day.topics[topic].recovery, self.now);
         let there = book.kept.iter().find(|(_, datum)| {
             let (first, last) = datum.numbers.unwrap_or_default();
             datum.epoch == book.epoch && first <= gap.last && last >= gap.first
         });
         let there = there.copied();
-        let one = self.connections.len() == 1 && gap.why == Why::NotReceived;
+        let one = self.connections.len() == 1
+            && gap.why == Why::NotReceived
+            && self.exchange.day.kind != Kind::Ends;
         let well = self.follower.states().all(|state| state == State::Following);
         let is_shared = self.exchange.day.topics[topic].count.is_shared();
         let first = match next {
@@ -789,6 +886,7 @@ impl Program {
         };
         let counted = book.next.is_some() && !of.count.is_per_connection() && !book.distrusted;
         let in_vain = counted
+            && self.exchange.day.kind != Kind::Ends
             && book.news.epoch == book.epoch
             && lone
             && self.connections.iter().any(reached);
@@ -799,11 +897,34 @@ impl Program {
         let firsts = book.kept.iter().filter(new).filter_map(|(_, datum)| datum.numbers);
         book.first = firsts.map(|(first, _)| first).min();
         book.restarted = Some(self.now);
-        book.waits = of.recovery == Recovery::Snapshot;
+        book.wait(of.recovery, self.now);
         book.request = None;
     }
 
+    /// Who has waited longest goes first.
+    fn see_turn(&mut self, topic: usize) {
+        let since = |topic: usize| self.books[topic].waits_since;
+        let is_fed = |topic: usize| {
+            self.connections
+                .iter()
+                .any(|of| of.brought[topic].is_some_and(|of| of.at >= since(topic)))
+        };
+        let may_ask = |topic: usize| {
+            let says = self.follower.topic(topic);
+            let due = match says {
+                Some(Topic::Waiting { next_at, .. }) => next_at,
+                _ => None,
+            };
+            due.is_some_and(|due| due.since_epoch() <= self.now)
+        };
+        let earlier = |of: &usize| since(*of) < since(topic) && is_fed(*of) && may_ask(*of);
+        let earlier = (0..self.books.len()).filter(|of| self.books[*of].waits).find(earlier);
+        let is_turn = self.exchange.day.kind != Kind::Books || earlier.is_none();
+        self.check(is_turn, || format!("{topic} gets a snapshot before {earlier:?}"));
+    }
+
     fn ask_for_snapshot(&mut self, topic: usize, id: u64) {
+        self.see_turn(topic);
         self.sums.snapshots += 1;
         let book = &mut self.books[topic];
         book.requests.push_back(self.now);
@@ -929,8 +1050,37 @@ impl Program {
         }
     }
 
+    /// Each server may have been mute, or the settings demand what no server does.
+    fn may_be_mute(&self) -> bool {
+        matches!(self.exchange.day.kind, Kind::Silent | Kind::Ends)
+    }
+
+    /// A mute server is found by the questions, and its connection is left if it is a successor.
+    fn see_mute(&mut self) {
+        let day = &self.exchange.day;
+        let Some(probe_after) = day.probe_after.filter(|_| day.kind == Kind::Silent) else {
+            return;
+        };
+        // All subscriptions go first, and twice.
+        let asks = SECOND * 6 / 10 * day.topics.len() as u32;
+        let most = probe_after + 3 * day.answer_within + asks + 2 * SECOND;
+        for n in 0..self.connections.len() {
+            let Connection { id, line, opened, .. } = self.connections[n];
+            let (Some(since), Some(opened)) = (self.exchange.is_mute(id), opened) else { continue };
+            let is_late = self.now > since.max(opened) + most;
+            let is_first = self.connections.iter().find(|of| of.line == line).map(|of| of.id);
+            let state = self.follower.states().nth(line);
+            let says = matches!(state, Some(State::Silent { .. } | State::Alarm { .. }));
+            let found = is_first == Some(id) && says;
+            self.check(!is_late || found, || {
+                format!("{id:?} has said nothing since {since:?}, and is not left: {state:?}")
+            });
+        }
+    }
+
     fn see_states(&mut self) {
         self.waits += 1;
+        self.see_mute();
         let states: Vec<_> = self.follower.states().collect();
         for (line, state) in states.into_iter().enumerate() {
             let own = || self.connections.iter().filter(|of| of.line == line);
@@ -969,7 +1119,7 @@ impl Program {
         let of = self.exchange.day.topics[topic];
         let book = &self.books[topic];
         let says = self.follower.topic(topic);
-        let odd = of.dead || of.mute_at.is_some();
+        let odd = of.dead || of.mute_at.is_some() || !end && self.may_be_mute();
         let asked = of.ask_after.is_some();
         let fits = match says {
             None => false,
@@ -994,10 +1144,12 @@ impl Program {
     fn at_the_end(&mut self) {
         let length = self.exchange.day.length;
         self.sums.dark += self.dark.map_or(Duration::ZERO, |since| length - since);
-        if !self.faults.is_empty() {
+        if !self.faults.is_empty() || self.exchange.day.kind == Kind::Ends {
             return;
         }
         let day = self.exchange.day.clone();
+        let refused = self.exchange.refused_snapshots;
+        self.check(refused == 0, || format!("{refused} snapshots above the host's limit"));
         self.check(self.dark.is_none(), || "dark at the end of the day".into());
         for (topic, of) in day.topics.iter().enumerate() {
             self.see_topic(topic, true);
