@@ -387,6 +387,9 @@ fn subscriptions_wait_for_the_login_which_is_said_once() {
     assert_eq!(desk.all(), [Action::Send { connection: id, say: Say::Login }]);
     assert!(matches!(desk.next(), Action::Dial { .. }));
     assert_eq!(desk.state(), State::Silent { cause: Cause::LoginUnanswered });
+    // A welcome is no answer to it.
+    desk.hear(id, Incoming::Other);
+    assert_eq!(desk.state(), State::Silent { cause: Cause::LoginUnanswered });
 }
 
 #[test]
@@ -961,4 +964,16 @@ fn a_refused_snapshot_delays_the_turns_and_bunches_none() {
     assert!(asked[0] >= refused + 13 * SECOND, "{asked:?}");
     assert!(asked.windows(2).all(|two| two[1] - two[0] >= SECOND), "{asked:?}");
     assert!(asked.len() > 20, "{asked:?}");
+}
+
+#[test]
+fn there_are_at_most_4_lines_and_4096_subscriptions() {
+    let mut desk = Desk::new(&[Subscription::default(); 4096]);
+    assert_eq!(desk.follower.subscribe(Subscription::default()), None);
+    for _ in 0..20 {
+        desk = desk.line(Duration::MAX, Duration::ZERO);
+    }
+    assert_eq!(desk.follower.states().count(), 4);
+    assert_eq!(Follower::<u64>::MOST_LINES, 4);
+    assert_eq!(Follower::<u64>::MOST_SUBSCRIPTIONS, 4096);
 }

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod badday;
 mod calls;
-mod days;
 mod epochs;
 mod hours;
 mod night;
