@@ -1,15 +1,18 @@
 //! What a `Follower` says to do, call by call, where the simulated days of an exchange do not
 //! reach: questions and answers, successors, lines and addresses. `night.rs` has a program around
 //! it.
+use crate::support::seeds;
 use std::time::Duration;
+use testkit::Rng;
 use tickwire::{CloseCode, Retry, Time};
 use tickwire_feed::{
-    Action, Asked, Attempts, Cause, ConnectionId, Count, Ended, Follower, Incoming, Pace, Recovery,
-    Say, Settings, State, Subscription, Text, Verdict,
+    Action, Asked, Attempts, Cause, ConnectionId, Count, Ended, Follower, Incoming, Limits, Pace,
+    Recovery, Say, Settings, State, Subscription, Text, Verdict,
 };
 use tickwire_parts::Backoff;
 
 const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A follower with one line, its attempts and its clock.
 struct Desk {
@@ -976,4 +979,112 @@ fn there_are_at_most_4_lines_and_4096_subscriptions() {
     assert_eq!(desk.follower.states().count(), 4);
     assert_eq!(Follower::<u64>::MOST_LINES, 4);
     assert_eq!(Follower::<u64>::MOST_SUBSCRIPTIONS, 4096);
+}
+
+/// All that a program could call, in any order and with any connection: nothing panics, and each
+/// wait ends.
+#[test]
+fn calls_in_any_order_do_no_harm() {
+    for seed in seeds(2_000, 60) {
+        let mut rng = Rng::new(seed);
+        let mut follower = Follower::<u64>::new(Settings {
+            addresses: rng.below(4),
+            login: rng.once_in(2),
+            batch: rng.below(3),
+            probe_after: rng.once_in(2).then_some(SECOND),
+            limits: Limits {
+                most_kept: rng.below(5),
+                most_bytes: rng.below(500),
+                reach: rng.of(&[0, 1, 100, u64::MAX]),
+                patience: rng.below(3) * SECOND,
+            },
+            ..Settings::new(|_| 100)
+        });
+        let mut attempts = Attempts::new(rng.below(4), 2 * SECOND);
+        let mut ids = Vec::new();
+        let mut now = Duration::ZERO;
+        for _ in 0..400 {
+            let time = Time::new(now);
+            let of = rng.below(5);
+            let id = ids.get(rng.below(1 + ids.len())).copied();
+            let number = rng.of(&[0, 1, 2, 3, 10, 1_000, u64::MAX - 1, u64::MAX]);
+            match rng.below(16) {
+                0 => follower.add_line(Backoff::seeded(seed), 5 * SECOND, SECOND),
+                1 => drop(follower.subscribe(Subscription {
+                    ask_after: rng.once_in(2).then_some(SECOND),
+                    leave_after: rng.once_in(2).then_some(SECOND),
+                    recovery: if rng.once_in(2) { Recovery::Resume } else { Recovery::Snapshot },
+                    count: match rng.below(3) {
+                        0 => Count::Feed,
+                        1 => Count::Connection,
+                        _ => Count::Shared,
+                    },
+                })),
+                2 => follower.unsubscribe(of),
+                3 => follower.resync(of, number, time),
+                4 => follower.resume(of, time),
+                5 => {
+                    let request = rng.below(20) as u64;
+                    let retry_after = rng.once_in(4).then_some(SECOND);
+                    follower.no_snapshot(of, request, retry_after, time, &mut attempts);
+                }
+                10 => drop(follower.snapshot(of, rng.below(20) as u64, number, time)),
+                11 => follower.distrust(of),
+                12 => drop(follower.topic(of)),
+                6 => follower.renew(rng.below(2), time),
+                7 => follower.go_on(),
+                8 => follower.new_key(rng.below(2)),
+                9 => now += rng.below(3_000) * MILLISECOND,
+                _ => {}
+            }
+            if let Some(id) = id {
+                if rng.once_in(10) {
+                    follower.asked_over(of, rng.below(20) as u64, id, time);
+                }
+                let end: Ended = match rng.below(4) {
+                    0 => Ended::closed(rng.below(5_000), ""),
+                    1 => Cause::CertificateExpired.into(),
+                    2 => Retry::Stop.into(),
+                    _ => Cause::Cut.into(),
+                };
+                let last = number.saturating_add(rng.below(3));
+                let incoming = match rng.below(14) {
+                    0 => Incoming::LoggedIn,
+                    1 if rng.once_in(2) => Incoming::Refused(Asked::Question(number)),
+                    1 => Incoming::Answer(Asked::Subscription(of)),
+                    2 if rng.once_in(2) => Incoming::Refused(Asked::Subscription(of)),
+                    2 => Incoming::Ending,
+                    3 => Incoming::Wrong(Retry::Alarm),
+                    4 if rng.once_in(2) => Incoming::Counted(number),
+                    4 => Incoming::Other,
+                    6 => Incoming::Keepalive { subscription: of, last: None },
+                    7 => Incoming::Keepalive { subscription: of, last: Some(number) },
+                    5 => Incoming::Data { subscription: of, numbers: None },
+                    _ => Incoming::Data { subscription: of, numbers: Some((number..=last).into()) },
+                };
+                match rng.below(5) {
+                    0 => follower.opened(id, time, &mut attempts),
+                    1 if rng.once_in(2) => follower.ended(id, end, time, &mut attempts),
+                    _ => drop(follower.heard(id, incoming, time, || number)),
+                }
+            }
+            let time = Time::new(now);
+            let mut actions = 0;
+            loop {
+                match follower.poll(time, &mut attempts) {
+                    Action::Wait(until) => {
+                        assert!(until > time, "seed {seed}");
+                        break;
+                    }
+                    Action::Dial { connection, .. } => ids.push(connection),
+                    Action::Gap { gap, .. } => assert!(gap.first <= gap.last, "seed {seed}"),
+                    _ => {}
+                }
+                actions += 1;
+                assert!(actions < 10_000, "seed {seed}: no end of actions");
+            }
+            let _ = follower.states().map(|state| state.to_string().len()).sum::<usize>();
+            let _ = format!("{follower:?}");
+        }
+    }
 }

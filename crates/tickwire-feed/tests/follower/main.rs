@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod badday;
 mod calls;
-mod epochs;
+mod ends;
 mod hours;
 mod night;
 mod outages;

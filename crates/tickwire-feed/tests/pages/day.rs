@@ -454,6 +454,11 @@ impl Day {
             renews: None,
             most_snapshots: if kind == Kind::Books { 12 } else { usize::MAX },
         };
+        if kind == Kind::Counts && more.one_in(2) {
+            // A gap each ten to thirty seconds: each could have its snapshot at once.
+            day.skipped = Some(15 + more.below(15));
+            day.topics[0].every = more.time(SECOND / 2, SECOND);
+        }
         match kind {
             Kind::Silent => day.probe_after = Some(more.time(3 * SECOND, 30 * SECOND)),
             Kind::Ends => day.draw_ends(&mut more),

@@ -1,6 +1,10 @@
 //! How a connection or an attempt may end, and when its line dials again.
-use super::desk::{Desk, MS, SECOND, settings};
+mod cases;
+mod desk;
+mod states;
+
 use crate::refusal::refusal;
+use desk::{Desk, MS, SECOND, settings};
 use std::time::Duration;
 use tickwire::{
     CloseCode, Error, Retry,
