@@ -14,6 +14,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::PATIENCE;
 use tickwire::{
     CloseCode, Config, Error, OwnedMessage, Retry, Role,
     handshake::{
@@ -45,6 +46,7 @@ const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: example.com\r\nUpgrade: webso
 
 fn arrive(far: impl FnOnce(&mut Peer) + Send + 'static, near: impl FnOnce(UnixStream)) {
     let (io, other) = UnixStream::pair().unwrap();
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
     dialog(Peer::new(other, Role::Server), far, || near(io));
 }
 

@@ -74,6 +74,7 @@ pub fn client<S: Stream>(io: S, config: &Config) -> WebSocket<S> {
 /// A server over TCP, and its peer, which the test plays.
 pub(crate) fn served(config: &Config) -> (WebSocket<TcpStream>, Peer) {
     let (near, far) = tcp_pair();
+    far.set_read_timeout(Some(PATIENCE)).unwrap();
     (server(near, config), Peer::new(far, Role::Server))
 }
 

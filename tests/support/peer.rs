@@ -1,9 +1,5 @@
 //! The other end of a connection, in bytes, over a socket that blocks.
-use crate::support::{
-    blocking::PATIENCE,
-    wire::{frame, key_of, peer, read_frame},
-};
-use socket2::SockRef;
+use crate::support::wire::{frame, key_of, peer, read_frame};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
@@ -17,13 +13,8 @@ pub(crate) struct Peer<S = TcpStream> {
 }
 
 impl<S: Read + Write> Peer<S> {
-    /// That of an end in this role.
-    pub(crate) fn new(io: S, of: Role) -> Self
-    where
-        for<'s> &'s S: Into<SockRef<'s>>,
-    {
-        let socket: SockRef<'_> = (&io).into();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    /// That of an end in this role. `io` has a timeout for reads.
+    pub(crate) fn new(io: S, of: Role) -> Self {
         Self { io, role: peer(of) }
     }
 

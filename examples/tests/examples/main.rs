@@ -18,6 +18,7 @@ mod rooms;
 mod support {
     const IN_PLACE: bool = true;
     pub(crate) mod blocking;
+    pub(crate) mod peer;
     pub(crate) mod placed;
     pub(crate) mod polled;
     pub(crate) mod provider;

@@ -6,6 +6,7 @@
 #[path = "../../../tests/support"]
 mod support {
     pub(crate) mod blocking;
+    pub(crate) mod peer;
     pub(crate) mod tries;
     pub(crate) mod wire;
 }

@@ -13,7 +13,7 @@ use crate::support::wire::{CLOSE, PING, PONG, TEXT, bytes, close_body, connectio
 use end::End;
 use line::How;
 use std::{os::unix::net::UnixStream, thread::JoinHandle, time::Duration};
-use testkit::threads::spawn;
+use testkit::{PATIENCE, threads::spawn};
 use tickwire::{Config, OwnedMessage, Role};
 
 pub(crate) type Peer = crate::support::peer::Peer<UnixStream>;
@@ -87,6 +87,7 @@ fn meet_once<'a, E: End>(
     near: Box<dyn FnOnce(E) + 'a>,
 ) {
     let (io, other) = UnixStream::pair().unwrap();
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut peer = Peer::new(other, role);
     before(&mut peer);
     let there = start(peer, far);
