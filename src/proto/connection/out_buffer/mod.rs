@@ -377,15 +377,15 @@ impl OutBuffer {
         if n == 0 {
             return; // A refusal goes on, because there is no progress.
         }
-        if !self.splices.is_empty() {
-            return self.advance_spliced(n);
-        }
-        let left = self.end - self.sent;
-        assert!(n <= left, "advanced past the end");
+        assert!(n <= self.len(), "advanced past the end");
         self.wrote(n);
-        self.sent += n;
-        if n == left {
-            self.rewind();
+        if self.splices.is_empty() {
+            self.sent += n;
+            if self.sent == self.end {
+                self.rewind();
+            }
+        } else {
+            self.advance_spliced(n);
         }
     }
 
@@ -400,8 +400,6 @@ impl OutBuffer {
     /// removes at least one byte, and the loop ends.
     #[inline(never)] // keeps `advance` short
     fn advance_spliced(&mut self, mut n: usize) {
-        assert!(n <= self.len(), "advanced past the end");
-        self.wrote(n);
         while n > 0 {
             let here = self.splices.front().filter(|s| s.at == self.sent);
             let left = here.map(|splice| self.content(splice).len());
