@@ -649,6 +649,54 @@ fn a_program_that_stood_still_asks_before_it_leaves() {
 }
 
 #[test]
+fn a_program_that_has_heard_something_may_stand_still_again() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    for _ in 0..2 {
+        desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
+        assert!(matches!(desk.next(), Action::Send { .. }));
+        let Action::Wait(until) = desk.poll() else { panic!() };
+        desk.now = until + 60 * SECOND;
+        let Action::Wait(until) = desk.poll() else { panic!() };
+        assert_eq!(until, desk.now + 3 * SECOND);
+    }
+}
+
+#[test]
+fn behind_an_announced_end_the_line_dials_after_its_delay() {
+    let quiet = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
+    let mut desk = Desk::new(&[quiet]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    desk.now = desk.now + 2 * 60 * SECOND; // it has settled
+    desk.all();
+    let announced = desk.now;
+    desk.hear(id, Incoming::Ending);
+    assert!(matches!(desk.next(), Action::Dial { .. }));
+    assert!(desk.now <= announced + 30 * SECOND, "{:?}", desk.now - announced);
+}
+
+/// The older one is still open, and its numbers are of another count.
+#[test]
+fn a_gap_does_not_wait_for_the_connection_whose_count_is_over() {
+    let watch = Subscription { count: Count::Connection, ..trades() };
+    let mut desk = Desk::new(&[watch]).line(3600 * SECOND, 60 * SECOND);
+    let old = desk.next_subscribed();
+    assert_eq!(desk.data(old, 0, 7), Some(Verdict::Next));
+    let new = loop {
+        match desk.next() {
+            Action::Dial { connection, .. } => break connection,
+            _ => _ = desk.hear(old, Incoming::Answer(Asked::Subscription(0))),
+        }
+    };
+    desk.follower.opened(new, desk.now, &mut desk.attempts);
+    desk.poll();
+    assert_eq!(desk.data(new, 0, 1), Some(Verdict::Kept));
+    assert_eq!(desk.data(new, 0, 3), Some(Verdict::Kept));
+    let gaps = desk.all().into_iter().filter(|action| matches!(action, Action::Gap { .. }));
+    assert_eq!(gaps.count(), 1);
+}
+
+#[test]
 fn the_numbers_sent_while_nobody_listened_are_told_once() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
     let id = desk.next_subscribed();
