@@ -68,6 +68,15 @@ impl Desk {
         }
     }
 
+    /// Waits until the follower dials a successor, and says meanwhile what it wants to.
+    fn dialed_for_silence(&mut self) -> (ConnectionId, usize) {
+        loop {
+            if let Action::Dial { connection, address, .. } = self.next() {
+                return (connection, address);
+            }
+        }
+    }
+
     fn open(&mut self) -> ConnectionId {
         let (id, _) = self.dialed();
         self.follower.opened(id, self.now, &mut self.attempts);
@@ -660,6 +669,47 @@ fn a_program_that_has_heard_something_may_stand_still_again() {
         let Action::Wait(until) = desk.poll() else { panic!() };
         assert_eq!(until, desk.now + 3 * SECOND);
     }
+}
+
+#[test]
+fn once_all_was_served_the_next_silence_gets_its_first_dial_at_once() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    for _ in 0..2 {
+        desk.now = desk.now + SECOND;
+        desk.data(id, 0, 1);
+        let heard = desk.now;
+        for nth in 0..6 {
+            let (successor, _) = desk.dialed_for_silence();
+            assert!(nth > 0 || desk.now <= heard + 20 * SECOND, "{:?}", desk.now - heard);
+            desk.end(successor, Cause::ConnectionRefused.into());
+        }
+    }
+}
+
+/// Its last refusal came before the other line was let in, so that line's life proves the key.
+#[test]
+fn a_settled_life_of_one_line_ends_the_wait_of_another_with_the_same_key() {
+    let mut desk = Desk::set(&[trades()], |settings| settings.addresses = 2);
+    let key = desk.attempts.key();
+    for line in 0..2 {
+        desk.follower.add_line(Backoff::seeded(line).trading(), Duration::MAX, Duration::ZERO);
+        desk.follower.share_key(line as usize, key);
+    }
+    let (first, _) = desk.dialed();
+    for _ in 0..3 {
+        let Action::Dial { connection, line: 1, .. } = desk.next() else { panic!() };
+        desk.end(connection, refused(401, None));
+    }
+    desk.follower.opened(first, desk.now, &mut desk.attempts);
+    let opened = desk.now;
+    loop {
+        match desk.next() {
+            Action::Dial { line: 1, .. } => break,
+            _ => _ = desk.data(first, 0, 1),
+        }
+    }
+    assert!(desk.now <= opened + 62 * SECOND, "{:?}", desk.now - opened);
 }
 
 #[test]
