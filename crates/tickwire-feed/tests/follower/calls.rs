@@ -884,6 +884,58 @@ fn a_snapshot_of_before_a_restart_that_is_not_told_yet_is_left_out() {
     }
 }
 
+#[test]
+fn a_snapshot_that_does_not_come_is_asked_for_again_and_the_wait_grows_until_all_is_calm() {
+    let (mut desk, from, mut id) = waiting();
+    let mut asks = |desk: &mut Desk| loop {
+        match desk.poll() {
+            Action::Snapshot { id: next, .. } => break std::mem::replace(&mut id, next) != next,
+            Action::Wait(until) => {
+                assert!(until < Time::ZERO + 600 * SECOND, "no snapshot is asked for");
+                desk.now = until;
+            }
+            Action::Gap { .. } => {}
+            action => panic!("{action:?}"),
+        }
+    };
+    let asked = desk.now;
+    for _ in 0..5 {
+        assert!(asks(&mut desk));
+    }
+    // Each had 10 s; and the last one waited until 16 s after the one before.
+    assert_eq!(desk.now - asked, (10 + 10 + 10 + 10 + 16) * SECOND);
+    desk.follower.resync(0, 1000, desk.now);
+    for number in 1001..1030 {
+        desk.all();
+        desk.now = desk.now + SECOND / 2;
+        assert_eq!(desk.data(from, 0, number), Some(Verdict::Next));
+    }
+    desk.data(from, 0, 2000);
+    let lost = desk.now;
+    assert!(asks(&mut desk));
+    assert_eq!(desk.now, lost);
+}
+
+/// What was kept has its room back.
+#[test]
+fn a_restart_gives_the_room_back() {
+    let mut desk = Desk::set(&[Subscription::default()], |settings| {
+        settings.limits.most_bytes = 10_000;
+        settings.size = |_| 1000;
+    })
+    .line(Duration::MAX, Duration::ZERO);
+    let from = desk.next_subscribed();
+    for _ in 0..10 {
+        (1..=8).for_each(|number| assert_eq!(desk.data(from, 0, number), Some(Verdict::Kept)));
+        desk.follower.resync(0, 1, desk.now);
+        let kept = desk.all().into_iter().filter(|action| matches!(action, Action::Message { .. }));
+        assert_eq!(kept.count(), 8);
+        desk.data(from, 0, 10);
+        desk.follower.distrust(0);
+        desk.all();
+    }
+}
+
 /// Two of them wait for the same poll, and the count begins anew in between.
 #[test]
 fn of_two_pushed_snapshots_the_one_of_the_old_count_is_left_out() {
