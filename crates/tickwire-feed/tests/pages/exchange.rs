@@ -232,6 +232,9 @@ impl Exchange {
             self.no_snapshots = (self.now + 2 * MINUTE, Some(2 * MINUTE));
         }
         let slow = self.now < self.day.calm && self.draw.one_in(20);
+        if slow && self.draw.one_in(3) {
+            return; // it never comes
+        }
         let to = if slow { 15 * SECOND } else { SECOND / 5 };
         let delay = self.draw.time(SECOND / 30, to);
         self.after(delay, What::Snapshot(topic, id, over));
