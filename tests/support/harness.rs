@@ -4,8 +4,9 @@
 //! of its work (tokio's runtime is the kind with one thread). The allocator counts by thread, so
 //! that neither the attacker nor a test that runs beside is counted. What the victim notes for the
 //! test is not counted either. Buffers of the system are not heap.
-use crate::support::wire::{
-    CLOSE, PONG, Seen, code_of, code_of_violation, masked, read_frame, unmasked,
+use crate::support::{
+    peer::hear,
+    wire::{CLOSE, PONG, Seen, code_of, code_of_violation, masked, unmasked},
 };
 #[cfg(feature = "tokio")]
 use std::rc::Rc;
@@ -589,26 +590,7 @@ impl Foe {
 
     /// The next frame of the victim.
     pub(crate) fn next(&mut self) -> (u8, Vec<u8>) {
-        let mut wire = vec![0; 2];
-        self.io.read_exact(&mut wire).expect("a frame");
-        let long = [(126, 2), (127, 8)].into_iter().find(|&(n, _)| n == wire[1] & 0x7f);
-        let key = if wire[1] & 0x80 == 0 { 0 } else { 4 };
-        self.more(&mut wire, long.map_or(0, |(_, n)| n) + key);
-        let len = match long {
-            Some((_, n)) => {
-                wire[2..2 + n].iter().fold(0, |len, &byte| len << 8 | usize::from(byte))
-            }
-            None => usize::from(wire[1] & 0x7f),
-        };
-        self.more(&mut wire, len);
-        let (frame, _) = read_frame(&wire).expect("a whole frame");
-        (frame.b0, frame.payload)
-    }
-
-    fn more(&mut self, wire: &mut Vec<u8>, n: usize) {
-        let from = wire.len();
-        wire.resize(from + n, 0);
-        self.io.read_exact(&mut wire[from..]).expect("a whole frame");
+        hear(&mut self.io, self.role == Role::Client).expect("a frame")
     }
 
     /// All frames of the victim up to its end; the last one has to be whole.

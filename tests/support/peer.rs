@@ -40,27 +40,7 @@ impl<S: Read + Write> Peer<S> {
 
     /// The next frame, or `None` at the end.
     pub(crate) fn hear(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut wire = vec![0; 2];
-        match self.io.read(&mut wire[..1]) {
-            Ok(0) => return None,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-            Err(error) => panic!("{error}"),
-        }
-        wire[1] = self.exact(1)[0];
-        assert_eq!(wire[1] & 0x80 != 0, self.role == Role::Server, "a mask: who sends it");
-        let key = if self.role == Role::Server { 4 } else { 0 };
-        let more = match wire[1] & 0x7f {
-            126 => self.exact(2),
-            127 => self.exact(8),
-            _ => vec![],
-        };
-        let long = more.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
-        let len = if more.is_empty() { usize::from(wire[1] & 0x7f) } else { long };
-        wire.extend(more);
-        wire.extend(self.exact(key + len));
-        let (frame, _) = read_frame(&wire).expect("a whole frame");
-        Some((frame.b0, frame.payload))
+        hear(&mut self.io, self.role == Role::Server)
     }
 
     /// The next frame.
@@ -112,4 +92,34 @@ impl Peer {
     pub(crate) fn looks(&self) {
         assert_ne!(self.io.peek(&mut [0; 1]).unwrap(), 0);
     }
+}
+
+/// The next frame of an end that masks or does not, and not a byte of what follows it; `None` at the
+/// end.
+pub(crate) fn hear(io: &mut impl Read, masked: bool) -> Option<(u8, Vec<u8>)> {
+    let mut wire = vec![0];
+    match io.read(&mut wire) {
+        Ok(0) => return None,
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+        Err(error) => panic!("{error}"),
+    }
+    let second = more(io, &mut wire, 1)[0];
+    assert_eq!(second & 0x80 != 0, masked, "whether it is masked");
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
+    let len = match second & 0x7f {
+        126 => number(more(io, &mut wire, 2)),
+        127 => number(more(io, &mut wire, 8)),
+        len => len.into(),
+    };
+    more(io, &mut wire, len + if masked { 4 } else { 0 });
+    let (frame, _) = read_frame(&wire).expect("a whole frame");
+    Some((frame.b0, frame.payload))
+}
+
+fn more<'w>(io: &mut impl Read, wire: &'w mut Vec<u8>, n: usize) -> &'w [u8] {
+    let from = wire.len();
+    wire.resize(from + n, 0);
+    io.read_exact(&mut wire[from..]).expect("a whole frame");
+    &wire[from..]
 }
