@@ -45,7 +45,7 @@ fn configs() -> Vec<Config> {
     vec![plain]
 }
 
-/// Of the masking keys of all cases.
+/// All cases draw their masking keys from it.
 const SEED: u64 = 71;
 
 /// What the cases have to know of an end. `run` connects it to a session, to the end of both.

@@ -13,7 +13,7 @@ pub(crate) struct Peer<S = TcpStream> {
 }
 
 impl<S: Read + Write> Peer<S> {
-    /// That of an end in this role. `io` has a timeout for reads.
+    /// The peer of an end in this role. `io` has a timeout for reads.
     pub(crate) fn new(io: S, of: Role) -> Self {
         Self { io, role: peer(of) }
     }

@@ -408,7 +408,7 @@ pub struct SoFar {
     handed: Option<usize>,
     /// The rest of it is not handed out.
     skips: bool,
-    /// Of our message in chunks, and its compressed fragments; to what they may refer.
+    /// What our message in chunks has brought, its compressed fragments, and what they may refer to.
     ours: Vec<u8>,
     deflated: Option<Vec<u8>>,
     inflater: inflating::Stream,
@@ -815,7 +815,7 @@ impl<'a> Talk<'a> {
         Ok(at)
     }
 
-    /// Of what calls have queued together, control frames leave first.
+    /// Control frames leave first of what several calls have queued.
     fn in_the_order_of_calls(
         &mut self,
         mut at: usize,

@@ -16,7 +16,7 @@ pub fn bounded(test: impl FnOnce() + Send + 'static) {
     bounded_once(Box::new(test));
 }
 
-/// Compiled once.
+/// It is compiled once, and not for each test.
 fn bounded_once(test: Box<dyn FnOnce() + Send>) {
     let (done, finished) = mpsc::channel();
     let thread = spawn(move || {
