@@ -87,9 +87,7 @@ port_of() {
     wait_for "$1" "$2" 120 | sed -E 's/.*:([0-9]+)[^0-9]*$/\1/'
 }
 
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
+free_port() { "$root/checks/free_port"; }
 
 # --- checks
 

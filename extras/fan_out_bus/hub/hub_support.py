@@ -37,9 +37,7 @@ def within(so):
 
 
 def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return int(subprocess.check_output([os.path.join(HERE, "../../../checks/free_port")]))
 
 
 class Process:

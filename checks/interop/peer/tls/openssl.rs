@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::Duration,
 };
@@ -64,10 +64,30 @@ impl Openssl {
                 self.heard.drain(..at + end.len() + 1);
                 return Ok(());
             }
-            let more = self.output.recv_timeout(PATIENCE);
-            self.heard +=
-                &more.map_err(|_| format!("openssl says no line that ends with {end:.20}.."))?;
+            self.more(end)?;
         }
+    }
+
+    /// Waits for a line that begins like this; its rest.
+    fn line(&mut self, begin: &str) -> Result<String> {
+        loop {
+            if let Some((_, behind)) = self.heard.split_once(begin)
+                && let Some((rest, behind)) = behind.split_once('\n')
+            {
+                let rest = rest.to_owned();
+                self.heard = behind.to_owned();
+                return Ok(rest);
+            }
+            self.more(begin)?;
+        }
+    }
+
+    fn more(&mut self, wanted: &str) -> Result<()> {
+        self.heard += &self.output.recv_timeout(PATIENCE).map_err(|why| match why {
+            RecvTimeoutError::Timeout => format!("openssl does not say {wanted:.20}.."),
+            RecvTimeoutError::Disconnected => format!("openssl ended before {wanted:.20}.."),
+        })?;
+        Ok(())
     }
 }
 
@@ -111,12 +131,11 @@ fn talk_in(way: Way, files: &Files) -> bool {
 }
 
 fn client(way: Way, files: &Files) -> Result<(TlsStream, Openssl)> {
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let (cert, key) = (files.cert.display(), files.key.display());
     let mut ssl = Openssl::start(&format!(
-        "s_server -accept {port} -cert {cert} -key {key} -tls1_3 -max_send_frag 1000"
+        "s_server -accept 127.0.0.1:0 -cert {cert} -key {key} -tls1_3 -max_send_frag 1000"
     ))?;
-    ssl.hears("ACCEPT")?;
+    let port: u16 = ssl.line("ACCEPT 127.0.0.1:")?.parse()?;
     let relay = Relay::to(([127, 0, 0, 1], port).into(), u64::from(port))?;
     let request = Request::new("wss://localhost/")?;
     let tcp = TcpStream::connect(relay.address)?;
