@@ -17,7 +17,7 @@ use testkit::{
     PATIENCE,
     names::resolver,
     tasks::silent,
-    threads::{bounded, spawn},
+    threads::{bounded, closed, spawn},
 };
 
 const HERE: &str = "127.0.0.1:0";
@@ -46,10 +46,10 @@ fn dialed(addresses: &[SocketAddr], limit: Duration) -> [io::Result<SocketAddr>;
 
 #[test]
 fn a_silent_address_costs_its_head_start_and_a_closed_one_nothing() {
-    let (silent, _held) = silent();
+    let (silent, _full) = silent();
     let listener = TcpListener::bind(HERE).unwrap();
     let open = listener.local_addr().unwrap();
-    let closed = TcpListener::bind(HERE).unwrap().local_addr().unwrap();
+    let (closed, _held) = closed();
     for reached in dialed(&[silent, closed, open], Duration::from_secs(30)) {
         assert_eq!(reached.unwrap(), open);
     }
@@ -60,8 +60,8 @@ fn a_silent_address_costs_its_head_start_and_a_closed_one_nothing() {
 
 #[test]
 fn the_error_names_each_address_and_why_it_failed() {
-    let (silent, _held) = silent();
-    let closed = TcpListener::bind(HERE).unwrap().local_addr().unwrap();
+    let (silent, _full) = silent();
+    let (closed, _held) = closed();
     for refused in dialed(&[closed], Duration::from_secs(30)) {
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -84,7 +84,8 @@ fn the_error_names_each_address_and_why_it_failed() {
 /// passes.
 #[test]
 fn of_several_failures_the_one_that_passes_gives_the_kind_and_the_source() {
-    let closed = || TcpListener::bind(HERE).unwrap().local_addr().unwrap();
+    let ends = [closed(), closed()];
+    let found = ends.each_ref().map(|(address, _)| *address);
     let request = request();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     for (wrong, kind) in [
@@ -99,7 +100,6 @@ fn of_several_failures_the_one_that_passes_gives_the_kind_and_the_source() {
                 false => Ok(()),
             }
         });
-        let found = [closed(), closed()];
         let attempts = || dial.attempts(dial.target(), Ok(found.to_vec()), Duration::MAX).unwrap();
         let blocking = dial.blocking_tcp_to_any(attempts(), Instant::now()).unwrap_err();
         *count.lock().unwrap() = 0..;

@@ -8,13 +8,12 @@ use crate::support::{
 use std::{
     env,
     io::{ErrorKind, Read, Write},
-    net::TcpListener,
     process::Command,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
-use testkit::frames::read_head;
+use testkit::{frames::read_head, threads::closed};
 use tickwire::{
     Config, Dial, Error, Proxy, Retry,
     handshake::{HandshakeError, client::Request},
@@ -250,7 +249,7 @@ fn an_error_says_which_leg_failed() {
     let request = request();
     for way in WAYS {
         // No proxy there.
-        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (gone, _held) = closed();
         let proxy = Proxy::new(&format!("http://ann:{SECRET}@{gone}")).unwrap();
         let error = leg(connect(way, &Dial::new(&request).proxy(proxy), &config()));
         let Error::Io(io) = &error else { panic!("{error:?}") };

@@ -12,7 +12,7 @@ use std::{
     process::{Command, Stdio},
     thread,
 };
-use testkit::{PATIENCE, frames::read_head};
+use testkit::{PATIENCE, frames::read_head, threads::closed};
 use tickwire::{
     CloseCode, CloseFrame, Config,
     blocking::{WebSocket, accept},
@@ -245,8 +245,7 @@ fn the_client_asks_its_proxy_for_a_tunnel() {
 
 #[test]
 fn a_failed_connection_is_one_line_of_the_client_and_exit_code_1() {
-    // A port that was free a moment ago.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _held) = closed();
     let (code, _, errors) = client(&[&format!("ws://{closed}")], b"hi\n");
     assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
     assert!(errors[0].starts_with("error: Connection refused"), "{errors:?}");

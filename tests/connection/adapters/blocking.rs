@@ -11,6 +11,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use testkit::threads::closed;
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, Retry, Role,
     SendError,
@@ -529,7 +530,7 @@ fn connect_says_what_is_wrong() {
     #[cfg(not(feature = "rustls"))]
     assert!(matches!(connect("wss://127.0.0.1:1/", &patient()), Err(Error::NoTls)));
     assert!(matches!(connect("http://127.0.0.1/", &patient()), Err(Error::Url(_))));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (closed, _held) = closed();
     let error = connect(&format!("ws://{closed}/"), &patient()).unwrap_err();
     assert!(matches!(error, Error::Io(_)) && error.retry() == Retry::BackOff, "{error:?}");
     let (url, server) = serving(drop);

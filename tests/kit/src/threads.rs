@@ -1,7 +1,8 @@
 //! For tests that block.
 use crate::PATIENCE;
+use socket2::{Domain, Socket, Type};
 use std::{
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
     thread::{self, JoinHandle},
 };
@@ -27,6 +28,14 @@ fn bounded_once(test: Box<dyn FnOnce() + Send>) {
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
         _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
     }
+}
+
+/// Returns an address that refuses, and that nobody else gets until the second returned value is
+/// dropped.
+pub fn closed() -> (SocketAddr, impl Sized) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    (socket.local_addr().unwrap().as_socket().unwrap(), socket)
 }
 
 thread_local! {

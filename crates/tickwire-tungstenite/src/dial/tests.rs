@@ -4,7 +4,7 @@ use super::*;
 use ::tokio::runtime::Builder;
 use std::net::TcpListener;
 
-use testkit::tasks::silent;
+use testkit::{tasks::silent, threads::closed};
 
 const HERE: &str = "127.0.0.1:0";
 
@@ -20,10 +20,10 @@ fn dialed(addresses: &[SocketAddr]) -> [io::Result<SocketAddr>; 2] {
 /// Without the race, the silent address would take two minutes.
 #[test]
 fn a_silent_address_costs_its_head_start_and_a_closed_one_nothing() {
-    let (silent, _held) = silent();
+    let (silent, _full) = silent();
     let listener = TcpListener::bind(HERE).unwrap();
     let open = listener.local_addr().unwrap();
-    let closed = TcpListener::bind(HERE).unwrap().local_addr().unwrap();
+    let (closed, _held) = closed();
     for addresses in [&[silent, closed, open][..], &[closed, open, silent], &[open]] {
         let began = Instant::now();
         for reached in dialed(addresses) {
