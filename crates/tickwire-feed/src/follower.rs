@@ -773,6 +773,7 @@ impl<T> Follower<T> {
             }
             Incoming::Keepalive { subscription, last } => {
                 let due = self.topics.with(subscription, |followed| {
+                    followed.note_keepalive(connection);
                     if let Some(last) = last {
                         followed.pass(open.get_mut(from.nth)?, subscription, last, now);
                     }
@@ -824,10 +825,10 @@ impl<T> Follower<T> {
         for (at, seat) in open.seats.iter_mut().enumerate() {
             let Some(seat) = seat else { continue };
             self.topics.with(at, |followed| {
-                if followed.watch.count != Count::Shared || followed.taken() != Some(open.id) {
+                if followed.watch.count != Count::Shared || !followed.counts_from(open.id) {
                     return;
                 }
-                // There is none since the connection was silent in another subscription.
+                // There is none since the connection was silent in a subscription.
                 let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
                 match counting {
                     Counting::Misses(from, to) => {

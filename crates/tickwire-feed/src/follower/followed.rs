@@ -289,6 +289,18 @@ impl<T> Followed<T> {
         }
     }
 
+    /// Its count is the subscription's, unless another connection brings data first.
+    pub(super) fn counts_from(&self, connection: ConnectionId) -> bool {
+        matches!(self.taken, Taken::From(from) | Taken::Over(from) if from == connection)
+    }
+
+    /// A keepalive is as data of it.
+    pub(super) fn note_keepalive(&mut self, connection: ConnectionId) {
+        if self.counts_from(connection) {
+            self.taken = Taken::From(connection);
+        }
+    }
+
     pub(super) fn note_over(&mut self, connection: ConnectionId) {
         if self.taken == Taken::From(connection) {
             self.taken = Taken::Over(connection);

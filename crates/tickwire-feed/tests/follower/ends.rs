@@ -1,5 +1,6 @@
 //! How a connection or an attempt may end, and when its line dials again.
 mod cases;
+mod counts;
 mod desk;
 mod states;
 

@@ -1,0 +1,53 @@
+//! Whose count it is, and which snapshot is of it, while a connection is silent, ends or begins.
+use super::desk::{Desk, SECOND, settings};
+use tickwire_feed::{Cause, Count, Incoming, Recovery, State, Subscription, Verdict};
+
+/// A connection that has brought number 1, is silent in its subscription, and has no successor.
+fn silent(count: Count) -> Desk {
+    let leave_after = Some(20 * SECOND);
+    let recovery = Recovery::Resume;
+    let watch = Subscription { count, leave_after, recovery, ..Subscription::default() };
+    let mut desk = Desk::new(settings(), watch);
+    let id = desk.connected();
+    desk.data(id, (0, 1));
+    desk.answer = Box::new(|_| Some(Cause::ConnectionRefused.into()));
+    desk.pass(25 * SECOND);
+    assert_eq!(desk.state(), State::Silent { cause: Cause::NoData(0) });
+    desk
+}
+
+fn gaps(desk: &Desk) -> Vec<(u64, u64)> {
+    desk.gaps.iter().map(|gap| (gap.first, gap.last)).collect()
+}
+
+/// The missing number may be the one that the subscription waits for.
+#[test]
+fn what_is_missing_from_a_shared_count_is_told_to_a_silent_subscription() {
+    let mut desk = silent(Count::Shared);
+    let id = desk.open[0];
+    desk.hear(id, Incoming::Counted(2));
+    desk.hear(id, Incoming::Counted(4));
+    assert_eq!(gaps(&desk), [(3, 3)]);
+    assert_eq!(desk.data(id, (0, 5)), Some(Verdict::Next));
+    assert_eq!((gaps(&desk).len(), desk.restarts), (1, 0));
+}
+
+#[test]
+fn a_shared_count_that_goes_back_is_told_to_a_silent_subscription() {
+    let mut desk = silent(Count::Shared);
+    let id = desk.open[0];
+    desk.hear(id, Incoming::Counted(2));
+    desk.hear(id, Incoming::Counted(1));
+    assert_eq!(desk.restarts, 1);
+}
+
+#[test]
+fn a_keepalive_that_ends_a_silence_shows_a_lost_tail() {
+    let mut desk = silent(Count::Connection);
+    desk.hear(desk.open[0], Incoming::Keepalive { subscription: 0, last: Some(2) });
+    assert_eq!(gaps(&desk), [(2, 2)]);
+    assert_eq!(desk.state(), State::Following);
+    desk.data(desk.open[0], (0, 3));
+    assert_eq!(desk.delivered, [(0, 1), (0, 3)]);
+    assert_eq!(desk.restarts, 0);
+}
