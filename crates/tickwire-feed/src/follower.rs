@@ -554,8 +554,9 @@ impl<T> Follower<T> {
         if currents.peek().is_none() {
             return Some(followed.topic(self.ticket));
         }
-        let is_refused = |open: &Open| open.seat(subscription).is_some_and(Seat::is_refused);
-        if currents.clone().all(is_refused) {
+        let mut seats = currents.clone().filter_map(|open| open.seat(subscription));
+        let has_none = seats.clone().all(|seat| seat.is_refused() || seat.is_unanswered());
+        if has_none && seats.any(Seat::is_refused) {
             return Some(Topic::Refused);
         }
         if currents.all(|open| open.is_silent_for(subscription)) {

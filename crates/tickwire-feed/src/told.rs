@@ -265,7 +265,8 @@ pub enum Recovery {
 pub enum State {
     /// The line has no connection, and waits before it dials.
     Waiting {
-        /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it.
+        /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it; or
+        /// once another line no longer uses an address.
         until: Time,
         /// The end that caused this wait. `None` before the first attempt.
         after: Option<Ended>,
@@ -284,7 +285,8 @@ pub enum State {
     /// serves, is in [`Follower::faults`].
     Alarm {
         /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it; or
-        /// up to a second earlier, when an attempt that went first has succeeded.
+        /// up to a second earlier, when an attempt that went first has succeeded; or once another
+        /// line no longer uses an address.
         until: Time,
         /// The last end of the row.
         after: Ended,
@@ -331,7 +333,8 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Topic {
-    /// The exchange has [refused](Incoming::Refused) it on each line's connection.
+    /// The exchange has [refused](Incoming::Refused) it on each line's connection that has an answer
+    /// to it.
     Refused,
     /// Since it last brought data, it was silent at each address that may be dialed, and also on a
     /// connection that was opened after the first of these silences: the fault is its own, and no

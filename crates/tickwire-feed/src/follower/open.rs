@@ -212,6 +212,11 @@ impl Seat {
         self.refusals > 0
     }
 
+    /// What the exchange says of it on this connection is still to come.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.ask.is_asked() && self.answered.is_none()
+    }
+
     fn ask_refused(&mut self) {
         if mem::take(&mut self.refusals) > 0 {
             self.ask = Ask::New;
@@ -658,8 +663,7 @@ impl Open {
     }
 
     pub(super) fn missing(&self) -> usize {
-        let seats = self.seats.iter().flatten();
-        seats.filter(|seat| seat.ask.is_asked() && seat.answered.is_none()).count()
+        self.seats.iter().flatten().filter(|seat| seat.is_unanswered()).count()
     }
 
     pub(super) fn is_asking(&self) -> bool {

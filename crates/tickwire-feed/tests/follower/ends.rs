@@ -1,8 +1,8 @@
 //! How a connection or an attempt may end, and when its line dials again.
 mod cases;
-mod counts;
 mod desk;
 mod states;
+mod topics;
 
 use crate::refusal::refusal;
 use desk::{Desk, MS, SECOND, settings};

@@ -133,6 +133,7 @@ struct Line {
 #[derive(Clone, Copy, Default)]
 struct Failed {
     at: Duration,
+    line: usize,
     /// The longest that an alarm lasts.
     until: Duration,
 }
@@ -381,6 +382,7 @@ impl Program {
         self.lines[line].ended_at = address;
         let failed = &mut self.failed[address];
         failed.at = self.now;
+        failed.line = line;
         failed.until = self.now + 73 * SECOND;
     }
 
@@ -763,6 +765,9 @@ impl Program {
         let holds = address == ended_at && self.now < alarm && !self.is_outlived(address);
         // Where one attempt goes first, its success lets the others go.
         let holds = holds && self.exchange.day.kind != Kind::Refused;
+        // Another line has just left the address.
+        let failed = self.failed[address];
+        let holds = holds && (failed.at < self.now || failed.line == line);
         let alarmed = stopped || serves && holds;
         self.check(!alarmed, || format!("dials in an alarm until {alarm:?}, stopped: {stopped}"));
         if open == 0 {
@@ -1110,7 +1115,9 @@ impl Program {
             Some(Topic::Mute) => odd || of.refused,
             Some(Topic::Silent) => !end || odd || of.refused,
             Some(Topic::Distrusted { .. }) => book.distrusted && !end,
-            Some(Topic::Waiting { .. }) => book.next.is_none() || book.waits && !end,
+            Some(Topic::Waiting { .. }) => {
+                book.next.is_none() || book.waits && (!end || !self.has_its_turn(topic))
+            }
             Some(Topic::InOrder) => !(book.waits || end && of.refused),
             Some(_) => false,
         };
@@ -1122,6 +1129,15 @@ impl Program {
         let mute = end && is_told && self.exchange.day.kind != Kind::Mixed;
         self.check(fits, || format!("{topic} is {says:?}: {of:?}"));
         self.check(!mute || says == Some(Topic::Mute), || format!("{topic} is {says:?}: {of:?}"));
+    }
+
+    /// It has waited for longer than its turn may take, with a snapshot a second, and an open
+    /// connection has brought data since.
+    fn has_its_turn(&self, topic: usize) -> bool {
+        let since = self.books[topic].waits_since;
+        let waiting = self.books.iter().filter(|of| of.waits).count() as u32;
+        let is_fed = |of: &Connection| of.brought[topic].is_some_and(|of| of.at >= since);
+        self.now > since + SECOND * (10 + waiting) && self.connections.iter().any(is_fed)
     }
 
     fn at_the_end(&mut self) {
@@ -1139,6 +1155,7 @@ impl Program {
             let book = &self.books[topic];
             let truth = self.exchange.topics[topic];
             let odd = of.dead || of.refused || of.mute_at.is_some();
+            let odd = odd || book.waits && !self.has_its_turn(topic);
             let right = match of.count {
                 Count::Checksum => book.index == Some(truth.index),
                 of if of.is_per_connection() => {

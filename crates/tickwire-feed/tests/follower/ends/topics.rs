@@ -1,6 +1,6 @@
-//! Whose count it is, and which snapshot is of it, while a connection is silent, ends or begins.
+//! What is told of a subscription while a connection is silent, ends or begins.
 use super::desk::{Desk, SECOND, settings};
-use tickwire_feed::{Cause, Count, Incoming, Recovery, State, Subscription, Verdict};
+use tickwire_feed::{Asked, Cause, Count, Incoming, Recovery, State, Subscription, Topic, Verdict};
 
 /// A connection that has brought number 1, is silent in its subscription, and has no successor.
 fn silent(count: Count) -> Desk {
@@ -50,4 +50,20 @@ fn a_keepalive_that_ends_a_silence_shows_a_lost_tail() {
     desk.data(desk.open[0], (0, 3));
     assert_eq!(desk.delivered, [(0, 1), (0, 3)]);
     assert_eq!(desk.restarts, 0);
+}
+
+/// The other line may dial each few seconds, and ask anew each time.
+#[test]
+fn a_refused_topic_is_refused_while_another_line_still_asks() {
+    let watch = Subscription { ask_after: Some(20 * SECOND), ..Subscription::default() };
+    let mut desk = Desk::with_lines(settings(), watch, 2);
+    let [first, second] = desk.open[..] else { panic!("{:?}", desk.open) };
+    let asked = Asked::Subscription(0);
+    assert_eq!(desk.follower.topic(0), Some(Topic::InOrder));
+    desk.hear(first, Incoming::Refused(asked));
+    assert_eq!(desk.follower.topic(0), Some(Topic::Refused));
+    desk.hear(second, Incoming::Answer(asked));
+    assert_eq!(desk.follower.topic(0), Some(Topic::InOrder));
+    desk.hear(second, Incoming::Refused(asked));
+    assert_eq!(desk.follower.topic(0), Some(Topic::Refused));
 }
