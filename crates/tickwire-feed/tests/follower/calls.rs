@@ -68,6 +68,15 @@ impl Desk {
         }
     }
 
+    /// Waits until the follower dials a successor, and says meanwhile what it wants to.
+    fn dialed_for_silence(&mut self) -> (ConnectionId, usize) {
+        loop {
+            if let Action::Dial { connection, address, .. } = self.next() {
+                return (connection, address);
+            }
+        }
+    }
+
     fn open(&mut self) -> ConnectionId {
         let (id, _) = self.dialed();
         self.follower.opened(id, self.now, &mut self.attempts);
@@ -644,6 +653,95 @@ fn a_program_that_stood_still_asks_before_it_leaves() {
 }
 
 #[test]
+fn a_program_that_has_heard_something_may_stand_still_again() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    for _ in 0..2 {
+        desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
+        assert!(matches!(desk.next(), Action::Send { .. }));
+        let Action::Wait(until) = desk.poll() else { panic!() };
+        desk.now = until + 60 * SECOND;
+        let Action::Wait(until) = desk.poll() else { panic!() };
+        assert_eq!(until, desk.now + 3 * SECOND);
+    }
+}
+
+#[test]
+fn once_all_was_served_the_next_silence_gets_its_first_dial_at_once() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    for _ in 0..2 {
+        desk.now = desk.now + SECOND;
+        desk.data(id, 0, 1);
+        let heard = desk.now;
+        for nth in 0..6 {
+            let (successor, _) = desk.dialed_for_silence();
+            assert!(nth > 0 || desk.now <= heard + 20 * SECOND, "{:?}", desk.now - heard);
+            desk.end(successor, Cause::ConnectionRefused.into());
+        }
+    }
+}
+
+/// Its last refusal came before the other line was let in, so that line's life proves the key.
+#[test]
+fn a_settled_life_of_one_line_ends_the_wait_of_another_with_the_same_key() {
+    let mut desk = Desk::set(&[trades()], |settings| settings.addresses = 2);
+    let key = desk.attempts.key();
+    for line in 0..2 {
+        desk.follower.add_line(Backoff::seeded(line).trading(), Duration::MAX, Duration::ZERO);
+        desk.follower.share_key(line as usize, key);
+    }
+    let (first, _) = desk.dialed();
+    for _ in 0..3 {
+        let Action::Dial { connection, line: 1, .. } = desk.next() else { panic!() };
+        desk.end(connection, refused(401, None));
+    }
+    desk.follower.opened(first, desk.now, &mut desk.attempts);
+    let opened = desk.now;
+    loop {
+        match desk.next() {
+            Action::Dial { line: 1, .. } => break,
+            _ => _ = desk.data(first, 0, 1),
+        }
+    }
+    assert!(desk.now <= opened + 62 * SECOND, "{:?}", desk.now - opened);
+}
+
+#[test]
+fn behind_an_announced_end_the_line_dials_after_its_delay() {
+    let quiet = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
+    let mut desk = Desk::new(&[quiet]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    desk.now = desk.now + 2 * 60 * SECOND; // it has settled
+    desk.all();
+    let announced = desk.now;
+    desk.hear(id, Incoming::Ending);
+    assert!(matches!(desk.next(), Action::Dial { .. }));
+    assert!(desk.now <= announced + 30 * SECOND, "{:?}", desk.now - announced);
+}
+
+/// The older one is still open, and its numbers are of another count.
+#[test]
+fn a_gap_does_not_wait_for_the_connection_whose_count_is_over() {
+    let watch = Subscription { count: Count::Connection, ..trades() };
+    let mut desk = Desk::new(&[watch]).line(3600 * SECOND, 60 * SECOND);
+    let old = desk.next_subscribed();
+    assert_eq!(desk.data(old, 0, 7), Some(Verdict::Next));
+    let new = loop {
+        match desk.next() {
+            Action::Dial { connection, .. } => break connection,
+            _ => _ = desk.hear(old, Incoming::Answer(Asked::Subscription(0))),
+        }
+    };
+    desk.follower.opened(new, desk.now, &mut desk.attempts);
+    desk.poll();
+    assert_eq!(desk.data(new, 0, 1), Some(Verdict::Kept));
+    assert_eq!(desk.data(new, 0, 3), Some(Verdict::Kept));
+    let gaps = desk.all().into_iter().filter(|action| matches!(action, Action::Gap { .. }));
+    assert_eq!(gaps.count(), 1);
+}
+
+#[test]
 fn the_numbers_sent_while_nobody_listened_are_told_once() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
     let id = desk.next_subscribed();
@@ -755,6 +853,68 @@ fn a_line_above_the_limit_is_not_added() {
 #[test]
 fn a_subscription_above_the_limit_is_refused() {
     assert_eq!(full().follower.subscribe(trades()), None);
+}
+
+/// A book that waits for the answer to its first request, and the connection.
+fn waiting() -> (Desk, ConnectionId, u64) {
+    let mut desk = Desk::new(&[Subscription::default()]).line(Duration::MAX, Duration::ZERO);
+    let from = desk.next_subscribed();
+    desk.data(from, 0, 1000);
+    let asked = desk.all();
+    let [.., Action::Snapshot { id, .. }] = asked[..] else { panic!("{asked:?}") };
+    (desk, from, id)
+}
+
+#[test]
+fn a_snapshot_that_does_not_come_is_asked_for_again_and_the_wait_grows_until_all_is_calm() {
+    let (mut desk, from, mut id) = waiting();
+    let mut asks = |desk: &mut Desk| loop {
+        match desk.poll() {
+            Action::Snapshot { id: next, .. } => break std::mem::replace(&mut id, next) != next,
+            Action::Wait(until) => {
+                assert!(until < Time::ZERO + 600 * SECOND, "no snapshot is asked for");
+                desk.now = until;
+            }
+            Action::Gap { .. } => {}
+            action => panic!("{action:?}"),
+        }
+    };
+    let asked = desk.now;
+    for _ in 0..5 {
+        assert!(asks(&mut desk));
+    }
+    // Each had 10 s; and the last one waited until 16 s after the one before.
+    assert_eq!(desk.now - asked, (10 + 10 + 10 + 10 + 16) * SECOND);
+    desk.follower.resync(0, 1000, desk.now);
+    for number in 1001..1030 {
+        desk.all();
+        desk.now = desk.now + SECOND / 2;
+        assert_eq!(desk.data(from, 0, number), Some(Verdict::Next));
+    }
+    desk.data(from, 0, 2000);
+    let lost = desk.now;
+    assert!(asks(&mut desk));
+    assert_eq!(desk.now, lost);
+}
+
+/// What was kept has its room back.
+#[test]
+fn a_restart_gives_the_room_back() {
+    let mut desk = Desk::set(&[Subscription::default()], |settings| {
+        settings.limits.most_bytes = 10_000;
+        settings.size = |_| 1000;
+    })
+    .line(Duration::MAX, Duration::ZERO);
+    let from = desk.next_subscribed();
+    for _ in 0..10 {
+        (1..=8).for_each(|number| assert_eq!(desk.data(from, 0, number), Some(Verdict::Kept)));
+        desk.follower.resync(0, 1, desk.now);
+        let kept = desk.all().into_iter().filter(|action| matches!(action, Action::Message { .. }));
+        assert_eq!(kept.count(), 8);
+        desk.data(from, 0, 10);
+        desk.follower.distrust(0);
+        desk.all();
+    }
 }
 
 #[test]
