@@ -1,6 +1,9 @@
 //! What a `Follower` says to do, call by call, where the simulated days of an exchange do not
 //! reach: questions and answers, successors, lines and addresses. `night.rs` has a program around
 //! it.
+mod books;
+mod silence;
+
 use crate::support::seeds;
 use std::time::Duration;
 use testkit::Rng;
@@ -73,6 +76,16 @@ impl Desk {
         loop {
             if let Action::Dial { connection, address, .. } = self.next() {
                 return (connection, address);
+            }
+        }
+    }
+
+    /// Waits until the follower dials a successor, and answers what it asks over the older one.
+    fn dialed_beside(&mut self, old: ConnectionId) -> (ConnectionId, usize) {
+        loop {
+            match self.next() {
+                Action::Dial { connection, address, .. } => return (connection, address),
+                _ => _ = self.hear(old, Incoming::Answer(Asked::Subscription(0))),
             }
         }
     }
@@ -707,6 +720,28 @@ fn a_settled_life_of_one_line_ends_the_wait_of_another_with_the_same_key() {
     assert!(desk.now <= opened + 62 * SECOND, "{:?}", desk.now - opened);
 }
 
+/// Also if other lines, and followers, share it.
+#[test]
+fn the_refusals_of_an_old_key_are_over_with_a_new_one() {
+    for is_shared in [false, true] {
+        let mut desk = Desk::new(&[trades()]);
+        desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
+        if is_shared {
+            let key = desk.attempts.key();
+            desk.follower.share_key(0, key);
+        }
+        for _ in 0..5 {
+            let (id, _) = desk.dialed();
+            desk.end(id, refused(401, None));
+        }
+        assert!(desk.now >= Time::ZERO + (60 + 120 + 240) * SECOND);
+        let since = desk.now;
+        desk.follower.new_key(0);
+        desk.dialed();
+        assert!(desk.now <= since + 5 * SECOND, "the line's own delay");
+    }
+}
+
 #[test]
 fn behind_an_announced_end_the_line_dials_after_its_delay() {
     let quiet = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
@@ -727,12 +762,7 @@ fn a_gap_does_not_wait_for_the_connection_whose_count_is_over() {
     let mut desk = Desk::new(&[watch]).line(3600 * SECOND, 60 * SECOND);
     let old = desk.next_subscribed();
     assert_eq!(desk.data(old, 0, 7), Some(Verdict::Next));
-    let new = loop {
-        match desk.next() {
-            Action::Dial { connection, .. } => break connection,
-            _ => _ = desk.hear(old, Incoming::Answer(Asked::Subscription(0))),
-        }
-    };
+    let (new, _) = desk.dialed_beside(old);
     desk.follower.opened(new, desk.now, &mut desk.attempts);
     desk.poll();
     assert_eq!(desk.data(new, 0, 1), Some(Verdict::Kept));
