@@ -1092,18 +1092,6 @@ fn a_refused_snapshot_delays_the_turns_and_bunches_none() {
     assert!(asked.len() > 20, "{asked:?}");
 }
 
-#[test]
-fn there_are_at_most_4_lines_and_4096_subscriptions() {
-    let mut desk = Desk::new(&[Subscription::default(); 4096]);
-    assert_eq!(desk.follower.subscribe(Subscription::default()), None);
-    for _ in 0..20 {
-        desk = desk.line(Duration::MAX, Duration::ZERO);
-    }
-    assert_eq!(desk.follower.states().count(), 4);
-    assert_eq!(Follower::<u64>::MOST_LINES, 4);
-    assert_eq!(Follower::<u64>::MOST_SUBSCRIPTIONS, 4096);
-}
-
 /// All that a program could call, in any order and with any connection: nothing panics, and each
 /// wait ends.
 #[test]

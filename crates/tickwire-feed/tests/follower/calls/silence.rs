@@ -400,6 +400,19 @@ fn at_a_planned_change_the_own_address_has_its_turn() {
     assert_eq!((address, desk.now), (0, opened + 240 * SECOND));
 }
 
+/// Its own server was frozen, and no life elsewhere has settled.
+#[test]
+fn when_told_the_line_comes_back_to_its_own_address() {
+    let mut desk = Desk::set(&[trades()], |set| set.addresses = 2).line(Duration::MAX, SECOND);
+    let frozen = desk.next_subscribed();
+    desk.end(frozen, Ended::Failed(Cause::PongTimeout));
+    let (away, address) = desk.dialed();
+    assert_eq!((address, desk.now), (1, Time::ZERO));
+    desk.follower.opened(away, desk.now, &mut desk.attempts);
+    desk.follower.renew(0, desk.now);
+    assert_eq!(desk.dialed_beside(away).1, 0);
+}
+
 /// The limit of attempts held it back before, and does no more.
 #[test]
 fn what_held_a_dial_back_before_is_not_told() {

@@ -3,7 +3,7 @@ use super::desk::{Desk, MS, SECOND, settings};
 use crate::refusal::refusal;
 use std::collections::BTreeSet;
 use testkit::Rng;
-use tickwire::{Error, Retry};
+use tickwire::{Error, RecvError, Retry, handshake::HandshakeError};
 use tickwire_feed::{Asked, Cause, Count, Ended, Incoming, Recovery, Settings, Subscription};
 
 /// An outage, and the words that name its cause.
@@ -153,5 +153,27 @@ fn drawn_outages_are_named_by_their_state() {
             let named = words.iter().all(|word| text.contains(word));
             assert_eq!(named, n == other, "{text:?} and {words:?}");
         }
+    }
+}
+
+/// For a log: whole characters of what the server said, and no line of its own.
+#[test]
+fn an_end_shows_what_the_server_said() {
+    let euros = "\u{20ac}".repeat(41);
+    let no_token = Cause::NoToken { retry: Retry::BackOff, retry_after: SECOND };
+    for (ended, text) in [
+        (Ended::closed(1008, "Pong\ntimeout"), "the server closed with 1008: Pong\\ntimeout"),
+        (Ended::closed(1008, &euros), &format!("the server closed with 1008: {}", &euros[..78])),
+        (error(RecvError::MessageTooBig { limit: 7 }.into()), "of 7 bytes (max_message)"),
+        (error(HandshakeError::UnexpectedSubprotocol.into()), "a subprotocol that was not offered"),
+        (no_token.into(), "the program got no token"),
+        (Cause::Network.into(), "the name was not found"),
+        (
+            error(refusal(429, &[("Retry-After", "30".to_owned())], "too many")),
+            "too many (come back in 30 s)",
+        ),
+    ] {
+        let shown = ended.to_string();
+        assert!(shown.ends_with(text), "{shown}");
     }
 }
