@@ -52,10 +52,6 @@ pub(crate) mod tries;
 pub(crate) mod verdicts;
 pub(crate) mod wire;
 
-/// Not in `tests/tls/by_rustls.rs`.
-#[cfg(feature = "in-place")]
-pub(crate) const IN_PLACE: bool = true;
-
 /// `value` with its fields set by `set_up`.
 pub(crate) fn set<T>(mut value: T, set_up: impl FnOnce(&mut T)) -> T {
     set_up(&mut value);

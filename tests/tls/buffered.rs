@@ -1,10 +1,10 @@
 //! TLS over streams that buffer, in both adapters: over tokio's `BufStream`, over a blocking stream
 //! that keeps all until it is flushed, over TLS. Whoever waits for an answer has flushed first.
-use super::support::{
+use crate::support::placed::placed;
+use crate::support::{
     blocking::{PATIENCE, patient},
     tls::{Authority, Raw},
 };
-use crate::support::placed::placed;
 use std::{sync::Arc, time::Duration};
 use tickwire::{
     Error,
@@ -257,6 +257,16 @@ mod on_tokio {
         let nothing = timeout(Duration::from_secs(1), near.read(&mut [0; 1])).await;
         assert!(nothing.is_err());
         bounded(flushing).await.unwrap();
+    }
+
+    crate::by_rustls::once_more! {
+        messages_pass_over_a_stream_that_buffers
+        messages_pass_over_tls_in_tls
+        a_handshake_that_is_done_here_can_be_done_there
+        an_alert_leaves_at_once
+        a_close_notify_leaves_at_shutdown_and_at_drop
+        data_is_flushed_when_a_flush_is_asked_for_and_no_oftener
+        a_writer_is_woken_where_a_reader_flushes_too
     }
 }
 
@@ -595,5 +605,16 @@ mod on_threads {
             ws.flush().unwrap();
         };
         both(asking, answering, |(), ()| {});
+    }
+
+    crate::by_rustls::once_more! {
+        messages_pass_over_a_stream_that_buffers
+        messages_pass_over_tls_in_tls
+        the_halves_of_a_split_flush_too
+        a_handshake_that_is_done_here_can_be_done_there
+        an_alert_leaves_at_once
+        a_close_notify_leaves_at_shutdown_and_at_drop
+        data_is_flushed_when_a_flush_is_asked_for_and_no_oftener
+        a_server_whose_response_is_stuck_reads
     }
 }

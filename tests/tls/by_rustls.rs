@@ -1,33 +1,25 @@
-//! These tests once more, with configurations that keep their keys: rustls opens and seals all
-//! records.
-#![allow(clippy::duplicate_mod)]
-use crate::support::{blocking, placed, polled, provider, raw, wire};
+//! Tests once more, with configurations that keep their keys: rustls opens and seals all records.
+use std::panic::resume_unwind;
+use testkit::threads::spawn_as;
 
-const IN_PLACE: bool = false;
-
-mod support {
-    pub(super) use super::tls;
-    pub(super) use crate::support::*;
+/// Runs these tests of a file once more.
+macro_rules! once_more {
+    ($($(#[$attribute:meta])* $test:ident)*) => {
+        mod by_rustls {
+            $(
+                $(#[$attribute])*
+                #[test]
+                fn $test() {
+                    let name = concat!(module_path!(), "::", stringify!($test));
+                    crate::by_rustls::run(name, super::$test);
+                }
+            )*
+        }
+    };
 }
-#[path = "../support/tls.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod tls;
+pub(crate) use once_more;
 
-#[path = "buffered.rs"]
-mod buffered;
-#[path = "closing.rs"]
-mod closing;
-#[path = "connections.rs"]
-mod connections;
-#[path = "hello.rs"]
-mod hello;
-#[path = "proxies.rs"]
-mod proxies;
-#[path = "records.rs"]
-mod records;
-#[path = "renewal.rs"]
-mod renewal;
-#[path = "session.rs"]
-mod session;
-#[path = "slow.rs"]
-mod slow;
+/// The name is how `is_in_place` knows: libtest has none for a test if it runs one at a time.
+pub(crate) fn run(name: &str, test: fn()) {
+    spawn_as(name, test).join().unwrap_or_else(|panic| resume_unwind(panic));
+}

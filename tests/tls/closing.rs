@@ -1,9 +1,9 @@
 //! How a connection ends, over TCP in each adapter, and over TLS where an adapter has it.
-use super::support::{
+use crate::support::placed::placed;
+use crate::support::{
     blocking::with_time_enough,
     tls::{ADAPTERS, Adapter, Authority, PATIENCE, async_tcp, runtime, wait},
 };
-use crate::support::placed::placed;
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use std::{
     io::Read,
@@ -156,4 +156,9 @@ fn a_peer_that_ends_the_stream_on_our_close_is_no_error() {
     }
     #[cfg(feature = "futures")]
     ends(None, on_smol);
+}
+
+crate::by_rustls::once_more! {
+    a_slow_reader_that_pings_gets_all_that_was_sent_before_our_close
+    a_peer_that_ends_the_stream_on_our_close_is_no_error
 }

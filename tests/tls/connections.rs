@@ -1,6 +1,7 @@
 //! TLS under both adapters, in both roles: what leaves in which records, how a stream ends, what is
 //! said of a bad certificate, and that the handshake has a time limit.
-use super::support::{
+use crate::support::placed::placed;
+use crate::support::{
     blocking::{bounded, bounded_each, ms, patient, trickle, with_time_enough},
     tls::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
@@ -8,7 +9,6 @@ use super::support::{
     },
     wire::{BINARY, CLOSE, TEXT, bytes, connection, frame_to, peer},
 };
-use crate::support::placed::placed;
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
     io::{self, ErrorKind, IoSlice, Read, Write},
@@ -1226,14 +1226,12 @@ fn a_stream_that_ends_in_the_handshake_says_so() {
 #[test]
 fn the_tls_handshake_is_within_the_time_of_the_opening_handshake() {
     // How far the peer goes before it falls silent: not a word, a part of one, all of TLS.
-    let cases: Vec<_> = product(ADAPTERS, 0..3).collect();
-    bounded(|| {
-        thread::scope(|scope| {
-            for (adapter, steps) in cases {
-                scope.spawn(move || silent_server(adapter, steps));
-                scope.spawn(move || silent_client(adapter, steps));
-            }
-        });
+    let both = |(adapter, steps)| {
+        [spawn(move || silent_server(adapter, steps)), spawn(move || silent_client(adapter, steps))]
+    };
+    bounded(move || {
+        let all: Vec<_> = product(ADAPTERS, 0..3).flat_map(both).collect();
+        all.into_iter().for_each(|one| one.join().unwrap());
     });
 }
 
@@ -1517,4 +1515,51 @@ fn a_dialed_stream_of_tokio_writes_slices_together_and_is_flushed_to_its_end() {
         let (read, ()) = tokio::join!(far.read_exact(&mut all), flushing);
         assert_eq!(read.unwrap(), taken);
     });
+}
+
+crate::by_rustls::once_more! {
+    messages_of_any_length_pass_both_adapters_in_both_roles
+    messages_cut_into_frames_pass_over_tls
+    a_peer_that_reads_nothing_is_given_up
+    a_spinning_stream_carries_tls
+    a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading
+    two_handles_that_write_at_the_same_time_lose_nothing
+    a_stream_is_cloned_only_after_the_handshake
+    what_is_set_on_a_stream_is_set_on_the_one_below
+    a_stream_shows_the_one_below_and_nothing_of_its_session
+    a_burst_leaves_in_one_record_and_one_write
+    of_a_write_that_breaks_off_no_message_is_unwritten_that_has_left
+    the_client_s_request_leaves_with_the_end_of_its_handshake
+    other_tls_streams_carry_a_burst_in_one_record_too
+    a_send_reaches_the_socket_before_it_returns
+    a_send_over_another_tls_stream_reaches_the_socket_before_it_returns
+    keys_may_change_at_any_time
+    every_future_may_be_dropped_at_every_poll
+    a_record_that_was_tampered_with_ends_the_connection
+    an_orderly_end_has_a_close_notify_in_both_directions
+    a_close_notify_that_has_to_wait_goes_before_the_end_of_the_stream
+    a_connection_that_is_dropped_was_not_closed
+    a_clone_that_is_dropped_leaves_tls_to_the_other
+    a_stream_is_dropped_though_the_peer_takes_nothing_more
+    a_bad_certificate_is_refused_and_the_error_says_why
+    a_certificate_that_is_bad_in_another_way_is_told_from_one_that_is_not_trusted
+    a_peer_s_alert_says_whether_another_attempt_may_succeed
+    who_gives_no_configuration_trusts_the_system_s_authorities
+    what_a_certificate_says_is_escaped_and_cut_in_an_error
+    a_server_that_asks_for_a_certificate_gets_the_client_s_or_refuses
+    a_server_reads_the_client_s_certificate_before_it_accepts
+    http_1_1_and_the_name_of_the_host_are_asked_for_whatever_the_configuration_says
+    a_server_of_http_2_only_is_refused
+    tls_1_2_will_do
+    a_session_is_resumed
+    a_peer_that_does_not_speak_tls_is_named_as_such
+    a_stream_that_ends_in_the_handshake_says_so
+    the_tls_handshake_is_within_the_time_of_the_opening_handshake
+    a_peer_that_drips_its_handshake_is_not_waited_for
+    a_flush_that_is_interrupted_does_not_end_the_handshake
+    a_record_that_drips_in_interrupts_each_read_and_goes_on_later
+    an_error_of_the_stream_below_stays_what_it_is
+    a_dialed_stream_writes_slices_together
+    a_dialed_stream_that_does_not_block_is_flushed_to_its_end
+    a_dialed_stream_of_tokio_writes_slices_together_and_is_flushed_to_its_end
 }

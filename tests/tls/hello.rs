@@ -1,10 +1,10 @@
 //! The key exchange in the first messages of a handshake: a ClientHello that is longer than a
 //! segment, and a HelloRetryRequest.
-use super::support::{
-    provider::{default_provider, kx_group},
-    tls::{Authority, IN_PLACE},
-};
 use crate::support::placed::placed;
+use crate::support::{
+    provider::{default_provider, kx_group},
+    tls::{Authority, is_in_place},
+};
 use tickwire::tls::{
     Session,
     rustls::{
@@ -37,7 +37,7 @@ fn agreed(mut client: Session, server: ServerConfig, cut: usize) -> (usize, [Ses
         deliver(&mut client, &mut server, cut);
         deliver(&mut server, &mut client, cut);
     }
-    assert!(!client.is_handshaking() && server.in_place() == IN_PLACE);
+    assert!(!client.is_handshaking() && server.in_place() == is_in_place());
     client.write(&mut &b"up"[..]).unwrap();
     assert_eq!(deliver(&mut client, &mut server, cut), b"up");
     server.write(&mut &b"down"[..]).unwrap();
@@ -96,7 +96,7 @@ fn a_hello_retry_request_is_sent_and_answered() {
         let groups = [kx_group::X25519, kx_group::SECP256R1];
         let (client, server) = configs(&groups, &[kx_group::SECP256R1]);
         for end in agreed(ours(client), server, cut).1 {
-            assert_eq!(end.in_place(), IN_PLACE);
+            assert_eq!(end.in_place(), is_in_place());
             let group = end.negotiated_key_exchange_group();
             assert_eq!(group, Some(NamedGroup::secp256r1.into()));
         }
@@ -160,4 +160,11 @@ fn a_server_has_the_name_in_a_client_hello_although_other_records_came_before() 
             }
         }
     }
+}
+
+crate::by_rustls::once_more! {
+    a_client_hello_longer_than_a_segment_is_read_however_it_is_cut
+    a_hello_retry_request_is_sent_and_answered
+    #[cfg(feature = "aws-lc-rs")] the_post_quantum_exchange_is_agreed_on_with_and_without_a_hello_retry_request
+    a_server_has_the_name_in_a_client_hello_although_other_records_came_before
 }

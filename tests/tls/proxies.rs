@@ -1,10 +1,10 @@
 //! TLS to a proxy, to the server behind it, and to both, one within the other.
-use super::support::{
+use crate::support::placed::placed;
+use crate::support::{
     blocking::{bounded, bounded_each},
     proxy::{BASIC, SECRET, Told, WAYS, Way, Ws, connect, first, relay},
     tls::{Authority, product},
 };
-use crate::support::placed::placed;
 use std::{
     io::{Read, Write},
     net::SocketAddr,
@@ -158,4 +158,11 @@ fn what_comes_with_a_proxys_answer_goes_to_tls() {
             });
         }
     }
+}
+
+crate::by_rustls::once_more! {
+    a_websocket_passes_a_proxy_over_tls_in_plain_text_and_within_tls_of_its_own
+    halves_of_threads_speak_tls_within_tls
+    who_is_not_the_proxy_gets_no_credentials_and_who_is_not_the_server_no_request
+    what_comes_with_a_proxys_answer_goes_to_tls
 }

@@ -1,7 +1,7 @@
 //! The record layer (RFC 9846 §5, §4.7, §6) against a peer that the test plays, with each byte in
 //! its hand, and against rustls. The numbers are those of the table in `docs/TLS-AUDIT.md`.
-use super::support::tls::{Authority, IN_PLACE, altered};
 use crate::support::placed::placed;
+use crate::support::tls::{Authority, altered, is_in_place};
 use crate::{
     pipe::Pipe,
     support::{
@@ -55,8 +55,6 @@ const SUITES: [SupportedCipherSuite; 3] = [
 ];
 
 const AES: SupportedCipherSuite = SUITES[0];
-/// Where a rule is our record layer's alone: docs/TLS-AUDIT.md says what rustls does.
-const BY_RUSTLS: bool = !IN_PLACE;
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 /// Our end, and rustls at the other.
@@ -190,14 +188,14 @@ fn configs(suite: SupportedCipherSuite) -> (ClientConfig, ServerConfig) {
         .with_protocol_versions(&[&TLS13])
         .unwrap();
     let mut client = builder.with_root_certificates(authority.roots()).with_no_client_auth();
-    client.enable_secret_extraction = IN_PLACE;
+    client.enable_secret_extraction = is_in_place();
     let identity = authority.issue(&["localhost"]);
     let builder = ServerConfig::builder_with_provider(provider(suite))
         .with_protocol_versions(&[&TLS13])
         .unwrap();
     let builder = builder.with_no_client_auth();
     let mut server = builder.with_single_cert(identity.chain.clone(), identity.private()).unwrap();
-    server.enable_secret_extraction = IN_PLACE;
+    server.enable_secret_extraction = is_in_place();
     server.send_tls13_tickets = 0;
     (client, server)
 }
@@ -372,7 +370,7 @@ fn several_records_of_one_read_are_one_read_of_data_and_each_cut_is_survived() {
 fn sealed_records_are_opened_by_rustls_whatever_their_length() {
     for (role, suite) in product(ROLES, SUITES) {
         let (mut ours, mut peer) = Ours::by(role, suite);
-        assert_eq!(ours.io.session().in_place(), IN_PLACE);
+        assert_eq!(ours.io.session().in_place(), is_in_place());
         for len in [1, 2, 15, 16, 17, 4000, 16_383, 16_384, 16_385, 200_000] {
             let plain = bytes(len);
             ours.write(&plain);
@@ -384,9 +382,6 @@ fn sealed_records_are_opened_by_rustls_whatever_their_length() {
 // T03
 #[test]
 fn ciphertext_beyond_its_bound_is_a_record_overflow_on_its_header() {
-    if BY_RUSTLS {
-        return;
-    }
     let (error, alert) = refused(Role::Client, |_| {
         let len = (1 << 14) + 257_u16;
         [&[23, 3, 3][..], &len.to_be_bytes()].concat()
@@ -410,9 +405,6 @@ fn plaintext_beyond_its_bound_is_a_record_overflow_with_padding_and_without() {
 // T05
 #[test]
 fn only_application_data_is_the_outer_type() {
-    if BY_RUSTLS {
-        return;
-    }
     for kind in [20, 21, 22, 24, 25, 0, 255] {
         let (error, alert) = refused(Role::Client, |peer| {
             let mut record = peer.data(b"sealed");
@@ -442,9 +434,6 @@ fn only_application_data_is_the_outer_type() {
 // T06
 #[test]
 fn nothing_but_zeros_is_an_unexpected_message() {
-    if BY_RUSTLS {
-        return;
-    }
     for len in [0, 1, 300] {
         let (error, alert) = refused(Role::Client, |peer| peer.sealed(&vec![0; len]));
         let zeros = rustls::PeerMisbehaved::IllegalTlsInnerPlaintext;
@@ -494,9 +483,6 @@ fn a_record_again_or_out_of_order_is_a_bad_tag() {
 // T08
 #[test]
 fn no_other_type_is_inside() {
-    if BY_RUSTLS {
-        return;
-    }
     for kind in [20, 24, 25, 255] {
         let (error, alert) = refused(Role::Client, |peer| peer.record(kind, &[1]));
         assert_eq!(alert, u8::from(AlertDescription::UnexpectedMessage), "{kind}: {error}");
@@ -506,9 +492,6 @@ fn no_other_type_is_inside() {
 // T09
 #[test]
 fn handshake_messages_are_neither_empty_nor_interleaved() {
-    if BY_RUSTLS {
-        return;
-    }
     let begun = [4, 0, 0, 200, 1, 2, 3];
     for kind in [22, 21] {
         let (_, alert) = refused(Role::Client, |peer| peer.record(kind, &[]));
@@ -580,9 +563,6 @@ fn key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data() {
 /// So a loop can see how long many of them take.
 #[test]
 fn a_read_with_data_ends_behind_a_key_update() {
-    if BY_RUSTLS {
-        return;
-    }
     let (mut ours, mut peer) = Ours::by(Role::Server, SUITES[0]);
     for text in ["one", "two", "three"] {
         peer.writer().write_all(text.as_bytes()).unwrap();
@@ -598,9 +578,6 @@ fn a_read_with_data_ends_behind_a_key_update() {
 // T12
 #[test]
 fn floods_without_data_are_refused_where_rustls_refuses_them() {
-    if BY_RUSTLS {
-        return;
-    }
     use rustls::PeerMisbehaved::{
         TooManyEmptyFragments, TooManyKeyUpdateRequests, TooManyWarningAlertsReceived,
     };
@@ -637,9 +614,6 @@ fn say_nothing(peer: &mut Connection, update: bool) {
 // T12
 #[test]
 fn key_updates_and_empty_records_in_turns_are_one_flood() {
-    if BY_RUSTLS {
-        return;
-    }
     use rustls::PeerMisbehaved::{TooManyEmptyFragments, TooManyKeyUpdateRequests};
     for role in ROLES {
         for (turns, last) in [
@@ -671,9 +645,6 @@ const TICKET: [u8; 19] = [4, 0, 0, 15, 0, 0, 28, 32, 0, 0, 0, 0, 1, 0, 0, 1, 7, 
 // T12
 #[test]
 fn tickets_and_warnings_make_up_for_nothing_and_tickets_are_no_flood() {
-    if BY_RUSTLS {
-        return;
-    }
     use rustls::PeerMisbehaved::TooManyEmptyFragments;
     let flood = rustls::Error::PeerMisbehaved(TooManyEmptyFragments);
     let (error, _) = refused(Role::Client, |peer| {
@@ -922,9 +893,6 @@ fn an_end_without_close_notify_is_an_error_and_one_with_it_is_the_end() {
 // T15
 #[test]
 fn alerts_end_the_connection_and_are_not_answered() {
-    if BY_RUSTLS {
-        return;
-    }
     for description in [AlertDescription::BadRecordMac, AlertDescription::InternalError] {
         let (mut ours, mut peer) = Puppet::new(Role::Client);
         let wire = peer.record(21, &[2, description.into()]);
@@ -968,7 +936,7 @@ fn tickets_in_pieces_serve_the_next_connection() {
     assert_eq!(ours.read_all(100), b"data");
     let (ours, _) = Ours::new(Role::Client, again, server);
     assert!(ours.io.session().is_resumed());
-    assert_eq!(ours.io.session().in_place(), IN_PLACE);
+    assert_eq!(ours.io.session().in_place(), is_in_place());
 }
 
 // T16
@@ -997,9 +965,6 @@ fn tickets_are_ignored_without_resumption() {
 // T17
 #[test]
 fn other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bound() {
-    if BY_RUSTLS {
-        return;
-    }
     // A ticket for a server; a Finished; a CertificateRequest; a HelloRequest.
     for (role, kind) in
         [(Role::Server, 4), (Role::Client, 20), (Role::Client, 13), (Role::Client, 0)]
@@ -1037,7 +1002,7 @@ fn a_long_message_may_come_in_many_small_records_in_place_alone() {
     }
     let data = peer.data(b"data");
     ours.pipe.put(&data);
-    if BY_RUSTLS {
+    if !is_in_place() {
         let error = ours.failure(0);
         assert!(error.to_string().contains("message buffer full"), "{error}");
     } else {
@@ -1048,9 +1013,6 @@ fn a_long_message_may_come_in_many_small_records_in_place_alone() {
 // T17
 #[test]
 fn none_is_assembled_beyond_its_bound_in_the_handshake_either() {
-    if BY_RUSTLS {
-        return;
-    }
     let (_, server) = configs(AES);
     let pipe = Pipe::default();
     let io = TlsStream::server(pipe.clone(), placed(server)).unwrap();
@@ -1085,8 +1047,8 @@ fn what_was_agreed_on_is_told_on_either_way() {
     for role in ROLES {
         let (ours, _) = Ours::new(role, client.clone(), server.clone());
         let session = ours.io.session();
-        assert_eq!(session.in_place(), IN_PLACE);
-        assert_eq!(session.connection().is_some(), !IN_PLACE);
+        assert_eq!(session.in_place(), is_in_place());
+        assert_eq!(session.connection().is_some(), !is_in_place());
         assert_eq!(session.protocol_version(), Some(ProtocolVersion::TLSv1_3.into()));
         let suite = session.negotiated_cipher_suite();
         assert_eq!(suite, Some(CipherSuite::TLS13_AES_128_GCM_SHA256.into()));
@@ -1108,7 +1070,7 @@ fn no_key_and_no_data_is_in_debug() {
     ours.pipe.put(&wire);
     assert!(matches!(ours.read_into(3), Poll::Ready(Ok(data)) if data == b"sec"));
     let shown = format!("{:?}", ours.io.session());
-    let facts = format!("protocol_version: Some(TLSv1_3), in_place: {IN_PLACE}");
+    let facts = format!("protocol_version: Some(TLSv1_3), in_place: {}", is_in_place());
     assert_eq!(shown, format!("Session {{ {facts}, .. }}"));
 }
 
@@ -1337,7 +1299,7 @@ fn a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
     let whole = altered(AES, |suite| suite.quic = None);
     for ((suite, in_place), role) in product([(odd(Oddity::Keeps), false), (whole, true)], ROLES) {
         let (mut ours, mut peer) = Ours::by(role, suite);
-        assert_eq!(ours.io.session().in_place(), in_place && IN_PLACE);
+        assert_eq!(ours.io.session().in_place(), in_place && is_in_place());
         for len in [1, 5000, 100_000] {
             let plain = bytes(len);
             ours.write(&plain);
@@ -1359,9 +1321,6 @@ fn a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
 // T21
 #[test]
 fn of_a_provider_that_has_plaintext_elsewhere_none_is_taken() {
-    if BY_RUSTLS {
-        return;
-    }
     let (mut ours, mut peer) = Puppet::by(Role::Client, odd(Oddity::Elsewhere));
     let wire = peer.data(&[]);
     ours.pipe.put(&wire);
@@ -1371,4 +1330,35 @@ fn of_a_provider_that_has_plaintext_elsewhere_none_is_taken() {
     let error = rustls::Error::General("plaintext outside its record".into());
     assert_eq!(ours.failure(0), error);
     assert_eq!(alert(peer.opened(&ours)), AlertDescription::InternalError);
+}
+
+// Some of the others say both ways by themselves. The rest hold our record layer to rules that are
+// its alone: docs/TLS-AUDIT.md says what rustls does.
+crate::by_rustls::once_more! {
+    records_of_every_length_and_cut_are_opened_by_all_suites_in_both_roles
+    several_records_of_one_read_are_one_read_of_data_and_each_cut_is_survived
+    sealed_records_are_opened_by_rustls_whatever_their_length
+    plaintext_beyond_its_bound_is_a_record_overflow_with_padding_and_without
+    the_first_bad_tag_ends_the_direction_and_shows_nothing_of_the_record
+    a_record_again_or_out_of_order_is_a_bad_tag
+    a_key_update_is_the_last_in_its_record_and_asks_by_0_or_1
+    key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data
+    a_message_in_any_number_of_records_is_no_flood
+    as_much_as_is_allowed_is_no_flood
+    data_behind_records_without_data_is_found_however_late_it_is_asked_for
+    an_end_without_close_notify_is_an_error_and_one_with_it_is_the_end
+    tickets_in_pieces_serve_the_next_connection
+    a_ticket_with_an_extension_twice_is_an_illegal_parameter
+    tickets_are_ignored_without_resumption
+    a_long_message_may_come_in_many_small_records_in_place_alone
+    the_name_in_a_long_client_hello_is_told_too
+    what_was_agreed_on_is_told_on_either_way
+    no_key_and_no_data_is_in_debug
+    a_fragment_is_no_longer_than_configured
+    nothing_follows_the_alert_that_ends_our_side
+    a_record_is_sealed_once_through_cut_writes_and_dropped_futures
+    a_write_that_fails_is_not_taken_for_one_that_waits
+    no_message_is_written_before_the_last_byte_of_its_record_is
+    our_key_is_updated_before_the_suites_limit_whichever_way_it_seals
+    a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well
 }

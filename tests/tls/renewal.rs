@@ -1,7 +1,7 @@
 //! The recipe "Renew a certificate": a resolver whose certificate is exchanged under way.
-use super::support::{
+use crate::support::{
     provider::default_provider,
-    tls::{ADAPTERS, Adapter, Authority, Client, IN_PLACE, Identity, Server},
+    tls::{ADAPTERS, Adapter, Authority, Client, Identity, Server, is_in_place},
 };
 use std::{
     net::TcpListener,
@@ -40,7 +40,7 @@ fn the_next_connection_has_the_new_certificate_and_the_old_one_lives() {
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
         let mut tls = builder.with_cert_resolver(current.clone());
-        tls.enable_secret_extraction = IN_PLACE;
+        tls.enable_secret_extraction = is_in_place();
         let tls = Arc::new(tls);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
@@ -74,4 +74,8 @@ fn the_next_connection_has_the_new_certificate_and_the_old_one_lives() {
         assert!(matches!(&refused, Err(Error::Tls(error)) if error.is_about_certificate()));
         echoes(&mut first, &mut first_server);
     }
+}
+
+crate::by_rustls::once_more! {
+    the_next_connection_has_the_new_certificate_and_the_old_one_lives
 }

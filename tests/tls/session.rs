@@ -1,7 +1,7 @@
 //! A session alone, with the core on top and no I/O: bytes are carried from one end to the other by
 //! hand.
-use super::support::tls::{Authority, IN_PLACE};
 use crate::support::placed::placed;
+use crate::support::tls::{Authority, is_in_place};
 use crate::support::wire::bytes;
 use bytes::Buf;
 use std::{
@@ -258,7 +258,7 @@ fn by_tls_1_2() -> (ClientConfig, ServerConfig) {
     let authority = Authority::new();
     let builder = ClientConfig::builder_with_protocol_versions(&[&TLS12]);
     let mut client = builder.with_root_certificates(authority.roots()).with_no_client_auth();
-    client.enable_secret_extraction = IN_PLACE;
+    client.enable_secret_extraction = is_in_place();
     (client, authority.server().as_ref().clone())
 }
 
@@ -305,7 +305,7 @@ fn agreed() -> (Session, Session) {
     assert!(client.is_handshaking() && server.is_handshaking());
     assert!(settle(&mut client, &mut server).iter().all(Option::is_none));
     assert!(!client.is_handshaking() && !server.is_handshaking());
-    assert!(client.in_place() == IN_PLACE && server.in_place() == IN_PLACE);
+    assert!(client.in_place() == is_in_place() && server.in_place() == is_in_place());
     (client, server)
 }
 
@@ -350,7 +350,7 @@ fn rustls_error(error: io::Error) -> rustls::Error {
 fn rustls_is_at_hand_where_it_has_the_records() {
     let (client, server) = agreed();
     for session in [client, server] {
-        assert_eq!(session.connection().is_some(), !IN_PLACE);
+        assert_eq!(session.connection().is_some(), !is_in_place());
     }
 }
 
@@ -662,4 +662,25 @@ fn a_bad_record_behind_both_ways_to_close_is_an_error() {
             failure(session, b"");
         }
     }
+}
+
+crate::by_rustls::once_more! {
+    rustls_is_at_hand_where_it_has_the_records
+    the_core_alone_converses_over_tls_under_any_cut
+    it_does_whichever_end_opens_in_place_and_by_tls_1_2
+    rustls_flag_alone_opens_nothing_in_place
+    a_server_that_accepts_early_data_leaves_its_records_to_rustls_and_drops_that_data
+    sessions_stack
+    nothing_is_taken_before_the_handshake_is_over_and_no_more_than_may_wait_after_it
+    of_several_slices_no_more_is_taken_than_may_wait
+    bytes_that_are_committed_before_the_others_are_read_wait
+    calls_in_any_order_lose_nothing_and_double_nothing
+    #[should_panic(expected = "committed more than was spare")]
+    more_than_there_is_room_for_cannot_be_committed
+    #[should_panic(expected = "advanced beyond what is outgoing")]
+    more_than_is_outgoing_cannot_be_advanced
+    a_certificate_that_is_not_trusted_fails_both_ends_and_the_alert_says_why
+    bytes_that_are_not_tls_are_refused_with_an_alert
+    a_close_notify_ends_one_side_and_what_is_behind_it_is_ignored
+    a_bad_record_behind_both_ways_to_close_is_an_error
 }

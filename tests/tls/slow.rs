@@ -1,6 +1,6 @@
 //! TLS over a stream that takes little at a time, under tokio: nothing is refused for that, and
 //! whoever waits to write is woken, whatever a reader beside it does.
-use super::support::{
+use crate::support::{
     polled::{Polled, polled},
     tls::{Authority, product},
     wire::connection,
@@ -307,7 +307,7 @@ async fn a_signal_ends_no_call() {
 #[derive(Clone, Copy, PartialEq)]
 enum Line {
     Fast,
-    /// 16 bytes each 20 ms: 800 bytes a second.
+    /// 64 bytes each 80 ms: 800 bytes a second.
     Slow,
     /// Nothing arrives any more.
     Dead,
@@ -319,7 +319,7 @@ async fn carry(
     mut to: impl AsyncWrite + Unpin,
     line: &Cell<Line>,
 ) {
-    let mut buf = [0; 16];
+    let mut buf = [0; 64];
     loop {
         let n = match from.read(&mut buf).await {
             Ok(0) => {
@@ -331,7 +331,7 @@ async fn carry(
         };
         match line.get() {
             Line::Fast => {}
-            Line::Slow => sleep(Duration::from_millis(20)).await,
+            Line::Slow => sleep(Duration::from_millis(80)).await,
             Line::Dead => pending().await,
         }
         if to.write_all(&buf[..n]).await.is_err() {
@@ -417,7 +417,7 @@ async fn a_byte_of_a_record_is_a_sign_of_life() {
             (Err(error), took) => {
                 assert!(!goes_on, "{error}");
                 assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error}");
-                // 1.25 intervals, the timeout, and the last 16 bytes on their way.
+                // 1.25 intervals, the timeout, and the last 64 bytes on their way.
                 assert!((11 * second()..13 * second()).contains(&took), "{took:?}");
             }
         }
@@ -474,7 +474,7 @@ async fn a_record_that_drips_shows_that_a_closing_peer_goes_on_sending() {
     }
 }
 
-/// A client sends much to a server behind this line, for at most five minutes. Returns how the flush
+/// A client sends much to a server behind this line, for at most 150 s. Returns how the flush
 /// ended, and when.
 async fn sends_much<S>(
     tls: (TlsStream<S>, TlsStream<S>),
@@ -507,7 +507,7 @@ where
             got = server.recv() => panic!("{got:?}"),
         }
     };
-    let ended = timeout(300 * second(), ended).await.ok()?;
+    let ended = timeout(150 * second(), ended).await.ok()?;
     Some((ended.unwrap_err(), began.elapsed()))
 }
 
@@ -607,4 +607,19 @@ fn each_byte_that_leaves_is_known(version: &'static SupportedProtocolVersion) {
     room.set(usize::MAX);
     ws.flush().unwrap();
     assert_eq!(ws.buffered_amount(), 0);
+}
+
+crate::by_rustls::once_more! {
+    corked_snapshot_over_slow_tls
+    raw_client_first_write_large
+    corked_snapshot_over_tcp_small_sndbuf
+    split_while_opening
+    raw_split_after_handshake
+    failing_reader_and_pending_writer
+    a_signal_ends_no_call
+    a_byte_of_a_record_is_a_sign_of_life
+    a_record_that_drips_is_bounded_by_the_deadlines_on_data_and_on_a_frame
+    a_record_that_drips_shows_that_a_closing_peer_goes_on_sending
+    each_byte_of_ciphertext_that_leaves_is_progress
+    of_a_thread_each_byte_of_ciphertext_that_leaves_is_known
 }

@@ -16,7 +16,6 @@ mod rooms;
 #[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 #[path = "../../../tests/support"]
 mod support {
-    const IN_PLACE: bool = true;
     pub(crate) mod blocking;
     pub(crate) mod peer;
     pub(crate) mod placed;

@@ -7,9 +7,18 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// A thread as std's, but compiled once for each `T`, and not for each of a thousand closures.
+/// A thread as std's, with the name of the thread that starts it, so that a panic names the test.
 pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    thread::spawn(Box::new(work) as Box<dyn FnOnce() -> T + Send>)
+    spawn_as(thread::current().name().unwrap_or_default(), work)
+}
+
+/// Compiled once for each `T`, and not for each of a thousand closures.
+pub fn spawn_as<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let work: Box<dyn FnOnce() -> T + Send> = Box::new(work);
+    thread::Builder::new().name(name.into()).spawn(work).unwrap()
 }
 
 /// Runs a test in a thread of its own, and fails when that hangs.
