@@ -1,6 +1,5 @@
 //! What a `Follower` says to do, call by call, where the simulated days of an exchange do not
-//! reach: questions and answers, successors, lines and addresses. `night.rs` has a program around
-//! it.
+//! reach: questions and answers, successors, lines and addresses.
 mod books;
 mod silence;
 

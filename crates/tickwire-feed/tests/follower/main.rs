@@ -3,8 +3,6 @@
 mod badday;
 mod calls;
 mod ends;
-mod hours;
-mod night;
 mod outages;
 mod refusal;
 
