@@ -382,6 +382,7 @@ fn subscriptions_wait_for_the_login_which_is_said_once() {
     })
     .line(Duration::MAX, Duration::ZERO);
     let id = desk.open();
+    desk.hear(id, Incoming::LoggedIn); // of nobody's login
     let login = Action::Send { connection: id, say: Say::Login };
     assert_eq!(desk.all(), [login]);
     assert_eq!(desk.state(), State::LoggingIn);
@@ -831,6 +832,15 @@ fn a_message_that_ends_a_wait_begins_the_next_one() {
         }
         assert_eq!(desk.poll(), Action::Wait(due), "{watch:?} {incoming:?}");
     }
+    // What was refused after it was accepted is asked for again after 1 s, and not if it is served.
+    let half = Subscription { ask_after: Some(SECOND / 2), ..Subscription::default() };
+    let mut desk = Desk::new(&[half]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
+    desk.hear(id, Incoming::Refused(Asked::Subscription(0)));
+    assert_eq!(desk.poll(), Action::Wait(desk.now + SECOND));
+    desk.hear(id, data);
+    assert_eq!(desk.poll(), Action::Wait(desk.now + SECOND / 2));
     // Any message answers a probe.
     let mut desk = Desk::set(&[], |set| {
         set.probe_after = Some(SECOND);
@@ -860,6 +870,56 @@ fn a_line_that_goes_on_tries_each_address_at_once_again() {
         assert_eq!((dialed, desk.now), (address, Time::ZERO));
         desk.end(id, Ended::Failed(Cause::ConnectTimeout));
     }
+}
+
+#[test]
+fn a_line_that_goes_on_begins_with_its_first_delay() {
+    let mut desk = Desk::new(&[trades()]);
+    desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
+    for _ in 0..8 {
+        let (id, _) = desk.dialed();
+        desk.end(id, Ended::Failed(Cause::ConnectTimeout));
+    }
+    desk.follower.go_on();
+    let since = desk.now;
+    for _ in 0..2 {
+        let (id, _) = desk.dialed();
+        assert!(desk.now <= since + SECOND / 10, "{:?}", desk.now - since);
+        desk.end(id, Ended::Failed(Cause::ConnectTimeout));
+    }
+}
+
+#[test]
+fn what_is_added_is_dialed_and_said_at_once() {
+    let mut desk = Desk::new(&[]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    desk = desk.line(Duration::MAX, Duration::ZERO);
+    assert!(matches!(desk.all()[..], [Action::Dial { line: 1, .. }]));
+    desk.follower.subscribe(trades());
+    assert!(matches!(desk.all()[..], [Action::Send { connection, .. }] if connection == id));
+}
+
+/// Two older connections are to be left for their successors, and one ends by itself.
+#[test]
+fn nobody_is_told_to_leave_what_has_ended_meanwhile() {
+    let mut desk = Desk::new(&[]).line(60 * SECOND, 10 * SECOND).line(60 * SECOND, 10 * SECOND);
+    let open = |desk: &mut Desk| {
+        let ids = [(); 2].map(|()| match desk.next() {
+            Action::Dial { connection, .. } => connection,
+            action => panic!("{action:?}"),
+        });
+        for id in ids {
+            desk.follower.opened(id, desk.now, &mut desk.attempts);
+        }
+        ids
+    };
+    let old = open(&mut desk);
+    open(&mut desk);
+    let Action::Leave { connection: left, .. } = desk.poll() else { panic!() };
+    for id in old.into_iter().filter(|id| *id != left) {
+        desk.end(id, Ended::closed(1006, ""));
+    }
+    assert_eq!(desk.all(), []);
 }
 
 /// A follower with as many lines and subscriptions as it takes.

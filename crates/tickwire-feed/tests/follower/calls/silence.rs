@@ -367,6 +367,36 @@ fn a_keepalive_is_life_and_ends_a_silence_as_data_does() {
     }
 }
 
+/// What is mute and then served is not mute at its next silence, but silent.
+#[test]
+fn a_keepalive_ends_what_made_a_subscription_mute() {
+    let mut market = Market::new(&[watched()]);
+    market.run(HOUR, |_, _| Answers);
+    assert_eq!((market.topic(0), market.mutes.len()), (Topic::Mute, 1));
+    let keepalive = Incoming::Keepalive { subscription: 0, last: None };
+    market.desk.hear(market.open[0].0, keepalive);
+    market.run(SECOND, |_, _| Answers);
+    assert_eq!(market.topic(0), Topic::InOrder);
+    market.run(31 * SECOND, |_, _| Answers);
+    assert_eq!(market.topic(0), Topic::Silent);
+}
+
+/// Otherwise the older one would stay until the exchange cuts it.
+#[test]
+fn what_is_refused_on_both_connections_holds_up_no_planned_successor() {
+    let mut desk = Desk::new(&[trades(); 2]).line(120 * SECOND, MINUTE);
+    let old = desk.next_subscribed();
+    desk.hear(old, Incoming::Refused(Asked::Subscription(1)));
+    desk.data(old, 0, 1);
+    let (new, _) = desk.dialed_beside(old);
+    desk.follower.opened(new, desk.now, &mut desk.attempts);
+    desk.all();
+    desk.data(new, 0, 1);
+    assert_eq!(desk.all(), []);
+    desk.hear(new, Incoming::Refused(Asked::Subscription(1)));
+    assert!(matches!(desk.all()[..], [Action::Leave { connection, .. }] if connection == old));
+}
+
 /// A fault of this machine marks no address.
 #[test]
 fn what_concerns_the_machine_makes_the_line_wait_at_each_address() {
