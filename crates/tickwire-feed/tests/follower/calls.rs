@@ -1,6 +1,7 @@
 //! What a `Follower` says to do, call by call, where the simulated days of an exchange do not
-//! reach: questions and answers, successors, lines and addresses.
+//! reach: questions and answers, successors, the program's own messages. Its folder has the rest.
 mod books;
+mod dials;
 mod silence;
 
 use crate::support::seeds;
@@ -413,83 +414,6 @@ fn subscriptions_wait_for_the_login_which_is_said_once() {
 }
 
 #[test]
-fn each_address_is_tried_at_once_and_then_the_delays_count() {
-    let mut desk = Desk::set(&[trades()], |set| {
-        set.addresses = 3;
-    })
-    .line(Duration::MAX, Duration::ZERO);
-    for address in 0..3 {
-        let (id, dialed) = desk.dialed();
-        assert_eq!((dialed, desk.now), (address, Time::ZERO));
-        desk.end(id, Ended::Failed(Cause::ConnectTimeout));
-    }
-    // Servers that accept and drop are dialed again in turn, but not in a tight loop.
-    for address in [0, 1, 2, 0] {
-        let before = desk.now;
-        let (id, dialed) = desk.dialed();
-        assert_eq!(dialed, address);
-        assert!(desk.now - before >= 5 * SECOND, "{:?}", desk.now - before);
-        desk.follower.opened(id, desk.now, &mut desk.attempts);
-        desk.end(id, Ended::Failed(Cause::ConnectTimeout));
-    }
-}
-
-/// The program fetches a token before it dials. Who was asked for it may be the same for all
-/// addresses.
-#[test]
-fn without_a_token_for_one_address_another_is_tried() {
-    let mut desk = Desk::set(&[trades()], |set| set.addresses = 3);
-    desk.attempts = Attempts::new(1, 3600 * SECOND);
-    desk = desk.line(Duration::MAX, Duration::ZERO);
-    let no_token = |retry, seconds| {
-        let retry_after = seconds * SECOND;
-        Ended::Failed(Cause::NoToken { retry, retry_after })
-    };
-    let since = desk.now;
-    for tried in 0..3 {
-        let (id, address) = desk.dialed(); // each attempt was given back
-        assert_eq!((address, desk.now), (tried, since));
-        desk.end(id, no_token(Retry::BackOff, 0));
-    }
-    let (id, address) = desk.dialed();
-    assert_eq!(address, 0);
-    assert!(desk.now > since);
-    // With a Retry-After, one other is tried and no more.
-    desk.follower.go_on();
-    let since = desk.now;
-    desk.end(id, no_token(Retry::BackOff, 30));
-    let (id, address) = desk.dialed();
-    assert_eq!((address, desk.now), (1, since));
-    desk.end(id, no_token(Retry::BackOff, 30));
-    let (id, _) = desk.dialed();
-    assert!(desk.now >= since + 30 * SECOND);
-    desk.end(id, no_token(Retry::Stop, 0));
-    assert_eq!(desk.state(), State::Stopped { after: no_token(Retry::Stop, 0) });
-    desk.follower.go_on();
-    desk.dialed();
-}
-
-#[test]
-fn an_alarm_is_of_the_second_end_and_a_429_keeps_all_lines_away() {
-    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
-    let (id, _) = desk.dialed();
-    desk.end(id, refused(403, None));
-    let after = Some(refused(403, None));
-    assert!(matches!(desk.state(), State::Waiting { until, after: of }
-        if until - desk.now >= SECOND && of == after));
-    let (id, _) = desk.dialed();
-    desk.end(id, refused(404, None));
-    assert!(matches!(desk.state(), State::Alarm { until, after }
-        if until - desk.now >= 2 * SECOND && after == refused(404, None)));
-    let (id, _) = desk.dialed();
-    let away = desk.now + 600 * SECOND;
-    desk.end(id, refused(429, Some(600 * SECOND)));
-    desk.follower.add_line(Backoff::seeded(2), Duration::MAX, Duration::ZERO);
-    assert!(matches!(desk.next(), Action::Dial { .. }));
-    assert!(desk.now >= away);
-}
-
-#[test]
 fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
     let mut desk = Desk::new(&[trades()]).line(3600 * SECOND, 60 * SECOND);
     let old = desk.next_subscribed();
@@ -534,6 +458,22 @@ fn a_subscription_that_is_forgotten_gives_its_room_back() {
     assert_eq!(desk.all()[1..], Vec::from_iter(kept));
 }
 
+/// Otherwise the older one would stay until the exchange cuts it.
+#[test]
+fn what_is_refused_on_both_connections_holds_up_no_planned_successor() {
+    let mut desk = Desk::new(&[trades(); 2]).line(120 * SECOND, 60 * SECOND);
+    let old = desk.next_subscribed();
+    desk.hear(old, Incoming::Refused(Asked::Subscription(1)));
+    desk.data(old, 0, 1);
+    let (new, _) = desk.dialed_beside(old);
+    desk.follower.opened(new, desk.now, &mut desk.attempts);
+    desk.all();
+    desk.data(new, 0, 1);
+    assert_eq!(desk.all(), []);
+    desk.hear(new, Incoming::Refused(Asked::Subscription(1)));
+    assert!(matches!(desk.all()[..], [Action::Leave { connection, .. }] if connection == old));
+}
+
 #[test]
 fn a_successor_that_takes_over_by_time_has_its_own_successor_in_time() {
     let mut desk = Desk::new(&[Subscription::default()]).line(57 * SECOND, 50 * SECOND);
@@ -545,106 +485,6 @@ fn a_successor_that_takes_over_by_time_has_its_own_successor_in_time() {
     assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL, why: None });
     desk.dialed();
     assert_eq!(desk.now, Time::ZERO + 14 * SECOND);
-}
-
-#[test]
-fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
-    let mut desk = Desk::set(&[Subscription::default()], |set| {
-        set.addresses = 3;
-        set.refused_logins = Some(2);
-    })
-    .line(3600 * SECOND, 60 * SECOND);
-    let old = desk.next_subscribed();
-    let (new, _) = desk.dialed();
-    assert_eq!(desk.state(), State::Replacing);
-    let stop = refused(401, None);
-    let end = Ended::closed(1001, "");
-    desk.end(new, stop);
-    // The key is tried at another address.
-    let (new, other) = desk.dialed();
-    assert_eq!((desk.state(), other), (State::Replacing, 1));
-    desk.end(new, stop);
-    assert_eq!(desk.state(), State::Stopped { after: stop }, "before the next poll");
-    assert_eq!(desk.all(), []);
-    assert_eq!(desk.state(), State::Stopped { after: stop });
-    assert_eq!(desk.data(old, 0, 7), Some(Verdict::Kept)); // followed to its end
-    desk.end(old, end);
-    desk.now = desk.now + 3600 * SECOND;
-    assert_eq!(desk.all(), [Action::Restart { subscription: 0 }]);
-    desk.follower.new_key(0);
-    desk.dialed();
-}
-
-#[test]
-fn a_stop_outlives_the_successor_that_was_being_dialed() {
-    for stops in [true, false] {
-        let mut desk = Desk::set(&[trades()], |set| set.refused_logins = stops.then_some(1))
-            .line(Duration::MAX, Duration::ZERO);
-        let end = Ended::closed(3000, "");
-        let old = desk.next_subscribed();
-        desk.hear(old, Incoming::Ending);
-        let (new, _) = desk.dialed();
-        desk.end(old, end);
-        desk.follower.opened(new, desk.now, &mut desk.attempts);
-        desk.all();
-        assert_eq!(matches!(desk.state(), State::Stopped { .. }), stops);
-        desk.end(new, Ended::closed(1006, ""));
-        desk.poll();
-        match desk.state() {
-            State::Stopped { after } if stops => assert_eq!(after, end),
-            state => assert!(!stops && matches!(state, State::Alarm { .. }), "{state:?}"),
-        }
-    }
-}
-
-#[test]
-fn two_lines_come_back_to_different_servers() {
-    let mut desk = Desk::set(&[Subscription::default()], |set| {
-        set.addresses = 2;
-    })
-    .line(Duration::MAX, Duration::ZERO);
-    desk = desk.line(Duration::MAX, Duration::ZERO);
-    let dials = desk.all();
-    let [
-        Action::Dial { connection: first, line: 0, address: 0, .. },
-        Action::Dial { connection: second, line: 1, address: 1, .. },
-    ] = dials[..]
-    else {
-        panic!("{dials:?}")
-    };
-    desk.follower.opened(second, desk.now, &mut desk.attempts);
-    desk.all();
-    // The first server is frozen. If both lines had the second, nothing would lead back.
-    desk.end(first, Ended::Failed(Cause::HandshakeTimeout));
-    let (first, address) = desk.dialed();
-    assert_eq!(address, 0);
-    desk.follower.opened(first, desk.now, &mut desk.attempts);
-    desk.all();
-    desk.end(first, Ended::Failed(Cause::PongTimeout));
-    assert_eq!(desk.dialed().1, 0);
-}
-
-#[test]
-fn a_line_avoids_an_address_that_another_line_has_taken_meanwhile() {
-    let mut desk = Desk::set(&[trades()], |set| {
-        set.addresses = 5;
-    })
-    .line(Duration::MAX, Duration::ZERO);
-    desk = desk.line(Duration::MAX, Duration::ZERO);
-    let (first, _) = desk.dialed();
-    let Action::Dial { connection: second, line: 1, address: 1, .. } = desk.poll() else {
-        panic!()
-    };
-    desk.follower.opened(second, desk.now, &mut desk.attempts);
-    desk.end(second, Ended::closed(1006, ""));
-    desk.end(first, Ended::Failed(Cause::ConnectTimeout));
-    // Nor does it take the one at which the other line has just failed.
-    let dials = desk.all();
-    let [Action::Dial { line: 0, address: 2, .. }, Action::Dial { line: 1, address: 3, .. }] =
-        dials[..]
-    else {
-        panic!("{dials:?}")
-    };
 }
 
 #[test]
@@ -693,66 +533,6 @@ fn once_all_was_served_the_next_silence_gets_its_first_dial_at_once() {
             desk.end(successor, Cause::ConnectionRefused.into());
         }
     }
-}
-
-/// Its last refusal came before the other line was let in, so that line's life proves the key.
-#[test]
-fn a_settled_life_of_one_line_ends_the_wait_of_another_with_the_same_key() {
-    let mut desk = Desk::set(&[trades()], |settings| settings.addresses = 2);
-    let key = desk.attempts.key();
-    for line in 0..2 {
-        desk.follower.add_line(Backoff::seeded(line).trading(), Duration::MAX, Duration::ZERO);
-        desk.follower.share_key(line as usize, key);
-    }
-    let (first, _) = desk.dialed();
-    for _ in 0..3 {
-        let Action::Dial { connection, line: 1, .. } = desk.next() else { panic!() };
-        desk.end(connection, refused(401, None));
-    }
-    desk.follower.opened(first, desk.now, &mut desk.attempts);
-    let opened = desk.now;
-    loop {
-        match desk.next() {
-            Action::Dial { line: 1, .. } => break,
-            _ => _ = desk.data(first, 0, 1),
-        }
-    }
-    assert!(desk.now <= opened + 62 * SECOND, "{:?}", desk.now - opened);
-}
-
-/// Also if other lines, and followers, share it.
-#[test]
-fn the_refusals_of_an_old_key_are_over_with_a_new_one() {
-    for is_shared in [false, true] {
-        let mut desk = Desk::new(&[trades()]);
-        desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-        if is_shared {
-            let key = desk.attempts.key();
-            desk.follower.share_key(0, key);
-        }
-        for _ in 0..5 {
-            let (id, _) = desk.dialed();
-            desk.end(id, refused(401, None));
-        }
-        assert!(desk.now >= Time::ZERO + (60 + 120 + 240) * SECOND);
-        let since = desk.now;
-        desk.follower.new_key(0);
-        desk.dialed();
-        assert!(desk.now <= since + 5 * SECOND, "the line's own delay");
-    }
-}
-
-#[test]
-fn behind_an_announced_end_the_line_dials_after_its_delay() {
-    let quiet = Subscription { recovery: Recovery::Resume, ..Subscription::default() };
-    let mut desk = Desk::new(&[quiet]).line(Duration::MAX, Duration::ZERO);
-    let id = desk.next_subscribed();
-    desk.now = desk.now + 2 * 60 * SECOND; // it has settled
-    desk.all();
-    let announced = desk.now;
-    desk.hear(id, Incoming::Ending);
-    assert!(matches!(desk.next(), Action::Dial { .. }));
-    assert!(desk.now <= announced + 30 * SECOND, "{:?}", desk.now - announced);
 }
 
 /// The older one is still open, and its numbers are of another count.
@@ -852,41 +632,6 @@ fn a_message_that_ends_a_wait_begins_the_next_one() {
     desk.now = desk.now + SECOND / 10;
     desk.hear(id, Incoming::Other);
     assert_eq!(desk.poll(), Action::Wait(desk.now + SECOND));
-}
-
-#[test]
-fn a_line_that_goes_on_tries_each_address_at_once_again() {
-    let mut desk = Desk::set(&[trades()], |set| {
-        set.addresses = 3;
-    })
-    .line(Duration::MAX, Duration::ZERO);
-    for retry in [Retry::BackOff, Retry::BackOff, Retry::Stop] {
-        let (id, _) = desk.dialed();
-        desk.end(id, retry.into());
-    }
-    desk.follower.go_on();
-    for address in 0..3 {
-        let (id, dialed) = desk.dialed();
-        assert_eq!((dialed, desk.now), (address, Time::ZERO));
-        desk.end(id, Ended::Failed(Cause::ConnectTimeout));
-    }
-}
-
-#[test]
-fn a_line_that_goes_on_begins_with_its_first_delay() {
-    let mut desk = Desk::new(&[trades()]);
-    desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-    for _ in 0..8 {
-        let (id, _) = desk.dialed();
-        desk.end(id, Ended::Failed(Cause::ConnectTimeout));
-    }
-    desk.follower.go_on();
-    let since = desk.now;
-    for _ in 0..2 {
-        let (id, _) = desk.dialed();
-        assert!(desk.now <= since + SECOND / 10, "{:?}", desk.now - since);
-        desk.end(id, Ended::Failed(Cause::ConnectTimeout));
-    }
 }
 
 #[test]

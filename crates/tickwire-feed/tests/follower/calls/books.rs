@@ -118,7 +118,7 @@ fn a_lone_connection_that_begins_at_the_lowest_number_begins_the_count_anew_at_o
     }
 }
 
-/// And a book may go on without a snapshot.
+/// A book may go on without a snapshot.
 #[test]
 fn a_program_that_resumes_goes_on_behind_the_gap() {
     let (mut desk, from, asked) = waiting();
@@ -182,7 +182,7 @@ fn a_late_snapshot_counts_if_it_touches_what_is_kept_and_none_of_an_old_count_do
     assert_eq!(desk.follower.topic(0), Some(Topic::InOrder));
 }
 
-/// Also if it has ended already. But only the request that is under way does.
+/// So does one of a connection that has ended already, but no other request than the last.
 #[test]
 fn a_snapshot_that_was_asked_for_over_a_connection_ends_with_it() {
     for (is_meant, is_open) in [(true, true), (true, false), (false, true), (false, false)] {
@@ -300,7 +300,7 @@ fn the_bytes_of_all_subscriptions_together_are_bounded_and_come_back() {
     }
 }
 
-/// As Bitfinex and Coinbase Advanced count.
+/// Bitfinex and Coinbase Advanced count so.
 #[test]
 fn a_missing_number_of_a_shared_count_is_a_gap_of_each_subscription_that_counts_so() {
     for is_data in [true, false] {
@@ -432,36 +432,4 @@ fn the_count_of_a_connection_that_goes_on_after_its_silence_goes_on_too() {
     assert_eq!(desk.state(), State::Silent { cause: Cause::NoData(0) });
     let told = desk.number(id, 0, 2);
     assert_eq!((messages(&told), restarts(&told)), (vec![2], 0));
-}
-
-/// The exchange may announce it again and again, and on each of its connections.
-#[test]
-fn behind_an_announced_end_each_successor_waits_for_the_next_delay() {
-    let mut desk = Desk::new(&[unasked(Count::Feed)]);
-    desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-    let mut old = desk.next_subscribed();
-    let mut delays = Vec::new();
-    for number in 0..8 {
-        let since = desk.now;
-        for _ in 0..5 {
-            desk.hear(old, Incoming::Ending);
-        }
-        let (new, _) = desk.dialed_for_silence();
-        delays.push(desk.now - since);
-        desk.follower.opened(new, desk.now, &mut desk.attempts);
-        desk.all();
-        for id in [old, new] {
-            desk.hear(id, Incoming::Answer(Asked::Subscription(0)));
-            desk.data(id, 0, number);
-        }
-        desk.all();
-        old = new;
-    }
-    for (nth, delay) in delays.iter().enumerate() {
-        let most = (SECOND / 10 * (1 << nth)).min(5 * SECOND);
-        assert!(
-            *delay <= most && *delay >= if nth == 0 { Duration::ZERO } else { most / 2 },
-            "{delays:?}"
-        );
-    }
 }

@@ -261,7 +261,7 @@ fn a_subscription_is_mute_once_a_connection_that_was_opened_later_is_silent_too(
     }
 }
 
-/// Or may not be dialed.
+/// An address that may not be dialed counts as one of them.
 #[test]
 fn a_subscription_is_mute_once_it_was_silent_at_each_address() {
     let mut market = Market::set(1, &[trades(); 2], |set| set.addresses = 2);
@@ -314,7 +314,7 @@ fn a_long_message_is_life_for_a_minute() {
     assert!(at >= begins + MINUTE && at <= begins + 70 * SECOND, "{:?}", at - begins);
 }
 
-/// Beside one that is mute, which is not waited for: a successor that brings nothing goes too.
+/// What is mute is not waited for, but what was served before has its time.
 #[test]
 fn a_silent_successor_is_left_at_its_time_beside_what_is_mute() {
     let within = |leave_after| Subscription {
@@ -379,87 +379,4 @@ fn a_keepalive_ends_what_made_a_subscription_mute() {
     assert_eq!(market.topic(0), Topic::InOrder);
     market.run(31 * SECOND, |_, _| Answers);
     assert_eq!(market.topic(0), Topic::Silent);
-}
-
-/// Otherwise the older one would stay until the exchange cuts it.
-#[test]
-fn what_is_refused_on_both_connections_holds_up_no_planned_successor() {
-    let mut desk = Desk::new(&[trades(); 2]).line(120 * SECOND, MINUTE);
-    let old = desk.next_subscribed();
-    desk.hear(old, Incoming::Refused(Asked::Subscription(1)));
-    desk.data(old, 0, 1);
-    let (new, _) = desk.dialed_beside(old);
-    desk.follower.opened(new, desk.now, &mut desk.attempts);
-    desk.all();
-    desk.data(new, 0, 1);
-    assert_eq!(desk.all(), []);
-    desk.hear(new, Incoming::Refused(Asked::Subscription(1)));
-    assert!(matches!(desk.all()[..], [Action::Leave { connection, .. }] if connection == old));
-}
-
-/// A fault of this machine marks no address.
-#[test]
-fn what_concerns_the_machine_makes_the_line_wait_at_each_address() {
-    for cause in [Cause::System, Cause::Other(Retry::Alarm)] {
-        let mut desk = Desk::set(&[trades()], |set| set.addresses = 2);
-        desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-        let mut dials = 0;
-        while desk.now < Time::ZERO + 30 * SECOND {
-            let (id, _) = desk.dialed();
-            desk.end(id, cause.into());
-            dials += 1;
-        }
-        // After 1, 2, 4, 8 and 10 s, and not once for each address.
-        assert!(dials <= 7, "{cause}: {dials}");
-        assert!(matches!(desk.state(), State::Alarm { .. }), "{cause}");
-        assert_eq!(desk.follower.faults().flatten().next(), None, "{cause}");
-    }
-}
-
-/// The line is elsewhere, because its own address had a fault when it began.
-#[test]
-fn at_a_planned_change_the_own_address_has_its_turn() {
-    let mut desk = Desk::set(&[trades()], |set| set.addresses = 2).line(300 * SECOND, MINUTE);
-    let (id, _) = desk.dialed();
-    desk.end(id, Ended::Failed(Cause::ConnectionRefused));
-    let (id, address) = desk.dialed();
-    assert_eq!(address, 1);
-    desk.follower.opened(id, desk.now, &mut desk.attempts);
-    let opened = desk.now;
-    let (_, address) = desk.dialed_beside(id);
-    assert_eq!((address, desk.now), (0, opened + 240 * SECOND));
-}
-
-/// Its own server was frozen, and no life elsewhere has settled.
-#[test]
-fn when_told_the_line_comes_back_to_its_own_address() {
-    let mut desk = Desk::set(&[trades()], |set| set.addresses = 2).line(Duration::MAX, SECOND);
-    let frozen = desk.next_subscribed();
-    desk.end(frozen, Ended::Failed(Cause::PongTimeout));
-    let (away, address) = desk.dialed();
-    assert_eq!((address, desk.now), (1, Time::ZERO));
-    desk.follower.opened(away, desk.now, &mut desk.attempts);
-    desk.follower.renew(0, desk.now);
-    assert_eq!(desk.dialed_beside(away).1, 0);
-}
-
-/// The limit of attempts held it back before, and does no more.
-#[test]
-fn what_held_a_dial_back_before_is_not_told() {
-    let mut desk = Desk::new(&[]);
-    desk.attempts = Attempts::new(1, 10 * SECOND);
-    desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-    let first = desk.open();
-    desk.now = desk.now + 2 * MINUTE;
-    desk.all();
-    desk.follower.renew(0, desk.now);
-    let (second, _) = desk.dialed();
-    desk.end(second, Ended::closed(1006, ""));
-    desk.now = desk.now + 5 * SECOND;
-    desk.all();
-    desk.end(first, Ended::closed(1012, ""));
-    desk.all();
-    let state = desk.state();
-    let least = desk.now + 5 * SECOND;
-    assert!(matches!(state, State::Waiting { until, .. } if until >= least), "{state:?}");
 }
