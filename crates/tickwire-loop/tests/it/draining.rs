@@ -1,5 +1,6 @@
-//! A loop behind its Close, while the peer reads slowly and goes on sending.
-use crate::common::{REQUEST, next, read_head, telling};
+//! A loop behind its Close, while the peer reads slowly and goes on sending, or has sent more than
+//! was read.
+use crate::common::{REQUEST, echo, frame, next, read_head, telling};
 #[cfg(feature = "rustls")]
 use crate::placed::placed;
 #[cfg(feature = "rustls")]
@@ -12,12 +13,13 @@ use std::{
 };
 use testkit::{
     PATIENCE,
+    frames::{BINARY, CLOSE, close_body, sent, unmasked},
     slow_reader::{LEN, WIRE, narrow},
 };
 #[cfg(feature = "rustls")]
 use tickwire::tls::rustls::{ClientConnection, StreamOwned};
 use tickwire::{CloseCode, Config, RecvError};
-use tickwire_loop::{Door, End, Event};
+use tickwire_loop::{Door, End, Event, Settings};
 
 /// Opens a connection, and then reads slowly.
 fn read_slowly(mut io: impl Read + Write, pause: Duration) -> io::Result<usize> {
@@ -76,4 +78,20 @@ fn over_tls_a_slow_reader_that_pings_gets_all_that_the_loop_sent_before_its_clos
             read_slowly(StreamOwned::new(session.unwrap(), far), pause)
         },
     );
+}
+
+/// The rest lies unread in the socket when the loop ends its stream. Closed then, the socket would
+/// send a reset, which on some systems takes the Close away from the peer. Here it shows afterwards,
+/// as an error of the peer's socket, which stays open.
+#[test]
+fn a_peer_that_has_sent_more_than_the_refused_frame_gets_the_close_and_no_reset() {
+    let server = echo(Settings::default(), Config { max_read: 1000, ..Config::default() });
+    let refused = unmasked(BINARY, [1]);
+    let mut raw = server.raw_with([REQUEST.as_bytes(), &refused, &frame(&[7; 60_000])].concat());
+    assert!(read_head(&mut raw).starts_with("HTTP/1.1 101 "));
+    let mut wire = Vec::new();
+    raw.read_to_end(&mut wire).unwrap();
+    assert_eq!(sent(&wire), [(CLOSE, close_body(1002, ""))]);
+    server.wait_for(|counts| counts.accepted_now == 0);
+    assert!(raw.take_error().unwrap().is_none());
 }
