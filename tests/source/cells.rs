@@ -198,7 +198,7 @@ fn a_row_fails_if_its_cell_is_flipped() {
     let flips: [Flip; 5] = [
         |_, answer| {
             if answer.sends.pop().is_none() {
-                answer.sends.push(Sent::Ping(b"flipped".to_vec()));
+                answer.sends.push(Sent::Ping(b"flipped"));
             }
         },
         |_, answer| {

@@ -23,7 +23,15 @@ pub struct Table {
     /// What can arrive, then what the application can do.
     pub events: Vec<Event>,
     groups: HashMap<&'static str, Vec<&'static str>>,
+    characters: Vec<Characters>,
     rules: Vec<Rule>,
+}
+
+/// A row of `[characters]`: the number of the next one for each class of bytes; None: no UTF-8.
+#[derive(Debug)]
+struct Characters {
+    state: &'static str,
+    next: Vec<Option<usize>>,
 }
 
 /// A row of `[rules]`, with names in place of groups.
@@ -231,12 +239,27 @@ impl Table {
                 rows.push(line.split('|').map(str::trim).collect());
             }
         }
-        let mut table =
-            Self { sections, events: Vec::new(), groups: HashMap::new(), rules: Vec::new() };
+        let mut table = Self {
+            sections,
+            events: Vec::new(),
+            groups: HashMap::new(),
+            characters: Vec::new(),
+            rules: Vec::new(),
+        };
         table.groups = table.rows("groups").iter().map(|row| (row[0], list(row[1]))).collect();
         table.events = table.rows("arrivals").iter().map(|row| event(row, arrival)).collect();
         let calls: Vec<_> = table.rows("calls").iter().map(|row| event(row, call)).collect();
         table.events.extend(calls);
+        let rows = table.rows("characters");
+        let next = |cell: &&str| {
+            let is_it = |row: &Row| row[0] == *cell || row[0].strip_prefix("text") == Some(*cell);
+            let number = rows.iter().position(is_it);
+            assert!(number.is_some() || *cell == "-", "no state of a text: {cell}");
+            number
+        };
+        let characters =
+            |row: &Row| Characters { state: row[0], next: row[1..].iter().map(next).collect() };
+        table.characters = rows.iter().map(characters).collect();
         let rule = |row: &Row| Rule {
             rank: row[0],
             events: table.named(row[1]),
@@ -281,31 +304,26 @@ impl Table {
     }
 
     /// In which state of the characters a text goes on behind these bytes; None: no UTF-8.
-    fn characters(&self, mut state: &'static str, bytes: &[u8]) -> Option<&'static str> {
+    fn characters(&self, state: &str, bytes: &[u8]) -> Option<&'static str> {
+        let mut state = self.characters.iter().position(|row| row.state == state)?;
         for &byte in bytes {
-            let row = self.rows("characters").iter().find(|row| row[0] == state)?;
             let class = match byte {
-                0x00..=0x7f => 1,
-                0x80..=0x8f => 2,
-                0x90..=0x9f => 3,
-                0xa0..=0xbf => 4,
-                0xc2..=0xdf => 5,
-                0xe0 => 6,
-                0xe1..=0xec | 0xee | 0xef => 7,
-                0xed => 8,
-                0xf0 => 9,
-                0xf1..=0xf3 => 10,
-                0xf4 => 11,
-                0xc0 | 0xc1 | 0xf5..=0xff => 12,
+                0x00..=0x7f => 0,
+                0x80..=0x8f => 1,
+                0x90..=0x9f => 2,
+                0xa0..=0xbf => 3,
+                0xc2..=0xdf => 4,
+                0xe0 => 5,
+                0xe1..=0xec | 0xee | 0xef => 6,
+                0xed => 7,
+                0xf0 => 8,
+                0xf1..=0xf3 => 9,
+                0xf4 => 10,
+                0xc0 | 0xc1 | 0xf5..=0xff => 11,
             };
-            let next = row[class];
-            let named = |row: &&Row| row[0] == next || row[0].strip_prefix("text") == Some(next);
-            state = match next {
-                "-" => return None,
-                _ => self.rows("characters").iter().find(named).expect("a state of a text")[0],
-            };
+            state = self.characters[state].next[class]?;
         }
-        Some(state)
+        Some(self.characters[state].state)
     }
 }
 

@@ -236,8 +236,19 @@ impl<'a> Held<'a> {
             let machine = Machine::new(self.role, self.agreed, self.may);
             let suite = Suite::new(&machine);
             let words = Words::new(&machine, &suite);
-            Box::leak(Box::new(Made { machine, suite, words }))
+            let bytes = KEYS.map(|key| self.bytes(&machine, key));
+            Box::leak(Box::new(Made { machine, suite, words, bytes }))
         })
+    }
+
+    /// What of the peer arrives, for each member of each event.
+    fn bytes(&self, machine: &Machine, key: [u8; 4]) -> Bytes {
+        let of_member = |member: &Member| match member {
+            Member::Frame(frame) => frame.bytes_by(self.role.other(), key),
+            _ => Vec::new(),
+        };
+        let events = machine.events.iter();
+        events.map(|event| event.members.iter().map(of_member).collect()).collect()
     }
 
     /// Says the words, in a thread for each processor, to ends that `make` makes for the number of a
@@ -257,11 +268,11 @@ impl<'a> Held<'a> {
         let told = thread::scope(|scope| {
             let (ends, ended) = mpsc::channel::<()>();
             let talks = saying.iter().enumerate().map(|(thread, saying)| {
-                let talk = Talk::new(self, machine, &carrier, saying);
+                let talk = Talk::new(self, made, &carrier, saying);
                 let ends = ends.clone();
                 scope.spawn(move || {
                     let _ends = ends;
-                    talk.all(made, (thread, threads), make)
+                    talk.all((thread, threads), make)
                 })
             });
             let talks: Vec<_> = talks.collect();
@@ -303,10 +314,14 @@ impl<'a> Held<'a> {
 /// Makes an end for the number of a word.
 type Make<'a> = dyn Fn(usize) -> Box<dyn End> + Sync + 'a;
 
+type Bytes = Vec<Vec<Vec<u8>>>;
+
 struct Made {
     machine: Machine,
     suite: Suite,
     words: Words,
+    /// For each key.
+    bytes: [Bytes; KEYS.len()],
 }
 
 /// What came of all words.
@@ -371,11 +386,10 @@ fn said(held: &Held<'_>, machine: &Machine, word: &[(usize, usize)], state: usiz
 
 struct Talk<'a> {
     held: &'a Held<'a>,
+    made: &'a Made,
     machine: &'a Machine,
     carrier: &'a Carrier,
     saying: &'a Mutex<Saying>,
-    /// For each key, the bytes of each member of each event.
-    bytes: Vec<Vec<Vec<Vec<u8>>>>,
     key: usize,
     profile: Profile,
     /// Each step has another one.
@@ -418,7 +432,7 @@ pub struct SoFar {
     unread: bool,
     unsent: bool,
     /// The body of the peer's Close, and of ours.
-    peer_close: Option<Vec<u8>>,
+    peer_close: Option<&'static [u8]>,
     our_close: Option<Vec<u8>>,
     /// With which error receiving ended.
     error: Option<&'static str>,
@@ -446,25 +460,16 @@ struct Cursor {
 impl<'a> Talk<'a> {
     fn new(
         held: &'a Held<'a>,
-        machine: &'a Machine,
+        made: &'a Made,
         carrier: &'a Carrier,
         saying: &'a Mutex<Saying>,
     ) -> Self {
-        let of_member = |member: &Member, key: [u8; 4]| match member {
-            Member::Frame(frame) => frame.bytes_by(held.role.other(), key),
-            _ => Vec::new(),
-        };
-        let bytes = KEYS.iter().map(|key| {
-            let of_event =
-                |event: &&Event| event.members.iter().map(|it| of_member(it, *key)).collect();
-            machine.events.iter().map(of_event).collect()
-        });
         Self {
             held,
-            machine,
+            made,
+            machine: &made.machine,
             carrier,
             saying,
-            bytes: bytes.collect(),
             key: 0,
             profile: held.profiles[0],
             cut: false,
@@ -480,19 +485,19 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn all(mut self, made: &Made, (thread, threads): (usize, usize), make: &Make<'_>) -> Told {
+    fn all(mut self, (thread, threads): (usize, usize), make: &Make<'_>) -> Told {
         let mut told = Told::default();
         if let Some(k) = self.held.k {
             let (slice, slices) = self.held.slice;
             let part = (slice * threads + thread, slices * threads);
             if slices == 1 {
-                self.by_each_profile(made, part, make, &mut told);
+                self.by_each_profile(part, make, &mut told);
             }
-            self.each_of(made, k, part, make, &mut told);
+            self.each_of(k, part, make, &mut told);
             told.needed = self.needed;
             return told;
         }
-        let words = &made.words;
+        let words = &self.made.words;
         let mut word = Vec::new();
         let members = |state: usize| (self.held.members)(self.machine.states[state]);
         let chosen = words.chosen(self.held.turns, members);
@@ -511,13 +516,8 @@ impl<'a> Talk<'a> {
 
     /// Says each transition by each profile, and all words of k = 0 by profiles of which each step has
     /// another: an adapter keeps state between its calls.
-    fn by_each_profile(
-        &mut self,
-        made: &Made,
-        part: (usize, usize),
-        make: &Make<'_>,
-        told: &mut Told,
-    ) {
+    fn by_each_profile(&mut self, part: (usize, usize), make: &Make<'_>, told: &mut Told) {
+        let made = self.made;
         let mut word = Vec::new();
         made.suite.transitions(part, |events| {
             word.clear();
@@ -543,19 +543,12 @@ impl<'a> Talk<'a> {
     }
 
     /// Says all words of k; each member in a short one, in a long one the members take turns.
-    fn each_of(
-        &mut self,
-        made: &Made,
-        k: usize,
-        part: (usize, usize),
-        make: &Make<'_>,
-        told: &mut Told,
-    ) {
+    fn each_of(&mut self, k: usize, part: (usize, usize), make: &Make<'_>, told: &mut Told) {
         let members = self.machine.events.iter().map(|event| event.members.len());
         let most = members.max().unwrap_or_default();
         let mut number = part.0;
         let mut word = Vec::new();
-        made.suite.run(k, part, |events| {
+        self.made.suite.run(k, part, |events| {
             for turn in 0..if events.len() <= 3 { most } else { 1 } {
                 word.clear();
                 word.extend(events.iter().enumerate().map(|(at, event)| {
@@ -655,7 +648,8 @@ impl<'a> Talk<'a> {
                 && goes_on
                 && !alone(*event, *member)
                 && word.get(at + 1).is_some_and(|(it, which)| {
-                    let fits = |(it, which): &(usize, usize)| self.bytes[0][*it][*which].len() < 99;
+                    let fits =
+                        |(it, which): &(usize, usize)| self.made.bytes[0][*it][*which].len() < 99;
                     let fits = word[from..=at + 1].iter().all(fits);
                     let is_reset = machine.events[*it].kind == "reset";
                     fits && at < from + 4 && arrives(*it) && !is_reset && !alone(*it, *which)
@@ -701,7 +695,7 @@ impl<'a> Talk<'a> {
         let mut here = at;
         for (number, member) in group {
             let event = machine.events[*number];
-            let bytes = &self.bytes[self.key][*number][*member];
+            let bytes = &self.made.bytes[self.key][*number][*member];
             let before = here;
             let step = machine.at(here, *number);
             here = step.next();
@@ -957,7 +951,7 @@ impl<'a> Talk<'a> {
             }
         }
         if let Some(Delivered::Close(body)) = &answer.delivers {
-            self.so_far.peer_close = Some(body.clone());
+            self.so_far.peer_close = Some(body);
         }
         if let Some(Delivered::Message { .. }) = &answer.delivers
             && self.so_far.compressed
@@ -1055,14 +1049,13 @@ impl<'a> Talk<'a> {
     fn check_end(&mut self, next: usize, has_closed: bool) -> Result<(), String> {
         let over = ENDED.contains(&self.machine.states[next].receiving);
         let SoFar { peer_close, our_close, error, cut, .. } = &self.so_far;
-        let code =
-            |body: &Vec<u8>| body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-        let reason = peer_close.as_ref().and_then(|body| body.get(2..)).unwrap_or_default();
+        let code = |body: &[u8]| body.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+        let reason = peer_close.and_then(|body| body.get(2..)).unwrap_or_default();
         let is_said = over && !self.so_far.unread;
         let with = |close_has_left: bool| Closed {
-            code: peer_close.as_ref().map_or(1006, code),
+            code: peer_close.map_or(1006, code),
             reason: String::from_utf8_lossy(reason).into_owned(),
-            sent_code: our_close.as_ref().map_or(1006, code),
+            sent_code: our_close.as_deref().map_or(1006, code),
             clean: peer_close.is_some() && close_has_left,
             error: *error,
             unconfirmed: false,
@@ -1098,7 +1091,7 @@ impl<'a> Talk<'a> {
         for (event, member) in group {
             let bytes = match &machine.events[*event].members[*member] {
                 Member::Call(call) => &call.payload,
-                _ => &self.bytes[self.key][*event][*member],
+                _ => &self.made.bytes[self.key][*event][*member],
             };
             let _ = write!(text, "\n  at: {}, {}", machine.events[*event].name, hex(bytes));
         }

@@ -606,6 +606,7 @@ mod in_tasks {
     use futures_sink::Sink;
     use std::{
         future::poll_fn,
+        mem::ManuallyDrop,
         pin::{Pin, pin},
         sync::{
             Arc, LazyLock,
@@ -614,7 +615,10 @@ mod in_tasks {
         task::{Context, Poll, Wake, Waker},
     };
     use tickwire::{Events, OwnedCloseFrame, OwnedEvent, OwnedMessage, tokio::MessageOrRoom};
-    use tokio::{io::ReadBuf, runtime::Runtime};
+    use tokio::{
+        io::ReadBuf,
+        runtime::{EnterGuard, Runtime},
+    };
 
     polled!(tokio: Pipe);
     polled!(futures: Pipe);
@@ -663,17 +667,24 @@ mod in_tasks {
         }
     }
 
+    /// What polls on a thread, inside of the runtime from then on.
+    struct Task {
+        woken: Arc<Woken>,
+        waker: Waker,
+        _inside: ManuallyDrop<EnterGuard<'static>>,
+    }
+
     thread_local! {
-        static TASK: (Arc<Woken>, Waker) = {
+        static TASK: Task = {
             let woken = Arc::new(Woken::default());
-            (woken.clone(), woken.into())
+            let waker = woken.clone().into();
+            Task { woken, waker, _inside: ManuallyDrop::new(RUNTIME.enter()) }
         };
     }
 
     /// Polls until it waits for somebody else: an adapter yields after many reads.
     fn until_it_waits<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
-        let _inside = RUNTIME.enter();
-        TASK.with(|(woken, waker)| {
+        TASK.with(|Task { woken, waker, .. }| {
             loop {
                 woken.0.store(false, Relaxed);
                 match poll(&mut Context::from_waker(waker)) {

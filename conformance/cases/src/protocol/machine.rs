@@ -38,7 +38,7 @@ pub struct Move {
     /// For each member of the event, the right answers.
     pub answers: Vec<Vec<Answer>>,
     /// For each member, the bytes that it adds to a message of the peer.
-    pub adds: Vec<Vec<u8>>,
+    pub adds: Vec<&'static [u8]>,
     /// A message of the peer begins.
     pub begins: bool,
     /// It is not said in this state, so it does nothing: the table does not know what it is there.
@@ -75,22 +75,22 @@ pub enum Delivered {
         text: bool,
     },
     /// A Ping with its payload.
-    Ping(Vec<u8>),
+    Ping(&'static [u8]),
     /// A Pong with its payload.
-    Pong(Vec<u8>),
+    Pong(&'static [u8]),
     /// A Close with its body.
-    Close(Vec<u8>),
+    Close(&'static [u8]),
 }
 
 /// What the peer gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// A data frame, its first byte and its payload, before compression.
-    Data(u8, Vec<u8>),
+    Data(u8, &'static [u8]),
     /// A Ping with its payload.
-    Ping(Vec<u8>),
+    Ping(&'static [u8]),
     /// A Pong with its payload.
-    Pong(Vec<u8>),
+    Pong(&'static [u8]),
     /// A Close with this code, if any. No RFC fixes the reason.
     Close(Option<u16>),
     /// The end of the stream.
@@ -210,7 +210,7 @@ struct Facts {
     block: Option<Block>,
     out_of_place: bool,
     text: bool,
-    adds: Vec<u8>,
+    adds: &'static [u8],
 }
 
 struct End {
@@ -221,7 +221,7 @@ struct End {
 }
 
 impl End {
-    fn moves(&self, event: &Event, mut number: impl FnMut(State) -> usize) -> Move {
+    fn moves(&self, event: &'static Event, mut number: impl FnMut(State) -> usize) -> Move {
         let mut made =
             Move { answers: Vec::new(), adds: Vec::new(), begins: false, out_of_place: false };
         for member in &event.members {
@@ -245,7 +245,7 @@ impl End {
         made
     }
 
-    fn facts(&self, event: &Event, member: &Member) -> Facts {
+    fn facts(&self, event: &Event, member: &'static Member) -> Facts {
         match member {
             Member::Frame(frame) if DATA.contains(&event.kind) => self.received(event, frame),
             Member::Call(call) if event.kind.starts_with("chunk") => self.chunk(event, call),
@@ -253,7 +253,7 @@ impl End {
         }
     }
 
-    fn received(&self, event: &Event, frame: &Frame) -> Facts {
+    fn received(&self, event: &Event, frame: &'static Frame) -> Facts {
         let starts = STARTS.contains(&event.kind);
         let (within, block) = cut(self.state.receiving);
         let bare = within.strip_prefix("deflated ");
@@ -262,7 +262,7 @@ impl End {
         let last = !event.kind.ends_with("..") && event.kind != "..more";
         if !deflated {
             let mut facts = self.characters(before, &frame.payload, last);
-            facts.adds.clone_from(&frame.payload);
+            facts.adds = &frame.payload;
             return facts;
         }
         let here = if starts { Block::None } else { block };
@@ -287,7 +287,7 @@ impl End {
             facts.inside = Some("spoiled");
         }
         if let Some(Inflates { bytes, .. }) = inflated {
-            facts.adds.clone_from(bytes);
+            facts.adds = bytes;
         }
         facts.deflated = true;
         facts
@@ -345,22 +345,22 @@ impl End {
         count.map(|(number, rule)| (number, &rule.row)).collect()
     }
 
-    fn answer(&self, row: &'static Row, member: &Member, facts: &Facts) -> (State, Answer) {
+    fn answer(&self, row: &'static Row, member: &'static Member, facts: &Facts) -> (State, Answer) {
         let [_, _, _, _, _, delivers, sends, error, receiving, sending, level, section] = row[..]
         else {
             panic!("a rule has twelve cells: {row:?}")
         };
-        let payload = match member {
-            Member::Frame(frame) => frame.payload.clone(),
-            Member::Call(call) => call.payload.clone(),
-            Member::Nothing => Vec::new(),
+        let payload: &[u8] = match member {
+            Member::Frame(frame) => &frame.payload,
+            Member::Call(call) => &call.payload,
+            Member::Nothing => &[],
         };
         let delivers = match delivers {
             "" => None,
             "the message" => Some(Delivered::Message { text: facts.text }),
-            "Ping" => Some(Delivered::Ping(payload.clone())),
-            "Pong" => Some(Delivered::Pong(payload.clone())),
-            "Close" => Some(Delivered::Close(payload.clone())),
+            "Ping" => Some(Delivered::Ping(payload)),
+            "Pong" => Some(Delivered::Pong(payload)),
+            "Close" => Some(Delivered::Close(payload)),
             _ => panic!("nobody delivers {delivers}"),
         };
         let mut next = self.state;
@@ -426,16 +426,17 @@ impl End {
     }
 
     /// What leaves, unless the state of sending forbids it.
-    fn sent(&self, cell: &'static str, member: &Member, payload: Vec<u8>) -> Vec<Sent> {
+    fn sent(&self, cell: &'static str, member: &Member, payload: &'static [u8]) -> Vec<Sent> {
+        let none = Call::default();
         let call = match member {
-            Member::Call(call) => call.clone(),
-            _ => Call::default(),
+            Member::Call(call) => call,
+            _ => &none,
         };
         let kind = if call.text { 0x01 } else { 0x02 };
         let sent = match cell {
             "" => return Vec::new(),
             "21, and the message" => {
-                let first = self.sent("the message", &Member::Call(FIRST), vec![0x21]);
+                let first = self.sent("the message", &Member::Call(FIRST), b"!");
                 return [first, self.sent("the message", member, payload)].concat();
             }
             "the message" => Sent::Data(0x80 | kind, payload),

@@ -250,12 +250,12 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
             values.push(Value::Got(Got::Message { text: *text, payload: so_far.content.clone() }))
         }
         Some(Delivered::Ping(payload)) if shows => {
-            values.push(Value::Got(Got::Ping(payload.clone())));
+            values.push(Value::Got(Got::Ping(payload.to_vec())));
         }
         Some(Delivered::Pong(payload)) if shows => {
-            values.push(Value::Got(Got::Pong(payload.clone())));
+            values.push(Value::Got(Got::Pong(payload.to_vec())));
         }
-        Some(Delivered::Close(body)) if shows => values.push(Value::Got(Got::Close(body.clone()))),
+        Some(Delivered::Close(body)) if shows => values.push(Value::Got(Got::Close(body.to_vec()))),
         _ => {}
     }
     if so_far.told {
