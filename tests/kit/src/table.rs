@@ -820,22 +820,50 @@ impl<'a> Talk<'a> {
             return Ok(());
         }
         let is_control = |(first, _): &(u8, Vec<u8>)| matches!(first, 0x89 | 0x8a);
-        if !self.sent.iter().skip_while(|sent| is_control(sent)).all(|sent| !is_control(sent)) {
-            return Err("a control frame has waited for a message".to_owned());
-        }
-        let sent = std::mem::take(&mut self.sent).into_iter();
-        let (controls, others): (Vec<_>, Vec<_>) = sent.partition(is_control);
-        let mut controls = controls.into_iter();
-        let mut others = others.into_iter();
-        for (event, member) in group {
-            let [answer, ..] = &machine.at(at, *event).answers[*member][..] else { continue };
+        let has_waited = |sent: &[(u8, Vec<u8>)]| {
+            let mut behind = sent.iter().skip_while(|sent| is_control(sent));
+            behind.any(is_control)
+        };
+        let needed = Cell::new(0);
+        let overtakes = !has_waited(&self.sent);
+        let mut left = std::mem::take(&mut self.sent);
+        let mut expected = Vec::new();
+        for (number, (event, member)) in group.iter().enumerate() {
+            let answers = &machine.at(at, *event).answers[*member];
+            let [answer, ..] = &answers[..] else { continue };
+            let said = Said {
+                profile: self.profile,
+                event: machine.events[*event],
+                from: machine.states[at],
+                to: machine.states[answer.next],
+                answer,
+                over_in_this_read: false,
+                rows: self.carrier.at(at, *event, &needed),
+            };
             at = answer.next;
-            self.sent.extend(answer.sends.iter().filter_map(|sent| match sent {
-                Sent::Ping(_) | Sent::Pong(_) => controls.next(),
-                _ => others.next(),
-            }));
+            expected.extend(answer.sends.iter().filter(|sent| **sent != Sent::Fin));
+            let leaves = said.instead("leaves", &self.so_far, false, |_| true);
+            if !leaves && number + 1 < group.len() {
+                continue;
+            }
+            let behind = left.split_off(expected.len().min(left.len()));
+            if has_waited(&left) {
+                return Err("a control frame has waited for a message".to_owned());
+            }
+            for sent in expected.drain(..) {
+                let is_it = |(first, _): &(u8, Vec<u8>)| match sent {
+                    Sent::Ping(_) => *first == 0x89,
+                    Sent::Pong(_) => *first == 0x8a,
+                    _ => !matches!(first, 0x89 | 0x8a),
+                };
+                let found = left.iter().position(is_it).map(|found| left.remove(found));
+                self.sent.extend(found);
+            }
+            self.sent.append(&mut left);
+            left = behind;
         }
-        self.sent.extend(controls.chain(others));
+        self.sent.append(&mut left);
+        self.needed |= if overtakes { 0 } else { needed.get() };
         Ok(())
     }
 

@@ -3,7 +3,7 @@ use super::{
     AGREED, Chunk, End, Held, ROLES, Seen,
     calls::{self, borrowed, closed, error, frame, heard, message, piece, whole},
     made_with,
-    pipe::{FLOWS, Flow, Pipe},
+    pipe::{Flow, Pipe, flow},
     sized,
 };
 use std::{
@@ -29,6 +29,7 @@ type Returned<T> = Option<Result<T, Error>>;
 pub(super) trait Adapter {
     /// By which names `carriers.txt` knows it.
     const ROWS: &'static [&'static str];
+    const IN_HALVES: bool;
     fn next(&mut self, by: Receives) -> Returned<Option<Value>>;
     /// The calls of the `Sender`, and what makes them leave.
     fn with_sender(
@@ -167,7 +168,7 @@ impl<A: Adapter> Piped<A> {
                 if *leaves { self.adapter.leave(call) } else { self.adapter.close(call) };
             let Some(returned) = returned else { break };
             // The call of a half returns once its frame is written, as it does at once elsewhere.
-            if !(self.begins && !A::ROWS.is_empty() && returned.is_ok()) {
+            if !(self.begins && A::IN_HALVES && returned.is_ok()) {
                 seen.values.push(Value::Returned(returned.map_err(|failed| error(&failed))));
             }
             self.waits = None;
@@ -175,9 +176,7 @@ impl<A: Adapter> Piped<A> {
         while !self.over && self.waits.is_none() {
             self.calls += 1;
             let by = match profile.receives {
-                Receives::Poll if A::ROWS.is_empty() && self.calls.is_multiple_of(2) => {
-                    Receives::Room
-                }
+                Receives::Poll if !A::IN_HALVES && self.calls.is_multiple_of(2) => Receives::Room,
                 by => by,
             };
             match self.adapter.next(by) {
@@ -232,8 +231,7 @@ impl<A: Adapter> End for Piped<A> {
     }
 
     fn is_late(&self) -> bool {
-        let pipe = self.pipe.lock();
-        pipe.flow == Flow::Late && !pipe.sealed
+        self.pipe.lock().flow == Flow::Late
     }
 
     fn takes_over(&self) -> [bool; 2] {
@@ -287,7 +285,7 @@ fn hold<A: Adapter + 'static>(
         for &agreed in AGREED {
             let held = Held::new(name, profiles, (role, agreed));
             let held =
-                Held { real_time, carrier, turns: (0, turns), changes: A::ROWS.is_empty(), ..held };
+                Held { real_time, carrier, turns: (0, turns), changes: !A::IN_HALVES, ..held };
             let held = match A::ROWS {
                 // The three adapters share the words of `cargo test`.
                 ["halves"] => Held {
@@ -296,13 +294,12 @@ fn hold<A: Adapter + 'static>(
                     turns: (carrier / 2 % turns, turns),
                     ..held
                 },
-                _ if turns == 1 => Held { rows: &["joined"], ..held },
-                _ => held,
+                [] => Held { rows: &["joined"], ..held },
+                rows => Held { rows, ..held },
             };
             held.hold(|number| {
                 let (conn, takes_over) = made_with(number, role, agreed, sized(number));
-                let flow = FLOWS[number / PROFILES % FLOWS.len()];
-                Piped::new(flow, takes_over, |pipe| make(pipe, conn))
+                Piped::new(flow(number), takes_over, |pipe| make(pipe, conn))
             });
         }
     }
@@ -357,6 +354,7 @@ macro_rules! halves {
     ($Reader:ty, $Writer:ty, $waits:ident, $read:expr, $write:expr, $sink:expr) => {
         impl Adapter for Halves<$Reader, $Writer> {
             const ROWS: &'static [&'static str] = &["halves"];
+            const IN_HALVES: bool = true;
 
             fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
                 let reader = self.0.as_mut()?;
@@ -425,11 +423,12 @@ macro_rules! halves {
     };
 }
 
-/// The calls of a whole one.
+/// The calls of a whole one, which has these rows.
 macro_rules! whole {
-    ($Whole:ty, $waits:ident, $read:expr, $write:expr, $sink:expr) => {
+    ($Whole:ty, $rows:expr, $waits:ident, $read:expr, $write:expr, $sink:expr) => {
         impl Adapter for $Whole {
-            const ROWS: &'static [&'static str] = &[];
+            const ROWS: &'static [&'static str] = $rows;
+            const IN_HALVES: bool = false;
 
             fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
                 receive!(self.inner(), by, $waits, |by| $read(self, by))
@@ -569,7 +568,7 @@ mod on_threads {
         unreachable!("no thread has this call")
     }
 
-    whole!(WebSocket<Pipe>, unless_it_waits, none, no, no);
+    whole!(WebSocket<Pipe>, &[], unless_it_waits, none, no, no);
     halves!(Reader<Pipe>, Writer<Pipe>, unless_it_waits, none, no, no);
 
     const USES: [Profile; PROFILES] = [
@@ -783,9 +782,10 @@ mod in_tasks {
     }
 
     macro_rules! whole_of_task {
-        ($Whole:ty) => {
+        ($Whole:ty, $rows:expr) => {
             whole!(
                 Events<$Whole>,
+                $rows,
                 once,
                 read!($Whole, room),
                 |to: &mut Events<_>, call: &Call, by| match by {
@@ -831,7 +831,7 @@ mod in_tasks {
         use super::*;
         use tickwire::tokio::{Reader, WebSocket, Writer};
 
-        whole_of_task!(WebSocket<Pipe>);
+        whole_of_task!(WebSocket<Pipe>, &[]);
         halves_of_task!(Reader<Pipe, Pipe>, Writer<Pipe>);
 
         #[test]
@@ -872,7 +872,7 @@ mod in_tasks {
             }
         }
 
-        whole_of_task!(WebSocket<Pipe, Clock>);
+        whole_of_task!(WebSocket<Pipe, Clock>, &[]);
         halves_of_task!(Reader<Pipe, Pipe, Clock>, Writer<Pipe, Clock>);
 
         fn joined(pipe: Pipe, conn: Connection) -> WebSocket<Pipe, Clock> {

@@ -3,6 +3,7 @@ use std::{
     io,
     sync::{Arc, Mutex, MutexGuard},
 };
+use testkit::table::returns::{PROFILES, STREAMS};
 
 /// How a stream takes and gives bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +21,12 @@ pub(crate) enum Flow {
     Late,
 }
 
-/// Each, in turn.
-pub(crate) const FLOWS: [Flow; 6] =
-    [Flow::Whole, Flow::Reads, Flow::Writes, Flow::Holds, Flow::Joined, Flow::Late];
+/// That of the word of this number.
+pub(crate) fn flow(number: usize) -> Flow {
+    let flows: [_; STREAMS] =
+        [Flow::Whole, Flow::Reads, Flow::Writes, Flow::Holds, Flow::Joined, Flow::Late];
+    flows[number / PROFILES % STREAMS]
+}
 
 /// How many of so many bytes a stream moves that moves a few; the middle of a long frame at once.
 pub(crate) fn few(len: usize) -> usize {

@@ -59,6 +59,8 @@ struct Looped {
     over: bool,
     dropped: bool,
     closed: Option<Closed>,
+    /// Calls that follow each other come in one turn.
+    late: bool,
 }
 
 impl Thread {
@@ -92,7 +94,7 @@ impl Thread {
         String::from_utf8(head).unwrap()
     }
 
-    fn open(&mut self, role: Role, agreed: bool) -> Looped {
+    fn open(&mut self, role: Role, agreed: bool, late: bool) -> Looped {
         let (handle, peer) = match role {
             Role::Server => {
                 let mut peer = TcpStream::connect(self.address).unwrap();
@@ -126,11 +128,23 @@ impl Thread {
             }
         };
         peer.set_nodelay(true).unwrap();
-        Looped { handle, peer: Some(peer), ended: false, over: false, dropped: false, closed: None }
+        Looped {
+            handle,
+            peer: Some(peer),
+            ended: false,
+            over: false,
+            dropped: false,
+            closed: None,
+            late,
+        }
     }
 }
 
 impl End for Looped {
+    fn is_late(&self) -> bool {
+        self.late
+    }
+
     fn arrives(&mut self, mut bytes: &[u8]) {
         let Some(peer) = &mut self.peer else { return };
         while !bytes.is_empty() {
@@ -275,7 +289,10 @@ fn the_loop_is_the_table() {
                 sockets: true,
                 ..Held::new("loop", PROFILES, (role, agreed))
             };
-            held.hold(|_| THREAD.with_borrow_mut(|thread| thread.open(role, agreed)));
+            held.hold(|number| {
+                let late = number / PROFILES.len() % 2 == 1;
+                THREAD.with_borrow_mut(|thread| thread.open(role, agreed, late))
+            });
         }
     }
 }

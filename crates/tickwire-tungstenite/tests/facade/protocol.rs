@@ -10,7 +10,7 @@ mod heads;
 mod pipe;
 
 use futures_util::{SinkExt, StreamExt};
-use pipe::{FLOWS, Flow, Pipe};
+use pipe::{Flow, Pipe, flow};
 use std::{
     io::{self, Read, Write},
     pin::{Pin, pin},
@@ -72,11 +72,11 @@ impl AsyncWrite for Pipe {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Pipe::write(&self, bytes))
+        unless_it_waits(Pipe::write(&self, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Pipe::flush(&self))
+        unless_it_waits(Pipe::flush(&self))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -85,13 +85,23 @@ impl AsyncWrite for Pipe {
     }
 }
 
+fn unless_it_waits<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
+    }
+}
+
+/// What a call returns. None: it waits.
+type Returned<T> = Option<Result<T, Error>>;
+
 /// What a thread and a task do differently.
 trait Socket {
     fn open(pipe: Pipe, role: Role, agreed: bool) -> Self;
-    /// None: it waits.
-    fn next(&mut self) -> Option<Result<Message, Error>>;
-    fn send(&mut self, message: Message, by: Sends) -> Result<(), Error>;
-    fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error>;
+    fn next(&mut self) -> Returned<Message>;
+    fn send(&mut self, message: Message, by: Sends) -> Returned<()>;
+    fn flush(&mut self) -> Returned<()>;
+    fn close(&mut self, frame: Option<CloseFrame>) -> Returned<()>;
 }
 
 fn config(agreed: bool) -> Option<WebSocketConfig> {
@@ -141,22 +151,30 @@ impl Socket for WebSocket<Pipe> {
         }
     }
 
-    fn next(&mut self) -> Option<Result<Message, Error>> {
-        match self.read() {
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
-            result => Some(result),
-        }
+    fn next(&mut self) -> Returned<Message> {
+        unless_it_blocks(self.read())
     }
 
-    fn send(&mut self, message: Message, by: Sends) -> Result<(), Error> {
-        match by {
+    fn send(&mut self, message: Message, by: Sends) -> Returned<()> {
+        unless_it_blocks(match by {
             Sends::Send(_) => WebSocket::send(self, message),
-            _ => self.write(message).and_then(|()| self.flush()),
-        }
+            _ => self.write(message).and_then(|()| WebSocket::flush(self)),
+        })
     }
 
-    fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
-        WebSocket::close(self, frame)
+    fn flush(&mut self) -> Returned<()> {
+        unless_it_blocks(WebSocket::flush(self))
+    }
+
+    fn close(&mut self, frame: Option<CloseFrame>) -> Returned<()> {
+        unless_it_blocks(WebSocket::close(self, frame))
+    }
+}
+
+fn unless_it_blocks<T>(result: Result<T, Error>) -> Returned<T> {
+    match result {
+        Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+        result => Some(result),
     }
 }
 
@@ -183,23 +201,26 @@ impl Socket for WebSocketStream<Pipe> {
         once(opening).unwrap().unwrap().0
     }
 
-    fn next(&mut self) -> Option<Result<Message, Error>> {
+    fn next(&mut self) -> Returned<Message> {
         once(StreamExt::next(self)).map(|next| next.unwrap_or(Err(Error::ConnectionClosed)))
     }
 
-    fn send(&mut self, message: Message, by: Sends) -> Result<(), Error> {
+    fn send(&mut self, message: Message, by: Sends) -> Returned<()> {
         match by {
-            Sends::Send(_) => once(SinkExt::send(self, message)).unwrap(),
+            Sends::Send(_) => once(SinkExt::send(self, message)),
             _ => once(async {
                 self.feed(message).await?;
                 SinkExt::flush(self).await
-            })
-            .unwrap(),
+            }),
         }
     }
 
-    fn close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
-        once(WebSocketStream::close(self, frame)).unwrap()
+    fn flush(&mut self) -> Returned<()> {
+        once(SinkExt::flush(self))
+    }
+
+    fn close(&mut self, frame: Option<CloseFrame>) -> Returned<()> {
+        once(WebSocketStream::close(self, frame))
     }
 }
 
@@ -254,6 +275,8 @@ fn may(event: &Event) -> bool {
 struct Program<S> {
     socket: S,
     pipe: Pipe,
+    /// A call waits until the stream takes what it has queued.
+    waits: bool,
     over: bool,
 }
 
@@ -264,8 +287,14 @@ impl<S: Socket> Program<S> {
         let mut state = pipe.lock();
         state.wire.clear();
         state.flow = flow;
+        state.waits = true;
         drop(state);
-        Self { socket, pipe, over: false }
+        Self { socket, pipe, waits: false, over: false }
+    }
+
+    fn is_over(&mut self, error: Error, seen: &mut Seen) {
+        self.over = true;
+        seen.values.push(Value::Over(read_error(error).map_or(Ok(()), Err)));
     }
 }
 
@@ -276,6 +305,10 @@ impl<S: Socket> End for Program<S> {
 
     fn is_joined(&self) -> bool {
         self.pipe.lock().flow == Flow::Joined
+    }
+
+    fn is_late(&self) -> bool {
+        self.pipe.lock().flow == Flow::Late
     }
 
     fn arrives(&mut self, bytes: &[u8]) {
@@ -296,7 +329,7 @@ impl<S: Socket> End for Program<S> {
         Profile { sends: by, .. }: Profile,
     ) -> Result<(), &'static str> {
         let payload = call.payload.clone();
-        let result = match event.kind {
+        let returned = match event.kind {
             "send" if call.text => self.socket.send(Message::text(text(payload)), by),
             "send" => self.socket.send(Message::binary(payload), by),
             "send Ping" | "control too long" => self.socket.send(Message::Ping(payload.into()), by),
@@ -307,16 +340,21 @@ impl<S: Socket> End for Program<S> {
                 self.socket.close(call.code.map(code))
             }
         };
-        result.map_err(send_error)
+        self.waits |= returned.is_none();
+        returned.unwrap_or(Ok(())).map_err(send_error)
     }
 
     fn settle(&mut self, _: Profile, seen: &mut Seen) {
+        self.pipe.lock().waits = false;
+        if std::mem::take(&mut self.waits) {
+            let flushed = self.socket.flush().expect("the stream takes all");
+            let _ = flushed.map_err(|error| self.is_over(error, seen));
+        }
         while !self.over {
             let got = match self.socket.next() {
                 None => break,
                 Some(Err(error)) => {
-                    self.over = true;
-                    seen.values.push(Value::Over(read_error(error).map_or(Ok(()), Err)));
+                    self.is_over(error, seen);
                     break;
                 }
                 Some(Ok(message)) => match message {
@@ -335,6 +373,7 @@ impl<S: Socket> End for Program<S> {
             seen.values.push(Value::Got(got));
         }
         let mut pipe = self.pipe.lock();
+        pipe.waits = true;
         seen.wire.append(&mut pipe.wire);
         seen.fin = pipe.shut;
         drop(pipe);
@@ -360,9 +399,7 @@ fn hold<S: Socket + 'static>(name: &'static str, carrier: usize) {
             // The longest frame behind a Close.
             let members = |state: State| state.receiving == "waits";
             let held = Held { may, rows: &[name], carrier, members, ..held };
-            held.hold(|number| {
-                Program::<S>::new(role, agreed, FLOWS[number / PROFILES % FLOWS.len()])
-            });
+            held.hold(|number| Program::<S>::new(role, agreed, flow(number)));
         }
     }
 }

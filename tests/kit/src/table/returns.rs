@@ -86,6 +86,9 @@ pub enum Value {
 /// So many profiles each end has.
 pub const PROFILES: usize = 8;
 
+/// So many kinds of streams there are. Word n of a profile has the kind n / `PROFILES`, in turn.
+pub const STREAMS: usize = 6;
+
 /// A client of the facade waits for the server's FIN until it has heard so much behind the Close.
 const BEHIND_CLOSE: usize = 64 << 10;
 
@@ -135,6 +138,7 @@ impl Said<'_> {
             // `feed` does not write, and so knows nothing of the stream.
             "writes" if self.event.kind == "send" && self.profile.sends == Sends::Feed => false,
             "writes" => self.by_adapter(),
+            "by the adapter" => self.by_adapter(),
             "closes" => self.closes(),
             "recv_to_reply" => self.profile.receives == Receives::ToReply,
             "failed" => so_far.error.is_some(),

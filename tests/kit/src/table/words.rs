@@ -1,6 +1,10 @@
 //! The words that `cargo test` says to each end: all of k = 0, the same in each run. They say each
 //! rule by each of the profiles; further words say each member of each event in each state.
-use super::{returns::PROFILES, suite::Suite};
+use super::{
+    returns::{PROFILES, STREAMS},
+    suite::Suite,
+};
+use std::ops::Range;
 use wsconform_cases::protocol::Machine;
 
 /// Events with their members.
@@ -10,7 +14,7 @@ pub(crate) struct Words {
     words: Vec<(u32, u32)>,
     /// The last ones say a member, in these states.
     members: Vec<usize>,
-    /// Those of a sample that says each rule by each profile.
+    /// Those of a sample that says each rule by each profile, and two calls over each stream.
     sample: Vec<bool>,
 }
 
@@ -37,7 +41,8 @@ impl Words {
             words.end(words.words.len());
         });
         add_pairs(machine, &mut words);
-        add_profiles(machine, &mut words);
+        let by_streams = add_streams(machine, &mut words);
+        add_profiles(machine, &mut words, &by_streams);
         met.add_members(machine, &mut words);
         words
     }
@@ -137,9 +142,29 @@ fn add_pairs(machine: &Machine, words: &mut Words) {
     }
 }
 
-/// Chooses a sample that says each rule by each profile, and adds a word for each profile by which no
-/// word does.
-fn add_profiles(machine: &Machine, words: &mut Words) {
+/// Adds a word over each kind of stream for each two calls that send something else: over one that
+/// takes nothing until both were made, one of them may overtake the other.
+fn add_streams(machine: &Machine, words: &mut Words) -> Range<usize> {
+    let sends = |event: &usize| {
+        let step = machine.at(0, *event);
+        let [answer] = &step.answers[0][..] else { return false };
+        !machine.events[*event].arrives() && step.next() == 0 && answer.error.is_none()
+    };
+    let calls: Vec<_> = (0..machine.events.len()).filter(sends).collect();
+    let from = words.words.len();
+    for (first, second) in calls.iter().flat_map(|a| calls.iter().map(move |b| (*a, *b))) {
+        for stream in (0..STREAMS).filter(|_| first != second) {
+            words.said.extend([(first as u16, 0), (second as u16, 0)]);
+            let profile = words.words.len() % PROFILES;
+            words.end(PROFILES * stream + profile);
+        }
+    }
+    from..words.words.len()
+}
+
+/// Chooses a sample that has these words and says each rule by each profile, and adds a word for each
+/// profile by which no word does.
+fn add_profiles(machine: &Machine, words: &mut Words, these: &Range<usize>) {
     let mut met: Vec<(u8, Option<usize>)> = Vec::new();
     let mut open = vec![0; machine.events.len()];
     for number in 0..words.words.len() {
@@ -162,7 +187,7 @@ fn add_profiles(machine: &Machine, words: &mut Words) {
             *profiles |= profile;
             state = machine.at(state, event).next();
         }
-        words.sample.push(is_new);
+        words.sample.push(is_new || these.contains(&number));
     }
     for (profiles, first) in met {
         let Some(first) = first else { continue };

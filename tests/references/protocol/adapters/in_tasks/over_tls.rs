@@ -147,7 +147,7 @@ impl ActiveKeyExchange for Known {
     }
 }
 
-whole_of_task!(WebSocket<TlsStream<Sealed>>);
+whole_of_task!(WebSocket<TlsStream<Sealed>>, &["TLS"]);
 
 fn holds(name: &str, in_place: bool) {
     let authority = Authority::new();
