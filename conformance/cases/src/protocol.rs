@@ -373,8 +373,10 @@ fn arrival(text: &'static str) -> Member {
         }
     }
     frame.inflates = inflates.map(|inflates| {
-        let bytes = inflates.trim_end_matches(['~', '.', ':']).split_whitespace().map(hex);
-        Inflates { from, bytes: bytes.collect(), to: Block::of(inflates.chars().last()) }
+        let words = inflates.trim_end_matches(['~', '.', ':']).split_whitespace();
+        let mut bytes = Vec::new();
+        words.for_each(|word| push(&mut bytes, word));
+        Inflates { from, bytes, to: Block::of(inflates.chars().last()) }
     });
     Member::Frame(frame)
 }

@@ -162,6 +162,10 @@ const QUEUED: [&str; 7] =
 const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
 const HELLO_AGAIN: [u8; 5] = [0xf2, 0x00, 0x11, 0x00, 0x00];
 
+/// An end compresses whole messages of so many bytes by default. Where they may refer to earlier
+/// ones, it is asked to compress each, if that makes it shorter.
+const COMPRESSED_FROM: usize = 128;
+
 /// With which the peer masks, in turn.
 const KEYS: [[u8; 4]; 3] = [KEY, [0; 4], [0x00, 0xff, 0x7f, 0x80]];
 
@@ -1154,8 +1158,9 @@ fn ends(event: &Event) -> bool {
     matches!(event.kind, "FIN" | "half FIN" | "reset")
 }
 
-/// Whether this is the data frame expected. A message in chunks may be compressed: then its content
-/// is compared at its end, which must not be there on the wire (RFC 7692 §7.2.1).
+/// Whether this is the data frame expected. A message is compressed if both ends agreed to that, and
+/// it is in chunks or not too short: then its content is compared at its end, which must not be there
+/// on the wire (RFC 7692 §7.2.1).
 fn is_data(
     takes_over: Option<bool>,
     so_far: &mut SoFar,
@@ -1165,8 +1170,17 @@ fn is_data(
     let SoFar { ours, deflated, inflater, .. } = so_far;
     let begins = b0 & 0x0f != 0;
     if begins {
+        let is_compressed = first & 0x40 != 0;
+        let is_right = match takes_over {
+            None => !is_compressed,
+            Some(_) if b0 & 0x80 == 0 || data.len() >= COMPRESSED_FROM => is_compressed,
+            Some(takes_over) => takes_over || !is_compressed,
+        };
+        if !is_right {
+            return false;
+        }
         ours.clear();
-        *deflated = takes_over.filter(|_| first & 0x40 != 0).map(|_| Vec::new());
+        *deflated = is_compressed.then(Vec::new);
         if takes_over == Some(false) {
             *inflater = inflating::Stream::default();
         }
