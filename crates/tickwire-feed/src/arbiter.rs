@@ -112,6 +112,8 @@ pub struct Arbiter<T> {
     low: bool,
     /// The lowest number with which a line began since the last restart.
     lowest: Option<u64>,
+    /// How often the count began anew.
+    pub(crate) restarts: u64,
     /// After the first message, which sets `next` whatever its number is, until a message in order
     /// follows.
     guessed: bool,
@@ -139,6 +141,7 @@ impl<T> Arbiter<T> {
             anew: None,
             low: false,
             lowest: None,
+            restarts: 0,
             guessed: false,
             watched: false,
         }
@@ -147,7 +150,7 @@ impl<T> Arbiter<T> {
     /// Adds a line: a connection that is subscribed to the feed. From now on, a gap is lost only
     /// after this line too has passed the gap, or after [`patience`](Limits::patience).
     pub fn open(&mut self) -> Line {
-        let opened = Source { is_open: true, began: self.next, ..Source::default() };
+        let opened = Source { is_open: true, ..Source::default() };
         let closed = self.lines.iter_mut().enumerate().find(|(_, source)| !source.is_open);
         match closed {
             Some((at, source)) => {
@@ -207,7 +210,7 @@ impl<T> Arbiter<T> {
             && self.state == State::Synced
         {
             self.next = end;
-            if self.watched {
+            if self.watched || before == 0 {
                 self.move_on(line.0, first, before, now);
             }
             return Verdict::Next;
@@ -272,18 +275,26 @@ impl<T> Arbiter<T> {
         }
     }
 
+    /// A snapshot up to before `next` has come over this line, so what it brings next is later. One
+    /// below the feed may be the first word of another count.
+    pub(crate) fn note_snapshot(&mut self, line: &Line, next: u64, now: Time) {
+        if self.lines.get(line.0).is_some_and(|source| source.end < next) {
+            let before = self.mark(line.0, next);
+            self.note_beginning(line.0, next, before);
+            if next <= self.next {
+                self.restart_if_far_below(line.0, next, next, before, now);
+            }
+        }
+    }
+
     /// Whether no number is missing between a snapshot that ends before `next` and what is kept.
     pub(crate) fn touches(&self, next: u64) -> bool {
         self.kept.front().is_none_or(|kept| kept.first <= next)
     }
 
-    /// Whether a snapshot that nobody has asked for is of use: the feed waits for one, or has not
-    /// passed it; or the numbers began anew behind an open line.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn takes_pushed(&self, next: u64) -> bool {
-        self.state != State::Synced
-            || next >= self.next
-            || self.lowest.is_some_and(|lowest| next <= lowest)
+    /// Whether the feed is in order, and further on than a snapshot up to before `next`.
+    pub(crate) fn has_passed(&self, next: u64) -> bool {
+        self.state == State::Synced && next < self.next
     }
 
     /// A line is late, so that it is below the feed shows no other count yet.
@@ -327,7 +338,7 @@ impl<T> Arbiter<T> {
         ends.peek().is_some() && ends.all(holds)
     }
 
-    /// Called after a `Next` while `watched` was set.
+    /// Called after a `Next` while `watched` was set, or that is the first message of its line.
     #[inline(never)]
     fn move_on(&mut self, line: usize, first: u64, before: u64, now: Time) {
         self.note_beginning(line, first, before);
@@ -423,6 +434,7 @@ impl<T> Arbiter<T> {
         self.anew = None;
         self.low = false;
         self.lowest = None;
+        self.restarts += 1;
         self.guessed = false;
         self.watched = true;
         self.kept.clear();

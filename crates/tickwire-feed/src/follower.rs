@@ -32,13 +32,13 @@ mod run;
 #[cfg(doc)]
 use crate::{Action, Recovery, Say};
 use crate::{
-    Arbiter, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Key, Limits, Pace, State,
-    Subscription, Topic, Verdict, row::Row,
+    Arbiter, Asked, Attempts, Cause, ConnectionId, Count, Ended, Incoming, Key, Limits, Pace,
+    State, Subscription, Topic, Verdict, row::Row,
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{fmt, mem, time::Duration};
 use dial::{Dials, End, Life, Next};
-use followed::{Followed, Topics};
+use followed::{Followed, PUSHED, Topics};
 use open::{Counting, Open, Seat};
 use run::{Dialing, Run};
 use tickwire::Time;
@@ -473,15 +473,53 @@ impl<T> Follower<T> {
         Some(&self.topics.get(subscription)?.arbiter)
     }
 
-    /// Says that the snapshot of this [request](Action::Snapshot) has come. `next` is the first
-    /// number that it does not contain, or 0 if the data has no numbers. Returns whether to use it:
-    /// then this is as [`resync`](Self::resync), and the book is what the snapshot says. Call
-    /// [`poll`](Self::poll) afterwards.
+    /// Says that the exchange has sent a snapshot over this connection, whether it was asked for or
+    /// not. `next` is the first number that it does not contain, or 0 if the data has no numbers.
+    /// It is the answer to the subscription, and its number counts if the numbers are counted [by
+    /// the connection](Count). `begins_anew` if the exchange says that the book begins anew with
+    /// this one, whatever its number. Call [`poll`](Self::poll) until it waits, or asks for a
+    /// snapshot of this subscription, and then [`snapshot`](Self::snapshot) with the returned id.
     ///
-    /// `false`, and nothing happens, if it was asked for before the last [`Action::Restart`], so
-    /// that it may be of an old count; if the subscription waits for no snapshot any more; or if it
-    /// came late, another one is under way, and numbers are missing between it and the first kept
-    /// message.
+    /// `None` if it is of no use, because the connection is not, or its numbers are of a count of
+    /// which nothing is used.
+    pub fn pushed(
+        &mut self,
+        connection: ConnectionId,
+        subscription: usize,
+        next: u64,
+        begins_anew: bool,
+        now: Time,
+    ) -> Option<u64> {
+        let answer = Incoming::Answer(Asked::Subscription(subscription));
+        self.heard(connection, answer, now, || unreachable!("no data"));
+        let is_of_use = |at: &Place| self.runs[at.line].open[at.nth].wrong.is_none();
+        let from = self.place(connection).filter(is_of_use)?;
+        let last = next.saturating_sub(1);
+        if self.topics.get(subscription)?.watch.count == Count::Shared {
+            self.count(from, last, last, now);
+        }
+        self.wake = Time::ZERO;
+        let opens = &mut self.runs[from.line].open;
+        self.topics.with(subscription, |followed| {
+            let (line, _) = followed.admit(opens, from.nth, subscription, last.into())?;
+            if begins_anew {
+                followed.arbiter.begin_anew();
+            }
+            followed.arbiter.note_snapshot(line, next, now);
+            Some(PUSHED | followed.arbiter.restarts)
+        })?
+    }
+
+    /// Says that the snapshot of this [request](Action::Snapshot), or a [pushed](Self::pushed) one,
+    /// has come. `next` is the first number that it does not contain, or 0 if the data has no
+    /// numbers. Returns whether to use it: then this is as [`resync`](Self::resync), and the book
+    /// is what the snapshot says. Call [`poll`](Self::poll) afterwards.
+    ///
+    /// `false`, and nothing happens, if it was asked for, or pushed, before the count last
+    /// [began anew](Action::Restart), so that it may be of an old one; if the subscription waits
+    /// for no snapshot any more, but for a pushed one that is not behind the book; or if it was
+    /// asked for and came late, another one is under way, and numbers are missing between it and
+    /// the first kept message.
     #[must_use]
     pub fn snapshot(&mut self, subscription: usize, id: u64, next: u64, now: Time) -> bool {
         let followed = self.topics.get(subscription);
@@ -755,7 +793,7 @@ impl<T> Follower<T> {
                 let heard = self.topics.with(subscription, |followed| {
                     let verdict = match numbers {
                         Some(numbers) => {
-                            followed.offer(open, from.nth, subscription, numbers, now, own)?
+                            followed.offer(open, from.nth, subscription, numbers, now, own)
                         }
                         None => {
                             followed.unnumbered = Some(connection);
@@ -774,10 +812,7 @@ impl<T> Follower<T> {
             }
             Incoming::Keepalive { subscription, last } => {
                 let due = self.topics.with(subscription, |followed| {
-                    followed.note_keepalive(connection);
-                    if let Some(last) = last {
-                        followed.pass(open.get_mut(from.nth)?, subscription, last, now);
-                    }
+                    followed.keep_alive(open.get_mut(from.nth)?, subscription, last, now);
                     followed.note_served();
                     Some(followed.due(within, self.ticket))
                 });
@@ -843,44 +878,9 @@ impl<T> Follower<T> {
         self.wake = Time::ZERO;
     }
 
-    /// A snapshot has come over this connection: it is counted, and begins the connection's count.
-    /// Whether it is of use: not if its numbers are of a count of which nothing is taken.
     #[cfg(feature = "tokio")]
-    pub(crate) fn pushed(
-        &mut self,
-        connection: ConnectionId,
-        subscription: usize,
-        next: u64,
-        now: Time,
-    ) -> bool {
-        let answer = Incoming::Answer(crate::Asked::Subscription(subscription));
-        self.heard(connection, answer, now, || unreachable!("no data"));
-        let from = self.place(connection);
-        let is_of_use = |at: &Place| self.runs[at.line].open[at.nth].wrong.is_none();
-        let Some(from) = from.filter(is_of_use) else { return false };
-        let last = next.saturating_sub(1);
-        let data = Incoming::Data { subscription, numbers: Some(last.into()) };
-        if self.counted(&data).is_some() {
-            self.count(from, last, last, now);
-        }
-        let opens = &mut self.runs[from.line].open;
-        let used = self.topics.with(subscription, |followed| {
-            followed.admit(opens, from.nth, subscription, last.into())
-        });
-        self.wake = Time::ZERO;
-        used.flatten().is_some()
-    }
-
-    /// The snapshot request of this subscription that was sent over this connection.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn asked_of(&self, connection: ConnectionId, subscription: usize) -> Option<u64> {
-        self.topics.get(subscription)?.asked_over(connection)
-    }
-
-    /// The connection whose data of this subscription are used, if only one's are.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn taken(&self, subscription: usize) -> Option<ConnectionId> {
-        self.topics.get(subscription)?.taken()
+    pub(crate) fn followed(&self, subscription: usize) -> Option<&Followed<T>> {
+        self.topics.get(subscription)
     }
 
     fn take_dialing(&mut self, connection: ConnectionId) -> Option<(usize, Dialing)> {

@@ -31,7 +31,10 @@ const AT_ONCE: usize = 256;
 
 type Tasks<K, Out> = Vec<(K, Pin<Box<dyn Future<Output = Out> + Send>>)>;
 type Dialed<Stream> = Result<WebSocket<Stream>, Ended>;
-type Fetched<Snapshot> = Result<(u64, Snapshot), Option<Duration>>;
+/// As (subscription, id).
+type Request = (usize, u64);
+/// As (the first number after it, it).
+type Came<Snapshot> = (u64, Snapshot);
 
 /// What a [`Feed`] has to know of an exchange: how to connect, what to send, and how to read.
 ///
@@ -167,7 +170,7 @@ pub struct Heard<'a, Data, Snapshot> {
     follower: &'a mut Follower<Data>,
     attempts: &'a Mutex<Attempts>,
     events: &'a mut VecDeque<Event<Data, Snapshot>>,
-    pushed: &'a mut VecDeque<Pushed<Snapshot>>,
+    came: &'a mut VecDeque<(Request, Came<Snapshot>)>,
     replies: &'a mut Vec<OwnedMessage>,
     /// Whether the message meant something.
     told: bool,
@@ -200,15 +203,16 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
     /// number that it does not contain. It counts as the answer to the subscription, and as its
     /// data if the numbers are counted [by the connection](crate::Count): then it is left out if
     /// another connection's data are used. It is also left out if the book is right and further
-    /// on, as when it was longer on its way than an update.
+    /// on, as when it was longer on its way than an update. The first message of a connection shows
+    /// [whether the count began anew](Follower#what-it-promises), if it is a snapshot too.
     pub fn snapshot(&mut self, subscription: usize, next: u64, snapshot: Snapshot) {
-        self.push(Pushed { subscription, next, snapshot, begins_anew: false });
+        self.push(subscription, next, snapshot, false);
     }
 
     /// As [`snapshot`](Self::snapshot), where the exchange says that the book begins anew with this
-    /// one, whatever its number.
+    /// one, whatever its number: an [`Event::Restart`] comes first.
     pub fn snapshot_anew(&mut self, subscription: usize, next: u64, snapshot: Snapshot) {
-        self.push(Pushed { subscription, next, snapshot, begins_anew: true });
+        self.push(subscription, next, snapshot, true);
     }
 
     /// The message refuses the snapshot that was asked for over this connection: see
@@ -217,18 +221,15 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
     pub fn no_snapshot(&mut self, subscription: usize, retry_after: Option<Duration>) {
         self.is(Incoming::Other);
         let attempts = &mut lock(self.attempts);
-        if let Some(id) = self.follower.asked_of(self.from, subscription) {
-            self.follower.no_snapshot(subscription, id, retry_after, self.now, attempts);
-        } else if let Some(retry_after) = retry_after {
-            attempts.refuse_snapshots(retry_after, self.now);
-        }
+        let asked = self.follower.followed(subscription).and_then(|of| of.asked_over(self.from));
+        let id = asked.unwrap_or(u64::MAX); // which no request has
+        self.follower.no_snapshot(subscription, id, retry_after, self.now, attempts);
     }
 
-    fn push(&mut self, pushed: Pushed<Snapshot>) {
+    fn push(&mut self, subscription: usize, next: u64, snapshot: Snapshot, begins_anew: bool) {
         self.told = true;
-        if self.follower.pushed(self.from, pushed.subscription, pushed.next, self.now) {
-            self.pushed.push_back(pushed);
-        }
+        let id = self.follower.pushed(self.from, subscription, next, begins_anew, self.now);
+        self.came.extend(id.map(|id| ((subscription, id), (next, snapshot))));
     }
 
     /// The message means this. For data, call [`data`](Self::data): here they would be nothing but
@@ -250,14 +251,6 @@ impl<Data, Snapshot> Heard<'_, Data, Snapshot> {
     pub fn from(&self) -> ConnectionId {
         self.from
     }
-}
-
-/// A snapshot that has come over a connection.
-struct Pushed<Snapshot> {
-    subscription: usize,
-    next: u64,
-    snapshot: Snapshot,
-    begins_anew: bool,
 }
 
 struct Open<S> {
@@ -304,12 +297,11 @@ pub struct Feed<E: Exchange> {
     attempts: Arc<Mutex<Attempts>>,
     dials: Tasks<Link, Dialed<E::Stream>>,
     open: Vec<Open<E::Stream>>,
-    /// As (subscription, id).
-    snapshots: Tasks<(usize, u64), Fetched<E::Snapshot>>,
+    snapshots: Tasks<Request, Result<Came<E::Snapshot>, Option<Duration>>>,
     leaves: Tasks<(), ()>,
     events: VecDeque<Event<E::Data, E::Snapshot>>,
-    /// Snapshots that came over a connection, and what came before them is not delivered yet.
-    pushed: VecDeque<Pushed<E::Snapshot>>,
+    /// What came before these snapshots is not delivered yet.
+    came: VecDeque<(Request, Came<E::Snapshot>)>,
     replies: Vec<OwnedMessage>,
     /// The lines' states as they were told last.
     states: Vec<Option<State>>,
@@ -331,7 +323,7 @@ impl<E: Exchange> Feed<E> {
             snapshots: Vec::new(),
             leaves: Vec::new(),
             events: VecDeque::new(),
-            pushed: VecDeque::new(),
+            came: VecDeque::new(),
             replies: Vec::new(),
             states: Vec::new(),
             read: 0,
@@ -433,13 +425,8 @@ impl<E: Exchange> Feed<E> {
             if new.fold(false, |any, is_new| any | is_new) {
                 continue;
             }
-            if let Some(pushed) = self.pushed.pop_front() {
-                let Pushed { subscription, next, snapshot, begins_anew } = pushed;
-                let arbiter = self.follower.arbiter(subscription);
-                if begins_anew || arbiter.is_some_and(|arbiter| arbiter.takes_pushed(next)) {
-                    self.follower.resync(subscription, next, now());
-                    self.events.push_back(Event::Snapshot { subscription, snapshot });
-                }
+            if let Some((request, came)) = self.came.pop_front() {
+                self.take(request, came);
                 continue;
             }
             if self.tell_states() || !may_read {
@@ -478,17 +465,13 @@ impl<E: Exchange> Feed<E> {
                 }
             }
         }
-        while let Poll::Ready(((subscription, id), came)) = poll_any(&mut self.snapshots, cx) {
+        while let Poll::Ready((request, came)) = poll_any(&mut self.snapshots, cx) {
             moved = true;
             match came {
-                Ok((next, snapshot)) => {
-                    if self.follower.snapshot(subscription, id, next, now()) {
-                        self.events.push_back(Event::Snapshot { subscription, snapshot });
-                    }
-                }
+                Ok(came) => self.came.push_back((request, came)),
                 Err(retry_after) => {
                     let attempts = &mut lock(&self.attempts);
-                    self.follower.no_snapshot(subscription, id, retry_after, now(), attempts);
+                    self.follower.no_snapshot(request.0, request.1, retry_after, now(), attempts);
                 }
             }
         }
@@ -524,7 +507,7 @@ impl<E: Exchange> Feed<E> {
                         follower: &mut self.follower,
                         attempts: &self.attempts,
                         events: &mut self.events,
-                        pushed: &mut self.pushed,
+                        came: &mut self.came,
                         replies: &mut self.replies,
                         told: false,
                     };
@@ -581,19 +564,28 @@ impl<E: Exchange> Feed<E> {
                 }
                 return self.replies.clear();
             }
-            // A snapshot that has come counts as this one.
-            Action::Snapshot { subscription, .. }
-                if self.pushed.iter().any(|pushed| pushed.subscription == subscription) =>
-            {
-                return;
-            }
             Action::Snapshot { subscription, id } => return self.ask(subscription, id),
             Action::Wait(_) => return,
         };
         self.events.push_back(event);
     }
 
+    /// Whether the snapshot is used.
+    fn take(&mut self, (subscription, id): Request, (next, snapshot): Came<E::Snapshot>) -> bool {
+        let is_used = self.follower.snapshot(subscription, id, next, now());
+        if is_used {
+            self.events.push_back(Event::Snapshot { subscription, snapshot });
+        }
+        is_used
+    }
+
     fn ask(&mut self, subscription: usize, id: u64) {
+        // One that has come may do.
+        let at = self.came.iter().position(|(request, _)| request.0 == subscription);
+        let came = at.and_then(|at| self.came.remove(at));
+        if came.is_some_and(|(request, came)| self.take(request, came)) {
+            return;
+        }
         // The last one may still come; one before it would come too late.
         let asked = self.snapshots.iter().map(|(asked, _)| *asked);
         let mut others = asked.filter(|(of, _)| *of == subscription);
@@ -603,7 +595,7 @@ impl<E: Exchange> Feed<E> {
         let task = Box::pin(self.exchange.snapshot(subscription, &mut self.replies));
         self.snapshots.push(((subscription, id), task));
         // Another connection's numbers may be of another count; the youngest one stays.
-        let used = self.follower.taken(subscription).and_then(|used| self.place(used));
+        let used = self.follower.followed(subscription).and_then(|of| self.place(of.taken()?));
         let at = used.or(self.open.len().checked_sub(1));
         if !self.replies.is_empty()
             && let Some(open) = at.and_then(|at| self.open.get_mut(at))

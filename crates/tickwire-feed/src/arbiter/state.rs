@@ -5,8 +5,7 @@ use tickwire::Time;
 #[derive(Clone, Copy, Default)]
 pub(super) struct Source {
     pub(super) is_open: bool,
-    /// Since it was opened or went back. A line whose first message was `Next` has what the feed
-    /// waited for when it was opened, which is not above its first number.
+    /// Its first number since it was opened or went back.
     pub(super) began: u64,
     /// The last number + 1, or 0 before the first message.
     pub(super) end: u64,

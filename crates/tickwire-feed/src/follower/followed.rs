@@ -39,6 +39,10 @@ enum Snapshot {
     },
 }
 
+/// The bit of a snapshot's id that says that the exchange has sent it unasked. The others are the
+/// restart since which it counts.
+pub(super) const PUSHED: u64 = 1 << 63;
+
 /// Whose data counts, if the feed counts per connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
@@ -126,7 +130,7 @@ pub(super) struct Mute {
     pub(super) is_told: bool,
 }
 
-pub(super) struct Followed<T> {
+pub(crate) struct Followed<T> {
     pub(super) watch: Subscription,
     pub(super) arbiter: Arbiter<T>,
     pub(super) mute: Mute,
@@ -201,32 +205,34 @@ impl<T> Followed<T> {
         }
     }
 
-    /// The numbers of a message of the line's nth connection as the subscription counts them.
-    /// `None` if they are of a count that is not used.
-    pub(super) fn admit(
+    /// The place of the line's nth connection, and the numbers of its message as the subscription
+    /// counts them. `None` if they are of a count that is not used.
+    pub(super) fn admit<'a>(
         &mut self,
-        opens: &mut [Open],
+        opens: &'a mut [Open],
         nth: usize,
         subscription: usize,
         mut numbers: Numbers,
-    ) -> Option<Numbers> {
-        if self.watch.count == Count::Feed {
-            return Some(numbers);
-        }
+    ) -> Option<(&'a Line, Numbers)> {
         let (older, open) = opens.split_at_mut_checked(nth)?;
-        let older = older.first_mut();
         let open = open.first_mut()?;
         if self.watch.count == Count::Shared {
             numbers = open.share(subscription, numbers);
         }
-        if !self.takes(open.id, older.as_ref().map(|older| older.id)) {
-            return None;
+        if self.watch.count.is_per_connection() {
+            let older = older.first_mut();
+            if !self.takes(open.id, older.as_ref().map(|older| older.id)) {
+                return None;
+            }
+            let seat = older.and_then(|older| older.seat_mut(subscription));
+            if let Some(line) = seat.and_then(|seat| seat.line.take()) {
+                self.arbiter.close(line);
+            }
         }
-        let seat = older.and_then(|older| older.seat_mut(subscription));
-        if let Some(line) = seat.and_then(|seat| seat.line.take()) {
-            self.arbiter.close(line);
-        }
-        Some(numbers)
+        let seat = open.seat_mut(subscription)?;
+        let line = seat.line.get_or_insert_with(|| self.arbiter.open());
+        self.note_first(line, numbers.first);
+        Some((line, numbers))
     }
 
     pub(super) fn offer(
@@ -237,29 +243,38 @@ impl<T> Followed<T> {
         numbers: Numbers,
         now: Time,
         own: impl FnOnce() -> T,
-    ) -> Option<Verdict> {
-        let Some(numbers) = self.admit(opens, nth, subscription, numbers) else {
-            return Some(Verdict::Duplicate);
+    ) -> Verdict {
+        let Some((line, numbers)) = self.admit(opens, nth, subscription, numbers) else {
+            return Verdict::Duplicate;
         };
-        let seat = opens.get_mut(nth)?.seat_mut(subscription)?;
-        let line = seat.line.get_or_insert_with(|| self.arbiter.open());
-        self.note_first(line, numbers.first);
         let verdict = self.arbiter.offer(line, numbers, now, own);
         if let Verdict::Next = verdict {
             self.in_order = now;
         }
-        Some(verdict)
+        verdict
     }
 
-    /// The exchange has sent this subscription's numbers up to `last`, by its own word. In a shared
-    /// count the number is the message's own.
-    pub(super) fn pass(&mut self, open: &mut Open, subscription: usize, last: u64, now: Time) {
+    /// A keepalive is as data of its connection. If it has a number, the exchange has sent the
+    /// subscription's numbers up to `last`, by its own word. In a shared count the number is the
+    /// message's own.
+    pub(super) fn keep_alive(
+        &mut self,
+        open: &mut Open,
+        subscription: usize,
+        last: Option<u64>,
+        now: Time,
+    ) {
+        if self.counts_from(open.id) {
+            self.taken = Taken::From(open.id);
+        }
         let is_used = match self.watch.count {
             Count::Feed => true,
             Count::Connection => self.taken() == Some(open.id),
             Count::Shared => false,
         };
-        if let Some(seat) = open.seat_mut(subscription).filter(|_| is_used) {
+        if let Some(last) = last
+            && let Some(seat) = open.seat_mut(subscription).filter(|_| is_used)
+        {
             let line = seat.line.get_or_insert_with(|| self.arbiter.open());
             self.note_first(line, last.saturating_add(1));
             self.arbiter.passed(line, last, now);
@@ -282,7 +297,8 @@ impl<T> Followed<T> {
         true
     }
 
-    pub(super) const fn taken(&self) -> Option<ConnectionId> {
+    /// The connection whose data are used, if only one's are.
+    pub(crate) const fn taken(&self) -> Option<ConnectionId> {
         match self.taken {
             Taken::From(connection) => Some(connection),
             Taken::None | Taken::Over(_) => None,
@@ -292,13 +308,6 @@ impl<T> Followed<T> {
     /// Its count is the subscription's, unless another connection brings data first.
     pub(super) fn counts_from(&self, connection: ConnectionId) -> bool {
         matches!(self.taken, Taken::From(from) | Taken::Over(from) if from == connection)
-    }
-
-    /// A keepalive is as data of it.
-    pub(super) fn note_keepalive(&mut self, connection: ConnectionId) {
-        if self.counts_from(connection) {
-            self.taken = Taken::From(connection);
-        }
     }
 
     pub(super) fn note_over(&mut self, connection: ConnectionId) {
@@ -383,20 +392,24 @@ impl<T> Followed<T> {
     }
 
     /// The request that was sent over this connection.
-    pub(super) fn asked_over(&self, connection: ConnectionId) -> Option<u64> {
+    pub(crate) fn asked_over(&self, connection: ConnectionId) -> Option<u64> {
         match self.snapshot {
             Snapshot::Asked { id, over, .. } if over == Some(connection) => Some(id),
             _ => None,
         }
     }
 
-    /// Whether the book may be built from the answer to this request. If a newer request is under
-    /// way, an older one's answer has to reach up to the messages that are kept.
+    /// Whether the book may be built from this snapshot. One that came, or was asked for, before
+    /// the count began anew is of an old one. A late answer has to touch what is kept, because a
+    /// newer one is under way.
     pub(super) fn takes_snapshot(&self, id: u64, next: u64) -> bool {
+        if id & PUSHED != 0 {
+            return id == PUSHED | self.arbiter.restarts && !self.arbiter.has_passed(next);
+        }
         let is_known = self.requests.is_some_and(|(first, last)| first <= id && id <= last);
-        let is_needed = self.snapshot != Snapshot::NotNeeded;
+        let waits = self.snapshot != Snapshot::NotNeeded && self.arbiter.poll_timeout().is_none();
         let is_last = matches!(self.snapshot, Snapshot::Asked { id: last, .. } if last == id);
-        is_known && is_needed && (is_last || self.arbiter.touches(next))
+        is_known && waits && (is_last || self.arbiter.touches(next))
     }
 
     /// A request that has taken too long is given up.

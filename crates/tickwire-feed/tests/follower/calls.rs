@@ -112,6 +112,11 @@ impl Desk {
         self.follower.heard(from, Incoming::Data { subscription, numbers }, self.now, || number)
     }
 
+    /// Whether the snapshot is used.
+    fn snapshot(&mut self, id: u64, next: u64) -> bool {
+        self.follower.snapshot(0, id, next, self.now)
+    }
+
     fn end(&mut self, id: ConnectionId, ended: Ended) {
         self.follower.ended(id, ended, self.now, &mut self.attempts);
     }
@@ -682,6 +687,58 @@ fn full() -> Desk {
 #[test]
 fn a_line_above_the_limit_is_not_added() {
     assert_eq!(full().follower.states().count(), Follower::<u64>::MOST_LINES);
+}
+
+/// A program reads all that has come before it polls.
+#[test]
+fn a_snapshot_of_before_a_restart_that_is_not_told_yet_is_left_out() {
+    for is_pushed in [false, true] {
+        let (mut desk, from, asked) = waiting();
+        let push = |desk: &mut Desk, next| desk.follower.pushed(from, 0, next, false, desk.now);
+        let old = if is_pushed { push(&mut desk, 1000).unwrap() } else { asked };
+        desk.follower.distrust(0);
+        assert!(!desk.snapshot(old, 1000));
+        let restart = Action::Restart { subscription: 0 };
+        assert_eq!(desk.all().first(), Some(&restart));
+        assert!(!desk.snapshot(old, 1000));
+        let new = push(&mut desk, 1001).unwrap();
+        assert_eq!(desk.data(from, 0, 1001), Some(Verdict::Kept));
+        assert!(desk.snapshot(new, 1001));
+        assert_eq!(desk.all(), [Action::Message { subscription: 0, message: 1001 }]);
+    }
+}
+
+/// Two of them wait for the same poll, and the count begins anew in between.
+#[test]
+fn of_two_pushed_snapshots_the_one_of_the_old_count_is_left_out() {
+    let (mut desk, from, _) = waiting();
+    let push = |desk: &mut Desk, next, anew| desk.follower.pushed(from, 0, next, anew, desk.now);
+    let old = push(&mut desk, 1001, false).unwrap();
+    let new = push(&mut desk, 8, true).unwrap();
+    assert_eq!(desk.data(from, 0, 8), Some(Verdict::Kept));
+    desk.all();
+    assert!(!desk.snapshot(old, 1001));
+    assert!(desk.snapshot(new, 8));
+    assert_eq!(desk.all(), [Action::Message { subscription: 0, message: 8 }]);
+}
+
+/// It says how far its connection has come: otherwise all connections would seem to be behind it,
+/// as behind one of another count.
+#[test]
+fn behind_a_pushed_snapshot_a_quiet_market_begins_no_count_anew() {
+    for count in [Count::Feed, Count::Connection, Count::Shared] {
+        let watch = Subscription { count, ..Subscription::default() };
+        let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
+        let from = desk.next_subscribed();
+        desk.data(from, 0, 1);
+        desk.all();
+        let id = desk.follower.pushed(from, 0, 6, false, desk.now).unwrap();
+        assert!(desk.snapshot(id, 6));
+        assert_eq!(desk.all(), []);
+        desk.now = desk.now + 60 * SECOND;
+        assert_eq!(desk.all(), [], "{count:?}");
+        assert_eq!(desk.data(from, 0, 6), Some(Verdict::Next));
+    }
 }
 
 #[test]

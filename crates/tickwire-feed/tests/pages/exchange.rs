@@ -73,6 +73,8 @@ enum What {
     Snapshot(usize, u64, Option<ConnectionId>),
     Over(ConnectionId, Ended),
     Arrive(ConnectionId, Option<Numbered>, Input),
+    /// A snapshot that was long on its way arrives now.
+    Pushed(ConnectionId, usize, Datum),
     Tell(Input),
 }
 
@@ -294,6 +296,7 @@ impl Exchange {
             index: book.index,
             heard: Duration::ZERO,
         };
+        let id = connection.id;
         match self.day.topics[topic].count {
             Count::Connection => {
                 connection.counted[topic] += 1;
@@ -301,6 +304,10 @@ impl Exchange {
                 datum.epoch = connection.serial;
             }
             Count::Checksum => datum.numbers = None,
+            of if !of.is_shared() && self.draw.one_in(2) => {
+                let delay = self.draw.time(LATENCY, 3 * SECOND);
+                return self.after(delay, What::Pushed(id, topic, datum));
+            }
             _ => {}
         }
         self.arrive(n, LATENCY, Input::Pushed(topic, datum));
@@ -367,6 +374,13 @@ impl Exchange {
                 self.find(id)?;
                 self.numbered = numbered;
                 return Some((Some(id), input));
+            }
+            What::Pushed(id, topic, datum) => {
+                let n = self.find(id)?;
+                // Behind a message of a new count comes no snapshot of an old one.
+                if self.replicas[self.connections[n].address][topic].epoch == datum.epoch {
+                    self.arrive(n, Duration::ZERO, Input::Pushed(topic, datum));
+                }
             }
             What::Tell(input) => return Some((None, input)),
         }

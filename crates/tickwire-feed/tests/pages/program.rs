@@ -168,8 +168,9 @@ pub(crate) struct Program {
     no_snapshot_before: Duration,
     /// When a snapshot was asked for last.
     asked: Option<Duration>,
-    /// Snapshots that have come over a connection, until what came before them is delivered.
-    pushed: VecDeque<(usize, Datum)>,
+    /// Snapshots that have come over a connection, and their ids, until what came before them is
+    /// delivered.
+    pushed: VecDeque<(usize, u64, Datum)>,
     /// Something has happened since the states were judged.
     moved: bool,
     waits: u64,
@@ -265,8 +266,8 @@ impl Program {
         let mut own_at = own.unwrap_or(NEVER);
         loop {
             let wait = program.poll();
-            if let Some((topic, datum)) = program.pushed.pop_front() {
-                program.take_pushed(topic, datum);
+            if let Some((topic, id, datum)) = program.pushed.pop_front() {
+                program.take_pushed(topic, id, datum);
                 continue;
             }
             let next = wait.min(besides).min(own_at).min(program.exchange.next().unwrap_or(NEVER));
@@ -493,30 +494,47 @@ impl Program {
         verdict
     }
 
-    /// A snapshot is passed as data with its own number, then polled for, then taken.
+    /// A snapshot is told, then polled for, then taken, if it is of use.
     fn hear_pushed(&mut self, n: usize, topic: usize, datum: Datum) {
         let datum = Datum { heard: self.now, ..datum };
-        let id = self.connections[n].id;
+        let from = self.connections[n].id;
         self.connections[n].answered[topic] = true;
-        let verdict = self.offer(n, topic, datum);
-        match verdict {
-            Some(Verdict::Next) if datum.numbers.is_some() => self.deliver(topic, datum),
-            Some(Verdict::Kept) => self.books[topic].kept.push((id, datum)),
-            _ => {}
+        let next = datum.numbers.map_or(0, |(_, last)| last + 1);
+        if datum.numbers.is_some() {
+            self.note_count(n, topic, datum.epoch, next);
         }
-        // The data of this connection are not used, so its numbers are of another count.
-        let is_other = self.exchange.day.topics[topic].count.is_per_connection()
-            && verdict == Some(Verdict::Duplicate);
-        if !is_other {
-            self.pushed.push_back((topic, datum));
+        let id = self.follower.pushed(from, topic, next, false, self.time());
+        let is_per_connection = self.exchange.day.topics[topic].count.is_per_connection();
+        self.check(id.is_some() || is_per_connection || self.connections[n].left, || {
+            format!("{topic} pushed {datum:?} is of no use")
+        });
+        if is_per_connection && id.is_some() {
+            self.books[topic].from = Some(from);
         }
+        self.pushed.extend(id.map(|id| (topic, id, datum)));
     }
 
-    fn take_pushed(&mut self, topic: usize, datum: Datum) {
+    fn take_pushed(&mut self, topic: usize, id: u64, datum: Datum) {
         let next = datum.numbers.map_or(0, |(_, last)| last + 1);
-        self.note(format!("{topic} pushed {datum:?}"));
-        self.take_book(topic, datum.epoch, next, datum.index);
-        self.follower.resync(topic, next, self.time());
+        let used = self.follower.snapshot(topic, id, next, self.time());
+        self.note(format!("{topic} pushed {datum:?} {used}"));
+        let of = &self.books[topic];
+        let waits = of.waits || of.next.is_none();
+        let present = datum.epoch >= of.news.epoch
+            && of.restarted.is_none_or(|restarted| restarted <= datum.heard);
+        // Behind an open connection only later data show a new count with lower numbers.
+        let is_lower = of.next.is_some_and(|at| next < at);
+        let is_behind = is_lower && datum.epoch == of.epoch;
+        let numbered = datum.numbers.is_some();
+        self.check(!used || waits || !is_behind, || {
+            format!("{topic} {datum:?} replaces a book that is right")
+        });
+        self.check(used || is_lower || !present || !numbered, || {
+            format!("{topic} pushed {datum:?} not used")
+        });
+        if used {
+            self.take_book(topic, datum.epoch, next, datum.index);
+        }
         self.moved = true;
     }
 
@@ -763,8 +781,9 @@ impl Program {
         let Line { dials, since, ended_at, alarm, stopped } = self.lines[line];
         let serves = self.dark.is_none();
         let holds = address == ended_at && self.now < alarm && !self.is_outlived(address);
-        // Where one attempt goes first, its success lets the others go.
-        let holds = holds && self.exchange.day.kind != Kind::Refused;
+        // Where one attempt goes first, its success lets the others go up to a second earlier.
+        let went_first = |of: &Connection| of.opened.is_some_and(|at| at + SECOND >= alarm);
+        let holds = holds && !self.connections.iter().any(went_first);
         // Another line has just left the address.
         let failed = self.failed[address];
         let holds = holds && (failed.at < self.now || failed.line == line);

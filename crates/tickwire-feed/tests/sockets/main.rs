@@ -28,7 +28,10 @@ use tickwire_feed::{
     tokio::{Event, Exchange, Feed, Heard},
 };
 use tickwire_parts::Backoff;
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::{mpsc::unbounded_channel, oneshot},
+    time::sleep,
+};
 
 #[global_allocator]
 static ALLOCATOR: testkit::alloc::Counting = testkit::alloc::Counting;
@@ -525,20 +528,54 @@ async fn a_pushed_snapshot_that_is_older_than_a_right_book_is_left_out() {
             assert_eq!(peer.recv().await.as_deref(), Some("subscribe 0"));
             peer.send("snapshot 0 5;data 0 6;data 0 7;data 0 8;data 0 9").await;
             peer.send("snapshot 0 7;data 0 10").await;
-            peer.send("anew 0 8").await;
+            peer.send("anew 0 8;data 0 9").await;
             peer
         });
         let snapshot = |snapshot| Event::Snapshot { subscription: 0, snapshot };
         let mut events = Vec::new();
-        while events.last() != Some(&snapshot(8)) {
+        while events.len() < 10 {
             events.push(next(&mut feed).await);
         }
         let first = [Event::Restart { subscription: 0 }, snapshot(5)];
         let then = [data(0, 6), data(0, 7), data(0, 8), data(0, 9), data(0, 10)];
         assert_eq!(events[..2], first, "{events:?}");
         assert_eq!(events[2..7], then, "{events:?}");
-        assert_eq!(events[7..], [snapshot(8)]);
+        assert_eq!(events[7..], [Event::Restart { subscription: 0 }, snapshot(8), data(0, 9)]);
         drop(serving.await.unwrap());
+    })
+    .await;
+}
+
+/// The first datum behind each snapshot is the next one, so nothing is ever kept.
+#[tokio::test]
+async fn a_pushed_snapshot_of_a_count_that_began_anew_in_an_outage_is_taken() {
+    bounded(async {
+        let mut server = Server::bind().await;
+        let desk = Desk { urls: vec![server.url()], ..Desk::default() };
+        let mut feed = feed(desk, 1, 1, Recovery::Snapshot);
+        let (seen, mut sees) = unbounded_channel();
+        let serving = tokio::spawn(async move {
+            for number in [1000, 50] {
+                let mut peer = server.accept().await;
+                assert_eq!(peer.recv().await.as_deref(), Some("subscribe 0"));
+                for text in ["snapshot 0", "data 0"].into_iter().zip(number..) {
+                    peer.send(&format!("{} {}", text.0, text.1)).await;
+                    sees.recv().await.unwrap();
+                }
+            }
+        });
+        for number in [1000, 50] {
+            if number == 50 {
+                assert_eq!(next(&mut feed).await, Event::Restart { subscription: 0 });
+            }
+            let snapshot = Event::Snapshot { subscription: 0, snapshot: number };
+            for expected in [snapshot, data(0, number + 1)] {
+                assert_eq!(next(&mut feed).await, expected);
+                seen.send(()).unwrap();
+            }
+        }
+        assert_eq!(feed.exchange().asked, 0);
+        serving.await.unwrap();
     })
     .await;
 }

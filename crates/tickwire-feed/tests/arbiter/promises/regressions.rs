@@ -65,6 +65,9 @@ const REGRESSIONS: &[Regression] = &[
         &[Resync(1), Liar(1), Open(2), Liar(4), Offer(1, 1, 4), one(2, 2), one(1, 12), Open(5),
             one(4, 6), one(4, 3), one(2, 7), one(4, 9), Close(1), one(4, FAR * FAR), Close(2),
             one(4, 12)]),
+    ("a line has not passed what is below its first number, if that was the next one", 8, FAR,
+        &[Open(1), Resync(1000), one(1, 1000), Liar(4), Liar(5), one(1, 1018), Wait(10),
+            one(5, 1018), Offer(5, 4, 1_000_004), one(5, 1021)]),
     // Room and reach.
     ("the newest message stays though it overlaps an older one", 2, FAR,
         &[Open(1), Open(2), one(1, 1), one(1, 2), Offer(2, 1, 3), Offer(1, 3, 4)]),

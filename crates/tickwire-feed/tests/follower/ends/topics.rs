@@ -1,5 +1,6 @@
 //! What is told of a subscription while a connection is silent, ends or begins.
 use super::desk::{Desk, SECOND, settings};
+use tickwire::Time;
 use tickwire_feed::{Asked, Cause, Count, Incoming, Recovery, State, Subscription, Topic, Verdict};
 
 /// A connection that has brought number 1, is silent in its subscription, and has no successor.
@@ -66,4 +67,27 @@ fn a_refused_topic_is_refused_while_another_line_still_asks() {
     assert_eq!(desk.follower.topic(0), Some(Topic::InOrder));
     desk.hear(second, Incoming::Refused(asked));
     assert_eq!(desk.follower.topic(0), Some(Topic::Refused));
+}
+
+/// It has the number of no first message, so only later data show that the count is another one.
+#[test]
+fn a_new_count_that_begins_with_a_low_snapshot_is_found() {
+    let mut desk = Desk::new(settings(), Subscription::default());
+    let id = desk.connected();
+    desk.data(id, (1, 5));
+    desk.resync(5);
+    (6..100).for_each(|number| assert_eq!(desk.data(id, (1, number)), Some(Verdict::Next)));
+    desk.pass(10 * SECOND);
+    desk.end(id, Cause::Cut);
+    let id = desk.connected();
+    let pushed = desk.follower.pushed(id, 0, 20, false, Time::new(desk.now)).unwrap();
+    desk.poll();
+    assert!(!desk.follower.snapshot(0, pushed, 20, Time::new(desk.now)));
+    assert_eq!(desk.data(id, (2, 20)), Some(Verdict::Duplicate));
+    desk.pass(2 * SECOND);
+    assert_eq!(desk.restarts, 2);
+    assert_eq!(desk.data(id, (2, 21)), Some(Verdict::Kept));
+    assert_eq!(desk.snapshots.last(), Some(&desk.now));
+    desk.resync(21);
+    assert_eq!(desk.delivered.last(), Some(&(2, 21)));
 }
