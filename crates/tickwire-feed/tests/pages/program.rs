@@ -914,7 +914,7 @@ impl Program {
         let is_fed = |topic: usize| {
             self.connections
                 .iter()
-                .any(|of| of.brought[topic].is_some_and(|of| of.at >= since(topic)))
+                .any(|of| of.brought[topic].is_some_and(|of| of.at > since(topic)))
         };
         let may_ask = |topic: usize| {
             let says = self.follower.topic(topic);
@@ -1155,7 +1155,7 @@ impl Program {
     fn has_its_turn(&self, topic: usize) -> bool {
         let since = self.books[topic].waits_since;
         let waiting = self.books.iter().filter(|of| of.waits).count() as u32;
-        let is_fed = |of: &Connection| of.brought[topic].is_some_and(|of| of.at >= since);
+        let is_fed = |of: &Connection| of.brought[topic].is_some_and(|of| of.at > since);
         self.now > since + SECOND * (10 + waiting) && self.connections.iter().any(is_fed)
     }
 
