@@ -223,8 +223,8 @@ pub enum Count {
     Feed,
     /// The messages of this subscription on one connection. Only one connection's data is used at a
     /// time, and other connections' data is [`Duplicate`](crate::Verdict::Duplicate). The follower
-    /// switches at the first data of a successor, and at the next data of any connection once the
-    /// taken one is over, or silent, or silent in this subscription. At the switch
+    /// switches at the first data of a planned successor, and at the next data of any connection
+    /// once the taken one is over, or silent, or silent in this subscription. At the switch
     /// [`Action::Restart`] comes, and then the message with which the new connection goes on. If
     /// the silent one goes on first, there is none.
     Connection,
@@ -333,8 +333,8 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Topic {
-    /// The exchange has [refused](Incoming::Refused) it on each line's connection that has an answer
-    /// to it.
+    /// The exchange has [refused](Incoming::Refused) it on each line's connection, but for those
+    /// on which it has not answered yet.
     Refused,
     /// Since it last brought data, it was silent at each address that may be dialed, and also on a
     /// connection that was opened after the first of these silences: the fault is its own, and no

@@ -221,7 +221,9 @@ impl<T> Followed<T> {
         }
         if self.watch.count.is_per_connection() {
             let older = older.first_mut();
-            if !self.takes(open.id, older.as_ref().map(|older| older.id)) {
+            // One that is opened for silence may be left again.
+            let replaced = older.as_ref().filter(|_| !open.is_for_silence);
+            if !self.takes(open.id, replaced.map(|older| older.id)) {
                 return None;
             }
             let seat = older.and_then(|older| older.seat_mut(subscription));

@@ -91,3 +91,25 @@ fn a_new_count_that_begins_with_a_low_snapshot_is_found() {
     desk.resync(21);
     assert_eq!(desk.delivered.last(), Some(&(2, 21)));
 }
+
+/// The successor is silent in the same subscription, and goes again.
+#[test]
+fn the_silence_of_one_subscription_begins_no_count_of_another_anew() {
+    let watch = Subscription {
+        count: Count::Connection,
+        recovery: Recovery::Resume,
+        ..Subscription::default()
+    };
+    let mut desk = Desk::new(settings(), watch);
+    let id = desk.connected();
+    desk.follower.subscribe(Subscription { leave_after: Some(20 * SECOND), ..watch }).unwrap();
+    desk.data(id, (0, 1));
+    desk.pass(25 * SECOND);
+    let [_, successor] = desk.open[..] else { panic!("{:?}", desk.open) };
+    assert_eq!(desk.data(successor, (1, 1)), Some(Verdict::Duplicate));
+    assert_eq!(desk.data(id, (0, 2)), Some(Verdict::Next));
+    desk.pass(25 * SECOND);
+    assert!(desk.left.iter().any(|(left, _)| *left == successor));
+    assert_eq!(desk.data(id, (0, 3)), Some(Verdict::Next));
+    assert_eq!(desk.restarts, 0);
+}
