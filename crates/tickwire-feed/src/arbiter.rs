@@ -328,6 +328,7 @@ impl<T> Arbiter<T> {
     pub(crate) fn is_anew(&self, line: &Line, first: u64) -> bool {
         self.lines.get(line.0).is_some_and(|source| source.end == 0)
             && self.state == State::Synced
+            && first < self.next
             && self.is_alone()
             && self.lowest.is_some_and(|lowest| first <= lowest)
     }

@@ -203,9 +203,9 @@ impl<T> Settings<T> {
 /// **Whose numbers.** A message that waits for its turn belongs to a connection. When that is over
 /// or [silent](State::Silent), and all that was due before is delivered and reported, it stays only
 /// if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an exchange may count anew
-/// after an outage. With [`Recovery::Snapshot`], a connection that begins at or below the lowest
-/// number that one began with in the present count, while there is no other one, is such a count:
-/// [`Action::Restart`] comes at once. If the exchange counts anew on *each* connection, set
+/// after an outage. With [`Recovery::Snapshot`], a connection that begins below the book, and at or
+/// below the lowest number that one began with in the present count, while there is no other one,
+/// is such a count: [`Action::Restart`] comes at once. If the exchange counts anew on *each* connection, set
 /// [`Subscription::count`]: otherwise numbers that begin later and catch up within the patience, or
 /// go on by chance where the old count stopped, are taken for the old count, and nothing tells you.
 ///
@@ -502,6 +502,7 @@ impl<T> Follower<T> {
         let opens = &mut self.runs[from.line].open;
         self.topics.with(subscription, |followed| {
             let (line, _) = followed.admit(opens, from.nth, subscription, last.into())?;
+            followed.note_first(line, next);
             if begins_anew {
                 followed.arbiter.begin_anew();
             }

@@ -19,8 +19,9 @@ impl<T> Arbiter<T> {
             return None; // `poll` returns this message
         }
         let refused = self.refused.filter(|refused| refused.end > first);
-        let passed = self.ends().filter(|&end| end > first && refused.is_some());
-        let end = passed.chain(kept.map(|kept| kept.first)).min()?;
+        let ahead = self.ends().filter(|&end| end > first);
+        let passed = refused.and_then(|refused| Some(ahead.min()?.min(refused.end)));
+        let end = passed.into_iter().chain(kept.map(|kept| kept.first)).min()?;
         // The earliest refused number may have come from another line since.
         let found = refused.map(|refused| match refused.first >= first {
             true => refused.since,

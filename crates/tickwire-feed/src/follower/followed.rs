@@ -233,7 +233,6 @@ impl<T> Followed<T> {
         }
         let seat = open.seat_mut(subscription)?;
         let line = seat.line.get_or_insert_with(|| self.arbiter.open());
-        self.note_first(line, numbers.first);
         Some((line, numbers))
     }
 
@@ -249,6 +248,7 @@ impl<T> Followed<T> {
         let Some((line, numbers)) = self.admit(opens, nth, subscription, numbers) else {
             return Verdict::Duplicate;
         };
+        self.note_first(line, numbers.first);
         let verdict = self.arbiter.offer(line, numbers, now, own);
         if let Verdict::Next = verdict {
             self.in_order = now;
@@ -320,7 +320,7 @@ impl<T> Followed<T> {
 
     /// A line has a message that begins with this number, perhaps its first. Trades are not
     /// restarted, because an exchange may repeat the last of them on each connection.
-    fn note_first(&mut self, line: &Line, first: u64) {
+    pub(super) fn note_first(&mut self, line: &Line, first: u64) {
         if self.watch.recovery == Recovery::Snapshot && self.arbiter.is_anew(line, first) {
             self.arbiter.begin_anew();
         }

@@ -17,6 +17,17 @@ fn silent(count: Count) -> Desk {
     desk
 }
 
+/// A snapshot comes over the youngest connection. Whether it is used.
+fn push(desk: &mut Desk, next: u64) -> bool {
+    let from = desk.connected();
+    let now = Time::new(desk.now);
+    let id = desk.follower.pushed(from, 0, next, false, now).unwrap();
+    desk.poll();
+    let is_used = desk.follower.snapshot(0, id, next, now);
+    desk.poll();
+    is_used
+}
+
 fn gaps(desk: &Desk) -> Vec<(u64, u64)> {
     desk.gaps.iter().map(|gap| (gap.first, gap.last)).collect()
 }
@@ -80,9 +91,7 @@ fn a_new_count_that_begins_with_a_low_snapshot_is_found() {
     desk.pass(10 * SECOND);
     desk.end(id, Cause::Cut);
     let id = desk.connected();
-    let pushed = desk.follower.pushed(id, 0, 20, false, Time::new(desk.now)).unwrap();
-    desk.poll();
-    assert!(!desk.follower.snapshot(0, pushed, 20, Time::new(desk.now)));
+    assert!(!push(&mut desk, 20));
     assert_eq!(desk.data(id, (2, 20)), Some(Verdict::Duplicate));
     desk.pass(2 * SECOND);
     assert_eq!(desk.restarts, 2);
@@ -112,4 +121,26 @@ fn the_silence_of_one_subscription_begins_no_count_of_another_anew() {
     assert!(desk.left.iter().any(|(left, _)| *left == successor));
     assert_eq!(desk.data(id, (0, 3)), Some(Verdict::Next));
     assert_eq!(desk.restarts, 0);
+}
+
+/// Nothing was published since the last snapshot, or one message was.
+#[test]
+fn a_snapshot_that_is_not_behind_the_book_begins_no_count_anew() {
+    let mut desk = Desk::new(settings(), Subscription::default());
+    for next in [1, 1, 2] {
+        let id = desk.connected();
+        assert!(push(&mut desk, next));
+        desk.pass(10 * SECOND);
+        desk.end(id, Cause::Cut);
+    }
+    assert_eq!(desk.restarts, 0);
+}
+
+#[test]
+fn a_gap_of_a_shared_count_ends_before_the_snapshot_that_shows_it() {
+    let watch = Subscription { count: Count::Shared, ..Subscription::default() };
+    let mut desk = Desk::new(settings(), watch);
+    assert!(push(&mut desk, 2));
+    assert!(push(&mut desk, 4));
+    assert_eq!(gaps(&desk), [(2, 2)]);
 }
