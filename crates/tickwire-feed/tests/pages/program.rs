@@ -47,6 +47,8 @@ struct Brought {
     began: u64,
     last: u64,
     at: Duration,
+    /// When it changed over from another count.
+    turned: Option<Duration>,
 }
 
 struct Connection {
@@ -468,16 +470,12 @@ impl Program {
         if let Some((first, last)) = datum.numbers {
             self.note_count(n, topic, datum.epoch, first);
             let book = &mut self.books[topic];
-            book.first.get_or_insert(first);
             let reached = book.news.awaited.is_some_and(|awaited| last + 1 >= awaited);
             let patience = self.exchange.day.limits.patience;
             if datum.epoch == book.news.epoch && self.now <= book.news.at + patience {
                 book.news.caught_up |= reached;
             }
-            let began = self.connections[n].brought[topic];
-            let began = began.filter(|of| of.epoch == datum.epoch).map_or(first, |of| of.began);
-            let brought = Brought { epoch: datum.epoch, began, last, at: self.now };
-            self.connections[n].brought[topic] = Some(brought);
+            self.note_brought(n, topic, datum.epoch, (first, last));
         }
         let numbers = datum.numbers.map(|(first, last)| (first..=last).into());
         let incoming = Incoming::Data { subscription: topic, numbers };
@@ -502,6 +500,7 @@ impl Program {
         let next = datum.numbers.map_or(0, |(_, last)| last + 1);
         if datum.numbers.is_some() {
             self.note_count(n, topic, datum.epoch, next);
+            self.note_brought(n, topic, datum.epoch, (next, next.saturating_sub(1)));
         }
         let id = self.follower.pushed(from, topic, next, false, self.time());
         let is_per_connection = self.exchange.day.topics[topic].count.is_per_connection();
@@ -512,6 +511,19 @@ impl Program {
             self.books[topic].from = Some(from);
         }
         self.pushed.extend(id.map(|id| (topic, id, datum)));
+    }
+
+    fn note_brought(&mut self, n: usize, topic: usize, epoch: u64, (first, last): (u64, u64)) {
+        self.books[topic].first.get_or_insert(first);
+        let brought = &mut self.connections[n].brought[topic];
+        let before = brought.filter(|of| of.epoch == epoch);
+        let began = before.map_or(first, |of| of.began);
+        let last = before.map_or(last, |of| of.last.max(last));
+        let turned = match before {
+            Some(before) => before.turned,
+            None => brought.map(|_| self.now),
+        };
+        *brought = Some(Brought { epoch, began, last, at: self.now, turned });
     }
 
     fn take_pushed(&mut self, topic: usize, id: u64, datum: Datum) {
@@ -529,7 +541,9 @@ impl Program {
         self.check(!used || waits || !is_behind, || {
             format!("{topic} {datum:?} replaces a book that is right")
         });
-        self.check(used || is_lower || !present || !numbered, || {
+        // The later one may be of a count that it has shown.
+        let is_last = self.pushed.iter().all(|(of, ..)| *of != topic);
+        self.check(used || is_lower || !present || !numbered || !is_last, || {
             format!("{topic} pushed {datum:?} not used")
         });
         if used {
@@ -652,11 +666,16 @@ impl Program {
         }
         let told = of.recovery == Recovery::Snapshot
             && news.alone
+            && news.awaited.is_some_and(|awaited| news.first < awaited)
             && book.first.is_some_and(|first| news.first <= first);
-        let two_at_once = self.connections.iter().filter_map(|of| of.brought[topic]);
+        // One that carries the old count did so until just now, or does still.
+        let carries = |of: &Brought| {
+            let did = of.turned.is_some_and(|at| at + 2 * SECOND > self.now);
+            of.epoch != datum.epoch || did
+        };
+        let mut two_at_once = self.connections.iter().filter_map(|of| of.brought[topic]);
         let patience = self.exchange.day.limits.patience;
-        let mut two_at_once = two_at_once.filter(|of| of.at + 2 * SECOND > self.now);
-        two_at_once.any(|of| of.epoch != datum.epoch)
+        two_at_once.any(|of| carries(&of))
             || !told
                 && (news.caught_up
                     || news.awaited.is_none_or(|awaited| news.first >= awaited)
