@@ -207,6 +207,7 @@ impl<T> Followed<T> {
 
     /// The place of the line's nth connection, and the numbers of its message as the subscription
     /// counts them. `None` if they are of a count that is not used.
+    #[inline]
     pub(super) fn admit<'a>(
         &mut self,
         opens: &'a mut [Open],
@@ -214,26 +215,37 @@ impl<T> Followed<T> {
         subscription: usize,
         mut numbers: Numbers,
     ) -> Option<(&'a Line, Numbers)> {
+        if self.watch.count != Count::Feed {
+            numbers = self.admit_counted(opens, nth, subscription, numbers)?;
+        }
+        let seat = opens.get_mut(nth)?.seat_mut(subscription)?;
+        Some((seat.line.get_or_insert_with(|| self.arbiter.open()), numbers))
+    }
+
+    #[inline(never)]
+    fn admit_counted(
+        &mut self,
+        opens: &mut [Open],
+        nth: usize,
+        subscription: usize,
+        mut numbers: Numbers,
+    ) -> Option<Numbers> {
         let (older, open) = opens.split_at_mut_checked(nth)?;
+        let older = older.first_mut();
         let open = open.first_mut()?;
         if self.watch.count == Count::Shared {
             numbers = open.share(subscription, numbers);
         }
-        if self.watch.count.is_per_connection() {
-            let older = older.first_mut();
-            // One that is opened for silence may be left again.
-            let replaced = older.as_ref().filter(|_| !open.is_for_silence);
-            if !self.takes(open.id, replaced.map(|older| older.id)) {
-                return None;
-            }
-            let seat = older.and_then(|older| older.seat_mut(subscription));
-            if let Some(line) = seat.and_then(|seat| seat.line.take()) {
-                self.arbiter.close(line);
-            }
+        // One that is opened for silence may be left again.
+        let replaced = older.as_ref().filter(|_| !open.is_for_silence);
+        if !self.takes(open.id, replaced.map(|older| older.id)) {
+            return None;
         }
-        let seat = open.seat_mut(subscription)?;
-        let line = seat.line.get_or_insert_with(|| self.arbiter.open());
-        Some((line, numbers))
+        let seat = older.and_then(|older| older.seat_mut(subscription));
+        if let Some(line) = seat.and_then(|seat| seat.line.take()) {
+            self.arbiter.close(line);
+        }
+        Some(numbers)
     }
 
     pub(super) fn offer(
