@@ -205,9 +205,10 @@ impl<T> Settings<T> {
 /// if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an exchange may count anew
 /// after an outage. With [`Recovery::Snapshot`], a connection that begins below the book, and at or
 /// below the lowest number that one began with in the present count, while there is no other one,
-/// is such a count: [`Action::Restart`] comes at once. If the exchange counts anew on *each* connection, set
-/// [`Subscription::count`]: otherwise numbers that begin later and catch up within the patience, or
-/// go on by chance where the old count stopped, are taken for the old count, and nothing tells you.
+/// is such a count: [`Action::Restart`] comes at once. If the exchange counts anew on *each*
+/// connection, set [`Subscription::count`]: otherwise numbers that begin later and catch up within
+/// the patience, or go on by chance where the old count stopped, are taken for the old count, and
+/// nothing tells you.
 ///
 /// **Snapshots.** With [`Recovery::Snapshot`], each `Gap` and `Restart` leads to one
 /// [`Action::Snapshot`], and so does a request that [failed](Self::no_snapshot), took longer than
