@@ -276,9 +276,11 @@ impl<T> Arbiter<T> {
     }
 
     /// A snapshot up to before `next` has come over this line, so what it brings next is later. One
-    /// below the feed may be the first word of another count.
-    pub(crate) fn note_snapshot(&mut self, line: &Line, next: u64, now: Time) {
-        if self.lines.get(line.0).is_some_and(|source| source.end < next) {
+    /// below the feed may be the first word of another count, if it is the first of its connection:
+    /// its line may be younger.
+    pub(crate) fn note_snapshot(&mut self, line: &Line, next: u64, is_first: bool, now: Time) {
+        let Some(source) = self.lines.get(line.0) else { return };
+        if source.end < next && (is_first || source.end != 0) {
             let before = self.mark(line.0, next);
             self.note_beginning(line.0, next, before);
             if next <= self.next {

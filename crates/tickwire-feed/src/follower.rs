@@ -501,13 +501,17 @@ impl<T> Follower<T> {
         }
         self.wake = Time::ZERO;
         let opens = &mut self.runs[from.line].open;
+        // Behind data it may be late, and then it shows no count.
+        let is_first = !opens[from.nth].seat(subscription)?.has_data();
         self.topics.with(subscription, |followed| {
             let (line, _) = followed.admit(opens, from.nth, subscription, last.into())?;
-            followed.note_first(line, next);
+            if is_first {
+                followed.note_first(line, next);
+            }
             if begins_anew {
                 followed.arbiter.begin_anew();
             }
-            followed.arbiter.note_snapshot(line, next, now);
+            followed.arbiter.note_snapshot(line, next, is_first || begins_anew, now);
             Some(PUSHED | followed.arbiter.restarts)
         })?
     }

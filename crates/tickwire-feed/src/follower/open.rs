@@ -212,6 +212,10 @@ impl Seat {
         self.refusals > 0
     }
 
+    pub(super) const fn has_data(&self) -> bool {
+        self.data.is_some()
+    }
+
     /// What the exchange says of it on this connection is still to come.
     pub(super) fn is_unanswered(&self) -> bool {
         self.ask.is_asked() && self.answered.is_none()

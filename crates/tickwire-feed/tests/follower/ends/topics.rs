@@ -144,3 +144,21 @@ fn a_gap_of_a_shared_count_ends_before_the_snapshot_that_shows_it() {
     assert!(push(&mut desk, 4));
     assert_eq!(gaps(&desk), [(2, 2)]);
 }
+
+/// Its connection is silent in another subscription meanwhile.
+#[test]
+fn a_snapshot_that_comes_behind_later_data_begins_no_count_anew() {
+    let mut desk = Desk::new(settings(), Subscription::default());
+    let id = desk.connected();
+    let dead = Subscription { leave_after: Some(20 * SECOND), ..Subscription::default() };
+    desk.follower.subscribe(dead).unwrap();
+    assert!(push(&mut desk, 5));
+    desk.answer = Box::new(|_| Some(Cause::ConnectionRefused.into()));
+    (5..9).for_each(|number| assert_eq!(desk.data(id, (1, number)), Some(Verdict::Next)));
+    desk.pass(25 * SECOND);
+    assert_eq!(desk.state(), State::Silent { cause: Cause::NoData(1) });
+    assert!(!push(&mut desk, 7));
+    desk.pass(10 * SECOND);
+    assert_eq!(desk.restarts, 0);
+    assert_eq!(desk.data(id, (1, 9)), Some(Verdict::Next));
+}
