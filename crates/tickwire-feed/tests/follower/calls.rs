@@ -10,7 +10,7 @@ use testkit::Rng;
 use tickwire::{CloseCode, Retry, Time};
 use tickwire_feed::{
     Action, Asked, Attempts, Cause, ConnectionId, Count, Ended, Follower, Incoming, Limits, Pace,
-    Recovery, Say, Settings, State, Subscription, Text, Verdict,
+    Recovery, Say, Settings, State, Subscription, Text, Topic, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -85,7 +85,10 @@ impl Desk {
         loop {
             match self.next() {
                 Action::Dial { connection, address, .. } => return (connection, address),
-                _ => _ = self.hear(old, Incoming::Answer(Asked::Subscription(0))),
+                Action::Send { say: Say::Subscribe { id, .. }, .. } => {
+                    self.hear(old, Incoming::Answer(Asked::Question(id)));
+                }
+                _ => {}
             }
         }
     }
@@ -248,6 +251,7 @@ fn a_refused_batch_is_asked_for_in_halves() {
     let halves = ids(&halves);
     // The old refusal again: it is of a question that was repeated meanwhile.
     desk.hear(id, Incoming::Refused(Asked::Question(ids(&first)[0])));
+    assert_eq!(desk.all(), []);
     desk.hear(id, Incoming::Refused(Asked::Question(halves[0])));
     desk.hear(id, Incoming::Answer(Asked::Question(halves[1])));
     let alone = desk.all();
@@ -479,6 +483,24 @@ fn what_is_refused_on_both_connections_holds_up_no_planned_successor() {
     assert!(matches!(desk.all()[..], [Action::Leave { connection, .. }] if connection == old));
 }
 
+/// The older one serves it.
+#[test]
+fn what_only_a_planned_successor_refuses_keeps_the_older_connection() {
+    let mut desk = Desk::new(&[trades(); 2]).line(120 * SECOND, 60 * SECOND);
+    let old = desk.next_subscribed();
+    let (new, _) = desk.dialed_beside(old);
+    desk.follower.opened(new, desk.now, &mut desk.attempts);
+    desk.all();
+    for (at, number) in [(0, 1), (1, 1)] {
+        desk.data(old, at, number);
+    }
+    desk.data(new, 0, 1);
+    desk.hear(new, Incoming::Refused(Asked::Subscription(1)));
+    assert_eq!(desk.all(), []);
+    assert_eq!(desk.follower.topic(1), Some(Topic::InOrder));
+    assert_eq!(desk.data(old, 1, 2), Some(Verdict::Next));
+}
+
 #[test]
 fn a_successor_that_takes_over_by_time_has_its_own_successor_in_time() {
     let mut desk = Desk::new(&[Subscription::default()]).line(57 * SECOND, 50 * SECOND);
@@ -647,6 +669,17 @@ fn what_is_added_is_dialed_and_said_at_once() {
     assert!(matches!(desk.all()[..], [Action::Dial { line: 1, .. }]));
     desk.follower.subscribe(trades());
     assert!(matches!(desk.all()[..], [Action::Send { connection, .. }] if connection == id));
+}
+
+/// The program has said that it is of no use.
+#[test]
+fn what_still_arrives_over_a_wrong_connection_is_ignored() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    desk.hear(id, Incoming::Wrong(Retry::BackOff));
+    assert_eq!(desk.data(id, 0, 1), None);
+    assert!(matches!(desk.all()[..], [Action::Leave { connection, .. }] if connection == id));
+    assert_eq!(desk.data(id, 0, 1), None);
 }
 
 /// Two older connections are to be left for their successors, and one ends by itself.

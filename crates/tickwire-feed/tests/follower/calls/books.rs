@@ -1,7 +1,7 @@
 //! Counts and snapshots: what begins anew and when, which snapshot is taken, and how much is kept.
 //! Each rule is one of the page of `Follower`.
 use super::*;
-use tickwire_feed::{Topic, Why};
+use tickwire_feed::{Numbers, Why};
 
 fn book(count: Count) -> Subscription {
     Subscription { count, ..Subscription::default() }
@@ -180,6 +180,8 @@ fn a_late_snapshot_counts_if_it_touches_what_is_kept_and_none_of_an_old_count_do
     assert!(matches!(desk.follower.topic(0), Some(Topic::Distrusted { .. })));
     assert!(desk.follower.snapshot(0, third, 1001, desk.now));
     assert_eq!(desk.follower.topic(0), Some(Topic::InOrder));
+    desk.number(from, 0, 1003);
+    assert!(matches!(desk.follower.topic(0), Some(Topic::Waiting { .. })));
 }
 
 /// So does one of a connection that has ended already, but no other request than the last.
@@ -321,6 +323,10 @@ fn a_missing_number_of_a_shared_count_is_a_gap_of_each_subscription_that_counts_
             }
         }
         assert_eq!((messages(&told).len(), gaps(&told)), (1 + 30, vec![]));
+        // What is no range counts nothing.
+        let numbers = Some(Numbers { first: 40, last: 39 });
+        let refused = desk.hear(id, Incoming::Data { subscription: 0, numbers });
+        assert_eq!((refused, desk.all()), (Some(Verdict::Refused), vec![]));
         let told = match is_data {
             true => desk.number(id, 1, 33),
             false => desk.counted(id, 33),
@@ -335,6 +341,61 @@ fn a_missing_number_of_a_shared_count_is_a_gap_of_each_subscription_that_counts_
     }
 }
 
+/// A number before the first that is kept may have been its own, and was used up by the old book.
+#[test]
+fn an_old_snapshot_leaves_a_gap_in_a_shared_count() {
+    let mut desk = Desk::new(&[book(Count::Shared); 2]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    for (at, number) in [(0, 10), (1, 11), (0, 12)] {
+        desk.number(id, at, number);
+    }
+    // What the other one brings does not stand between a snapshot and what is kept.
+    desk.follower.resync(0, 11, desk.now);
+    assert_eq!(messages(&desk.all()), [12]);
+    desk.follower.distrust(0);
+    desk.all();
+    desk.number(id, 1, 13);
+    desk.number(id, 0, 14);
+    desk.follower.resync(0, 12, desk.now);
+    assert_eq!(gaps(&desk.all()), [(0, 12, 12)]);
+    desk.follower.resync(0, 13, desk.now);
+    assert_eq!(messages(&desk.all()), [14]);
+}
+
+/// A snapshot that is asked for while nothing has come would be older than what follows.
+#[test]
+fn a_book_without_numbers_waits_for_data_before_its_snapshot() {
+    let mut desk = Desk::new(&[book(Count::Feed)]).line(Duration::MAX, Duration::ZERO);
+    let data = Incoming::Data { subscription: 0, numbers: None };
+    for _ in 0..2 {
+        let id = desk.next_subscribed();
+        desk.follower.distrust(0);
+        assert!(requests(&desk.wait(60 * SECOND)).is_empty());
+        assert_eq!(desk.hear(id, data), Some(Verdict::Next));
+        let asked = requests(&desk.all())[0];
+        assert!(desk.follower.snapshot(0, asked, 0, desk.now));
+        desk.follower.distrust(0);
+        desk.cut(id);
+        desk.all();
+    }
+}
+
+/// Each line that was asked for it may still bring what another one lacks.
+#[test]
+fn a_gap_waits_for_a_line_that_has_brought_nothing_yet() {
+    let mut desk = Desk::new(&[unasked(Count::Feed)]).line(Duration::MAX, Duration::ZERO);
+    let first = desk.next_subscribed();
+    desk = desk.line(Duration::MAX, Duration::ZERO);
+    let Action::Dial { connection: second, .. } = desk.next() else { panic!() };
+    desk.follower.opened(second, desk.now, &mut desk.attempts);
+    desk.all();
+    desk.number(first, 0, 1);
+    assert_eq!(desk.number(first, 0, 3), []);
+    assert_eq!(messages(&desk.number(second, 0, 2)), [2, 3]);
+    desk.number(first, 0, 5);
+    assert_eq!(gaps(&desk.wait(2 * SECOND)), [(0, 4, 4)], "after the patience");
+}
+
 /// What is missing there is nobody's.
 #[test]
 fn the_shared_count_of_a_connection_from_which_nothing_is_taken_is_nobodys() {
@@ -346,7 +407,8 @@ fn the_shared_count_of_a_connection_from_which_nothing_is_taken_is_nobodys() {
     desk.all();
     assert_eq!(messages(&desk.number(taken, 0, 1)), [1]);
     for number in [1, 5] {
-        assert_eq!(desk.number(other, 0, number), []);
+        assert_eq!(desk.data(other, 0, number), Some(Verdict::Duplicate));
+        assert_eq!(desk.all(), []);
     }
     assert_eq!(desk.counted(other, 9), []);
     assert_eq!(messages(&desk.number(taken, 0, 2)), [2]);

@@ -352,6 +352,19 @@ fn a_line_that_goes_on_begins_with_its_first_delay() {
     }
 }
 
+#[test]
+fn a_dial_for_a_silence_says_what_did_not_come() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.next_subscribed();
+    desk.data(id, 0, 1);
+    let after = loop {
+        if let Action::Dial { after, .. } = desk.next() {
+            break after;
+        }
+    };
+    assert_eq!(after, Some(Ended::Failed(Cause::SubscriptionUnanswered(0))));
+}
+
 /// The limit of attempts held it back before, and does no more.
 #[test]
 fn what_held_a_dial_back_before_is_not_told() {

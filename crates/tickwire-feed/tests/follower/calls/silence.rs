@@ -2,7 +2,6 @@
 //! the line dials. Each rule is one of the page of `Follower`.
 use super::*;
 use Does::{Answers, Nothing, Refuses, Serves};
-use tickwire_feed::Topic;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
