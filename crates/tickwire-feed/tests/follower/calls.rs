@@ -662,13 +662,22 @@ fn a_message_that_ends_a_wait_begins_the_next_one() {
 }
 
 #[test]
-fn what_is_added_is_dialed_and_said_at_once() {
+fn what_is_added_or_opened_is_dialed_and_said_at_once() {
     let mut desk = Desk::new(&[]).line(Duration::MAX, Duration::ZERO);
     let id = desk.next_subscribed();
-    desk = desk.line(Duration::MAX, Duration::ZERO);
-    assert!(matches!(desk.all()[..], [Action::Dial { line: 1, .. }]));
     desk.follower.subscribe(trades());
     assert!(matches!(desk.all()[..], [Action::Send { connection, .. }] if connection == id));
+    desk = desk.line(Duration::MAX, Duration::ZERO);
+    let dials = desk.all();
+    let [Action::Dial { connection: second, line: 1, .. }] = dials[..] else { panic!("{dials:?}") };
+    desk.follower.opened(second, desk.now, &mut desk.attempts);
+    assert!(matches!(desk.all()[..], [Action::Send { connection, .. }] if connection == second));
+    // At a free index, beside one that stays.
+    desk.follower.subscribe(trades());
+    desk.follower.unsubscribe(0);
+    assert_eq!(desk.follower.subscribe(trades()), Some(0));
+    assert_eq!(said(&desk.all()), [[0], [1], [0], [1]]);
+    assert_eq!(desk.data(id, 1, 1), Some(Verdict::Next));
 }
 
 /// The program has said that it is of no use.

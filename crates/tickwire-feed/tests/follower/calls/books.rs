@@ -184,6 +184,13 @@ fn a_late_snapshot_counts_if_it_touches_what_is_kept_and_none_of_an_old_count_do
     assert!(matches!(desk.follower.topic(0), Some(Topic::Waiting { .. })));
 }
 
+#[test]
+fn a_snapshot_that_failed_is_asked_for_again_after_its_wait() {
+    let (mut desk, _, asked) = waiting();
+    desk.follower.no_snapshot(0, asked, None, desk.now, &mut desk.attempts);
+    assert_eq!(requests(&desk.wait(SECOND)), [asked + 1]);
+}
+
 /// So does one of a connection that has ended already, but no other request than the last.
 #[test]
 fn a_snapshot_that_was_asked_for_over_a_connection_ends_with_it() {

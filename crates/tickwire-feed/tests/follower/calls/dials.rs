@@ -199,6 +199,86 @@ fn a_settled_life_of_one_line_ends_the_wait_of_another_with_the_same_key() {
     assert!(desk.now <= opened + 62 * SECOND, "{:?}", desk.now - opened);
 }
 
+/// One line after the other: who tried the key first has told what came of it.
+#[test]
+fn a_refused_key_is_tried_by_one_line_at_a_time_until_that_attempt_is_over() {
+    for opens in [true, false] {
+        let mut desk = Desk::new(&[]);
+        let key = desk.attempts.key();
+        for line in 0..2 {
+            desk.follower.add_line(Backoff::seeded(line).trading(), Duration::MAX, Duration::ZERO);
+            desk.follower.share_key(line as usize, key);
+        }
+        let dial = |desk: &mut Desk| match desk.next() {
+            Action::Dial { connection, .. } => connection,
+            action => panic!("{action:?}"),
+        };
+        for id in [dial(&mut desk), dial(&mut desk)] {
+            desk.end(id, refused(401, None));
+        }
+        let first = dial(&mut desk);
+        assert!(desk.now >= Time::ZERO + 60 * SECOND);
+        let Action::Wait(until) = desk.poll() else { panic!("both try it") };
+        desk.now = until;
+        match opens {
+            true => desk.follower.opened(first, desk.now, &mut desk.attempts),
+            false => desk.end(first, Ended::Failed(Cause::ConnectionRefused)),
+        }
+        let over = desk.now;
+        dial(&mut desk);
+        assert!(desk.now <= over + 12 * SECOND, "{opens}: {:?}", desk.now - over);
+    }
+}
+
+/// Its own life proves it, and another line's gives one try.
+#[test]
+fn a_settled_life_ends_the_row_of_a_key_that_was_refused_to_its_line() {
+    let mut desk = Desk::new(&[]);
+    let key = desk.attempts.key();
+    desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
+    desk.follower.share_key(0, key);
+    for _ in 0..3 {
+        let (id, _) = desk.dialed();
+        desk.end(id, refused(401, None));
+    }
+    let id = desk.open();
+    desk.now = desk.now + 61 * SECOND;
+    desk.all();
+    desk.end(id, Ended::closed(3000, ""));
+    let since = desk.now;
+    let (id, _) = desk.dialed();
+    assert!(desk.now <= since + SECOND / 10);
+    desk.end(id, refused(401, None));
+    desk.dialed();
+    let waited = desk.now - since;
+    assert!(waited >= 60 * SECOND && waited <= 73 * SECOND, "as the second: {waited:?}");
+}
+
+/// Whether the program polls at the minute or not.
+#[test]
+fn after_a_settled_life_the_first_delay_counts() {
+    for is_polled in [true, false] {
+        let mut desk = Desk::new(&[]);
+        desk.follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
+        for _ in 0..8 {
+            let (id, _) = desk.dialed();
+            desk.end(id, Ended::Failed(Cause::ConnectionRefused));
+        }
+        let id = desk.open();
+        if is_polled {
+            assert_eq!(desk.poll(), Action::Wait(desk.now + 60 * SECOND));
+        }
+        desk.now = desk.now + 60 * SECOND;
+        if is_polled {
+            desk.poll();
+        }
+        desk.end(id, Ended::closed(1006, ""));
+        let since = desk.now;
+        desk.dialed();
+        assert!(desk.now <= since + SECOND / 10, "{is_polled}: {:?}", desk.now - since);
+    }
+}
+
 /// Other lines and followers may share it.
 #[test]
 fn the_refusals_of_an_old_key_are_over_with_a_new_one() {
@@ -376,6 +456,7 @@ fn what_held_a_dial_back_before_is_not_told() {
     desk.all();
     desk.follower.renew(0, desk.now);
     let (second, _) = desk.dialed();
+    assert_eq!(desk.now, Time::ZERO + 120 * SECOND, "at once");
     desk.end(second, Ended::closed(1006, ""));
     desk.now = desk.now + 5 * SECOND;
     desk.all();
