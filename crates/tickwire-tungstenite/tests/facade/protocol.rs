@@ -311,6 +311,10 @@ impl<S: Socket> End for Program<S> {
         self.pipe.lock().flow == Flow::Late
     }
 
+    fn answers_in_turn(&self) -> bool {
+        true // each `read` returns one, and the next first writes what answers it
+    }
+
     fn arrives(&mut self, bytes: &[u8]) {
         self.pipe.arrives(bytes);
     }
