@@ -77,7 +77,7 @@ enum Then {
 fn what_a_stream_holds_back_is_not_written<E: End>() {
     // Beside each other, because most of them wait.
     thread::scope(|scope| {
-        for (most, tight) in [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)] {
+        for (most, tight) in [(usize::MAX, false), (30_000, false), (30_000, true), (101, true)] {
             let how = How { most, tight, ..How::HOLDS };
             for then in [Then::GoesOn, Then::Leaves, Then::Stays, Then::Closes] {
                 scope.spawn(move || with_time_enough(|time| holds_back::<E>(how, then, 5 * time)));
