@@ -448,6 +448,8 @@ pub struct SoFar {
     our_close: Option<Vec<u8>>,
     /// With which error receiving ended.
     error: Option<&'static str>,
+    /// The peer has reset the stream.
+    reset: bool,
     cut: Option<bool>,
     /// A `close` waits, or a `leave`.
     waits: Option<bool>,
@@ -932,6 +934,7 @@ impl<'a> Talk<'a> {
         }
         self.so_far.content.extend_from_slice(&step.adds[member]);
         self.so_far.goes_on = step.begins || kind.starts_with("..");
+        self.so_far.reset |= kind == "reset" && !ENDED.contains(&receiving);
         self.so_far.unread |= kind == "drop receiving";
         self.so_far.unsent |= kind == "drop sending";
         if !ENDED.contains(&receiving) {

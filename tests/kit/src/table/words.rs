@@ -5,7 +5,7 @@ use super::{
     suite::Suite,
 };
 use std::ops::Range;
-use wsconform_cases::protocol::Machine;
+use wsconform_cases::protocol::{Event, Machine};
 
 /// Events with their members.
 pub(crate) struct Words {
@@ -41,6 +41,7 @@ impl Words {
             words.end(words.words.len());
         });
         add_pairs(machine, &mut words);
+        add_ends(machine, &mut words);
         let by_streams = add_streams(machine, &mut words);
         add_profiles(machine, &mut words, &by_streams);
         met.add_members(machine, &mut words);
@@ -138,6 +139,26 @@ fn add_pairs(machine: &Machine, words: &mut Words) {
                 words.said.push((event as u16, (turn % members(event)) as u8));
             }
             words.end(number);
+        }
+    }
+}
+
+/// Adds a word for each call behind each end of the stream, with and without a Close of ours before
+/// it: the machine has one state for all of them, and an end need not.
+fn add_ends(machine: &Machine, words: &mut Words) {
+    let number = |event: &&Event| machine.events.iter().position(|it| it == event);
+    let all = || machine.events.iter().copied();
+    let calls = || all().filter(|event| !event.arrives());
+    for before in [None, calls().find(|event| event.kind == "close")] {
+        for end in all().filter(|event| super::ends(event)) {
+            for call in calls() {
+                let word = before.into_iter().chain([end, call]);
+                let word: Vec<_> = word.filter_map(|event| number(&event)).collect();
+                if is_said(machine, &word) {
+                    words.said.extend(word.iter().map(|event| (*event as u16, 0)));
+                    words.end(words.words.len());
+                }
+            }
         }
     }
 }
