@@ -932,7 +932,7 @@ impl<'a> Talk<'a> {
             self.so_far.skips = false;
             self.so_far.text = kind.starts_with("text");
         }
-        self.so_far.content.extend_from_slice(&step.adds[member]);
+        self.so_far.content.extend_from_slice(step.adds[member]);
         self.so_far.goes_on = step.begins || kind.starts_with("..");
         self.so_far.reset |= kind == "reset" && !ENDED.contains(&receiving);
         self.so_far.unread |= kind == "drop receiving";
