@@ -351,7 +351,7 @@ impl<S: Socket> End for Program<S> {
     fn settle(&mut self, _: Profile, seen: &mut Seen) {
         self.pipe.lock().waits = false;
         if std::mem::take(&mut self.waits) {
-            let flushed = self.socket.flush().expect("the stream takes all");
+            let flushed = self.socket.flush().unwrap(); // the stream takes all
             let _ = flushed.map_err(|error| self.is_over(error, seen));
         }
         while !self.over {
