@@ -22,7 +22,7 @@ mod state;
 
 use crate::{Event, Limits, Line, Numbers, Verdict, Why};
 use alloc::{collections::VecDeque, vec::Vec};
-use core::{fmt, mem};
+use core::{fmt, mem, time::Duration};
 use state::{Anew, Kept, Refused, Source, State};
 use tickwire::Time;
 
@@ -112,7 +112,7 @@ pub struct Arbiter<T> {
     low: bool,
     /// The lowest number with which a line began since the last restart.
     lowest: Option<u64>,
-    /// How often the count began anew.
+    /// How often the count began anew, from what its subscription begins with.
     pub(crate) restarts: u64,
     /// After the first message, which sets `next` whatever its number is, until a message in order
     /// follows.
@@ -300,9 +300,9 @@ impl<T> Arbiter<T> {
     }
 
     /// A line is late, so that it is below the feed shows no other count yet.
-    pub(crate) fn note_delay(&mut self, now: Time) {
+    pub(crate) fn note_delay(&mut self, now: Time, most: Duration) {
         if let Some(anew) = &mut self.anew {
-            anew.since = now;
+            anew.since = now.min(anew.found + most);
         }
     }
 
@@ -416,7 +416,7 @@ impl<T> Arbiter<T> {
         }
         let went_back = end < before;
         if went_back || self.guessed {
-            let anew = self.anew.unwrap_or(Anew { since: now, is_sure: false });
+            let anew = self.anew.unwrap_or(Anew { found: now, since: now, is_sure: false });
             self.anew = Some(Anew { is_sure: anew.is_sure || went_back, ..anew });
         }
         if self.anew.is_some() || before == 0 {
@@ -481,7 +481,8 @@ impl<T> Arbiter<T> {
             // count anew.
             let is_alone = self.all_lines(|end| end < self.next);
             let is_below = self.is_below();
-            let alone = (is_alone && is_below).then_some(Anew { since: now, is_sure: true });
+            let alone =
+                (is_alone && is_below).then_some(Anew { found: now, since: now, is_sure: true });
             // What a line has shown outlives it, until another brings something.
             self.anew = self.anew.or(alone).filter(|_| is_below || !self.is_fed());
             if self.anew.is_some_and(|anew| anew.since + self.limits.patience <= now) {

@@ -117,8 +117,8 @@ pub enum Event<T> {
     ///   feed's last number by more than [`reach`](Limits::reach). Then the exchange has begun to
     ///   count anew. The event comes at once, and the message that has shown the new count is kept.
     /// - A line went back below its own last number. Or all lines are below the feed's last number,
-    ///   and one of these lines began below the feed's last number, or was below it at the last
-    ///   [`resync`](Arbiter::resync). The event comes after the arbiter's
+    ///   and since the last restart a line has begun below the feed's last number, or one was below
+    ///   it at the last [`resync`](Arbiter::resync). The event comes after the arbiter's
     ///   [patience](Limits::patience). It does not come if a line has meanwhile brought the feed's
     ///   last number or a later number. Neither a line that has brought no message nor the close of
     ///   the line that was below prevents the event.

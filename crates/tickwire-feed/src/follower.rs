@@ -363,7 +363,7 @@ pub struct Follower<T> {
     runs: Vec<Run>,
     dials: Dials,
     topics: Topics<T>,
-    /// The id of the next connection or question.
+    /// The id of the next connection or question, or the next subscription's first count.
     next_id: u64,
     next_snapshot: u64,
     /// When this follower may ask for its next snapshot.
@@ -444,7 +444,11 @@ impl<T> Follower<T> {
         if at == Self::MOST_SUBSCRIPTIONS {
             return None;
         }
-        let followed = Some(Followed::new(subscription, self.set.limits, self.set.size));
+        let mut followed = Followed::new(subscription, self.set.limits, self.set.size);
+        // Nothing that was pushed for another subscription of this index is of this count.
+        followed.arbiter.restarts = self.next_id << 32;
+        self.next_id += 1;
+        let followed = Some(followed);
         match all.get_mut(at) {
             Some(place) => *place = followed,
             None => all.push(followed),
@@ -481,8 +485,8 @@ impl<T> Follower<T> {
     /// this one, whatever its number. Call [`poll`](Self::poll) until it waits, or asks for a
     /// snapshot of this subscription, and then [`snapshot`](Self::snapshot) with the returned id.
     ///
-    /// `None` if it is of no use, because the connection is not, or its numbers are of a count of
-    /// which nothing is used.
+    /// `None` if it is of no use, because the connection is not, its numbers are of a count of which
+    /// nothing is used, or there is no such subscription.
     pub fn pushed(
         &mut self,
         connection: ConnectionId,
@@ -749,8 +753,9 @@ impl<T> Follower<T> {
 
     /// Says that bytes of a message that is not whole yet have come over this connection: they are
     /// life, so nothing counts as unanswered before [`answer_within`](Settings::answer_within) has
-    /// passed behind them, for at most a minute since the last whole message. Call it if messages
-    /// may take longer than `answer_within`, such as a snapshot of 20 MB.
+    /// passed behind them, for at most a minute since the last whole message. A snapshot that does
+    /// not come, or a count that seems to begin anew, waits for at most a minute longer in all.
+    /// Call it if messages may take longer than `answer_within`, such as a snapshot of 20 MB.
     pub fn alive(&mut self, connection: ConnectionId, now: Time) {
         if self.find_mut(connection).is_some_and(|open| open.note_alive(now)) {
             let topics = self.topics.all.iter_mut().flatten();

@@ -515,6 +515,7 @@ impl<E: Exchange> Feed<E> {
                     if !heard.told {
                         heard.is(Incoming::Other);
                     }
+                    open.mark = open.socket.connection().receiver().data_mark();
                     open.feed_all(&mut self.replies, 0, &mut self.follower);
                     self.read += 1;
                     None

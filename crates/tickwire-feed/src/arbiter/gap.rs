@@ -150,7 +150,7 @@ impl<T> Arbiter<T> {
         // After a lost gap the feed's first number matters no more, so an `anew` that only
         // `guessed` has caused is dropped.
         let anew = self.anew.filter(|anew| anew.is_sure);
-        self.anew = anew.map(|_| Anew { since: now, is_sure: true });
+        self.anew = anew.map(|_| Anew { found: now, since: now, is_sure: true });
         let farthest = self.ends().max().unwrap_or(0);
         let why = self.refused.map_or(Why::NotReceived, |refused| refused.why);
         self.refused = Some(Refused { since: now, first: next, end: farthest, why });

@@ -64,6 +64,8 @@ pub(super) struct Refused {
 /// A line may count anew, because its numbers are below the feed's last.
 #[derive(Clone, Copy)]
 pub(super) struct Anew {
+    pub(super) found: Time,
+    /// Or when its line was late last.
     pub(super) since: Time,
     /// `false` if the only reason is that the feed's first number was believed, whatever it was.
     pub(super) is_sure: bool,

@@ -1,5 +1,8 @@
 //! A subscription: its arbiter, what follows a gap or a restart, and when to ask for a snapshot.
-use super::{NEVER, open::Open};
+use super::{
+    NEVER,
+    open::{LONGEST_MESSAGE, Open},
+};
 use crate::{
     Arbiter, ConnectionId, Count, Event, Limits, Line, Numbers, Recovery, Subscription, Topic,
     Verdict,
@@ -33,7 +36,9 @@ enum Snapshot {
     Asked {
         since: Time,
         id: u64,
+        /// Or when bytes of a long message came last, but never behind `latest`.
         at: Time,
+        latest: Time,
         /// Its end is the end of the request.
         over: Option<ConnectionId>,
     },
@@ -389,12 +394,12 @@ impl<T> Followed<T> {
     /// A long message is on its way over this connection: perhaps the snapshot, and what a snapshot
     /// from elsewhere is ahead of is behind it.
     pub(super) fn note_alive(&mut self, connection: ConnectionId, now: Time) {
-        if let Snapshot::Asked { at, over, .. } = &mut self.snapshot
+        if let Snapshot::Asked { at, latest, over, .. } = &mut self.snapshot
             && *over == Some(connection)
         {
-            *at = now;
+            *at = now.min(*latest);
         }
-        self.arbiter.note_delay(now);
+        self.arbiter.note_delay(now, LONGEST_MESSAGE);
     }
 
     pub(super) fn note_over_socket(&mut self, asked: u64, connection: ConnectionId) {
@@ -495,7 +500,8 @@ impl<T> Followed<T> {
 
     pub(super) fn note_asked(&mut self, id: u64, now: Time) {
         if let Snapshot::Needed { since, .. } = self.snapshot {
-            self.snapshot = Snapshot::Asked { since, id, at: now, over: None };
+            self.snapshot =
+                Snapshot::Asked { since, id, at: now, latest: now + LONGEST_MESSAGE, over: None };
         }
         let first = self.requests.map_or(id, |(first, _)| first);
         self.requests = Some((first, id));

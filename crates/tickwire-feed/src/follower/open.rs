@@ -44,7 +44,7 @@ const fn start_of(question: u64) -> usize {
 }
 
 /// Bytes of a message that is longer in transit are no life.
-const LONGEST_MESSAGE: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_MESSAGE: Duration = Duration::from_secs(60);
 
 impl Ask {
     /// Silence becomes a reason to ask at `silent_at`, and proves nothing before `grace`. Returns

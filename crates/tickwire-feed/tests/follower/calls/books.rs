@@ -278,6 +278,29 @@ fn a_long_message_delays_its_snapshot_and_a_new_count_for_a_minute() {
     }
 }
 
+/// Nor do the messages of a busy market, if each of them comes in two pieces.
+#[test]
+fn pieces_of_short_messages_delay_a_snapshot_and_a_new_count_for_a_minute_in_all() {
+    for is_taken in [false, true] {
+        let (mut desk, id, asked) = waiting();
+        let begins = desk.now;
+        desk.follower.asked_over(0, asked, id, desk.now);
+        if is_taken {
+            assert!(desk.follower.snapshot(0, asked, 2000, desk.now));
+        }
+        for number in 1001.. {
+            desk.follower.alive(id, desk.now);
+            desk.now = desk.now + Duration::from_millis(1);
+            desk.data(id, 0, number);
+            let told = desk.wait(SECOND / 5);
+            if if is_taken { restarts(&told) > 0 } else { !requests(&told).is_empty() } {
+                break;
+            }
+            assert!(desk.now < begins + 72 * SECOND, "the wait is for ever");
+        }
+    }
+}
+
 /// The limit of bytes is of all subscriptions together, and the one that keeps the most gives way.
 #[test]
 fn the_bytes_of_all_subscriptions_together_are_bounded_and_come_back() {
@@ -501,4 +524,15 @@ fn the_count_of_a_connection_that_goes_on_after_its_silence_goes_on_too() {
     assert_eq!(desk.state(), State::Silent { cause: Cause::NoData(0) });
     let told = desk.number(id, 0, 2);
     assert_eq!((messages(&told), restarts(&told)), (vec![2], 0));
+}
+
+#[test]
+fn a_snapshot_that_was_pushed_for_a_subscription_is_none_of_the_next_one_of_its_index() {
+    let mut desk = Desk::new(&[book(Count::Feed)]).line(Duration::MAX, Duration::ZERO);
+    let from = desk.next_subscribed();
+    let id = desk.follower.pushed(from, 0, 100, false, desk.now).unwrap();
+    desk.follower.unsubscribe(0);
+    assert_eq!(desk.follower.subscribe(book(Count::Feed)), Some(0));
+    desk.all();
+    assert!(!desk.snapshot(id, 100));
 }
