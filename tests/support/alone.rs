@@ -21,6 +21,8 @@ pub(crate) fn alone<T: Send + 'static, U>(
 ) -> (T, U, Heap) {
     let (report, reported) = mpsc::channel();
     let thread = spawn(move || {
+        // The first runtime of a process makes tokio's table of signals, and it stays.
+        drop(Builder::new_current_thread().enable_all().build());
         let before = live();
         take_peak();
         let made = victim();
