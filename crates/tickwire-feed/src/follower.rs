@@ -485,8 +485,8 @@ impl<T> Follower<T> {
     /// this one, whatever its number. Call [`poll`](Self::poll) until it waits, or asks for a
     /// snapshot of this subscription, and then [`snapshot`](Self::snapshot) with the returned id.
     ///
-    /// `None` if it is of no use, because the connection is not, its numbers are of a count of which
-    /// nothing is used, or there is no such subscription.
+    /// `None` if it is of no use, because the connection is not, its numbers are of a count of
+    /// which nothing is used, or there is no such subscription.
     pub fn pushed(
         &mut self,
         connection: ConnectionId,
