@@ -21,7 +21,7 @@ pub(crate) enum Flow {
     Late,
 }
 
-/// That of the word of this number.
+/// How the stream of the word of this number flows.
 pub(crate) fn flow(number: usize) -> Flow {
     let flows: [_; STREAMS] =
         [Flow::Whole, Flow::Reads, Flow::Writes, Flow::Holds, Flow::Joined, Flow::Late];

@@ -65,7 +65,7 @@ pub(super) struct Refused {
 #[derive(Clone, Copy)]
 pub(super) struct Anew {
     pub(super) found: Time,
-    /// Or when its line was late last.
+    /// When it was found, or its line was late last.
     pub(super) since: Time,
     /// `false` if the only reason is that the feed's first number was believed, whatever it was.
     pub(super) is_sure: bool,

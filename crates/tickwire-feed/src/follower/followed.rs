@@ -36,9 +36,8 @@ enum Snapshot {
     Asked {
         since: Time,
         id: u64,
-        /// Or when bytes of a long message came last, but never behind `latest`.
+        /// When it was sent, or bytes of a long message came last.
         at: Time,
-        latest: Time,
         /// Its end is the end of the request.
         over: Option<ConnectionId>,
     },
@@ -394,10 +393,10 @@ impl<T> Followed<T> {
     /// A long message is on its way over this connection: perhaps the snapshot, and what a snapshot
     /// from elsewhere is ahead of is behind it.
     pub(super) fn note_alive(&mut self, connection: ConnectionId, now: Time) {
-        if let Snapshot::Asked { at, latest, over, .. } = &mut self.snapshot
+        if let Snapshot::Asked { at, over, .. } = &mut self.snapshot
             && *over == Some(connection)
         {
-            *at = now.min(*latest);
+            *at = now.min(self.last_asked + LONGEST_MESSAGE);
         }
         self.arbiter.note_delay(now, LONGEST_MESSAGE);
     }
@@ -500,8 +499,7 @@ impl<T> Followed<T> {
 
     pub(super) fn note_asked(&mut self, id: u64, now: Time) {
         if let Snapshot::Needed { since, .. } = self.snapshot {
-            self.snapshot =
-                Snapshot::Asked { since, id, at: now, latest: now + LONGEST_MESSAGE, over: None };
+            self.snapshot = Snapshot::Asked { since, id, at: now, over: None };
         }
         let first = self.requests.map_or(id, |(first, _)| first);
         self.requests = Some((first, id));

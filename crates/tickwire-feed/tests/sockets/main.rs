@@ -4,7 +4,6 @@
 //! `refused SUBSCRIPTION`, which is about a snapshot, or `challenge TEXT`, which wants
 //! `answer TEXT`, separated by semicolons.
 #![allow(clippy::unwrap_used, clippy::panic)]
-mod busy;
 mod memory;
 mod server;
 

@@ -50,19 +50,33 @@ impl Exchange for Desk {
         out.push(format!("{say:?}").into());
     }
 
-    /// A number, and anything behind it.
+    /// `snapshot` and a number, or a number and anything behind it.
     fn read(&mut self, message: Message<'_>, heard: &mut Heard<'_, usize, ()>) {
         let text = message.as_text().unwrap();
+        if let Some(next) = text.strip_prefix("snapshot ") {
+            return heard.snapshot(0, next.parse().unwrap(), ());
+        }
         let number = text.split(' ').next().unwrap().parse::<u64>().unwrap();
         heard.data(0, Some(number.into()), text.len());
     }
+
+    fn snapshot(
+        &mut self,
+        _: usize,
+        ask: &mut Vec<OwnedMessage>,
+    ) -> impl Future<Output = Result<(u64, ()), Option<Duration>>> + Send + 'static {
+        ask.push("get".into());
+        pending()
+    }
 }
 
-fn feed(probe_after: Option<Duration>) -> (Feed<Desk>, UnboundedReceiver<DuplexStream>) {
+fn feed(
+    recovery: Recovery,
+    probe_after: Option<Duration>,
+) -> (Feed<Desk>, UnboundedReceiver<DuplexStream>) {
     let set = Settings { probe_after, ..Settings::new(|_| 0) };
     let mut follower = Follower::new(set);
     follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
-    let recovery = Recovery::Resume;
     follower.subscribe(Subscription { recovery, ..Subscription::default() }).unwrap();
     let (sender, accepts) = unbounded_channel();
     let attempts = Arc::new(Mutex::new(Attempts::new(250, 300 * SECOND)));
@@ -73,7 +87,7 @@ fn feed(probe_after: Option<Duration>) -> (Feed<Desk>, UnboundedReceiver<DuplexS
 /// feed has of the heap stays as it is.
 #[tokio::test(start_paused = true)]
 async fn a_day_passes_in_a_second() {
-    let (mut feed, mut accepts) = feed(None);
+    let (mut feed, mut accepts) = feed(Recovery::Resume, None);
     let serving = tokio::spawn(async move {
         let mut number = 0;
         while let Some(io) = accepts.recv().await {
@@ -114,7 +128,7 @@ async fn a_day_passes_in_a_second() {
 /// Nothing else can come meanwhile, so nothing proves that the server is silent.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_long_on_its_way_is_life() {
-    let (mut feed, mut accepts) = feed(Some(2 * SECOND));
+    let (mut feed, mut accepts) = feed(Recovery::Resume, Some(2 * SECOND));
     let serving = tokio::spawn(async move {
         let mut peer = accept(accepts.recv().await.unwrap(), &Config::default()).await.unwrap();
         peer.send("1 ").await.unwrap();
@@ -140,5 +154,54 @@ async fn a_message_that_is_long_on_its_way_is_life() {
     assert_eq!(sizes, [2, 3_000_002]);
     assert!(began.elapsed() > 15 * SECOND);
     assert_eq!(feed.connections().count(), 1);
+    serving.abort();
+}
+
+/// "It is asked for again, with another id, if neither comes within `snapshot_within`": 10 s.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_does_not_come_is_asked_for_again_though_data_comes() {
+    let (mut feed, mut accepts) = feed(Recovery::Snapshot, None);
+    let serving = tokio::spawn(async move {
+        let mut peer = accept(accepts.recv().await.unwrap(), &Config::default()).await.unwrap();
+        let mut asked = 0;
+        for number in 1..=300_u64 {
+            peer.send(number.to_string().as_str()).await.unwrap();
+            let read = async {
+                while let Ok(Some(message)) = peer.recv().await {
+                    asked += usize::from(message.as_text() == Some("get"));
+                }
+            };
+            timeout(SECOND / 5, read).await.unwrap_err();
+        }
+        asked
+    });
+    while !serving.is_finished() {
+        let _ = timeout(SECOND, feed.next()).await;
+    }
+    assert!(serving.await.unwrap() >= 2, "asked once in a minute");
+}
+
+/// "A line went back below its own last number .. The event comes after the patience": 1 s.
+#[tokio::test(start_paused = true)]
+async fn a_count_that_goes_back_begins_anew_though_data_comes() {
+    let (mut feed, mut accepts) = feed(Recovery::Snapshot, None);
+    let serving = tokio::spawn(async move {
+        let mut peer = accept(accepts.recv().await.unwrap(), &Config::default()).await.unwrap();
+        peer.send("snapshot 1000").await.unwrap();
+        for number in (1000..1005).chain(1..300) {
+            peer.send(number.to_string().as_str()).await.unwrap();
+            sleep(SECOND / 5).await;
+        }
+        pending::<()>().await;
+    });
+    let mut restarts = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < 30 * SECOND {
+        if let Ok(Event::Restart { subscription: 0 }) = timeout(SECOND, feed.next()).await {
+            restarts.push(began.elapsed());
+        }
+    }
+    // The first one is that of the first message.
+    assert!(restarts.iter().any(|at| *at > SECOND), "{restarts:?}");
     serving.abort();
 }

@@ -191,7 +191,7 @@ fn a_snapshot_that_failed_is_asked_for_again_after_its_wait() {
     assert_eq!(requests(&desk.wait(SECOND)), [asked + 1]);
 }
 
-/// So does one of a connection that has ended already, but no other request than the last.
+/// A request over a connection that has ended before ends too, but only if it is the last one.
 #[test]
 fn a_snapshot_that_was_asked_for_over_a_connection_ends_with_it() {
     for (is_meant, is_open) in [(true, true), (true, false), (false, true), (false, false)] {
