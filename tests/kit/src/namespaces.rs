@@ -122,13 +122,14 @@ pub fn with_names(test: &str, inside: impl FnOnce()) {
 /// now on. It says of each name at once that its IPv4 address is 192.0.2.1, where a server may
 /// listen. Of IPv6 addresses it says, by the name's first label: `at-once`, that there is none;
 /// `late`, the same after 300 ms; `servfail`, that it has failed; and of `never` nothing. Who waits
-/// for an answer waits for a second.
+/// for an answer waits for a second, and asks twice. It asks for one kind after the other: after
+/// both at once it would try a third time, each alone.
 fn serve_names() {
     run("ip link set lo up");
     run("ip addr add 192.0.2.1/24 dev lo");
     let bound = UdpSocket::bind("127.0.0.1:53");
     let socket = bound.unwrap_or_else(|error| not_permitted("port 53", &error.to_string()));
-    bind_file("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1\n");
+    bind_file("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 single-request\n");
     bind_file("/etc/hosts", "");
     bind_file("/etc/nsswitch.conf", "hosts: files dns\n");
     thread::spawn(move || {
