@@ -174,7 +174,7 @@ fn each_end_gives_back<S: Read + Write>(
     const OVER: usize = usize::MAX;
     let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
     let over_ring = net.net().uses_io_uring();
-    let brief = Duration::from_millis(50);
+    let brief = Duration::from_millis(20);
     let addresses = [
         Config::default(),
         Config { handshake_timeout: brief, ..Config::default() },
