@@ -119,7 +119,7 @@ pub(crate) fn hear(io: &mut impl Read, masked: bool) -> Option<(u8, Vec<u8>)> {
 
 fn more<'w>(io: &mut impl Read, wire: &'w mut Vec<u8>, n: usize) -> &'w [u8] {
     let from = wire.len();
-    wire.resize(from + n, 0);
-    io.read_exact(&mut wire[from..]).expect("a whole frame");
+    let read = io.by_ref().take(n as u64).read_to_end(wire).expect("a whole frame");
+    assert_eq!(read, n, "a whole frame");
     &wire[from..]
 }

@@ -90,8 +90,22 @@ impl Driven {
         }
     }
 
-    /// Until it fails, all is written and nothing is due, or `end`. `each` is called every 10 ms.
-    fn run(&mut self, end: Duration, mut each: impl FnMut(&mut Connection)) -> Option<RecvError> {
+    /// Until it fails, all is written and nothing is due, or `end`.
+    fn run(&mut self, end: Duration) -> Option<RecvError> {
+        self.run_by(end, Self::next, |_| ())
+    }
+
+    /// The same, with a call of `each` every 10 ms.
+    fn run_with(&mut self, end: Duration, each: impl FnMut(&mut Connection)) -> Option<RecvError> {
+        self.run_by(end, |run| run.now + 10 * MS, each)
+    }
+
+    fn run_by(
+        &mut self,
+        end: Duration,
+        next: impl Fn(&Self) -> Duration,
+        mut each: impl FnMut(&mut Connection),
+    ) -> Option<RecvError> {
         while self.now < end {
             self.line.run_to(self.now);
             if let Some(every) = self.pongs
@@ -111,9 +125,19 @@ impl Driven {
             if self.conn.closed().is_some_and(|end| end.clean) {
                 return None;
             }
-            self.now += 10 * MS;
+            self.now = next(self).min(end);
         }
         None
+    }
+
+    /// When something can happen by itself: the peer reads, says something, or a deadline is due.
+    fn next(&self) -> Duration {
+        let due = self.conn.poll_timeout().map_or(Duration::MAX, Time::since_epoch);
+        let pong = self.pongs.map_or(Duration::MAX, |every| {
+            let past = self.now.as_millis() / every.as_millis();
+            every * (past as u32 + 1)
+        });
+        self.line.next.min(due).min(pong)
     }
 
     fn frames(&self) -> Vec<(u8, Vec<u8>)> {
@@ -142,7 +166,7 @@ fn a_peer_that_reads_is_waited_for_however_slowly() {
         run.pongs = Some(10 * SECOND);
         feed(&mut run, minutes * 60 * rate + (1 << 20));
         let end = SECOND * 60 * minutes as u32;
-        assert_eq!(run.run(end, |_| ()), None, "{rate} {step:?}");
+        assert_eq!(run.run(end), None, "{rate} {step:?}");
         assert_eq!(run.now, end);
     }
 }
@@ -165,12 +189,14 @@ fn who_takes_512_bytes_a_second_is_never_cut() {
         let longest = rng.of(&[100, line.buffer, 2 * line.buffer, 8 * line.buffer]);
         let pause = rng.of(&[1, 50, 800, 3000]);
         let end = SECOND * if cfg!(miri) { 10 } else { 240 };
-        let failed = run.run(end, |conn| {
-            if rng.once_in(pause) && conn.sender().has_room() {
-                let _ = conn.sender_mut().feed(&vec![7; rng.below(longest)]).unwrap();
+        while run.now < end {
+            let next = run.now + 10 * rng.between(1, 2 * pause - 1) as u32 * MS;
+            let failed = run.run(next.min(end));
+            assert_eq!(failed, None, "{seed}: {rate} {step:?}, after {:?}", run.now);
+            if run.conn.sender().has_room() {
+                feed(&mut run, rng.below(longest));
             }
-        });
-        assert_eq!(failed, None, "{seed}: {rate} {step:?}, after {:?}", run.now);
+        }
     }
 }
 
@@ -181,7 +207,7 @@ fn one_who_does_not_ask_takes_a_peer_that_reads_for_one_that_does_not() {
     let mut run = Driven::new(Role::Server, &Config::server(), line);
     run.pongs = Some(10 * SECOND);
     feed(&mut run, 8 << 20);
-    assert_eq!(run.run(HOUR, |_| ()), Some(RecvError::WriteTimeout));
+    assert_eq!(run.run(HOUR), Some(RecvError::WriteTimeout));
     assert!(run.now < 40 * SECOND);
 }
 
@@ -200,7 +226,7 @@ fn a_peer_that_reads_nothing_or_next_to_nothing_ends() {
                 Driven::new(Role::Server, &Config::default(), Line::new(4096, rate, step));
             run.pongs = pongs;
             feed(&mut run, 100_000);
-            assert_eq!(run.run(HOUR, |_| ()), Some(RecvError::WriteTimeout));
+            assert_eq!(run.run(HOUR), Some(RecvError::WriteTimeout));
             let took = run.now;
             assert!(second(earliest) <= took && took <= second(latest), "{rate} {step:?} {took:?}");
         }
@@ -212,7 +238,7 @@ fn a_peer_that_reads_nothing_or_next_to_nothing_ends() {
 fn small_messages_one_by_one_are_no_way_round_the_clock() {
     for (rate, stays) in [(600, true), (10, false)] {
         let mut run = Driven::new(Role::Server, &Config::default(), Line::new(256, rate, SECOND));
-        let failed = run.run(SECOND * 600, |conn| {
+        let failed = run.run_with(SECOND * 600, |conn| {
             if !conn.sender().has_outgoing() {
                 let _ = conn.sender_mut().feed(&[7; 250]).unwrap();
             }
@@ -289,15 +315,15 @@ fn the_clock_is_full_again_after_a_quiet_time() {
     let mut run = Driven::new(Role::Server, &Config::default(), Line::new(4096, 0, SECOND));
     for _ in 0..3 {
         feed(&mut run, 6000);
-        assert_eq!(run.run(run.now + 8 * SECOND, |_| ()), None);
+        assert_eq!(run.run(run.now + 8 * SECOND), None);
         run.line.held = 0;
-        assert_eq!(run.run(run.now + SECOND, |_| ()), None);
+        assert_eq!(run.run(run.now + SECOND), None);
         run.line.held = 0;
     }
     run.now += HOUR;
     feed(&mut run, 6000);
     let refused = run.now;
-    assert_eq!(run.run(2 * HOUR, |_| ()), Some(RecvError::WriteTimeout));
+    assert_eq!(run.run(2 * HOUR), Some(RecvError::WriteTimeout));
     assert!(run.now - refused >= SECOND * T as u32, "{:?}", run.now - refused);
 }
 
@@ -307,17 +333,17 @@ fn the_clock_is_full_again_after_a_quiet_time() {
 fn a_peer_that_takes_each_message_just_before_a_look_gains_no_time_by_that() {
     let mut run = Driven::new(Role::Server, &Config::default(), Line::new(256, 0, SECOND));
     feed(&mut run, 300);
-    assert_eq!(run.run(16 * SECOND, |_| ()), None);
+    assert_eq!(run.run(16 * SECOND), None);
     // From here on there are always bytes that wait, each for 7 s.
     for round in 1..=2 {
         run.line.held = 0;
         run.write();
         run.line.held = 0;
         feed(&mut run, 300);
-        assert_eq!(run.run((16 + 7 * round) * SECOND, |_| ()), None);
+        assert_eq!(run.run((16 + 7 * round) * SECOND), None);
     }
     let last = run.now;
-    assert_eq!(run.run(HOUR, |_| ()), Some(RecvError::WriteTimeout));
+    assert_eq!(run.run(HOUR), Some(RecvError::WriteTimeout));
     assert!(run.now - last < 20 * SECOND, "{:?}", run.now - last);
 }
 
@@ -365,7 +391,7 @@ fn a_close_does_not_hurry_a_peer_that_reads() {
         }
         // Pings go on, and keep nobody waiting.
         run.pongs = first.then_some(3 * SECOND);
-        let failed = run.run(30 * SECOND, |conn| {
+        let failed = run.run_with(30 * SECOND, |conn| {
             if first && !conn.sender().has_outgoing() && conn.closed().is_none() {
                 receive(conn, &frame_to(role, CLOSE, ""));
             }
@@ -391,7 +417,7 @@ fn a_mute_peer_is_waited_for_no_longer_than_close_timeout() {
             false => _ = receive(&mut run.conn, &frame_to(role, CLOSE, "")),
         }
         let case = format!("{role:?} {first} {waiting}");
-        assert_eq!(run.run(HOUR, |_| ()), Some(RecvError::CloseTimeout), "{case}");
+        assert_eq!(run.run(HOUR), Some(RecvError::CloseTimeout), "{case}");
         assert!((5..=6).contains(&run.now.as_secs()), "{case}: {:?}", run.now);
     }
 }
@@ -402,7 +428,7 @@ fn the_wait_for_the_peers_close_begins_once() {
     let mut run = Driven::new(Role::Server, &Config::default(), Line::new(1 << 20, 60_000, SECOND));
     run.conn.sender_mut().close(None).unwrap();
     let mut ticks = 0;
-    let failed = run.run(HOUR, |conn| {
+    let failed = run.run_with(HOUR, |conn| {
         if ticks % 400 == 0 {
             receive(conn, &frame_to(Role::Server, PING, "?"));
         }
@@ -424,7 +450,7 @@ fn a_vanished_peer_is_found_in_time_in_each_state() {
         // With a `write_timeout` that comes later.
         let config = Config { write_timeout: HOUR, ..Config::server() };
         let mut run = Driven::new(role, &config, Line::new(buffer, 0, SECOND));
-        let failed = run.run(HOUR, |conn| {
+        let failed = run.run_with(HOUR, |conn| {
             if fed > 0 && conn.sender().has_room() {
                 let _ = conn.sender_mut().feed(&vec![7; fed]).unwrap();
             }
@@ -441,7 +467,7 @@ fn a_ping_behind_a_long_frame_ends_nobody_who_takes_it() {
     let mut run = Driven::new(Role::Server, &Config::server(), Line::new(4096, 1000, 4 * SECOND));
     feed(&mut run, 200_000);
     // 200 s for the frame; the peer says nothing, because it has not got the Ping.
-    assert_eq!(run.run(190 * SECOND, |_| ()), None);
-    assert_eq!(run.run(HOUR, |_| ()), Some(RecvError::PongTimeout));
+    assert_eq!(run.run(190 * SECOND), None);
+    assert_eq!(run.run(HOUR), Some(RecvError::PongTimeout));
     assert!(run.now <= 230 * SECOND, "{:?}", run.now);
 }
