@@ -95,10 +95,13 @@ fn silence(adapter: Adapter) {
             // What comes too late may be met by a reset.
             (sent.is_ok() && began.elapsed() < timeout).then_some(io)
         };
-        let flood: Vec<_> = flood.into_iter().enumerate().map(told).collect();
+        let mut first: Vec<_> = flood.into_iter().enumerate().map(told).collect();
+        let last = first.split_off(limits.handshakes);
         // While they are there, no more are let in than may be; behind them, in the queue of the
-        // system too, is somebody who means well.
+        // system too, is somebody who means well. The first end as soon as they are told why; the
+        // last stay, and are left.
         thread::scope(|scope| {
+            scope.spawn(|| all_are_told_why(first));
             let friend = scope.spawn(|| until(|| is_served(address)));
             while !friend.is_finished() {
                 assert!(places.taken() <= limits.handshakes + 1, "{}", places.taken());
@@ -106,17 +109,20 @@ fn silence(adapter: Adapter) {
             }
             friend.join().unwrap();
         });
-        // Each is told why, and left.
-        for mut io in flood.into_iter().flatten() {
-            io.set_read_timeout(Some(PATIENCE)).unwrap();
-            let mut said = Vec::new();
-            io.read_to_end(&mut said).unwrap();
-            assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", said.escape_ascii());
-        }
+        all_are_told_why(last);
         until(|| places.taken() == 0);
     });
     if let Some(heap) = heap {
         heap.under("handshakes", limits.handshakes * SHAKING + SMALL + STATE);
+    }
+}
+
+fn all_are_told_why(peers: Vec<Option<TcpStream>>) {
+    for mut io in peers.into_iter().flatten() {
+        io.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut said = Vec::new();
+        io.read_to_end(&mut said).unwrap();
+        assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", said.escape_ascii());
     }
 }
 
