@@ -172,9 +172,10 @@ fn peer_does(io: &mut (impl Read + Write), case: Case, pauses: &mut u32) -> io::
     assert_eq!(header[..2], [BINARY, 127]);
     assert_eq!(header[2..], (case.len as u64).to_be_bytes());
     let mut piece = vec![0; PIECE];
+    let sent = vec![7; PIECE];
     for _ in 0..case.len / PIECE {
         io.read_exact(&mut piece)?;
-        assert!(piece.iter().all(|byte| *byte == 7));
+        assert!(piece == sent);
         // A message that nobody closes behind is read slowly for three times the full time.
         if case.closes != Closes::Nobody || *pauses < 3 * PIECES {
             thread::sleep(case.pause());
