@@ -8,7 +8,7 @@
 //! | to | call |
 //! |---|---|
 //! | receive | [`recv`]: the message is borrowed; [`Message::into_owned`] or [`recv_owned`] keeps it |
-//! | act on only the newest message | [`recv_to_reply`]: skip each message whose [`Info::more`] is set |
+//! | act on only the newest message | [`recv_with_info`]: skip each message whose [`Info::more`] is set |
 //! | answer each message | [`recv_to_reply`]: call [`feed`](Sender::feed) of the sender that comes with the message |
 //! | see Pings and Closes | [`recv_event`]: they are answered automatically, unless [`Config`] says otherwise; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`]: chunks of the message, as they arrive |
@@ -64,6 +64,7 @@
 //! [`recv`]: crate::tokio::WebSocket::recv
 //! [`recv_owned`]: crate::tokio::WebSocket::recv_owned
 //! [`recv_to_reply`]: crate::tokio::WebSocket::recv_to_reply
+//! [`recv_with_info`]: crate::tokio::WebSocket::recv_with_info
 //! [`recv_event`]: crate::tokio::WebSocket::recv_event
 //! [`recv_chunk`]: crate::tokio::WebSocket::recv_chunk
 //! [`send`]: crate::tokio::WebSocket::send

@@ -625,8 +625,8 @@ impl Side {
                 Kind::Plain | Kind::Reply | Kind::Room | Kind::Stream => {
                     polled(rx.recv(), polls).map(|got| got.map(whole))
                 }
-                Kind::Info => polled(rx.recv_to_reply(), polls)
-                    .map(|got| got.map(|got| whole(got.map(|got| got.message)))),
+                Kind::Info => polled(rx.recv_with_info(), polls)
+                    .map(|got| got.map(|got| whole(got.map(|(message, _)| message)))),
                 Kind::Owned => polled(rx.recv_owned(), polls).map(|got| got.map(taken)),
                 Kind::Event => polled(rx.recv_event(), polls).map(|got| got.map(of_event)),
             },

@@ -4,7 +4,7 @@ use super::{
     thread::{Thread, context},
 };
 use crate::{
-    drive::{Core, Ready, Socket, Timed, Want},
+    drive::{Core, Ready, Socket, Timed, Want, Whole},
     error::Error,
     proto::connection::Step,
 };
@@ -60,7 +60,9 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
             self.io.wait()?;
         }
     }
+}
 
+impl<S: Stream> Socket<Whole, Timed<S, Thread>> {
     /// For room for an answer, within the caller's write timeout, then for a message, within the
     /// read timeout, which messages that are discarded after our Close do not restart.
     ///
@@ -70,11 +72,11 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     #[inline(never)] // keeps the fast path of `recv_to_reply` small
     pub(super) fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();
-        self.wait_until_ready(|socket, cx| C::poll_answerable(socket, cx))?;
+        self.wait_until_ready(Self::poll_answerable)?;
         self.io.wait.begin();
         loop {
             match self.wait_on(Want::Message)? {
-                Ready::Item if self.core.is_mute() => {}
+                Ready::Item if self.is_mute() => {}
                 ready => return Ok(ready),
             }
         }

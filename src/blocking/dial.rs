@@ -40,9 +40,9 @@ use tickwire_dial::Failure;
 /// # fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default())?;
 /// ws.send("subscribe")?;
-/// while let Some(received) = ws.recv_to_reply()? {
-///     if !received.info().more {
-///         println!("{:?}", received.message); // the newest message that has arrived
+/// while let Some((message, info)) = ws.recv_with_info()? {
+///     if !info.more {
+///         println!("{message:?}"); // the newest message that has arrived
 ///     }
 /// }
 /// # Ok(())

@@ -140,34 +140,18 @@ macro_rules! recv {
 }
 use recv;
 
-/// An answer is fed to a `$Sender`.
 macro_rules! receiving {
-    ($Sender:ty) => {
-        /// Like [`recv`](Self::recv), but with the message's [`info`](crate::Received::info) and
-        /// the sending half, so that you can answer while the message is alive. The replies to a
-        /// batch leave in one write, once no received message is left, or earlier, if
-        /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
-        ///
-        /// | when | what happens |
-        /// |---|---|
-        /// | [`high_water`](crate::Config::high_water) bytes are unsent | no message is handed out: one reply to each never fails with `Full`, if `high_water` is at least 4 KiB |
-        /// | the peer does not read | this call stops reading too, until the peer reads again or the write timeout ends the connection; so two ends that answer each message with several can block each other |
-        /// | our Close is queued | messages up to the peer's Close are discarded |
-        /// | a write has failed | messages are still delivered, but nothing can be fed |
-        /// | this is a `Reader` | as `recv`: it discards nothing, never waits for room, and returns no sending half |
-        ///
-        /// (Of what overtakes queued messages nothing counts as unsent here. A Pong that overtakes
-        /// nothing counts, but all Pongs to the Pings of one read fit into 4 KiB.)
+    () => {
+        /// Like [`recv`](Self::recv), but with facts about the message besides its payload. For
+        /// example, [`more`](crate::Info::more) tells whether another whole message was already
+        /// read, so that you can act only on the newest message.
         ///
         /// # Errors
         ///
         /// The errors of [`recv`](Self::recv).
-        #[inline]
-        pub fn recv_to_reply(&mut self) -> Result<Option<Received<'_, $Sender>>, Error> {
-            if !self.0.quick_to_reply() && self.0.wait_to_reply()? == Ready::End {
-                return self.0.ended();
-            }
-            Ok(self.0.received())
+        pub fn recv_with_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
+            let ready = self.0.wait_message()?;
+            self.0.take(ready, |rx| rx.message().map(|message| (message, rx.info())))
         }
 
         /// Returns the next message or control frame, or `None` after the peer's Close. Use this
@@ -359,7 +343,33 @@ impl<S: Stream> WebSocket<S> {
         self.0.close_ended()
     }
 
-    receiving!(&mut Sender);
+    /// Like [`recv`](Self::recv), but with the message's [`info`](crate::Received::info) and
+    /// the sending half, so that you can answer while the message is alive. The replies to a
+    /// batch leave in one write, once no received message is left, or earlier, if
+    /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
+    ///
+    /// | when | what happens |
+    /// |---|---|
+    /// | [`high_water`](crate::Config::high_water) bytes are unsent | no message is handed out: one reply to each never fails with `Full`, if `high_water` is at least 4 KiB |
+    /// | the peer does not read | this call stops reading too, until the peer reads again or the write timeout ends the connection; so two ends that answer each message with several can block each other |
+    /// | our Close is queued | messages up to the peer's Close are discarded |
+    /// | a write has failed | messages are still delivered, but nothing can be fed |
+    ///
+    /// (Of what overtakes queued messages nothing counts as unsent here. A Pong that overtakes
+    /// nothing counts, but all Pongs to the Pings of one read fit into 4 KiB.)
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`recv`](Self::recv).
+    #[inline]
+    pub fn recv_to_reply(&mut self) -> Result<Option<Received<'_>>, Error> {
+        if !self.0.quick_to_reply() && self.0.wait_to_reply()? == Ready::End {
+            return self.0.ended();
+        }
+        Ok(self.0.received())
+    }
+
+    receiving!();
 
     /// Waits until there is room for a message of any length. This call writes if there is no room,
     /// and does not read.

@@ -11,7 +11,7 @@ use super::MaybeTls;
 #[cfg(doc)]
 use super::WebSocket;
 use super::{
-    Ready, Received, Stream, Want, receiving, recv,
+    Stream, Want, receiving, recv,
     thread::{Thread, context},
 };
 use crate::drive::{
@@ -43,7 +43,7 @@ pub struct Writer<S = MaybeTls>(pub(super) drive::Writer<Timed<S, Thread>, Timed
 
 impl<S: Stream> Reader<S> {
     recv!();
-    receiving!(());
+    receiving!();
     receives!(S);
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod names {
                 HandshakeError,
                 server::{Accept, Rejection, RequestHead},
             },
-            message::{Chunk, Event, Message, OwnedMessage},
+            message::{Chunk, Event, Info, Message, OwnedMessage},
             outbound::IntoOutbound,
         },
     };

@@ -3,7 +3,6 @@ use super::{
     out::Out,
     outlook::Outlook,
     polled::Tasks,
-    received::Received,
 };
 use crate::{
     error::Error,
@@ -43,10 +42,6 @@ pub(crate) trait Core<I>: Sized {
     /// task of the other side if a change matters to that. `None` for the receiving half, because
     /// the halves wake each other; it is a constant, so that a half's polls store nothing for it.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
-    /// What an answer is fed to: `()` for the receiving half, because only the `Writer` can send.
-    type Sender<'a>
-    where
-        Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
     fn facts(&mut self) -> Facts;
@@ -67,30 +62,6 @@ pub(crate) trait Core<I>: Sized {
     fn next_deadline(&mut self) -> Option<Time>;
     fn park(&self, _: &Context<'_>) {}
     fn give_back(&mut self);
-
-    // For `recv_to_reply`: answers to a message.
-
-    /// A message may be handed out without `poll_answerable`: there is room for an answer, fewer
-    /// than `cork_limit` bytes are queued, and the sender is open. Always so in a half.
-    #[inline(always)]
-    fn is_free(&self) -> bool {
-        true
-    }
-    /// Until there is room for an answer, or none is possible any more. With room, but `cork_limit`
-    /// bytes queued, writes what the stream accepts at once. A half never waits here, because only
-    /// the `Writer` can feed an answer.
-    #[inline(always)]
-    fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = (socket, cx);
-        Poll::Ready(())
-    }
-    /// Our Close is queued, so no answer can follow: drop what arrives. Not after a failed write,
-    /// though; what the peer said last may explain it. A half never answers.
-    #[inline(always)]
-    fn is_mute(&self) -> bool {
-        false
-    }
-    fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
     /// Uses the sending side only for a control frame and for an error. `Want::Chunk` must not use
     /// `quick`, whose message `chunk()` doesn't return, and which doesn't hand out the first bytes
@@ -142,7 +113,6 @@ impl<I: Source + Output> Core<I> for Whole {
             room: tx.has_room(),
         }
     });
-    type Sender<'a> = &'a mut Sender;
 
     #[inline(always)]
     fn inbound(&mut self) -> &mut Inbound {
@@ -185,39 +155,6 @@ impl<I: Source + Output> Core<I> for Whole {
             pool::give(unused);
         }
         pool::give(&mut self.conn.receiver_mut().reclaim());
-    }
-
-    // `cork_limit` is at most `high_water`, so below it there is room for an answer. After our
-    // Close the slow path runs, in which `is_mute` decides whether messages are dropped.
-    #[inline(always)]
-    fn is_free(&self) -> bool {
-        let tx = self.conn.sender();
-        !tx.reached_cork_limit() && !tx.is_closed()
-    }
-
-    fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
-        let tx = socket.core.conn.sender();
-        if !tx.has_room() && !tx.is_closed() {
-            // Receiving goes on after a failed write. `Out` keeps the error, and a receiving call
-            // returns it, unless the peer's Close or a violation ends receiving first. The sender
-            // is closed then, so the next call does not flush again.
-            return socket.poll_flush(cx, true).map(drop);
-        }
-        if tx.reached_cork_limit() {
-            let _ = socket.write(cx); // a refusal is no reason to wait: there is room
-        }
-        Poll::Ready(())
-    }
-
-    fn is_mute(&self) -> bool {
-        let tx = self.conn.sender();
-        tx.is_closed() && !tx.is_broken()
-    }
-
-    #[inline(always)]
-    fn received(&mut self) -> Option<Received<'_>> {
-        let (rx, tx) = self.conn.split_mut();
-        Received::new(rx, tx)
     }
 }
 

@@ -2,14 +2,13 @@
 use super::{
     core::{Core, Socket, Whole},
     io::{Output, Source},
-    received::Received,
 };
 use crate::{
     error::{Error, Written},
     proto::{
         close::{CloseFrame, IntoClose},
         connection::{
-            Closed, Step,
+            Closed,
             order::{SendFacts, ToSend, order_sending},
         },
         error::{RecvError, SendError},
@@ -24,11 +23,6 @@ use std::{
 };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    #[inline(always)]
-    pub(crate) fn received(&mut self) -> Option<Received<'_, C::Sender<'_>>> {
-        self.core.received()
-    }
-
     /// Sets `recv_error`, so that the writer of a split connection sees the failure at once, and
     /// not only when this half receives again.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
@@ -48,11 +42,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     ) -> Result<(), SendError> {
         let by = self.io.now() + within;
         self.core.with(|_, tx, _| tx.leave(frame, by))
-    }
-
-    #[inline(always)]
-    pub(crate) fn quick_to_reply(&mut self) -> bool {
-        self.core.is_free() && self.quick() == Some(Step::Message)
     }
 }
 

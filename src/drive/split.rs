@@ -12,7 +12,6 @@ use super::{
     io::{Io, Output, Source, shutdown},
     out::Out,
     outlook::Outlook,
-    received::Received,
     sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, lock, yield_now},
     wakers::{Side, Wakers},
 };
@@ -277,10 +276,6 @@ impl<W> Half<W> {
 
 impl<I: Source, W: Output> Core<I> for Half<W> {
     const OUTLOOK: Option<fn(&Self) -> Outlook> = None;
-    type Sender<'a>
-        = ()
-    where
-        Self: 'a;
 
     #[inline(always)]
     fn inbound(&mut self) -> &mut Inbound {
@@ -340,11 +335,6 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 
     fn give_back(&mut self) {
         pool::give(&mut self.inbound.receiver_mut().reclaim());
-    }
-
-    #[inline(always)]
-    fn received(&mut self) -> Option<Received<'_, ()>> {
-        Received::new(self.inbound.receiver(), ())
     }
 }
 

@@ -63,8 +63,8 @@ impl<S: AsSocket> Timestamped<S> {
     /// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
     /// let config = Config { stamp_reads: true, ..Config::server() };
     /// let mut ws = accept(Timestamped::new(stream)?, &config)?;
-    /// while let Some(received) = ws.recv_to_reply()? {
-    ///     if let Some(arrived) = received.info().arrived {
+    /// while let Some((_, info)) = ws.recv_with_info()? {
+    ///     if let Some(arrived) = info.arrived {
     ///         let arrived = UNIX_EPOCH + arrived.software;
     ///         println!("{:?} after it arrived", SystemTime::now().duration_since(arrived));
     ///     }

@@ -47,9 +47,9 @@ use tickwire_dial::{Failure, Step};
 /// # async fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
 /// ws.send("subscribe").await?;
-/// while let Some(received) = ws.recv_to_reply().await? {
-///     if !received.info().more {
-///         println!("{:?}", received.message); // the newest message that has arrived
+/// while let Some((message, info)) = ws.recv_with_info().await? {
+///     if !info.more {
+///         println!("{message:?}"); // the newest message that has arrived
 ///     }
 /// }
 /// # Ok(())

@@ -108,7 +108,8 @@ use std::{
 /// |---|---|
 /// | [`recv`](Self::recv) | a message, borrowed |
 /// | [`recv_owned`](Self::recv_owned) | a message to keep, taken out of the buffer without a copy if it is large |
-/// | [`recv_to_reply`](Self::recv_to_reply) | a message with the sender to answer it, and whether more wait |
+/// | [`recv_with_info`](Self::recv_with_info) | a message with facts about it, such as whether more wait |
+/// | [`recv_to_reply`](Self::recv_to_reply) | a message with the sender to answer it |
 /// | [`recv_event`](Self::recv_event) | Pings, Pongs and the Close too |
 /// | [`recv_chunk`](Self::recv_chunk) | a message in chunks, which may be larger than memory |
 /// | [`recv_or_room`](Self::recv_or_room) | a message, or room to feed more |

@@ -45,7 +45,7 @@ mod core_types {
     #[cfg(all(feature = "futures", feature = "tokio"))]
     all!(both: Events<tickwire::tokio::WebSocket<::tokio::net::TcpStream>>);
     #[cfg(feature = "blocking")]
-    all!(both: Received<'_, &mut Sender>, Proxy);
+    all!(both: Received<'_>, Proxy);
     #[cfg(feature = "stamps")]
     all!(both: Timestamped<std::net::TcpStream>);
     #[cfg(feature = "rustls")]

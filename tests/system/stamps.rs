@@ -103,15 +103,20 @@ fn wait_on(began: Instant) {
 
 /// Asks and receives until it has seen enough.
 macro_rules! converse {
-    ($sender:expr, $receiver:expr) => {{
+    ($ws:expr) => {
+        converse!($ws.send("2").unwrap(), {
+            let received = $ws.recv_to_reply().unwrap().unwrap();
+            (received.message, received.info())
+        })
+    };
+    ($ask:expr, $next:expr) => {{
         let (mut seen, began) = (Seen::default(), Instant::now());
         while !seen.enough() {
-            $sender.send("2").unwrap();
+            $ask;
             for ahead in 0..2 {
-                let received = $receiver.recv_to_reply().unwrap().unwrap();
-                let info = received.info();
+                let (message, info) = $next;
                 assert_eq!(info.ahead, ahead);
-                seen.check(received.message.as_text().unwrap(), info);
+                seen.check(message.as_text().unwrap(), info);
             }
             if seen.stamped == 0 {
                 wait_on(began);
@@ -137,7 +142,7 @@ fn each_message_has_the_time_at_which_its_read_arrived() {
         let (address, serving) = serve();
         let tcp = Timestamped::new(TcpStream::connect(address).unwrap()).unwrap();
         let mut ws = blocking::client(tcp, &request(), &config()).unwrap();
-        converse!(ws, ws);
+        converse!(ws);
         ws.close(None).unwrap();
         serving.join().unwrap();
     });
@@ -150,13 +155,13 @@ fn who_spins_has_it_too_inside_and_outside() {
         let tcp =
             Spin::new(Timestamped::new(TcpStream::connect(address).unwrap()).unwrap()).unwrap();
         let mut ws = blocking::client(tcp, &request(), &config()).unwrap();
-        converse!(ws, ws);
+        converse!(ws);
         ws.close(None).unwrap();
         serving.join().unwrap();
         let (address, serving) = serve();
         let tcp = Timestamped::new(TcpStream::connect(address).unwrap()).unwrap();
         let mut ws = blocking::client(tcp, &request(), &config()).unwrap().into_spin().unwrap();
-        converse!(ws, ws);
+        converse!(ws);
         ws.close(None).unwrap();
         serving.join().unwrap();
     });
@@ -176,15 +181,8 @@ fn halves_in_two_threads_have_it() {
             }
             writer.close(None).unwrap();
         });
-        struct Asks(std::sync::mpsc::Sender<()>);
-        impl Asks {
-            fn send(&self, _: &str) -> Result<(), std::sync::mpsc::SendError<()>> {
-                self.0.send(())
-            }
-        }
-        let asks = Asks(ask);
-        converse!(asks, reader);
-        drop(asks);
+        converse!(ask.send(()).unwrap(), reader.recv_with_info().unwrap().unwrap());
+        drop(ask);
         while reader.recv().unwrap().is_some() {}
         writing.join().unwrap();
         serving.join().unwrap();
@@ -198,7 +196,7 @@ fn a_dialed_stream_has_it_if_the_connector_asks_for_it() {
         let request = Request::new(&format!("ws://{address}")).unwrap();
         let dial = Dial::new(&request);
         let mut ws = dial.blocking_connect_with(&config(), stamped).unwrap();
-        converse!(ws, ws);
+        converse!(ws);
         ws.close(None).unwrap();
         serving.join().unwrap();
         let (address, serving) = serve();
@@ -430,7 +428,7 @@ mod under_tls {
             let request = Request::new(&url).unwrap();
             let dial = Dial::new(&request).tls(placed(authority.client()));
             let mut ws = dial.blocking_connect_with(&config(), stamped).unwrap();
-            converse!(ws, ws);
+            converse!(ws);
             ws.close(None).unwrap();
             serving.join().unwrap();
             let (address, serving) = serve(&authority);
@@ -439,7 +437,7 @@ mod under_tls {
             let tcp = Timestamped::new(TcpStream::connect(address).unwrap()).unwrap();
             let stream = blocking::WithoutTimeouts(StreamOwned::new(session, tcp));
             let mut ws = blocking::client(stream, &request, &config()).unwrap();
-            converse!(ws, ws);
+            converse!(ws);
             ws.close(None).unwrap();
             serving.join().unwrap();
         });

@@ -138,7 +138,8 @@ macro_rules! adapter {
                 self.0.close_ended()
             }
 
-            $crate::drive::task::receiving::receiving!(&mut Sender);
+            $crate::drive::task::receiving::to_reply!();
+            $crate::drive::task::receiving::receiving!();
 
             /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call
             /// when you have more to feed: two futures can't borrow one WebSocket, so no `select!`
@@ -215,7 +216,7 @@ macro_rules! adapter {
 
         impl<R: $Read + Unpin, W: $Write + Unpin $(, $T: $Timers)?> Reader<R, W $(, $T)?> {
             $crate::drive::task::receiving::recv!();
-            $crate::drive::task::receiving::receiving!(());
+            $crate::drive::task::receiving::receiving!();
             $crate::drive::calls::receives!(R);
         }
 

@@ -24,6 +24,19 @@ use std::{
 pub(crate) type WebSocket<I> = Socket<Whole, I>;
 
 impl<I: Source + Output> WebSocket<I> {
+    /// Each poll checks the room anew, because the program may have dropped a future, fed messages,
+    /// and then polled a new one.
+    #[inline(never)] // keeps the fast path of `RecvToReply` small
+    fn poll_to_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        ready!(self.poll_answerable(cx));
+        loop {
+            match ready!(self.poll_more(cx, Want::Message)) {
+                Ready::Item if self.is_mute() => {}
+                ready => return Poll::Ready(ready),
+            }
+        }
+    }
+
     /// `below` of 0 counts as 1, because the number of unsent bytes is never below 0.
     pub(crate) fn has_room_below(&self, below: usize) -> bool {
         let tx = self.core.conn.sender();
@@ -32,19 +45,6 @@ impl<I: Source + Output> WebSocket<I> {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Each poll checks the room anew, because the program may have dropped a future, fed messages,
-    /// and then polled a new one.
-    #[inline(never)] // keeps the fast path of `RecvToReply` small
-    fn poll_to_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        ready!(C::poll_answerable(self, cx));
-        loop {
-            match ready!(self.poll_more(cx, Want::Message)) {
-                Ready::Item if self.core.is_mute() => {}
-                ready => return Poll::Ready(ready),
-            }
-        }
-    }
-
     #[inline(always)]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {
@@ -111,10 +111,10 @@ impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {
 }
 
 /// Only a pointer, like [`Recv`].
-pub(crate) struct RecvToReply<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
+pub(crate) struct RecvToReply<'a, I>(pub(crate) Option<&'a mut WebSocket<I>>);
 
-impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
-    type Output = Result<Option<Received<'a, C::Sender<'a>>>, Error>;
+impl<'a, I: Source + Output> Future for RecvToReply<'a, I> {
+    type Output = Result<Option<Received<'a>>, Error>;
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -123,11 +123,11 @@ impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
         };
         // If `is_free`, this saves one call. That `poll_message` discards no message is right: no
         // Close is queued yet, and if this poll queues ours, no message follows.
-        let free = drive.core.is_free();
+        let free = drive.is_free();
         let polled = if free { drive.poll_message(cx) } else { drive.poll_to_reply(cx) };
         if ready!(polled) == Ready::End {
             return Poll::Ready(drive.ended());
         }
-        Poll::Ready(Ok(self.0.take().and_then(|drive| drive.core.received())))
+        Poll::Ready(Ok(self.0.take().and_then(Socket::received)))
     }
 }

@@ -33,9 +33,8 @@ macro_rules! recv {
 }
 pub(crate) use recv;
 
-/// `$Sender` is the type of the sending half in [`Received`](crate::Received).
-macro_rules! receiving {
-    ($Sender:ty) => {
+macro_rules! to_reply {
+    () => {
         /// Like [`recv`](Self::recv), but with the message's [`info`](crate::Received::info) and
         /// the sending half, so that you can answer while the message is alive. The replies to a
         /// batch leave in one write, once all bytes that were read are processed, or earlier, if
@@ -47,7 +46,6 @@ macro_rules! receiving {
         /// | the peer does not read | this call stops reading too, until the peer reads again or the write timeout ends the connection; so two ends that answer each message with several can block each other |
         /// | our Close is queued | messages up to the peer's Close are discarded |
         /// | a write has failed | messages are still delivered, but nothing can be fed |
-        /// | this is a `Reader` | as `recv`: it discards nothing, never waits for room, and returns no sending half |
         ///
         /// (Of what overtakes queued messages nothing counts as unsent here. A Pong that overtakes
         /// nothing counts, but all Pongs to the Pings of one read fit into 4 KiB.)
@@ -60,8 +58,27 @@ macro_rules! receiving {
         #[inline]
         pub fn recv_to_reply(
             &mut self,
-        ) -> impl Future<Output = Result<Option<Received<'_, $Sender>>, Error>> {
+        ) -> impl Future<Output = Result<Option<Received<'_>>, Error>> {
             RecvToReply(Some(&mut self.0))
+        }
+    };
+}
+pub(crate) use to_reply;
+
+macro_rules! receiving {
+    () => {
+        /// Like [`recv`](Self::recv), but with facts about the message besides its payload. For
+        /// example, [`more`](crate::Info::more) tells whether another whole message was already
+        /// read, so that you can act only on the newest message.
+        ///
+        /// Cancel safe, as [`recv`](Self::recv).
+        ///
+        /// # Errors
+        ///
+        /// The errors of [`recv`](Self::recv).
+        pub async fn recv_with_info(&mut self) -> Result<Option<(Message<'_>, Info)>, Error> {
+            let ready = poll_fn(|cx| self.0.poll_message(cx)).await;
+            self.0.take(ready, |rx| rx.message().map(|message| (message, rx.info())))
         }
 
         /// Returns the next message or control frame, or `None` after the peer's Close. Use this

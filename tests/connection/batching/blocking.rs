@@ -134,9 +134,9 @@ fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
         let echoed = |wire: &[u8]| wire.windows(2).filter(|two| *two == [BINARY, 100]).count();
         for _ in 0..2 {
             for i in 0..50 {
-                let received = reader.recv_to_reply().unwrap().unwrap();
-                let _ = writer.feed(received.message).unwrap();
-                assert_eq!(received.info().more, i < 49);
+                let (message, info) = reader.recv_with_info().unwrap().unwrap();
+                let _ = writer.feed(message).unwrap();
+                assert_eq!(info.more, i < 49);
                 assert_eq!(echoed(&io.script().written), 0);
             }
             writer.flush().unwrap();

@@ -251,9 +251,9 @@ fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
         let (far, calls) = Counted::new(far);
         let (mut reader, mut writer) = server(far, &config()).into_split();
         let echoing = tokio::spawn(async move {
-            while let Some(received) = reader.recv_to_reply().await.unwrap() {
-                let _ = writer.feed(received.message).unwrap();
-                if !received.info().more {
+            while let Some((message, info)) = reader.recv_with_info().await.unwrap() {
+                let _ = writer.feed(message).unwrap();
+                if !info.more {
                     writer.flush().await.unwrap();
                 }
             }

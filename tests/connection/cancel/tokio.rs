@@ -331,8 +331,8 @@ async fn all_calls_that_receive_on_a_split_reader_survive_being_dropped_at_every
     for (server, step) in cases() {
         let ((mut reader, _writer), _) = split(server, step);
         let mut got = vec![];
-        while let Some(received) = fresh!(reader.recv_to_reply()).unwrap() {
-            got.push(received.message.into_owned());
+        while let Some((message, _)) = fresh!(reader.recv_with_info()).unwrap() {
+            got.push(message.into_owned());
         }
         assert!(got == sent());
 

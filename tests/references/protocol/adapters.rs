@@ -14,7 +14,7 @@ use testkit::{
     sampled,
     table::{
         is_answered,
-        returns::{Form, PROFILES, Profile, Receives, Sends, Value, by, waiting},
+        returns::{Form, PROFILES, Profile, Receives, Sends, Value, by, in_halves, waiting},
     },
 };
 use tickwire::{Connection, Error, SendError, Sender, Time};
@@ -309,16 +309,16 @@ fn hold<A: Adapter + 'static>(
 type Halves<R, W> = (Option<R>, Option<W>);
 
 /// What a receiving call that has a name returns. `$waits` makes None of a call that has to wait,
-/// `$others` makes the calls of a task.
+/// `$($more)*` is what only a whole connection or only a half has, `$others` makes the calls of a
+/// task.
 macro_rules! receive {
-    ($from:expr, $by:expr, $waits:ident, $others:expr) => {
+    ($from:expr, $by:expr, $waits:ident, $others:expr, $($more:tt)*) => {
         match $by {
             Receives::Recv => $waits($from.recv()).map(|got| got.map(|it| it.map(whole))),
             Receives::Owned => {
                 $waits($from.recv_owned()).map(|got| got.map(|it| it.map(|it| whole((&it).into()))))
             }
-            Receives::ToReply => $waits($from.recv_to_reply())
-                .map(|got| got.map(|it| it.map(|received| whole(received.message)))),
+            $($more)*
             Receives::Chunk => $waits($from.recv_chunk()).map(|got| got.map(|it| it.map(piece))),
             Receives::Event => $waits($from.recv_event())
                 .map(|got| got.map(|it| it.map(|event| Value::Got(heard(event))))),
@@ -358,7 +358,9 @@ macro_rules! halves {
 
             fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
                 let reader = self.0.as_mut()?;
-                receive!(reader.inner(), by, $waits, |by| $read(reader, by))
+                receive!(reader.inner(), by, $waits, |by| $read(reader, by),
+                    Receives::WithInfo => $waits(reader.inner().recv_with_info())
+                        .map(|got| got.map(|it| it.map(|(message, _)| whole(message)))),)
             }
 
             fn with_sender(
@@ -431,7 +433,9 @@ macro_rules! whole {
             const IN_HALVES: bool = false;
 
             fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
-                receive!(self.inner(), by, $waits, |by| $read(self, by))
+                receive!(self.inner(), by, $waits, |by| $read(self, by),
+                    Receives::ToReply => $waits(self.inner().recv_to_reply())
+                        .map(|got| got.map(|it| it.map(|received| whole(received.message)))),)
             }
 
             fn with_sender(
@@ -589,7 +593,7 @@ mod on_threads {
 
     #[test]
     fn blocking_in_halves_is_the_table() {
-        hold(("blocking, split", 1), USES, true, sampled(1, 3), |pipe, conn| {
+        hold(("blocking, split", 1), in_halves(USES), true, sampled(1, 3), |pipe, conn| {
             let (reader, writer) = WebSocket::from_parts(pipe, conn).into_split().unwrap();
             (Some(reader), Some(writer))
         });
@@ -843,7 +847,7 @@ mod in_tasks {
 
         #[test]
         fn tokio_in_halves_is_the_table() {
-            hold(("tokio, split", 3), USES, false, sampled(1, 3), |pipe, conn| {
+            hold(("tokio, split", 3), in_halves(USES), false, sampled(1, 3), |pipe, conn| {
                 let ws = WebSocket::from_parts(pipe, conn);
                 let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
                 (Some(Events(reader)), Some(Events(writer)))
@@ -886,7 +890,7 @@ mod in_tasks {
 
         #[test]
         fn futures_io_in_halves_is_the_table() {
-            hold(("futures-io, split", 5), USES, false, sampled(1, 3), |pipe, conn| {
+            hold(("futures-io, split", 5), in_halves(USES), false, sampled(1, 3), |pipe, conn| {
                 let ws = joined(pipe, conn);
                 let (reader, writer) = ws.into_split_with(|pipe| (pipe.clone(), pipe));
                 (Some(Events(reader)), Some(Events(writer)))

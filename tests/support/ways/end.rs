@@ -336,8 +336,8 @@ macro_rules! end {
                 Ok(owned($run!(self.0.recv_owned())?))
             }
             fn recv_info(&mut self) -> Result<Option<(Seen, Info)>, Error> {
-                let got = $run!(self.0.recv_to_reply())?;
-                Ok(got.map(|got| (Event::Message(got.message).into(), got.info())))
+                let got = $run!(self.0.recv_with_info())?;
+                Ok(got.map(|(message, info)| (Event::Message(message).into(), info)))
             }
             fn event(&mut self) -> Received {
                 Ok(event($run!(self.0.recv_event())?))

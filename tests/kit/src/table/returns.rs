@@ -15,6 +15,8 @@ pub enum Receives {
     Stream,
     /// Messages, unless nothing can be answered any more.
     ToReply,
+    /// What a half has in its place.
+    WithInfo,
     /// Chunks alone.
     Chunk,
     /// All: `recv_event`, the `Stream` of `Events`, and what the core gives by `next`.
@@ -61,6 +63,16 @@ pub struct Profile {
 
 pub const fn by(receives: Receives, sends: Sends) -> Profile {
     Profile { receives, sends, waits: false }
+}
+
+/// The profiles of halves: only a whole connection has a sender to reply with.
+pub fn in_halves(mut uses: [Profile; PROFILES]) -> [Profile; PROFILES] {
+    for profile in &mut uses {
+        if profile.receives == Receives::ToReply {
+            profile.receives = Receives::WithInfo;
+        }
+    }
+    uses
 }
 
 pub const fn waiting(receives: Receives, sends: Sends) -> Profile {
@@ -140,7 +152,6 @@ impl Said<'_> {
             "writes" => self.by_adapter(),
             "by the adapter" => self.by_adapter(),
             "closes" => self.closes(),
-            "recv_to_reply" => self.profile.receives == Receives::ToReply,
             "failed" => so_far.error.is_some(),
             "reset" => so_far.reset,
             "no reset" => !so_far.reset,
@@ -237,15 +248,12 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
         Receives::Event | Receives::Events | Receives::Step => true,
         Receives::Recv | Receives::Poll | Receives::Room => false,
         Receives::Owned | Receives::Stream => false,
-        Receives::ToReply | Receives::Chunk => false,
+        Receives::ToReply | Receives::WithInfo | Receives::Chunk => false,
     };
     // Whoever asks for whole messages skips the rest of one that was handed out in part.
     so_far.skips |= profile.receives != Receives::Chunk && so_far.handed.is_some();
     let deaf = ENDED.contains(&from.receiving);
-    let hears = || {
-        let skips = profile.receives == Receives::ToReply && from.sending == "closed";
-        said.instead("gets", so_far, !skips, |_| true)
-    };
+    let hears = !(profile.receives == Receives::ToReply && from.sending == "closed");
     match &answer.delivers {
         _ if so_far.waits.is_some() => {}
         _ if profile.receives == Receives::Chunk && (answer.error.is_some() || deaf) => {}
@@ -253,7 +261,7 @@ pub(crate) fn received(said: &Said<'_>, so_far: &mut SoFar) -> Vec<Value> {
             let ends = matches!(answer.delivers, Some(Delivered::Message { .. }));
             values.extend(chunk(so_far, ends));
         }
-        Some(Delivered::Message { text }) if !so_far.skips && hears() => {
+        Some(Delivered::Message { text }) if !so_far.skips && hears => {
             values.push(Value::Got(Got::Message { text: *text, payload: so_far.content.clone() }))
         }
         Some(Delivered::Ping(payload)) if shows => {
