@@ -13,6 +13,7 @@ mod support {
 
 use std::{
     collections::BTreeSet,
+    io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     thread::{self, JoinHandle},
 };
@@ -41,11 +42,15 @@ use tungstenite::{
 const PAGE: &str = include_str!("../../../docs/MIGRATING.md");
 
 /// What the table has on its left, and the test of that row.
-const ROWS: [(&str, fn()); 31] = [
+const ROWS: [(&str, fn()); 32] = [
     ("`connect(url)?` returns `(ws, response)`", connect),
     ("`client(request, stream)?`", client_over_a_stream),
     ("`accept(stream)?`", accept),
     ("`accept_hdr(stream, callback)?`", accept_hdr),
+    (
+        "`stream.peek(&mut start)?` before `accept`, to answer plain HTTP on the same port",
+        plain_http,
+    ),
     (
         "`url.into_client_request()?.headers_mut().insert(..)`, \
          `ClientRequestBuilder::with_header`",
@@ -92,7 +97,9 @@ fn every_row_has_its_test() {
 
 #[test]
 fn no_row_feeds_without_waiting_for_room() {
-    let mut feeding = PAGE.lines().filter(|line| line.starts_with('|') && line.contains("`feed`"));
+    // A row that says that there is no counterpart sends nobody to `feed`.
+    let rows = PAGE.lines().filter(|line| line.starts_with('|') && line.contains("`feed`"));
+    let mut feeding = rows.filter(|row| !row.contains("no counterpart"));
     assert!(feeding.all(|row| row.contains("`ready`")));
     let mut feeding = PAGE.lines().filter(|line| line.contains("ws.feed(m)?"));
     assert!(feeding.all(|row| row.contains("ws.ready()")));
@@ -103,9 +110,14 @@ fn no_row_feeds_without_waiting_for_room() {
 type Theirs = tungstenite::WebSocket<TcpStream>;
 type Ours = blocking::WebSocket<TcpStream>;
 
+fn client_of(io: TcpStream) -> Peer {
+    io.set_read_timeout(Some(PATIENCE)).unwrap();
+    Peer::new(io, tickwire::Role::Server)
+}
+
 fn their_server(config: Option<WebSocketConfig>) -> (Theirs, Peer) {
     let (near, far) = tcp_pair();
-    (Theirs::from_raw_socket(near, Role::Server, config), Peer::new(far))
+    (Theirs::from_raw_socket(near, Role::Server, config), client_of(far))
 }
 
 fn both() -> ((Theirs, Peer), (Ours, Peer)) {
@@ -116,7 +128,7 @@ fn both() -> ((Theirs, Peer), (Ours, Peer)) {
 fn rest(peer: &mut Peer) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     loop {
-        frames.push(peer.frame());
+        frames.push(peer.next());
         if frames.last().unwrap().0 == CLOSE {
             return frames;
         }
@@ -199,7 +211,7 @@ fn answering_twice(response: String) -> (String, JoinHandle<()>) {
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let server = thread::spawn(move || {
         for _ in 0..2 {
-            let mut peer = Peer::new(listener.accept().unwrap().0);
+            let mut peer = client_of(listener.accept().unwrap().0);
             while !peer.exact(1).ends_with(b"\n") || peer.exact(2) != b"\r\n" {}
             peer.wire(response.as_bytes());
         }
@@ -354,6 +366,30 @@ fn accept() {
 }
 
 #[test]
+fn plain_http() {
+    bounded(|| {
+        let asked = || {
+            let (near, mut far) = tcp_pair();
+            far.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            (near, far)
+        };
+        let (near, _far) = asked();
+        let mut start = [0; 11];
+        assert_eq!(near.peek(&mut start).unwrap(), start.len());
+        assert_eq!(&start, b"GET /health");
+
+        let (near, mut far) = asked();
+        let incoming = Incoming::read_any(near, &Config::default()).unwrap();
+        assert!(incoming.error().is_some());
+        assert_eq!(incoming.request().path(), "/health");
+        incoming.reject(Rejection::new(200).body("ok")).unwrap();
+        let mut answer = String::new();
+        far.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok"), "{answer}");
+    });
+}
+
+#[test]
 fn accept_hdr() {
     bounded(|| {
         for path in ["/in", "/out"] {
@@ -405,9 +441,9 @@ fn read() {
     bounded(|| {
         let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
         for peer in [&mut to_theirs, &mut to_ours] {
-            peer.send(TEXT, b"ticks");
-            peer.send(BINARY, &[1, 2, 3]);
-            peer.send(CLOSE, &close_body(1000, ""));
+            peer.say(TEXT, b"ticks");
+            peer.say(BINARY, &[1, 2, 3]);
+            peer.say(CLOSE, &close_body(1000, ""));
         }
         assert_eq!(theirs.read().unwrap(), TheirMessage::text("ticks"));
         assert_eq!(theirs.read().unwrap(), TheirMessage::binary(vec![1, 2, 3]));
@@ -424,8 +460,8 @@ fn control_frames_of_read() {
     bounded(|| {
         let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
         for peer in [&mut to_theirs, &mut to_ours] {
-            peer.send(PING, b"at");
-            peer.send(CLOSE, &close_body(1001, "bye"));
+            peer.say(PING, b"at");
+            peer.say(CLOSE, &close_body(1001, "bye"));
             peer.end();
         }
         assert_eq!(theirs.read().unwrap(), TheirMessage::Ping("at".into()));
@@ -453,9 +489,9 @@ fn kept_messages() {
     bounded(|| {
         let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
         for peer in [&mut to_theirs, &mut to_ours] {
-            peer.send(TEXT, b"buy");
-            peer.send(BINARY, b"buy");
-            peer.send(BINARY, &[0xff]);
+            peer.say(TEXT, b"buy");
+            peer.say(BINARY, b"buy");
+            peer.say(BINARY, &[0xff]);
         }
         let theirs = [(); 3].map(|()| theirs.read().unwrap());
         let ours = [(); 3].map(|()| ours.recv_owned().unwrap().unwrap());
@@ -515,8 +551,8 @@ fn send() {
         ours.send("buy").unwrap();
         ours.send(&[1, 2]).unwrap();
         for peer in [&mut to_theirs, &mut to_ours] {
-            assert_eq!(peer.frame(), (TEXT, b"buy".to_vec()));
-            assert_eq!(peer.frame(), (BINARY, vec![1, 2]));
+            assert_eq!(peer.next(), (TEXT, b"buy".to_vec()));
+            assert_eq!(peer.next(), (BINARY, vec![1, 2]));
         }
     });
 }
@@ -689,9 +725,9 @@ fn close() {
         // A peer that sent a message before it saw the Close.
         let answer = |mut peer: Peer| {
             thread::spawn(move || {
-                let (b0, body) = peer.frame();
-                peer.send(TEXT, b"last");
-                peer.send(CLOSE, &body);
+                let (b0, body) = peer.next();
+                peer.say(TEXT, b"last");
+                peer.say(CLOSE, &body);
                 peer.end();
                 (b0, body)
             })
@@ -728,7 +764,7 @@ fn closed() {
     bounded(|| {
         let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
         for peer in [&mut to_theirs, &mut to_ours] {
-            peer.send(CLOSE, &close_body(1008, ""));
+            peer.say(CLOSE, &close_body(1008, ""));
             peer.end();
         }
         assert!(matches!(theirs.read(), Ok(TheirMessage::Close(_))));
@@ -797,9 +833,9 @@ fn too_long() {
         let (mut theirs, mut to_theirs) = their_server(Some(config));
         let (mut ours, mut to_ours) = our_server(&Config { max_message: 100, ..Config::default() });
         for peer in [&mut to_theirs, &mut to_ours] {
-            peer.send(BINARY, &[7; 100]);
-            peer.send(BINARY & 0x0f, &[7; 60]); // begins a message of two fragments
-            peer.send(0x80, &[7; 41]);
+            peer.say(BINARY, &[7; 100]);
+            peer.say(BINARY & 0x0f, &[7; 60]); // begins a message of two fragments
+            peer.say(0x80, &[7; 41]);
         }
         assert_eq!(theirs.read().unwrap().len(), 100);
         let too_long = |e: &TheirError| {
@@ -811,7 +847,7 @@ fn too_long() {
         assert_eq!(ours.recv().unwrap().unwrap().as_bytes().len(), 100);
         let too_big = RecvError::MessageTooBig { limit: 100 };
         assert!(matches!(ours.recv(), Err(Error::Recv(e)) if e == too_big));
-        assert_eq!(to_ours.frame(), (CLOSE, close_body(1009, "")));
+        assert_eq!(to_ours.next(), (CLOSE, close_body(1009, "")));
     });
 }
 
@@ -826,8 +862,8 @@ fn too_long_a_frame() {
         let (mut as_message, mut to_it) =
             our_server(&Config { max_message: 100, ..Config::default() });
         for peer in [&mut to_theirs, &mut to_ours, &mut to_it] {
-            peer.send(BINARY, &[7; 100]);
-            peer.send(BINARY, &[7; 101]);
+            peer.say(BINARY, &[7; 100]);
+            peer.say(BINARY, &[7; 101]);
         }
         assert_eq!(theirs.read().unwrap().len(), 100);
         assert!(matches!(theirs.read(), Err(TheirError::Capacity(_))));
@@ -850,8 +886,8 @@ fn violations() {
         ];
         for (b0, payload, violation, code) in cases {
             let ((mut theirs, mut to_theirs), (mut ours, mut to_ours)) = both();
-            to_theirs.send(b0, payload);
-            to_ours.send(b0, payload);
+            to_theirs.say(b0, payload);
+            to_ours.say(b0, payload);
             let error = theirs.read().unwrap_err();
             match code {
                 1002 => assert!(matches!(error, TheirError::Protocol(_)), "{error}"),
@@ -860,7 +896,7 @@ fn violations() {
             assert!(
                 matches!(ours.recv(), Err(Error::Recv(RecvError::Protocol(e))) if e == violation)
             );
-            assert_eq!(to_ours.frame(), (CLOSE, close_body(code, "")));
+            assert_eq!(to_ours.next(), (CLOSE, close_body(code, "")));
         }
     });
 }
