@@ -138,7 +138,33 @@ macro_rules! adapter {
                 self.0.close_ended()
             }
 
-            $crate::drive::task::receiving::to_reply!();
+            /// Like [`recv`](Self::recv), but with the message's [`info`](crate::Received::info)
+            /// and the sending half, so that you can answer while the message is alive. The
+            /// replies to a batch leave in one write, once all bytes that were read are processed,
+            /// or earlier, if [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
+            ///
+            /// | when | what happens |
+            /// |---|---|
+            /// | [`high_water`](crate::Config::high_water) bytes are unsent | no message is handed out: one reply to each never fails with `Full`, if `high_water` is at least 4 KiB |
+            /// | the peer does not read | this call stops reading too, until the peer reads again or the write timeout ends the connection; so two ends that answer each message with several can block each other |
+            /// | our Close is queued | messages up to the peer's Close are discarded |
+            /// | a write has failed | messages are still delivered, but nothing can be fed |
+            ///
+            /// (Of what overtakes queued messages nothing counts as unsent here. A Pong that
+            /// overtakes nothing counts, but all Pongs to the Pings of one read fit into 4 KiB.)
+            ///
+            /// Cancel safe, as [`recv`](Self::recv).
+            ///
+            /// # Errors
+            ///
+            /// The errors of [`recv`](Self::recv).
+            #[inline]
+            pub fn recv_to_reply(
+                &mut self,
+            ) -> impl Future<Output = Result<Option<Received<'_>>, Error>> {
+                RecvToReply(Some(&mut self.0))
+            }
+
             $crate::drive::task::receiving::receiving!();
 
             /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call

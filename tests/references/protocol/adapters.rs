@@ -309,16 +309,16 @@ fn hold<A: Adapter + 'static>(
 type Halves<R, W> = (Option<R>, Option<W>);
 
 /// What a receiving call that has a name returns. `$waits` makes None of a call that has to wait,
-/// `$($more)*` is what only a whole connection or only a half has, `$others` makes the calls of a
-/// task.
+/// `$others` makes the calls that not all have.
 macro_rules! receive {
-    ($from:expr, $by:expr, $waits:ident, $others:expr, $($more:tt)*) => {
+    ($from:expr, $by:expr, $waits:ident, $others:expr) => {
         match $by {
             Receives::Recv => $waits($from.recv()).map(|got| got.map(|it| it.map(whole))),
             Receives::Owned => {
                 $waits($from.recv_owned()).map(|got| got.map(|it| it.map(|it| whole((&it).into()))))
             }
-            $($more)*
+            Receives::WithInfo => $waits($from.recv_with_info())
+                .map(|got| got.map(|it| it.map(|(message, _)| whole(message)))),
             Receives::Chunk => $waits($from.recv_chunk()).map(|got| got.map(|it| it.map(piece))),
             Receives::Event => $waits($from.recv_event())
                 .map(|got| got.map(|it| it.map(|event| Value::Got(heard(event))))),
@@ -358,9 +358,7 @@ macro_rules! halves {
 
             fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
                 let reader = self.0.as_mut()?;
-                receive!(reader.inner(), by, $waits, |by| $read(reader, by),
-                    Receives::WithInfo => $waits(reader.inner().recv_with_info())
-                        .map(|got| got.map(|it| it.map(|(message, _)| whole(message)))),)
+                receive!(reader.inner(), by, $waits, |by| $read(reader, by))
             }
 
             fn with_sender(
@@ -433,9 +431,11 @@ macro_rules! whole {
             const IN_HALVES: bool = false;
 
             fn next(&mut self, by: Receives) -> Returned<Option<Value>> {
-                receive!(self.inner(), by, $waits, |by| $read(self, by),
+                receive!(self.inner(), by, $waits, |by| match by {
                     Receives::ToReply => $waits(self.inner().recv_to_reply())
-                        .map(|got| got.map(|it| it.map(|received| whole(received.message)))),)
+                        .map(|got| got.map(|it| it.map(|received| whole(received.message)))),
+                    by => $read(self, by),
+                })
             }
 
             fn with_sender(
