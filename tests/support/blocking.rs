@@ -74,8 +74,12 @@ pub fn client<S: Stream>(io: S, config: &Config) -> WebSocket<S> {
 /// A server over TCP, and its peer, which the test plays.
 pub(crate) fn served(config: &Config) -> (WebSocket<TcpStream>, Peer) {
     let (near, far) = tcp_pair();
-    far.set_read_timeout(Some(PATIENCE)).unwrap();
-    (server(near, config), Peer::new(far, Role::Server))
+    (server(near, config), client_in_bytes(far))
+}
+
+pub(crate) fn client_in_bytes(io: TcpStream) -> Peer {
+    io.set_read_timeout(Some(PATIENCE)).unwrap();
+    Peer::new(io, Role::Server)
 }
 
 /// What a scripted stream does at a read.

@@ -110,14 +110,9 @@ fn no_row_feeds_without_waiting_for_room() {
 type Theirs = tungstenite::WebSocket<TcpStream>;
 type Ours = blocking::WebSocket<TcpStream>;
 
-fn client_of(io: TcpStream) -> Peer {
-    io.set_read_timeout(Some(PATIENCE)).unwrap();
-    Peer::new(io, tickwire::Role::Server)
-}
-
 fn their_server(config: Option<WebSocketConfig>) -> (Theirs, Peer) {
     let (near, far) = tcp_pair();
-    (Theirs::from_raw_socket(near, Role::Server, config), client_of(far))
+    (Theirs::from_raw_socket(near, Role::Server, config), client_in_bytes(far))
 }
 
 fn both() -> ((Theirs, Peer), (Ours, Peer)) {
@@ -211,7 +206,7 @@ fn answering_twice(response: String) -> (String, JoinHandle<()>) {
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let server = thread::spawn(move || {
         for _ in 0..2 {
-            let mut peer = client_of(listener.accept().unwrap().0);
+            let mut peer = client_in_bytes(listener.accept().unwrap().0);
             while !peer.exact(1).ends_with(b"\n") || peer.exact(2) != b"\r\n" {}
             peer.wire(response.as_bytes());
         }

@@ -11,7 +11,7 @@ use std::{
 };
 use testkit::threads::spawn;
 use tickwire::{
-    Config, Error, Event, Heartbeat, RecvError, Role, SendError,
+    Config, Error, Event, Heartbeat, RecvError, SendError,
     blocking::{Incoming, Interest, Reader, Stream, WithoutTimeouts, Writer},
     handshake::server::Accept,
 };
@@ -265,8 +265,7 @@ fn the_readers_answer_to_a_close_leaves_behind_what_was_fed() {
 fn a_corked_response_is_written_by_the_reader() {
     bounded(|| {
         let (near, far) = tcp_pair();
-        far.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut peer = Peer::new(far, Role::Server);
+        let mut peer = client_in_bytes(far);
         peer.wire(
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
