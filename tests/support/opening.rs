@@ -74,16 +74,23 @@ pub(crate) fn serve_if<U>(
     + 'static,
     attack: impl Fn(&mut Foe) -> U,
 ) -> Vec<Tried<U>> {
-    let one = |&adapter: &Adapter| {
-        let (config, decide) = (config.clone(), decide.clone());
-        let (made, told, heap) = duel(
-            adapter,
-            move |door| verdict(door.serve(&config, decide)),
-            |io| attack(&mut Foe::new(Role::Server, io)),
-        );
-        Tried::new(adapter, made, told, heap)
-    };
-    ADAPTERS.iter().map(one).collect()
+    ADAPTERS.iter().map(|&adapter| serve_by(adapter, config, decide.clone(), &attack)).collect()
+}
+
+/// The same, by one adapter.
+pub(crate) fn serve_by<U>(
+    adapter: Adapter,
+    config: &Config,
+    decide: impl Fn(&server::RequestHead<'_>) -> Result<Accept<'static>, Rejection> + Send + 'static,
+    attack: impl Fn(&mut Foe) -> U,
+) -> Tried<U> {
+    let config = config.clone();
+    let (made, told, heap) = duel(
+        adapter,
+        move |door| verdict(door.serve(&config, decide)),
+        |io| attack(&mut Foe::new(Role::Server, io)),
+    );
+    Tried::new(adapter, made, told, heap)
 }
 
 /// A client, whose request is left for the attack to read.

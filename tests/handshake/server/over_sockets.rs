@@ -3,7 +3,8 @@
 use crate::{
     harness::*,
     opening::{
-        Answer, accepted, ask, heap_of_a_head, refused, request, request_with, serve, serve_if,
+        Answer, accepted, ask, heap_of_a_head, refused, request, request_with, serve, serve_by,
+        serve_if,
     },
     support::{heads::feed_head, wire::sampled},
 };
@@ -280,25 +281,25 @@ fn a_refused_peer_that_goes_on_is_left_after_a_second() {
 
 /// It never ends its side, and what it sends is never what the server waits for.
 fn goes_on(adapter: Adapter) {
-    let accept = |door: Door| match door.accept(&patient()) {
-        Err(Error::Handshake(error)) => error,
-        other => panic!("{:?}", other.err()),
-    };
-    let (error, answer, heap) = duel(adapter, accept, |io| {
-        let mut foe = Foe::new(Role::Server, io);
-        foe.wire(request_with("Sec-WebSocket-Version", "8"));
-        let answer = Answer::read(&mut Foe::new(foe.role, foe.io.try_clone().unwrap()));
-        // Without a pause the two would spin beside each other, to no other end.
-        let began = Instant::now();
-        while foe.flood(&SECOND.as_bytes().repeat(100), 1) == 1 {
-            assert!(began.elapsed() < PATIENCE, "the victim stays");
-            thread::sleep(Duration::from_millis(1));
-        }
-        answer
-    });
-    assert_eq!(error, HandshakeError::UnsupportedVersion, "{adapter:?}");
-    answer.is_last(426);
-    heap.under(adapter.name(), heap_of_a_head(4 << 10));
+    let tried = serve_by(
+        adapter,
+        &patient(),
+        |_| Ok(Accept::default()),
+        |foe| {
+            foe.wire(request_with("Sec-WebSocket-Version", "8"));
+            let answer = Answer::read(&mut Foe::new(foe.role, foe.io.try_clone().unwrap()));
+            // Without a pause the two would spin beside each other, to no other end.
+            let began = Instant::now();
+            while foe.flood(&SECOND.as_bytes().repeat(100), 1) == 1 {
+                assert!(began.elapsed() < PATIENCE, "the victim stays");
+                thread::sleep(Duration::from_millis(1));
+            }
+            answer
+        },
+    );
+    assert_eq!(tried.verdict, Err(HandshakeError::UnsupportedVersion));
+    tried.told.is_last(426);
+    tried.heap.under(format_args!("{:?}", tried.adapter), heap_of_a_head(4 << 10));
 }
 
 // A53
