@@ -8,12 +8,11 @@ use crate::support::{
 use std::{
     env,
     io::{ErrorKind, Read, Write},
-    process::Command,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
-use testkit::{frames::read_head, threads::closed};
+use testkit::{again, frames::read_head, threads::closed};
 use tickwire::{
     Config, Dial, Error, Proxy, Retry,
     handshake::{HandshakeError, client::Request},
@@ -356,8 +355,7 @@ fn child_of_the_environment() {
 #[test]
 fn the_environment_is_read_only_if_asked_to() {
     let run = |variables: &[(&str, &str)], expected: &str| {
-        let mut child = Command::new(env::current_exe().unwrap());
-        child.args(["--exact", "proxies::child_of_the_environment"]);
+        let mut child = again("proxies::child_of_the_environment");
         for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"]
         {
             child.env_remove(name);

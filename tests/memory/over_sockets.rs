@@ -1,7 +1,10 @@
 //! What is left of many connections, whatever their ends, over sockets of this machine.
 use crate::{harness::*, support::wire::*};
 use std::{io::Read, thread, time::Duration};
-use testkit::alloc::{live, uncounted};
+use testkit::{
+    again,
+    alloc::{live, uncounted},
+};
 use tickwire::{CloseCode, Config, Message, Role};
 
 /// How one connection is opened and how it ends, played by both sides.
@@ -86,10 +89,8 @@ fn memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
         "over_sockets::memory_and_descriptors_return_to_where_they_were_whatever_the_end";
     if std::env::var_os("TICKWIRE_ALONE").is_none() {
         // In a process of its own, since the tests beside open files as well.
-        let me = std::env::current_exe().unwrap();
-        let mut alone = std::process::Command::new(me);
-        alone.env("TICKWIRE_ALONE", "1").args(["--exact", NAME, "--test-threads=1"]);
-        let output = alone.output().unwrap();
+        let mut alone = again(NAME);
+        let output = alone.env("TICKWIRE_ALONE", "1").arg("--test-threads=1").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
         return;

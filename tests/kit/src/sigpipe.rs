@@ -1,11 +1,8 @@
 //! A child of a test, in which SIGPIPE has its default action, as in a program whose `main` is C.
 #![allow(unsafe_code)]
 
-use std::{
-    env, io,
-    os::unix::process::ExitStatusExt,
-    process::{Command, ExitStatus},
-};
+use crate::again;
+use std::{env, io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
 unsafe extern "C" {
     fn signal(signal: i32, action: usize) -> usize;
@@ -44,9 +41,7 @@ fn in_children(test: &str, cases: &[Case]) -> Vec<(&'static str, ExitStatus, Str
         return Vec::new();
     }
     let run = |(case, _): &Case| {
-        let mut child = Command::new(env::current_exe().unwrap());
-        let child = child.args([test, "--exact", "--nocapture"]).env(CASE, case);
-        let done = child.output().unwrap();
+        let done = again(test).env(CASE, case).output().unwrap();
         let said = [done.stdout, done.stderr].concat();
         (*case, done.status, String::from_utf8_lossy(&said).into_owned())
     };

@@ -20,10 +20,10 @@ use script::play;
 use std::{
     env::*,
     panic::*,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
     time::Instant,
 };
-use testkit::Rng;
+use testkit::{Rng, again};
 
 const PROCESSES: u64 = 4;
 /// In the environment of each process that plays: which of them it is.
@@ -49,11 +49,10 @@ fn random_scripts_break_no_promise() {
 }
 
 fn in_processes() {
-    const TEST: [&str; 3] = ["--exact", "random_scripts_break_no_promise", "--nocapture"];
     let start = |process: u64| {
-        let mut again = Command::new(current_exe().unwrap());
-        again.args(TEST).env(PROCESS, process.to_string());
-        again.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        let mut player = again("random_scripts_break_no_promise");
+        player.env(PROCESS, process.to_string());
+        player.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let all: Vec<_> = (0..PROCESSES).map(start).collect();
     let ended = all.into_iter().map(|process| process.wait_with_output().unwrap());
