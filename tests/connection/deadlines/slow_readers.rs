@@ -90,7 +90,7 @@ impl Driven {
         }
     }
 
-    /// Until it fails, all is written and nothing is due, or `end`.
+    /// Until it fails, is closed, or `end`.
     fn run(&mut self, end: Duration) -> Option<RecvError> {
         self.run_by(end, Self::next, |_| ())
     }
