@@ -25,8 +25,37 @@ const RECENT: Duration = Duration::from_secs(60);
 #[derive(Clone, Default)]
 pub(crate) struct Pace {
     measured: Arc<Mutex<Vec<Measured>>>,
-    /// When something came last, over any connection.
-    heard: Arc<Mutex<Option<Instant>>>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// When something came, over any connection.
+#[derive(Default)]
+struct Heard {
+    last: Option<Instant>,
+    /// From when to when nothing came, if that was long. The recent ones.
+    pauses: Vec<(Instant, Instant)>,
+}
+
+impl Heard {
+    fn note(&mut self, at: Instant) {
+        if let Some(last) = self.last
+            && at.saturating_duration_since(last) > SILENT
+        {
+            self.pauses.retain(|(_, end)| at.saturating_duration_since(*end) < RECENT);
+            self.pauses.push((last, at));
+        }
+        self.last = self.last.max(Some(at));
+    }
+
+    /// For a third of this time at a stretch, nothing came.
+    fn was_stalled(&self, time: Duration, until: Instant) -> bool {
+        let Some(last) = self.last else { return true };
+        let from = until - time;
+        let mut pauses = self.pauses.iter().copied().chain([(last, until)]);
+        pauses.any(|(begin, end)| {
+            end.min(until).saturating_duration_since(begin.max(from)) > time / 3
+        })
+    }
 }
 
 /// The answers to sessions that have sent less than `1 << bits` bytes, and at least half of that.
@@ -91,7 +120,7 @@ pub(crate) struct Driven {
     pub(crate) heard: Option<Instant>,
     /// The end of the stream, or no answer in time, has decided what became of the session.
     pub(crate) is_silent: bool,
-    /// The target has said nothing to anybody when its time was over.
+    /// While it waited in vain, the target said nothing to anybody for a third of the time.
     pub(crate) is_stalled: bool,
     /// It was ended for the time that it took.
     pub(crate) is_endless: bool,
@@ -217,7 +246,7 @@ impl Drive<'_> {
                     driven.is_silent |= matches!(input, Input::Nothing) || driven.is_endless;
                     match input {
                         Input::Nothing => {
-                            driven.is_stalled = *lock(&self.pace.heard) < Some(at - time / 3);
+                            driven.is_stalled = lock(&self.pace.heard).was_stalled(time, at);
                             session.timed_out();
                         }
                         _ if driven.is_endless => session.ran_out_of_time(),
@@ -265,7 +294,7 @@ impl Driven {
     /// Hands in what was read. Returns whether it was bytes.
     fn take(&mut self, pace: &Pace, session: &mut Session, input: Input, at: Instant) -> bool {
         if !matches!(input, Input::Nothing) {
-            *lock(&pace.heard) = Some(at);
+            lock(&pace.heard).note(at);
         }
         match input {
             Input::Bytes(bytes) => {
@@ -282,6 +311,40 @@ impl Driven {
                 false
             }
             Input::Nothing => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_wait_is_stalled_wherever_in_it_nobody_is_answered_for_a_third_of_it() {
+        let began = Instant::now();
+        // Answers each second for a minute, but for none from 20 to 24 s.
+        let mut heard = Heard::default();
+        assert!(heard.was_stalled(SECOND, began + SECOND), "nothing came yet");
+        for at in (0..=20).chain(24..=60) {
+            heard.note(began + SECOND * at);
+        }
+        for (time, until, stalled) in [
+            (6, 19, false),
+            (6, 21, false),
+            (6, 22, false),
+            (6, 23, true),
+            (6, 24, true),
+            (6, 27, true),
+            (6, 28, false),
+            (6, 60, false),
+            (6, 62, false),
+            (6, 63, true), // nothing since
+            (2, 40, true), // each answer took half of so short a time
+        ] {
+            let is = heard.was_stalled(SECOND * time, began + SECOND * until);
+            assert_eq!(is, stalled, "{time} s until {until}");
         }
     }
 }
