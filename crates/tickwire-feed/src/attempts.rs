@@ -248,7 +248,8 @@ impl Attempts {
 
     /// A key that several lines share, of this follower or of others: a
     /// [line](crate::Follower::share_key) with it waits also for what the others were told
-    /// of it. While it is refused, one of them tries it at a time.
+    /// of it. While it is refused, one of them tries it at a time: until its login is accepted, or
+    /// the attempt is over, for at most 30 s.
     pub fn key(&mut self) -> Key {
         self.keys.push(Gate::OPEN);
         Key(self.keys.len() - 1)
@@ -269,7 +270,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// An attempt with this key is over: it has succeeded or failed.
+    /// An attempt with this key is over: it was admitted, by the login if there is one, or failed.
     pub(crate) fn tried(&mut self, key: Option<Key>, taken: Time) {
         if let Some(key) = key.and_then(|key| self.keys.get_mut(key.0)) {
             key.tried(taken);

@@ -707,9 +707,9 @@ impl<T> Follower<T> {
         let Some((at, dialing)) = self.take_dialing(connection) else { return };
         let Dialing { since, address, is_for_silence, .. } = dialing;
         attempts.opened(since);
-        attempts.tried(self.dials.lines[at].shared, since);
         let pace = self.set.pace.anew();
         let mut open = Open::new(connection, address, pace, self.set.login, now);
+        open.taken = since;
         open.is_for_silence = is_for_silence;
         open.renew_at = now + self.runs[at].renew_after;
         let topics = self.topics.all.iter().map(Option::as_ref);
@@ -904,6 +904,7 @@ impl<T> Follower<T> {
     fn end(&mut self, at: Place, ended: Ended, leaves: bool, now: Time, attempts: &mut Attempts) {
         self.settle(at.line, now, attempts);
         let open = self.runs[at.line].open.remove(at.nth);
+        attempts.tried(self.dials.lines[at.line].shared, open.taken);
         let cause = ended.cause();
         match cause.filter(|cause| cause.is_found_here()) {
             Some(cause) => self.dials.note_silence(at.line, open.address, cause, now),

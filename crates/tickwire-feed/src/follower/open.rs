@@ -298,6 +298,8 @@ pub(super) struct Open {
     pub(super) id: ConnectionId,
     pub(super) address: usize,
     pub(super) opened: Time,
+    /// When its attempt began.
+    pub(super) taken: Time,
     /// When its successor is due.
     pub(super) renew_at: Time,
     /// When bytes of a message that is not whole yet were last read.
@@ -345,6 +347,7 @@ impl Open {
             id,
             address,
             opened: now,
+            taken: now,
             renew_at: NEVER,
             alive: now,
             admitted: (!has_login).then_some(now),

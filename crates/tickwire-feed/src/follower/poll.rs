@@ -103,6 +103,11 @@ impl<T> Follower<T> {
         for at in 0..self.runs.len() {
             let settles = self.settle(at, now, attempts);
             self.wake = self.wake.min(settles.unwrap_or(NEVER));
+            // A key whose login is not accepted yet may be refused still.
+            if let shared @ Some(_) = self.dials.lines[at].shared {
+                let admitted = self.runs[at].open.iter().filter(|open| open.admitted.is_some());
+                admitted.for_each(|open| attempts.tried(shared, open.taken));
+            }
         }
         self.dials.look(attempts);
         for at in 0..self.runs.len() {

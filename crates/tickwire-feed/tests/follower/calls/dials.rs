@@ -230,6 +230,53 @@ fn a_refused_key_is_tried_by_one_line_at_a_time_until_that_attempt_is_over() {
     }
 }
 
+/// An exchange whose key is in the login has let in whoever has it wrong, and counts each try.
+#[test]
+fn a_refused_login_is_tried_by_one_line_at_a_time_until_it_is_answered() {
+    let wrong = Ended::closed(1008, "wrong key");
+    let soon = Duration::ZERO..12 * SECOND;
+    for (answer, wait) in [
+        (None, soon.clone()),
+        (Some(Ended::closed(1006, "")), soon),
+        (Some(wrong), 120 * SECOND..145 * SECOND),
+    ] {
+        let mut desk = Desk::set(&[], |set| set.login = true);
+        let key = desk.attempts.key();
+        for line in 0..2 {
+            desk.follower.add_line(Backoff::seeded(line).trading(), Duration::MAX, Duration::ZERO);
+            desk.follower.share_key(line as usize, key);
+        }
+        let dial = |desk: &mut Desk| loop {
+            match desk.next() {
+                Action::Dial { connection, .. } => break connection,
+                Action::Send { .. } => {}
+                action => panic!("{action:?}"),
+            }
+        };
+        for id in [dial(&mut desk), dial(&mut desk)] {
+            desk.follower.opened(id, desk.now, &mut desk.attempts);
+            desk.end(id, wrong);
+        }
+        let first = dial(&mut desk);
+        desk.follower.opened(first, desk.now, &mut desk.attempts);
+        let opened = desk.now;
+        while desk.now < opened + 2 * SECOND {
+            match desk.poll() {
+                Action::Wait(until) => desk.now = until.min(opened + 2 * SECOND),
+                action => assert!(matches!(action, Action::Send { .. }), "{action:?}"),
+            }
+        }
+        match answer {
+            None => _ = desk.hear(first, Incoming::LoggedIn),
+            Some(ended) => desk.end(first, ended),
+        }
+        let answered = desk.now;
+        dial(&mut desk);
+        let waited = desk.now - answered;
+        assert!(wait.contains(&waited), "{answer:?}: {waited:?}");
+    }
+}
+
 /// Its own life proves it, and another line's gives one try.
 #[test]
 fn a_settled_life_ends_the_row_of_a_key_that_was_refused_to_its_line() {
