@@ -12,7 +12,7 @@ use crate::support::wire::connection;
 use bytes::Buf;
 use calls::{closed, frame, heard, piece, recv_error, send, send_error};
 use testkit::{
-    Rng,
+    Rng, sampled,
     table::{
         Chunk, End, Held, Seen, is_of_a_whole, is_of_halves,
         returns::{Form, PROFILES, Profile, Receives, Sends, Value, by},
@@ -308,6 +308,7 @@ const AGREED: &[bool] = if cfg!(feature = "deflate") { &[false, true] } else { &
 
 /// Word n in one of these ways, in turn.
 fn core(ways: &[Pieces], may: fn(&Event) -> bool, config: &Config) {
+    let turns = if let [_] = ways { 1 } else { ways.len() * sampled(1, 3) };
     for role in ROLES {
         for &agreed in AGREED {
             for (carrier, &pieces) in ways.iter().enumerate() {
@@ -317,7 +318,7 @@ fn core(ways: &[Pieces], may: fn(&Event) -> bool, config: &Config) {
                     rows: &["core"],
                     carrier,
                     members: if ways.len() == 1 { |_| true } else { |_| false },
-                    turns: (carrier, ways.len()),
+                    turns: (carrier, turns),
                     ..held
                 };
                 held.hold(|number| {

@@ -1,5 +1,6 @@
-//! The words that `cargo test` says to each end: all of k = 0, the same in each run. They say each
-//! rule by each of the profiles; further words say each member of each event in each state.
+//! The words of `cargo test`: all of k = 0, the same in each run. Ends may share them, but for a sample
+//! that says each rule by each of the profiles; further words say each member of each event in each
+//! state.
 use super::{
     returns::{PROFILES, STREAMS},
     suite::Suite,
@@ -14,7 +15,7 @@ pub(crate) struct Words {
     words: Vec<(u32, u32)>,
     /// The last ones say a member, in these states.
     members: Vec<usize>,
-    /// Those of a sample that says each rule by each profile, and two calls over each stream.
+    /// Those of a sample that says each rule by each profile, and two events over each stream.
     sample: Vec<bool>,
 }
 
@@ -42,7 +43,10 @@ impl Words {
         });
         add_pairs(machine, &mut words);
         add_ends(machine, &mut words);
-        let by_streams = add_streams(machine, &mut words);
+        let before = words.words.len();
+        add_joined(machine, &mut words);
+        add_streams(machine, &mut words);
+        let by_streams = before..words.words.len();
         add_profiles(machine, &mut words, &by_streams);
         met.add_members(machine, &mut words);
         words
@@ -163,16 +167,31 @@ fn add_ends(machine: &Machine, words: &mut Words) {
     }
 }
 
+/// Adds a word over each kind of stream for each Close of the peer behind ours and a Ping, which is
+/// not answered if it came in the same read.
+fn add_joined(machine: &Machine, words: &mut Words) {
+    let of = |kind: &'static str| {
+        let events = machine.events.iter().enumerate();
+        events.filter(move |(_, event)| event.kind == kind).map(|(at, _)| at)
+    };
+    let first = of("close").zip(of("Ping")).take(1);
+    for (ours, ping) in first {
+        for (theirs, stream) in of("Close").flat_map(|at| (0..STREAMS).map(move |of| (at, of))) {
+            words.said.extend([ours, ping, theirs].map(|event| (event as u16, 0)));
+            words.end(PROFILES * stream + words.words.len() % PROFILES);
+        }
+    }
+}
+
 /// Adds a word over each kind of stream for each two calls that send something else: over one that
 /// takes nothing until both were made, one of them may overtake the other.
-fn add_streams(machine: &Machine, words: &mut Words) -> Range<usize> {
+fn add_streams(machine: &Machine, words: &mut Words) {
     let sends = |event: &usize| {
         let step = machine.at(0, *event);
         let [answer] = &step.answers[0][..] else { return false };
         !machine.events[*event].arrives() && step.next() == 0 && answer.error.is_none()
     };
     let calls: Vec<_> = (0..machine.events.len()).filter(sends).collect();
-    let from = words.words.len();
     for (first, second) in calls.iter().flat_map(|a| calls.iter().map(move |b| (*a, *b))) {
         for stream in (0..STREAMS).filter(|_| first != second) {
             words.said.extend([(first as u16, 0), (second as u16, 0)]);
@@ -180,7 +199,6 @@ fn add_streams(machine: &Machine, words: &mut Words) -> Range<usize> {
             words.end(PROFILES * stream + profile);
         }
     }
-    from..words.words.len()
 }
 
 /// Chooses a sample that has these words and says each rule by each profile, and adds a word for each
