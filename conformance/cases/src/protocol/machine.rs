@@ -161,17 +161,6 @@ impl Machine {
         Self { states, events, moves }
     }
 
-    /// Changes each answer to an event in a state, for an end that does otherwise what the RFC
-    /// leaves it the choice to do.
-    pub fn alter(&mut self, change: impl Fn(State, &Event, &mut Answer)) {
-        let events = self.events.len();
-        for (at, made) in self.moves.iter_mut().enumerate() {
-            for answer in made.answers.iter_mut().flatten() {
-                change(self.states[at / events], self.events[at % events], answer);
-            }
-        }
-    }
-
     /// What this event does in this state.
     pub fn at(&self, state: usize, event: usize) -> &Move {
         &self.moves[state * self.events.len() + event]
